@@ -1,0 +1,118 @@
+//! Futex words in memory that several processes share.
+//!
+//! Every call here is the *shared* kind (never `FUTEX_PRIVATE_FLAG`), and every deadline is on the monotonic clock.
+//!
+//! # Safety
+//! The kernel only ever reads the word that the reference points at; a reference to an `AtomicU32` is always a valid,
+//! aligned address for that.
+#![allow(unsafe_code)]
+
+use std::{sync::atomic::AtomicU32, time::Duration};
+
+/// A moment on the monotonic clock.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadline(libc::timespec);
+
+impl Deadline {
+    /// The moment `timeout` from now; `None`, which means "never", if that is further away than the clock can count.
+    pub fn after(timeout: Duration) -> Option<Self> {
+        let now = now();
+        let mut seconds = now.tv_sec.checked_add(i64::try_from(timeout.as_secs()).ok()?)?;
+        let mut nanos = now.tv_nsec + i64::from(timeout.subsec_nanos());
+        if nanos >= 1_000_000_000 {
+            nanos -= 1_000_000_000;
+            seconds = seconds.checked_add(1)?;
+        }
+        Some(Self(libc::timespec { tv_sec: seconds, tv_nsec: nanos }))
+    }
+
+    /// How long until then; zero once it has passed.
+    pub fn remaining(&self) -> Duration {
+        let now = now();
+        let nanos = i128::from(self.0.tv_sec - now.tv_sec) * 1_000_000_000 + i128::from(self.0.tv_nsec - now.tv_nsec);
+        u64::try_from(nanos.max(0)).map_or(Duration::MAX, Duration::from_nanos)
+    }
+
+    /// Whether it has passed.
+    pub fn has_passed(&self) -> bool {
+        self.remaining().is_zero()
+    }
+}
+
+/// How a wait ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// Somebody called [`wake`], or a signal arrived, or nothing happened at all: look at the word again.
+    Woken,
+    /// The word did not hold the expected value when the kernel looked.
+    Changed,
+    /// The deadline passed.
+    TimedOut,
+}
+
+/// Sleeps while `word` holds `expected`, until a [`wake`] or the deadline; `None` waits for ever.
+///
+/// One system call; may return [`Wait::Woken`] without cause, so call it in a loop.
+pub fn wait(word: &AtomicU32, expected: u32, deadline: Option<Deadline>) -> Wait {
+    let timeout = deadline.as_ref().map_or(std::ptr::null(), |d| &raw const d.0);
+    // SAFETY: `word` and `timeout` outlive the call; FUTEX_WAIT_BITSET takes an absolute monotonic time or null.
+    let rc = unsafe {
+        libc::syscall(
+            libc::SYS_futex,
+            word.as_ptr(),
+            libc::FUTEX_WAIT_BITSET,
+            expected,
+            timeout,
+            std::ptr::null::<u32>(),
+            libc::FUTEX_BITSET_MATCH_ANY,
+        )
+    };
+    if rc == 0 {
+        return Wait::Woken;
+    }
+    match nix::errno::Errno::last() {
+        nix::errno::Errno::EAGAIN => Wait::Changed,
+        nix::errno::Errno::ETIMEDOUT => Wait::TimedOut,
+        _ => Wait::Woken,
+    }
+}
+
+/// Wakes at most `n` sleepers of `word`; returns how many woke.
+pub fn wake(word: &AtomicU32, n: u32) -> usize {
+    let n = i32::try_from(n).unwrap_or(i32::MAX);
+    // SAFETY: FUTEX_WAKE uses the address as a key only.
+    let woken = unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, n) };
+    usize::try_from(woken).unwrap_or(0)
+}
+
+fn now() -> libc::timespec {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `now` is writable; CLOCK_MONOTONIC exists on every Linux.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+    now
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changed_word_does_not_sleep() {
+        assert_eq!(wait(&AtomicU32::new(1), 2, None), Wait::Changed);
+    }
+
+    #[test]
+    fn deadline_ends_the_wait_no_earlier() {
+        let begun = std::time::Instant::now();
+        let word = AtomicU32::new(0);
+        let deadline = Deadline::after(Duration::from_millis(20));
+        while wait(&word, 0, deadline) != Wait::TimedOut {}
+        assert!(begun.elapsed() >= Duration::from_millis(20));
+    }
+
+    #[test]
+    fn a_deadline_beyond_the_clock_is_never() {
+        assert!(Deadline::after(Duration::MAX).is_none());
+        assert!(Deadline::after(Duration::ZERO).is_some_and(|d| d.has_passed()));
+    }
+}

@@ -1,0 +1,91 @@
+//! Which process somebody is, so that a reused pid is not mistaken for its former bearer.
+
+use std::{
+    io,
+    os::fd::AsFd,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+};
+
+use crate::{at_fork, sys::pidfd};
+
+/// A process, told apart from later bearers of the same pid by the time it started.
+///
+/// Two words, fit for shared memory. Meaningful inside one pid namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ProcessId {
+    /// The pid.
+    pub pid: u32,
+    /// Start time in clock ticks since boot: field 22 of `/proc/PID/stat`.
+    pub start_time: u64,
+}
+
+impl ProcessId {
+    /// The calling process. The first call in a process reads `/proc/self/stat`.
+    pub fn current() -> Self {
+        // Start times are never 0 for a user process; a forked child begins at 0 again.
+        static START_TIME: AtomicU64 = AtomicU64::new(0);
+        static RESET: std::sync::Once = std::sync::Once::new();
+        RESET.call_once(|| at_fork::on_child(|| START_TIME.store(0, Relaxed)));
+        let pid = std::process::id();
+        let mut start_time = START_TIME.load(Relaxed);
+        if start_time == 0 {
+            start_time = start_time_of(pid).unwrap_or(0);
+            START_TIME.store(start_time, Relaxed);
+        }
+        Self { pid, start_time }
+    }
+
+    /// The process that bears `pid` now; `None` if there is none.
+    pub fn of(pid: u32) -> Option<Self> {
+        Some(Self { pid, start_time: start_time_of(pid).ok()? })
+    }
+
+    /// Whether it still runs: false for a zombie, and for a pid that belongs to another process by now.
+    ///
+    /// Three system calls; never blocks. What cannot be found out (a full descriptor table) counts as alive.
+    pub fn is_alive(&self) -> bool {
+        match pidfd::open(self.pid) {
+            Ok(fd) => !pidfd::has_exited(fd.as_fd()) && start_time_of(self.pid).is_ok_and(|t| t == self.start_time),
+            Err(nix::errno::Errno::ESRCH | nix::errno::Errno::EINVAL) => false,
+            Err(_) => start_time_of(self.pid).is_ok_and(|t| t == self.start_time),
+        }
+    }
+}
+
+fn start_time_of(pid: u32) -> io::Result<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // The second field is the name in parentheses and may itself hold spaces and parentheses.
+    let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    after_name
+        .split_ascii_whitespace()
+        .nth(19)
+        .and_then(|field| field.parse().ok())
+        .ok_or_else(|| io::Error::other(format!("/proc/{pid}/stat has no start time")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn current_is_alive_and_stable() {
+        assert!(ProcessId::current().is_alive());
+        assert_eq!(ProcessId::of(std::process::id()), Some(ProcessId::current()));
+    }
+
+    #[test]
+    fn another_start_time_is_another_process() {
+        let me = ProcessId::current();
+        assert!(!ProcessId { start_time: me.start_time + 1, ..me }.is_alive());
+    }
+
+    #[test]
+    fn a_zombie_is_dead() {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let id = ProcessId::of(child.id()).unwrap();
+        let fd = pidfd::open(child.id()).unwrap();
+        pidfd::wait_exit(fd.as_fd(), None).unwrap();
+        assert!(!id.is_alive());
+        child.wait().unwrap();
+    }
+}

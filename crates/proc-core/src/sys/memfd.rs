@@ -1,0 +1,41 @@
+//! Anonymous memory files: no name, nothing to clean up, gone with their last user.
+
+use std::os::fd::OwnedFd;
+
+use nix::{
+    fcntl::{FallocateFlags, FcntlArg, SealFlag, fallocate, fcntl},
+    sys::memfd::{MFdFlags, memfd_create},
+    unistd::ftruncate,
+};
+
+/// Whether the pages of a memory file exist from the start.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reserve {
+    /// All of them: want of memory is an error now, never a SIGBUS later.
+    Now,
+    /// Each when it is first written to.
+    Lazily,
+}
+
+/// Makes a memory file of fixed length: sealed against shrinking, growing and further seals.
+pub(crate) fn sealed(name: &str, len_bytes: u64, reserve: Reserve) -> nix::Result<OwnedFd> {
+    let fd = memfd_create(name, MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
+    let len = i64::try_from(len_bytes).map_err(|_| nix::errno::Errno::EFBIG)?;
+    match reserve {
+        Reserve::Now => fallocate(&fd, FallocateFlags::empty(), 0, len)?,
+        Reserve::Lazily => ftruncate(&fd, len)?,
+    }
+    let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
+    fcntl(&fd, FcntlArg::F_ADD_SEALS(seals))?;
+    Ok(fd)
+}
+
+/// The length of a memory file that can no longer change, or `EPERM` if its length is not sealed.
+pub(crate) fn sealed_len(fd: &OwnedFd) -> nix::Result<u64> {
+    let seals = SealFlag::from_bits_truncate(fcntl(fd, FcntlArg::F_GET_SEALS)?);
+    if !seals.contains(SealFlag::F_SEAL_SHRINK) {
+        return Err(nix::errno::Errno::EPERM);
+    }
+    let stat = nix::sys::stat::fstat(fd)?;
+    u64::try_from(stat.st_size).map_err(|_| nix::errno::Errno::EINVAL)
+}

@@ -1,0 +1,49 @@
+//! Process descriptors: they name one process for good, whatever becomes of its pid.
+//!
+//! # Safety
+//! Raw system calls that nix does not offer; every pointer handed in outlives its call.
+#![allow(unsafe_code)]
+
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, ppoll},
+};
+
+use crate::futex::Deadline;
+
+/// Opens the process that bears `pid` now.
+pub(crate) fn open(pid: u32) -> nix::Result<OwnedFd> {
+    // SAFETY: takes two integers.
+    let fd = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?;
+    // SAFETY: the kernel just made this descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+/// Sends `signal`; `ESRCH` once the process has been reaped.
+pub(crate) fn send_signal(fd: BorrowedFd<'_>, signal: i32) -> nix::Result<()> {
+    let info: *const libc::siginfo_t = std::ptr::null();
+    // SAFETY: a null siginfo means "as kill(2) does".
+    let rc = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd.as_raw_fd(), signal, info, 0) };
+    Errno::result(rc).map(drop)
+}
+
+/// Whether the process has ended; never blocks.
+pub(crate) fn has_exited(fd: BorrowedFd<'_>) -> bool {
+    let mut poll = [PollFd::new(fd, PollFlags::POLLIN)];
+    matches!(ppoll(&mut poll, Some(std::time::Duration::ZERO.into()), None), Ok(n) if n > 0)
+}
+
+/// Sleeps until the process has ended (true) or the deadline has passed (false).
+pub(crate) fn wait_exit(fd: BorrowedFd<'_>, deadline: Option<Deadline>) -> nix::Result<bool> {
+    loop {
+        let mut poll = [PollFd::new(fd, PollFlags::POLLIN)];
+        match ppoll(&mut poll, deadline.map(|d| d.remaining().into()), None) {
+            Ok(0) => return Ok(false),
+            Ok(_) => return Ok(true),
+            Err(Errno::EINTR) => {}
+            Err(e) => return Err(e),
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! Builds, checks and measures the workspace: `cargo xtask help`.
+
+fn main() {}
