@@ -1,3 +1,67 @@
 //! Builds, checks and measures the workspace: `cargo xtask help`.
 
-fn main() {}
+mod ci;
+mod crash;
+mod demo;
+mod examples;
+mod test;
+
+use std::{
+    ffi::OsStr,
+    process::{Command, ExitCode},
+    time::Instant,
+};
+
+/// What a command ends with; the message is for whoever typed it.
+type Outcome = Result<(), String>;
+
+const HELP: &str = "\
+usage: cargo xtask COMMAND
+
+  ci                 everything that must hold before a change lands
+  test [ARGS]        all tests of the workspace, doc tests included
+  crash [ARGS]       kills processes at every instruction of every operation; `crash --help` says more
+  examples [NAME]    runs every example (or one) and expects success
+  demo               the flagship: counts words with a pool of processes
+";
+
+fn main() -> ExitCode {
+    let mut args = std::env::args().skip(1);
+    let command = args.next().unwrap_or_else(|| "help".into());
+    let rest: Vec<String> = args.collect();
+    let outcome = match command.as_str() {
+        "ci" => ci::run(),
+        "test" => test::run(&rest),
+        "crash" => crash::run(&rest),
+        "examples" => examples::run(rest.first().map(String::as_str)),
+        "demo" => demo::run(&rest),
+        "help" | "--help" | "-h" => {
+            print!("{HELP}");
+            Ok(())
+        }
+        other => Err(format!("there is no command {other:?}\n\n{HELP}")),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("xtask {command}: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A `cargo` command, run from the root of the workspace.
+fn cargo<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(args).current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    command
+}
+
+/// Runs `command`, says how long it took, and fails if it does.
+fn run(what: &str, command: &mut Command) -> Outcome {
+    eprintln!("==> {what}");
+    let begun = Instant::now();
+    let status = command.status().map_err(|e| format!("{what}: cannot run {:?}: {e}", command.get_program()))?;
+    eprintln!("    {what}: {:.1} s", begun.elapsed().as_secs_f64());
+    if status.success() { Ok(()) } else { Err(format!("{what}: {status}")) }
+}

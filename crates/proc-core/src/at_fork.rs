@@ -12,7 +12,9 @@ use std::sync::{
     atomic::{AtomicU32, Ordering::Relaxed},
 };
 
-static HOOKS: Mutex<Vec<fn()>> = Mutex::new(Vec::new());
+type Hooks = Vec<fn()>;
+
+static HOOKS: Mutex<Hooks> = Mutex::new(Vec::new());
 static GENERATION: AtomicU32 = AtomicU32::new(0);
 
 /// Has `hook` called in every child that this process forks from now on, and in their forked children, on the thread
@@ -32,13 +34,13 @@ pub fn generation() -> u32 {
     GENERATION.load(Relaxed)
 }
 
-fn hooks() -> MutexGuard<'static, Vec<fn()>> {
+fn hooks() -> MutexGuard<'static, Hooks> {
     HOOKS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 thread_local! {
     // Held from `before` to `in_parent`/`in_child`, so that the list is whole in the child.
-    static HELD: std::cell::RefCell<Option<MutexGuard<'static, Vec<fn()>>>> = const { std::cell::RefCell::new(None) };
+    static HELD: std::cell::RefCell<Option<MutexGuard<'static, Hooks>>> = const { std::cell::RefCell::new(None) };
 }
 
 extern "C" fn before() {

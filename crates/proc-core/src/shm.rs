@@ -329,7 +329,13 @@ mod tests {
     #[test]
     fn released_pages_read_as_zeros() {
         let memory = SharedMemory::sparse(4096 * 3).unwrap();
-        let byte = |i: usize| unsafe { memory.as_ptr().add(i).cast::<AtomicU8>().as_ref() };
+        let byte = |i: usize| {
+            assert!(i < memory.len());
+            // SAFETY: inside the block.
+            let byte = unsafe { memory.as_ptr().add(i) };
+            // SAFETY: any byte is an `AtomicU8`; the block outlives the closure.
+            unsafe { byte.cast::<AtomicU8>().as_ref() }
+        };
         byte(4096).store(1, Ordering::Relaxed);
         byte(4095).store(1, Ordering::Relaxed);
         memory.release(10, 4096 * 2).unwrap();

@@ -1,0 +1,3 @@
+//! Kills processes at every instruction of the operations of this workspace, and judges what the survivors see.
+
+fn main() {}

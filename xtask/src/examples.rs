@@ -1,0 +1,39 @@
+//! Every example must run by itself, to its end, and succeed.
+
+use std::{path::Path, process::Stdio};
+
+use crate::{Outcome, cargo, run as step};
+
+/// Runs `only`, or every example there is: a file `examples/NAME.rs`, or a folder with a `main.rs`.
+pub(crate) fn run(only: Option<&str>) -> Outcome {
+    if let Some(name) = only {
+        return step(name, &mut cargo(["run", "--quiet", "-p", "examples", "--example", name]));
+    }
+    let names = names()?;
+    if names.is_empty() {
+        return Ok(());
+    }
+    step("examples: build", &mut cargo(["build", "--quiet", "-p", "examples", "--examples"]))?;
+    for name in names {
+        let mut example = cargo(["run", "--quiet", "-p", "examples", "--example", &name]);
+        step(&format!("example {name}"), example.stdin(Stdio::null()).stdout(Stdio::null()))?;
+    }
+    Ok(())
+}
+
+fn names() -> Result<Vec<String>, String> {
+    let mut names = Vec::new();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
+    for base in [folder.clone(), folder.join("examples")] {
+        let Ok(entries) = std::fs::read_dir(&base) else { continue };
+        for entry in entries {
+            let path = entry.map_err(|e| format!("{}: {e}", base.display()))?.path();
+            let is_file = path.extension().is_some_and(|e| e == "rs") && path != folder.join("lib.rs");
+            if is_file || path.join("main.rs").is_file() {
+                names.extend(path.file_stem().map(|name| name.to_string_lossy().into_owned()));
+            }
+        }
+    }
+    names.sort();
+    Ok(names)
+}
