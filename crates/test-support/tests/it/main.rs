@@ -1,0 +1,3 @@
+//! Tests that need a process of their own to look at from outside.
+
+mod watchdog;
