@@ -1,1 +1,7 @@
-//! ipc
+//! Queues, pipes and shared data between processes, which outlive any of their users.
+#![deny(unsafe_code)]
+
+mod error;
+pub mod thread;
+
+pub use self::error::{GetError, GetTimeoutError, PutError, PutTimeoutError, TryGetError, TryPutError};

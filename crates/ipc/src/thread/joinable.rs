@@ -1,0 +1,327 @@
+use std::{
+    collections::VecDeque,
+    fmt,
+    ops::Deref,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use parking_lot::{Condvar, Mutex};
+
+use super::{
+    monitor::{Monitor, Store},
+    put_all,
+};
+use crate::{GetError, GetTimeoutError, PutError, PutTimeoutError, TryGetError, TryPutError};
+
+/// A first-in, first-out queue between threads that knows when everything put into it has been dealt with.
+///
+/// `get` lends an [`Item`]: it counts as unfinished until its [`task_done`](Item::task_done). An item that is dropped
+/// without it (because its thread panicked, say) goes back to the head of the queue, marked as redelivered.
+///
+/// Clones are the same queue.
+///
+/// # Examples
+/// ```
+/// use ipc::thread::JoinableQueue;
+///
+/// let queue = JoinableQueue::new(0);
+/// queue.put("bread")?;
+/// std::thread::scope(|s| {
+///     s.spawn(|| {
+///         let item = queue.get().unwrap();
+///         assert_eq!(*item, "bread");
+///         item.task_done();
+///     });
+///     queue.join();
+/// });
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct JoinableQueue<T>(Arc<Inner<T>>);
+
+struct Inner<T> {
+    monitor: Monitor<Fifo<T>>,
+    unfinished: Mutex<usize>,
+    all_done: Condvar,
+}
+
+struct Fifo<T>(VecDeque<Entry<T>>);
+
+struct Entry<T> {
+    value: T,
+    redelivered: bool,
+}
+
+impl<T> Store for Fifo<T> {
+    type Value = Entry<T>;
+
+    fn push(&mut self, value: Entry<T>) {
+        self.0.push_back(value);
+    }
+
+    fn pop(&mut self) -> Option<Entry<T>> {
+        self.0.pop_front()
+    }
+
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl<T> Inner<T> {
+    fn begin(&self, n: usize) {
+        *self.unfinished.lock() += n;
+    }
+
+    fn finish(&self, n: usize) {
+        let mut unfinished = self.unfinished.lock();
+        *unfinished -= n;
+        if *unfinished == 0 {
+            self.all_done.notify_all();
+        }
+    }
+}
+
+impl<T> JoinableQueue<T> {
+    /// Makes a queue for at most `maxsize` waiting values; 0 is without limit.
+    pub fn new(maxsize: usize) -> Self {
+        Self(Arc::new(Inner {
+            monitor: Monitor::new(maxsize, Fifo(VecDeque::new())),
+            unfinished: Mutex::new(0),
+            all_done: Condvar::new(),
+        }))
+    }
+
+    /// Puts a value, waiting while the queue is full.
+    ///
+    /// # Errors
+    /// `Closed` with the value, also if the queue is closed during the wait.
+    pub fn put(&self, value: T) -> Result<(), PutError<T>> {
+        self.counted(value, |entry| self.0.monitor.put(entry)).map_err(|e| PutError::Closed(e.into_inner().value))
+    }
+
+    /// Puts a value if there is room now.
+    ///
+    /// # Errors
+    /// `Full` or `Closed` with the value.
+    #[doc(alias = "put_nowait")]
+    pub fn try_put(&self, value: T) -> Result<(), TryPutError<T>> {
+        self.counted(value, |entry| self.0.monitor.try_put(entry)).map_err(|e| match e {
+            TryPutError::Full(entry) => TryPutError::Full(entry.value),
+            e => TryPutError::Closed(e.into_inner().value),
+        })
+    }
+
+    /// Puts a value, waiting at most `timeout` for room.
+    ///
+    /// # Errors
+    /// `TimedOut` or `Closed` with the value.
+    pub fn put_timeout(&self, value: T, timeout: Duration) -> Result<(), PutTimeoutError<T>> {
+        self.counted(value, |entry| self.0.monitor.put_until(entry, Some(timeout))).map_err(|e| match e {
+            PutTimeoutError::TimedOut(entry) => PutTimeoutError::TimedOut(entry.value),
+            e => PutTimeoutError::Closed(e.into_inner().value),
+        })
+    }
+
+    /// Puts all values, waiting whenever the queue is full.
+    ///
+    /// # Errors
+    /// `Closed` with those that were not put.
+    pub fn put_many(&self, values: impl IntoIterator<Item = T>) -> Result<(), PutError<Vec<T>>> {
+        put_all(values, |value| self.put(value))
+    }
+
+    /// Takes the oldest item, waiting while there is none.
+    ///
+    /// # Errors
+    /// `Closed` once the queue is closed and empty.
+    pub fn get(&self) -> Result<Item<T>, GetError> {
+        self.0.monitor.get().map(|entry| self.lend(entry))
+    }
+
+    /// Takes the oldest item if there is one now.
+    ///
+    /// # Errors
+    /// `Empty`; `Closed` once the queue is closed and empty.
+    #[doc(alias = "get_nowait")]
+    pub fn try_get(&self) -> Result<Item<T>, TryGetError> {
+        self.0.monitor.try_get().map(|entry| self.lend(entry))
+    }
+
+    /// Takes the oldest item, waiting at most `timeout` for one.
+    ///
+    /// # Errors
+    /// `TimedOut`; `Closed` once the queue is closed and empty.
+    pub fn get_timeout(&self, timeout: Duration) -> Result<Item<T>, GetTimeoutError> {
+        self.0.monitor.get_until(Some(timeout)).map(|entry| self.lend(entry))
+    }
+
+    /// Takes up to `max` items at once, waiting while there is none.
+    ///
+    /// # Errors
+    /// `Closed` once the queue is closed and empty.
+    pub fn get_many(&self, max: usize) -> Result<Vec<Item<T>>, GetError> {
+        let entries = self.0.monitor.get_many(max)?;
+        Ok(entries.into_iter().map(|entry| self.lend(entry)).collect())
+    }
+
+    /// Waits until every item that was put has been dealt with.
+    pub fn join(&self) {
+        let mut unfinished = self.0.unfinished.lock();
+        self.0.all_done.wait_while(&mut unfinished, |n| *n > 0);
+    }
+
+    /// Waits until every item that was put has been dealt with, at most for `timeout`; false if some have not.
+    pub fn join_timeout(&self, timeout: Duration) -> bool {
+        let Some(deadline) = Instant::now().checked_add(timeout) else {
+            self.join();
+            return true;
+        };
+        let mut unfinished = self.0.unfinished.lock();
+        !self.0.all_done.wait_while_until(&mut unfinished, |n| *n > 0, deadline).timed_out()
+    }
+
+    /// How many items have been put and not yet been dealt with: those that wait and those lent out.
+    pub fn unfinished(&self) -> usize {
+        *self.0.unfinished.lock()
+    }
+
+    /// How many items wait to be taken.
+    #[doc(alias = "qsize")]
+    pub fn len(&self) -> usize {
+        self.0.monitor.len()
+    }
+
+    /// Whether no item waits to be taken.
+    #[doc(alias = "empty")]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether `put` would wait.
+    #[doc(alias = "full")]
+    pub fn is_full(&self) -> bool {
+        self.0.monitor.is_full()
+    }
+
+    /// How many items wait in the queue at most; 0 is without limit.
+    pub fn maxsize(&self) -> usize {
+        self.0.monitor.maxsize()
+    }
+
+    /// Lets no more values in. What is in the queue can still be taken; then `get` reports `Closed`.
+    #[doc(alias = "shutdown")]
+    pub fn close(&self) {
+        self.0.monitor.close();
+    }
+
+    /// Whether [`close`](Self::close) has been called.
+    pub fn is_closed(&self) -> bool {
+        self.0.monitor.is_closed()
+    }
+
+    /// Takes items until the queue is closed and empty, waiting for each.
+    pub fn iter(&self) -> JoinableIter<'_, T> {
+        JoinableIter { queue: self }
+    }
+
+    /// Counts the value before it can be taken, so that no consumer is done with it before it counts.
+    fn counted<E>(&self, value: T, put: impl FnOnce(Entry<T>) -> Result<(), E>) -> Result<(), E> {
+        self.0.begin(1);
+        put(Entry { value, redelivered: false }).inspect_err(|_| self.0.finish(1))
+    }
+
+    fn lend(&self, entry: Entry<T>) -> Item<T> {
+        Item { entry: Some(entry), queue: Arc::clone(&self.0) }
+    }
+}
+
+impl<T> Clone for JoinableQueue<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<T> fmt::Debug for JoinableQueue<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JoinableQueue").field("len", &self.len()).field("unfinished", &self.unfinished()).finish()
+    }
+}
+
+impl<'a, T> IntoIterator for &'a JoinableQueue<T> {
+    type Item = Item<T>;
+    type IntoIter = JoinableIter<'a, T>;
+
+    fn into_iter(self) -> JoinableIter<'a, T> {
+        self.iter()
+    }
+}
+
+/// Takes items from a [`JoinableQueue`]; ends when it is closed and empty.
+#[derive(Debug)]
+pub struct JoinableIter<'a, T> {
+    queue: &'a JoinableQueue<T>,
+}
+
+impl<T> Iterator for JoinableIter<'_, T> {
+    type Item = Item<T>;
+
+    fn next(&mut self) -> Option<Item<T>> {
+        self.queue.get().ok()
+    }
+}
+
+/// An item of a [`JoinableQueue`], lent until [`task_done`](Self::task_done).
+///
+/// Dropping it instead gives it back to the queue.
+#[must_use = "an item that is dropped goes back to the queue"]
+pub struct Item<T> {
+    /// Present until `task_done`.
+    entry: Option<Entry<T>>,
+    queue: Arc<Inner<T>>,
+}
+
+impl<T> Item<T> {
+    fn entry(&self) -> &Entry<T> {
+        self.entry.as_ref().expect("taken out only by methods that consume the item")
+    }
+
+    /// Reports the item as dealt with, and lets go of it.
+    pub fn task_done(self) {
+        self.into_inner();
+    }
+
+    /// Reports the item as dealt with, and keeps its value.
+    pub fn into_inner(mut self) -> T {
+        let entry = self.entry.take().expect("taken out only by methods that consume the item");
+        self.queue.finish(1);
+        entry.value
+    }
+
+    /// Whether somebody had it before and let go of it without `task_done`.
+    pub fn redelivered(&self) -> bool {
+        self.entry().redelivered
+    }
+}
+
+impl<T> Deref for Item<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.entry().value
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Item<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
+impl<T> Drop for Item<T> {
+    fn drop(&mut self) {
+        if let Some(Entry { value, .. }) = self.entry.take() {
+            self.queue.monitor.amend(|fifo| fifo.0.push_front(Entry { value, redelivered: true }));
+        }
+    }
+}

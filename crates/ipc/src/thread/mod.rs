@@ -1,0 +1,49 @@
+//! Queues between the threads of one process: the same names and methods as between processes.
+//!
+//! Nothing is serialised, so any `T: Send` will do. What differs from [`Queue`](crate::Queue) between processes is what
+//! truth demands: making one cannot fail, and of the [errors](crate::PutError) only `Closed`, `Full`, `Empty` and
+//! `TimedOut` occur.
+//!
+//! # Examples
+//! ```
+//! use ipc::thread::Queue;
+//!
+//! let queue = Queue::new(10);
+//! let producer = std::thread::spawn({
+//!     let queue = queue.clone();
+//!     move || {
+//!         for n in 0..100 {
+//!             queue.put(n).unwrap();
+//!         }
+//!         queue.close();
+//!     }
+//! });
+//! assert_eq!(queue.iter().sum::<u32>(), 4950);
+//! producer.join().unwrap();
+//! ```
+
+mod joinable;
+mod monitor;
+mod ordered;
+mod queue;
+
+pub use self::{
+    joinable::{Item, JoinableIter, JoinableQueue},
+    ordered::{Heap, LifoQueue, Ordered, OrderedIter, PriorityQueue, Stack, Store},
+    queue::{Iter, Queue},
+};
+
+use crate::PutError;
+
+fn put_all<T>(
+    values: impl IntoIterator<Item = T>,
+    put: impl Fn(T) -> Result<(), PutError<T>>,
+) -> Result<(), PutError<Vec<T>>> {
+    let mut values = values.into_iter();
+    while let Some(value) = values.next() {
+        if let Err(e) = put(value) {
+            return Err(PutError::Closed(std::iter::once(e.into_inner()).chain(values).collect()));
+        }
+    }
+    Ok(())
+}
