@@ -1,0 +1,129 @@
+use std::{any::Any, error, fmt, io, sync::Arc};
+
+/// Why one task has no result. It concerns that task alone; its pool goes on.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum TaskError {
+    /// The function panicked. Its worker lives on.
+    Panicked {
+        /// The panic's message; for a payload that is no text, a note that says so.
+        message: String,
+        /// `file:line:column`; empty if unknown.
+        location: String,
+        /// The backtrace; empty if unknown.
+        backtrace: String,
+    },
+    /// The worker process died while it was running this task, which may have had effects.
+    /// [`Stats::deaths`](crate::Stats::deaths) tells which task each dead worker was running.
+    WorkerDied {
+        /// The worker's pid.
+        pid: u32,
+        /// The signal that killed it; `None` if it exited by itself.
+        signal: Option<i32>,
+    },
+    /// The task ran longer than its `task_timeout`, and was killed with its worker. Or, from
+    /// [`get_timeout`](crate::Task::get_timeout), the *wait* was too short: then [`ready`](crate::Task::ready) is false.
+    TimedOut,
+    /// The task took more memory than its pool's `memory_limit`.
+    MemoryLimit,
+    /// The task was cancelled, or its pool terminated, before it had a result.
+    Cancelled,
+    /// The task was running at the death of a worker each time it was tried; it is not tried again.
+    Quarantined,
+    /// The result did not decode as what the function returns.
+    Decode(String),
+    /// The arguments, or the result, did not encode.
+    Encode(String),
+    /// The function is not part of this program's own code, so that no other process can find it.
+    ForeignCode,
+    /// The pool was closed before the task was given to it.
+    Closed,
+    /// The pool cannot run anything any more.
+    Broken(PoolError),
+    /// The result has been taken already.
+    Taken,
+}
+
+impl TaskError {
+    /// The panic whose payload was just caught.
+    pub(crate) fn panicked(payload: Box<dyn Any + Send>) -> Self {
+        let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let message = text.or_else(|| payload.downcast_ref::<String>().cloned());
+        // A payload's own drop may panic in its turn; that must not take the worker along.
+        std::mem::forget(payload);
+        let message = message.unwrap_or_else(|| "(a payload that is not text)".into());
+        Self::Panicked { message, location: String::new(), backtrace: String::new() }
+    }
+}
+
+impl fmt::Display for TaskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Panicked { message, location, .. } if location.is_empty() => write!(f, "task panicked: {message}"),
+            Self::Panicked { message, location, .. } => write!(f, "task panicked at {location}: {message}"),
+            Self::WorkerDied { pid, signal: Some(signal) } => {
+                write!(f, "worker {pid} was killed by signal {signal} while running the task")
+            }
+            Self::WorkerDied { pid, signal: None } => write!(f, "worker {pid} exited while running the task"),
+            Self::TimedOut => f.write_str("timed out"),
+            Self::MemoryLimit => f.write_str("task exceeded its memory limit"),
+            Self::Cancelled => f.write_str("task was cancelled"),
+            Self::Quarantined => f.write_str("task is quarantined: its worker died each time it was tried"),
+            Self::Decode(why) => write!(f, "result does not decode: {why}"),
+            Self::Encode(why) => write!(f, "value does not encode: {why}"),
+            Self::ForeignCode => f.write_str("the function lies outside this program's own code"),
+            Self::Closed => f.write_str("pool is closed"),
+            Self::Broken(why) => write!(f, "pool is broken: {why}"),
+            Self::Taken => f.write_str("the task's result has been taken already"),
+        }
+    }
+}
+
+impl error::Error for TaskError {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        match self {
+            Self::Broken(why) => Some(why),
+            _ => None,
+        }
+    }
+}
+
+/// Why a pool could not start, or cannot go on.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum PoolError {
+    /// A worker could not be started.
+    Start(Arc<io::Error>),
+    /// The initializer failed in a worker.
+    Initializer(String),
+    /// Workers died faster than they may be replaced; the text tells of the last death.
+    RestartStorm(String),
+    /// [`join`](crate::ThreadPool::join) was called on a pool that is neither closed nor terminated.
+    StillOpen,
+}
+
+impl fmt::Display for PoolError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Start(e) => write!(f, "cannot start a worker: {e}"),
+            Self::Initializer(why) => write!(f, "initializer failed: {why}"),
+            Self::RestartStorm(why) => write!(f, "workers die faster than they may be replaced: {why}"),
+            Self::StillOpen => f.write_str("pool is still open: close or terminate it first"),
+        }
+    }
+}
+
+impl error::Error for PoolError {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        match self {
+            Self::Start(e) => Some(&**e),
+            _ => None,
+        }
+    }
+}
+
+impl From<io::Error> for PoolError {
+    fn from(e: io::Error) -> Self {
+        Self::Start(Arc::new(e))
+    }
+}

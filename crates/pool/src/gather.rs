@@ -1,0 +1,84 @@
+//! Many chunks as one task: `map_async`.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::*},
+    },
+    task::{Wake, Waker},
+};
+
+use crate::{
+    Task, TaskError,
+    stream::{Chunk, Cut, Submit},
+    task::{Core, Handle, next_id},
+};
+
+/// Gives all of `input` to a pool; the task ends with all results in order, or with the first failure.
+pub(crate) fn gather<I: Iterator, R: Send + 'static>(
+    input: I,
+    cut: Cut,
+    mut submit: Submit<I::Item, R>,
+) -> Task<Vec<R>> {
+    let mut items: Vec<_> = input.collect();
+    let size = cut.chunk_size.unwrap_or_else(|| items.len().div_ceil(4 * cut.n_workers)).max(1);
+    let mut tasks = Vec::with_capacity(items.len().div_ceil(size));
+    while !items.is_empty() {
+        let rest = items.split_off(size.min(items.len()));
+        tasks.push(submit(std::mem::replace(&mut items, rest)));
+    }
+    let n_left = AtomicUsize::new(tasks.len());
+    let gather = Arc::new(Gather { tasks, n_left, core: Core::new(next_id()) });
+    if gather.tasks.is_empty() {
+        gather.core.complete(Ok(Vec::new()));
+    }
+    for task in &gather.tasks {
+        let waker = Waker::from(Arc::new(Part(gather.clone())));
+        if task.0.core().notify(&waker) {
+            waker.wake();
+        }
+    }
+    Task(gather)
+}
+
+struct Gather<R> {
+    tasks: Vec<Task<Chunk<R>>>,
+    n_left: AtomicUsize,
+    core: Core<Vec<R>>,
+}
+
+impl<R> Gather<R> {
+    fn merge(&self) -> Result<Vec<R>, TaskError> {
+        let mut all = Vec::new();
+        for task in &self.tasks {
+            let mut chunk = task.get()?;
+            if !chunk.failures.is_empty() {
+                return Err(chunk.failures.swap_remove(0).1);
+            }
+            all.append(&mut chunk.values);
+        }
+        Ok(all)
+    }
+}
+
+impl<R: Send> Handle<Vec<R>> for Gather<R> {
+    fn core(&self) -> &Core<Vec<R>> {
+        &self.core
+    }
+
+    fn cancel(&self) -> bool {
+        self.tasks.iter().filter(|task| task.cancel()).count() > 0
+    }
+}
+
+/// One chunk's end.
+struct Part<R>(Arc<Gather<R>>);
+
+impl<R: Send> Wake for Part<R> {
+    fn wake(self: Arc<Self>) {
+        let gather = &self.0;
+        if gather.n_left.fetch_sub(1, AcqRel) == 1 {
+            gather.core.complete(gather.merge());
+        }
+    }
+}

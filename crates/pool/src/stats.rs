@@ -1,0 +1,45 @@
+/// What a pool has done and is doing. Counts of things in motion are right only to within those in motion.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Tasks that no worker has begun.
+    pub queued: usize,
+    /// Tasks that are being run.
+    pub running: usize,
+    /// Tasks that ended with a result.
+    pub done: u64,
+    /// Tasks that ended without one.
+    pub failed: u64,
+    /// Times that a task was given to another worker after the first died.
+    pub retried: u64,
+    /// Times that a worker was replaced.
+    pub restarts: u64,
+    /// Each worker there is now.
+    pub workers: Vec<WorkerStats>,
+    /// The last deaths of workers, the latest at the end.
+    pub deaths: Vec<Death>,
+}
+
+/// What one worker has done.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct WorkerStats {
+    /// Its pid; `None` for a thread.
+    pub pid: Option<u32>,
+    /// Tasks that it ran to their end.
+    pub done: u64,
+    /// Whether it is running one.
+    pub busy: bool,
+}
+
+/// How a worker process ended.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Death {
+    /// Its pid.
+    pub pid: u32,
+    /// The signal that killed it; `None` if it exited by itself.
+    pub signal: Option<i32>,
+    /// The [`id`](crate::Task::id) of the task that it was running; `None` if it was idle.
+    pub task: Option<u64>,
+}

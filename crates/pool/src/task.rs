@@ -1,0 +1,248 @@
+//! One task, from the side of whoever waits for it.
+
+use std::{
+    fmt,
+    future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::*},
+    },
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use crossbeam_utils::Backoff;
+use parking_lot::Mutex;
+use proc_core::futex::{self, Deadline, Wait};
+
+use crate::TaskError;
+
+/// A task that was given to a pool, and its result to come.
+///
+/// Dropping it does not cancel the task. It is also a [`Future`], for any runtime.
+#[must_use = "a task's failure is seen only by who looks at its result"]
+pub struct Task<R>(pub(crate) Arc<dyn Handle<R>>);
+
+impl<R> Task<R> {
+    /// Waits for the result and takes it.
+    ///
+    /// Blocks until the task has ended. A thread of a [`ThreadPool`](crate::ThreadPool) that waits here for a task of
+    /// its own pool runs it itself if nobody has begun with it.
+    ///
+    /// # Errors
+    /// Why there is no result. [`TaskError::Taken`] the second time.
+    #[doc(alias = "result")]
+    pub fn get(&self) -> Result<R, TaskError> {
+        self.0.wait(None);
+        self.0.core().take()
+    }
+
+    /// Waits for the result for at most `timeout`, and takes it.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get); [`TaskError::TimedOut`] with [`ready`](Self::ready) false if there is none yet.
+    pub fn get_timeout(&self, timeout: Duration) -> Result<R, TaskError> {
+        if !self.wait_timeout(timeout) {
+            return Err(TaskError::TimedOut);
+        }
+        self.0.core().take()
+    }
+
+    /// Blocks until the task has ended.
+    pub fn wait(&self) {
+        self.0.wait(None);
+    }
+
+    /// Blocks until the task has ended (true), for at most `timeout` (false).
+    pub fn wait_timeout(&self, timeout: Duration) -> bool {
+        self.0.wait(Deadline::after(timeout))
+    }
+
+    /// Whether the task has ended, with a result or without; never blocks.
+    #[doc(alias = "done")]
+    pub fn ready(&self) -> bool {
+        self.0.core().is_done()
+    }
+
+    /// Whether the task ended with a result; `None` while it has not ended.
+    pub fn successful(&self) -> Option<bool> {
+        let state = self.0.core().state.load(Acquire);
+        (state & DONE != 0).then_some(state == DONE | SUCCEEDED)
+    }
+
+    /// Ends the task without a result, if that can be done; true if its result is [`TaskError::Cancelled`] now.
+    ///
+    /// A task that has not begun never runs. One that is running is killed with its worker in a process pool, and runs
+    /// on in a thread pool (false).
+    pub fn cancel(&self) -> bool {
+        self.0.cancel()
+    }
+
+    /// A number that tells it from the other tasks of this program.
+    pub fn id(&self) -> u64 {
+        self.0.core().id
+    }
+
+    /// Has `callback` called with the result when there is one; at once if there is one already.
+    ///
+    /// It runs before any [`get`](Self::get) returns, on a thread of the pool, one after another; so it must not wait
+    /// for this task. A panic in it is dropped. Not called for a result that was taken before.
+    #[doc(alias = "add_done_callback")]
+    pub fn on_done(&self, callback: impl FnOnce(&Result<R, TaskError>) + Send + 'static) {
+        self.0.core().on_done(Box::new(callback));
+    }
+}
+
+impl<R> fmt::Debug for Task<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Task").field("id", &self.id()).field("ready", &self.ready()).finish_non_exhaustive()
+    }
+}
+
+impl<R> Future for Task<R> {
+    type Output = Result<R, TaskError>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        if self.0.core().notify(context.waker()) { Poll::Ready(self.0.core().take()) } else { Poll::Pending }
+    }
+}
+
+/// What a pool offers behind a [`Task`].
+pub(crate) trait Handle<R>: Send + Sync {
+    fn core(&self) -> &Core<R>;
+
+    fn cancel(&self) -> bool;
+
+    /// Blocks until the task has ended (true) or the deadline has passed (false).
+    fn wait(&self, deadline: Option<Deadline>) -> bool {
+        self.core().wait(deadline)
+    }
+}
+
+/// A place for one result.
+///
+/// State table of `state`: `0` pending · `SLEEPERS` pending, somebody may sleep on the word · `DONE`, with `SUCCEEDED`
+/// or without: the result is (or was) in the slot.
+pub(crate) struct Core<R> {
+    id: u64,
+    state: AtomicU32,
+    slot: Mutex<Slot<R>>,
+}
+
+const SLEEPERS: u32 = 1;
+const DONE: u32 = 2;
+const SUCCEEDED: u32 = 4;
+
+type Callback<R> = Box<dyn FnOnce(&Result<R, TaskError>) + Send>;
+
+struct Slot<R> {
+    result: Option<Result<R, TaskError>>,
+    callbacks: Vec<Callback<R>>,
+    wakers: Vec<Waker>,
+}
+
+impl<R> Core<R> {
+    pub(crate) fn new(id: u64) -> Self {
+        let slot = Slot { result: None, callbacks: Vec::new(), wakers: Vec::new() };
+        Self { id, state: AtomicU32::new(0), slot: Mutex::new(slot) }
+    }
+
+    pub(crate) fn is_done(&self) -> bool {
+        self.state.load(Acquire) & DONE != 0
+    }
+
+    /// Stores the result, unless there was one: the first wins, and this tells whether it was this one.
+    pub(crate) fn complete(&self, result: Result<R, TaskError>) -> bool {
+        let mut slot = self.slot.lock();
+        loop {
+            if self.is_done() {
+                return false;
+            }
+            let callbacks = std::mem::take(&mut slot.callbacks);
+            if callbacks.is_empty() {
+                break;
+            }
+            drop(slot);
+            for callback in callbacks {
+                let _ = catch_unwind(AssertUnwindSafe(|| callback(&result)));
+            }
+            slot = self.slot.lock();
+        }
+        let done = if result.is_ok() { DONE | SUCCEEDED } else { DONE };
+        slot.result = Some(result);
+        let wakers = std::mem::take(&mut slot.wakers);
+        // Under the lock, so that whoever looks at the slot sees the word and the result agree.
+        let before = self.state.swap(done, Release);
+        drop(slot);
+        if before == SLEEPERS {
+            futex::wake(&self.state, u32::MAX);
+        }
+        wakers.into_iter().for_each(Waker::wake);
+        true
+    }
+
+    pub(crate) fn take(&self) -> Result<R, TaskError> {
+        self.slot.lock().result.take().unwrap_or(Err(TaskError::Taken))
+    }
+
+    fn on_done(&self, callback: Callback<R>) {
+        let mut slot = self.slot.lock();
+        if !self.is_done() {
+            slot.callbacks.push(callback);
+        } else if let Some(result) = &slot.result {
+            let _ = catch_unwind(AssertUnwindSafe(|| callback(result)));
+        }
+    }
+
+    /// True if it is done; otherwise has `waker` woken once it is.
+    pub(crate) fn notify(&self, waker: &Waker) -> bool {
+        let mut slot = self.slot.lock();
+        let done = self.is_done();
+        if !done && !slot.wakers.iter().any(|w| w.will_wake(waker)) {
+            slot.wakers.push(waker.clone());
+        }
+        done
+    }
+
+    /// Blocks until it is done (true) or the deadline has passed (false): spins a little, then sleeps.
+    pub(crate) fn wait(&self, deadline: Option<Deadline>) -> bool {
+        let backoff = Backoff::new();
+        while !self.is_done() && !backoff.is_completed() {
+            backoff.snooze();
+        }
+        self.sleep(deadline)
+    }
+
+    /// As [`wait`](Self::wait), without spinning.
+    pub(crate) fn sleep(&self, deadline: Option<Deadline>) -> bool {
+        loop {
+            match self.state.compare_exchange(0, SLEEPERS, Relaxed, Acquire) {
+                Err(state) if state & DONE != 0 => return true,
+                _ => {
+                    if futex::wait(&self.state, SLEEPERS, deadline) == Wait::TimedOut {
+                        return self.is_done();
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A fresh number for a task.
+pub(crate) fn next_id() -> u64 {
+    use std::{cell::Cell, sync::atomic::AtomicU64};
+    // Handed out to threads in blocks, so that they do not fight over one word.
+    const BLOCK: u64 = 1024;
+    static NEXT_BLOCK: AtomicU64 = AtomicU64::new(0);
+    thread_local!(static NEXT: Cell<u64> = const { Cell::new(0) });
+    NEXT.with(|next| {
+        let mut id = next.get();
+        if id % BLOCK == 0 {
+            id = NEXT_BLOCK.fetch_add(BLOCK, Relaxed);
+        }
+        next.set(id + 1);
+        id + 1
+    })
+}

@@ -1,0 +1,286 @@
+//! What the threads of a pool share: the queues, who is asleep, and the way to the end.
+//!
+//! A task is never lost between a giver and threads that leave: the giver pushes and then looks whether the last
+//! thread has left; the last thread says so and then looks into the queue. One of them sees the other.
+
+use std::{
+    cell::RefCell,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering::*, fence},
+        mpsc,
+    },
+    thread::{self, JoinHandle, Thread},
+};
+
+use crossbeam_deque::{Injector, Steal, Stealer, Worker};
+use crossbeam_utils::{Backoff, CachePadded};
+use parking_lot::Mutex;
+
+use super::job::caught;
+use crate::{PoolError, Stats, TaskError, stats::WorkerStats};
+
+/// A job, whatever it returns.
+pub(super) trait Work: Send + Sync {
+    /// Runs it and tells whether it succeeded; `None` if it was taken already.
+    fn run(&self) -> Option<bool>;
+
+    /// Ends it without running it.
+    fn refuse(&self, why: TaskError);
+}
+
+type AnyJob = Arc<dyn Work>;
+
+pub(super) struct Shared {
+    injector: Injector<AnyJob>,
+    stealers: Vec<Stealer<AnyJob>>,
+    state: AtomicU8,
+    n_live: AtomicUsize,
+    n_idle: CachePadded<AtomicUsize>,
+    idle: Mutex<Vec<(usize, Thread)>>,
+    workers: Vec<CachePadded<Counters>>,
+}
+
+const OPEN: u8 = 0;
+const CLOSED: u8 = 1;
+const TERMINATED: u8 = 2;
+
+#[derive(Default)]
+struct Counters {
+    done: AtomicU64,
+    failed: AtomicU64,
+    busy: AtomicBool,
+}
+
+thread_local! {
+    /// Which pool the thread belongs to, by address, and its own queue.
+    static MINE: RefCell<Option<(usize, Worker<AnyJob>)>> = const { RefCell::new(None) };
+}
+
+/// Whether the calling thread is one of the pool's at that address.
+pub(super) fn is_mine(address: usize) -> bool {
+    MINE.with_borrow(|mine| mine.as_ref().is_some_and(|(pool, _)| *pool == address))
+}
+
+impl Shared {
+    pub(super) fn start(
+        name: &str,
+        n_workers: usize,
+        initializer: Option<Arc<dyn Fn() + Send + Sync>>,
+    ) -> Result<(Arc<Self>, Vec<JoinHandle<()>>), PoolError> {
+        let queues: Vec<_> = (0..n_workers).map(|_| Worker::new_fifo()).collect();
+        let shared = Arc::new(Self {
+            injector: Injector::new(),
+            stealers: queues.iter().map(Worker::stealer).collect(),
+            state: AtomicU8::new(OPEN),
+            n_live: AtomicUsize::new(n_workers),
+            n_idle: CachePadded::new(AtomicUsize::new(0)),
+            idle: Mutex::new(Vec::new()),
+            workers: queues.iter().map(|_| CachePadded::default()).collect(),
+        });
+        let (ready, initialized) = mpsc::channel();
+        let mut threads = Vec::new();
+        for (index, queue) in queues.into_iter().enumerate() {
+            let (mine, initializer, ready) = (shared.clone(), initializer.clone(), ready.clone());
+            let body = move || {
+                let begun = initializer.map_or(Ok(()), |f| caught(|| f()));
+                let failed = begun.is_err();
+                let _ = ready.send(begun);
+                drop(ready);
+                if !failed {
+                    MINE.set(Some((mine.address(), queue)));
+                    mine.work(index);
+                    MINE.set(None);
+                }
+                mine.leave();
+            };
+            match thread::Builder::new().name(format!("{name}-{index}")).spawn(body) {
+                Ok(thread) => threads.push(thread),
+                Err(e) => {
+                    shared.close();
+                    return Err(e.into());
+                }
+            }
+        }
+        drop(ready);
+        match initialized.iter().find_map(Result::err) {
+            None => Ok((shared, threads)),
+            Some(e) => {
+                shared.close();
+                Err(PoolError::Initializer(e.to_string()))
+            }
+        }
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.state.load(Acquire) == OPEN
+    }
+
+    pub(super) fn address(&self) -> usize {
+        std::ptr::from_ref(self) as usize
+    }
+
+    /// Queues a job, or refuses it if the pool is closed.
+    pub(super) fn push(&self, job: AnyJob) {
+        if !self.is_open() {
+            return job.refuse(TaskError::Closed);
+        }
+        MINE.with_borrow(|mine| match mine {
+            Some((pool, queue)) if *pool == self.address() => queue.push(job),
+            _ => self.injector.push(job),
+        });
+        fence(SeqCst);
+        if self.n_idle.load(Relaxed) != 0 {
+            self.wake_one();
+        }
+        if self.n_live.load(Relaxed) == 0 {
+            self.refuse_all(&TaskError::Closed);
+        }
+    }
+
+    fn wake_one(&self) {
+        let woken = {
+            let mut idle = self.idle.lock();
+            let woken = idle.pop();
+            self.n_idle.store(idle.len(), Relaxed);
+            woken
+        };
+        if let Some((_, thread)) = woken {
+            thread.unpark();
+        }
+    }
+
+    pub(super) fn close(&self) {
+        let _ = self.state.compare_exchange(OPEN, CLOSED, AcqRel, Relaxed);
+        self.wake_all();
+    }
+
+    pub(super) fn terminate(&self) {
+        self.state.store(TERMINATED, Release);
+        self.refuse_all(&TaskError::Cancelled);
+        self.wake_all();
+    }
+
+    fn wake_all(&self) {
+        fence(SeqCst);
+        let idle = std::mem::take(&mut *self.idle.lock());
+        self.n_idle.store(0, Relaxed);
+        idle.iter().for_each(|(_, thread)| thread.unpark());
+    }
+
+    fn refuse_all(&self, why: &TaskError) {
+        while let Some(job) = self.steal_any() {
+            job.refuse(why.clone());
+        }
+    }
+
+    fn steal_any(&self) -> Option<AnyJob> {
+        steal(|| std::iter::once(self.injector.steal()).chain(self.stealers.iter().map(Stealer::steal)).collect())
+    }
+
+    /// A worker's life.
+    fn work(&self, index: usize) {
+        let mine = &self.workers[index];
+        loop {
+            let Some(job) = self.find(index) else {
+                if !self.is_open() {
+                    return;
+                }
+                self.rest(index);
+                continue;
+            };
+            if self.state.load(Acquire) == TERMINATED {
+                job.refuse(TaskError::Cancelled);
+                continue;
+            }
+            mine.busy.store(true, Relaxed);
+            // Beyond the task itself, which is caught inside: its captures' and its value's drop may panic.
+            let ran = caught(move || job.run()).unwrap_or(Some(false));
+            mine.busy.store(false, Relaxed);
+            let counter = match ran {
+                Some(true) => &mine.done,
+                Some(false) => &mine.failed,
+                None => continue,
+            };
+            counter.store(counter.load(Relaxed) + 1, Relaxed);
+        }
+    }
+
+    fn find(&self, index: usize) -> Option<AnyJob> {
+        MINE.with_borrow(|mine| {
+            let (_, queue) = mine.as_ref()?;
+            queue.pop().or_else(|| {
+                steal(|| {
+                    let others = self.stealers[index + 1..].iter().chain(&self.stealers[..index]);
+                    let batch = self.injector.steal_batch_and_pop(queue);
+                    batch.or_else(|| others.map(Stealer::steal).collect())
+                })
+            })
+        })
+    }
+
+    /// Looks out for work a little longer, then sleeps until there is some.
+    fn rest(&self, index: usize) {
+        let backoff = Backoff::new();
+        while !backoff.is_completed() {
+            if self.has_work() || !self.is_open() {
+                return;
+            }
+            backoff.snooze();
+        }
+        {
+            let mut idle = self.idle.lock();
+            idle.push((index, thread::current()));
+            self.n_idle.store(idle.len(), Relaxed);
+        }
+        fence(SeqCst);
+        let listed = || self.idle.lock().iter().any(|(i, _)| *i == index);
+        while !self.has_work() && self.is_open() && listed() {
+            thread::park();
+        }
+        let mut idle = self.idle.lock();
+        idle.retain(|(i, _)| *i != index);
+        self.n_idle.store(idle.len(), Relaxed);
+    }
+
+    fn has_work(&self) -> bool {
+        !self.injector.is_empty() || self.stealers.iter().any(|queue| !queue.is_empty())
+    }
+
+    fn leave(&self) {
+        if self.n_live.fetch_sub(1, AcqRel) == 1 {
+            fence(SeqCst);
+            self.refuse_all(&TaskError::Closed);
+        }
+    }
+
+    pub(super) fn stats(&self) -> Stats {
+        let workers: Vec<_> = self
+            .workers
+            .iter()
+            .map(|w| WorkerStats {
+                pid: None,
+                done: w.done.load(Relaxed) + w.failed.load(Relaxed),
+                busy: w.busy.load(Relaxed),
+            })
+            .collect();
+        Stats {
+            queued: self.injector.len() + self.stealers.iter().map(Stealer::len).sum::<usize>(),
+            running: workers.iter().filter(|w| w.busy).count(),
+            done: self.workers.iter().map(|w| w.done.load(Relaxed)).sum(),
+            failed: self.workers.iter().map(|w| w.failed.load(Relaxed)).sum(),
+            workers,
+            ..Stats::default()
+        }
+    }
+}
+
+fn steal(mut attempt: impl FnMut() -> Steal<AnyJob>) -> Option<AnyJob> {
+    loop {
+        match attempt() {
+            Steal::Success(job) => return Some(job),
+            Steal::Empty => return None,
+            Steal::Retry => {}
+        }
+    }
+}

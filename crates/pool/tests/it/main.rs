@@ -1,0 +1,3 @@
+//! What pools promise, from the outside.
+
+mod thread;
