@@ -20,18 +20,23 @@ static GENERATION: AtomicU32 = AtomicU32::new(0);
 /// Has `hook` called in every child that this process forks from now on, and in their forked children, on the thread
 /// that lives on there. Hooks run in the order of their registration and must not block.
 pub fn on_child(hook: fn()) {
+    install();
+    hooks().push(hook);
+}
+
+/// How many forks lie between the exec of this image and the calling process, counted from the first call on: it is
+/// another number in a forked child than in its parent if the parent has called this before.
+pub fn generation() -> u32 {
+    install();
+    GENERATION.load(Relaxed)
+}
+
+fn install() {
     static INSTALL: std::sync::Once = std::sync::Once::new();
     INSTALL.call_once(|| {
         // SAFETY: the handlers are functions of this program, and are never unloaded before it.
         unsafe { libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) };
     });
-    hooks().push(hook);
-}
-
-/// How many forks lie between the exec of this image and the calling process. Starts counting at the first
-/// [`on_child`].
-pub fn generation() -> u32 {
-    GENERATION.load(Relaxed)
 }
 
 fn hooks() -> MutexGuard<'static, Hooks> {

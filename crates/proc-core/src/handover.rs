@@ -181,7 +181,7 @@ pub struct Error {
 
 impl Error {
     fn new(e: postcard::Error) -> Self {
-        Self { message: REASON.take().unwrap_or_else(|| e.to_string()) }
+        Self { message: reason(e) }
     }
 }
 
@@ -196,6 +196,11 @@ impl std::error::Error for Error {}
 enum Sending {
     Socket(Vec<RawFd>),
     Reopen,
+}
+
+/// What went wrong, in the words of whoever noted them.
+pub(crate) fn reason(e: postcard::Error) -> String {
+    REASON.take().unwrap_or_else(|| e.to_string())
 }
 
 /// Keeps a message that postcard would swallow: its errors carry no text.

@@ -1,9 +1,62 @@
-//! Runs Rust functions in processes of their own.
+//! Runs Rust functions in processes of their own: no init call, no macro, no guard in `main`.
+//!
+//! ```
+//! use proc_core::Process;
+//!
+//! fn work(n: u64, label: String) -> String {
+//!     format!("{label}: {}", n * n)
+//! }
+//!
+//! let process = Process::spawn(work, (7, "seven squared".into()))?;
+//! assert_eq!(process.join()?, "seven squared: 49");
+//! # Ok::<(), proc_core::ProcessError>(())
+//! ```
 #![deny(unsafe_code)]
 
 pub mod at_fork;
+mod builder;
+mod child;
+mod children;
+mod current;
+mod death_link;
+mod entry;
+mod error;
+mod fork_local;
+pub mod function;
 pub mod futex;
 pub mod handover;
+pub mod helper;
 pub mod identity;
+mod image;
+mod options;
+mod panic_report;
+mod process;
+mod report;
 pub mod shm;
+mod start;
 mod sys;
+mod wait;
+
+#[doc(no_inline)]
+pub use std::process::{ExitStatus, Stdio};
+
+#[doc(no_inline)]
+pub use nix::sys::signal::Signal;
+
+pub use crate::{
+    builder::Builder,
+    children::active_children,
+    current::{CurrentProcess, ParentProcess, cpu_count, current_process, parent_process},
+    entry::init,
+    error::ProcessError,
+    function::Target,
+    options::Resource,
+    panic_report::Panic,
+    process::{Process, ProcessHandle, Runnable},
+    start::{
+        StartMethod,
+        fork::{Fork, fork},
+        set_start_method, start_method,
+    },
+    wait::{Waitable, Watch, wait_any},
+};

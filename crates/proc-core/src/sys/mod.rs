@@ -1,5 +1,15 @@
 //! One kernel facility a file, with safe signatures on owned and borrowed descriptors.
 
+pub(crate) mod at_exit;
+pub(crate) mod clone;
+pub(crate) mod death_signal;
+pub(crate) mod exec;
+pub(crate) mod fds;
 pub(crate) mod memfd;
 #[allow(dead_code)] // until `Process` lands
 pub(crate) mod pidfd;
+pub(crate) mod proc_fs;
+pub(crate) mod reap;
+pub(crate) mod record_lock;
+pub(crate) mod seqpacket;
+pub(crate) mod signals;

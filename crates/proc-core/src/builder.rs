@@ -1,0 +1,239 @@
+//! Processes with a name, limits, streams, and more.
+
+use std::{
+    ffi::OsString,
+    os::fd::{AsFd, AsRawFd, RawFd},
+    path::PathBuf,
+    process::Stdio,
+};
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{
+    children::{self, lock},
+    current::Identity,
+    error::ProcessError,
+    function::{Function, Target},
+    handover,
+    image::Image,
+    options::{Options, Resource},
+    process::{Process, Runnable},
+    report::Report,
+    start::{self, StartMethod, Started, failed, request::Request, spawn, stdio::Streams},
+};
+
+/// Says what a process is to be like before it is started.
+///
+/// What cannot be set up in the child (a directory that does not exist, a limit that is not allowed) is reported by
+/// its `join`, as [`ProcessError::Setup`]; the function does not run then.
+///
+/// # Examples
+/// ```
+/// use std::process::Stdio;
+/// use proc_core::{Process, Resource, StartMethod};
+///
+/// fn work() -> String {
+///     std::env::var("K").unwrap_or_default()
+/// }
+///
+/// let process = Process::builder()
+///     .name("clock").daemon(true).start_method(StartMethod::Spawn)
+///     .env("K", "V").current_dir("/").stdout(Stdio::null())
+///     .limit(Resource::OpenFiles, 64).nice(5)
+///     .spawn(work, ())?;
+/// assert_eq!((process.name(), process.is_daemon()), ("clock", true));
+/// assert_eq!(process.join()?, "V");
+/// # Ok::<(), proc_core::ProcessError>(())
+/// ```
+#[derive(Debug, Default)]
+#[must_use = "a builder starts nothing until `spawn`, `start` or `fork`"]
+pub struct Builder {
+    name: Option<String>,
+    daemon: bool,
+    start_method: Option<StartMethod>,
+    options: Options,
+    streams: [Option<Stdio>; 3],
+}
+
+impl Builder {
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    /// Its name; `/proc/PID/comm` shows the first 15 bytes. `Process-1`, `Process-2`, … by default.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Whether it is terminated (SIGTERM, two seconds, SIGKILL) instead of waited for when this process exits.
+    pub fn daemon(mut self, daemon: bool) -> Self {
+        self.daemon = daemon;
+        self
+    }
+
+    /// How it is started.
+    pub fn start_method(mut self, method: StartMethod) -> Self {
+        self.start_method = Some(method);
+        self
+    }
+
+    /// Sets an environment variable.
+    pub fn env(mut self, key: impl Into<OsString>, value: impl Into<OsString>) -> Self {
+        self.options.env.push((key.into(), Some(value.into())));
+        self
+    }
+
+    /// Removes an environment variable.
+    pub fn env_remove(mut self, key: impl Into<OsString>) -> Self {
+        self.options.env.push((key.into(), None));
+        self
+    }
+
+    /// Removes all environment variables, but those set here.
+    pub fn env_clear(mut self) -> Self {
+        self.options.clear_env = true;
+        self.options.env.clear();
+        self
+    }
+
+    /// Its working directory.
+    #[doc(alias = "cwd")]
+    pub fn current_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.options.current_dir = Some(dir.into());
+        self
+    }
+
+    /// Its standard input; this process's own by default. For a pipe see [`take_stdin`](crate::ProcessHandle::take_stdin).
+    pub fn stdin(mut self, stream: impl Into<Stdio>) -> Self {
+        self.streams[0] = Some(stream.into());
+        self
+    }
+
+    /// Its standard output.
+    pub fn stdout(mut self, stream: impl Into<Stdio>) -> Self {
+        self.streams[1] = Some(stream.into());
+        self
+    }
+
+    /// Its standard error.
+    pub fn stderr(mut self, stream: impl Into<Stdio>) -> Self {
+        self.streams[2] = Some(stream.into());
+        self
+    }
+
+    /// Limits a resource, softly and hard.
+    #[doc(alias = "setrlimit")]
+    pub fn limit(mut self, resource: Resource, limit: u64) -> Self {
+        self.options.limits.push((resource, limit));
+        self
+    }
+
+    /// Its nice value, from -20 (first) to 19 (last).
+    pub fn nice(mut self, nice: i32) -> Self {
+        self.options.nice = Some(nice);
+        self
+    }
+
+    /// The CPUs that it may run on, numbered from 0.
+    #[doc(alias = "sched_setaffinity")]
+    pub fn cpu_affinity(mut self, cpus: impl IntoIterator<Item = usize>) -> Self {
+        self.options.cpus = cpus.into_iter().collect();
+        self
+    }
+
+    /// Makes it the leader of a process group. `terminate`, `kill` and `signal` then reach the whole group: it and
+    /// all that it started, except what made groups of its own. A terminal's Ctrl-C no longer reaches it.
+    #[doc(alias = "kill_tree")]
+    #[doc(alias = "setpgid")]
+    pub fn process_group(mut self) -> Self {
+        self.options.own_group = true;
+        self
+    }
+
+    /// Whether the kernel kills it when this process dies; true by default.
+    ///
+    /// After an exec in the child the link is gone.
+    #[doc(alias = "detach")]
+    #[doc(alias = "PR_SET_PDEATHSIG")]
+    pub fn death_link(mut self, linked: bool) -> Self {
+        self.options.outlives_owner = !linked;
+        self
+    }
+
+    /// Starts it: [`Process::spawn`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn spawn<F, A>(self, target: F, args: A) -> Result<Process<F::Output>, ProcessError>
+    where
+        F: Target<A>,
+        A: Serialize + DeserializeOwned,
+        F::Output: Serialize + DeserializeOwned,
+    {
+        let function = Function::of(target).map_err(ProcessError::ForeignCode)?;
+        let method = self.start_method.unwrap_or_else(start::start_method);
+        if method == StartMethod::Fork {
+            return self.fork(move || target.call(args));
+        }
+        let parcel = handover::pack(&args).map_err(ProcessError::Arguments)?;
+        self.launch(|report, identity, options, streams| {
+            let fingerprint = Image::get().fingerprint;
+            let request = Request { fingerprint, function, identity: identity.clone(), options: options.clone() };
+            let request = postcard::to_stdvec(&request).map_err(|e| ProcessError::Start {
+                operation: "write a request".into(),
+                source: std::io::Error::other(e),
+            })?;
+            let streams = streams.theirs.iter().map(AsRawFd::as_raw_fd);
+            let handed_over = parcel.fds();
+            let fds: Vec<RawFd> = [report.as_fd().as_raw_fd()]
+                .into_iter()
+                .chain(streams)
+                .chain(handed_over.iter().map(AsRawFd::as_raw_fd))
+                .collect();
+            let body = [&request[..], parcel.bytes()];
+            match method {
+                StartMethod::Spawn => spawn::start(&body, &fds),
+                _ => start::forkserver::start(&body, &fds, report),
+            }
+        })
+    }
+
+    /// Starts it: [`Process::start`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn start<T: Runnable>(self, object: T) -> Result<Process<T::Output>, ProcessError> {
+        self.spawn(T::run, (object,))
+    }
+
+    /// Starts it: [`Process::fork`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn fork<F, R>(self, target: F) -> Result<Process<R>, ProcessError>
+    where
+        F: FnOnce() -> R,
+        R: Serialize + DeserializeOwned,
+    {
+        self.launch(|report, identity, options, streams| {
+            start::fork::start(report, identity, options, &streams.theirs, target)
+        })
+    }
+
+    /// Makes what every process has, starts it by `start`, and takes note of it.
+    fn launch<R>(
+        mut self,
+        start: impl FnOnce(&Report, &Identity, &Options, &Streams) -> Result<Started, ProcessError>,
+    ) -> Result<Process<R>, ProcessError> {
+        let identity = Identity::of_child(self.name, self.daemon);
+        let mut streams = Streams::open(self.streams)
+            .map_err(|source| ProcessError::Start { operation: "open the standard streams".into(), source })?;
+        self.options.streams = streams.given;
+        let report = Report::new().map_err(failed("make a memory file"))?;
+        let started = start(&report, &identity, &self.options, &streams)?;
+        let handle = children::register(started, &identity, report, self.options.own_group);
+        *lock(&handle.0.pipes) = std::mem::take(&mut streams.ours);
+        Ok(Process::new(handle))
+    }
+}

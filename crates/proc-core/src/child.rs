@@ -1,0 +1,116 @@
+//! The life of a process that runs a function, from its first instruction of ours to its exit.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use serde::Serialize;
+
+use crate::{
+    current::Identity,
+    death_link,
+    function::{self, CallError},
+    image::Image,
+    options::{Options, Refusal},
+    panic_report,
+    report::{Failure, Report},
+    start::request::Request,
+    sys::signals,
+};
+
+/// The exit code of a process whose function panicked: that of a Rust program whose `main` did.
+const PANICKED: i32 = 101;
+/// The exit code of a process that could not be set up, or was not addressed properly.
+pub(crate) const REFUSED: i32 = 126;
+
+/// Runs what `body` asks for. `fds` are the descriptors that came with it.
+pub(crate) fn run_request(body: &[u8], mut fds: Vec<OwnedFd>, link: OwnedFd) -> ! {
+    let (request, args) = match postcard::take_from_bytes::<Request>(body) {
+        Ok(request) => request,
+        Err(e) => refuse(&format!("a request that does not decode: {e}")),
+    };
+    if request.fingerprint != Image::get().fingerprint {
+        refuse("a request from another build of this program");
+    }
+    let streams = request.options.streams.iter().filter(|given| **given).count();
+    if fds.len() < 1 + streams {
+        refuse("a request without its descriptors");
+    }
+    let handed_over = fds.split_off(1 + streams);
+    let streams = fds.split_off(1);
+    let Some(report) = fds.pop().map(Report::from) else { refuse("a request without a report") };
+    run(report, request.identity, request.options, streams, link, |value| {
+        request.function.call(args, handed_over, value)
+    })
+}
+
+/// Runs `target` as a child that was forked from the owner itself.
+pub(crate) fn run_closure<R: Serialize>(
+    report: Report,
+    identity: Identity,
+    options: Options,
+    streams: Vec<OwnedFd>,
+    link: OwnedFd,
+    target: impl FnOnce() -> R,
+) -> ! {
+    run(report, identity, options, streams, link, |value| function::run(value, || Ok(target())))
+}
+
+fn run(
+    report: Report,
+    identity: Identity,
+    options: Options,
+    streams: Vec<OwnedFd>,
+    link: OwnedFd,
+    target: impl FnOnce(&mut Vec<u8>) -> Result<(), CallError>,
+) -> ! {
+    match report.claim() {
+        Ok(true) => {}
+        // The owner has given this child up, and will reap it without a look at its status.
+        Ok(false) => exit(0),
+        Err(e) => refuse(&format!("cannot write the report: {e}")),
+    }
+    if let Err((what, errno)) = set_up(identity, &options, streams, link) {
+        let _ = report.failure(&Failure::Setup(what, errno as i32));
+        exit(REFUSED);
+    }
+    // The report is leaked, so that no code of the target's finds its descriptor closed under it.
+    let report: &'static Report = Box::leak(Box::new(report));
+    panic_report::install_hook(|panic| {
+        let _ = report.failure(&Failure::Call(CallError::Panicked(panic.clone())));
+    });
+    signals::unblock_all();
+    let mut value = Vec::new();
+    match target(&mut value) {
+        Ok(()) => match report.value(&value) {
+            Ok(()) => exit(0),
+            Err(e) => fail(report, CallError::Value(format!("{} bytes cannot be stored: {e}", value.len()))),
+        },
+        Err(e) => fail(report, e),
+    }
+}
+
+fn set_up(identity: Identity, options: &Options, streams: Vec<OwnedFd>, link: OwnedFd) -> Result<(), Refusal> {
+    if !options.outlives_owner {
+        death_link::tie(link.as_fd()).map_err(|e| ("link it to its owner's life".into(), e))?;
+    }
+    identity.assume();
+    options.apply(streams)
+}
+
+fn fail(report: &Report, error: CallError) -> ! {
+    let code = if matches!(error, CallError::Panicked(_)) { PANICKED } else { REFUSED };
+    let _ = report.failure(&Failure::Call(error));
+    exit(code)
+}
+
+/// Ends a process that was started by somebody who is not its owner, or garbled what it was to do.
+#[allow(clippy::print_stderr, reason = "it has nobody else to tell")]
+pub(crate) fn refuse(why: &str) -> ! {
+    eprintln!("proc-core: this process was started with {why}; it ends without having run anything");
+    exit(REFUSED)
+}
+
+/// Ends this process as a return from `main` would.
+#[allow(clippy::exit, reason = "this is the end of a process that this crate started")]
+fn exit(code: i32) -> ! {
+    std::process::exit(code)
+}

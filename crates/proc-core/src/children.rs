@@ -1,0 +1,221 @@
+//! The children of the calling process: who they are, how they end, and what becomes of them at its exit.
+
+use std::{
+    collections::BTreeMap,
+    io::Write,
+    os::fd::{AsFd, OwnedFd},
+    process::ExitStatus,
+    sync::{
+        Arc, Mutex, MutexGuard, Once, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use nix::{errno::Errno, sys::signal::Signal};
+
+use crate::{
+    current::Identity,
+    error::ProcessError,
+    fork_local::ForkLocal,
+    futex::Deadline,
+    helper,
+    process::ProcessHandle,
+    report::Report,
+    start::{Started, failed, forkserver},
+    sys::{at_exit, pidfd, reap},
+};
+
+/// How long daemons have between SIGTERM and SIGKILL when their owner exits.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// One child.
+#[derive(Debug)]
+pub(crate) struct Child {
+    pub(crate) pid: u32,
+    pub(crate) pidfd: OwnedFd,
+    pub(crate) name: String,
+    pub(crate) daemon: bool,
+    /// It leads a process group of its own, which is signalled as a whole.
+    pub(crate) own_group: bool,
+    pub(crate) report: Report,
+    /// Our ends of its standard streams.
+    pub(crate) pipes: Mutex<[Option<OwnedFd>; 3]>,
+    end: OnceLock<End>,
+    reaping: Mutex<()>,
+}
+
+/// How it ended, once it has been reaped.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    Exited(ExitStatus),
+    /// By somebody else.
+    Reaped,
+}
+
+impl Child {
+    /// Waits until it has ended and reaps it; `None` if the deadline passes before. Any number of threads may wait.
+    pub(crate) fn wait(&self, deadline: Option<Deadline>) -> Result<Option<ExitStatus>, ProcessError> {
+        if self.end.get().is_none() && !pidfd::wait_exit(self.pidfd.as_fd(), deadline).map_err(failed("wait"))? {
+            return Ok(None);
+        }
+        self.try_wait()
+    }
+
+    /// Reaps it if it has ended.
+    pub(crate) fn try_wait(&self) -> Result<Option<ExitStatus>, ProcessError> {
+        let _reaping = lock(&self.reaping);
+        if self.end.get().is_none() {
+            let end = match reap::now(self.pidfd.as_fd()) {
+                Ok(None) => return Ok(None),
+                Ok(Some(status)) => End::Exited(status),
+                Err(Errno::ECHILD) if !pidfd::has_exited(self.pidfd.as_fd()) => return Ok(None),
+                Err(Errno::ECHILD) => End::Reaped,
+                Err(e) => return Err(failed("wait")(e)),
+            };
+            let _ = self.end.set(end);
+            lock(CHILDREN.get()).remove(&self.pid);
+        }
+        match self.end.get() {
+            Some(End::Exited(status)) => Ok(Some(*status)),
+            _ => Err(ProcessError::StatusLost { name: self.name.clone(), pid: self.pid }),
+        }
+    }
+
+    /// Whether it has not ended yet.
+    pub(crate) fn is_alive(&self) -> bool {
+        self.end.get().is_none() && !pidfd::has_exited(self.pidfd.as_fd())
+    }
+
+    /// Sends a signal to it, or to its whole group; to nobody if it has ended.
+    pub(crate) fn signal(&self, signal: i32) -> Result<(), ProcessError> {
+        // Not reaped while this is held, so that its group cannot be another's.
+        let _reaping = lock(&self.reaping);
+        if self.end.get().is_some() {
+            return Ok(());
+        }
+        if self.own_group {
+            let group = nix::unistd::Pid::from_raw(self.pid.cast_signed());
+            if let Ok(signal) = Signal::try_from(signal)
+                && nix::sys::signal::killpg(group, signal).is_ok()
+            {
+                return Ok(());
+            }
+        }
+        match pidfd::send_signal(self.pidfd.as_fd(), signal) {
+            Ok(()) | Err(Errno::ESRCH) => Ok(()),
+            Err(e) => Err(failed("send a signal")(e)),
+        }
+    }
+}
+
+static CHILDREN: ForkLocal<Mutex<BTreeMap<u32, Arc<Child>>>> = ForkLocal::new();
+
+/// Takes note of a child that has just been started.
+pub(crate) fn register(started: Started, identity: &Identity, report: Report, own_group: bool) -> ProcessHandle {
+    static AT_EXIT: Once = Once::new();
+    AT_EXIT.call_once(|| at_exit::register(finish));
+    let child = Arc::new(Child {
+        pid: started.pid,
+        pidfd: started.pidfd,
+        name: identity.name.clone(),
+        daemon: identity.daemon,
+        own_group,
+        report,
+        pipes: Mutex::default(),
+        end: OnceLock::new(),
+        reaping: Mutex::new(()),
+    });
+    lock(CHILDREN.get()).insert(child.pid, Arc::clone(&child));
+    ProcessHandle(child)
+}
+
+/// The children that are still running; reaps those that are not. Never blocks.
+///
+/// Their handles can still be joined.
+pub fn active_children() -> Vec<ProcessHandle> {
+    let children: Vec<_> = lock(CHILDREN.get()).values().cloned().collect();
+    children.into_iter().filter(|child| matches!(child.try_wait(), Ok(None))).map(ProcessHandle).collect()
+}
+
+/// Sees to it that a child nobody has a handle to any more is reaped when it ends.
+pub(crate) fn reap_in_background(child: &Arc<Child>) {
+    if !matches!(child.try_wait(), Ok(None)) {
+        return;
+    }
+    let unwatched = UNWATCHED.get();
+    let mut list = lock(&unwatched.list);
+    list.push(Arc::clone(child));
+    match unwatched.wake.get() {
+        Some(wake) if unwatched.running.load(Relaxed) => drop((&*wake).write(&[0])),
+        _ => {
+            // Without a thread it stays a zombie until the next `active_children`, or our exit.
+            let started = unwatched.start();
+            unwatched.running.store(started.is_ok(), Relaxed);
+        }
+    }
+}
+
+/// Children without a handle, and the thread that reaps them.
+#[derive(Default)]
+struct Unwatched {
+    list: Mutex<Vec<Arc<Child>>>,
+    running: AtomicBool,
+    wake: OnceLock<std::io::PipeWriter>,
+}
+
+static UNWATCHED: ForkLocal<Unwatched> = ForkLocal::new();
+
+impl Unwatched {
+    fn start(&'static self) -> std::io::Result<()> {
+        let (woken, wake) = std::io::pipe()?;
+        // A second start is impossible: the thread never ends once it runs, see `watch`.
+        let _ = self.wake.set(wake);
+        helper::spawn("proc-core-reaper", move || self.watch(woken))
+    }
+
+    fn watch(&self, mut woken: std::io::PipeReader) {
+        use std::io::Read;
+
+        use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+        loop {
+            let children = {
+                let mut list = lock(&self.list);
+                list.retain(|child| matches!(child.try_wait(), Ok(None)));
+                list.clone()
+            };
+            let mut fds: Vec<_> =
+                children.iter().map(|child| PollFd::new(child.pidfd.as_fd(), PollFlags::POLLIN)).collect();
+            fds.push(PollFd::new(woken.as_fd(), PollFlags::POLLIN));
+            let polled = poll(&mut fds, PollTimeout::NONE);
+            let rung = fds.last().is_some_and(|fd| fd.any() == Some(true));
+            if polled.is_ok() && rung {
+                let _ = woken.read(&mut [0; 64]);
+            }
+        }
+    }
+}
+
+/// At the exit of this process: daemons are terminated, the others waited for, the fork server is ended.
+fn finish() {
+    let children: Vec<_> = lock(CHILDREN.get()).values().cloned().collect();
+    let (daemons, others): (Vec<_>, Vec<_>) = children.into_iter().partition(|child| child.daemon);
+    for daemon in &daemons {
+        let _ = daemon.signal(libc::SIGTERM);
+    }
+    let deadline = Deadline::after(GRACE);
+    for daemon in &daemons {
+        if let Ok(None) = daemon.wait(deadline) {
+            let _ = daemon.signal(libc::SIGKILL);
+            let _ = daemon.wait(None);
+        }
+    }
+    for child in others {
+        let _ = child.wait(None);
+    }
+    forkserver::stop();
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,133 @@
+//! Who the calling process is, who its parent is, and how many CPUs it may use.
+
+use std::{
+    num::NonZero,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{fork_local::ForkLocal, identity::ProcessId};
+
+/// What a child is told about itself and its parent.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Identity {
+    pub(crate) name: String,
+    pub(crate) daemon: bool,
+    pub(crate) parent_name: String,
+    pub(crate) parent_pid: u32,
+    pub(crate) parent_start_time: u64,
+}
+
+static SELF: ForkLocal<Mutex<Option<Identity>>> = ForkLocal::new();
+static CHILDREN_NAMED: ForkLocal<AtomicU64> = ForkLocal::new();
+
+impl Identity {
+    /// The identity of a child that the calling process is about to start.
+    pub(crate) fn of_child(name: Option<String>, daemon: bool) -> Self {
+        let (parent, parent_name) = (ProcessId::current(), current_process().name);
+        let name = name.unwrap_or_else(|| {
+            let number = CHILDREN_NAMED.get().fetch_add(1, Relaxed) + 1;
+            // A grandchild of the main process is called Process-1:2, as in Python.
+            match parent_name.strip_prefix("Process-") {
+                Some(path) => format!("Process-{path}:{number}"),
+                None => format!("Process-{number}"),
+            }
+        });
+        Self { name, daemon, parent_name, parent_pid: parent.pid, parent_start_time: parent.start_time }
+    }
+
+    /// Makes it the calling process's own, and shows the name in `/proc/PID/comm` (cut to 15 bytes by the kernel).
+    pub(crate) fn assume(self) {
+        if let Ok(name) = std::ffi::CString::new(self.name.as_str()) {
+            let _ = nix::sys::prctl::set_name(&name);
+        }
+        *SELF.get().lock().unwrap_or_else(PoisonError::into_inner) = Some(self);
+    }
+
+    fn current() -> Option<Self> {
+        SELF.get().lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// The calling process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CurrentProcess {
+    /// Its name: `MainProcess`, unless this crate started it.
+    pub name: String,
+    /// Its pid.
+    pub pid: u32,
+    /// Whether it was started as a daemon.
+    pub daemon: bool,
+}
+
+impl CurrentProcess {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its pid.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Whether it was started as a daemon.
+    pub fn is_daemon(&self) -> bool {
+        self.daemon
+    }
+}
+
+/// The calling process. Never blocks.
+///
+/// # Examples
+/// ```
+/// assert_eq!(proc_core::current_process().name(), "MainProcess");
+/// ```
+pub fn current_process() -> CurrentProcess {
+    let (name, daemon) = Identity::current().map_or(("MainProcess".to_owned(), false), |me| (me.name, me.daemon));
+    CurrentProcess { name, pid: std::process::id(), daemon }
+}
+
+/// The process that started the calling one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ParentProcess {
+    /// Its name.
+    pub name: String,
+    id: ProcessId,
+}
+
+impl ParentProcess {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its pid, or what was its pid.
+    pub fn pid(&self) -> u32 {
+        self.id.pid
+    }
+
+    /// Whether it still runs; only ever false for children that were allowed to outlive it.
+    pub fn is_alive(&self) -> bool {
+        self.id.is_alive()
+    }
+}
+
+/// The process that started the calling one with this crate; `None` in the main process.
+pub fn parent_process() -> Option<ParentProcess> {
+    let me = Identity::current()?;
+    let id = ProcessId { pid: me.parent_pid, start_time: me.parent_start_time };
+    Some(ParentProcess { name: me.parent_name, id })
+}
+
+/// How many CPUs the calling process may use: what its affinity mask and its cgroup's quota allow, at least 1.
+#[doc(alias = "process_cpu_count")]
+pub fn cpu_count() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZero::get)
+}

@@ -1,0 +1,69 @@
+//! Children do not outlive their owner: the kernel kills them the moment it is gone, however it went.
+//!
+//! The owner has a pipe. It alone holds the write end, which nobody ever writes to; when the owner dies the kernel
+//! closes it, and signals everybody who asked to be signalled at that ([`death_signal`]). No thread watches, none of
+//! the traps of `PR_SET_PDEATHSIG` (which fires when the *thread* that forked ends), and a stopped child dies too.
+//!
+//! # Safety
+//! In a forked child the write end is closed by number; nothing else ever owns that descriptor there.
+#![allow(unsafe_code)]
+
+use std::{
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
+    sync::{
+        Mutex, Once, OnceLock, PoisonError,
+        atomic::{AtomicI32, Ordering::Relaxed},
+    },
+};
+
+use nix::{fcntl::OFlag, unistd::pipe2};
+
+use crate::{at_fork, fork_local::ForkLocal, sys::death_signal};
+
+#[derive(Default)]
+struct Pipe {
+    read_end: OnceLock<OwnedFd>,
+    making: Mutex<()>,
+}
+
+static PIPE: ForkLocal<Pipe> = ForkLocal::new();
+static WRITE_END: AtomicI32 = AtomicI32::new(-1);
+
+/// The end of the calling process's pipe that its children are to [`tie`] themselves to.
+pub(crate) fn end_for_children() -> nix::Result<BorrowedFd<'static>> {
+    static FORGET_IN_CHILD: Once = Once::new();
+    FORGET_IN_CHILD.call_once(|| at_fork::on_child(close_inherited_write_end));
+    let pipe = PIPE.get();
+    let _making = pipe.making.lock().unwrap_or_else(PoisonError::into_inner);
+    if pipe.read_end.get().is_none() {
+        let (read_end, write_end) = pipe2(OFlag::O_CLOEXEC)?;
+        WRITE_END.store(write_end.as_raw_fd(), Relaxed);
+        std::mem::forget(write_end);
+        let _ = pipe.read_end.set(read_end);
+    }
+    Ok(pipe.read_end.get().expect("just set").as_fd())
+}
+
+/// A forked child that kept its parent's write end would keep its parent's other children alive.
+fn close_inherited_write_end() {
+    let number: RawFd = WRITE_END.swap(-1, Relaxed);
+    if number >= 0 {
+        // SAFETY: the number was made by `pipe2` and forgotten; this process has had no chance to reuse it.
+        unsafe { libc::close(number) };
+    }
+}
+
+/// The open file through which the kernel tells this process of its owner's death.
+static OWNER: Mutex<Option<OwnedFd>> = Mutex::new(None);
+
+/// Ties the calling process to the life of the owner of `end`. If that one is dead already, does not return.
+pub(crate) fn tie(end: BorrowedFd<'_>) -> nix::Result<()> {
+    let own = death_signal::arm(end)?;
+    if death_signal::has_fired(own.as_fd()) {
+        // SAFETY: ends this process.
+        unsafe { libc::raise(libc::SIGKILL) };
+    }
+    // What a fork may have left here belongs to the parent's life.
+    *OWNER.lock().unwrap_or_else(PoisonError::into_inner) = Some(own);
+    Ok(())
+}

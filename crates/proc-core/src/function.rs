@@ -1,0 +1,194 @@
+//! Functions that travel: a capture-free function's place in this program's code, good in every process that runs
+//! the same program.
+//!
+//! # Safety
+//! A [`Function`] that comes from elsewhere is only ever an offset. It is called after a check that it lies inside
+//! this program's code; whoever sends it has been found to run the same build (`entry`), so that the place is the
+//! trampoline that [`Function::of`] named there.
+#![allow(unsafe_code)]
+
+use std::{
+    fmt,
+    os::fd::OwnedFd,
+    panic::{AssertUnwindSafe, catch_unwind},
+    ptr::NonNull,
+};
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::{handover, image::Image, panic_report::Panic};
+
+/// What can run in another process: any function, or closure without captures, of 0 to 8 arguments.
+///
+/// `A` is the tuple of its arguments. Implemented by the compiler's grace for every `fn` item (generic ones and
+/// methods included) and every closure that captures nothing; never implement it yourself.
+pub trait Target<A>: Copy + 'static {
+    /// What it returns.
+    type Output;
+
+    /// Calls it.
+    fn call(self, args: A) -> Self::Output;
+}
+
+macro_rules! impl_target {
+    ($($arg:ident),*) => {
+        impl<F, R, $($arg),*> Target<($($arg,)*)> for F
+        where
+            F: Fn($($arg),*) -> R + Copy + 'static,
+        {
+            type Output = R;
+
+            #[allow(non_snake_case)]
+            fn call(self, ($($arg,)*): ($($arg,)*)) -> R {
+                self($($arg),*)
+            }
+        }
+    };
+}
+impl_target!();
+impl_target!(A0);
+impl_target!(A0, A1);
+impl_target!(A0, A1, A2);
+impl_target!(A0, A1, A2, A3);
+impl_target!(A0, A1, A2, A3, A4);
+impl_target!(A0, A1, A2, A3, A4, A5);
+impl_target!(A0, A1, A2, A3, A4, A5, A6);
+impl_target!(A0, A1, A2, A3, A4, A5, A6, A7);
+
+/// A function's place in this program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Function {
+    offset: u64,
+}
+
+/// What a [`Function`] does when called: unpack, run, pack, each failure told apart.
+type Trampoline = fn(&[u8], Vec<OwnedFd>, &mut Vec<u8>) -> Result<(), CallError>;
+
+impl Function {
+    /// The place of `target`.
+    ///
+    /// # Errors
+    /// [`ForeignCode`] if `target` was compiled into a shared library: only the program itself is the same everywhere.
+    ///
+    /// # Panics
+    /// Never; a closure with captures does not compile.
+    pub fn of<F, A>(_target: F) -> Result<Self, ForeignCode>
+    where
+        F: Target<A>,
+        A: DeserializeOwned,
+        F::Output: Serialize,
+    {
+        let () = const { assert_capture_free::<F>() };
+        let trampoline: Trampoline = trampoline::<F, A>;
+        Image::get().offset_of(trampoline as usize).map(|offset| Self { offset }).ok_or(ForeignCode)
+    }
+
+    /// Calls it with packed arguments and appends the packed value to `value`.
+    ///
+    /// Runs on the calling thread, catching panics. The panic's place and backtrace are known in processes that this
+    /// crate has started.
+    ///
+    /// # Errors
+    /// Each way in which a call can end without a value.
+    pub fn call(self, args: &[u8], fds: Vec<OwnedFd>, value: &mut Vec<u8>) -> Result<(), CallError> {
+        let address = Image::get().address_of(self.offset).ok_or(CallError::Foreign(ForeignCode))?;
+        // SAFETY: the address lies in this program's code, and by the module's contract is a `Trampoline`.
+        let trampoline = unsafe { std::mem::transmute::<usize, Trampoline>(address) };
+        trampoline(args, fds, value)
+    }
+}
+
+/// The function is not part of this program's own code (it lives in a shared library), or the offset was made up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ForeignCode;
+
+impl fmt::Display for ForeignCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the function lies outside this program's own code")
+    }
+}
+
+impl std::error::Error for ForeignCode {}
+
+/// How a [`Function::call`] ended without a value.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum CallError {
+    /// It panicked.
+    Panicked(Panic),
+    /// Its arguments did not decode.
+    Arguments(String),
+    /// Its value did not encode.
+    Value(String),
+    /// There is no such function here.
+    #[serde(skip)]
+    Foreign(ForeignCode),
+}
+
+const fn assert_capture_free<F>() {
+    assert!(
+        size_of::<F>() == 0,
+        "only functions and closures that capture nothing can run in another process: pass what it needs as arguments \
+         (for a closure with captures, use Process::fork)"
+    );
+}
+
+fn trampoline<F, A>(args: &[u8], fds: Vec<OwnedFd>, value: &mut Vec<u8>) -> Result<(), CallError>
+where
+    F: Target<A>,
+    A: DeserializeOwned,
+    F::Output: Serialize,
+{
+    // SAFETY: `F` is zero-sized (checked in `Function::of`, the only place that names this trampoline), `Copy`, and a
+    // value of it existed there; it has no bytes that could be wrong.
+    let target = unsafe { NonNull::<F>::dangling().read() };
+    run(value, || {
+        let args = handover::unpack(args, fds).map_err(|e| CallError::Arguments(e.to_string()))?;
+        Ok(target.call(args))
+    })
+}
+
+/// Runs `f` with panics caught and appends what it returns, packed, to `value`.
+pub(crate) fn run<R: Serialize>(
+    value: &mut Vec<u8>,
+    f: impl FnOnce() -> Result<R, CallError>,
+) -> Result<(), CallError> {
+    let buffer = std::mem::take(value);
+    let run = || -> Result<Vec<u8>, CallError> {
+        let result = f()?;
+        postcard::to_extend(&result, buffer).map_err(|e| CallError::Value(handover::reason(e)))
+    };
+    *value =
+        catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|payload| Err(CallError::Panicked(Panic::of(payload))))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn add<T: std::ops::Add<Output = T>>(a: T, b: T) -> T {
+        a + b
+    }
+
+    fn call<R: DeserializeOwned>(f: Function, args: impl Serialize) -> Result<R, CallError> {
+        let mut value = Vec::new();
+        f.call(handover::pack(&args).unwrap().bytes(), Vec::new(), &mut value)?;
+        Ok(handover::unpack(&value, Vec::new()).unwrap())
+    }
+
+    #[test]
+    fn generic_functions_and_closures() {
+        assert_eq!(call::<u64>(Function::of(add::<u64>).unwrap(), (40_u64, 2_u64)).unwrap(), 42);
+        assert_eq!(call::<String>(Function::of(|a: String| a + "!").unwrap(), ("hi",)).unwrap(), "hi!");
+        assert_eq!(call::<u8>(Function::of(|| 7_u8).unwrap(), ()).unwrap(), 7);
+    }
+
+    #[test]
+    fn bad_arguments_and_panics_are_told_apart() {
+        let f = Function::of(|a: u64| if a == 0 { panic!("nought") } else { a }).unwrap();
+        assert!(matches!(call::<u64>(f, ()), Err(CallError::Arguments(_))));
+        assert!(matches!(call::<u64>(f, (0_u64,)), Err(CallError::Panicked(p)) if p.message == "nought"));
+        let nowhere = Function { offset: u64::MAX / 2 };
+        assert!(matches!(call::<u64>(nowhere, ()), Err(CallError::Foreign(_))));
+    }
+}

@@ -1,0 +1,132 @@
+//! What can be asked of a process besides its function: environment, directory, streams, limits, scheduling.
+//!
+//! # Safety
+//! Changes the environment of a process that has only just begun and has one thread.
+#![allow(unsafe_code)]
+
+use std::{
+    ffi::OsString,
+    os::fd::{AsFd, OwnedFd},
+    path::PathBuf,
+};
+
+use nix::{errno::Errno, sys::resource, unistd};
+use serde::{Deserialize, Serialize};
+
+use crate::sys::fds;
+
+/// Asked for by the builder, applied in the child.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Options {
+    pub(crate) clear_env: bool,
+    pub(crate) env: Vec<(OsString, Option<OsString>)>,
+    pub(crate) current_dir: Option<PathBuf>,
+    /// Which of the standard streams come along as descriptors.
+    pub(crate) streams: [bool; 3],
+    pub(crate) limits: Vec<(Resource, u64)>,
+    pub(crate) nice: Option<i32>,
+    pub(crate) cpus: Vec<usize>,
+    pub(crate) own_group: bool,
+    pub(crate) outlives_owner: bool,
+}
+
+/// A resource that the kernel limits for each process; see getrlimit(2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Resource {
+    /// Bytes of address space (`RLIMIT_AS`). A Rust program that runs out of it aborts.
+    AddressSpace,
+    /// Bytes of a core dump (`RLIMIT_CORE`).
+    CoreDump,
+    /// Seconds of CPU time (`RLIMIT_CPU`); the process is killed with `SIGXCPU`.
+    CpuTime,
+    /// Bytes of heap and other private data (`RLIMIT_DATA`).
+    Data,
+    /// Bytes of any file that it writes (`RLIMIT_FSIZE`).
+    FileSize,
+    /// Open descriptors (`RLIMIT_NOFILE`).
+    OpenFiles,
+    /// Processes and threads of its user (`RLIMIT_NPROC`).
+    Processes,
+    /// Bytes of the main thread's stack (`RLIMIT_STACK`).
+    Stack,
+    /// Bytes locked into memory (`RLIMIT_MEMLOCK`).
+    LockedMemory,
+}
+
+impl Resource {
+    fn to_nix(self) -> resource::Resource {
+        match self {
+            Self::AddressSpace => resource::Resource::RLIMIT_AS,
+            Self::CoreDump => resource::Resource::RLIMIT_CORE,
+            Self::CpuTime => resource::Resource::RLIMIT_CPU,
+            Self::Data => resource::Resource::RLIMIT_DATA,
+            Self::FileSize => resource::Resource::RLIMIT_FSIZE,
+            Self::OpenFiles => resource::Resource::RLIMIT_NOFILE,
+            Self::Processes => resource::Resource::RLIMIT_NPROC,
+            Self::Stack => resource::Resource::RLIMIT_STACK,
+            Self::LockedMemory => resource::Resource::RLIMIT_MEMLOCK,
+        }
+    }
+}
+
+/// What could not be done.
+pub(crate) type Refusal = (String, Errno);
+
+impl Options {
+    /// Applies them to the calling process. `streams` are the descriptors for those that `self.streams` names.
+    pub(crate) fn apply(&self, streams: Vec<OwnedFd>) -> Result<(), Refusal> {
+        self.apply_env();
+        for (number, fd) in (0..).zip(self.streams).filter(|(_, given)| *given).map(|(n, _)| n).zip(streams) {
+            fds::replace_standard_stream(fd.as_fd(), number)
+                .map_err(|e| (format!("redirect standard stream {number}"), e))?;
+        }
+        if self.own_group {
+            unistd::setpgid(unistd::Pid::from_raw(0), unistd::Pid::from_raw(0))
+                .map_err(|e| ("make a process group".into(), e))?;
+        }
+        if let Some(dir) = &self.current_dir {
+            unistd::chdir(dir).map_err(|e| (format!("enter the directory {}", dir.display()), e))?;
+        }
+        if let Some(nice) = self.nice {
+            set_nice(nice).map_err(|e| (format!("set the nice value {nice}"), e))?;
+        }
+        if !self.cpus.is_empty() {
+            self.set_affinity().map_err(|e| (format!("bind to CPUs {:?}", self.cpus), e))?;
+        }
+        // Last: a limit may be too narrow for the rest.
+        for (which, limit) in &self.limits {
+            resource::setrlimit(which.to_nix(), *limit, *limit)
+                .map_err(|e| (format!("limit {which:?} to {limit}"), e))?;
+        }
+        Ok(())
+    }
+
+    fn apply_env(&self) {
+        if self.clear_env {
+            for (key, _) in std::env::vars_os() {
+                // SAFETY: the process has one thread.
+                unsafe { std::env::remove_var(key) };
+            }
+        }
+        for (key, value) in &self.env {
+            match value {
+                // SAFETY: the process has one thread.
+                Some(value) => unsafe { std::env::set_var(key, value) },
+                // SAFETY: the process has one thread.
+                None => unsafe { std::env::remove_var(key) },
+            }
+        }
+    }
+
+    fn set_affinity(&self) -> nix::Result<()> {
+        let mut set = nix::sched::CpuSet::new();
+        self.cpus.iter().try_for_each(|cpu| set.set(*cpu))?;
+        nix::sched::sched_setaffinity(unistd::Pid::from_raw(0), &set)
+    }
+}
+
+fn set_nice(nice: i32) -> nix::Result<()> {
+    // SAFETY: takes integers only.
+    Errno::result(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) }).map(drop)
+}

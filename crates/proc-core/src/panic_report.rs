@@ -1,0 +1,96 @@
+//! What is told of a panic to another process.
+
+use std::{
+    any::Any,
+    backtrace::{Backtrace, BacktraceStatus},
+    cell::RefCell,
+    fmt,
+    panic::PanicHookInfo,
+};
+
+use serde::{Deserialize, Serialize};
+
+/// A panic, told in text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Panic {
+    /// The panic's message; for a payload that is no text, a note that says so.
+    pub message: String,
+    /// `file:line:column`; empty if unknown.
+    pub location: String,
+    /// The backtrace, unless `RUST_BACKTRACE=0`; empty if unknown.
+    pub backtrace: String,
+    /// The name of the thread that panicked.
+    pub thread: String,
+}
+
+impl fmt::Display for Panic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "panicked at {}: {}", self.location, self.message)
+    }
+}
+
+thread_local! {
+    static LAST: RefCell<Option<Panic>> = const { RefCell::new(None) };
+}
+
+impl Panic {
+    /// The panic whose payload was just caught on this thread.
+    pub fn of(payload: Box<dyn Any + Send>) -> Self {
+        let noted = LAST.take();
+        let message = message_of(&*payload);
+        // A payload's own drop may panic in its turn; that must not take this process along.
+        std::mem::forget(payload);
+        noted.unwrap_or_else(|| Self {
+            message,
+            location: String::new(),
+            backtrace: String::new(),
+            thread: current_thread(),
+        })
+    }
+}
+
+/// Notes where each panic comes from, before the hook that was there prints it. For processes that this crate started.
+pub(crate) fn install_hook(on_abort: impl Fn(&Panic) + Send + Sync + 'static) {
+    let former = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        let panic = note(info);
+        former(info);
+        if cfg!(panic = "abort") {
+            on_abort(&panic);
+        }
+        LAST.set(Some(panic));
+    }));
+}
+
+fn note(info: &PanicHookInfo<'_>) -> Panic {
+    Panic {
+        message: message_of(info.payload()),
+        location: info.location().map(ToString::to_string).unwrap_or_default(),
+        backtrace: backtrace(),
+        thread: current_thread(),
+    }
+}
+
+/// On by default, unlike std's: whoever reads it is in another process and cannot ask again.
+fn backtrace() -> String {
+    let off = |name| std::env::var_os(name).is_some_and(|v| v == "0");
+    if off("RUST_LIB_BACKTRACE") || off("RUST_BACKTRACE") {
+        return String::new();
+    }
+    let backtrace = Backtrace::force_capture();
+    if backtrace.status() == BacktraceStatus::Captured { backtrace.to_string() } else { String::new() }
+}
+
+fn message_of(payload: &(dyn Any + Send)) -> String {
+    if let Some(text) = payload.downcast_ref::<&str>() {
+        (*text).to_owned()
+    } else if let Some(text) = payload.downcast_ref::<String>() {
+        text.clone()
+    } else {
+        "(a payload that is not text)".to_owned()
+    }
+}
+
+fn current_thread() -> String {
+    std::thread::current().name().unwrap_or("main").to_owned()
+}

@@ -1,0 +1,337 @@
+//! Handles to processes.
+
+use std::{
+    fmt,
+    marker::PhantomData,
+    ops::Deref,
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::process::ExitStatusExt,
+    },
+    process::{ChildStderr, ChildStdin, ChildStdout, ExitStatus},
+    sync::Arc,
+    time::Duration,
+};
+
+use nix::sys::signal::Signal;
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{
+    builder::Builder,
+    children::{self, Child, lock},
+    error::ProcessError,
+    function::{CallError, Target},
+    futex::Deadline,
+    handover,
+    report::{Failure, Found},
+};
+
+/// A function that runs in a process of its own, and will return an `R`.
+///
+/// Everything but [`join`](Self::join) is on [`ProcessHandle`], to which this dereferences. A dropped `Process` runs
+/// on, is reaped when it ends, and is waited for when the calling process exits (a daemon: terminated).
+///
+/// # Crash safety
+/// A child dies with its owner, `SIGKILL` included, unless it was started with `death_link(false)`. A child that is
+/// killed, on whatever line, is reported as [`ProcessError::Signaled`] by `join`, which never hangs on it.
+///
+/// # Examples
+/// ```
+/// use proc_core::Process;
+///
+/// fn work(n: u64, label: String) -> String {
+///     format!("{label} {}", n * 2)
+/// }
+///
+/// let process = Process::spawn(work, (21, "the answer is".into()))?;
+/// assert_eq!(process.join()?, "the answer is 42");
+/// # Ok::<(), proc_core::ProcessError>(())
+/// ```
+///
+/// What captures cannot run in another process, and does not compile:
+/// ```compile_fail,E0080
+/// let n = 21;
+/// let process = proc_core::Process::spawn(move || n * 2, ());
+/// ```
+#[must_use = "a process runs on when its handle is dropped; call `join` for its value"]
+pub struct Process<R> {
+    handle: ProcessHandle,
+    value: PhantomData<fn() -> R>,
+}
+
+impl<R: Serialize + DeserializeOwned> Process<R> {
+    /// Starts a process that calls `target` with `args`, by the default start method.
+    ///
+    /// `target` is any function of 0 to 8 arguments, or a closure that captures nothing; `args` is the tuple of its
+    /// arguments, which are handed over (handles and their descriptors included) and dropped here. Blocks until the
+    /// process exists, not until it runs.
+    ///
+    /// # Errors
+    /// If an argument cannot be handed over or the process cannot be made; then nothing runs.
+    pub fn spawn<F, A>(target: F, args: A) -> Result<Self, ProcessError>
+    where
+        F: Target<A, Output = R>,
+        A: Serialize + DeserializeOwned,
+    {
+        Builder::new().spawn(target, args)
+    }
+
+    /// Starts a process that runs `object`, handed over: "a process as a type".
+    ///
+    /// # Errors
+    /// As [`spawn`](Self::spawn).
+    pub fn start<T: Runnable<Output = R>>(object: T) -> Result<Self, ProcessError> {
+        Builder::new().start(object)
+    }
+
+    /// Starts a process by forking this one; it runs `target`, captures and all.
+    ///
+    /// # Errors
+    /// [`ProcessError::Multithreaded`] if this process has other threads (helper threads of this crate do not count):
+    /// whatever lock one of them holds would stay locked in the child for ever.
+    pub fn fork<F: FnOnce() -> R>(target: F) -> Result<Self, ProcessError> {
+        Builder::new().fork(target)
+    }
+
+    /// Waits until the process has ended and returns its value.
+    ///
+    /// # Errors
+    /// Each way to end without a value has its own variant of [`ProcessError`].
+    pub fn join(self) -> Result<R, ProcessError> {
+        let status = self.handle.wait()?;
+        let child = &self.handle.0;
+        let (name, pid) = (child.name.clone(), child.pid);
+        if let Some(signal) = status.signal() {
+            return Err(ProcessError::Signaled { name, pid, signal, core_dumped: status.core_dumped() });
+        }
+        let decode = |message| ProcessError::Decode { name: name.clone(), pid, message };
+        match child.report.read().map_err(|e| decode(format!("its report cannot be read: {e}")))? {
+            Found::Value(bytes) => {
+                handover::unpack(&bytes, Vec::new()).map_err(|e| decode(format!("its value does not decode: {e}")))
+            }
+            Found::Nothing => Err(ProcessError::Exited { code: status.code().unwrap_or_default(), name, pid }),
+            Found::Failure(Failure::Setup(operation, errno)) => {
+                let source = std::io::Error::from_raw_os_error(errno);
+                Err(ProcessError::Setup { name, pid, operation, source })
+            }
+            Found::Failure(Failure::Call(error)) => Err(match error {
+                CallError::Panicked(p) => ProcessError::Panicked {
+                    name,
+                    pid,
+                    message: p.message,
+                    location: p.location,
+                    backtrace: p.backtrace,
+                    thread: p.thread,
+                },
+                CallError::Arguments(e) => decode(format!("its arguments do not decode: {e}")),
+                CallError::Value(e) => decode(format!("its value cannot be returned: {e}")),
+                CallError::Foreign(e) => ProcessError::ForeignCode(e),
+            }),
+        }
+    }
+}
+
+impl Process<()> {
+    /// A builder, for a process with a name, limits, streams and so on.
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+}
+
+impl<R> Process<R> {
+    pub(crate) fn new(handle: ProcessHandle) -> Self {
+        Self { handle, value: PhantomData }
+    }
+
+    /// A handle that can be kept beside this one; it cannot get at the value.
+    pub fn handle(&self) -> ProcessHandle {
+        self.handle.clone()
+    }
+}
+
+impl<R> Deref for Process<R> {
+    type Target = ProcessHandle;
+
+    fn deref(&self) -> &ProcessHandle {
+        &self.handle
+    }
+}
+
+impl<R> AsFd for Process<R> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.handle.as_fd()
+    }
+}
+
+impl<R> Drop for Process<R> {
+    fn drop(&mut self) {
+        children::reap_in_background(&self.handle.0);
+    }
+}
+
+impl<R> fmt::Debug for Process<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.handle.fmt(f)
+    }
+}
+
+/// A process as a type: its fields are handed over, and [`run`](Self::run) runs there.
+///
+/// # Examples
+/// ```
+/// use proc_core::{Process, Runnable};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Serialize, Deserialize)]
+/// struct Square {
+///     n: u64,
+/// }
+///
+/// impl Runnable for Square {
+///     type Output = u64;
+///
+///     fn run(self) -> u64 {
+///         self.n * self.n
+///     }
+/// }
+///
+/// assert_eq!(Process::start(Square { n: 7 })?.join()?, 49);
+/// # Ok::<(), proc_core::ProcessError>(())
+/// ```
+pub trait Runnable: Serialize + DeserializeOwned + 'static {
+    /// What it returns.
+    type Output: Serialize + DeserializeOwned;
+
+    /// What the process does.
+    fn run(self) -> Self::Output;
+}
+
+/// A child process, whatever it returns. Clones are handles to the same child.
+///
+/// The descriptor it gives out ([`AsFd`]) is a pidfd: readable once the process has ended, for poll, epoll and every
+/// async runtime. It names this process for good; no method ever reaches another one that got its pid.
+#[derive(Clone)]
+pub struct ProcessHandle(pub(crate) Arc<Child>);
+
+impl ProcessHandle {
+    /// Its pid.
+    pub fn pid(&self) -> u32 {
+        self.0.pid
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Whether it is a daemon: terminated, not waited for, when its owner exits.
+    pub fn is_daemon(&self) -> bool {
+        self.0.daemon
+    }
+
+    /// Whether it has not ended yet. Never blocks.
+    pub fn is_alive(&self) -> bool {
+        self.0.is_alive()
+    }
+
+    /// Waits until it has ended. Any number of threads may wait at once; each gets the status.
+    ///
+    /// # Errors
+    /// [`ProcessError::StatusLost`] if it has been reaped behind our back.
+    pub fn wait(&self) -> Result<ExitStatus, ProcessError> {
+        loop {
+            if let Some(status) = self.0.wait(None)? {
+                return Ok(status);
+            }
+        }
+    }
+
+    /// Waits until it has ended, or `timeout` has passed: then `None`.
+    ///
+    /// # Errors
+    /// As [`wait`](Self::wait).
+    pub fn wait_timeout(&self, timeout: Duration) -> Result<Option<ExitStatus>, ProcessError> {
+        self.0.wait(Deadline::after(timeout))
+    }
+
+    /// Its status if it has ended. Never blocks.
+    ///
+    /// # Errors
+    /// As [`wait`](Self::wait).
+    #[doc(alias = "exitcode")]
+    pub fn try_wait(&self) -> Result<Option<ExitStatus>, ProcessError> {
+        self.0.try_wait()
+    }
+
+    /// Sends it SIGTERM. Does nothing if it has ended.
+    ///
+    /// # Errors
+    /// What the kernel reports, `EPERM` for one.
+    pub fn terminate(&self) -> Result<(), ProcessError> {
+        self.0.signal(libc::SIGTERM)
+    }
+
+    /// Sends it SIGKILL. Does nothing if it has ended.
+    ///
+    /// # Errors
+    /// As [`terminate`](Self::terminate).
+    pub fn kill(&self) -> Result<(), ProcessError> {
+        self.0.signal(libc::SIGKILL)
+    }
+
+    /// Sends it a signal. Does nothing if it has ended.
+    ///
+    /// # Errors
+    /// As [`terminate`](Self::terminate).
+    #[doc(alias = "send_signal")]
+    pub fn signal(&self, signal: Signal) -> Result<(), ProcessError> {
+        self.0.signal(signal as i32)
+    }
+
+    /// Sends it SIGTERM, waits for `grace`, then sends SIGKILL; returns its status. Takes `grace` and a little more.
+    ///
+    /// # Errors
+    /// As [`terminate`](Self::terminate) and [`wait`](Self::wait).
+    pub fn stop(&self, grace: Duration) -> Result<ExitStatus, ProcessError> {
+        self.terminate()?;
+        match self.wait_timeout(grace)? {
+            Some(status) => Ok(status),
+            None => {
+                self.kill()?;
+                self.wait()
+            }
+        }
+    }
+
+    /// Our end of its standard input, if that is a pipe. Once.
+    pub fn take_stdin(&self) -> Option<ChildStdin> {
+        lock(&self.0.pipes)[0].take().map(ChildStdin::from)
+    }
+
+    /// Our end of its standard output, if that is a pipe. Once.
+    pub fn take_stdout(&self) -> Option<ChildStdout> {
+        lock(&self.0.pipes)[1].take().map(ChildStdout::from)
+    }
+
+    /// Our end of its standard error, if that is a pipe. Once.
+    pub fn take_stderr(&self) -> Option<ChildStderr> {
+        lock(&self.0.pipes)[2].take().map(ChildStderr::from)
+    }
+}
+
+impl AsFd for ProcessHandle {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.pidfd.as_fd()
+    }
+}
+
+impl fmt::Debug for ProcessHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Process")
+            .field("name", &self.name())
+            .field("pid", &self.pid())
+            .field("daemon", &self.is_daemon())
+            .field("alive", &self.is_alive())
+            .finish()
+    }
+}

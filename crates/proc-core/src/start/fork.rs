@@ -1,0 +1,127 @@
+//! Start method `Fork`: the calling process is copied, with all that it has.
+//!
+//! # Safety
+//! Only in a process without other threads, whose locks (the allocator's, for one) would stay locked for ever in the
+//! copy.
+#![allow(unsafe_code)]
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::errno::Errno;
+use serde::Serialize;
+
+use crate::{
+    child::run_closure,
+    children,
+    current::Identity,
+    death_link,
+    error::ProcessError,
+    helper,
+    options::Options,
+    process::ProcessHandle,
+    report::Report,
+    start::{Started, failed},
+    sys::{fds, pidfd, proc_fs, signals},
+};
+
+/// What a fork returns: twice, once in each process.
+#[derive(Debug)]
+pub enum Fork {
+    /// In the process that called it: its new child.
+    Parent(ProcessHandle),
+    /// In the child.
+    Child,
+}
+
+/// Forks the calling process: returns twice, in the parent and in the child.
+///
+/// The child is a copy with one thread. It dies with its parent (death link), is among
+/// [`active_children`](crate::active_children), and its parent waits for it at exit. Its own children, locks,
+/// thread-locals and queues begin anew, as each of them documents.
+///
+/// # Errors
+/// What fork(2) reports; `EMFILE` before anything has been forked.
+///
+/// # Safety
+/// In a process with other threads the child may only call async-signal-safe functions until it calls exec or
+/// `_exit`: any lock may be held for ever by a thread that does not exist in the child.
+/// [`Process::fork`](crate::Process::fork) checks that and is safe.
+///
+/// # Examples
+/// ```no_run
+/// use proc_core::{Fork, fork};
+/// // SAFETY: this program has no other threads.
+/// match unsafe { fork() }? {
+///     Fork::Parent(child) => println!("I have a child, {}", child.pid()),
+///     Fork::Child => println!("I am the child"),
+/// }
+/// # Ok::<(), proc_core::ProcessError>(())
+/// ```
+pub unsafe fn fork() -> Result<Fork, ProcessError> {
+    let identity = Identity::of_child(None, false);
+    let report = Report::new().map_err(failed("make a memory file"))?;
+    // SAFETY: the caller vouches for what the child does.
+    match unsafe { split() }? {
+        Split::Parent(started) => Ok(Fork::Parent(children::register(started, &identity, report, false))),
+        Split::Child(link) => {
+            death_link::tie(link.as_fd()).map_err(failed("link the child to its owner's life"))?;
+            identity.assume();
+            Ok(Fork::Child)
+        }
+    }
+}
+
+/// Forks and runs `target` in the child.
+pub(crate) fn start<R: Serialize>(
+    report: &Report,
+    identity: &Identity,
+    options: &Options,
+    streams: &[OwnedFd],
+    target: impl FnOnce() -> R,
+) -> Result<Started, ProcessError> {
+    let n_threads = proc_fs::thread_count()
+        .map_err(|source| ProcessError::Start { operation: "count this process's threads".into(), source })?
+        .saturating_sub(helper::count());
+    if n_threads > 1 {
+        return Err(ProcessError::Multithreaded { n_threads });
+    }
+    let duplicate = |fd: &OwnedFd| fds::duplicate(fd.as_fd()).map_err(failed("duplicate a descriptor"));
+    let report = fds::duplicate(report.as_fd()).map_err(failed("duplicate a descriptor"))?;
+    let streams = streams.iter().map(duplicate).collect::<Result<_, _>>()?;
+    // Signals stay blocked in the child until it can tell of its end.
+    let blocked = signals::block_all();
+    // SAFETY: there is no other thread but our helpers, which hold no lock that the child needs.
+    match unsafe { split() }? {
+        Split::Parent(started) => {
+            drop(blocked);
+            Ok(started)
+        }
+        Split::Child(link) => {
+            run_closure(Report::from(report), identity.clone(), options.clone(), streams, link, target)
+        }
+    }
+}
+
+enum Split {
+    Parent(Started),
+    /// With the pipe that its life hangs on.
+    Child(OwnedFd),
+}
+
+/// # Safety
+/// As [`fork`].
+unsafe fn split() -> Result<Split, ProcessError> {
+    let link = death_link::end_for_children().map_err(failed("make a pipe"))?;
+    let link = fds::duplicate(link).map_err(failed("duplicate a descriptor"))?;
+    // Holds the place of the process descriptor, so that a full table is found out before the fork.
+    let place = fds::duplicate(link.as_fd()).map_err(failed("open a process descriptor"))?;
+    // SAFETY: the caller's promise.
+    let pid = Errno::result(unsafe { libc::fork() }).map_err(failed("fork"))?;
+    if pid == 0 {
+        return Ok(Split::Child(link));
+    }
+    drop(place);
+    let pid = pid.cast_unsigned();
+    let pidfd = pidfd::open(pid).map_err(failed("open a process descriptor"))?;
+    Ok(Split::Parent(Started { pid, pidfd }))
+}

@@ -1,0 +1,146 @@
+//! What an owner tells a process that is to run a function: one message over a `SOCK_SEQPACKET` socket.
+//!
+//! A message is one packet, frame and body, with up to 253 descriptors; more descriptors follow in packets of a frame
+//! alone. A body over [`INLINE_BYTES`] travels as a memory file, the first descriptor.
+
+use std::{
+    io::IoSlice,
+    os::{
+        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
+        unix::fs::FileExt,
+    },
+};
+
+use nix::{
+    errno::Errno,
+    fcntl::{FcntlArg, fcntl},
+    sys::memfd::{MFdFlags, memfd_create},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    current::Identity,
+    function::Function,
+    options::Options,
+    sys::seqpacket::{self, MAX_FDS},
+};
+
+/// What is to be run, and as whom. The function's packed arguments follow it. Of the descriptors the first is the
+/// report, then come the standard streams that `options` names, then what the arguments hand over.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Request {
+    /// The build that the owner runs; a function's place means nothing in another.
+    pub(crate) fingerprint: u64,
+    pub(crate) function: Function,
+    pub(crate) identity: Identity,
+    pub(crate) options: Options,
+}
+
+pub(crate) const INLINE_BYTES: usize = 48 * 1024;
+const FRAME_BYTES: usize = 12;
+const MAGIC: u32 = u32::from_le_bytes(*b"pcR1");
+const BODY_IN_FILE: u32 = 1;
+const CONTINUATION: u32 = 2;
+
+/// Sends the parts of a body and `fds` as one message.
+pub(crate) fn send(socket: BorrowedFd<'_>, body: &[&[u8]], fds: &[RawFd]) -> nix::Result<()> {
+    let len: usize = body.iter().map(|part| part.len()).sum();
+    if len <= INLINE_BYTES {
+        return send_frames(socket, body, fds, 0);
+    }
+    let file = std::fs::File::from(memfd_create("proc-core-request", MFdFlags::MFD_CLOEXEC)?);
+    let mut offset = 0;
+    for part in body {
+        file.write_all_at(part, offset).map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO)))?;
+        offset += part.len() as u64;
+    }
+    let fds: Vec<RawFd> = [file.as_raw_fd()].into_iter().chain(fds.iter().copied()).collect();
+    send_frames(socket, &[], &fds, BODY_IN_FILE)
+}
+
+fn send_frames(socket: BorrowedFd<'_>, body: &[&[u8]], fds: &[RawFd], flags: u32) -> nix::Result<()> {
+    let (first, rest) = fds.split_at(fds.len().min(MAX_FDS));
+    let n_fds = u32::try_from(fds.len()).map_err(|_| Errno::E2BIG)?;
+    let frame = |flags: u32| [MAGIC, flags, n_fds].map(u32::to_ne_bytes).concat();
+    let head = frame(flags);
+    let parts: Vec<_> = [&head[..]].iter().chain(body).map(|part| IoSlice::new(part)).collect();
+    seqpacket::send(socket, &parts, first)?;
+    let head = frame(CONTINUATION);
+    rest.chunks(MAX_FDS).try_for_each(|chunk| seqpacket::send(socket, &[IoSlice::new(&head)], chunk))
+}
+
+/// Receives messages, with buffers that are used again.
+#[derive(Debug)]
+pub(crate) struct Receiver {
+    packet: Vec<u8>,
+    control: Vec<u8>,
+    large: Vec<u8>,
+}
+
+impl Receiver {
+    pub(crate) fn new() -> Self {
+        let packet = vec![0; FRAME_BYTES + INLINE_BYTES];
+        Self { packet, control: seqpacket::control_buffer(), large: Vec::new() }
+    }
+
+    /// The next message; `None` once the sender is gone. `EBADMSG` for what is not a message of ours, `EMSGSIZE` for
+    /// one whose descriptors did not fit into this process's table; it is lost, the next one may fit.
+    pub(crate) fn receive(&mut self, socket: BorrowedFd<'_>) -> nix::Result<Option<(&[u8], Vec<OwnedFd>)>> {
+        let mut fds = Vec::new();
+        let (len, flags, n_fds) = loop {
+            let len = seqpacket::receive(socket, &mut self.packet, &mut self.control, &mut fds)?;
+            if len == 0 {
+                return Ok(None);
+            }
+            match parse_frame(&self.packet[..len])? {
+                // The rest of a message whose beginning was lost.
+                (CONTINUATION, _) => fds.clear(),
+                (flags, n_fds) => break (len, flags, n_fds),
+            }
+        };
+        let mut frame = [0; FRAME_BYTES];
+        while fds.len() < n_fds {
+            let before = fds.len();
+            let len = seqpacket::receive(socket, &mut frame, &mut self.control, &mut fds)?;
+            if parse_frame(&frame[..len])? != (CONTINUATION, n_fds) || fds.len() == before {
+                return Err(Errno::EBADMSG);
+            }
+        }
+        if fds.len() != n_fds {
+            return Err(Errno::EBADMSG);
+        }
+        if flags != BODY_IN_FILE {
+            return Ok(Some((&self.packet[FRAME_BYTES..len], fds)));
+        }
+        if fds.is_empty() {
+            return Err(Errno::EBADMSG);
+        }
+        self.large = read_body(fds.remove(0))?;
+        Ok(Some((&self.large, fds)))
+    }
+
+    /// Frees what a large message took.
+    pub(crate) fn shrink(&mut self) {
+        self.large = Vec::new();
+    }
+}
+
+fn parse_frame(packet: &[u8]) -> nix::Result<(u32, usize)> {
+    let (frame, _) = packet.split_first_chunk::<FRAME_BYTES>().ok_or(Errno::EBADMSG)?;
+    let word = |i: usize| u32::from_ne_bytes([frame[i], frame[i + 1], frame[i + 2], frame[i + 3]]);
+    if word(0) != MAGIC || word(4) > CONTINUATION {
+        return Err(Errno::EBADMSG);
+    }
+    Ok((word(4), word(8) as usize))
+}
+
+/// Reads a memory file: as much as it really holds.
+fn read_body(file: OwnedFd) -> nix::Result<Vec<u8>> {
+    // Only memory files have seals; anything else might block.
+    fcntl(file.as_fd(), FcntlArg::F_GET_SEALS).map_err(|_| Errno::EBADMSG)?;
+    let file = std::fs::File::from(file);
+    let len = file.metadata().map_err(|_| Errno::EBADMSG)?.len();
+    let mut body = vec![0; usize::try_from(len).map_err(|_| Errno::EBADMSG)?];
+    file.read_exact_at(&mut body, 0).map_err(|_| Errno::EBADMSG)?;
+    Ok(body)
+}

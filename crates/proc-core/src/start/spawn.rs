@@ -1,0 +1,72 @@
+//! Start method `Spawn`: the program is executed anew for each child.
+
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+
+use nix::errno::Errno;
+
+use crate::{
+    child, death_link, entry,
+    error::ProcessError,
+    start::{
+        Started, failed,
+        request::{self, Receiver},
+    },
+    sys::{exec, fds, pidfd, reap, seqpacket},
+};
+
+/// Starts one child, and hands it its request.
+pub(crate) fn start(body: &[&[u8]], fds: &[RawFd]) -> Result<Started, ProcessError> {
+    let (socket, started) = execute("child")?;
+    match greet(&socket, "").and_then(|()| request::send(socket.as_fd(), body, fds)) {
+        // A child that died before it has read this is found out at its join.
+        Ok(()) | Err(Errno::EPIPE | Errno::ECONNRESET) => Ok(started),
+        Err(e) => {
+            let _ = pidfd::send_signal(started.pidfd.as_fd(), libc::SIGKILL);
+            let _ = reap::blocking(&started.pidfd);
+            Err(failed("send a request")(e))
+        }
+    }
+}
+
+/// Executes this program in the given role, with a socket to us.
+pub(crate) fn execute(role: &str) -> Result<(OwnedFd, Started), ProcessError> {
+    if entry::was_missed() {
+        return Err(ProcessError::EntryMissed);
+    }
+    let (ours, theirs) = seqpacket::pair().map_err(failed("make a socket pair"))?;
+    // Above the standard streams, where the new program expects nothing of the kind.
+    let theirs = fds::duplicate(theirs.as_fd()).map_err(failed("duplicate a descriptor"))?;
+    let marker = format!("{role}:{}", theirs.as_raw_fd());
+    let (pid, pidfd) = exec::this_program(theirs.as_fd(), (entry::MARKER, &marker))
+        .map_err(|source| ProcessError::Start { operation: "execute this program again".into(), source })?;
+    Ok((ours, Started { pid: pid.cast_unsigned(), pidfd }))
+}
+
+/// The first message to every executed copy: a name, and the pipe that its life hangs on.
+pub(crate) fn greet(socket: &OwnedFd, name: &str) -> nix::Result<()> {
+    let link = death_link::end_for_children()?;
+    request::send(socket.as_fd(), &[name.as_bytes()], &[link.as_raw_fd()])
+}
+
+/// The other side of [`greet`].
+pub(crate) fn await_greeting(socket: &OwnedFd, receiver: &mut Receiver) -> (String, OwnedFd) {
+    match receiver.receive(socket.as_fd()) {
+        Ok(Some((name, mut fds))) if fds.len() == 1 => (String::from_utf8_lossy(name).into_owned(), fds.remove(0)),
+        Ok(None) => child::refuse("a socket that its owner closed again"),
+        Ok(Some(_)) | Err(_) => child::refuse("bytes on its socket that are no message of ours"),
+    }
+}
+
+/// The executed copy's side.
+pub(crate) fn serve(socket: OwnedFd) -> ! {
+    let mut receiver = Receiver::new();
+    let (_, link) = await_greeting(&socket, &mut receiver);
+    match receiver.receive(socket.as_fd()) {
+        Ok(Some((body, fds))) => {
+            drop(socket);
+            child::run_request(body, fds, link)
+        }
+        Ok(None) => child::refuse("a socket that its owner closed again"),
+        Err(_) => child::refuse("bytes on its socket that are no message of ours"),
+    }
+}

@@ -1,0 +1,67 @@
+//! Getting at the descriptor inside a [`Stdio`], which std keeps to itself.
+//!
+//! Only its own `Command` can open one. So a `Command` is started whose child sends its standard streams back over a
+//! socket and ends without executing anything. That costs a fork, for processes that ask for other streams only.
+//!
+//! # Safety
+//! Between fork and end the child makes system calls only.
+#![allow(unsafe_code)]
+
+use std::{
+    io::{self, IoSlice},
+    os::{
+        fd::{AsFd, AsRawFd, OwnedFd},
+        unix::process::CommandExt,
+    },
+    process::{Command, Stdio},
+};
+
+use crate::sys::seqpacket;
+
+/// The child's ends of its standard streams, and our ends of those that are pipes.
+#[derive(Debug, Default)]
+pub(crate) struct Streams {
+    /// Which of the three are given.
+    pub(crate) given: [bool; 3],
+    /// The given ones, in order.
+    pub(crate) theirs: Vec<OwnedFd>,
+    /// Our ends of pipes.
+    pub(crate) ours: [Option<OwnedFd>; 3],
+}
+
+impl Streams {
+    /// Opens those that are given.
+    pub(crate) fn open([stdin, stdout, stderr]: [Option<Stdio>; 3]) -> io::Result<Self> {
+        let given = [stdin.is_some(), stdout.is_some(), stderr.is_some()];
+        if given == [false; 3] {
+            return Ok(Self::default());
+        }
+        let (here, there) = seqpacket::pair()?;
+        let socket = there.as_raw_fd();
+        let mut command = Command::new("/proc/self/exe");
+        command.stdin(stdin.unwrap_or_else(Stdio::inherit));
+        command.stdout(stdout.unwrap_or_else(Stdio::inherit));
+        command.stderr(stderr.unwrap_or_else(Stdio::inherit));
+        // SAFETY: sends a message and ends: two system calls, without allocation.
+        unsafe { command.pre_exec(move || send_streams(socket)) };
+        let mut child = command.spawn()?;
+        drop(there);
+        let mut streams = Vec::new();
+        let received = seqpacket::receive(here.as_fd(), &mut [0; 1], &mut seqpacket::control_buffer(), &mut streams);
+        child.wait()?;
+        if received? != 1 || streams.len() != 3 {
+            return Err(io::Error::other("the standard streams could not be opened"));
+        }
+        let theirs = streams.into_iter().zip(given).filter(|(_, given)| *given).map(|(fd, _)| fd).collect();
+        let ours = [child.stdin.map(Into::into), child.stdout.map(Into::into), child.stderr.map(Into::into)];
+        Ok(Self { given, theirs, ours })
+    }
+}
+
+fn send_streams(socket: i32) -> io::Result<()> {
+    // SAFETY: the socket is open in this copy of the process.
+    let socket = unsafe { std::os::fd::BorrowedFd::borrow_raw(socket) };
+    let sent = seqpacket::send_three(socket, IoSlice::new(&[0]), [0, 1, 2]);
+    // SAFETY: ends this process without running anything of its parent's.
+    unsafe { libc::_exit(i32::from(sent.is_err())) }
+}

@@ -1,0 +1,26 @@
+//! What runs when the process ends in an orderly way: `main` returns, or somebody calls `exit`.
+//!
+//! # Safety
+//! The C library is given a plain function that lives as long as the program.
+#![allow(unsafe_code)]
+
+use std::sync::{Mutex, Once, PoisonError};
+
+static HOOKS: Mutex<Vec<fn()>> = Mutex::new(Vec::new());
+
+/// Has `hook` called at exit, on the thread that exits; the last one registered first. Thread-locals with a destructor
+/// are gone by then.
+pub(crate) fn register(hook: fn()) {
+    static INSTALL: Once = Once::new();
+    INSTALL.call_once(|| {
+        // SAFETY: `run` is a function of this program, and does not unwind.
+        let registered = unsafe { libc::atexit(run) };
+        debug_assert_eq!(registered, 0);
+    });
+    HOOKS.lock().unwrap_or_else(PoisonError::into_inner).push(hook);
+}
+
+extern "C" fn run() {
+    let hooks = std::mem::take(&mut *HOOKS.lock().unwrap_or_else(PoisonError::into_inner));
+    hooks.into_iter().rev().for_each(|hook| hook());
+}

@@ -1,0 +1,87 @@
+//! Running this very program again, in a new process, without copying the memory of this one.
+//!
+//! # Safety
+//! Between the clone and the exec the child runs on our memory while the calling thread is suspended: `child` below
+//! makes system calls only, on a stack of its own, with all signals blocked.
+#![allow(unsafe_code)]
+
+use std::{
+    ffi::CString,
+    io,
+    os::{
+        fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+        unix::ffi::OsStringExt,
+    },
+    ptr,
+};
+
+use nix::errno::Errno;
+
+use super::signals;
+
+struct Plan {
+    path: *const libc::c_char,
+    argv: *const *const libc::c_char,
+    envp: *const *const libc::c_char,
+    inherited: i32,
+    errno: i32,
+}
+
+/// Starts `/proc/self/exe` with this process's arguments and environment, plus `(name, value)`. Of the descriptors that
+/// are to be closed on exec it keeps `inherited` open, under the same number.
+///
+/// All signals are blocked in the new program until it says otherwise.
+pub(crate) fn this_program(inherited: BorrowedFd<'_>, (name, value): (&str, &str)) -> io::Result<(i32, OwnedFd)> {
+    let args: Vec<CString> = std::env::args_os().filter_map(|a| CString::new(a.into_vec()).ok()).collect();
+    let mut vars: Vec<CString> = std::env::vars_os()
+        .filter(|(key, _)| key != name)
+        .filter_map(|(key, value)| CString::new([key.into_vec(), value.into_vec()].join(&b'=')).ok())
+        .collect();
+    vars.push(CString::new(format!("{name}={value}"))?);
+    let pointers = |list: &[CString]| list.iter().map(|s| s.as_ptr()).chain([ptr::null()]).collect::<Vec<_>>();
+    let (argv, envp) = (pointers(&args), pointers(&vars));
+    let mut plan = Plan {
+        path: c"/proc/self/exe".as_ptr(),
+        argv: argv.as_ptr(),
+        envp: envp.as_ptr(),
+        inherited: inherited.as_raw_fd(),
+        errno: 0,
+    };
+
+    const STACK_BYTES: usize = 64 * 1024;
+    let mut stack = Vec::<u128>::with_capacity(STACK_BYTES / size_of::<u128>());
+    // SAFETY: one past the end of the allocation; u128 gives the alignment that stacks want.
+    let top = unsafe { stack.as_mut_ptr().add(stack.capacity()) };
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD;
+    let mut pidfd: i32 = -1;
+    let blocked = signals::block_all();
+    // SAFETY: `child` gets a stack and a plan that outlive it: CLONE_VFORK suspends us until it has called exec or exit.
+    let pid = unsafe { libc::clone(child, top.cast(), flags, (&raw mut plan).cast(), &raw mut pidfd) };
+    drop(blocked);
+    let pid = Errno::result(pid)?;
+    // SAFETY: the kernel just made this descriptor for us.
+    let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+    // SAFETY: written by `child`, which is done with our memory; the compiler cannot know that it changed.
+    match unsafe { ptr::read_volatile(&raw const plan.errno) } {
+        0 => Ok((pid, pidfd)),
+        errno => {
+            super::reap::blocking(&pidfd)?;
+            Err(io::Error::from_raw_os_error(errno))
+        }
+    }
+}
+
+extern "C" fn child(plan: *mut libc::c_void) -> i32 {
+    let plan: *mut Plan = plan.cast();
+    // SAFETY: the plan outlives us, and its owner is suspended.
+    let plan = unsafe { &mut *plan };
+    // SAFETY: clears close-on-exec in this process's own descriptor table.
+    let cleared = unsafe { libc::fcntl(plan.inherited, libc::F_SETFD, 0) };
+    if cleared == 0 {
+        // SAFETY: null-terminated arrays of C strings that outlive the call.
+        unsafe { libc::execve(plan.path, plan.argv, plan.envp) };
+    }
+    plan.errno = Errno::last_raw();
+    // SAFETY: ends this process without running anything of the owner's.
+    unsafe { libc::_exit(127) }
+}

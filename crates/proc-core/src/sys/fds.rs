@@ -1,0 +1,61 @@
+//! Care for the descriptor table of a freshly started process.
+//!
+//! # Safety
+//! Runs at a time when the process has no descriptors but those that were just handed to it.
+#![allow(unsafe_code)]
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use nix::{
+    errno::Errno,
+    fcntl::{FcntlArg, FdFlag, OFlag, fcntl, open},
+    sys::stat::Mode,
+};
+
+/// A descriptor above the three of standard input, output and error, closed on exec.
+pub(crate) fn duplicate(fd: BorrowedFd<'_>) -> nix::Result<OwnedFd> {
+    let copy = fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(3))?;
+    // SAFETY: the kernel just made this descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(copy) })
+}
+
+/// Opens `/dev/null` for each of descriptors 0 to 2 that is closed, so that nothing else ever comes to lie there.
+pub(crate) fn fill_standard_streams() -> nix::Result<()> {
+    loop {
+        let fd = open("/dev/null", OFlag::O_RDWR, Mode::empty())?;
+        if fd.as_raw_fd() > 2 {
+            return Ok(());
+        }
+        std::mem::forget(fd);
+    }
+}
+
+/// Puts `fd` in the place of standard stream `number`.
+pub(crate) fn replace_standard_stream(fd: BorrowedFd<'_>, number: RawFd) -> nix::Result<()> {
+    // SAFETY: closes what was standard stream `number`, which nobody owns.
+    Errno::result(unsafe { libc::dup2(fd.as_raw_fd(), number) }).map(drop)
+}
+
+/// Takes charge of an inherited descriptor, if `number` is one.
+pub(crate) fn adopt(number: RawFd) -> nix::Result<OwnedFd> {
+    // SAFETY: only asks; a wrong number is EBADF.
+    Errno::result(unsafe { libc::fcntl(number, libc::F_GETFD) })?;
+    // SAFETY: it is open, and this process has just begun: nobody else can have taken charge of it.
+    let inherited = unsafe { OwnedFd::from_raw_fd(number) };
+    fcntl(&inherited, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+    if number > 2 { Ok(inherited) } else { duplicate(inherited.as_fd()) }
+}
+
+/// Closes everything above the standard streams, except `kept`.
+pub(crate) fn close_all_but(kept: &[RawFd]) {
+    let mut kept: Vec<_> = kept.iter().filter(|fd| **fd > 2).map(|fd| *fd as u32).collect();
+    kept.sort_unstable();
+    let mut from = 3;
+    for fd in kept.into_iter().chain([u32::MAX]) {
+        if from < fd {
+            // SAFETY: what lies in the range was inherited by accident and is owned by nobody here.
+            unsafe { libc::syscall(libc::SYS_close_range, from, fd.saturating_sub(1), 0) };
+        }
+        from = fd.saturating_add(1);
+    }
+}

@@ -1,0 +1,35 @@
+//! What `/proc` tells of processes.
+
+use std::{fs, io};
+
+/// How many threads the calling process has.
+pub(crate) fn thread_count() -> io::Result<usize> {
+    Ok(fs::read_dir("/proc/self/task")?.count())
+}
+
+/// The pids of the calling process's children whose name in `/proc/PID/comm` is `name`, zombies included.
+pub(crate) fn children_named(name: &str) -> io::Result<Vec<u32>> {
+    let me = std::process::id();
+    let pids = fs::read_dir("/proc")?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    Ok(pids.filter(|pid| stat(*pid).is_some_and(|stat| stat.name == name && stat.parent == me)).collect())
+}
+
+/// Whether the process is stopped by a signal or a debugger.
+pub(crate) fn is_stopped(pid: u32) -> bool {
+    stat(pid).is_some_and(|stat| matches!(stat.state, 'T' | 't'))
+}
+
+struct Stat {
+    name: String,
+    state: char,
+    parent: u32,
+}
+
+fn stat(pid: u32) -> Option<Stat> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name stands in parentheses and may itself hold spaces and parentheses.
+    let (before, after) = text.rsplit_once(')')?;
+    let (_, name) = before.split_once('(')?;
+    let mut fields = after.split_ascii_whitespace();
+    Some(Stat { name: name.to_owned(), state: fields.next()?.chars().next()?, parent: fields.next()?.parse().ok()? })
+}

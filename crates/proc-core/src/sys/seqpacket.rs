@@ -1,0 +1,102 @@
+//! A pair of `SOCK_SEQPACKET` sockets: whole packets, descriptors beside them, no name that anybody could connect to.
+//!
+//! # Safety
+//! Descriptors that the kernel installed for a received packet are taken charge of, each once.
+#![allow(unsafe_code)]
+
+use std::{
+    io::{IoSlice, IoSliceMut},
+    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+};
+
+use nix::{
+    errno::Errno,
+    sys::socket::{
+        AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, sendmsg, socketpair,
+    },
+};
+
+/// As many descriptors as the kernel lets one packet carry (`SCM_MAX_FD`).
+pub(crate) const MAX_FDS: usize = 253;
+
+/// Two connected ends.
+pub(crate) fn pair() -> nix::Result<(OwnedFd, OwnedFd)> {
+    socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
+}
+
+/// Sends one packet made of `parts`, with at most [`MAX_FDS`] descriptors. Waits while the peer's buffer is full.
+pub(crate) fn send(socket: BorrowedFd<'_>, parts: &[IoSlice<'_>], fds: &[RawFd]) -> nix::Result<()> {
+    let rights = [ControlMessage::ScmRights(fds)];
+    let control = if fds.is_empty() { &rights[..0] } else { &rights[..] };
+    loop {
+        match sendmsg::<()>(socket.as_raw_fd(), parts, control, MsgFlags::MSG_NOSIGNAL, None) {
+            Ok(_) => return Ok(()),
+            Err(Errno::EINTR) => {}
+            Err(e) => return Err(e),
+        }
+    }
+}
+
+/// [`send`] with three descriptors, without allocating.
+pub(crate) fn send_three(socket: BorrowedFd<'_>, part: IoSlice<'_>, fds: [RawFd; 3]) -> nix::Result<()> {
+    #[repr(C, align(8))]
+    struct Control([u8; 64]);
+    let mut control = Control([0; 64]);
+    let mut iov = libc::iovec { iov_base: part.as_ptr().cast_mut().cast(), iov_len: part.len() };
+    let fds_bytes = size_of_val(&fds) as u32;
+    // SAFETY: a msghdr is plain data; all zeros is an empty message.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = &raw mut iov;
+    message.msg_iovlen = 1;
+    message.msg_control = control.0.as_mut_ptr().cast();
+    // SAFETY: computes a length.
+    message.msg_controllen = unsafe { libc::CMSG_SPACE(fds_bytes) } as _;
+    // SAFETY: reads two fields of the message.
+    let header = unsafe { libc::CMSG_FIRSTHDR(&raw const message) };
+    // SAFETY: the control buffer is longer than `CMSG_SPACE` of 12 bytes (32), so the first header is inside it.
+    let header = unsafe { &mut *header };
+    header.cmsg_level = libc::SOL_SOCKET;
+    header.cmsg_type = libc::SCM_RIGHTS;
+    // SAFETY: computes a length.
+    header.cmsg_len = unsafe { libc::CMSG_LEN(fds_bytes) } as _;
+    // SAFETY: the data follows the header inside the control buffer.
+    let data = unsafe { libc::CMSG_DATA(header) };
+    // SAFETY: as above; the data need not be aligned.
+    unsafe { data.cast::<[RawFd; 3]>().write_unaligned(fds) };
+    // SAFETY: the message and all it points at outlive the call.
+    Errno::result(unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL) }).map(drop)
+}
+
+/// Receives one packet into `buffer` and appends its descriptors to `fds`; its length, 0 if the peer is gone. Waits.
+///
+/// `EMSGSIZE` for a packet, or a set of descriptors, that did not fit: it is lost.
+pub(crate) fn receive(
+    socket: BorrowedFd<'_>,
+    buffer: &mut [u8],
+    control: &mut [u8],
+    fds: &mut Vec<OwnedFd>,
+) -> nix::Result<usize> {
+    let mut parts = [IoSliceMut::new(buffer)];
+    let message = loop {
+        match recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(control), MsgFlags::MSG_CMSG_CLOEXEC) {
+            Err(Errno::EINTR) => {}
+            result => break result?,
+        }
+    };
+    // Taken charge of before any error is reported, so that none is leaked.
+    for control in message.cmsgs()? {
+        if let ControlMessageOwned::ScmRights(received) = control {
+            // SAFETY: the kernel just installed these for us.
+            fds.extend(received.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }));
+        }
+    }
+    if message.flags.intersects(MsgFlags::MSG_TRUNC | MsgFlags::MSG_CTRUNC) {
+        return Err(Errno::EMSGSIZE);
+    }
+    Ok(message.bytes)
+}
+
+/// A buffer for the descriptors of one packet.
+pub(crate) fn control_buffer() -> Vec<u8> {
+    nix::cmsg_space!([RawFd; MAX_FDS])
+}
