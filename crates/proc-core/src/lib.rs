@@ -35,6 +35,7 @@ mod report;
 pub mod shm;
 mod start;
 mod sys;
+pub mod thread;
 mod wait;
 
 #[doc(no_inline)]
