@@ -1,3 +1,102 @@
 //! Kills processes at every instruction of the operations of this workspace, and judges what the survivors see.
+#![deny(unsafe_code)]
 
-fn main() {}
+mod cast;
+mod code;
+mod driver;
+mod experiment;
+mod fifo;
+mod ledger;
+mod mode;
+mod operation;
+mod ops;
+mod table;
+mod world;
+
+use std::{
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use experiment::Effort;
+use mode::Mode;
+
+const HELP: &str = "\
+usage: cargo xtask crash [OPERATION] [--mode MODE] [--state STATE] [--full] [--mutants]
+
+Single-steps a process through each operation and kills it; then other processes must find everything in order.
+OPERATION is a part of a name, as in the table. Without --full, a quick sample.
+
+  kill   SIGKILL after k instructions, for every k
+  call   SIGKILL at the entry and exit of each system call, and inside those that block
+  wait   as kill, with another process already there that the victim may block
+  stop   the victim stands still after k instructions, alive, and goes on later
+  snap   one victim; after each instruction a copy of the shared memory is judged
+  snap2  from each of these copies a recoverer starts, and is judged after each of its instructions
+";
+
+fn main() -> ExitCode {
+    match Options::parse(std::env::args().skip(1)) {
+        Ok(Some(options)) => run(&options),
+        Ok(None) => {
+            print!("{HELP}");
+            ExitCode::SUCCESS
+        }
+        Err(message) => {
+            eprintln!("{message}\n\n{HELP}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+struct Options {
+    operation: String,
+    mode: Option<Mode>,
+    state: Option<String>,
+    effort: Effort,
+    mutants: bool,
+}
+
+impl Options {
+    fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Self>, String> {
+        let mut options =
+            Self { operation: String::new(), mode: None, state: None, effort: Effort::Quick, mutants: false };
+        while let Some(arg) = args.next() {
+            match arg.as_str() {
+                "--full" => options.effort = Effort::Full,
+                "--mutants" => options.mutants = true,
+                "--state" => options.state = Some(args.next().ok_or("--state what?")?),
+                "--mode" => {
+                    let name = args.next().ok_or("--mode what?")?;
+                    let mode = Mode::ALL.into_iter().find(|mode| mode.name() == name);
+                    options.mode = Some(mode.ok_or_else(|| format!("there is no mode {name:?}"))?);
+                }
+                "--help" | "-h" => return Ok(None),
+                flag if flag.starts_with('-') => return Err(format!("there is no option {flag}")),
+                operation => options.operation = operation.into(),
+            }
+        }
+        Ok(Some(options))
+    }
+}
+
+fn run(options: &Options) -> ExitCode {
+    let begun = Instant::now();
+    let rows = if options.mutants { ops::mutants() } else { ops::all() };
+    if options.mutants {
+        cast::lose_patience(Duration::from_millis(300));
+    }
+    let mut table = table::Table::default();
+    table.head();
+    for row in rows.iter().filter(|row| row.name().contains(&options.operation)) {
+        for state in row.states().iter().filter(|state| options.state.as_deref().is_none_or(|only| only == **state)) {
+            for mode in Mode::ALL.into_iter().filter(|mode| options.mode.is_none_or(|only| only == *mode)) {
+                if let Some((report, time)) = driver::run(&**row, state, mode, options.effort) {
+                    table.line(row.name(), state, mode, &report, time);
+                }
+            }
+        }
+    }
+    table.foot(begun.elapsed());
+    if table.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

@@ -1,9 +1,12 @@
-//! What the tests of this workspace share: a [`watchdog()`] for every test that can hang.
+//! What the tests of this workspace share: a [`watchdog()`] for every test that can hang, and the
+//! [stepper](step) with which the crash lab kills processes at every instruction.
 //!
 //! Knows none of the crates that it helps to test, so that each of them can use it.
 #![deny(unsafe_code)]
 
-mod processes;
+pub mod processes;
+pub mod robust;
+pub mod step;
 mod sys;
 mod watchdog;
 

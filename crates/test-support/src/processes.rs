@@ -44,7 +44,7 @@ pub(crate) fn family() -> Vec<i32> {
 }
 
 /// Where every thread of a process is: state, what it waits for, the system call it is in, its kernel stack.
-pub(crate) fn whereabouts(pid: i32) -> String {
+pub fn whereabouts(pid: i32) -> String {
     let read = |path: &Path| fs::read_to_string(path).unwrap_or_default().trim_end().to_owned();
     let process = Path::new("/proc").join(pid.to_string());
     let command_line = read(&process.join("cmdline")).replace('\0', " ");
@@ -63,6 +63,12 @@ pub(crate) fn whereabouts(pid: i32) -> String {
         }
     }
     text
+}
+
+/// Whether a process sleeps in a system call.
+pub fn is_asleep(pid: i32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('S'))
 }
 
 /// The stacks of all threads of a process, where a debugger is at hand.

@@ -1,10 +1,13 @@
 //! The few system calls that nix does not offer.
 //!
 //! # Safety
-//! They take integers; no memory of ours is handed to the kernel.
+//! They take integers, or pointers to values that outlive the call.
 #![allow(unsafe_code)]
 
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::{
+    os::fd::{FromRawFd, OwnedFd},
+    time::Duration,
+};
 
 /// A descriptor for the process that bears `pid` now.
 pub(crate) fn pidfd_open(pid: i32) -> Option<OwnedFd> {
@@ -19,4 +22,36 @@ pub(crate) fn pidfd_open(pid: i32) -> Option<OwnedFd> {
 pub(crate) fn exit_now(status: i32) -> ! {
     // SAFETY: ends the process; nothing is left to do in it.
     unsafe { libc::_exit(status) }
+}
+
+/// Stops for the tracer.
+#[inline(always)]
+pub(crate) fn breakpoint() {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: raises SIGTRAP, and touches neither memory nor registers.
+    unsafe {
+        std::arch::asm!("int3", options(nomem, nostack));
+    }
+    // Elsewhere the tracer would have to move the program counter past the breakpoint.
+    #[cfg(not(target_arch = "x86_64"))]
+    // SAFETY: sends a signal to the calling thread.
+    unsafe {
+        libc::raise(libc::SIGTRAP);
+    }
+}
+
+/// Has SIGALRM sent to this process again and again.
+pub(crate) fn start_interval_timer(interval: Duration) {
+    let interval = libc::timeval { tv_sec: 0, tv_usec: interval.subsec_micros().into() };
+    let timer = libc::itimerval { it_interval: interval, it_value: interval };
+    // SAFETY: `timer` outlives the call; null asks for nothing back.
+    unsafe { libc::setitimer(libc::ITIMER_REAL, &raw const timer, std::ptr::null_mut()) };
+}
+
+/// The head of a thread's list of robust futexes, as an address in its own memory.
+pub(crate) fn robust_list_head(tid: i32) -> Option<u64> {
+    let (mut head, mut len) = (0usize, 0usize);
+    // SAFETY: both are writable and outlive the call.
+    let rc = unsafe { libc::syscall(libc::SYS_get_robust_list, tid, &raw mut head, &raw mut len) };
+    (rc == 0 && head != 0).then_some(head as u64)
 }

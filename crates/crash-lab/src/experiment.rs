@@ -1,0 +1,153 @@
+//! One operation in one initial state: brings a victim to instruction k, ends it there, and asks the survivors.
+
+use std::{io, time::Instant};
+
+use test_support::step::{Stop, Victim};
+
+use crate::{
+    cast::{Actor, patience},
+    operation::{Role, Row, Verdict, Victims},
+    world::{Instance, Template},
+};
+
+/// How much of everything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Effort {
+    /// Samples, where a point costs a process.
+    Quick,
+    /// Every point, as far as a window's length allows.
+    Full,
+}
+
+/// The setting of a number of points.
+pub(crate) struct Experiment<'a> {
+    pub(crate) row: &'a dyn Row,
+    pub(crate) state: &'a str,
+    pub(crate) effort: Effort,
+    pub(crate) template: Template,
+    /// Where every point takes place, one after another.
+    pub(crate) stage: Instance,
+}
+
+/// A victim on its way, and who has come in meanwhile.
+pub(crate) struct Scene<'a> {
+    experiment: &'a Experiment<'a>,
+    pub(crate) victim: Victim,
+    pub(crate) others: Vec<Actor>,
+    n_blocked: u32,
+    /// Stop for good at this blocking call, the first being 1.
+    block_at: Option<u32>,
+}
+
+/// One instruction, or one half of a system call.
+pub(crate) type Advance = fn(&mut Victim) -> Stop;
+
+impl<'a> Experiment<'a> {
+    pub(crate) fn new(row: &'a dyn Row, state: &'a str, effort: Effort) -> io::Result<Self> {
+        let template = row.template(state)?;
+        let stage = template.instance()?;
+        Ok(Self { row, state, effort, template, stage })
+    }
+
+    /// Sets the stage afresh, with a victim before the first instruction of its window.
+    pub(crate) fn open(&'a self) -> io::Result<Scene<'a>> {
+        self.stage.load(&self.template.image)?;
+        self.enter(Victims::First, None)
+    }
+
+    /// As [`open`](Self::open), where the victim is to stay in its `block_at`th blocking call.
+    pub(crate) fn open_until_blocked(&'a self, block_at: u32) -> io::Result<Scene<'a>> {
+        self.stage.load(&self.template.image)?;
+        self.enter(Victims::First, Some(block_at))
+    }
+
+    /// Puts a victim on the stage as it is.
+    pub(crate) fn enter(&'a self, which: Victims, block_at: Option<u32>) -> io::Result<Scene<'a>> {
+        let victim = Victim::start(|mark| self.row.live(which, &self.stage, self.state, mark))?;
+        let mut scene = Scene { experiment: self, victim, others: Vec::new(), n_blocked: 0, block_at };
+        if !self.row.has(Role::Helper) {
+            scene.call_waiter()?;
+        }
+        Ok(scene)
+    }
+
+    /// Whether real sleepers belong to the state, whom no copy of the memory can show.
+    pub(crate) fn has_waiter(&self) -> bool {
+        self.state.contains("waiter")
+    }
+
+    pub(crate) fn act(&self, role: Role) -> io::Result<Actor> {
+        Actor::start(|| self.row.play(role, &self.stage, self.state))
+    }
+
+    /// Asks the survivor, and then everybody who was there before.
+    pub(crate) fn judge(&self, others: Vec<Actor>) -> Verdict {
+        let survivor = self.act(Role::Survivor).map_err(|e| e.to_string())?;
+        survivor.verdict(patience())?;
+        others.into_iter().try_for_each(|other| other.verdict(patience()).map_err(|e| format!("another process: {e}")))
+    }
+}
+
+impl<'a> Scene<'a> {
+    pub(crate) fn experiment(&self) -> &'a Experiment<'a> {
+        self.experiment
+    }
+
+    /// How often the victim blocked so far.
+    pub(crate) fn n_blocked(&self) -> u32 {
+        self.n_blocked
+    }
+
+    /// Moves the victim on; where it blocks, has somebody do what it waits for.
+    pub(crate) fn go(&mut self, advance: Advance) -> Result<Stop, String> {
+        let begun = Instant::now();
+        loop {
+            match advance(&mut self.victim) {
+                Stop::Blocked => {
+                    if begun.elapsed() > patience() || self.n_blocked > 10 {
+                        return Err(format!("WEDGED: the operation blocks for good\n{}", self.victim.whereabouts()));
+                    }
+                    if !self.experiment.row.has(Role::Helper) {
+                        continue;
+                    }
+                    self.n_blocked += 1;
+                    if self.block_at == Some(self.n_blocked) {
+                        return Ok(Stop::Blocked);
+                    }
+                    if self.n_blocked == 1 {
+                        self.call_waiter().map_err(|e| e.to_string())?;
+                    }
+                    self.others.push(self.experiment.act(Role::Helper).map_err(|e| e.to_string())?);
+                }
+                Stop::Ended(status) => return Err(format!("the operation ended its process: {status:?}")),
+                stop => return Ok(stop),
+            }
+        }
+    }
+
+    /// Moves the victim on by `n`; fewer if its window ends before. Returns by how many.
+    pub(crate) fn go_by(&mut self, n: u64, advance: Advance) -> Result<u64, String> {
+        for i in 0..n {
+            match self.go(advance)? {
+                Stop::Stopped => {}
+                _ => return Ok(i),
+            }
+        }
+        Ok(n)
+    }
+
+    /// Kills the victim where it stands and has everybody else judge.
+    pub(crate) fn kill(self) -> Verdict {
+        self.victim.kill();
+        self.experiment.judge(self.others)
+    }
+
+    fn call_waiter(&mut self) -> io::Result<()> {
+        if self.experiment.has_waiter() && self.experiment.row.has(Role::Waiter) {
+            let mut waiter = self.experiment.act(Role::Waiter)?;
+            waiter.settles(patience());
+            self.others.push(waiter);
+        }
+        Ok(())
+    }
+}

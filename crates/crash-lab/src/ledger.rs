@@ -1,0 +1,117 @@
+//! Who was promised what: words beside the object under test, each written after the call that makes the promise.
+
+use std::{
+    io,
+    sync::atomic::{AtomicU64, Ordering::SeqCst},
+    time::{Duration, Instant},
+};
+
+use proc_core::shm::Shared;
+use serde::{Deserialize, Serialize};
+
+use crate::operation::Verdict;
+
+/// A table of words, all zero at the beginning: what was put in and taken out, by item, and [counters](Self::add) whose
+/// meaning is the operation's business.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Ledger(Shared<[AtomicU64; 256]>);
+
+/// Items are numbers below this.
+pub(crate) const N_ITEMS: u64 = 64;
+
+const PUT: usize = 0;
+const TAKEN: usize = N_ITEMS as usize;
+const N_TAKERS: usize = 2 * N_ITEMS as usize;
+const N_TAKEN: usize = N_TAKERS + 1;
+const COUNTERS: usize = N_TAKEN + 1;
+
+const BEGUN: u64 = 1;
+const ACKNOWLEDGED: u64 = 2;
+
+impl Ledger {
+    pub(crate) fn new() -> io::Result<Self> {
+        Shared::new([const { AtomicU64::new(0) }; 256]).map(Self)
+    }
+
+    /// `item` is about to be put in.
+    pub(crate) fn putting(&self, item: u64) {
+        self.0[PUT + item as usize].store(BEGUN, SeqCst);
+    }
+
+    /// The call that puts it in has returned.
+    pub(crate) fn has_put(&self, item: u64) {
+        self.0[PUT + item as usize].store(ACKNOWLEDGED, SeqCst);
+    }
+
+    /// Something is about to be taken out.
+    pub(crate) fn taking(&self) {
+        self.0[N_TAKERS].fetch_add(1, SeqCst);
+    }
+
+    /// The call that takes it out has returned with `item`, or without one.
+    pub(crate) fn has_taken(&self, item: impl Into<Option<u64>>) {
+        if let Some(item) = item.into() {
+            self.0[TAKEN + item as usize].fetch_add(1, SeqCst);
+        }
+        self.0[N_TAKEN].fetch_add(1, SeqCst);
+    }
+
+    /// How many takers have begun and not come back.
+    pub(crate) fn n_takers(&self) -> u64 {
+        self.0[N_TAKERS].load(SeqCst) - self.0[N_TAKEN].load(SeqCst)
+    }
+
+    /// Given everything that could still be taken out, in its order: each acknowledged item was delivered exactly once
+    /// but for those that dead takers had in their hands, each other item at most once, and nothing else came out.
+    pub(crate) fn balance(&self, rest: &[u64]) -> Verdict {
+        self.balance_lending(rest, self.n_takers())
+    }
+
+    /// As [`balance`](Self::balance), where at most `lost` items may be gone.
+    pub(crate) fn balance_lending(&self, rest: &[u64], lost: u64) -> Verdict {
+        if let Some(stray) =
+            rest.iter().find(|item| **item >= N_ITEMS || self.0[PUT + **item as usize].load(SeqCst) == 0)
+        {
+            return Err(format!("{stray:#x} came out and nobody put it in"));
+        }
+        let mut missing = Vec::new();
+        for item in 0..N_ITEMS {
+            let n_out = rest.iter().filter(|out| **out == item).count() as u64 + self.get_item(TAKEN, item);
+            match (self.get_item(PUT, item), n_out) {
+                (_, 2..) => return Err(format!("item {item} was delivered {n_out} times; the rest was {rest:?}")),
+                (ACKNOWLEDGED, 0) => missing.push(item),
+                _ => {}
+            }
+        }
+        if missing.len() as u64 > lost {
+            return Err(format!("items {missing:?} are lost where {lost} may be; the rest was {rest:?}"));
+        }
+        Ok(())
+    }
+
+    fn get_item(&self, table: usize, item: u64) -> u64 {
+        self.0[table + item as usize].load(SeqCst)
+    }
+
+    /// Counts one more of `what`.
+    pub(crate) fn add(&self, what: usize) {
+        self.0[COUNTERS + what].fetch_add(1, SeqCst);
+    }
+
+    /// The count of `what`.
+    pub(crate) fn get(&self, what: usize) -> u64 {
+        self.0[COUNTERS + what].load(SeqCst)
+    }
+
+    /// Waits until `what` has been counted; false after `limit`.
+    pub(crate) fn comes(&self, what: usize, limit: Duration) -> bool {
+        let begun = Instant::now();
+        while self.get(what) == 0 {
+            if begun.elapsed() >= limit {
+                return false;
+            }
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        true
+    }
+}

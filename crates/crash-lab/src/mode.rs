@@ -1,0 +1,319 @@
+//! The ways of killing.
+
+use std::{collections::HashMap, io, rc::Rc, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use test_support::{
+    robust::RobustList,
+    step::{Stop, Victim},
+};
+
+use crate::{
+    cast::{lose_patience, patience},
+    code,
+    experiment::{Advance, Effort, Experiment, Scene},
+    operation::{Role, Verdict, Victims},
+    world::{Image, Mapping},
+};
+
+/// A way of killing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Mode {
+    /// SIGKILL after k instructions.
+    Kill,
+    /// SIGKILL at the entry and exit of every system call, and inside those that block.
+    Call,
+    /// SIGKILL after k instructions, when another process has come that may be blocked by the victim.
+    Wait,
+    /// The victim stands still after k instructions, alive; then it goes on.
+    Stop,
+    /// One victim; a copy of the shared memory is judged after each instruction.
+    Snap,
+    /// The double fault: from each of those copies a recoverer starts, and a copy is judged after each of *its*
+    /// instructions.
+    Snap2,
+}
+
+/// What came of one mode.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Report {
+    /// Length of the window.
+    pub(crate) instructions: u64,
+    /// How many deaths.
+    pub(crate) points: u64,
+    /// How many of them left different bytes behind, each of which was judged.
+    pub(crate) judged: u64,
+    /// How many were not survived.
+    pub(crate) bad: u64,
+    /// What went wrong at the first of these.
+    pub(crate) failures: Vec<Failure>,
+}
+
+/// A death that was not survived.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Failure {
+    pub(crate) place: String,
+    pub(crate) instruction: String,
+    pub(crate) why: String,
+}
+
+/// More are counted, not described.
+const MAX_DESCRIBED: usize = 3;
+
+impl Mode {
+    pub(crate) const ALL: [Self; 6] = [Self::Kill, Self::Call, Self::Wait, Self::Stop, Self::Snap, Self::Snap2];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Kill => "kill",
+            Self::Call => "call",
+            Self::Wait => "wait",
+            Self::Stop => "stop",
+            Self::Snap => "snap",
+            Self::Snap2 => "snap2",
+        }
+    }
+
+    /// Whether the experiment has what this mode needs.
+    pub(crate) fn applies(self, experiment: &Experiment) -> bool {
+        let row = experiment.row;
+        let is_memory_only = !experiment.has_waiter();
+        match self {
+            Self::Kill | Self::Call => true,
+            Self::Wait => row.has(Role::Arrival),
+            Self::Stop => row.has(Role::Bystander),
+            Self::Snap => is_memory_only,
+            Self::Snap2 => is_memory_only && row.has_recoverer(),
+        }
+    }
+
+    pub(crate) fn run(self, experiment: &Experiment) -> Result<Report, String> {
+        match self {
+            Self::Kill => at_instructions(experiment, 16, 600_000, |scene| scene.kill()),
+            Self::Wait => at_instructions(experiment, 8, 200_000, kill_beside_arrival),
+            Self::Stop => at_instructions(experiment, 8, 200_000, stop_and_go_on),
+            Self::Call => at_calls(experiment),
+            Self::Snap => snap(experiment),
+            Self::Snap2 => snap_twice(experiment),
+        }
+    }
+}
+
+impl Report {
+    fn note(&mut self, verdict: Verdict, describe: impl FnOnce() -> (String, String)) {
+        if let Err(why) = verdict {
+            self.bad += 1;
+            if self.bad >= MAX_DESCRIBED as u64 {
+                lose_patience(Duration::from_millis(300));
+            }
+            if self.failures.len() < MAX_DESCRIBED {
+                let (place, instruction) = describe();
+                self.failures.push(Failure { place, instruction, why });
+            }
+        }
+    }
+}
+
+/// A death by SIGKILL, or a stop, after k instructions, for every k or for a sample.
+fn at_instructions(
+    experiment: &Experiment,
+    quick_points: u64,
+    full_steps: u64,
+    end: fn(Scene) -> Verdict,
+) -> Result<Report, String> {
+    let mut scene = experiment.open().map_err(text)?;
+    let n = scene.go_by(u64::MAX, Victim::step)?;
+    drop(scene);
+    let n_points = match experiment.effort {
+        Effort::Quick => quick_points,
+        Effort::Full => (2 * full_steps / n.max(1)).max(quick_points),
+    };
+    let mut report = Report { instructions: n, ..Report::default() };
+    for k in sample(n, n_points) {
+        let mut scene = experiment.open().map_err(text)?;
+        let verdict = scene.go_by(k, Victim::step).and_then(|_| end(scene));
+        report.points += 1;
+        report.note(verdict, || (format!("after {k} of {n} instructions"), line_at(experiment, k, Victim::step)));
+    }
+    report.judged = report.points;
+    Ok(report)
+}
+
+/// 0..=n, or `n_points` of them spread evenly, both ends included.
+fn sample(n: u64, n_points: u64) -> impl Iterator<Item = u64> {
+    let n_points = n_points.max(2).min(n + 1);
+    (0..n_points).map(move |i| i * n / (n_points - 1).max(1))
+}
+
+fn kill_beside_arrival(mut scene: Scene) -> Verdict {
+    let mut arrival = scene.experiment().act(Role::Arrival).map_err(text)?;
+    if !arrival.settles(patience()) {
+        return Err("the one who came neither finished nor slept".into());
+    }
+    scene.others.push(arrival);
+    scene.kill()
+}
+
+fn stop_and_go_on(mut scene: Scene) -> Verdict {
+    let bystander = scene.experiment().act(Role::Bystander).map_err(text)?;
+    bystander.verdict(patience()).map_err(|e| format!("beside a stopped process: {e}"))?;
+    match scene.go(Victim::run)? {
+        Stop::Done => scene.kill(),
+        other => Err(format!("the victim went on, but did not come to its end: {other:?}")),
+    }
+}
+
+/// At the entry and exit of each system call, and inside each that blocks.
+fn at_calls(experiment: &Experiment) -> Result<Report, String> {
+    let mut scene = experiment.open().map_err(text)?;
+    let n = scene.go_by(u64::MAX, Victim::next_call)?;
+    let n_blocked = scene.n_blocked();
+    drop(scene);
+    let mut report = Report { instructions: n, ..Report::default() };
+    let n_points = if experiment.effort == Effort::Quick { 12 } else { 1000 };
+    for k in sample(n, n_points).filter(|k| *k > 0) {
+        let mut scene = experiment.open().map_err(text)?;
+        let verdict = scene.go_by(k, Victim::next_call).and_then(|_| scene.kill());
+        report.points += 1;
+        report.note(verdict, || (format!("at system call stop {k} of {n}"), line_at(experiment, k, Victim::next_call)));
+    }
+    for block in 1..=n_blocked {
+        let mut scene = experiment.open_until_blocked(block).map_err(text)?;
+        let line = |scene: &Scene| code::line(scene.victim.pid(), scene.victim.instruction());
+        let verdict = scene.go_by(u64::MAX, Victim::next_call);
+        let line = line(&scene);
+        let verdict = verdict.and_then(|_| scene.kill());
+        report.points += 1;
+        report.note(verdict, || (format!("inside blocking call {block}"), line));
+    }
+    report.judged = report.points;
+    Ok(report)
+}
+
+/// A victim taken through its window, with what it would leave behind if it died after each instruction.
+struct Film {
+    images: Vec<Rc<Image>>,
+    /// For each number of instructions, its image.
+    frames: Vec<usize>,
+}
+
+impl Film {
+    fn shoot(mut scene: Scene) -> Result<Self, String> {
+        let mut film = Self { images: Vec::new(), frames: Vec::new() };
+        let mut known = HashMap::new();
+        let mut live = Image::default();
+        let mut marked: Vec<u64> = Vec::new();
+        let mut mappings: Vec<Mapping> = Vec::new();
+        let stage = &scene.experiment().stage;
+        let tid = scene.victim.pid();
+        let robust = RobustList::of(tid);
+        loop {
+            let changed = stage.capture(&mut live).map_err(text)?;
+            let owned = robust.as_ref().map_or_else(Vec::new, RobustList::words);
+            if changed || owned != marked || film.frames.is_empty() {
+                let mut image = live.clone();
+                for word in &owned {
+                    if !image.owner_died(&mappings, *word, tid) {
+                        mappings = stage.mappings(tid).map_err(text)?;
+                        image.owner_died(&mappings, *word, tid);
+                    }
+                }
+                let image = Rc::new(image);
+                let id = *known.entry(Rc::clone(&image)).or_insert(film.images.len());
+                if id == film.images.len() {
+                    film.images.push(image);
+                }
+                film.frames.push(id);
+                marked = owned;
+            } else {
+                film.frames.push(film.frames[film.frames.len() - 1]);
+            }
+            if scene.go(Victim::step)? != Stop::Stopped {
+                break;
+            }
+        }
+        // Dead, and reaped, before anybody judges: who looks for it must not find it.
+        scene.victim.kill();
+        Ok(film)
+    }
+
+    /// Judges each image once.
+    fn judge(&self, experiment: &Experiment) -> Result<Vec<Verdict>, String> {
+        let judge = |image: &Rc<Image>| {
+            experiment.stage.load(image).map_err(text)?;
+            Ok(experiment.judge(Vec::new()))
+        };
+        self.images.iter().map(judge).collect()
+    }
+}
+
+fn snap(experiment: &Experiment) -> Result<Report, String> {
+    let film = Film::shoot(experiment.open().map_err(text)?)?;
+    let verdicts = film.judge(experiment)?;
+    let n = film.frames.len() as u64 - 1;
+    let mut report = Report { instructions: n, points: n + 1, judged: film.images.len() as u64, ..Report::default() };
+    for (k, id) in film.frames.iter().enumerate() {
+        let k = k as u64;
+        report.note(verdicts[*id].clone(), || {
+            (format!("after {k} of {n} instructions"), line_at(experiment, k, Victim::step))
+        });
+    }
+    Ok(report)
+}
+
+fn snap_twice(experiment: &Experiment) -> Result<Report, String> {
+    let first = Film::shoot(experiment.open().map_err(text)?)?;
+    let mut report = Report { instructions: first.frames.len() as u64 - 1, ..Report::default() };
+    // Where nothing changed in memory, the recoverer would do the same again: once is enough for a quick look.
+    let mut ks: Vec<usize> = (0..first.frames.len()).collect();
+    if experiment.effort == Effort::Quick {
+        ks.retain(|k| *k == 0 || first.frames[*k] != first.frames[*k - 1]);
+        let chosen: Vec<usize> = sample(ks.len() as u64 - 1, 8).map(|i| ks[i as usize]).collect();
+        ks = chosen;
+    }
+    for k in ks {
+        let crashed = &first.images[first.frames[k]];
+        experiment.stage.load(crashed).map_err(text)?;
+        let recoverer = experiment.enter(Victims::Recoverer, None).map_err(text)?;
+        let second = match Film::shoot(recoverer) {
+            Ok(second) => second,
+            Err(why) => {
+                report.points += 1;
+                report.note(Err(why), || {
+                    (format!("after {k} instructions, the recoverer"), line_at(experiment, k as u64, Victim::step))
+                });
+                continue;
+            }
+        };
+        let verdicts = second.judge(experiment)?;
+        report.points += second.frames.len() as u64;
+        report.judged += second.images.len() as u64;
+        for (j, id) in second.frames.iter().enumerate() {
+            report.note(verdicts[*id].clone(), || {
+                let line = recoverer_line(experiment, crashed, j as u64);
+                (format!("after {k} instructions, the recoverer after {j} of {}", second.frames.len() - 1), line)
+            });
+        }
+    }
+    Ok(report)
+}
+
+/// The instruction before which the victim stands after k of them.
+fn line_at(experiment: &Experiment, k: u64, advance: Advance) -> String {
+    let Ok(mut scene) = experiment.open() else { return String::new() };
+    let _ = scene.go_by(k, advance);
+    code::line(scene.victim.pid(), scene.victim.instruction())
+}
+
+fn recoverer_line(experiment: &Experiment, crashed: &Image, j: u64) -> String {
+    let loaded = experiment.stage.load(crashed);
+    let Ok(mut scene) = loaded.and_then(|()| experiment.enter(Victims::Recoverer, None)) else {
+        return String::new();
+    };
+    let _ = scene.go_by(j, Victim::step);
+    code::line(scene.victim.pid(), scene.victim.instruction())
+}
+
+fn text(e: io::Error) -> String {
+    e.to_string()
+}

@@ -1,0 +1,130 @@
+//! An entry of the table: what is done to what, and what the survivors must then find.
+
+use std::io;
+
+use serde::{Serialize, de::DeserializeOwned};
+use test_support::step::Mark;
+
+use crate::{
+    ledger::Ledger,
+    world::{Instance, Template},
+};
+
+/// What a survivor says: nothing, or what is wrong.
+pub(crate) type Verdict = Result<(), String>;
+
+/// Those who have a part in an experiment beside the victim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Comes after the death and checks everything.
+    Survivor,
+    /// Sleeps in a call of its own when the victim begins, or when the victim blocks; must come back by itself, or by
+    /// what the survivor does. Takes part in the states whose name says "waiter".
+    Waiter,
+    /// Comes while the victim stands at the place of its death, so that it may be blocked by it when it dies.
+    Arrival,
+    /// Does what a blocked victim waits for.
+    Helper,
+    /// Meets a victim that is stopped and not dead; must be back before its own deadlines.
+    Bystander,
+}
+
+type Part<W> = fn(&W, &Ledger, &str) -> Verdict;
+type Life<W> = fn(&W, &Ledger, &str, &Mark);
+
+/// One operation of a type `W` that several processes share, in a number of initial states.
+pub(crate) struct Operation<W> {
+    name: &'static str,
+    states: &'static [&'static str],
+    world: fn(&str, &Ledger) -> W,
+    victim: Life<W>,
+    parts: Vec<(Role, Part<W>)>,
+    recoverer: Option<Life<W>>,
+}
+
+impl<W: Serialize + DeserializeOwned + 'static> Operation<W> {
+    /// `world` makes the object in one of the `states`; `victim` calls [`Mark::window`] around the operation and,
+    /// inside it, notes in the ledger what it was promised; `survivor` judges.
+    pub(crate) fn new(
+        name: &'static str,
+        states: &'static [&'static str],
+        world: fn(&str, &Ledger) -> W,
+        victim: Life<W>,
+        survivor: Part<W>,
+    ) -> Self {
+        let parts = vec![(Role::Survivor, survivor)];
+        Self { name, states, world, victim, parts, recoverer: None }
+    }
+
+    /// Adds another participant.
+    pub(crate) fn with(mut self, role: Role, part: Part<W>) -> Self {
+        self.parts.push((role, part));
+        self
+    }
+
+    /// For the double fault: who finds the object after the first death, and is killed as well.
+    pub(crate) fn recoverer(mut self, life: Life<W>) -> Self {
+        self.recoverer = Some(life);
+        self
+    }
+
+    pub(crate) fn boxed(self) -> Box<dyn Row> {
+        Box::new(self)
+    }
+}
+
+/// An [`Operation`] whose type of world is forgotten.
+pub(crate) trait Row {
+    fn name(&self) -> &'static str;
+    fn states(&self) -> &'static [&'static str];
+    fn has(&self, role: Role) -> bool;
+    fn has_recoverer(&self) -> bool;
+    fn template(&self, state: &str) -> io::Result<Template>;
+    fn play(&self, role: Role, instance: &Instance, state: &str) -> Verdict;
+    fn live(&self, which: Victims, instance: &Instance, state: &str, mark: &Mark);
+}
+
+/// The two who can be killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Victims {
+    First,
+    Recoverer,
+}
+
+impl<W: Serialize + DeserializeOwned + 'static> Row for Operation<W> {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn states(&self) -> &'static [&'static str] {
+        self.states
+    }
+
+    fn has(&self, role: Role) -> bool {
+        self.parts.iter().any(|(known, _)| *known == role)
+    }
+
+    fn has_recoverer(&self) -> bool {
+        self.recoverer.is_some()
+    }
+
+    fn template(&self, state: &str) -> io::Result<Template> {
+        let ledger = Ledger::new()?;
+        Template::new((self.world)(state, &ledger), ledger)
+    }
+
+    fn play(&self, role: Role, instance: &Instance, state: &str) -> Verdict {
+        let part = self.parts.iter().find(|(known, _)| *known == role).ok_or("nobody plays this role")?.1;
+        let (world, ledger) = instance.enter::<W>().map_err(|e| format!("cannot open the world: {e}"))?;
+        part(&world, &ledger, state)
+    }
+
+    fn live(&self, which: Victims, instance: &Instance, state: &str, mark: &Mark) {
+        let (world, ledger) = instance.enter::<W>().expect("the maker's world can be opened");
+        let life = match which {
+            Victims::First => self.victim,
+            Victims::Recoverer => self.recoverer.expect("asked for only where there is one"),
+        };
+        life(&world, &ledger, state, mark);
+    }
+}
