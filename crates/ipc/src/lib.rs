@@ -2,6 +2,7 @@
 #![deny(unsafe_code)]
 
 mod error;
+pub mod lane;
 pub mod thread;
 
 pub use self::error::{GetError, GetTimeoutError, PutError, PutTimeoutError, TryGetError, TryPutError};

@@ -1,0 +1,166 @@
+//! What owner and worker both map.
+//!
+//! # Safety
+//! Made of atomic integers only, without padding: any bytes are valid, and zeros are a fresh lane.
+#![allow(unsafe_code)]
+
+use std::{
+    io,
+    os::fd::AsFd,
+    ptr::NonNull,
+    sync::atomic::{AtomicU32, AtomicU64, Ordering::*},
+};
+
+use nix::fcntl::{FallocateFlags, fallocate};
+use proc_core::shm::{SharedMemory, ShmSafe};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+/// Slots of a lane: how many tasks it holds, finished ones included, until the owner has taken their results.
+pub const N_SLOTS: usize = 128;
+/// Payload words of a slot.
+pub(super) const SLOT_WORDS: usize = 28;
+/// Stream buffers of a lane.
+pub(super) const N_BUFFERS: usize = 8;
+/// Payload words of a stream buffer.
+pub(super) const BUFFER_WORDS: usize = 8 * 1024 - 8;
+
+const MAGIC: u64 = u64::from_le_bytes(*b"ipcLane1");
+
+/// The phases of a slot's word; the lap stands above them.
+pub(super) mod phase {
+    pub(crate) const FREE: u64 = 0;
+    pub(crate) const READY: u64 = 1;
+    pub(crate) const TAKEN: u64 = 2;
+    pub(crate) const DONE: u64 = 3;
+}
+
+pub(super) fn word(lap: u64, phase: u64) -> u64 {
+    lap << 2 | phase
+}
+
+pub(super) fn split(word: u64) -> (u64, u64) {
+    (word >> 2, word & 3)
+}
+
+/// Owner to worker, and back.
+#[repr(C, align(64))]
+pub(super) struct Slot {
+    pub(super) word: AtomicU64,
+    /// Bytes of the payload.
+    pub(super) len: AtomicU64,
+    /// The payload lies in the spill file.
+    pub(super) spilled: AtomicU32,
+    /// The owner's and then the worker's remark on the payload.
+    pub(super) tag: AtomicU32,
+    /// The stream buffer that goes with the task.
+    pub(super) buffer: AtomicU32,
+    /// The item to begin with.
+    pub(super) from: AtomicU32,
+    pub(super) payload: [AtomicU64; SLOT_WORDS],
+}
+
+#[repr(C, align(64))]
+pub(super) struct Buffer {
+    /// Items << 32 | bytes.
+    pub(super) published: AtomicU64,
+    reserved: [AtomicU64; 7],
+    pub(super) bytes: [AtomicU64; BUFFER_WORDS],
+}
+
+#[repr(C)]
+pub(super) struct Layout {
+    magic: AtomicU64,
+    reserved: [AtomicU64; 7],
+    /// 1 while the worker sleeps, or is about to; its own cache line.
+    pub(super) asleep: AtomicU32,
+    /// 1 once the worker is to leave when it finds nothing to do.
+    pub(super) stop: AtomicU32,
+    reserved2: [AtomicU64; 7],
+    /// 1 while the owner wants to be told of a result; its own cache line.
+    pub(super) bell: AtomicU32,
+    reserved3: [AtomicU32; 15],
+    pub(super) slots: [Slot; N_SLOTS],
+    pub(super) buffers: [Buffer; N_BUFFERS],
+}
+
+const _: () = assert!(size_of::<Slot>() == 256);
+const _: () = assert!(size_of::<Buffer>() == 64 * 1024);
+const _: () = assert!(size_of::<Layout>() == 192 + N_SLOTS * 256 + N_BUFFERS * 64 * 1024);
+
+// SAFETY: `repr(C)`, made of atomic integers, changed through them alone.
+unsafe impl ShmSafe for Layout {}
+
+/// A mapped [`Layout`].
+#[derive(Clone, Debug)]
+pub(super) struct Memory {
+    // Keeps the mapping.
+    memory: SharedMemory,
+    layout: NonNull<Layout>,
+}
+
+// SAFETY: a handle to atomics that every thread may use.
+unsafe impl Send for Memory {}
+// SAFETY: as above.
+unsafe impl Sync for Memory {}
+
+impl Memory {
+    /// A fresh lane. The slots are reserved; a stream buffer takes memory when it is used.
+    pub(super) fn new() -> io::Result<Self> {
+        let memory = SharedMemory::sparse(size_of::<Layout>())?;
+        let reserved = std::mem::offset_of!(Layout, buffers) as i64;
+        fallocate(memory.as_fd(), FallocateFlags::empty(), 0, reserved)?;
+        let this = Self::view(memory);
+        this.get().magic.store(MAGIC, Release);
+        Ok(this)
+    }
+
+    fn view(memory: SharedMemory) -> Self {
+        Self { layout: memory.as_ptr().cast(), memory }
+    }
+
+    pub(super) fn get(&self) -> &Layout {
+        // SAFETY: the block is at least as long as a `Layout`, page-aligned, lives as long as `self`, and `ShmSafe`
+        // makes any bytes in it valid.
+        unsafe { self.layout.as_ref() }
+    }
+}
+
+impl Serialize for Memory {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.memory.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Memory {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let memory = SharedMemory::deserialize(deserializer)?;
+        if memory.len() != size_of::<Layout>() {
+            return Err(de::Error::custom("shared memory is not as long as a lane"));
+        }
+        let this = Self::view(memory);
+        if this.get().magic.load(Acquire) != MAGIC {
+            return Err(de::Error::custom("shared memory holds no lane"));
+        }
+        Ok(this)
+    }
+}
+
+/// Copies `bytes` into `words`, which must have room.
+pub(super) fn copy_in(words: &[AtomicU64], bytes: &[u8]) {
+    for (word, chunk) in words.iter().zip(bytes.chunks(8)) {
+        let mut whole = [0; 8];
+        whole[..chunk.len()].copy_from_slice(chunk);
+        word.store(u64::from_ne_bytes(whole), Relaxed);
+    }
+}
+
+/// Appends the first `len` bytes of `words` to `bytes`; fewer if there are not so many.
+pub(super) fn copy_out(words: &[AtomicU64], len: usize, bytes: &mut Vec<u8>) {
+    let len = len.min(words.len() * 8);
+    bytes.reserve(len.next_multiple_of(8));
+    let end = bytes.len() + len;
+    for word in &words[..len.div_ceil(8)] {
+        bytes.extend_from_slice(&word.load(Relaxed).to_ne_bytes());
+    }
+    bytes.truncate(end);
+}

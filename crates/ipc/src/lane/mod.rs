@@ -1,0 +1,15 @@
+#![doc = include_str!("README.md")]
+
+mod layout;
+mod owner;
+mod spill;
+mod worker;
+
+#[cfg(test)]
+mod tests;
+
+pub use self::{
+    layout::N_SLOTS,
+    owner::{Finished, OwnerLane, Progress, SlotState},
+    worker::{Claim, LaneHandle, Stream, WorkerLane, ignore_interrupts},
+};

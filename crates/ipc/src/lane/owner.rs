@@ -1,0 +1,268 @@
+//! The owner's end of a lane.
+
+use std::{
+    collections::VecDeque,
+    io,
+    ops::Range,
+    os::fd::OwnedFd,
+    sync::atomic::{Ordering::*, fence},
+};
+
+use proc_core::futex;
+
+use super::{
+    layout::{BUFFER_WORDS, Memory, N_BUFFERS, N_SLOTS, SLOT_WORDS, Slot, copy_in, copy_out, phase, split, word},
+    spill::{self, Side},
+    worker::LaneHandle,
+};
+
+/// The owner's end of a lane; see the [module](super).
+///
+/// # Crash safety
+/// Nothing that the worker does or leaves undone blocks any call, makes it panic, or reads beyond the lane.
+#[derive(Debug)]
+pub struct OwnerLane {
+    memory: Memory,
+    spill: OwnedFd,
+    /// Where the next task goes, counted over all laps.
+    tail: u64,
+    /// The tasks given and not taken back, in the order given.
+    given: VecDeque<Given>,
+    occupied: [bool; N_SLOTS],
+    free_buffers: Vec<u32>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Given {
+    position: u64,
+    spilled_bytes: u64,
+    buffer: Option<u32>,
+}
+
+/// A task's end.
+#[derive(Debug)]
+pub struct Finished {
+    /// The slot that it was in, which is free again.
+    pub slot: usize,
+    /// The worker's remark.
+    pub tag: u32,
+    /// Where in the arena its result is; an error if it could not be read.
+    pub bytes: io::Result<Range<usize>>,
+    /// What it published item by item, if it has a stream.
+    pub progress: Option<Progress>,
+}
+
+/// What a task on many items has published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Items finished, in order.
+    pub n_items: u32,
+    /// Where in the arena their results are, one after another.
+    pub bytes: Range<usize>,
+}
+
+/// What has become of a task that was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SlotState {
+    /// Nobody has begun with it.
+    Ready,
+    /// The worker is, or was when it died, running it.
+    Taken,
+    /// It has ended; [`OwnerLane::poll`] has its result.
+    Done,
+    /// The lane's memory holds nonsense.
+    Corrupt,
+}
+
+fn slot_of(position: u64) -> usize {
+    (position % N_SLOTS as u64) as usize
+}
+
+fn lap_of(position: u64) -> u64 {
+    position / N_SLOTS as u64
+}
+
+impl OwnerLane {
+    /// Makes a lane for a worker to come. `bell` is an eventfd of the owner's, which workers ring.
+    ///
+    /// # Errors
+    /// Want of memory or descriptors (it takes two).
+    pub fn new(bell: OwnedFd) -> io::Result<(Self, LaneHandle)> {
+        let memory = Memory::new()?;
+        let spill = spill::create()?;
+        let handle = LaneHandle::new(memory.clone(), spill.try_clone()?, bell);
+        let this = Self {
+            memory,
+            spill,
+            tail: 0,
+            given: VecDeque::new(),
+            occupied: [false; N_SLOTS],
+            free_buffers: (0..N_BUFFERS as u32).rev().collect(),
+        };
+        Ok((this, handle))
+    }
+
+    /// Gives a task to the worker: the slot that it went to, or `None` if the lane is full. `stream` is the item that a
+    /// task on many begins with. [`notify`](Self::notify) afterwards.
+    ///
+    /// # Errors
+    /// Want of memory for a large payload.
+    pub fn push(&mut self, tag: u32, stream: Option<u32>, payload: &[u8]) -> io::Result<Option<usize>> {
+        let (index, lap) = (slot_of(self.tail), lap_of(self.tail));
+        if self.occupied[index] || stream.is_some() && self.free_buffers.is_empty() {
+            return Ok(None);
+        }
+        let spilled = payload.len() > SLOT_WORDS * 8;
+        if spilled {
+            spill::write(&self.spill, index, Side::Task, payload)?;
+        }
+        let buffer = stream.and_then(|_| self.free_buffers.pop());
+        let layout = self.memory.get();
+        let slot = &layout.slots[index];
+        if !spilled {
+            copy_in(&slot.payload, payload);
+        }
+        if let Some(buffer) = buffer {
+            layout.buffers[buffer as usize].published.store(0, Relaxed);
+            slot.buffer.store(buffer, Relaxed);
+        }
+        slot.len.store(payload.len() as u64, Relaxed);
+        slot.spilled.store(spilled.into(), Relaxed);
+        slot.tag.store(tag, Relaxed);
+        slot.from.store(stream.unwrap_or(0), Relaxed);
+        slot.word.store(word(lap, phase::READY), Release);
+        let spilled_bytes = if spilled { payload.len() as u64 } else { 0 };
+        self.given.push_back(Given { position: self.tail, spilled_bytes, buffer });
+        self.occupied[index] = true;
+        self.tail += 1;
+        Ok(Some(index))
+    }
+
+    /// Wakes the worker if it sleeps, after pushes.
+    pub fn notify(&self) {
+        // Pairs with the worker's: either it sees the pushes, or this sees it asleep.
+        fence(SeqCst);
+        let asleep = &self.memory.get().asleep;
+        if asleep.load(Relaxed) != 0 && asleep.swap(0, Relaxed) != 0 {
+            futex::wake(asleep, 1);
+        }
+    }
+
+    /// Takes a task back that the worker has not begun with; false if it has.
+    pub fn recall(&mut self, slot: usize) -> bool {
+        let Some(at) = self.given.iter().rposition(|given| slot_of(given.position) == slot) else { return false };
+        let lap = lap_of(self.given[at].position);
+        let shared = &self.memory.get().slots[slot];
+        let (ready, free) = (word(lap, phase::READY), word(lap + 1, phase::FREE));
+        if shared.word.compare_exchange(ready, free, Relaxed, Relaxed).is_err() {
+            return false;
+        }
+        self.forget(at);
+        true
+    }
+
+    /// How many tasks were given and are neither taken back nor polled.
+    pub fn len(&self) -> usize {
+        self.given.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.given.is_empty()
+    }
+
+    /// The slots of those, in the order given, and what has become of each.
+    pub fn slots(&self) -> impl DoubleEndedIterator<Item = (usize, SlotState)> {
+        self.given.iter().map(|given| (slot_of(given.position), self.state(*given)))
+    }
+
+    /// Whether the next [`poll`](Self::poll) has something to tell.
+    pub fn has_finished(&self) -> bool {
+        self.given.front().is_some_and(|given| self.state(*given) == SlotState::Done)
+    }
+
+    /// The next task that has ended, in the order given. Appends what it left behind to `arena`.
+    pub fn poll(&mut self, arena: &mut Vec<u8>) -> Option<Finished> {
+        let given = *self.given.front()?;
+        if self.state(given) != SlotState::Done {
+            return None;
+        }
+        let index = slot_of(given.position);
+        let slot = &self.memory.get().slots[index];
+        let tag = slot.tag.load(Relaxed);
+        let bytes = self.read_result(slot, index, arena);
+        let progress = given.buffer.map(|buffer| self.read_stream(buffer, arena));
+        slot.word.store(word(lap_of(given.position) + 1, phase::FREE), Relaxed);
+        self.forget(0);
+        Some(Finished { slot: index, tag, bytes, progress })
+    }
+
+    /// What the task in `slot` has published so far; for the one that a dead worker was running.
+    pub fn progress(&self, slot: usize, arena: &mut Vec<u8>) -> Option<Progress> {
+        let given = self.given.iter().find(|given| slot_of(given.position) == slot)?;
+        given.buffer.map(|buffer| self.read_stream(buffer, arena))
+    }
+
+    /// Has the bell rung at the next result. True if there is one already: then nobody may sleep.
+    pub fn arm(&self) -> bool {
+        self.memory.get().bell.store(1, Relaxed);
+        // Pairs with the worker's: either it sees the bell armed, or this sees its result.
+        fence(SeqCst);
+        self.has_finished()
+    }
+
+    /// Takes the wish back.
+    pub fn disarm(&self) {
+        self.memory.get().bell.store(0, Relaxed);
+    }
+
+    /// Has the worker leave once it finds nothing to do.
+    pub fn stop(&self) {
+        self.memory.get().stop.store(1, Release);
+        self.notify();
+    }
+
+    fn state(&self, given: Given) -> SlotState {
+        let (lap, phase) = split(self.memory.get().slots[slot_of(given.position)].word.load(Acquire));
+        match phase {
+            _ if lap != lap_of(given.position) => SlotState::Corrupt,
+            phase::READY => SlotState::Ready,
+            phase::TAKEN => SlotState::Taken,
+            phase::DONE => SlotState::Done,
+            _ => SlotState::Corrupt,
+        }
+    }
+
+    fn read_result(&self, slot: &Slot, index: usize, arena: &mut Vec<u8>) -> io::Result<Range<usize>> {
+        let begin = arena.len();
+        let len = slot.len.load(Relaxed);
+        if slot.spilled.load(Relaxed) == 0 {
+            copy_out(&slot.payload, len as usize, arena);
+        } else {
+            let read = spill::read(&self.spill, index, Side::Result, len, arena);
+            spill::release(&self.spill, index, Side::Result, len);
+            if let Err(e) = read {
+                arena.truncate(begin);
+                return Err(e);
+            }
+        }
+        Ok(begin..arena.len())
+    }
+
+    fn read_stream(&self, buffer: u32, arena: &mut Vec<u8>) -> Progress {
+        let shared = &self.memory.get().buffers[buffer as usize];
+        let published = shared.published.load(Acquire);
+        let len = (published as u32 as usize).min(BUFFER_WORDS * 8);
+        let begin = arena.len();
+        copy_out(&shared.bytes, len, arena);
+        Progress { n_items: (published >> 32) as u32, bytes: begin..arena.len() }
+    }
+
+    fn forget(&mut self, at: usize) {
+        let Some(given) = self.given.remove(at) else { return };
+        let index = slot_of(given.position);
+        self.occupied[index] = false;
+        self.free_buffers.extend(given.buffer);
+        spill::release(&self.spill, index, Side::Task, given.spilled_bytes);
+    }
+}

@@ -1,0 +1,264 @@
+//! The worker's end of a lane.
+//!
+//! # Safety
+//! Changing a signal's disposition to "ignore" runs no code of ours in signal context.
+#![allow(unsafe_code)]
+
+use std::{
+    io,
+    os::fd::OwnedFd,
+    sync::atomic::{Ordering::*, fence},
+};
+
+use nix::sys::signal::{SigHandler, Signal, signal};
+use proc_core::{futex, handover::Fd};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    layout::{BUFFER_WORDS, Memory, N_SLOTS, SLOT_WORDS, copy_in, copy_out, phase, split, word},
+    spill::{self, Side},
+};
+
+/// The worker's end of a lane, on its way there: an argument of the worker's process.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct LaneHandle {
+    memory: Memory,
+    spill: Fd,
+    bell: Fd,
+}
+
+impl LaneHandle {
+    pub(super) fn new(memory: Memory, spill: OwnedFd, bell: OwnedFd) -> Self {
+        Self { memory, spill: Fd(spill), bell: Fd(bell) }
+    }
+
+    /// The worker's end, for the one process that works on it.
+    pub fn open(self) -> WorkerLane {
+        WorkerLane { memory: self.memory, spill: self.spill.0, bell: self.bell.0, position: 0, spins: MIN_SPINS }
+    }
+}
+
+/// The worker's end of a lane; see the [module](super).
+///
+/// # Crash safety
+/// Killed at any instruction, the worker leaves each task in exactly one state: not begun, begun, or ended.
+#[derive(Debug)]
+pub struct WorkerLane {
+    memory: Memory,
+    spill: OwnedFd,
+    bell: OwnedFd,
+    position: u64,
+    /// How often to look before sleeping: more while that pays, less while it does not.
+    spins: u32,
+}
+
+const MIN_SPINS: u32 = 64;
+const MAX_SPINS: u32 = 2048;
+
+impl WorkerLane {
+    /// Waits for a task and begins with it; `None` if there is none and the owner wants this worker to leave.
+    ///
+    /// Spins for at most some 30 µs, and only while that proves worthwhile, then sleeps.
+    pub fn claim(&mut self) -> Option<Claim<'_>> {
+        loop {
+            if let Some(index) = self.try_claim() {
+                return Some(Claim { lane: self, index });
+            }
+            if self.memory.get().stop.load(Acquire) != 0 {
+                // A task given before the order to stop is visible by now.
+                let last = self.try_claim();
+                return last.map(|index| Claim { lane: self, index });
+            }
+            if !self.spin() {
+                self.sleep();
+            }
+        }
+    }
+
+    /// Claims the next task in the ring, passing over those that were taken back.
+    fn try_claim(&mut self) -> Option<usize> {
+        loop {
+            let index = (self.position % N_SLOTS as u64) as usize;
+            let lap = self.position / N_SLOTS as u64;
+            let shared = &self.memory.get().slots[index].word;
+            let seen = shared.load(Acquire);
+            let (seen_lap, seen_phase) = split(seen);
+            if seen_lap > lap {
+                self.position += 1;
+            } else if seen_lap == lap && seen_phase == phase::READY {
+                if shared.compare_exchange(seen, word(lap, phase::TAKEN), Acquire, Relaxed).is_ok() {
+                    return Some(index);
+                }
+            } else {
+                return None;
+            }
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    fn is_ready(&self) -> bool {
+        let shared = &self.memory.get().slots[(self.position % N_SLOTS as u64) as usize].word;
+        let (lap, phase) = split(shared.load(Acquire));
+        let mine = self.position / N_SLOTS as u64;
+        lap > mine || lap == mine && phase == phase::READY
+    }
+
+    fn spin(&mut self) -> bool {
+        for _ in 0..self.spins {
+            if self.is_ready() {
+                self.spins = (self.spins * 2).min(MAX_SPINS);
+                return true;
+            }
+            std::hint::spin_loop();
+        }
+        self.spins = (self.spins / 2).max(MIN_SPINS);
+        false
+    }
+
+    fn sleep(&self) {
+        let layout = self.memory.get();
+        layout.asleep.store(1, Relaxed);
+        // Pairs with the owner's: either it sees this asleep, or this sees what it pushed.
+        fence(SeqCst);
+        if !self.is_ready() && layout.stop.load(Relaxed) == 0 {
+            futex::wait(&layout.asleep, 1, None);
+        }
+        layout.asleep.store(0, Relaxed);
+    }
+}
+
+/// A task that this worker has begun with.
+#[derive(Debug)]
+#[must_use = "the owner waits for its end"]
+pub struct Claim<'a> {
+    lane: &'a mut WorkerLane,
+    index: usize,
+}
+
+impl Claim<'_> {
+    /// The owner's remark.
+    pub fn tag(&self) -> u32 {
+        self.lane.memory.get().slots[self.index].tag.load(Relaxed)
+    }
+
+    /// Replaces what is in `payload` by the task's.
+    ///
+    /// # Errors
+    /// Want of memory.
+    pub fn read(&self, payload: &mut Vec<u8>) -> io::Result<()> {
+        payload.clear();
+        let slot = &self.lane.memory.get().slots[self.index];
+        let len = slot.len.load(Relaxed);
+        if slot.spilled.load(Relaxed) != 0 {
+            return spill::read(&self.lane.spill, self.index, Side::Task, len, payload);
+        }
+        copy_out(&slot.payload, len as usize, payload);
+        Ok(())
+    }
+
+    /// Where results go item by item; for tasks that were given with a stream.
+    pub fn stream(&self) -> Stream {
+        let slot = &self.lane.memory.get().slots[self.index];
+        Stream {
+            memory: self.lane.memory.clone(),
+            buffer: slot.buffer.load(Relaxed) as usize % super::layout::N_BUFFERS,
+            first: slot.from.load(Relaxed),
+            n_items: 0,
+            len: 0,
+            stage: Vec::new(),
+        }
+    }
+
+    /// Ends the task with a result, and tells the owner if it wants to be told.
+    ///
+    /// # Errors
+    /// Want of memory for a large result; the task has not ended then.
+    pub fn finish(&mut self, tag: u32, result: &[u8]) -> io::Result<()> {
+        let spilled = result.len() > SLOT_WORDS * 8;
+        if spilled {
+            spill::write(&self.lane.spill, self.index, Side::Result, result)?;
+        }
+        let layout = self.lane.memory.get();
+        let slot = &layout.slots[self.index];
+        if !spilled {
+            copy_in(&slot.payload, result);
+        }
+        slot.len.store(result.len() as u64, Relaxed);
+        slot.spilled.store(spilled.into(), Relaxed);
+        slot.tag.store(tag, Relaxed);
+        slot.word.store(word(self.lane.position / N_SLOTS as u64, phase::DONE), Release);
+        self.lane.position += 1;
+        // Pairs with the owner's: either this sees the bell armed, or it sees the result.
+        fence(SeqCst);
+        if layout.bell.load(Relaxed) != 0 && layout.bell.swap(0, Relaxed) != 0 {
+            // A counter that is full is as good as one that has just grown.
+            let _ = nix::unistd::write(&self.lane.bell, &1_u64.to_ne_bytes());
+        }
+        Ok(())
+    }
+}
+
+/// Takes the results of a task on many items, each published as soon as it is there.
+#[derive(Debug)]
+pub struct Stream {
+    memory: Memory,
+    buffer: usize,
+    first: u32,
+    n_items: u32,
+    len: usize,
+    /// The bytes since the last whole word, and after them the item that is being written.
+    stage: Vec<u8>,
+}
+
+impl Stream {
+    /// The item to begin with; those before it have been worked on.
+    pub fn first(&self) -> u32 {
+        self.first
+    }
+
+    /// How many have been published.
+    pub fn n_items(&self) -> u32 {
+        self.n_items
+    }
+
+    /// Where to append the next item's result.
+    pub fn stage(&mut self) -> &mut Vec<u8> {
+        &mut self.stage
+    }
+
+    /// Drops what was staged and not published.
+    pub fn unstage(&mut self) {
+        self.stage.truncate(self.len % 8);
+    }
+
+    /// Publishes what was staged as the next item's result.
+    ///
+    /// # Errors
+    /// The staged bytes, if there is no room for them.
+    pub fn publish(&mut self) -> Result<(), Vec<u8>> {
+        let carried = self.len % 8;
+        let len = self.len - carried + self.stage.len();
+        if len > BUFFER_WORDS * 8 {
+            return Err(self.stage.split_off(carried));
+        }
+        let shared = &self.memory.get().buffers[self.buffer];
+        copy_in(&shared.bytes[self.len / 8..], &self.stage);
+        self.n_items += 1;
+        self.len = len;
+        shared.published.store(u64::from(self.n_items) << 32 | len as u64, Release);
+        let whole = self.stage.len() / 8 * 8;
+        self.stage.copy_within(whole.., 0);
+        self.stage.truncate(len % 8);
+        Ok(())
+    }
+}
+
+/// Makes this process ignore Ctrl-C, which goes to the whole foreground group: a worker ends when its owner does.
+pub fn ignore_interrupts() {
+    // SAFETY: `SIG_IGN` is no handler, so nothing runs in signal context.
+    let _ = unsafe { signal(Signal::SIGINT, SigHandler::SigIgn) };
+}
