@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use serde::Serialize;
 
 use crate::{
+    at_fork, handover,
     current::Identity,
     death_link,
     function::{self, CallError},
@@ -72,11 +73,10 @@ fn run(
         let _ = report.failure(&Failure::Setup(what, errno as i32));
         exit(REFUSED);
     }
-    // The report is leaked, so that no code of the target's finds its descriptor closed under it.
+    // Leaked, so that it is open to the end, for a panic that aborts.
     let report: &'static Report = Box::leak(Box::new(report));
-    panic_report::install_hook(|panic| {
-        let _ = report.failure(&Failure::Call(CallError::Panicked(panic.clone())));
-    });
+    panic_report::install_hook();
+    panic_report::on_abort(|panic| drop(report.failure(&Failure::Call(CallError::Panicked(panic.clone())))));
     signals::unblock_all();
     let mut value = Vec::new();
     match target(&mut value) {
@@ -86,6 +86,16 @@ fn run(
         },
         Err(e) => fail(report, e),
     }
+}
+
+/// Does in a fork server what its children would each do for themselves, and take page faults for.
+pub(crate) fn warm_up() {
+    Image::get();
+    at_fork::generation();
+    panic_report::install_hook();
+    // Registers the thread-locals of a hand-over, which has the loader look a function up.
+    let nothing = handover::unpack::<()>(&[], Vec::new());
+    debug_assert!(nothing.is_ok());
 }
 
 fn set_up(identity: Identity, options: &Options, streams: Vec<OwnedFd>, link: OwnedFd) -> Result<(), Refusal> {

@@ -6,6 +6,7 @@ use std::{
     cell::RefCell,
     fmt,
     panic::PanicHookInfo,
+    sync::{Once, OnceLock},
 };
 
 use serde::{Deserialize, Serialize};
@@ -49,17 +50,31 @@ impl Panic {
     }
 }
 
+type OnAbort = Box<dyn Fn(&Panic) + Send + Sync>;
+
+static ON_ABORT: OnceLock<OnAbort> = OnceLock::new();
+
 /// Notes where each panic comes from, before the hook that was there prints it. For processes that this crate started.
-pub(crate) fn install_hook(on_abort: impl Fn(&Panic) + Send + Sync + 'static) {
-    let former = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |info| {
-        let panic = note(info);
-        former(info);
-        if cfg!(panic = "abort") {
-            on_abort(&panic);
-        }
-        LAST.set(Some(panic));
-    }));
+pub(crate) fn install_hook() {
+    static INSTALL: Once = Once::new();
+    INSTALL.call_once(|| {
+        let former = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            let panic = note(info);
+            former(info);
+            if let Some(tell) = ON_ABORT.get().filter(|_| cfg!(panic = "abort")) {
+                tell(&panic);
+            }
+            LAST.set(Some(panic));
+        }));
+    });
+}
+
+/// Has a panic that will abort the process, because the program is built so, told before.
+pub(crate) fn on_abort(tell: impl Fn(&Panic) + Send + Sync + 'static) {
+    if cfg!(panic = "abort") {
+        let _ = ON_ABORT.set(Box::new(tell));
+    }
 }
 
 fn note(info: &PanicHookInfo<'_>) -> Panic {

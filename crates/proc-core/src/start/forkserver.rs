@@ -28,7 +28,6 @@ use crate::{
     child, death_link,
     error::ProcessError,
     fork_local::ForkLocal,
-    image::Image,
     report::Report,
     start::{
         Started, failed,
@@ -37,7 +36,7 @@ use crate::{
     },
     sys::{
         clone::{Cloned, Cloner},
-        fds, pidfd, proc_fs, reap, seqpacket, signals,
+        fds, pidfd, prefault, proc_fs, reap, seqpacket, signals,
     },
 };
 
@@ -195,8 +194,8 @@ pub(crate) fn serve(socket: OwnedFd) -> ! {
     if let Ok(name) = std::ffi::CString::new(name) {
         let _ = nix::sys::prctl::set_name(&name);
     }
-    // What every child will need is found out once.
-    Image::get();
+    child::warm_up();
+    prefault::copy_file_mappings_on_fork();
     // The terminal's signals are for the owner and its children; only SIGKILL ends a helper from outside.
     std::mem::forget(signals::block_all());
     loop {

@@ -8,6 +8,7 @@ pub(crate) mod fds;
 pub(crate) mod memfd;
 #[allow(dead_code)] // until `Process` lands
 pub(crate) mod pidfd;
+pub(crate) mod prefault;
 pub(crate) mod proc_fs;
 pub(crate) mod reap;
 pub(crate) mod record_lock;
