@@ -1,20 +1,20 @@
 //! The life of a process that runs a function, from its first instruction of ours to its exit.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::{io::Write, os::fd::OwnedFd};
 
 use serde::Serialize;
 
 use crate::{
-    at_fork, handover,
     current::Identity,
     death_link,
     function::{self, CallError},
+    handover,
     image::Image,
     options::{Options, Refusal},
     panic_report,
     report::{Failure, Report},
     start::request::Request,
-    sys::signals,
+    sys::{at_exit, signals},
 };
 
 /// The exit code of a process whose function panicked: that of a Rust program whose `main` did.
@@ -91,7 +91,7 @@ fn run(
 /// Does in a fork server what its children would each do for themselves, and take page faults for.
 pub(crate) fn warm_up() {
     Image::get();
-    at_fork::generation();
+    Identity::warm_up();
     panic_report::install_hook();
     // Registers the thread-locals of a hand-over, which has the loader look a function up.
     let nothing = handover::unpack::<()>(&[], Vec::new());
@@ -100,7 +100,7 @@ pub(crate) fn warm_up() {
 
 fn set_up(identity: Identity, options: &Options, streams: Vec<OwnedFd>, link: OwnedFd) -> Result<(), Refusal> {
     if !options.outlives_owner {
-        death_link::tie(link.as_fd()).map_err(|e| ("link it to its owner's life".into(), e))?;
+        death_link::tie(link).map_err(|e| ("link it to its owner's life".into(), e))?;
     }
     identity.assume();
     options.apply(streams)
@@ -119,8 +119,10 @@ pub(crate) fn refuse(why: &str) -> ! {
     exit(REFUSED)
 }
 
-/// Ends this process as a return from `main` would.
-#[allow(clippy::exit, reason = "this is the end of a process that this crate started")]
+/// Ends this process: its own children are seen to and its streams are flushed, but what the *program* registered to
+/// run at its exit does not run, since `main` never did. As in Python, and measured to save 25 µs.
 fn exit(code: i32) -> ! {
-    std::process::exit(code)
+    at_exit::run();
+    let _ = std::io::stdout().flush();
+    at_exit::end_now(code)
 }

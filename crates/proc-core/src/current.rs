@@ -48,6 +48,11 @@ impl Identity {
         *SELF.get().lock().unwrap_or_else(PoisonError::into_inner) = Some(self);
     }
 
+    /// Makes the place for an identity, in a fork server, where its children will find it.
+    pub(crate) fn warm_up() {
+        SELF.get();
+    }
+
     fn current() -> Option<Self> {
         SELF.get().lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

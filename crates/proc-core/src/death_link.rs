@@ -56,9 +56,14 @@ fn close_inherited_write_end() {
 /// The open file through which the kernel tells this process of its owner's death.
 static OWNER: Mutex<Option<OwnedFd>> = Mutex::new(None);
 
-/// Ties the calling process to the life of the owner of `end`. If that one is dead already, does not return.
-pub(crate) fn tie(end: BorrowedFd<'_>) -> nix::Result<()> {
-    let own = death_signal::arm(end)?;
+/// A link that one process can [`tie`] itself with: `end`, opened once more.
+pub(crate) fn new_link(end: BorrowedFd<'_>) -> nix::Result<OwnedFd> {
+    death_signal::open_anew(end)
+}
+
+/// Ties the calling process to the life of the owner of the link. If that one is dead already, does not return.
+pub(crate) fn tie(own: OwnedFd) -> nix::Result<()> {
+    death_signal::arm(own.as_fd())?;
     if death_signal::has_fired(own.as_fd()) {
         // SAFETY: ends this process.
         unsafe { libc::raise(libc::SIGKILL) };

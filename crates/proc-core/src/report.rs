@@ -99,8 +99,7 @@ impl Report {
         let n = self.0.read_at(&mut start, 0)?;
         let Some((kind, _, len)) = parse_head(&start[..n]) else { return Ok(Found::Nothing) };
         // The length is the child's word; the file's is the kernel's.
-        let present = self.0.metadata()?.len().saturating_sub(HEAD_BYTES as u64);
-        if len > present {
+        if len > start.len() as u64 && len > self.0.metadata()?.len() {
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the report is cut off"));
         }
         let len = usize::try_from(len).map_err(io::Error::other)?;

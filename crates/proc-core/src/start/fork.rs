@@ -64,7 +64,7 @@ pub unsafe fn fork() -> Result<Fork, ProcessError> {
     match unsafe { split() }? {
         Split::Parent(started) => Ok(Fork::Parent(children::register(started, &identity, report, false))),
         Split::Child(link) => {
-            death_link::tie(link.as_fd()).map_err(failed("link the child to its owner's life"))?;
+            death_link::tie(link).map_err(failed("link the child to its owner's life"))?;
             identity.assume();
             Ok(Fork::Child)
         }
@@ -112,7 +112,7 @@ enum Split {
 /// As [`fork`].
 unsafe fn split() -> Result<Split, ProcessError> {
     let link = death_link::end_for_children().map_err(failed("make a pipe"))?;
-    let link = fds::duplicate(link).map_err(failed("duplicate a descriptor"))?;
+    let link = death_link::new_link(link).map_err(failed("open a pipe"))?;
     // Holds the place of the process descriptor, so that a full table is found out before the fork.
     let place = fds::duplicate(link.as_fd()).map_err(failed("open a process descriptor"))?;
     // SAFETY: the caller's promise.

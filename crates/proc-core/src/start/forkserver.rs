@@ -11,8 +11,7 @@
 //! helper that is stopped is replaced.
 
 use std::{
-    io::IoSlice,
-    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
+    os::fd::{AsFd, AsRawFd, OwnedFd, RawFd},
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicU32, Ordering::Relaxed},
@@ -188,9 +187,8 @@ fn reap_stillborn(name: &str) -> std::io::Result<()> {
 pub(crate) fn serve(socket: OwnedFd) -> ! {
     let mut receiver = Receiver::new();
     let (name, link) = spawn::await_greeting(&socket, &mut receiver);
-    let tied = death_link::tie(link.as_fd());
-    let cloner = Cloner::new();
-    let (Ok(()), Ok(cloner)) = (tied, cloner) else { child::refuse("a kernel that lacks what a fork server needs") };
+    let ready = death_link::new_link(link.as_fd()).and_then(death_link::tie).and_then(|()| Cloner::new());
+    let Ok(cloner) = ready else { child::refuse("a kernel that lacks what a fork server needs") };
     if let Ok(name) = std::ffi::CString::new(name) {
         let _ = nix::sys::prctl::set_name(&name);
     }
@@ -199,19 +197,18 @@ pub(crate) fn serve(socket: OwnedFd) -> ! {
     // The terminal's signals are for the owner and its children; only SIGKILL ends a helper from outside.
     std::mem::forget(signals::block_all());
     loop {
+        // Made while nobody waits; opening a file costs its 10 µs.
+        let child_link = death_link::new_link(link.as_fd());
         match receiver.receive(socket.as_fd()) {
-            Ok(Some((body, fds))) => match cloner.clone_sibling() {
-                Ok(Cloned::Child) => {
+            Ok(Some((body, fds))) => match child_link.and_then(|link| Ok((cloner.clone_sibling()?, link))) {
+                Ok((Cloned::Child, link)) => {
                     drop(socket);
                     child::run_request(body, fds, link)
                 }
-                Ok(Cloned::Original { pid, pidfd }) => {
-                    answer(&socket, 0, pid, Some(pidfd.as_fd()));
-                    drop(fds);
-                }
-                Err(e) => answer(&socket, e as i32, 0, None),
+                Ok((Cloned::Original { pid, pidfd }, _link)) => answer(&socket, 0, pid, [pidfd.as_raw_fd()]),
+                Err(e) => answer(&socket, e as i32, 0, []),
             },
-            Err(Errno::EMSGSIZE) => answer(&socket, libc::EMFILE, 0, None),
+            Err(Errno::EMSGSIZE) => answer(&socket, libc::EMFILE, 0, []),
             Ok(None) | Err(Errno::ECONNRESET) => end(),
             Err(_) => child::refuse("bytes on its socket that are no message of ours"),
         }
@@ -219,11 +216,12 @@ pub(crate) fn serve(socket: OwnedFd) -> ! {
     }
 }
 
-fn answer(socket: &OwnedFd, errno: i32, pid: i32, pidfd: Option<BorrowedFd<'_>>) {
-    let bytes = [errno, pid].map(i32::to_ne_bytes).concat();
-    let fds: Vec<RawFd> = pidfd.iter().map(AsRawFd::as_raw_fd).collect();
-    // An owner that is gone needs no answer; the next receive finds that out.
-    let _ = seqpacket::send(socket.as_fd(), &[IoSlice::new(&bytes)], &fds);
+/// An owner that is gone needs no answer; the next receive finds that out.
+fn answer<const N: usize>(socket: &OwnedFd, errno: i32, pid: i32, pidfd: [RawFd; N]) {
+    let mut bytes = [0; 8];
+    bytes[..4].copy_from_slice(&errno.to_ne_bytes());
+    bytes[4..].copy_from_slice(&pid.to_ne_bytes());
+    let _ = seqpacket::send_small(socket.as_fd(), &bytes, pidfd);
 }
 
 #[allow(clippy::exit, reason = "the end of a helper process")]

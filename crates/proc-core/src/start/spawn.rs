@@ -64,7 +64,10 @@ pub(crate) fn serve(socket: OwnedFd) -> ! {
     match receiver.receive(socket.as_fd()) {
         Ok(Some((body, fds))) => {
             drop(socket);
-            child::run_request(body, fds, link)
+            match death_link::new_link(link.as_fd()) {
+                Ok(link) => child::run_request(body, fds, link),
+                Err(e) => child::refuse(&format!("a link to its owner's life that cannot be opened: {e}")),
+            }
         }
         Ok(None) => child::refuse("a socket that its owner closed again"),
         Err(_) => child::refuse("bytes on its socket that are no message of ours"),

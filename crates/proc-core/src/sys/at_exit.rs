@@ -20,7 +20,16 @@ pub(crate) fn register(hook: fn()) {
     HOOKS.lock().unwrap_or_else(PoisonError::into_inner).push(hook);
 }
 
-extern "C" fn run() {
+/// Runs what was registered.
+pub(crate) extern "C" fn run() {
     let hooks = std::mem::take(&mut *HOOKS.lock().unwrap_or_else(PoisonError::into_inner));
     hooks.into_iter().rev().for_each(|hook| hook());
+}
+
+/// Ends this process at once, but for the buffers of C's streams, which are flushed.
+pub(crate) fn end_now(code: i32) -> ! {
+    // SAFETY: null means all streams.
+    unsafe { libc::fflush(std::ptr::null_mut()) };
+    // SAFETY: ends this process.
+    unsafe { libc::_exit(code) }
 }

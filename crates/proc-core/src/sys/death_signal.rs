@@ -13,22 +13,22 @@ use nix::{
     sys::stat::Mode,
 };
 
-/// Arms the signal. As long as the returned descriptor is open, this process gets a `SIGKILL` when the pipe that
-/// `read_end` belongs to has no writer any more.
-///
-/// The settings belong to an open file, so the pipe is opened anew: each process needs its own.
-pub(crate) fn arm(read_end: BorrowedFd<'_>) -> nix::Result<OwnedFd> {
-    const F_SETSIG: i32 = 10;
+/// The read end of a pipe, opened once more: the settings belong to an open file, and each process needs its own.
+pub(crate) fn open_anew(read_end: BorrowedFd<'_>) -> nix::Result<OwnedFd> {
     let path = format!("/proc/self/fd/{}", read_end.as_raw_fd());
-    let own = open(path.as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK, Mode::empty())?;
+    open(path.as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK, Mode::empty())
+}
+
+/// Arms the signal: as long as `own` is open, this process gets a `SIGKILL` when the pipe has no writer any more.
+pub(crate) fn arm(own: BorrowedFd<'_>) -> nix::Result<()> {
+    const F_SETSIG: i32 = 10;
     let set = |command, value: i32| {
         // SAFETY: commands that take an integer.
         Errno::result(unsafe { libc::fcntl(own.as_raw_fd(), command, value) })
     };
     set(F_SETSIG, libc::SIGKILL)?;
-    set(libc::F_SETOWN, std::process::id() as i32)?;
-    set(libc::F_SETFL, libc::O_ASYNC | libc::O_NONBLOCK)?;
-    Ok(own)
+    set(libc::F_SETOWN, std::process::id().cast_signed())?;
+    set(libc::F_SETFL, libc::O_ASYNC | libc::O_NONBLOCK).map(drop)
 }
 
 /// Whether the pipe has no writer any more.

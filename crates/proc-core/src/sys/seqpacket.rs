@@ -37,32 +37,35 @@ pub(crate) fn send(socket: BorrowedFd<'_>, parts: &[IoSlice<'_>], fds: &[RawFd])
     }
 }
 
-/// [`send`] with three descriptors, without allocating.
-pub(crate) fn send_three(socket: BorrowedFd<'_>, part: IoSlice<'_>, fds: [RawFd; 3]) -> nix::Result<()> {
+/// [`send`] for a short packet with a few descriptors. Does not allocate.
+pub(crate) fn send_small<const N: usize>(socket: BorrowedFd<'_>, bytes: &[u8], fds: [RawFd; N]) -> nix::Result<()> {
     #[repr(C, align(8))]
     struct Control([u8; 64]);
+    const { assert!(N <= 3) };
     let mut control = Control([0; 64]);
-    let mut iov = libc::iovec { iov_base: part.as_ptr().cast_mut().cast(), iov_len: part.len() };
+    let mut iov = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
     let fds_bytes = size_of_val(&fds) as u32;
     // SAFETY: a msghdr is plain data; all zeros is an empty message.
     let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
     message.msg_iov = &raw mut iov;
     message.msg_iovlen = 1;
-    message.msg_control = control.0.as_mut_ptr().cast();
-    // SAFETY: computes a length.
-    message.msg_controllen = unsafe { libc::CMSG_SPACE(fds_bytes) } as _;
-    // SAFETY: reads two fields of the message.
-    let header = unsafe { libc::CMSG_FIRSTHDR(&raw const message) };
-    // SAFETY: the control buffer is longer than `CMSG_SPACE` of 12 bytes (32), so the first header is inside it.
-    let header = unsafe { &mut *header };
-    header.cmsg_level = libc::SOL_SOCKET;
-    header.cmsg_type = libc::SCM_RIGHTS;
-    // SAFETY: computes a length.
-    header.cmsg_len = unsafe { libc::CMSG_LEN(fds_bytes) } as _;
-    // SAFETY: the data follows the header inside the control buffer.
-    let data = unsafe { libc::CMSG_DATA(header) };
-    // SAFETY: as above; the data need not be aligned.
-    unsafe { data.cast::<[RawFd; 3]>().write_unaligned(fds) };
+    if N > 0 {
+        message.msg_control = control.0.as_mut_ptr().cast();
+        // SAFETY: computes a length, at most 32 for 12 bytes.
+        message.msg_controllen = unsafe { libc::CMSG_SPACE(fds_bytes) } as _;
+        // SAFETY: reads two fields of the message.
+        let header = unsafe { libc::CMSG_FIRSTHDR(&raw const message) };
+        // SAFETY: the control buffer is longer than what it is said to hold, and aligned as a header.
+        let header = unsafe { &mut *header };
+        header.cmsg_level = libc::SOL_SOCKET;
+        header.cmsg_type = libc::SCM_RIGHTS;
+        // SAFETY: computes a length.
+        header.cmsg_len = unsafe { libc::CMSG_LEN(fds_bytes) } as _;
+        // SAFETY: the data follows the header inside the control buffer.
+        let data = unsafe { libc::CMSG_DATA(header) };
+        // SAFETY: as above; the data need not be aligned.
+        unsafe { data.cast::<[RawFd; N]>().write_unaligned(fds) };
+    }
     // SAFETY: the message and all it points at outlive the call.
     Errno::result(unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL) }).map(drop)
 }
