@@ -198,6 +198,8 @@ impl Unwatched {
 
 /// At the exit of this process: daemons are terminated, the others waited for, the fork server is ended.
 fn finish() {
+    // They may need the daemons.
+    crate::thread::join_all();
     let children: Vec<_> = lock(CHILDREN.get()).values().cloned().collect();
     let (daemons, others): (Vec<_>, Vec<_>) = children.into_iter().partition(|child| child.daemon);
     for daemon in &daemons {

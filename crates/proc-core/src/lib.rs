@@ -18,6 +18,7 @@ mod builder;
 mod child;
 mod children;
 mod current;
+pub mod daemon;
 mod death_link;
 mod entry;
 mod error;

@@ -50,6 +50,14 @@ impl Panic {
     }
 }
 
+/// The panic that the calling thread is unwinding from, if its hook has noted it.
+pub(crate) fn under_way() -> Option<Panic> {
+    if !std::thread::panicking() {
+        return None;
+    }
+    LAST.try_with(|last| last.borrow().clone()).ok().flatten()
+}
+
 type OnAbort = Box<dyn Fn(&Panic) + Send + Sync>;
 
 static ON_ABORT: OnceLock<OnAbort> = OnceLock::new();

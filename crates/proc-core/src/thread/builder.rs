@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use super::{ENDED, JoinHandle, NEW, STARTED, Thread, at_exit, excepthook, registry};
+use super::{ENDED, JoinHandle, NEW, STARTED, Thread, excepthook, registry};
 
 /// Starts a thread that runs `f`, under the next of the names `Thread-1`, `Thread-2`, …
 ///
@@ -148,7 +148,7 @@ impl<R> Prepared<R> {
         }
         excepthook::install();
         if !thread.is_daemon() {
-            at_exit::install()?;
+            registry::join_all_at_exit();
         }
         let mut os = std::thread::Builder::new().name(thread.name().to_owned());
         if let Some(bytes) = stack_bytes {

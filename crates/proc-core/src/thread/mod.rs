@@ -21,7 +21,6 @@
 //! # Ok::<(), thread::ThreadError>(())
 //! ```
 
-mod at_exit;
 mod builder;
 mod excepthook;
 mod kernel;
@@ -46,6 +45,7 @@ use std::{
 use crate::futex::{self, Deadline};
 pub use builder::{Builder, Prepared, Runnable, spawn, start};
 pub use excepthook::{Uncaught, reset_excepthook, set_excepthook};
+pub(crate) use registry::join_all;
 pub use registry::{active_count, current, enumerate, main_thread};
 pub use timer::Timer;
 

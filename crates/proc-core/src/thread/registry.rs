@@ -4,13 +4,13 @@ use std::{
     cell::RefCell,
     collections::BTreeMap,
     sync::{
-        Mutex, MutexGuard, OnceLock, PoisonError,
+        Mutex, MutexGuard, Once, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
 };
 
 use super::{STARTED, Thread, kernel};
-use crate::{at_fork, fork_local::ForkLocal};
+use crate::{at_fork, fork_local::ForkLocal, sys::at_exit};
 
 #[derive(Default)]
 struct Registry {
@@ -79,10 +79,29 @@ pub fn active_count() -> usize {
     1 + alive().len()
 }
 
+/// Waits until all threads that are no daemons have ended; on the main thread only, for another thread that ends the
+/// process may be one that those to be waited for wait for.
+///
+/// Uses no thread-locals.
+pub(crate) fn join_all() {
+    if kernel::is_main() {
+        // Those that end may have started others meanwhile.
+        while let Some(thread) = non_daemon() {
+            thread.wait(None);
+        }
+    }
+}
+
 /// Some thread other than the calling one that the end of the process must wait for.
-pub(super) fn non_daemon() -> Option<Thread> {
+fn non_daemon() -> Option<Thread> {
     let me = kernel::own_id();
     alive().values().find(|thread| !thread.is_daemon() && thread.native_id() != Some(me)).cloned()
+}
+
+/// Has the end of this process, and of those forked from it, wait for threads that are no daemons.
+pub(super) fn join_all_at_exit() {
+    static INSTALL: Once = Once::new();
+    INSTALL.call_once(|| at_exit::register(join_all));
 }
 
 pub(super) fn add(thread: &Thread) {

@@ -1,0 +1,62 @@
+//! Tests that need a process of their own, with one thread: they fork it, or change what it is to its children.
+//!
+//! Each case runs in a fresh copy of this program, in a directory of its own.
+
+#![allow(clippy::unwrap_used, clippy::exit, reason = "tests")]
+
+mod daemon;
+
+use std::{
+    path::PathBuf,
+    process::{Command, ExitCode},
+    time::Duration,
+};
+
+/// Names and functions of some tests.
+macro_rules! cases {
+    ($($module:ident: $($name:ident),* ;)*) => {
+        &[$($((concat!(stringify!($module), "::", stringify!($name)), $module::$name as fn()),)*)*]
+    };
+}
+
+const CASES: &[(&str, fn())] = cases! {
+    daemon: starts_when_ready, reports_its_own_error, reports_a_panic, reports_an_early_end, reports_silence,
+        takes_over_a_stale_pid_file, runs_a_function, becomes_a_user, outlives_its_launcher, refuses_with_threads;
+};
+
+const CASE: &str = "PROC_CORE_ALONE";
+
+fn main() -> ExitCode {
+    if let Ok(case) = std::env::var(CASE) {
+        let (_, run) = CASES.iter().find(|(name, _)| *name == case).expect("a case of this program");
+        run();
+        return ExitCode::SUCCESS;
+    }
+    let _dog = test_support::watchdog(Duration::from_secs(120));
+    let filter = std::env::args().skip(1).find(|arg| !arg.starts_with('-')).unwrap_or_default();
+    let mut failed = 0;
+    for (name, _) in CASES.iter().filter(|(name, _)| name.contains(&filter)) {
+        let dir = Dir::new(name);
+        let status = Command::new("/proc/self/exe").env(CASE, name).current_dir(&dir.0).status().unwrap();
+        println!("test {name} ... {}", if status.success() { "ok" } else { "FAILED" });
+        failed += u32::from(!status.success());
+    }
+    ExitCode::from(u8::from(failed > 0))
+}
+
+/// An empty directory, removed in the end.
+struct Dir(PathBuf);
+
+impl Dir {
+    fn new(name: &str) -> Self {
+        let dir = std::env::temp_dir().join(format!("proc-core-{}-{}", name.replace("::", "-"), std::process::id()));
+        std::fs::create_dir(&dir).unwrap();
+        Self(dir)
+    }
+}
+
+impl Drop for Dir {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
