@@ -3,7 +3,7 @@
 //! A queue between threads only ever reports `Closed`, `Full`, `Empty` and `TimedOut`; the other variants are for what
 //! can only happen between processes. Whatever was not put comes back with the error.
 
-use std::{error::Error, fmt};
+use std::{error::Error, fmt, io};
 
 use proc_core::handover;
 
@@ -19,6 +19,8 @@ pub enum PutError<T> {
     TooLarge(T),
     /// Another process has overwritten the queue's memory.
     Damaged(T),
+    /// The system refused what the message needs, memory above all.
+    System(T, io::ErrorKind),
 }
 
 /// Why [`try_put`](crate::thread::Queue::try_put) failed.
@@ -35,6 +37,8 @@ pub enum TryPutError<T> {
     TooLarge(T),
     /// Another process has overwritten the queue's memory.
     Damaged(T),
+    /// The system refused what the message needs, memory above all.
+    System(T, io::ErrorKind),
 }
 
 /// Why [`put_timeout`](crate::thread::Queue::put_timeout) failed.
@@ -51,6 +55,8 @@ pub enum PutTimeoutError<T> {
     TooLarge(T),
     /// Another process has overwritten the queue's memory.
     Damaged(T),
+    /// The system refused what the message needs, memory above all.
+    System(T, io::ErrorKind),
 }
 
 /// Why [`get`](crate::thread::Queue::get) failed.
@@ -63,6 +69,8 @@ pub enum GetError {
     Decode(handover::Error),
     /// Another process has overwritten the queue's memory.
     Damaged,
+    /// The system refused what the operation needs, memory above all.
+    System(io::ErrorKind),
 }
 
 /// Why [`try_get`](crate::thread::Queue::try_get) failed.
@@ -77,6 +85,8 @@ pub enum TryGetError {
     Decode(handover::Error),
     /// Another process has overwritten the queue's memory.
     Damaged,
+    /// The system refused what the operation needs, memory above all.
+    System(io::ErrorKind),
 }
 
 /// Why [`get_timeout`](crate::thread::Queue::get_timeout) failed.
@@ -91,6 +101,8 @@ pub enum GetTimeoutError {
     Decode(handover::Error),
     /// Another process has overwritten the queue's memory.
     Damaged,
+    /// The system refused what the operation needs, memory above all.
+    System(io::ErrorKind),
 }
 
 const CLOSED: &str = "the queue is closed";
@@ -105,6 +117,7 @@ macro_rules! put_error {
                 match self {
                     $(Self::$extra(value) => value,)?
                     Self::Closed(value) | Self::Encode(value, _) | Self::TooLarge(value) | Self::Damaged(value) => value,
+                    Self::System(value, _) => value,
                 }
             }
         }
@@ -117,6 +130,7 @@ macro_rules! put_error {
                     Self::Encode(_, e) => write!(f, "Encode(.., {e:?})"),
                     Self::TooLarge(_) => f.write_str("TooLarge(..)"),
                     Self::Damaged(_) => f.write_str("Damaged(..)"),
+                    Self::System(_, kind) => write!(f, "System(.., {kind:?})"),
                 }
             }
         }
@@ -129,6 +143,7 @@ macro_rules! put_error {
                     Self::Encode(_, e) => write!(f, "the value cannot be serialised: {e}"),
                     Self::TooLarge(_) => f.write_str("the value is larger than the queue can carry"),
                     Self::Damaged(_) => f.write_str(DAMAGED),
+                    Self::System(_, kind) => write!(f, "the queue cannot take the value: {kind}"),
                 }
             }
         }
@@ -151,6 +166,7 @@ macro_rules! from_put_error {
                     PutError::Encode(value, e) => Self::Encode(value, e),
                     PutError::TooLarge(value) => Self::TooLarge(value),
                     PutError::Damaged(value) => Self::Damaged(value),
+                    PutError::System(value, kind) => Self::System(value, kind),
                 }
             }
         }
@@ -170,6 +186,7 @@ macro_rules! get_error {
                     Self::Closed => f.write_str(CLOSED),
                     Self::Decode(e) => write!(f, "the message is not a value of the queue's type: {e}"),
                     Self::Damaged => f.write_str(DAMAGED),
+                    Self::System(kind) => write!(f, "the queue cannot be read: {kind}"),
                 }
             }
         }
@@ -191,6 +208,7 @@ macro_rules! from_get_error {
                     GetError::Closed => Self::Closed,
                     GetError::Decode(e) => Self::Decode(e),
                     GetError::Damaged => Self::Damaged,
+                    GetError::System(kind) => Self::System(kind),
                 }
             }
         }

@@ -3,6 +3,8 @@
 
 mod error;
 pub mod lane;
+pub mod queue;
 pub mod thread;
 
 pub use self::error::{GetError, GetTimeoutError, PutError, PutTimeoutError, TryGetError, TryPutError};
+pub use self::queue::Queue;

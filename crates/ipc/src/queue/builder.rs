@@ -1,0 +1,77 @@
+//! How a queue is made to measure.
+
+use std::{io, marker::PhantomData};
+
+use super::{
+    Queue, Raw, Segment,
+    layout::{DEFAULT_CAPACITY, DEFAULT_MAX_MESSAGE, Geometry, INLINE_MAX, SLOT_HEAD},
+};
+
+/// What a slot of a queue holds unless told otherwise.
+const DEFAULT_INLINE: usize = 48;
+/// Types of up to that size are kept inside the slots without being asked.
+const AUTOMATIC_INLINE: usize = 512;
+
+/// Settings of a queue that is to be made; see [`Queue::builder`].
+///
+/// # Examples
+/// ```
+/// let queue = ipc::Queue::<Vec<u8>>::builder().maxsize(1_000_000).message_bytes(256).build()?;
+/// assert_eq!(queue.maxsize(), 1_000_000);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Builder<T> {
+    maxsize: usize,
+    message_bytes: usize,
+    max_message_bytes: usize,
+    message: PhantomData<fn(T) -> T>,
+}
+
+impl<T> Builder<T> {
+    pub(super) fn new() -> Self {
+        let size = size_of::<T>();
+        // Integers in postcard take up to a quarter more than in memory.
+        let message_bytes = if size > AUTOMATIC_INLINE { 0 } else { size + size / 4 };
+        Self { maxsize: 0, message_bytes, max_message_bytes: DEFAULT_MAX_MESSAGE, message: PhantomData }
+    }
+
+    /// How many messages fit in, up to 16,777,216; 0 stands for 65,536. Memory is taken as the queue fills.
+    #[must_use]
+    pub fn maxsize(mut self, messages: usize) -> Self {
+        self.maxsize = messages;
+        self
+    }
+
+    /// How many bytes a usual message takes when serialised. Messages up to that size, and at most 4,336 bytes, lie
+    /// in the ring itself, which is fastest; longer ones lie beside it. Unless said, taken from the size of `T`.
+    #[must_use]
+    pub fn message_bytes(mut self, bytes: usize) -> Self {
+        self.message_bytes = bytes;
+        self
+    }
+
+    /// The largest message, in bytes when serialised: 1 GiB and some unless said.
+    #[must_use]
+    pub fn max_message_bytes(mut self, bytes: usize) -> Self {
+        self.max_message_bytes = bytes;
+        self
+    }
+
+    /// Makes the queue.
+    ///
+    /// # Errors
+    /// If memory or descriptors are short, or a setting is out of bounds (`InvalidInput`).
+    pub fn build(self) -> io::Result<Queue<T>> {
+        Ok(Queue::from_raw(self.build_raw(None)?))
+    }
+
+    pub(crate) fn build_raw(self, max_deliveries: Option<u32>) -> io::Result<Raw> {
+        let capacity = if self.maxsize == 0 { DEFAULT_CAPACITY } else { self.maxsize };
+        let inline = self.message_bytes.clamp(DEFAULT_INLINE, INLINE_MAX);
+        let stride = (SLOT_HEAD + inline).next_multiple_of(64).min(SLOT_HEAD + INLINE_MAX);
+        let geometry = Geometry::new(capacity as u64, stride as u64, self.max_message_bytes as u64)
+            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the queue's settings are out of bounds"))?;
+        Raw::new(Segment::create(geometry, max_deliveries.is_some(), max_deliveries.unwrap_or(1))?)
+    }
+}

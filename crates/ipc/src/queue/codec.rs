@@ -1,0 +1,226 @@
+//! Values to bytes and back, without a heap for small ones.
+//!
+//! # Safety
+//! A `Buffer` counts how many of its bytes have been written, and shows no others.
+#![allow(unsafe_code)]
+
+use std::{mem::MaybeUninit, ptr::NonNull};
+
+use postcard::ser_flavors::Flavor;
+use proc_core::handover;
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::layout::INLINE_MAX;
+
+/// A message that fits into a slot, on its way in or out.
+pub(crate) struct Buffer {
+    bytes: [MaybeUninit<u8>; INLINE_MAX],
+    len: usize,
+}
+
+impl Buffer {
+    #[inline]
+    pub(crate) fn new() -> Self {
+        Self { bytes: [MaybeUninit::uninit(); INLINE_MAX], len: 0 }
+    }
+
+    #[inline]
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        // SAFETY: the first `len` bytes are inside the array, and have been written (`encode`, `fill`).
+        unsafe { std::slice::from_raw_parts(self.bytes.as_ptr().cast(), self.len) }
+    }
+
+    /// Copies `len` bytes out of shared memory.
+    ///
+    /// # Safety
+    /// `from` must be good for reading `len` bytes. Other processes may write there meanwhile.
+    #[inline]
+    pub(crate) unsafe fn fill(&mut self, from: NonNull<u8>, len: usize) {
+        assert!(len <= INLINE_MAX);
+        // SAFETY: `from` is the caller's word; the array is long enough, and is not shared.
+        unsafe { copy(from.as_ptr(), self.bytes.as_mut_ptr().cast(), len) };
+        self.len = len;
+    }
+
+    /// Serialises `value` into it, if that takes at most `limit` bytes.
+    #[inline]
+    pub(crate) fn encode<T: Serialize>(&mut self, value: &T, limit: usize) -> Result<(), NotInline> {
+        let start = self.bytes.as_mut_ptr().cast();
+        let limit = limit.min(INLINE_MAX);
+        // SAFETY: `limit` bytes from `start` on are the array's own.
+        let into = unsafe { Cursor::new(start, limit) };
+        match postcard::serialize_with_flavor(value, into) {
+            Ok(len) => {
+                self.len = len;
+                Ok(())
+            }
+            Err(postcard::Error::SerializeBufferFull) => Err(NotInline::TooLong),
+            Err(_) => Err(NotInline::Unplain),
+        }
+    }
+}
+
+/// Copies short messages without a call.
+///
+/// # Safety
+/// As `copy_nonoverlapping`.
+#[inline]
+pub(crate) unsafe fn copy(from: *const u8, to: *mut u8, len: usize) {
+    if len > 64 {
+        // SAFETY: the caller's word.
+        return unsafe { std::ptr::copy_nonoverlapping(from, to, len) };
+    }
+    let mut at = 0;
+    while at + 8 <= len {
+        // SAFETY: the eight bytes end before `len`.
+        let (from, to) = unsafe { (from.add(at), to.add(at)) };
+        // SAFETY: as above.
+        unsafe { to.cast::<u64>().write_unaligned(from.cast::<u64>().read_unaligned()) };
+        at += 8;
+    }
+    while at < len {
+        // SAFETY: `at` is before `len`.
+        let (from, to) = unsafe { (from.add(at), to.add(at)) };
+        // SAFETY: as above.
+        unsafe { to.write(from.read()) };
+        at += 1;
+    }
+}
+
+/// Why a value did not go into a `Buffer`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotInline {
+    TooLong,
+    /// Its `Serialize` fails outside a hand-over; it may have handles inside.
+    Unplain,
+}
+
+/// How many bytes `value` takes; `None` if its `Serialize` fails.
+pub(crate) fn encoded_len<T: Serialize>(value: &T) -> Option<usize> {
+    postcard::serialize_with_flavor(value, Counter(0)).ok()
+}
+
+/// Serialises `value` to exactly the `len` bytes that `encoded_len` promised; false if it changed its mind.
+///
+/// # Safety
+/// `start` must be good for writing `len` bytes.
+pub(crate) unsafe fn encode_at<T: Serialize>(value: &T, start: NonNull<u8>, len: usize) -> bool {
+    // SAFETY: the caller's word.
+    let into = unsafe { Cursor::new(start.as_ptr(), len) };
+    postcard::serialize_with_flavor(value, into) == Ok(len)
+}
+
+/// The value that `bytes` are, handles included.
+#[inline]
+pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, handover::Error> {
+    match postcard::take_from_bytes(bytes) {
+        Ok((value, [])) => Ok(value),
+        // Either a handle, which decodes only during a hand-over, or an error that says what is wrong.
+        _ => handover::unpack(bytes, Vec::new()),
+    }
+}
+
+struct Cursor {
+    start: *mut u8,
+    len: usize,
+    limit: usize,
+}
+
+impl Cursor {
+    /// # Safety
+    /// `limit` bytes from `start` on must be good for writing while the cursor lives.
+    unsafe fn new(start: *mut u8, limit: usize) -> Self {
+        Self { start, len: 0, limit }
+    }
+}
+
+impl Flavor for Cursor {
+    type Output = usize;
+
+    #[inline]
+    fn try_extend(&mut self, data: &[u8]) -> postcard::Result<()> {
+        if data.len() > self.limit - self.len {
+            return Err(postcard::Error::SerializeBufferFull);
+        }
+        // SAFETY: `len` is at most `limit`.
+        let end = unsafe { self.start.add(self.len) };
+        // SAFETY: there is room for `data` up to the limit, by the check above.
+        unsafe { copy(data.as_ptr(), end, data.len()) };
+        self.len += data.len();
+        Ok(())
+    }
+
+    #[inline]
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        if self.len == self.limit {
+            return Err(postcard::Error::SerializeBufferFull);
+        }
+        // SAFETY: `len` is less than `limit`.
+        let end = unsafe { self.start.add(self.len) };
+        // SAFETY: as above.
+        unsafe { end.write(byte) };
+        self.len += 1;
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<usize> {
+        Ok(self.len)
+    }
+}
+
+struct Counter(usize);
+
+impl Flavor for Counter {
+    type Output = usize;
+
+    #[inline]
+    fn try_extend(&mut self, data: &[u8]) -> postcard::Result<()> {
+        self.0 = self.0.saturating_add(data.len());
+        Ok(())
+    }
+
+    #[inline]
+    fn try_push(&mut self, _: u8) -> postcard::Result<()> {
+        self.0 = self.0.saturating_add(1);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<usize> {
+        Ok(self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_come_back() {
+        let mut buffer = Buffer::new();
+        let value = (7u64, String::from("seven"), vec![Some(1u8), None]);
+        buffer.encode(&value, 100).unwrap();
+        assert_eq!(encoded_len(&value), Some(buffer.as_bytes().len()));
+        assert_eq!(decode::<(u64, String, Vec<Option<u8>>)>(buffer.as_bytes()).unwrap(), value);
+        assert_eq!(buffer.encode(&value, 5), Err(NotInline::TooLong));
+    }
+
+    #[test]
+    fn a_handle_is_not_plain() {
+        let fd = handover::Fd::from(std::fs::File::open("/dev/null").unwrap());
+        assert_eq!(Buffer::new().encode(&fd, 100), Err(NotInline::Unplain));
+        let bytes = handover::pack_reopenable(&fd).unwrap();
+        assert!(decode::<handover::Fd>(&bytes).is_ok());
+    }
+
+    #[test]
+    fn short_and_long_copies_are_exact() {
+        let from: Vec<u8> = (0..=200).collect();
+        for len in [0, 1, 7, 8, 9, 63, 64, 65, 200] {
+            let mut to = vec![255; 201];
+            // SAFETY: both are longer than `len`.
+            unsafe { copy(from.as_ptr(), to.as_mut_ptr(), len) };
+            assert_eq!(to[..len], from[..len]);
+            assert_eq!(to[len], 255);
+        }
+    }
+}

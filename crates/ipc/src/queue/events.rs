@@ -1,0 +1,249 @@
+//! Waiting: a short spin, then sleep on an event count.
+//!
+//! An event count is one futex word.
+//!
+//! | bits | meaning |
+//! |---|---|
+//! | 0 | somebody sleeps, or is about to |
+//! | 1, 2 | (items) the queue is closing, is closed |
+//! | 3.. | sequence: changes with each wake-up |
+//!
+//! A sleeper sets bit 0, passes the heavy barrier, looks once more, and sleeps while the word stays as it is. A
+//! publisher publishes, passes the light barrier, and on bit 0 clears it, steps the sequence and wakes two. If two were
+//! asleep it sets bit 0 again, for there may be more; who was woken and sees more work wakes the next. A sleeper killed
+//! after it was woken takes that wake-up with it: that is why two are woken, and why nobody sleeps longer than
+//! [`RECHECK`] without another look.
+
+use std::{
+    sync::atomic::{
+        AtomicU32,
+        Ordering::{AcqRel, Acquire, Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use proc_core::futex::{self, Deadline, Wait};
+
+use super::{
+    barrier,
+    ring::{Raw, Stop},
+};
+
+pub(crate) const SLEEPERS: u32 = 1;
+pub(crate) const CLOSING: u32 = 2;
+pub(crate) const CLOSED: u32 = 4;
+const SEQUENCE: u32 = 8;
+
+/// The longest sleep without a look: bounds what a killed process can do to others.
+const RECHECK: Duration = Duration::from_millis(40);
+/// Attempts before the first sleep, while the other side has been quick lately; about the price of one wake-up.
+const SPINS: u32 = 2000;
+const FEWEST_SPINS: u32 = 20;
+/// From then on a spinning getter passes over slow writers.
+const PATIENCE: u32 = 100;
+/// A sleep shorter than that would have been better spent spinning.
+const SHORT_SLEEP: Duration = Duration::from_micros(60);
+
+/// How long one side of a queue spins before it sleeps: as long as that pays.
+#[derive(Debug)]
+pub(crate) struct Spin(AtomicU32);
+
+impl Spin {
+    pub(crate) fn new() -> Self {
+        Self(AtomicU32::new(if several_cpus() { SPINS } else { 0 }))
+    }
+
+    fn attempts(&self) -> u32 {
+        self.0.load(Relaxed)
+    }
+
+    fn paid(&self) {
+        let attempts = self.attempts();
+        if attempts < SPINS && attempts > 0 {
+            self.0.store((attempts * 2).min(SPINS), Relaxed);
+        }
+    }
+
+    fn slept(&self, time: Duration) {
+        let attempts = self.attempts();
+        if time < SHORT_SLEEP {
+            self.paid();
+        } else if attempts > FEWEST_SPINS {
+            self.0.store((attempts / 2).max(FEWEST_SPINS), Relaxed);
+        }
+    }
+}
+
+/// With a single CPU, spinning keeps the other side from running.
+fn several_cpus() -> bool {
+    std::thread::available_parallelism().is_ok_and(|n| n.get() > 1)
+}
+
+/// Which side of the queue waits, for what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// A getter, for messages.
+    Items,
+    /// A putter, for room.
+    Space,
+}
+
+/// How long an operation may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Patience {
+    Now,
+    For(Duration),
+    Forever,
+}
+
+impl Raw {
+    /// Repeats `attempt` until it goes ahead, fails for good, or patience ends: then with why it stopped last.
+    #[inline]
+    pub(crate) fn patiently<R>(
+        &self,
+        side: Side,
+        patience: Patience,
+        mut attempt: impl FnMut(bool) -> Result<R, Stop>,
+    ) -> Result<R, Stop> {
+        match attempt(false) {
+            Err(Stop::Level) if matches!(patience, Patience::Now) => Err(Stop::Level),
+            Err(Stop::Level | Stop::Held(..)) => self.wait(side, patience, attempt),
+            done => done,
+        }
+    }
+
+    #[cold]
+    fn wait<R>(
+        &self,
+        side: Side,
+        patience: Patience,
+        mut attempt: impl FnMut(bool) -> Result<R, Stop>,
+    ) -> Result<R, Stop> {
+        let deadline = match patience {
+            Patience::Now => return self.insist(attempt),
+            Patience::For(time) => Deadline::after(time),
+            Patience::Forever => None,
+        };
+        let spin = &self.spin[side as usize];
+        for n in 0..spin.attempts() {
+            std::hint::spin_loop();
+            match attempt(n > PATIENCE) {
+                Err(Stop::Level | Stop::Held(..)) => {}
+                done => {
+                    spin.paid();
+                    return done;
+                }
+            }
+        }
+        let event = self.event(side);
+        let begun = Instant::now();
+        let mut quiet = false;
+        loop {
+            let mut seen = event.load(Acquire);
+            if seen & SLEEPERS == 0 {
+                match event.compare_exchange(seen, seen | SLEEPERS, AcqRel, Relaxed) {
+                    Ok(_) => seen |= SLEEPERS,
+                    Err(_) => continue,
+                }
+            }
+            barrier::heavy();
+            match attempt(true) {
+                Err(Stop::Held(slot, word)) if self.settle_if_dead(slot, word) => continue,
+                Err(stop @ (Stop::Level | Stop::Held(..))) => {
+                    if deadline.is_some_and(|deadline| deadline.has_passed()) {
+                        return Err(stop);
+                    }
+                }
+                done => {
+                    spin.slept(begun.elapsed());
+                    self.pass_on(side);
+                    return done;
+                }
+            }
+            let sleep = deadline.filter(|deadline| deadline.remaining() < RECHECK);
+            let woken = futex::wait(event, seen, sleep.or_else(|| Deadline::after(RECHECK)));
+            if woken == Wait::TimedOut {
+                self.keep_house(!quiet);
+                quiet = true;
+            }
+        }
+    }
+
+    /// For those who do not wait: tries as long as another process needs to finish what it is at, and looks whether
+    /// it still lives.
+    fn insist<R>(&self, mut attempt: impl FnMut(bool) -> Result<R, Stop>) -> Result<R, Stop> {
+        for n in 0..2 * PATIENCE {
+            std::hint::spin_loop();
+            match attempt(n > PATIENCE) {
+                Err(Stop::Held(..)) => {}
+                done => return done,
+            }
+        }
+        match attempt(true) {
+            Err(Stop::Held(slot, word)) if self.may_look() && self.settle_if_dead(slot, word) => attempt(true),
+            done => done,
+        }
+    }
+
+    pub(crate) fn event(&self, side: Side) -> &AtomicU32 {
+        let header = self.segment.header();
+        match side {
+            Side::Items => &header.items,
+            Side::Space => &header.space,
+        }
+    }
+
+    /// Wakes who sleeps on an event count, two at most.
+    #[cold]
+    pub(crate) fn wake_one(&self, event: &AtomicU32) {
+        let mut seen = event.load(Relaxed);
+        while seen & SLEEPERS != 0 {
+            let next = (seen & !SLEEPERS).wrapping_add(SEQUENCE);
+            match event.compare_exchange(seen, next, AcqRel, Relaxed) {
+                Ok(_) => {
+                    if futex::wake(event, 2) == 2 {
+                        event.fetch_or(SLEEPERS, AcqRel);
+                    }
+                    return;
+                }
+                Err(changed) => seen = changed,
+            }
+        }
+    }
+
+    /// Wakes everybody who sleeps on an event count.
+    pub(crate) fn wake_all(&self, event: &AtomicU32) {
+        event.fetch_add(SEQUENCE, AcqRel);
+        futex::wake(event, u32::MAX);
+    }
+
+    /// One who was woken wakes the next if there is more to do than it does itself.
+    fn pass_on(&self, side: Side) {
+        let event = self.event(side);
+        let more = match side {
+            Side::Items => !self.is_empty(),
+            Side::Space => !self.is_full(),
+        };
+        if more && event.load(Relaxed) & SLEEPERS != 0 {
+            self.wake_one(event);
+        }
+    }
+
+    // ---------------------------------------------------------------------------------------------- closing
+
+    /// Closes the queue; also finishes the closing that another process began and was killed in.
+    pub(crate) fn close(&self) {
+        let header = self.segment.header();
+        header.items.fetch_or(CLOSING, AcqRel);
+        // From here on every putter sees the mark before it returns, and takes its message out again.
+        barrier::heavy();
+        header.items.fetch_or(CLOSED, AcqRel);
+        self.wake_all(&header.items);
+        self.wake_all(&header.space);
+        self.wake_all(&header.done);
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.segment.header().items.load(Acquire) & (CLOSING | CLOSED) != 0
+    }
+}

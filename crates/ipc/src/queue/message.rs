@@ -1,0 +1,185 @@
+//! Between the values that users put and get and the bytes that the ring carries.
+//!
+//! User code, which a `Serialize` may be, runs only while no slot is held.
+//!
+//! # Safety
+//! Writes serialised bytes into a block that this process holds.
+#![allow(unsafe_code)]
+
+use std::io;
+
+use proc_core::handover;
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{
+    Queue,
+    blocks::Block,
+    codec::{self, Buffer, NotInline},
+    events::{Patience, Side},
+    ring::{Raw, Stop, Taken},
+};
+use crate::{GetError, PutError};
+
+/// Why a message was not put.
+pub(crate) enum PutStop {
+    Full,
+    Closed,
+    Damaged,
+    TooLarge,
+    Encode(handover::Error),
+    System(io::ErrorKind),
+}
+
+impl From<Stop> for PutStop {
+    fn from(stop: Stop) -> Self {
+        match stop {
+            Stop::Level | Stop::Held(..) => Self::Full,
+            Stop::Closed => Self::Closed,
+            Stop::Damaged => Self::Damaged,
+            Stop::System(io::ErrorKind::FileTooLarge) => Self::TooLarge,
+            Stop::System(kind) => Self::System(kind),
+        }
+    }
+}
+
+impl PutStop {
+    pub(crate) fn into_put_error<T>(self, value: T) -> PutError<T> {
+        match self {
+            Self::Closed => PutError::Closed(value),
+            Self::Damaged => PutError::Damaged(value),
+            Self::TooLarge => PutError::TooLarge(value),
+            Self::Encode(e) => PutError::Encode(value, e),
+            Self::System(kind) => PutError::System(value, kind),
+            Self::Full => unreachable!("`put` waits, the others have an error of their own for it"),
+        }
+    }
+}
+
+/// Why no message was got.
+pub(crate) enum GetStop {
+    Empty,
+    Closed,
+    Damaged,
+    Decode(handover::Error),
+    System(io::ErrorKind),
+}
+
+impl From<Stop> for GetStop {
+    fn from(stop: Stop) -> Self {
+        match stop {
+            Stop::Level | Stop::Held(..) => Self::Empty,
+            Stop::Closed => Self::Closed,
+            Stop::Damaged => Self::Damaged,
+            Stop::System(kind) => Self::System(kind),
+        }
+    }
+}
+
+impl GetStop {
+    pub(crate) fn into_get_error(self) -> GetError {
+        match self {
+            Self::Closed => GetError::Closed,
+            Self::Damaged => GetError::Damaged,
+            Self::Decode(e) => GetError::Decode(e),
+            Self::System(kind) => GetError::System(kind),
+            Self::Empty => unreachable!("`get` waits, the others have an error of their own for it"),
+        }
+    }
+}
+
+impl Raw {
+    /// Puts a value.
+    #[inline]
+    pub(crate) fn put_value<T: Serialize>(&self, value: &T, patience: Patience) -> Result<(), PutStop> {
+        let mut buffer = Buffer::new();
+        match buffer.encode(value, self.segment.geometry.inline()) {
+            Ok(()) => {
+                let message = buffer.as_bytes();
+                Ok(self.patiently(Side::Space, patience, |_| self.try_put_inline(message))?)
+            }
+            Err(why) => self.put_other(value, why, patience),
+        }
+    }
+
+    #[cold]
+    fn put_other<T: Serialize>(&self, value: &T, why: NotInline, patience: Patience) -> Result<(), PutStop> {
+        if why == NotInline::TooLong
+            && let Some(len) = codec::encoded_len(value)
+        {
+            return self.put_in_block(len, patience, |block| {
+                let memory = block.memory()?;
+                // SAFETY: the block is ours, and `len` bytes long.
+                Ok(unsafe { codec::encode_at(value, memory.start, len) })
+            });
+        }
+        let bytes = handover::pack_reopenable(value).map_err(PutStop::Encode)?;
+        self.put_bytes(&bytes, patience)
+    }
+
+    /// Puts bytes as they are.
+    #[inline]
+    pub(crate) fn put_bytes(&self, message: &[u8], patience: Patience) -> Result<(), PutStop> {
+        if message.len() <= self.segment.geometry.inline() {
+            return Ok(self.patiently(Side::Space, patience, |_| self.try_put_inline(message))?);
+        }
+        self.put_in_block(message.len(), patience, |block| block.write(message).map(|()| true))
+    }
+
+    fn put_in_block(
+        &self,
+        len: usize,
+        patience: Patience,
+        fill: impl FnOnce(&mut Block<'_>) -> io::Result<bool>,
+    ) -> Result<(), PutStop> {
+        if matches!(patience, Patience::Now) && self.is_full() {
+            return Err(PutStop::Full);
+        }
+        let mut block = self.patiently(Side::Space, patience, |_| Block::take(self, len))?;
+        if !fill(&mut block).map_err(Stop::from)? {
+            return Err(PutStop::System(io::ErrorKind::InvalidInput));
+        }
+        self.put_block(&mut block, patience)
+    }
+
+    /// Puts the message that lies in `block`.
+    pub(crate) fn put_block(&self, block: &mut Block<'_>, patience: Patience) -> Result<(), PutStop> {
+        Ok(self.patiently(Side::Space, patience, |_| self.try_put_block(block))?)
+    }
+}
+
+impl<T: Serialize> Queue<T> {
+    #[inline]
+    pub(super) fn put_message(&self, value: &T, patience: Patience) -> Result<(), PutStop> {
+        self.raw.put_value(value, patience)
+    }
+}
+
+impl<T: DeserializeOwned> Queue<T> {
+    #[inline]
+    pub(super) fn get_message(&self, patience: Patience) -> Result<T, GetStop> {
+        let mut buffer = Buffer::new();
+        let raw = &*self.raw;
+        match raw.patiently(Side::Items, patience, |patient| raw.try_take(&mut buffer, patient))? {
+            Taken::Inline => codec::decode(buffer.as_bytes()),
+            Taken::Block(block) => codec::decode(&block.into_vec()?),
+        }
+        .map_err(GetStop::Decode)
+    }
+}
+
+impl<T> Queue<T> {
+    #[inline]
+    pub(super) fn put_raw(&self, message: &[u8], patience: Patience) -> Result<(), PutStop> {
+        self.raw.put_bytes(message, patience)
+    }
+
+    #[inline]
+    pub(super) fn get_raw(&self, patience: Patience) -> Result<Vec<u8>, GetStop> {
+        let mut buffer = Buffer::new();
+        let raw = &*self.raw;
+        match raw.patiently(Side::Items, patience, |patient| raw.try_take(&mut buffer, patient))? {
+            Taken::Inline => Ok(buffer.as_bytes().to_vec()),
+            Taken::Block(block) => Ok(block.into_vec()?),
+        }
+    }
+}

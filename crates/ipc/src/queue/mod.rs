@@ -1,0 +1,271 @@
+//! A queue between processes.
+
+mod barrier;
+mod batch;
+mod blocks;
+mod builder;
+mod codec;
+mod events;
+mod iter;
+mod layout;
+mod leases;
+mod loan;
+mod message;
+mod participants;
+mod recovery;
+mod ring;
+mod segment;
+#[cfg(test)]
+mod tests;
+mod word;
+
+use std::{fmt, io, marker::PhantomData, sync::Arc, time::Duration};
+
+use proc_core::handover;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, de::DeserializeOwned};
+
+pub use self::{
+    builder::Builder,
+    iter::{Drain, Iter},
+    loan::Loan,
+};
+use self::{events::Patience, ring::Raw, segment::Segment};
+use crate::{GetError, GetTimeoutError, PutError, PutTimeoutError, TryGetError, TryPutError};
+
+/// A bounded first-in first-out queue of messages between any number of processes, each of which may put and get.
+///
+/// The queue lives in anonymous shared memory: one file descriptor, nothing in the file system, no helper process, no
+/// thread. A message is serialised by [`put`](Self::put) before it returns, so a process may exit right after it.
+/// Clones and handed-over copies (arguments of a process or task, messages through a `Connection`, values inside
+/// other messages) are the same queue.
+///
+/// `Queue::new(0)`, or a queue without a `maxsize`, holds 65,536 messages; see [`builder`](Self::builder) for more, for
+/// larger messages inside the ring, and for the limit of a single message (1 GiB unless said otherwise).
+///
+/// Messages come out in the order in which they went in. A queue does not know which of its users will put again, so a
+/// `get` waits also when every other process has gone; [`close`](Self::close) it, or send a last message, to end
+/// consumers.
+///
+/// A handle inside a message (another queue, a lock, …) is reopened by its receiver: the sender must keep its own copy
+/// open until the message has been taken.
+///
+/// # Crash safety
+/// Whatever process is killed, at whatever instruction: a message whose `put` has returned is in the queue; one whose
+/// `put` was interrupted is there whole or not at all. A message that was being taken goes with its taker; none is
+/// delivered twice. Nobody blocks for good: who meets a slot in the hands of a dead process frees it. A stopped
+/// process holds at most the slot that it was at: getters pass over it, putters wait for it when the ring comes round.
+///
+/// # Examples
+/// ```
+/// use ipc::Queue;
+///
+/// let queue = Queue::new(10)?;
+/// queue.put(String::from("hello"))?;
+/// assert_eq!(queue.get()?, "hello");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # References
+/// Python's [`multiprocessing.Queue`](https://docs.python.org/3/library/multiprocessing.html#multiprocessing.Queue);
+/// its `put_nowait` is [`try_put`](Self::try_put), its `timeout=` [`put_timeout`](Self::put_timeout).
+pub struct Queue<T> {
+    raw: Arc<Raw>,
+    message: PhantomData<fn(T) -> T>,
+}
+
+impl<T> Queue<T> {
+    /// Makes a queue for `maxsize` messages; 0 stands for as many as a queue holds by default, 65,536.
+    ///
+    /// # Errors
+    /// If memory or descriptors are short, or `maxsize` is beyond 16,777,216.
+    pub fn new(maxsize: usize) -> io::Result<Self> {
+        Self::builder().maxsize(maxsize).build()
+    }
+
+    /// A queue with settings.
+    pub fn builder() -> Builder<T> {
+        Builder::new()
+    }
+
+    pub(crate) fn from_raw(raw: Raw) -> Self {
+        Self { raw: Arc::new(raw), message: PhantomData }
+    }
+
+    /// How many messages are in the queue; under way from and to other processes, so a moment later it may be another
+    /// number. Takes time in proportion to it.
+    #[doc(alias = "qsize")]
+    pub fn len(&self) -> usize {
+        self.raw.len()
+    }
+
+    /// Whether there is no message to get right now.
+    #[doc(alias = "empty")]
+    pub fn is_empty(&self) -> bool {
+        self.raw.is_empty()
+    }
+
+    /// Whether there is no room to put right now.
+    #[doc(alias = "full")]
+    pub fn is_full(&self) -> bool {
+        self.raw.is_full()
+    }
+
+    /// How many messages fit in.
+    #[doc(alias = "capacity")]
+    pub fn maxsize(&self) -> usize {
+        self.raw.segment.geometry.ring.capacity as usize
+    }
+
+    /// Closes the queue for all its users: from now on putting is an error, and getting is one once the queue is empty.
+    /// Wakes everybody who waits. A `put` at the same time either succeeds, and its message will be got, or fails.
+    pub fn close(&self) {
+        self.raw.close();
+    }
+
+    /// Whether the queue has been closed.
+    pub fn is_closed(&self) -> bool {
+        self.raw.is_closed()
+    }
+
+    /// Whether two handles are the same queue, as far as this process knows: clones are.
+    pub fn ptr_eq(a: &Self, b: &Self) -> bool {
+        Arc::ptr_eq(&a.raw, &b.raw)
+    }
+}
+
+impl<T: Serialize> Queue<T> {
+    /// Puts a message into the queue; waits for room while it is full.
+    ///
+    /// # Errors
+    /// Gives the message back: if the queue is closed, or the message cannot be serialised or is too large, or there
+    /// is no memory for it.
+    ///
+    /// # Crash safety
+    /// Once `put` has returned, the message is in the queue, whatever becomes of this process.
+    #[doc(alias = "send")]
+    #[inline]
+    pub fn put(&self, message: T) -> Result<(), PutError<T>> {
+        self.put_message(&message, Patience::Forever).map_err(|stop| stop.into_put_error(message))
+    }
+
+    /// Puts a message into the queue if there is room right now.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put), and [`TryPutError::Full`].
+    #[doc(alias = "put_nowait")]
+    #[inline]
+    pub fn try_put(&self, message: T) -> Result<(), TryPutError<T>> {
+        self.put_message(&message, Patience::Now).map_err(|stop| match stop {
+            message::PutStop::Full => TryPutError::Full(message),
+            stop => stop.into_put_error(message).into(),
+        })
+    }
+
+    /// Puts a message into the queue; waits for room, but no longer than `timeout`.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put), and [`PutTimeoutError::TimedOut`].
+    #[doc(alias = "send_timeout")]
+    pub fn put_timeout(&self, message: T, timeout: Duration) -> Result<(), PutTimeoutError<T>> {
+        self.put_message(&message, Patience::For(timeout)).map_err(|stop| match stop {
+            message::PutStop::Full => PutTimeoutError::TimedOut(message),
+            stop => stop.into_put_error(message).into(),
+        })
+    }
+}
+
+impl<T: DeserializeOwned> Queue<T> {
+    /// Takes the next message; waits for one while the queue is empty, also when every other process that had the
+    /// queue has gone.
+    ///
+    /// # Errors
+    /// If the queue is closed and empty; if the message is no `T`, which concerns that message only.
+    ///
+    /// # Crash safety
+    /// If this process is killed inside `get`, the one message it was taking may be gone with it.
+    #[doc(alias = "recv")]
+    #[inline]
+    pub fn get(&self) -> Result<T, GetError> {
+        self.get_message(Patience::Forever).map_err(message::GetStop::into_get_error)
+    }
+
+    /// Takes the next message if there is one right now.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get), and [`TryGetError::Empty`].
+    #[doc(alias = "get_nowait")]
+    #[inline]
+    pub fn try_get(&self) -> Result<T, TryGetError> {
+        self.get_message(Patience::Now).map_err(|stop| match stop {
+            message::GetStop::Empty => TryGetError::Empty,
+            stop => stop.into_get_error().into(),
+        })
+    }
+
+    /// Takes the next message; waits for one, but no longer than `timeout`.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get), and [`GetTimeoutError::TimedOut`].
+    #[doc(alias = "recv_timeout")]
+    pub fn get_timeout(&self, timeout: Duration) -> Result<T, GetTimeoutError> {
+        self.get_message(Patience::For(timeout)).map_err(|stop| match stop {
+            message::GetStop::Empty => GetTimeoutError::TimedOut,
+            stop => stop.into_get_error().into(),
+        })
+    }
+}
+
+impl<T> Queue<T> {
+    /// Puts a message that is bytes already, as they are; waits for room while the queue is full.
+    ///
+    /// They are for [`get_bytes`](Self::get_bytes): a `get` would take them for a serialised `T`.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put).
+    #[inline]
+    pub fn put_bytes(&self, message: &[u8]) -> Result<(), PutError<()>> {
+        self.put_raw(message, Patience::Forever).map_err(|stop| stop.into_put_error(()))
+    }
+
+    /// Takes the next message as bytes; waits for one while the queue is empty.
+    ///
+    /// # Errors
+    /// If the queue is closed and empty.
+    #[inline]
+    pub fn get_bytes(&self) -> Result<Vec<u8>, GetError> {
+        self.get_raw(Patience::Forever).map_err(message::GetStop::into_get_error)
+    }
+}
+
+impl<T> Clone for Queue<T> {
+    fn clone(&self) -> Self {
+        Self { raw: self.raw.clone(), message: PhantomData }
+    }
+}
+
+impl<T> fmt::Debug for Queue<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Queue")
+            .field("len", &self.len())
+            .field("maxsize", &self.maxsize())
+            .field("closed", &self.is_closed())
+            .finish()
+    }
+}
+
+impl<T> Serialize for Queue<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.raw.segment.hand_over(serializer)
+    }
+}
+
+impl<'de, T> Deserialize<'de> for Queue<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let fd = handover::deserialize_fd(deserializer)?;
+        let raw = Segment::attach(fd).and_then(Raw::new).map_err(de::Error::custom)?;
+        if raw.leases {
+            return Err(de::Error::custom("the queue is a JoinableQueue"));
+        }
+        Ok(Self::from_raw(raw))
+    }
+}

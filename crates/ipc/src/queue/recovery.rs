@@ -1,0 +1,143 @@
+//! What the dead leave behind, and who clears it away: whoever would have to wait for them.
+//!
+//! The order of the looks matters: the word first, then whose index it names, then whether that process lives, and a
+//! compare-and-swap from the very word that was read. An index passes to another process only after every word that
+//! named it has been settled, so a verdict about the index's bearer holds for the word read before.
+
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+
+use proc_core::identity::ProcessId;
+
+use super::{
+    events::Side,
+    layout::BlockId,
+    ring::Raw,
+    word::{BlockState, Holder, Owner, Phase, SlotWord, next_lap},
+};
+
+/// How often an operation that does not wait, or one that sleeps, looks whether others live: milliseconds.
+const LOOK_EVERY_MS: u64 = 1;
+const HOUSE_EVERY_MS: u64 = 500;
+
+impl Raw {
+    /// Frees a slot whose owner has died. False if the owner lives, or nobody owns it.
+    #[cold]
+    pub(crate) fn settle_if_dead(&self, slot: u32, word: SlotWord) -> bool {
+        if !matches!(word.phase(), Phase::Writing | Phase::Reading) || self.me() == Ok(word.owner()) {
+            return false;
+        }
+        match self.participants().process(word.owner()) {
+            Some(process) if process.is_alive() => return false,
+            Some(process) => {
+                self.settle(slot, word);
+                self.sweep(word.owner(), process);
+            }
+            // Nobody leaves while a word names it; the one that did was not honest.
+            None => self.settle(slot, word),
+        }
+        true
+    }
+
+    /// Takes a slot from a dead owner: a message half written never was; one half read is gone with its reader, or
+    /// goes to another if items are leased.
+    fn settle(&self, slot: u32, word: SlotWord) {
+        if word.phase() == Phase::Reading && self.leases {
+            self.rescue(slot, word);
+            return;
+        }
+        let freed = SlotWord::free(next_lap(word.lap()));
+        let (head, _) = self.segment.slot(slot);
+        if head.word.compare_exchange(word.0, freed.0, AcqRel, Relaxed).is_ok() {
+            self.wake_one(self.event(Side::Space));
+            self.wake_one(self.event(Side::Items));
+        }
+    }
+
+    /// Settles everything that names a dead process, then its index is free for another.
+    pub(crate) fn sweep(&self, owner: Owner, process: ProcessId) {
+        for slot in 0..self.slots_in_use() {
+            let word = SlotWord(self.segment.slot(slot).0.word.load(Acquire));
+            if word.owner() == owner && matches!(word.phase(), Phase::Writing | Phase::Reading) {
+                // By now it may be another bearer's.
+                if self.participants().process(owner) != Some(process) {
+                    return;
+                }
+                self.settle(slot, word);
+            }
+        }
+        let dead = Holder::new(owner, process);
+        let mut settled = true;
+        for id in self.blocks() {
+            let record = self.segment.record(id);
+            let word = record.word.load(Acquire);
+            match BlockState::from_word(word) {
+                BlockState::Held(holder) if holder == dead => self.reclaim(id, word),
+                BlockState::Attached { slot, lap } if !self.is_attached(slot, lap) => self.reclaim(id, word),
+                BlockState::Leased { to, deliveries } if to == dead => settled &= self.orphan(id, word, deliveries),
+                _ => {}
+            }
+        }
+        if settled {
+            self.participants().leave(owner, process);
+        }
+    }
+
+    /// Sweeps after everybody who is dead.
+    #[cold]
+    pub(crate) fn sweep_the_dead(&self) {
+        for (owner, process) in self.participants().taken() {
+            if !process.is_alive() {
+                self.sweep(owner, process);
+            }
+        }
+    }
+
+    /// Whether a slot still holds, or is about to hold, the message of that lap.
+    fn is_attached(&self, slot: u32, lap: u32) -> bool {
+        if slot >= self.slots_in_use() {
+            return false;
+        }
+        let word = SlotWord(self.segment.slot(slot).0.word.load(Acquire));
+        word.lap() as u32 == lap && word.phase() != Phase::Free
+    }
+
+    fn reclaim(&self, id: BlockId, word: u64) {
+        let Ok(holder) = self.holder() else { return };
+        let record = self.segment.record(id);
+        if record.word.compare_exchange(word, BlockState::Held(holder).to_word(), AcqRel, Relaxed).is_ok() {
+            self.release_memory(id);
+            record.word.store(BlockState::Free.to_word(), Release);
+        }
+    }
+
+    /// What a sleeper does when nothing has happened for a while.
+    pub(crate) fn keep_house(&self, first: bool) {
+        if self.leases {
+            self.seek_orphans();
+        }
+        if first {
+            self.trim();
+        }
+        if self.may_look_after(HOUSE_EVERY_MS) {
+            self.sweep_the_dead();
+        }
+    }
+
+    /// Limits how often operations that do not wait ask the system whether a process lives.
+    pub(crate) fn may_look(&self) -> bool {
+        self.may_look_after(LOOK_EVERY_MS)
+    }
+
+    fn may_look_after(&self, ms: u64) -> bool {
+        let now = monotonic_ms();
+        let last = self.last_look.load(Relaxed);
+        now.saturating_sub(last) >= ms && self.last_look.compare_exchange(last, now, Relaxed, Relaxed).is_ok()
+    }
+}
+
+fn monotonic_ms() -> u64 {
+    use std::{sync::OnceLock, time::Instant};
+    static START: OnceLock<Instant> = OnceLock::new();
+    // Never 0, so that the first look is never too early.
+    START.get_or_init(Instant::now).elapsed().as_millis() as u64 + HOUSE_EVERY_MS
+}

@@ -1,0 +1,486 @@
+//! The ring: claims of slots, and what is done while one holds them. The protocol is in README.md.
+//!
+//! # Safety
+//! A slot's payload is written only between a claim for writing and its publication, read only between a claim for
+//! reading and its release; lengths are checked against the slot's before they are used.
+#![allow(unsafe_code)]
+
+use std::{
+    io,
+    ptr::NonNull,
+    sync::atomic::{
+        AtomicU32, AtomicU64,
+        Ordering::{Acquire, Relaxed, Release},
+    },
+};
+
+use proc_core::{at_fork, identity::ProcessId};
+
+use super::{
+    barrier,
+    blocks::Block,
+    codec::{self, Buffer},
+    events::{CLOSED, CLOSING, SLEEPERS, Spin},
+    layout::{Meta, SlotHead},
+    participants::Participants,
+    segment::Segment,
+    word::{BlockState, Holder, Owner, Phase, SlotWord, next_lap, previous_lap},
+};
+
+/// How far a getter looks past slots whose writers are slow.
+const LOOK_AHEAD: u32 = 64;
+/// `me` of a handle that has seen damaged memory: no generation is that large.
+const QUARANTINED: u64 = u64::MAX;
+
+/// An untyped queue, as one process has it.
+#[derive(Debug)]
+pub(crate) struct Raw {
+    pub(crate) segment: Segment,
+    /// Whether taken items are leased until done.
+    pub(crate) leases: bool,
+    pub(crate) max_deliveries: u8,
+    /// This process's owner index below, the fork generation that it belongs to above.
+    me: AtomicU64,
+    /// What is known of `Header::reserved_slots`.
+    reserved_slots: AtomicU32,
+    pub(crate) spin: [Spin; 2],
+    pub(crate) last_look: AtomicU64,
+}
+
+/// Why an operation did not go ahead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// Full for a put, empty for a get.
+    Level,
+    /// The slot whose turn it is belongs to another process at this moment.
+    Held(u32, SlotWord),
+    Closed,
+    Damaged,
+    System(io::ErrorKind),
+}
+
+impl From<io::Error> for Stop {
+    fn from(e: io::Error) -> Self {
+        Self::System(e.kind())
+    }
+}
+
+/// A slot that this process owns, for one lap.
+pub(crate) struct Claim<'a> {
+    pub(crate) head: &'a SlotHead,
+    pub(crate) payload: NonNull<u8>,
+    pub(crate) lap: u64,
+    pub(crate) slot: u32,
+}
+
+/// A message that has left the ring.
+#[derive(Debug)]
+pub(crate) enum Taken<'a> {
+    /// It is in the buffer that was handed in.
+    Inline,
+    Block(Block<'a>),
+}
+
+impl Raw {
+    pub(crate) fn new(segment: Segment) -> io::Result<Self> {
+        barrier::register();
+        let leases = segment.header().leases.load(Relaxed) == 1;
+        let max_deliveries = segment.header().max_deliveries.load(Relaxed).clamp(1, 255) as u8;
+        let spin = [Spin::new(), Spin::new()];
+        let raw = Self {
+            segment,
+            leases,
+            max_deliveries,
+            me: AtomicU64::new(QUARANTINED - 1),
+            reserved_slots: AtomicU32::new(0),
+            spin,
+            last_look: AtomicU64::new(0),
+        };
+        raw.refresh_reserved();
+        match raw.enter() {
+            Ok(_) => Ok(raw),
+            Err(Stop::System(kind)) => Err(kind.into()),
+            Err(_) => Err(io::ErrorKind::InvalidData.into()),
+        }
+    }
+
+    pub(crate) fn participants(&self) -> Participants<'_> {
+        Participants(self.segment.participants())
+    }
+
+    /// This process's name in the words of this queue.
+    #[inline]
+    pub(crate) fn me(&self) -> Result<Owner, Stop> {
+        let me = self.me.load(Relaxed);
+        if me >> 32 == u64::from(at_fork::generation()) { Ok(Owner(me as u16)) } else { self.enter() }
+    }
+
+    pub(crate) fn holder(&self) -> Result<Holder, Stop> {
+        Ok(Holder::new(self.me()?, ProcessId::current()))
+    }
+
+    /// Enters this process into the participants' table: when it attaches, and in a forked child.
+    #[cold]
+    fn enter(&self) -> Result<Owner, Stop> {
+        let before = self.me.load(Relaxed);
+        if before == QUARANTINED {
+            return Err(Stop::Damaged);
+        }
+        barrier::register();
+        let process = ProcessId::current();
+        let owner = match self.participants().enter(process) {
+            Some(owner) => owner,
+            None => {
+                self.sweep_the_dead();
+                self.participants().enter(process).ok_or(Stop::System(io::ErrorKind::QuotaExceeded))?
+            }
+        };
+        let me = u64::from(at_fork::generation()) << 32 | u64::from(owner.0);
+        match self.me.compare_exchange(before, me, Relaxed, Relaxed) {
+            Ok(_) => Ok(owner),
+            Err(_) => {
+                // Another thread was faster.
+                self.participants().leave(owner, process);
+                self.me()
+            }
+        }
+    }
+
+    /// Nothing that this handle reads from the queue's memory is believed any more.
+    #[cold]
+    pub(crate) fn quarantine(&self) -> Stop {
+        self.me.store(QUARANTINED, Relaxed);
+        Stop::Damaged
+    }
+
+    // ---------------------------------------------------------------------------------------------- writing
+
+    /// Puts a short message, or says why not.
+    #[inline]
+    pub(crate) fn try_put_inline(&self, message: &[u8]) -> Result<(), Stop> {
+        let claim = self.claim_write()?;
+        debug_assert!(message.len() <= self.segment.geometry.inline());
+        // SAFETY: the slot is ours, and the callers have checked the length against `Geometry::inline`.
+        unsafe { codec::copy(message.as_ptr(), claim.payload.as_ptr(), message.len()) };
+        claim.head.meta.store(Meta::Inline(message.len()).to_word(), Relaxed);
+        self.publish(&claim)
+    }
+
+    /// Puts a message that lies in a block; the block is the queue's from then on.
+    pub(crate) fn try_put_block(&self, block: &mut Block<'_>) -> Result<(), Stop> {
+        let claim = self.claim_write()?;
+        claim.head.meta.store(Meta::Block(block.id()).to_word(), Relaxed);
+        let attached = BlockState::attached(claim.slot, claim.lap).to_word();
+        self.segment.record(block.id()).word.store(attached, Release);
+        self.publish(&claim)?;
+        block.given_away();
+        Ok(())
+    }
+
+    /// Claims the next slot for writing.
+    #[inline]
+    fn claim_write(&self) -> Result<Claim<'_>, Stop> {
+        let me = self.me()?;
+        let header = self.segment.header();
+        let ring = self.segment.geometry.ring;
+        if header.items.load(Relaxed) & (CLOSING | CLOSED) != 0 {
+            return Err(Stop::Closed);
+        }
+        let mut position = header.tail.load(Relaxed);
+        // Honest memory needs few steps; the limit is for the other kind.
+        for _ in 0..self.step_limit() {
+            let Some((lap, slot)) = ring.split(position) else { return Err(self.quarantine()) };
+            if slot >= self.reserved_slots.load(Relaxed) {
+                self.reserve_slots(slot)?;
+            }
+            let (head, payload) = self.segment.slot(slot);
+            let word = SlotWord(head.word.load(Relaxed));
+            if word == SlotWord::free(lap) {
+                let claimed = SlotWord::writing(lap, me);
+                // Acquire: the former reader has done reading.
+                if head.word.compare_exchange(word.0, claimed.0, Acquire, Relaxed).is_ok() {
+                    header.tail.store(ring.after(lap, slot), Relaxed);
+                    return Ok(Claim { head, payload, lap, slot });
+                }
+                position = ring.after(lap, slot);
+                continue;
+            }
+            match (word.laps_ahead_of(lap), word.phase()) {
+                (_, Phase::Invalid) => return Err(self.quarantine()),
+                (0, _) => position = ring.after(lap, slot),
+                (1.., _) => position = ring.after(previous_lap(word.lap()), slot),
+                (_, Phase::Writing | Phase::Reading) => return Err(Stop::Held(slot, word)),
+                (_, _) => return Err(Stop::Level),
+            }
+        }
+        Err(Stop::Level)
+    }
+
+    /// Makes a claimed slot's message everybody's; `Closed` if the queue was closed meanwhile and nobody took it.
+    #[inline]
+    fn publish(&self, claim: &Claim<'_>) -> Result<(), Stop> {
+        claim.head.word.store(SlotWord::ready(claim.lap).0, Release);
+        barrier::light();
+        let items = self.segment.header().items.load(Relaxed);
+        if items & (SLEEPERS | CLOSING | CLOSED) == 0 { Ok(()) } else { self.published(claim, items) }
+    }
+
+    #[cold]
+    fn published(&self, claim: &Claim<'_>, items: u32) -> Result<(), Stop> {
+        if items & (CLOSING | CLOSED) != 0 {
+            // Whoever finds the queue closed and empty never comes back: take the message out again, if it is there.
+            let retracted = SlotWord::reading(claim.lap, self.me()?);
+            let ready = SlotWord::ready(claim.lap).0;
+            if claim.head.word.compare_exchange(ready, retracted.0, Acquire, Relaxed).is_ok() {
+                let meta = Meta::from_word(claim.head.meta.load(Relaxed), &self.segment.geometry);
+                if let (Some(Meta::Block(id)), Ok(holder)) = (meta, self.holder()) {
+                    self.segment.record(id).word.store(BlockState::Held(holder).to_word(), Relaxed);
+                }
+                self.free_slot(claim);
+                return Err(Stop::Closed);
+            }
+            return Ok(());
+        }
+        self.wake_one(&self.segment.header().items);
+        Ok(())
+    }
+
+    /// Has memory put behind the slots around `slot`.
+    #[cold]
+    fn reserve_slots(&self, slot: u32) -> Result<(), Stop> {
+        while slot >= self.refresh_reserved() {
+            let geometry = &self.segment.geometry;
+            let first = self.reserved_slots.load(Relaxed);
+            let end = first.saturating_add(geometry.slots_step()).min(geometry.ring.capacity);
+            let offset = geometry.slots_at + first as usize * geometry.stride;
+            self.segment.reserve_control(offset, (end - first) as usize * geometry.stride)?;
+            self.segment.header().reserved_slots.fetch_max(end, Relaxed);
+        }
+        Ok(())
+    }
+
+    fn refresh_reserved(&self) -> u32 {
+        let reserved = self.segment.header().reserved_slots.load(Relaxed).min(self.segment.geometry.ring.capacity);
+        self.reserved_slots.store(reserved, Relaxed);
+        reserved
+    }
+
+    pub(crate) fn slots_in_use(&self) -> u32 {
+        self.refresh_reserved()
+    }
+
+    fn step_limit(&self) -> u32 {
+        self.segment.geometry.ring.capacity.saturating_mul(4).saturating_add(64)
+    }
+
+    // ---------------------------------------------------------------------------------------------- reading
+
+    /// Takes the next message out of the ring, or says why not. A `patient` getter has waited for a slow writer, and
+    /// may pass over it.
+    #[inline]
+    pub(crate) fn try_take(&self, buffer: &mut Buffer, patient: bool) -> Result<Taken<'_>, Stop> {
+        let claim = match self.claim_read(patient) {
+            Err(Stop::Level) => self.claim_last(patient)?,
+            claim => claim?,
+        };
+        let geometry = &self.segment.geometry;
+        match Meta::from_word(claim.head.meta.load(Relaxed), geometry) {
+            Some(Meta::Inline(len)) => {
+                // SAFETY: the slot is ours; `from_word` has checked the length.
+                unsafe { buffer.fill(claim.payload, len) };
+                self.free_slot(&claim);
+                Ok(Taken::Inline)
+            }
+            Some(Meta::Block(id)) => {
+                let block = Block::detach(self, id, &claim);
+                self.free_slot(&claim);
+                block.map(Taken::Block)
+            }
+            None => {
+                self.free_slot(&claim);
+                Err(self.quarantine())
+            }
+        }
+    }
+
+    /// Claims the next message for reading.
+    #[inline]
+    pub(crate) fn claim_read(&self, patient: bool) -> Result<Claim<'_>, Stop> {
+        let me = self.me()?;
+        let header = self.segment.header();
+        let ring = self.segment.geometry.ring;
+        let first = header.head.load(Relaxed);
+        let mut position = first;
+        let mut stop = Stop::Level;
+        for _ in 0..self.step_limit() {
+            let Some((lap, slot)) = ring.split(position) else { return Err(self.quarantine()) };
+            if slot >= self.reserved_slots.load(Relaxed) && slot >= self.refresh_reserved() {
+                break;
+            }
+            let (head, payload) = self.segment.slot(slot);
+            let word = SlotWord(head.word.load(Relaxed));
+            if word == SlotWord::ready(lap) {
+                // Acquire: the message is there, whole.
+                if head.word.compare_exchange(word.0, SlotWord::reading(lap, me).0, Acquire, Relaxed).is_ok() {
+                    header.head.store(ring.after(lap, slot), Relaxed);
+                    return Ok(Claim { head, payload, lap, slot });
+                }
+                continue;
+            }
+            match (word.laps_ahead_of(lap), word.phase()) {
+                (_, Phase::Invalid) => return Err(self.quarantine()),
+                (0, Phase::Reading) => position = ring.after(lap, slot),
+                (1.., _) => position = ring.after(previous_lap(word.lap()), slot),
+                (0, Phase::Writing) => {
+                    stop = Stop::Held(slot, word);
+                    if patient && let Some(claim) = self.claim_beyond(position, me) {
+                        return Ok(claim);
+                    }
+                    break;
+                }
+                (_, _) => break,
+            }
+        }
+        if position != first {
+            header.head.store(position, Relaxed);
+        }
+        Err(stop)
+    }
+
+    /// Claims a message behind slots whose writers are slow. They have not put theirs yet, so nothing is overtaken.
+    #[cold]
+    fn claim_beyond(&self, from: u64, me: Owner) -> Option<Claim<'_>> {
+        let ring = self.segment.geometry.ring;
+        let mut position = from;
+        for _ in 0..LOOK_AHEAD.min(ring.capacity - 1) {
+            let (lap, slot) = ring.split(position)?;
+            position = ring.after(lap, slot);
+            let (lap, slot) = ring.split(position).filter(|(_, slot)| *slot < self.refresh_reserved())?;
+            let (head, payload) = self.segment.slot(slot);
+            let word = SlotWord(head.word.load(Acquire));
+            if word == SlotWord::ready(lap) {
+                // What became ready before this one must be taken before it.
+                if self.any_ready_between(from, position) {
+                    return None;
+                }
+                let claimed = SlotWord::reading(lap, me);
+                if head.word.compare_exchange(word.0, claimed.0, Acquire, Relaxed).is_ok() {
+                    return Some(Claim { head, payload, lap, slot });
+                }
+            } else if word.laps_ahead_of(lap) < 0 || word == SlotWord::free(lap) {
+                return None;
+            }
+        }
+        None
+    }
+
+    fn any_ready_between(&self, from: u64, to: u64) -> bool {
+        let ring = self.segment.geometry.ring;
+        let mut position = from;
+        while position != to {
+            let Some((lap, slot)) = ring.split(position) else { return false };
+            if SlotWord(self.segment.slot(slot).0.word.load(Acquire)) == SlotWord::ready(lap) {
+                return true;
+            }
+            position = ring.after(lap, slot);
+        }
+        false
+    }
+
+    /// An empty queue may be a closed one; then nothing can come any more, and one last look decides.
+    fn claim_last(&self, patient: bool) -> Result<Claim<'_>, Stop> {
+        let items = &self.segment.header().items;
+        let mut state = items.load(Acquire);
+        if state & (CLOSING | CLOSED) == CLOSING {
+            self.close();
+            state = items.load(Acquire);
+        }
+        if state & CLOSED == 0 {
+            return Err(Stop::Level);
+        }
+        self.claim_read(patient).map_err(|stop| if stop == Stop::Level { Stop::Closed } else { stop })
+    }
+
+    /// Gives a slot that was read to the next lap.
+    #[inline]
+    pub(crate) fn free_slot(&self, claim: &Claim<'_>) {
+        claim.head.word.store(SlotWord::free(next_lap(claim.lap)).0, Release);
+        barrier::light();
+        let space = &self.segment.header().space;
+        if space.load(Relaxed) & SLEEPERS != 0 {
+            self.wake_one(space);
+        }
+    }
+
+    // ---------------------------------------------------------------------------------------------- looking
+
+    /// How many messages there are: exactly, while nobody is putting or getting.
+    pub(crate) fn len(&self) -> usize {
+        let header = self.segment.header();
+        let ring = self.segment.geometry.ring;
+        let reserved = self.refresh_reserved();
+        let mut position = header.head.load(Relaxed);
+        let mut messages = 0;
+        for _ in 0..self.step_limit() {
+            let Some((lap, slot)) = ring.split(position).filter(|(_, slot)| *slot < reserved) else { break };
+            let word = SlotWord(self.segment.slot(slot).0.word.load(Relaxed));
+            match (word.laps_ahead_of(lap), word.phase()) {
+                (0, Phase::Ready) => messages += 1,
+                (0, Phase::Writing | Phase::Reading) => {}
+                (1.., _) => {
+                    position = ring.after(previous_lap(word.lap()), slot);
+                    continue;
+                }
+                (_, _) => break,
+            }
+            position = ring.after(lap, slot);
+        }
+        messages.min(ring.capacity as usize)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        let header = self.segment.header();
+        let ring = self.segment.geometry.ring;
+        let reserved = self.refresh_reserved();
+        let mut position = header.head.load(Relaxed);
+        for _ in 0..self.step_limit() {
+            let Some((lap, slot)) = ring.split(position).filter(|(_, slot)| *slot < reserved) else { return true };
+            let word = SlotWord(self.segment.slot(slot).0.word.load(Acquire));
+            match (word.laps_ahead_of(lap), word.phase()) {
+                (0, Phase::Ready) => return false,
+                (0, Phase::Writing | Phase::Reading) => position = ring.after(lap, slot),
+                (1.., _) => position = ring.after(previous_lap(word.lap()), slot),
+                (_, _) => return true,
+            }
+        }
+        true
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        let header = self.segment.header();
+        let ring = self.segment.geometry.ring;
+        let reserved = self.refresh_reserved();
+        let mut position = header.tail.load(Relaxed);
+        for _ in 0..self.step_limit() {
+            let Some((lap, slot)) = ring.split(position).filter(|(_, slot)| *slot < reserved) else { return false };
+            let word = SlotWord(self.segment.slot(slot).0.word.load(Acquire));
+            match word.laps_ahead_of(lap) {
+                0 if word.phase() == Phase::Free => return false,
+                0 => position = ring.after(lap, slot),
+                1.. => position = ring.after(previous_lap(word.lap()), slot),
+                _ => return true,
+            }
+        }
+        true
+    }
+}
+
+impl Drop for Raw {
+    fn drop(&mut self) {
+        let me = self.me.load(Relaxed);
+        // In a forked child that never used the queue, the entry is the parent's.
+        if me >> 32 == u64::from(at_fork::generation()) {
+            self.participants().leave(Owner(me as u16), ProcessId::current());
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! A queue's memory file, and the parts of it that this process has mapped.
+//!
+//! # Safety
+//! The file is sealed against shrinking and never unmapped while the `Segment` lives, so every address in it stays
+//! valid. Control memory is only handed out as atomics and as raw pointers to payloads; every slot, record and
+//! participant is asked for by an index that is checked against the geometry.
+#![allow(unsafe_code)]
+
+use std::{
+    io,
+    num::NonZero,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    ptr::NonNull,
+    sync::{
+        Arc,
+        atomic::{
+            AtomicPtr, AtomicU64,
+            Ordering::{AcqRel, Acquire, Relaxed, Release},
+        },
+    },
+};
+
+use nix::{
+    errno::Errno,
+    fcntl::{FallocateFlags, FcntlArg, SealFlag, fallocate, fcntl},
+    sys::{
+        memfd::{MFdFlags, memfd_create},
+        mman::{MapFlags, ProtFlags, mmap, munmap},
+    },
+};
+use parking_lot::Mutex;
+
+use super::layout::{BlockId, Geometry, Header, MAGIC, PAGE, PARTICIPANTS, RECORDS_STEP, Record, SlotHead, VERSION};
+
+/// How many large blocks stay mapped after their use, at most.
+const KEPT_WINDOWS: usize = 16;
+
+#[derive(Debug)]
+pub(crate) struct Segment {
+    fd: OwnedFd,
+    pub(crate) geometry: Geometry,
+    control: Window,
+    /// The mapped windows of the two classes of blocks that are mapped by the dozen.
+    windows: [Vec<AtomicPtr<u8>>; 2],
+    large: Mutex<Vec<(u32, Arc<Window>)>>,
+}
+
+impl Segment {
+    /// Makes the file of a new queue.
+    pub(crate) fn create(geometry: Geometry, leases: bool, max_deliveries: u32) -> io::Result<Self> {
+        let fd = memfd_create("ipc-queue", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
+        nix::unistd::ftruncate(&fd, i64::try_from(geometry.file_bytes).map_err(io::Error::other)?)?;
+        let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
+        fcntl(&fd, FcntlArg::F_ADD_SEALS(seals))?;
+        reserve(&fd, 0, PAGE + PARTICIPANTS * 8)?;
+        for class in &geometry.classes {
+            reserve(&fd, class.records_at as u64, PAGE)?;
+        }
+        let slots = geometry.slots_step().min(geometry.ring.capacity);
+        reserve(&fd, geometry.slots_at as u64, slots as usize * geometry.stride)?;
+        let segment = Self::map(fd, geometry)?;
+        let header = segment.header();
+        header.version.store(VERSION, Relaxed);
+        header.leases.store(leases.into(), Relaxed);
+        header.capacity.store(geometry.ring.capacity.into(), Relaxed);
+        header.stride.store(geometry.stride as u64, Relaxed);
+        header.max_message.store(geometry.max_message as u64, Relaxed);
+        header.max_deliveries.store(max_deliveries, Relaxed);
+        header.reserved_slots.store(slots, Relaxed);
+        for pool in &header.pools {
+            pool.high.store(RECORDS_STEP, Relaxed);
+        }
+        header.magic.store(MAGIC, Release);
+        Ok(segment)
+    }
+
+    /// Maps the file of a queue that came from elsewhere, if that is what it is.
+    pub(crate) fn attach(fd: OwnedFd) -> io::Result<Self> {
+        let invalid = |what| io::Error::new(io::ErrorKind::InvalidData, what);
+        let seals = SealFlag::from_bits_truncate(fcntl(&fd, FcntlArg::F_GET_SEALS)?);
+        if !seals.contains(SealFlag::F_SEAL_SHRINK) {
+            return Err(invalid("the file's length is not sealed, so it is no queue"));
+        }
+        let file_bytes = u64::try_from(nix::sys::stat::fstat(&fd)?.st_size).unwrap_or(0);
+        if file_bytes < PAGE as u64 {
+            return Err(invalid("the file is too short for a queue"));
+        }
+        let first = Window::new(&fd, 0, PAGE)?;
+        // SAFETY: a whole page is mapped, page-aligned; `Header` is made of atomics.
+        let header = unsafe { first.start.cast::<Header>().as_ref() };
+        if header.magic.load(Acquire) != MAGIC || header.version.load(Relaxed) != VERSION {
+            return Err(invalid("the file is no queue of this version"));
+        }
+        let [capacity, stride, max_message] =
+            [&header.capacity, &header.stride, &header.max_message].map(|number| number.load(Relaxed));
+        let geometry = Geometry::new(capacity, stride, max_message)
+            .filter(|geometry| geometry.file_bytes == file_bytes)
+            .ok_or_else(|| invalid("the queue's header contradicts itself"))?;
+        Self::map(fd, geometry)
+    }
+
+    fn map(fd: OwnedFd, geometry: Geometry) -> io::Result<Self> {
+        let control = Window::new(&fd, 0, geometry.control_bytes)?;
+        let windows = [0, 1].map(|class: usize| {
+            let class = &geometry.classes[class];
+            (0..class.count.div_ceil(class.per_window)).map(|_| AtomicPtr::default()).collect()
+        });
+        Ok(Self { fd, geometry, control, windows, large: Mutex::new(Vec::new()) })
+    }
+
+    pub(crate) fn header(&self) -> &Header {
+        // SAFETY: the control window is at least a page, page-aligned; `Header` is made of atomics.
+        unsafe { self.control.start.cast::<Header>().as_ref() }
+    }
+
+    pub(crate) fn participants(&self) -> &[AtomicU64; PARTICIPANTS] {
+        // SAFETY: `Geometry` puts the participants behind the first page.
+        let start = unsafe { self.control.start.add(PAGE) };
+        // SAFETY: as above; aligned to a page, and made of atomics.
+        unsafe { start.cast().as_ref() }
+    }
+
+    /// The slot `index`, and where its payload lies.
+    ///
+    /// # Panics
+    /// If there is no such slot.
+    #[inline]
+    pub(crate) fn slot(&self, index: u32) -> (&SlotHead, NonNull<u8>) {
+        assert!(index < self.geometry.ring.capacity);
+        let offset = self.geometry.slots_at + index as usize * self.geometry.stride;
+        // SAFETY: `Geometry` has room for `capacity` slots there.
+        let start = unsafe { self.control.start.add(offset) };
+        // SAFETY: as above; strides are multiples of 16, and `SlotHead` is made of atomics.
+        let head = unsafe { start.cast::<SlotHead>().as_ref() };
+        // SAFETY: a slot is longer than its head.
+        (head, unsafe { start.add(size_of::<SlotHead>()) })
+    }
+
+    /// The record of a block.
+    ///
+    /// # Panics
+    /// If there is no such block.
+    #[inline]
+    pub(crate) fn record(&self, id: BlockId) -> &Record {
+        let class = &self.geometry.classes[usize::from(id.class)];
+        assert!(id.index < class.count);
+        let offset = class.records_at + id.index as usize * size_of::<Record>();
+        // SAFETY: `Geometry` has room for `count` records there.
+        let start = unsafe { self.control.start.add(offset) };
+        // SAFETY: as above; page-aligned at the start, and made of atomics.
+        unsafe { start.cast().as_ref() }
+    }
+
+    /// Where `len` bytes of a block are mapped, after mapping them if need be.
+    pub(crate) fn block(&self, id: BlockId, len: usize) -> io::Result<BlockMemory> {
+        let class = &self.geometry.classes[usize::from(id.class)];
+        assert!(id.index < class.count && len <= class.block_bytes);
+        let Some(windows) = self.windows.get(usize::from(id.class)) else {
+            let window = self.large_window(id.index, len)?;
+            return Ok(BlockMemory { start: window.start, _window: Some(window) });
+        };
+        let window = &windows[(id.index / class.per_window) as usize];
+        let mut start = window.load(Acquire);
+        if start.is_null() {
+            let bytes = class.per_window as usize * class.block_bytes;
+            let first = id.index / class.per_window * class.per_window;
+            let fresh = Window::new(&self.fd, self.block_offset(BlockId { index: first, ..id }), bytes)?;
+            match window.compare_exchange(start, fresh.start.as_ptr(), AcqRel, Acquire) {
+                Ok(_) => start = fresh.leak().as_ptr(),
+                Err(other_thread) => start = other_thread,
+            }
+        }
+        let inside = (id.index % class.per_window) as usize * class.block_bytes;
+        // SAFETY: the window holds `per_window` blocks.
+        let start = unsafe { NonNull::new(start).expect("just mapped").add(inside) };
+        Ok(BlockMemory { start, _window: None })
+    }
+
+    fn large_window(&self, index: u32, len: usize) -> io::Result<Arc<Window>> {
+        // A forked child may find the lock held for ever by a thread that is not there.
+        let Some(mut kept) = self.large.try_lock_for(std::time::Duration::from_millis(100)) else {
+            return Ok(Arc::new(Window::new(&self.fd, self.block_offset(BlockId { class: 2, index }), len)?));
+        };
+        if let Some(at) = kept.iter().position(|(i, window)| *i == index && window.len >= len) {
+            return Ok(kept[at].1.clone());
+        }
+        kept.retain(|(i, _)| *i != index);
+        if kept.len() >= KEPT_WINDOWS {
+            kept.remove(0);
+        }
+        let bytes = len.next_power_of_two().min(self.geometry.classes[2].block_bytes);
+        let window = Arc::new(Window::new(&self.fd, self.block_offset(BlockId { class: 2, index }), bytes)?);
+        kept.push((index, window.clone()));
+        Ok(window)
+    }
+
+    fn block_offset(&self, id: BlockId) -> u64 {
+        let class = &self.geometry.classes[usize::from(id.class)];
+        class.blocks_at + u64::from(id.index) * class.block_bytes as u64
+    }
+
+    /// Has memory put behind the first `len` bytes of a block.
+    pub(crate) fn reserve_block(&self, id: BlockId, len: usize) -> io::Result<()> {
+        reserve(&self.fd, self.block_offset(id), len)
+    }
+
+    /// Has memory put behind `bytes` bytes of control memory.
+    pub(crate) fn reserve_control(&self, offset: usize, bytes: usize) -> io::Result<()> {
+        reserve(&self.fd, offset as u64, bytes)
+    }
+
+    /// Gives the memory of a block back; it then reads as zeros.
+    pub(crate) fn release_block(&self, id: BlockId) -> io::Result<()> {
+        let bytes = self.geometry.classes[usize::from(id.class)].block_bytes as u64;
+        let flags = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+        retry(|| fallocate(&self.fd, flags, offset(self.block_offset(id)), offset(bytes)))
+    }
+
+    /// For a handle's `Serialize`.
+    pub(crate) fn hand_over<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // SAFETY: the descriptor is this value's own.
+        unsafe { proc_core::handover::serialize_fd(self.fd.as_fd(), serializer) }
+    }
+
+    /// How much memory the file takes.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        nix::sys::stat::fstat(&self.fd).map_or(0, |stat| u64::try_from(stat.st_blocks).unwrap_or(0) * 512)
+    }
+
+    /// Reads a block's first bytes through the file instead of a mapping.
+    pub(crate) fn read_block(&self, id: BlockId, into: &mut [u8]) -> io::Result<()> {
+        let mut done = 0;
+        while done < into.len() {
+            let at = offset(self.block_offset(id) + done as u64);
+            match nix::sys::uio::pread(&self.fd, &mut into[done..], at) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(n) => done += n,
+                Err(Errno::EINTR) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl AsFd for Segment {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl Drop for Segment {
+    fn drop(&mut self) {
+        for (windows, class) in self.windows.iter().zip(&self.geometry.classes) {
+            for start in windows {
+                if let Some(start) = NonNull::new(start.load(Acquire)) {
+                    drop(Window { start, len: class.per_window as usize * class.block_bytes });
+                }
+            }
+        }
+    }
+}
+
+/// The memory of a block, mapped for as long as this value and its `Segment` live.
+#[derive(Debug)]
+pub(crate) struct BlockMemory {
+    pub(crate) start: NonNull<u8>,
+    _window: Option<Arc<Window>>,
+}
+
+// SAFETY: an address that is valid in every thread of the process.
+unsafe impl Send for BlockMemory {}
+// SAFETY: as above; reading and writing there is up to who owns the block.
+unsafe impl Sync for BlockMemory {}
+
+/// A mapped range of the file.
+#[derive(Debug)]
+struct Window {
+    start: NonNull<u8>,
+    len: usize,
+}
+
+// SAFETY: an address range that is valid in every thread.
+unsafe impl Send for Window {}
+// SAFETY: as above.
+unsafe impl Sync for Window {}
+
+impl Window {
+    fn new(fd: &OwnedFd, at: u64, len: usize) -> io::Result<Self> {
+        let length = NonZero::new(len).ok_or(Errno::EINVAL)?;
+        let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        // SAFETY: a fresh mapping at an address of the kernel's choice touches nothing that exists.
+        let start =
+            unsafe { mmap(None, length, access, MapFlags::MAP_SHARED | MapFlags::MAP_NORESERVE, fd, offset(at))? };
+        Ok(Self { start: start.cast(), len })
+    }
+
+    /// Keeps it mapped; whoever has the address now unmaps it.
+    fn leak(self) -> NonNull<u8> {
+        let start = self.start;
+        std::mem::forget(self);
+        start
+    }
+}
+
+impl Drop for Window {
+    fn drop(&mut self) {
+        // SAFETY: the range is this window's own, and what refers to it has gone before.
+        let unmapped = unsafe { munmap(self.start.cast(), self.len) };
+        debug_assert!(unmapped.is_ok());
+    }
+}
+
+fn offset(bytes: u64) -> i64 {
+    i64::try_from(bytes).expect("`Geometry` keeps files far below 2^63 bytes")
+}
+
+fn reserve(fd: &OwnedFd, at: u64, len: usize) -> io::Result<()> {
+    retry(|| fallocate(fd, FallocateFlags::empty(), offset(at), offset(len as u64)))
+}
+
+fn retry(mut call: impl FnMut() -> nix::Result<()>) -> io::Result<()> {
+    loop {
+        match call() {
+            Err(Errno::EINTR) => {}
+            done => return Ok(done?),
+        }
+    }
+}

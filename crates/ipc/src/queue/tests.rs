@@ -1,0 +1,100 @@
+use std::{thread, time::Duration};
+
+use proc_core::handover;
+
+use super::*;
+
+fn pair<T>(queue: &Queue<T>) -> Queue<T> {
+    // A second mapping of the same memory, as another process has it.
+    handover::unpack(&handover::pack_reopenable(queue).unwrap(), Vec::new()).unwrap()
+}
+
+#[test]
+fn smoke() {
+    let queue = Queue::new(3).unwrap();
+    for n in 0..3u64 {
+        queue.try_put(n).unwrap();
+    }
+    assert_eq!(queue.try_put(3), Err(TryPutError::Full(3)));
+    assert!(queue.is_full());
+    assert_eq!(queue.len(), 3);
+    assert_eq!((queue.get(), queue.get(), queue.get()), (Ok(0), Ok(1), Ok(2)));
+    assert_eq!(queue.try_get(), Err(TryGetError::Empty));
+    assert!(queue.is_empty());
+    assert_eq!(queue.get_timeout(Duration::from_millis(5)), Err(GetTimeoutError::TimedOut));
+}
+
+#[test]
+fn sizes_of_all_classes_come_back_whole() {
+    let queue = Queue::<Vec<u8>>::new(2).unwrap();
+    let there = pair(&queue);
+    for len in [0, 1, 47, 48, 49, 500, 513, 60_000, 70_000, 3 << 20] {
+        let message: Vec<u8> = (0..len).map(|i| (i * 7) as u8).collect();
+        queue.put_bytes(&message).unwrap();
+        queue.put(message.clone()).unwrap();
+        assert_eq!(there.get_bytes().unwrap(), message);
+        assert_eq!(there.get().unwrap(), message);
+    }
+}
+
+#[test]
+fn a_ring_of_one_goes_round() {
+    let queue = Queue::new(1).unwrap();
+    let there = pair(&queue);
+    let putter = thread::spawn(move || (0..20_000u64).try_for_each(|n| there.put(n)));
+    for n in 0..20_000 {
+        assert_eq!(queue.get(), Ok(n));
+    }
+    putter.join().unwrap().unwrap();
+}
+
+#[test]
+fn many_to_many_each_once_and_in_order() {
+    let queue = Queue::new(7).unwrap();
+    let putters: Vec<_> = (0..3u64)
+        .map(|who| {
+            let queue = pair(&queue);
+            thread::spawn(move || (0..10_000u64).try_for_each(|n| queue.put((who, n))))
+        })
+        .collect();
+    let getters: Vec<_> = (0..3)
+        .map(|_| {
+            let queue = pair(&queue);
+            thread::spawn(move || queue.iter().collect::<Vec<(u64, u64)>>())
+        })
+        .collect();
+    for putter in putters {
+        putter.join().unwrap().unwrap();
+    }
+    queue.close();
+    let mut all = Vec::new();
+    for getter in getters {
+        let got = getter.join().unwrap();
+        for who in 0..3 {
+            assert!(got.iter().filter(|m| m.0 == who).is_sorted());
+        }
+        all.extend(got);
+    }
+    all.sort_unstable();
+    assert!(all.iter().copied().eq((0..3).flat_map(|who| (0..10_000).map(move |n| (who, n)))));
+    assert_eq!(queue.put((0, 0)), Err(PutError::Closed((0, 0))));
+    assert_eq!(queue.get(), Err(GetError::Closed));
+}
+
+#[test]
+fn a_handle_travels_in_a_message() {
+    let queue = Queue::<Queue<u8>>::new(2).unwrap();
+    let inner = Queue::new(4).unwrap();
+    queue.put(inner.clone()).unwrap();
+    queue.get().unwrap().put(5).unwrap();
+    assert_eq!(inner.get(), Ok(5));
+}
+
+#[test]
+fn what_does_not_decode_concerns_one_message() {
+    let queue = Queue::<String>::new(3).unwrap();
+    queue.put_bytes(&[200, 200]).unwrap();
+    queue.put("next".into()).unwrap();
+    assert!(matches!(queue.get(), Err(GetError::Decode(_))));
+    assert_eq!(queue.get().unwrap(), "next");
+}
