@@ -45,11 +45,8 @@ impl<'a> Block<'a> {
         record.origin.store(0, Relaxed);
         let block = Self { raw, id, len, generation: at_fork::generation() };
         if record.reserved.load(Relaxed) < len as u64 {
-            let bytes = if id.class == 0 {
-                raw.segment.geometry.classes[0].block_bytes
-            } else {
-                len.next_multiple_of(PAGE)
-            };
+            let bytes =
+                if id.class == 0 { raw.segment.geometry.classes[0].block_bytes } else { len.next_multiple_of(PAGE) };
             raw.segment.reserve_block(id, bytes)?;
             record.reserved.store(bytes as u64, Relaxed);
         }

@@ -174,11 +174,7 @@ impl Positions {
     /// The position after that of `slot` in `lap`.
     #[inline]
     pub(crate) fn after(self, lap: u64, slot: u32) -> u64 {
-        if slot + 1 < self.capacity {
-            self.join(lap, slot + 1)
-        } else {
-            self.join(lap.wrapping_add(1) & LAP_MASK, 0)
-        }
+        if slot + 1 < self.capacity { self.join(lap, slot + 1) } else { self.join(lap.wrapping_add(1) & LAP_MASK, 0) }
     }
 
     /// How many positions lie between two; negative if `to` is behind.

@@ -1,0 +1,228 @@
+//! Queues between processes that are killed at any moment.
+
+use std::{
+    sync::atomic::{
+        AtomicU64,
+        Ordering::{Acquire, Relaxed, Release},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use ipc::{GetTimeoutError, Queue, TryGetError};
+use proc_core::{Process, Signal, shm::Shared};
+use test_support::watchdog;
+
+const LIMIT: Duration = Duration::from_secs(120);
+const LEDGER: usize = 4096;
+/// What a process has been promised, one word each: how many of its puts have returned.
+type Ledger = Shared<[AtomicU64; LEDGER]>;
+
+fn ledger() -> Ledger {
+    Shared::new([const { AtomicU64::new(0) }; LEDGER]).unwrap()
+}
+
+/// Puts (who, 0), (who, 1), … for ever, and notes each once it is acknowledged.
+fn put_for_ever(queue: Queue<(u64, u64)>, ledger: Ledger, who: u64) {
+    let mut n = 0;
+    while queue.put((who, n)).is_ok() {
+        n += 1;
+        ledger[who as usize].store(n, Release);
+    }
+}
+
+/// The same with messages that do not fit into a slot.
+fn put_long_for_ever(queue: Queue<(u64, u64, Vec<u64>)>, ledger: Ledger, who: u64) {
+    let mut n = 0;
+    while queue.put((who, n, vec![n; 50 + (n % 3000) as usize])).is_ok() {
+        n += 1;
+        ledger[who as usize].store(n, Release);
+    }
+}
+
+fn echo(from: Queue<u64>, to: Queue<u64>) {
+    for n in &from {
+        to.put(n).unwrap();
+    }
+}
+
+/// Takes for ever, and marks what it has taken.
+fn get_for_ever(queue: Queue<(u64, u64)>, ledger: Ledger, got: Ledger, who: u64) {
+    while let Ok((_, n)) = queue.get() {
+        got[(n % LEDGER as u64) as usize].fetch_add(1, Relaxed);
+        ledger[who as usize].fetch_add(1, Release);
+    }
+}
+
+fn pseudo_random(seed: &mut u64) -> u64 {
+    *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    *seed >> 33
+}
+
+#[test]
+fn messages_cross_processes() {
+    let _dog = watchdog(LIMIT);
+    let (there, back) = (Queue::new(8).unwrap(), Queue::new(8).unwrap());
+    let child = Process::spawn(echo, (there.clone(), back.clone())).unwrap();
+    for n in 0..1000 {
+        there.put(n).unwrap();
+        assert_eq!(back.get(), Ok(n));
+    }
+    there.close();
+    child.join().unwrap();
+}
+
+/// Kills `kills` producers at random moments while this process takes: what was acknowledged comes, once, in order.
+fn producers_killed(kills: u64, capacity: usize) {
+    let queue = Queue::new(capacity).unwrap();
+    let ledger = ledger();
+    let mut seed = 7 * kills + capacity as u64;
+    let mut next = vec![0; kills as usize];
+    for who in 0..kills {
+        let child = Process::spawn(put_for_ever, (queue.clone(), ledger.clone(), who)).unwrap();
+        let (sender, n) = queue.get().unwrap();
+        assert_eq!((sender, n), (who, 0));
+        next[who as usize] = 1;
+        let end = Instant::now() + Duration::from_micros(pseudo_random(&mut seed) % 2000);
+        while Instant::now() < end {
+            if let Ok((sender, n)) = queue.try_get() {
+                assert_eq!((sender, n), (who, next[who as usize]));
+                next[who as usize] += 1;
+            }
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        loop {
+            match queue.get_timeout(Duration::ZERO) {
+                Ok((sender, n)) => {
+                    assert_eq!((sender, n), (who, next[who as usize]));
+                    next[who as usize] += 1;
+                }
+                Err(GetTimeoutError::TimedOut) => break,
+                Err(e) => panic!("{e}"),
+            }
+        }
+        let acknowledged = ledger[who as usize].load(Acquire);
+        let got = next[who as usize];
+        assert!(got == acknowledged || got == acknowledged + 1, "{got} of {acknowledged} came");
+        assert_eq!(queue.len(), 0);
+    }
+}
+
+#[test]
+fn killed_producers_lose_nothing_acknowledged() {
+    let _dog = watchdog(LIMIT);
+    producers_killed(150, 4);
+    producers_killed(150, 100);
+}
+
+#[test]
+#[ignore = "long"]
+fn stress_killed_producers() {
+    let _dog = watchdog(20 * LIMIT);
+    for _ in 0..3 {
+        producers_killed(LEDGER as u64, 64);
+    }
+}
+
+#[test]
+fn killed_producers_of_long_messages_lose_nothing_acknowledged() {
+    let _dog = watchdog(LIMIT);
+    let queue = Queue::<(u64, u64, Vec<u64>)>::new(5).unwrap();
+    let ledger = ledger();
+    let mut seed = 3;
+    for who in 0..100 {
+        let child = Process::spawn(put_long_for_ever, (queue.clone(), ledger.clone(), who)).unwrap();
+        let mut next = 0;
+        let end = Duration::from_micros(1000 + pseudo_random(&mut seed) % 2000);
+        let begun = Instant::now();
+        let mut killed = false;
+        loop {
+            match queue.try_get() {
+                Ok((sender, n, content)) => {
+                    assert_eq!((sender, n), (who, next));
+                    assert!(content.len() as u64 == 50 + n % 3000 && content.iter().all(|m| *m == n), "torn");
+                    next += 1;
+                }
+                Err(TryGetError::Empty) if killed => match queue.get_timeout(Duration::ZERO) {
+                    Err(GetTimeoutError::TimedOut) => break,
+                    other => panic!("{other:?}"),
+                },
+                Err(TryGetError::Empty) => {}
+                Err(e) => panic!("{e}"),
+            }
+            if !killed && begun.elapsed() > end {
+                child.kill().unwrap();
+                child.wait().unwrap();
+                killed = true;
+            }
+        }
+        let acknowledged = ledger[who as usize].load(Acquire);
+        assert!(next == acknowledged || next == acknowledged + 1, "{next} of {acknowledged} came");
+    }
+}
+
+/// Kills `kills` consumers at random moments, idle and busy ones: at most one message goes with each, none twice.
+fn consumers_killed(kills: u64, busy: bool) {
+    let queue = Queue::new(16).unwrap();
+    let (ledger, got) = (ledger(), ledger());
+    let mut seed = kills;
+    let mut sent = 0;
+    for who in 0..kills {
+        let child = Process::spawn(get_for_ever, (queue.clone(), ledger.clone(), got.clone(), who)).unwrap();
+        queue.put((who, sent)).unwrap();
+        sent += 1;
+        while ledger[who as usize].load(Acquire) == 0 {
+            thread::yield_now();
+        }
+        let end = Instant::now() + Duration::from_micros(pseudo_random(&mut seed) % 1500);
+        while busy && Instant::now() < end {
+            if queue.try_put((who, sent)).is_ok() {
+                sent += 1;
+            }
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        if sent + 100 > LEDGER as u64 * (1 + sent / LEDGER as u64) {
+            sent = (1 + sent / LEDGER as u64) * LEDGER as u64;
+        }
+        let taken = ledger[who as usize].load(Acquire);
+        let rest = std::iter::from_fn(|| queue.get_timeout(Duration::ZERO).ok()).count() as u64;
+        ledger[who as usize].store(taken + rest, Relaxed);
+        // The queue is as good as new.
+        queue.put((who, sent)).unwrap();
+        assert_eq!(queue.get_timeout(Duration::from_secs(5)), Ok((who, sent)));
+    }
+}
+
+#[test]
+fn killed_consumers_wedge_nobody() {
+    let _dog = watchdog(LIMIT);
+    consumers_killed(100, true);
+    consumers_killed(100, false);
+}
+
+#[test]
+fn a_stopped_consumer_does_not_hold_up_timed_operations() {
+    let _dog = watchdog(LIMIT);
+    let queue = Queue::new(4).unwrap();
+    let (ledger, got) = (ledger(), ledger());
+    let child = Process::spawn(get_for_ever, (queue.clone(), ledger.clone(), got, 0)).unwrap();
+    for n in 0..2000 {
+        queue.put((0, n)).unwrap();
+    }
+    child.signal(Signal::SIGSTOP).unwrap();
+    let mut put = 0;
+    while queue.put_timeout((0, 0), Duration::from_millis(20)).is_ok() {
+        put += 1;
+    }
+    assert!(put <= 2000 + 4);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    // Whatever it held is free again.
+    while queue.get_timeout(Duration::ZERO).is_ok() {}
+    for n in 0..4 {
+        queue.try_put((1, n)).unwrap();
+    }
+    assert!((0..4).all(|n| queue.get() == Ok((1, n))));
+}
