@@ -72,17 +72,13 @@ pub(crate) unsafe fn copy(from: *const u8, to: *mut u8, len: usize) {
     }
     let mut at = 0;
     while at + 8 <= len {
-        // SAFETY: the eight bytes end before `len`.
-        let (from, to) = unsafe { (from.add(at), to.add(at)) };
-        // SAFETY: as above.
-        unsafe { to.cast::<u64>().write_unaligned(from.cast::<u64>().read_unaligned()) };
+        // SAFETY: the caller's word; the eight bytes end before `len`.
+        unsafe { std::ptr::copy_nonoverlapping(from.wrapping_add(at), to.wrapping_add(at), 8) };
         at += 8;
     }
     while at < len {
-        // SAFETY: `at` is before `len`.
-        let (from, to) = unsafe { (from.add(at), to.add(at)) };
-        // SAFETY: as above.
-        unsafe { to.write(from.read()) };
+        // SAFETY: the caller's word; `at` is before `len`.
+        unsafe { std::ptr::copy_nonoverlapping(from.wrapping_add(at), to.wrapping_add(at), 1) };
         at += 1;
     }
 }

@@ -126,7 +126,7 @@ impl Meta {
     pub(crate) fn to_word(self) -> u64 {
         match self {
             Self::Inline(len) => (len as u64) << 3 | 1,
-            Self::Block(id) => u64::from(id.index) << 3 | 2 + u64::from(id.class),
+            Self::Block(id) => u64::from(id.index) << 3 | (2 + u64::from(id.class)),
         }
     }
 

@@ -38,6 +38,7 @@ pub(crate) struct Raw {
     pub(crate) segment: Segment,
     /// Whether taken items are leased until done.
     pub(crate) leases: bool,
+    #[expect(dead_code)]
     pub(crate) max_deliveries: u8,
     /// This process's owner index below, the fork generation that it belongs to above.
     me: AtomicU64,

@@ -176,15 +176,6 @@ impl Positions {
     pub(crate) fn after(self, lap: u64, slot: u32) -> u64 {
         if slot + 1 < self.capacity { self.join(lap, slot + 1) } else { self.join(lap.wrapping_add(1) & LAP_MASK, 0) }
     }
-
-    /// How many positions lie between two; negative if `to` is behind.
-    pub(crate) fn distance(self, from: u64, to: u64) -> i64 {
-        let linear = |position: u64| {
-            let slot = position & ((1 << self.shift) - 1);
-            (position >> self.shift).wrapping_mul(u64::from(self.capacity)).wrapping_add(slot)
-        };
-        linear(to).wrapping_sub(linear(from)).cast_signed()
-    }
 }
 
 /// The lap after `lap`.
@@ -228,7 +219,6 @@ mod tests {
             for n in 0..4 * u64::from(capacity) {
                 let (lap, slot) = ring.split(position).unwrap();
                 assert_eq!((lap, u64::from(slot)), (n / u64::from(capacity), n % u64::from(capacity)));
-                assert_eq!(ring.distance(0, position), n as i64);
                 position = ring.after(lap, slot);
             }
         }

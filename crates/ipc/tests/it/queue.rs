@@ -1,4 +1,5 @@
 //! Queues between processes that are killed at any moment.
+#![allow(clippy::unwrap_used)] // helpers of tests are tests, too
 
 use std::{
     sync::atomic::{
