@@ -3,8 +3,10 @@
 
 mod error;
 pub mod lane;
+mod pipe;
 pub mod queue;
 pub mod thread;
 
 pub use self::error::{GetError, GetTimeoutError, PutError, PutTimeoutError, TryGetError, TryPutError};
+pub use self::pipe::{Connection, Receiver, RecvError, SendError, Sender, StreamReader, StreamWriter, channel, pipe};
 pub use self::queue::Queue;

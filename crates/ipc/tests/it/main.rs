@@ -1,4 +1,6 @@
 //! Tests of the crate as its users see it.
+#![allow(clippy::unwrap_used)]
 
+mod pipe;
 mod queue;
 mod thread_queue;

@@ -1,0 +1,219 @@
+use std::{
+    fmt, io,
+    marker::PhantomData,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    sync::Arc,
+    time::Duration,
+};
+
+use proc_core::{futex::Deadline, handover};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, de::DeserializeOwned};
+
+use super::{
+    RecvError, SendError,
+    biased::Patience,
+    end::{End, Side},
+    stream::{StreamReader, StreamWriter},
+};
+
+/// Makes a pipe: two connected ends, each of which sends and receives.
+///
+/// Takes one memory file and two sockets; 128 KiB of memory.
+///
+/// # Errors
+/// `EMFILE`/`ENFILE` if descriptors are short, `ENOMEM`/`ENOSPC` if memory is.
+///
+/// # Examples
+/// ```
+/// let (a, b) = ipc::pipe::<(u32, String)>()?;
+/// a.send(&(1, "hello".into()))?;
+/// assert_eq!(b.recv()?, (1, "hello".into()));
+/// drop(b);
+/// assert!(matches!(a.recv(), Err(ipc::RecvError::Closed)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[doc(alias = "Pipe")]
+pub fn pipe<T>() -> io::Result<(Connection<T>, Connection<T>)> {
+    let (a, b) = End::pair(true)?;
+    Ok((Connection::new(a), Connection::new(b)))
+}
+
+/// One end of a [`pipe`]: sends values to the other end and receives what that one sends.
+///
+/// Messages arrive whole, once, in order. A message may be as large as memory allows; what is larger than the 64 KiB
+/// of a direction goes through in pieces, so that the sender waits for the receiver. Values may hold handles: other
+/// connections, queues, locks, descriptors.
+///
+/// Several threads may use an end at once. So may its clones, which are the same end. Handing an end over to another
+/// process moves it there in effect: **one process at a time** should use an end, or messages may be spoiled (as in
+/// Python). Passing it by value, as an argument of a process, leaves no copy behind that would hide the end of file.
+///
+/// The descriptor ([`AsFd`]) becomes readable when something comes after a `try_recv` that said `Empty`, at the latest.
+/// So in a poll loop, call `try_recv` until it says so.
+///
+/// # Crash safety
+/// If a process that has an end is killed at any instruction, then
+/// - what it had sent (`send` had returned) is received; what it was sending is received whole or not at all;
+/// - at most the one message that it was receiving is gone with it;
+/// - the other end sees [`Closed`](RecvError::Closed) once it has received everything, as soon as the kernel has closed
+///   the dead process's descriptors, also if it sleeps in `send` or `recv`; unless a copy of the end lives elsewhere.
+pub struct Connection<T> {
+    end: Arc<End>,
+    messages: PhantomData<fn(T) -> T>,
+}
+
+impl<T> Connection<T> {
+    pub(crate) fn new(end: End) -> Self {
+        Self { end: Arc::new(end), messages: PhantomData }
+    }
+
+    /// Sends the bytes as a message, without serialising them. Waits while there is no room.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn send_bytes(&self, bytes: &[u8]) -> Result<(), SendError> {
+        self.end.outbox().send_bytes(&self.end.lobby, bytes, FOREVER)
+    }
+
+    /// Receives a message as bytes, as sent by [`send_bytes`](Self::send_bytes). Waits until there is one.
+    ///
+    /// # Errors
+    /// As [`recv`](Self::recv), but for `Decode`.
+    pub fn recv_bytes(&self) -> Result<Vec<u8>, RecvError> {
+        self.end.inbox().receive_bytes(&self.end.lobby, FOREVER)
+    }
+
+    /// Waits until there is something to receive, or the other end is closed, for at most `timeout`; `None` waits for
+    /// ever. False if the time was over first.
+    ///
+    /// # Errors
+    /// `Damaged` and `Io`, as [`recv`](Self::recv).
+    pub fn poll(&self, timeout: Option<Duration>) -> Result<bool, RecvError> {
+        self.end.inbox().poll(&self.end.lobby, patience(timeout))
+    }
+
+    /// The messages' bytes as a stream. What one message leaves over is kept for the next read of the same adaptor.
+    pub fn reader(&self) -> StreamReader {
+        StreamReader::new(Arc::clone(&self.end))
+    }
+
+    /// A stream whose every write is a message of bytes.
+    pub fn writer(&self) -> StreamWriter {
+        StreamWriter::new(Arc::clone(&self.end))
+    }
+}
+
+impl<T: Serialize> Connection<T> {
+    /// Sends a value. Waits while there is no room.
+    ///
+    /// # Errors
+    /// [`Closed`](SendError::Closed) if the other end is gone; `Encode` if the value does not serialise; `Damaged` if
+    /// somebody has overwritten the pipe's memory; `Io` if the kernel refuses to pass a descriptor on.
+    ///
+    /// # Panics
+    /// If the value's own `Serialize` sends through the same end.
+    #[inline]
+    pub fn send(&self, value: &T) -> Result<(), SendError> {
+        self.end.outbox().send(&self.end.lobby, value, FOREVER)
+    }
+
+    /// Sends a value if there is room now. A message that is larger than the pipe never has.
+    ///
+    /// # Errors
+    /// [`Full`](SendError::Full); else as [`send`](Self::send).
+    pub fn try_send(&self, value: &T) -> Result<(), SendError> {
+        self.end.outbox().send(&self.end.lobby, value, Patience::None)
+    }
+
+    /// Sends a value, waiting at most `timeout` for room. If the time is over amid a message, it is not delivered.
+    ///
+    /// # Errors
+    /// [`TimedOut`](SendError::TimedOut); else as [`send`](Self::send).
+    pub fn send_timeout(&self, value: &T, timeout: Duration) -> Result<(), SendError> {
+        self.end.outbox().send(&self.end.lobby, value, patience(Some(timeout)))
+    }
+}
+
+impl<T: DeserializeOwned> Connection<T> {
+    /// Receives a value. Waits until there is one.
+    ///
+    /// # Errors
+    /// [`Closed`](RecvError::Closed) if the other end is gone and all it sent has been received; `Decode` if the message
+    /// is not a `T`; `Damaged` if somebody has overwritten the pipe's memory; `Io` if the kernel refuses.
+    #[inline]
+    pub fn recv(&self) -> Result<T, RecvError> {
+        self.end.inbox().receive(&self.end.lobby, FOREVER, decode)?
+    }
+
+    /// Receives a value if there is one now.
+    ///
+    /// # Errors
+    /// [`Empty`](RecvError::Empty); else as [`recv`](Self::recv).
+    pub fn try_recv(&self) -> Result<T, RecvError> {
+        self.end.inbox().receive(&self.end.lobby, Patience::None, decode)?
+    }
+
+    /// Receives a value, waiting at most `timeout` for one.
+    ///
+    /// # Errors
+    /// [`TimedOut`](RecvError::TimedOut); else as [`recv`](Self::recv).
+    pub fn recv_timeout(&self, timeout: Duration) -> Result<T, RecvError> {
+        self.end.inbox().receive(&self.end.lobby, patience(Some(timeout)), decode)?
+    }
+
+    /// Receives values until the other end is gone, waiting for each. Ends at the first error.
+    pub fn iter(&self) -> impl Iterator<Item = T> {
+        std::iter::from_fn(|| self.recv().ok())
+    }
+}
+
+pub(super) const FOREVER: Patience = Patience::Until(None);
+
+pub(super) fn patience(timeout: Option<Duration>) -> Patience {
+    Patience::Until(timeout.and_then(Deadline::after))
+}
+
+#[inline]
+pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8], fds: Vec<OwnedFd>) -> Result<T, RecvError> {
+    // Only what was sent with descriptors needs the hand-over's context; and it words errors best.
+    if fds.is_empty()
+        && let Ok((value, [])) = postcard::take_from_bytes(bytes)
+    {
+        return Ok(value);
+    }
+    handover::unpack(bytes, fds).map_err(RecvError::Decode)
+}
+
+impl<T> Clone for Connection<T> {
+    fn clone(&self) -> Self {
+        Self { end: Arc::clone(&self.end), messages: PhantomData }
+    }
+}
+
+impl<T> fmt::Debug for Connection<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("fd", &self.end.as_fd()).finish_non_exhaustive()
+    }
+}
+
+impl<T> AsFd for Connection<T> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.end.as_fd()
+    }
+}
+
+impl<T> Serialize for Connection<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.end.serialize(serializer)
+    }
+}
+
+impl<'de, T> Deserialize<'de> for Connection<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let end = End::deserialize(deserializer)?;
+        match end.side() {
+            Side::A | Side::B => Ok(Self::new(end)),
+            Side::Sender | Side::Receiver => Err(de::Error::custom("the end of a simplex channel is no connection")),
+        }
+    }
+}

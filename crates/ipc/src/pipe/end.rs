@@ -1,0 +1,98 @@
+//! One end of a pipe, of bytes and descriptors: what [`Connection`](super::Connection) and its kin wrap in types.
+
+use std::{
+    io,
+    os::fd::{AsFd, BorrowedFd},
+};
+
+use proc_core::shm::SharedMemory;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use super::{
+    inbox::Inbox,
+    lobby::Lobby,
+    outbox::Outbox,
+    ring::{self, Ring},
+    socket::Socket,
+};
+
+/// Which rings an end uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Side {
+    /// Duplex: writes the first ring, reads the second.
+    A,
+    /// Duplex: the other way round.
+    B,
+    /// Simplex: writes the only ring.
+    Sender,
+    /// Simplex: reads the only ring.
+    Receiver,
+}
+
+pub(crate) struct End {
+    side: Side,
+    memory: SharedMemory,
+    // Dropped, and so closed, before `inbox` says goodbye.
+    pub(super) lobby: Lobby,
+    outbox: Option<Outbox>,
+    inbox: Option<Inbox>,
+}
+
+impl End {
+    /// Two ends: `A` and `B`, or `Sender` and `Receiver`.
+    pub(super) fn pair(duplex: bool) -> io::Result<(Self, Self)> {
+        let (a, b) = Socket::pair()?;
+        let memory = ring::create(if duplex { 2 } else { 1 })?;
+        let (side_a, side_b) = if duplex { (Side::A, Side::B) } else { (Side::Sender, Side::Receiver) };
+        Ok((Self::new(memory.clone(), a, side_a)?, Self::new(memory, b, side_b)?))
+    }
+
+    pub(super) fn new(memory: SharedMemory, socket: Socket, side: Side) -> io::Result<Self> {
+        let rings = ring::attach(&memory)?;
+        let (outgoing, incoming): (Option<&Ring>, Option<&Ring>) = match (side, &rings[..]) {
+            (Side::A, [first, second]) => (Some(first), Some(second)),
+            (Side::B, [first, second]) => (Some(second), Some(first)),
+            (Side::Sender, [only]) => (Some(only), None),
+            (Side::Receiver, [only]) => (None, Some(only)),
+            _ => return Err(io::Error::new(io::ErrorKind::InvalidData, "shared memory holds a pipe of another shape")),
+        };
+        Ok(Self {
+            side,
+            lobby: Lobby::new(socket),
+            outbox: outgoing.cloned().map(Outbox::new),
+            inbox: incoming.cloned().map(Inbox::new),
+            memory,
+        })
+    }
+
+    pub(super) fn outbox(&self) -> &Outbox {
+        self.outbox.as_ref().expect("only ends with an outbox have types that send")
+    }
+
+    pub(super) fn inbox(&self) -> &Inbox {
+        self.inbox.as_ref().expect("only ends with an inbox have types that receive")
+    }
+
+    pub(super) fn side(&self) -> Side {
+        self.side
+    }
+}
+
+impl AsFd for End {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.lobby.socket().as_fd()
+    }
+}
+
+impl Serialize for End {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (self.side, &self.memory, self.lobby.socket()).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for End {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (side, memory, socket): (Side, SharedMemory, Socket) = Deserialize::deserialize(deserializer)?;
+        Self::new(memory, socket, side).map_err(de::Error::custom)
+    }
+}

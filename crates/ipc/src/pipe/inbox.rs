@@ -1,0 +1,265 @@
+use std::{
+    os::fd::OwnedFd,
+    sync::atomic::{
+        AtomicU32,
+        Ordering::{AcqRel, Relaxed, Release},
+    },
+};
+
+use super::{
+    RecvError,
+    biased::{Biased, Patience},
+    fence,
+    lobby::{Lobby, Look, Outcome},
+    ring::{Damaged, Kind, Reader, Ring, SMALL, Small},
+    spin::Spin,
+};
+
+/// The receiving half of an end.
+pub(super) struct Inbox {
+    ring: Ring,
+    state: Biased<Receiving>,
+    spin: Spin,
+    /// Numbers this end's sleeps, so that the peer's answer to one does not cancel the next.
+    n_sleeps: AtomicU32,
+}
+
+#[derive(Default)]
+struct Receiving {
+    reader: Reader,
+    /// The message whose first part has been taken, and its descriptors.
+    begun: Option<Begun>,
+    /// Memory for large messages, kept from one to the next.
+    spare: Vec<u8>,
+}
+
+struct Begun {
+    bytes: Vec<u8>,
+    fds: Option<FdsOf>,
+}
+
+/// What precedes the bytes of a message with descriptors.
+#[derive(Clone, Copy)]
+struct FdsOf {
+    id: u64,
+    n: usize,
+}
+
+/// A message, taken out of the ring.
+enum Taken {
+    /// Into the buffer.
+    Small,
+    Large(Vec<u8>, Option<FdsOf>),
+    /// There is none yet; the next frame will stand here.
+    Nothing(u64),
+}
+
+/// Memory that is kept for the next large message, at most.
+const MAX_SPARE: usize = 4 << 20;
+
+const PREFIX_BYTES: usize = 16;
+
+/// More descriptors than any process may hold.
+const MAX_FDS_PER_MESSAGE: u64 = 1 << 20;
+
+impl Inbox {
+    pub(super) fn new(ring: Ring) -> Self {
+        Self { ring, state: Biased::new(Receiving::default()), spin: Spin::default(), n_sleeps: AtomicU32::new(0) }
+    }
+
+    /// Receives a message and hands it to `f`, outside of all locks.
+    #[inline]
+    pub(super) fn receive<R>(
+        &self,
+        lobby: &Lobby,
+        patience: Patience,
+        f: impl FnOnce(&[u8], Vec<OwnedFd>) -> R,
+    ) -> Result<R, RecvError> {
+        let mut small = Small::new();
+        loop {
+            match self.take(lobby, patience, &mut small)? {
+                Taken::Small => return Ok(f(small.bytes(), Vec::new())),
+                Taken::Large(bytes, fds) => {
+                    let fds = Self::collect(lobby, fds)?;
+                    let result = f(&bytes, fds);
+                    self.keep(bytes);
+                    return Ok(result);
+                }
+                Taken::Nothing(position) => self.wait_for_frame(lobby, position, patience)?,
+            }
+        }
+    }
+
+    /// Receives a message's bytes to keep. Descriptors that came along are closed.
+    pub(super) fn receive_bytes(&self, lobby: &Lobby, patience: Patience) -> Result<Vec<u8>, RecvError> {
+        let mut small = Small::new();
+        loop {
+            match self.take(lobby, patience, &mut small)? {
+                Taken::Small => return Ok(small.bytes().to_vec()),
+                Taken::Large(bytes, fds) => {
+                    Self::collect(lobby, fds)?;
+                    return Ok(bytes);
+                }
+                Taken::Nothing(position) => self.wait_for_frame(lobby, position, patience)?,
+            }
+        }
+    }
+
+    /// Whether a frame is there, or the end, which is as good: a `receive` would not wait for its first byte.
+    pub(super) fn poll(&self, lobby: &Lobby, patience: Patience) -> Result<bool, RecvError> {
+        let position = {
+            let Some(mut state) = self.state.lock(patience) else { return Ok(false) };
+            self.attend(&mut state)?;
+            if state.reader.peek(&self.ring)?.is_some() {
+                return Ok(true);
+            }
+            state.reader.position()
+        };
+        match self.wait_for_frame(lobby, position, patience) {
+            Ok(()) | Err(RecvError::Closed) => Ok(true),
+            Err(RecvError::TimedOut | RecvError::Empty) => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+
+    fn attend(&self, state: &mut Receiving) -> Result<(), Damaged> {
+        if state.reader.attend(&self.ring)? {
+            // What another process has taken in between is not the rest of what this one began with.
+            state.begun = None;
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn take(&self, lobby: &Lobby, patience: Patience, small: &mut Small) -> Result<Taken, RecvError> {
+        let mut state = self.state.lock(patience).ok_or_else(|| out_of(patience))?;
+        self.attend(&mut state)?;
+        loop {
+            let Some((kind, len)) = state.reader.peek(&self.ring)? else {
+                return Ok(Taken::Nothing(state.reader.position()));
+            };
+            if kind == Kind::Whole && len <= SMALL {
+                state.reader.copy_small(&self.ring, len, small);
+                state.begun = None;
+                state.reader.advance(&self.ring, len);
+                self.wake_writer(lobby, &state.reader);
+                return Ok(Taken::Small);
+            }
+            let taken = self.take_piece(&mut state, kind, len)?;
+            self.wake_writer(lobby, &state.reader);
+            if let Some(Begun { bytes, fds }) = taken {
+                return Ok(Taken::Large(bytes, fds));
+            }
+        }
+    }
+
+    /// Takes the frame that was peeked at; the message, if that was its end.
+    fn take_piece(&self, state: &mut Receiving, kind: Kind, len: usize) -> Result<Option<Begun>, Damaged> {
+        let mut at = 0;
+        if !matches!(kind, Kind::Middle | Kind::Last) {
+            let mut bytes = state.begun.take().map_or_else(|| std::mem::take(&mut state.spare), |begun| begun.bytes);
+            bytes.clear();
+            let fds = match kind {
+                Kind::WholeWithFds | Kind::FirstWithFds => {
+                    at = PREFIX_BYTES;
+                    Some(self.prefix(&state.reader, len)?)
+                }
+                _ => None,
+            };
+            state.begun = Some(Begun { bytes, fds });
+        }
+        // A part whose begin is not here belongs to a message that another process began to receive: it is lost.
+        if let Some(begun) = &mut state.begun {
+            state.reader.append_to(&self.ring, at, len, &mut begun.bytes);
+        }
+        state.reader.advance(&self.ring, len);
+        Ok(if matches!(kind, Kind::First | Kind::FirstWithFds | Kind::Middle) { None } else { state.begun.take() })
+    }
+
+    fn prefix(&self, reader: &Reader, len: usize) -> Result<FdsOf, Damaged> {
+        if len < PREFIX_BYTES {
+            return Err(Damaged);
+        }
+        let mut prefix = Small::new();
+        reader.copy_small(&self.ring, PREFIX_BYTES, &mut prefix);
+        let (id, n) = prefix.bytes().split_at(8);
+        let number = |bytes: &[u8]| u64::from_ne_bytes(bytes.try_into().expect("half of 16 bytes"));
+        let n = number(n);
+        if n > MAX_FDS_PER_MESSAGE {
+            return Err(Damaged);
+        }
+        Ok(FdsOf { id: number(id), n: n as usize })
+    }
+
+    fn collect(lobby: &Lobby, fds: Option<FdsOf>) -> Result<Vec<OwnedFd>, RecvError> {
+        match fds {
+            None => Ok(Vec::new()),
+            Some(FdsOf { id, n }) => lobby.take_fds(id, n).map_err(RecvError::Io),
+        }
+    }
+
+    /// Keeps memory for the next large message.
+    fn keep(&self, mut bytes: Vec<u8>) {
+        if bytes.capacity() <= MAX_SPARE
+            && let Some(mut state) = self.state.lock(Patience::None)
+        {
+            bytes.clear();
+            state.spare = bytes;
+        }
+    }
+
+    /// Sleeps until a frame stands at `position`; or another thread has taken it, so that whatever stands there is old.
+    fn wait_for_frame(&self, lobby: &Lobby, position: u64, patience: Patience) -> Result<(), RecvError> {
+        let there = || self.ring.has_frame(position);
+        let look = || {
+            let number = self.n_sleeps.fetch_add(1, Relaxed).wrapping_add(1);
+            self.ring.header().to_writer.0.reader_sleeps.store(number.max(1), Relaxed);
+            let bell_is_sure = fence::sleep();
+            Look { ready: there(), bell_is_sure }
+        };
+        let outcome = match patience {
+            Patience::None => lobby.glance(look),
+            Patience::Until(_) if self.spin.until(there) => Ok(Outcome::Ready),
+            Patience::Until(deadline) => lobby.wait(deadline, look),
+        };
+        match outcome.map_err(RecvError::Io)? {
+            Outcome::Ready => Ok(()),
+            Outcome::Ended => Err(RecvError::Closed),
+            Outcome::TimedOut => Err(out_of(patience)),
+        }
+    }
+
+    /// Rings if the writer sleeps and has room enough now. Rings first and then takes note, so that a reader killed in
+    /// between has rung.
+    #[inline]
+    fn wake_writer(&self, lobby: &Lobby, reader: &Reader) {
+        let sleeps = &self.ring.header().to_reader.0.writer_sleeps;
+        fence::publish();
+        let wanted = sleeps.load(Relaxed);
+        if wanted != 0 && wanted <= reader.position() {
+            lobby.socket().ring();
+            // Fails if the writer woke up and went to sleep again meanwhile: that sleep has its own bell.
+            let _ = sleeps.compare_exchange(wanted, 0, AcqRel, Relaxed);
+        }
+    }
+}
+
+impl Drop for Inbox {
+    /// Tells a writer that there is reason to ask the kernel whether anybody still reads.
+    fn drop(&mut self) {
+        self.ring.header().to_writer.0.reader_left.fetch_add(1, Release);
+    }
+}
+
+fn out_of(patience: Patience) -> RecvError {
+    match patience {
+        Patience::None => RecvError::Empty,
+        Patience::Until(_) => RecvError::TimedOut,
+    }
+}
+
+impl From<Damaged> for RecvError {
+    fn from(Damaged: Damaged) -> Self {
+        Self::Damaged
+    }
+}

@@ -1,0 +1,92 @@
+//! What the two ends of a pipe map: one header, then one ring's bytes after the other.
+//!
+//! | word | written by | meaning |
+//! |---|---|---|
+//! | `tail` | the writer | where the next frame goes, as of its last publication |
+//! | `head` | the reader | up to where frames have been taken |
+//! | `n_with_fds` | the writer | how many messages with descriptors there were: their ids |
+//! | `owner` | whoever comes to use the end | token of the process that used it last |
+//! | `reader_sleeps` | the reader; cleared by the writer after ringing | 0, or the number of this sleep |
+//! | `writer_sleeps` | the writer; cleared by the reader after ringing | 0, or the `head` at which there is room enough |
+//! | `reader_left` | handles of the reader's end that are dropped | how many were |
+//!
+//! Positions count bytes since the pipe was made; their place in the ring is the position modulo its length. A frame
+//! begins with a word of its own, which is what publishes it:
+//!
+//! | bits | of a frame's first word |
+//! |---|---|
+//! | 0–31 | bytes of payload that follow (and up to 7 of padding) |
+//! | 32–39 | [`Kind`]; never 0, so that 0 is "not published yet" |
+//! | 40–63 | the position / 8, so that a stale or forged word is found out |
+//!
+//! # Safety
+//! Everything in the header is an atomic and valid for any bits.
+#![allow(unsafe_code)]
+
+use std::sync::atomic::{AtomicU32, AtomicU64};
+
+use proc_core::shm::ShmSafe;
+
+pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"ipcPipe1");
+pub(super) const ABI: u32 = 1;
+
+/// Where the first ring's bytes begin.
+pub(super) const DATA_OFFSET: usize = 4096;
+
+/// Bytes in one ring: a power of two, and a multiple of four pages.
+pub(super) const RING_BYTES: u32 = 64 * 1024;
+
+/// Two cache lines, because the processor fetches neighbours along.
+#[repr(C, align(128))]
+pub(super) struct Apart<T>(pub(super) T);
+
+#[repr(C)]
+pub(super) struct Header {
+    pub(super) magic: AtomicU64,
+    pub(super) abi: AtomicU32,
+    pub(super) ring_bytes: AtomicU32,
+    pub(super) n_rings: AtomicU32,
+    pub(super) rings: [RingHeader; 2],
+}
+
+#[repr(C)]
+pub(super) struct RingHeader {
+    pub(super) writer: Apart<WriterWords>,
+    pub(super) reader: Apart<ReaderWords>,
+    pub(super) to_writer: Apart<ToWriter>,
+    pub(super) to_reader: Apart<ToReader>,
+}
+
+#[repr(C)]
+pub(super) struct WriterWords {
+    pub(super) tail: AtomicU64,
+    pub(super) owner: AtomicU64,
+    pub(super) n_with_fds: AtomicU64,
+}
+
+#[repr(C)]
+pub(super) struct ReaderWords {
+    pub(super) head: AtomicU64,
+    pub(super) owner: AtomicU64,
+}
+
+#[repr(C)]
+pub(super) struct ToWriter {
+    pub(super) reader_sleeps: AtomicU32,
+    pub(super) reader_left: AtomicU32,
+}
+
+#[repr(C)]
+pub(super) struct ToReader {
+    pub(super) writer_sleeps: AtomicU64,
+}
+
+const _: () = {
+    assert!(size_of::<RingHeader>() == 512);
+    assert!(size_of::<Header>() == 128 + 2 * 512);
+    assert!(size_of::<Header>() <= DATA_OFFSET);
+    assert!(RING_BYTES.is_power_of_two() && RING_BYTES.is_multiple_of(4 * 4096));
+};
+
+// SAFETY: `repr(C)`, atomics only, no pointers, no `Drop`.
+unsafe impl ShmSafe for Header {}

@@ -1,0 +1,168 @@
+//! Where threads wait that found a ring empty or full.
+//!
+//! One of them, the leader, sleeps on the socket; the others on a condition variable. Whatever wakes the leader, it takes
+//! in all packets and has everybody look again. So a bell that was meant for another thread is not lost, and the end of
+//! file reaches all.
+
+use std::{collections::VecDeque, io, os::fd::OwnedFd, time::Duration};
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
+use proc_core::futex::Deadline;
+
+use super::socket::{Packet, Socket};
+
+#[derive(Debug)]
+pub(super) struct Lobby {
+    socket: Socket,
+    state: Mutex<State>,
+    news: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Somebody sleeps on the socket, and will take in what comes.
+    led: bool,
+    /// The other end is closed.
+    ended: bool,
+    /// Descriptors whose message has not been taken yet.
+    fds: VecDeque<(u64, Vec<OwnedFd>)>,
+}
+
+/// What a waiter found when it looked, after having said that it sleeps.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Look {
+    pub(super) ready: bool,
+    /// Whether the bell can be relied on to ring.
+    pub(super) bell_is_sure: bool,
+}
+
+/// How a wait ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Ready,
+    /// Not ready, and the other end is closed: nothing will change that.
+    Ended,
+    TimedOut,
+}
+
+/// How long to sleep where the bell is not sure.
+const NAP: Duration = Duration::from_millis(1);
+
+/// Packets taken in at one go; a peer that sends nonsense faster than that is not waited for.
+const MAX_PACKETS: usize = 4096;
+
+/// Packets of descriptors that wait for their message; a peer that sends only descriptors fills no more.
+const MAX_WAITING: usize = 1024;
+
+impl Lobby {
+    pub(super) fn new(socket: Socket) -> Self {
+        Self { socket, state: Mutex::default(), news: Condvar::new() }
+    }
+
+    pub(super) fn socket(&self) -> &Socket {
+        &self.socket
+    }
+
+    /// Sleeps until `look` is satisfied. `look` must first say where the peer sees it that somebody sleeps.
+    pub(super) fn wait(&self, deadline: Option<Deadline>, mut look: impl FnMut() -> Look) -> io::Result<Outcome> {
+        let mut state = self.state.lock();
+        let mut last_look = false;
+        loop {
+            // After `ended` has been set, everything sent before is visible to this look.
+            let Look { ready, bell_is_sure } = look();
+            if ready {
+                return Ok(Outcome::Ready);
+            }
+            if state.ended {
+                return Ok(Outcome::Ended);
+            }
+            if deadline.is_some_and(|d| d.has_passed()) {
+                if last_look {
+                    return Ok(Outcome::TimedOut);
+                }
+                last_look = true;
+                self.look_in(&mut state)?;
+                continue;
+            }
+            let at_most = (!bell_is_sure).then_some(NAP);
+            if state.led {
+                match deadline.map(|d| d.remaining()).into_iter().chain(at_most).min() {
+                    None => self.news.wait(&mut state),
+                    Some(timeout) => drop(self.news.wait_for(&mut state, timeout)),
+                }
+            } else {
+                state.led = true;
+                let woken = MutexGuard::unlocked(&mut state, || self.socket.wait(deadline, at_most));
+                state.led = false;
+                let taken_in = self.take_in(&mut state);
+                self.news.notify_all();
+                woken?;
+                taken_in?;
+            }
+        }
+    }
+
+    /// As [`wait`](Self::wait), without sleeping. The descriptor is readable afterwards only if there is news.
+    pub(super) fn glance(&self, look: impl FnOnce() -> Look) -> io::Result<Outcome> {
+        let mut state = self.state.lock();
+        self.look_in(&mut state)?;
+        Ok(match look().ready {
+            true => Outcome::Ready,
+            false if state.ended => Outcome::Ended,
+            false => Outcome::TimedOut,
+        })
+    }
+
+    /// The `n` descriptors of the message `id`, which were sent before the message; fewer if they did not all arrive.
+    pub(super) fn take_fds(&self, id: u64, n: usize) -> io::Result<Vec<OwnedFd>> {
+        let mut state = self.state.lock();
+        loop {
+            let there: usize = state.fds.iter().filter(|(of, _)| *of == id).map(|(_, fds)| fds.len()).sum();
+            if there >= n || state.ended || !self.socket.has_packet() {
+                // Ids count up. What belongs to an earlier message belongs to one that was never finished.
+                let all = std::mem::take(&mut state.fds);
+                let (later, sooner): (VecDeque<_>, VecDeque<_>) = all.into_iter().partition(|(of, _)| *of > id);
+                state.fds = later;
+                return Ok(sooner.into_iter().filter(|(of, _)| *of == id).flat_map(|(_, fds)| fds).collect());
+            }
+            if state.led {
+                // The leader is about to take in what has come; should another packet wake it instead, look again soon.
+                self.news.wait_for(&mut state, NAP);
+            } else {
+                self.take_in(&mut state)?;
+                self.news.notify_all();
+            }
+        }
+    }
+
+    /// Finds out, without sleeping, whether the other end is closed, and takes in what has come.
+    fn look_in(&self, state: &mut State) -> io::Result<()> {
+        if state.led {
+            // The leader would sleep on if its packets were taken away.
+            state.ended |= self.socket.has_ended();
+        } else {
+            self.take_in(state)?;
+            self.news.notify_all();
+        }
+        Ok(())
+    }
+
+    fn take_in(&self, state: &mut State) -> io::Result<()> {
+        for _ in 0..MAX_PACKETS {
+            match self.socket.receive()? {
+                Packet::Nothing => break,
+                Packet::Bell => {}
+                Packet::End => {
+                    state.ended = true;
+                    break;
+                }
+                Packet::Fds(id, fds) => {
+                    if state.fds.len() < MAX_WAITING {
+                        state.fds.push_back((id, fds));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}

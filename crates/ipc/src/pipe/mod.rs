@@ -1,0 +1,29 @@
+//! Pipes between two processes.
+//!
+//! [`pipe`] makes two ends that both send and receive, [`channel`] one that sends and one that receives. Messages are
+//! values; see [`Connection`] for what becomes of them when somebody dies.
+//!
+//! How it works is in `README.md` beside this file.
+
+mod biased;
+mod clock;
+mod connection;
+mod end;
+mod error;
+mod fence;
+mod inbox;
+mod layout;
+mod lobby;
+mod outbox;
+mod ring;
+mod simplex;
+mod socket;
+mod spin;
+mod stream;
+
+pub use self::{
+    connection::{Connection, pipe},
+    error::{RecvError, SendError},
+    simplex::{Receiver, Sender, channel},
+    stream::{StreamReader, StreamWriter},
+};

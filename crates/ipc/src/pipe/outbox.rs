@@ -1,0 +1,214 @@
+use std::{
+    os::fd::BorrowedFd,
+    sync::atomic::Ordering::{AcqRel, Acquire, Relaxed},
+};
+
+use nix::errno::Errno;
+use proc_core::{futex::Deadline, handover};
+use serde::Serialize;
+
+use super::{
+    SendError,
+    biased::{Biased, Guard, Patience},
+    clock, fence,
+    lobby::{Lobby, Look, Outcome},
+    ring::{Damaged, Kind, MAX_PAYLOAD, Ring, Writer},
+    socket::MAX_FDS,
+    spin::Spin,
+};
+
+/// The sending half of an end.
+pub(super) struct Outbox {
+    ring: Ring,
+    state: Biased<Sending>,
+    spin: Spin,
+}
+
+#[derive(Default)]
+struct Sending {
+    writer: Writer,
+    /// When the peer was last known to live.
+    checked: u64,
+    /// What `reader_left` was then.
+    left: u32,
+}
+
+/// What precedes the bytes of a message with descriptors: its id, and how many.
+const PREFIX_BYTES: usize = 16;
+
+impl Outbox {
+    pub(super) fn new(ring: Ring) -> Self {
+        Self { ring, state: Biased::new(Sending::default()), spin: Spin::default() }
+    }
+
+    /// Sends a value: small ones are serialised straight into the ring.
+    #[inline]
+    pub(super) fn send<T: Serialize + ?Sized>(
+        &self,
+        lobby: &Lobby,
+        value: &T,
+        patience: Patience,
+    ) -> Result<(), SendError> {
+        let mut state = self.enter(lobby, patience)?;
+        if !handover::is_active() {
+            let sink = state.writer.sink(&self.ring)?;
+            if let Ok(len) = postcard::serialize_with_flavor(value, sink) {
+                state.writer.publish(&self.ring, Kind::Whole, len);
+                self.wake_reader(lobby);
+                return Ok(());
+            }
+        }
+        // Too large for what is free in one piece, or with descriptors, or not to be serialised at all.
+        let parcel = handover::pack(value).map_err(SendError::Encode)?;
+        self.send_in_pieces(state, lobby, parcel.bytes(), &parcel.fds(), patience)
+    }
+
+    /// Sends bytes as they are.
+    pub(super) fn send_bytes(&self, lobby: &Lobby, bytes: &[u8], patience: Patience) -> Result<(), SendError> {
+        let state = self.enter(lobby, patience)?;
+        self.send_in_pieces(state, lobby, bytes, &[], patience)
+    }
+
+    #[inline]
+    fn enter(&self, lobby: &Lobby, patience: Patience) -> Result<Guard<'_, Sending>, SendError> {
+        let mut state = self.state.lock(patience).ok_or_else(|| out_of(patience))?;
+        state.writer.attend(&self.ring)?;
+        // A goodbye is seen at once, a killed peer a moment later: its receiver's end closes without a word.
+        let left = self.ring.header().to_writer.0.reader_left.load(Acquire);
+        let now = clock::ticks();
+        if left != state.left || now.wrapping_sub(state.checked) > clock::A_WHILE {
+            if lobby.socket().has_ended() {
+                return Err(SendError::Closed);
+            }
+            state.left = left;
+            state.checked = now;
+        }
+        Ok(state)
+    }
+
+    #[cold]
+    fn send_in_pieces(
+        &self,
+        mut state: Guard<'_, Sending>,
+        lobby: &Lobby,
+        bytes: &[u8],
+        fds: &[BorrowedFd<'_>],
+        patience: Patience,
+    ) -> Result<(), SendError> {
+        let (prefix, kinds) = if fds.is_empty() {
+            ([0; PREFIX_BYTES], (Kind::Whole, Kind::First))
+        } else {
+            (self.send_fds(lobby, fds, patience)?, (Kind::WholeWithFds, Kind::FirstWithFds))
+        };
+        let prefix = if fds.is_empty() { &[][..] } else { &prefix[..] };
+        let writer = &mut state.writer;
+        if prefix.len() + bytes.len() <= MAX_PAYLOAD {
+            self.wait_for_room(writer, lobby, prefix.len() + bytes.len(), patience)?;
+            writer.write(&self.ring, 0, prefix);
+            writer.write(&self.ring, prefix.len(), bytes);
+            writer.publish(&self.ring, kinds.0, prefix.len() + bytes.len());
+            self.wake_reader(lobby);
+            return Ok(());
+        }
+        if matches!(patience, Patience::None) && !writer.has_room_for_all(&self.ring, prefix.len() + bytes.len())? {
+            return Err(SendError::Full);
+        }
+        // What follows may stop anywhere: the reader drops what it has got when another message begins.
+        let (first, rest) = bytes.split_at(MAX_PAYLOAD - prefix.len());
+        self.wait_for_room(writer, lobby, MAX_PAYLOAD, patience)?;
+        writer.write(&self.ring, 0, prefix);
+        writer.write(&self.ring, prefix.len(), first);
+        writer.publish(&self.ring, kinds.1, MAX_PAYLOAD);
+        let mut pieces = rest.chunks(MAX_PAYLOAD).peekable();
+        while let Some(piece) = pieces.next() {
+            self.wake_reader(lobby);
+            self.wait_for_room(writer, lobby, piece.len(), patience)?;
+            writer.write(&self.ring, 0, piece);
+            writer.publish(&self.ring, if pieces.peek().is_some() { Kind::Middle } else { Kind::Last }, piece.len());
+        }
+        self.wake_reader(lobby);
+        Ok(())
+    }
+
+    /// Sends descriptors ahead of their message, so that whoever sees the message finds them there.
+    fn send_fds(
+        &self,
+        lobby: &Lobby,
+        fds: &[BorrowedFd<'_>],
+        patience: Patience,
+    ) -> Result<[u8; PREFIX_BYTES], SendError> {
+        let id = self.ring.header().writer.0.n_with_fds.fetch_add(1, Relaxed).wrapping_add(1);
+        let deadline = match patience {
+            Patience::None => Deadline::after(std::time::Duration::ZERO),
+            Patience::Until(deadline) => deadline,
+        };
+        for fds in fds.chunks(MAX_FDS) {
+            lobby.socket().send_fds(id, fds, deadline).map_err(|e| match e {
+                Errno::EPIPE => SendError::Closed,
+                Errno::EAGAIN => out_of(patience),
+                e => SendError::Io(e.into()),
+            })?;
+        }
+        let mut prefix = [0; PREFIX_BYTES];
+        prefix[..8].copy_from_slice(&id.to_ne_bytes());
+        prefix[8..].copy_from_slice(&(fds.len() as u64).to_ne_bytes());
+        Ok(prefix)
+    }
+
+    fn wait_for_room(
+        &self,
+        writer: &mut Writer,
+        lobby: &Lobby,
+        payload: usize,
+        patience: Patience,
+    ) -> Result<(), SendError> {
+        let words = self.ring.header();
+        loop {
+            if writer.make_room(&self.ring, payload)? {
+                return Ok(());
+            }
+            let Patience::Until(deadline) = patience else { return Err(SendError::Full) };
+            let wanted = writer.wanted_head(payload);
+            let there = || words.reader.0.head.load(Acquire) >= wanted;
+            if self.spin.until(there) {
+                continue;
+            }
+            let look = || {
+                words.to_reader.0.writer_sleeps.store(wanted, Relaxed);
+                let bell_is_sure = fence::sleep();
+                Look { ready: there(), bell_is_sure }
+            };
+            match lobby.wait(deadline, look).map_err(SendError::Io)? {
+                Outcome::Ready => {}
+                Outcome::Ended => return Err(SendError::Closed),
+                Outcome::TimedOut => return Err(SendError::TimedOut),
+            }
+        }
+    }
+
+    /// Rings if the reader sleeps. Rings first and then takes note, so that a writer killed in between has rung.
+    #[inline]
+    fn wake_reader(&self, lobby: &Lobby) {
+        let sleeps = &self.ring.header().to_writer.0.reader_sleeps;
+        fence::publish();
+        let sleep = sleeps.load(Relaxed);
+        if sleep != 0 {
+            lobby.socket().ring();
+            // Fails if the reader woke up and went to sleep again meanwhile: that sleep has its own bell.
+            let _ = sleeps.compare_exchange(sleep, 0, AcqRel, Relaxed);
+        }
+    }
+}
+
+fn out_of(patience: Patience) -> SendError {
+    match patience {
+        Patience::None => SendError::Full,
+        Patience::Until(_) => SendError::TimedOut,
+    }
+}
+
+impl From<Damaged> for SendError {
+    fn from(Damaged: Damaged) -> Self {
+        Self::Damaged
+    }
+}

@@ -1,0 +1,198 @@
+use std::{
+    fmt, io,
+    marker::PhantomData,
+    os::fd::{AsFd, BorrowedFd},
+    sync::Arc,
+    time::Duration,
+};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, de::DeserializeOwned};
+
+use super::{
+    RecvError, SendError,
+    biased::Patience,
+    connection::{FOREVER, decode, patience},
+    end::{End, Side},
+    stream::{StreamReader, StreamWriter},
+};
+
+/// Makes a one-way pipe: an end that sends and an end that receives.
+///
+/// # Errors
+/// As [`pipe`](super::pipe()).
+///
+/// # Examples
+/// ```
+/// let (tx, rx) = ipc::channel::<u32>()?;
+/// std::thread::spawn(move || (0..1000).for_each(|n| tx.send(&n).unwrap()));
+/// assert_eq!(rx.iter().sum::<u32>(), 499_500);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn channel<T>() -> io::Result<(Sender<T>, Receiver<T>)> {
+    let (sender, receiver) = End::pair(false)?;
+    Ok((Sender::new(sender), Receiver::new(receiver)))
+}
+
+/// The sending end of a [`channel`]. All that is said of [`Connection`](super::Connection) holds.
+pub struct Sender<T> {
+    end: Arc<End>,
+    messages: PhantomData<fn(T)>,
+}
+
+/// The receiving end of a [`channel`]. All that is said of [`Connection`](super::Connection) holds.
+pub struct Receiver<T> {
+    end: Arc<End>,
+    messages: PhantomData<fn() -> T>,
+}
+
+impl<T> Sender<T> {
+    fn new(end: End) -> Self {
+        Self { end: Arc::new(end), messages: PhantomData }
+    }
+
+    /// Sends the bytes as a message, without serialising them. Waits while there is no room.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn send_bytes(&self, bytes: &[u8]) -> Result<(), SendError> {
+        self.end.outbox().send_bytes(&self.end.lobby, bytes, FOREVER)
+    }
+
+    /// A stream whose every write is a message of bytes.
+    pub fn writer(&self) -> StreamWriter {
+        StreamWriter::new(Arc::clone(&self.end))
+    }
+}
+
+impl<T: Serialize> Sender<T> {
+    /// Sends a value. Waits while there is no room.
+    ///
+    /// # Errors
+    /// As [`Connection::send`](super::Connection::send).
+    ///
+    /// # Panics
+    /// If the value's own `Serialize` sends through the same end.
+    #[inline]
+    pub fn send(&self, value: &T) -> Result<(), SendError> {
+        self.end.outbox().send(&self.end.lobby, value, FOREVER)
+    }
+
+    /// Sends a value if there is room now. A message that is larger than the pipe never has.
+    ///
+    /// # Errors
+    /// [`Full`](SendError::Full); else as [`send`](Self::send).
+    pub fn try_send(&self, value: &T) -> Result<(), SendError> {
+        self.end.outbox().send(&self.end.lobby, value, Patience::None)
+    }
+
+    /// Sends a value, waiting at most `timeout` for room. If the time is over amid a message, it is not delivered.
+    ///
+    /// # Errors
+    /// [`TimedOut`](SendError::TimedOut); else as [`send`](Self::send).
+    pub fn send_timeout(&self, value: &T, timeout: Duration) -> Result<(), SendError> {
+        self.end.outbox().send(&self.end.lobby, value, patience(Some(timeout)))
+    }
+}
+
+impl<T> Receiver<T> {
+    fn new(end: End) -> Self {
+        Self { end: Arc::new(end), messages: PhantomData }
+    }
+
+    /// Receives a message as bytes. Waits until there is one.
+    ///
+    /// # Errors
+    /// As [`recv`](Self::recv), but for `Decode`.
+    pub fn recv_bytes(&self) -> Result<Vec<u8>, RecvError> {
+        self.end.inbox().receive_bytes(&self.end.lobby, FOREVER)
+    }
+
+    /// Waits until there is something to receive, or the other end is closed, for at most `timeout`; `None` waits for
+    /// ever. False if the time was over first.
+    ///
+    /// # Errors
+    /// `Damaged` and `Io`, as [`recv`](Self::recv).
+    pub fn poll(&self, timeout: Option<Duration>) -> Result<bool, RecvError> {
+        self.end.inbox().poll(&self.end.lobby, patience(timeout))
+    }
+
+    /// The messages' bytes as a stream. What one message leaves over is kept for the next read of the same adaptor.
+    pub fn reader(&self) -> StreamReader {
+        StreamReader::new(Arc::clone(&self.end))
+    }
+}
+
+impl<T: DeserializeOwned> Receiver<T> {
+    /// Receives a value. Waits until there is one.
+    ///
+    /// # Errors
+    /// As [`Connection::recv`](super::Connection::recv).
+    #[inline]
+    pub fn recv(&self) -> Result<T, RecvError> {
+        self.end.inbox().receive(&self.end.lobby, FOREVER, decode)?
+    }
+
+    /// Receives a value if there is one now.
+    ///
+    /// # Errors
+    /// [`Empty`](RecvError::Empty); else as [`recv`](Self::recv).
+    pub fn try_recv(&self) -> Result<T, RecvError> {
+        self.end.inbox().receive(&self.end.lobby, Patience::None, decode)?
+    }
+
+    /// Receives a value, waiting at most `timeout` for one.
+    ///
+    /// # Errors
+    /// [`TimedOut`](RecvError::TimedOut); else as [`recv`](Self::recv).
+    pub fn recv_timeout(&self, timeout: Duration) -> Result<T, RecvError> {
+        self.end.inbox().receive(&self.end.lobby, patience(Some(timeout)), decode)?
+    }
+
+    /// Receives values until the other end is gone, waiting for each. Ends at the first error.
+    pub fn iter(&self) -> impl Iterator<Item = T> {
+        std::iter::from_fn(|| self.recv().ok())
+    }
+}
+
+/// What handles have in common that are an `Arc<End>` of a certain side.
+macro_rules! handle {
+    ($name:ident, $side:ident, $what:literal) => {
+        impl<T> Clone for $name<T> {
+            fn clone(&self) -> Self {
+                Self { end: Arc::clone(&self.end), messages: PhantomData }
+            }
+        }
+
+        impl<T> fmt::Debug for $name<T> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($name)).field("fd", &self.end.as_fd()).finish_non_exhaustive()
+            }
+        }
+
+        impl<T> AsFd for $name<T> {
+            fn as_fd(&self) -> BorrowedFd<'_> {
+                self.end.as_fd()
+            }
+        }
+
+        impl<T> Serialize for $name<T> {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                self.end.serialize(serializer)
+            }
+        }
+
+        impl<'de, T> Deserialize<'de> for $name<T> {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let end = End::deserialize(deserializer)?;
+                if end.side() == Side::$side {
+                    Ok(Self::new(end))
+                } else {
+                    Err(de::Error::custom(concat!("not the ", $what, " end of a channel")))
+                }
+            }
+        }
+    };
+}
+
+handle!(Sender, Sender, "sending");
+handle!(Receiver, Receiver, "receiving");

@@ -1,0 +1,192 @@
+//! The socket beside the rings: end of file, descriptors, and the bell that wakes a sleeper.
+//!
+//! A packet is one byte (the bell), or [`FDS_BYTES`] bytes with up to [`MAX_FDS`] descriptors: the position of the
+//! message that they belong to, so that those of a message that was never finished are not taken for another's.
+//!
+//! # Safety
+//! Descriptors that the kernel installed for a received packet are taken charge of, each once. Control messages are
+//! walked with the C library's macros over what the kernel wrote.
+#![allow(unsafe_code)]
+
+use std::{
+    io::IoSlice,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+    time::Duration,
+};
+
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, ppoll},
+    sys::socket::{ControlMessage, MsgFlags, sendmsg},
+};
+use proc_core::{futex::Deadline, handover::Fd};
+use serde::{Deserialize, Serialize};
+
+/// As many descriptors as the kernel lets one packet carry (`SCM_MAX_FD`).
+pub(super) const MAX_FDS: usize = 253;
+
+const BELL: [u8; 1] = [b'!'];
+const FDS_BYTES: usize = 8;
+
+/// What came in one packet.
+#[derive(Debug)]
+pub(super) enum Packet {
+    /// Somebody should look at the rings again.
+    Bell,
+    /// Descriptors of the message at that position. Some may be missing, if this process could not hold more.
+    Fds(u64, Vec<OwnedFd>),
+    /// The other end is closed, in all processes.
+    End,
+    /// Nothing now.
+    Nothing,
+}
+
+/// How a wait ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Woken {
+    /// A packet came, or the other end has been closed.
+    Ready,
+    TimedOut,
+}
+
+/// One end of a `SOCK_SEQPACKET` pair.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Socket(pub(super) Fd);
+
+impl Socket {
+    pub(super) fn pair() -> nix::Result<(Self, Self)> {
+        use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+        let (a, b) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
+        Ok((Self(a.into()), Self(b.into())))
+    }
+
+    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+
+    /// Wakes the peer. A full buffer means that it has packets to wake up for already, a closed one that it is gone.
+    #[cold]
+    pub(super) fn ring(&self) {
+        let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
+        while nix::sys::socket::send(self.0.as_fd().as_raw_fd(), &BELL, flags) == Err(Errno::EINTR) {}
+    }
+
+    /// Sends descriptors of the message at `position`, waiting for room until the deadline. `EPIPE` if the peer is
+    /// gone, `EAGAIN` if the time is over.
+    pub(super) fn send_fds(
+        &self,
+        position: u64,
+        fds: &[BorrowedFd<'_>],
+        deadline: Option<Deadline>,
+    ) -> nix::Result<()> {
+        let payload = position.to_ne_bytes();
+        let fds: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
+        let control = [ControlMessage::ScmRights(&fds)];
+        let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
+        loop {
+            match sendmsg::<()>(self.0.as_fd().as_raw_fd(), &[IoSlice::new(&payload)], &control, flags, None) {
+                Ok(_) => return Ok(()),
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => {
+                    if self.poll(PollFlags::POLLOUT, deadline.map(|d| d.remaining()))? == Woken::TimedOut {
+                        return Err(Errno::EAGAIN);
+                    }
+                }
+                Err(Errno::ECONNRESET) => return Err(Errno::EPIPE),
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
+    /// Sleeps until there is a packet, or the end.
+    pub(super) fn wait(&self, deadline: Option<Deadline>, at_most: Option<Duration>) -> nix::Result<Woken> {
+        let timeout = deadline.map(|d| d.remaining());
+        let timeout = timeout.into_iter().chain(at_most).min();
+        self.poll(PollFlags::POLLIN, timeout)
+    }
+
+    /// Whether all copies of the other end are closed. One system call.
+    pub(super) fn has_ended(&self) -> bool {
+        let mut poll = [PollFd::new(self.0.as_fd(), PollFlags::empty())];
+        let ended = PollFlags::POLLHUP | PollFlags::POLLERR;
+        ppoll(&mut poll, Some(Duration::ZERO.into()), None).is_ok_and(|n| n > 0)
+            && poll[0].revents().is_some_and(|events| events.intersects(ended))
+    }
+
+    /// Whether there is a packet, or the end.
+    pub(super) fn has_packet(&self) -> bool {
+        self.poll(PollFlags::POLLIN, Some(Duration::ZERO)) == Ok(Woken::Ready)
+    }
+
+    /// `EINTR` is an early wake-up.
+    fn poll(&self, events: PollFlags, timeout: Option<Duration>) -> nix::Result<Woken> {
+        let mut poll = [PollFd::new(self.0.as_fd(), events)];
+        match ppoll(&mut poll, timeout.map(Into::into), None) {
+            Ok(0) => Ok(Woken::TimedOut),
+            Ok(_) | Err(Errno::EINTR) => Ok(Woken::Ready),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Takes the next packet; never waits.
+    pub(super) fn receive(&self) -> nix::Result<Packet> {
+        #[repr(C, align(8))]
+        struct Control([u8; 1040]);
+        // SAFETY: computes a length.
+        const { assert!(size_of::<Control>() as u32 >= unsafe { libc::CMSG_SPACE((MAX_FDS * 4) as u32) }) };
+        let mut payload = [0_u8; FDS_BYTES];
+        let mut control = Control([0; 1040]);
+        let mut iov = libc::iovec { iov_base: payload.as_mut_ptr().cast(), iov_len: payload.len() };
+        // SAFETY: a msghdr is plain data; all zeros is an empty message.
+        let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+        message.msg_iov = &raw mut iov;
+        message.msg_iovlen = 1;
+        message.msg_control = control.0.as_mut_ptr().cast();
+        message.msg_controllen = control.0.len();
+        let flags = libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC;
+        let len = loop {
+            // SAFETY: the message and all it points at outlive the call.
+            match Errno::result(unsafe { libc::recvmsg(self.0.as_fd().as_raw_fd(), &raw mut message, flags) }) {
+                Ok(len) => break len,
+                // The peer left without reading everything: reported once, before what it sent.
+                Err(Errno::EINTR | Errno::ECONNRESET) => {}
+                Err(Errno::EAGAIN) => return Ok(Packet::Nothing),
+                Err(e) => return Err(e),
+            }
+        };
+        let fds = take_fds(&message);
+        Ok(match len {
+            0 => Packet::End,
+            8 => Packet::Fds(u64::from_ne_bytes(payload), fds),
+            _ => Packet::Bell,
+        })
+    }
+}
+
+/// Takes charge of the descriptors that the kernel installed for a received message.
+fn take_fds(message: &libc::msghdr) -> Vec<OwnedFd> {
+    let mut fds = Vec::new();
+    // SAFETY: the kernel has filled in the control buffer and its length.
+    let mut header = unsafe { libc::CMSG_FIRSTHDR(message) };
+    while !header.is_null() {
+        // SAFETY: the macros only return headers inside the buffer.
+        let cmsg = unsafe { &*header };
+        if (cmsg.cmsg_level, cmsg.cmsg_type) == (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
+            // SAFETY: as above.
+            let data = unsafe { libc::CMSG_DATA(header) }.cast::<RawFd>();
+            // SAFETY: computes a length.
+            let before_data = unsafe { libc::CMSG_LEN(0) } as usize;
+            for i in 0..(cmsg.cmsg_len - before_data) / size_of::<RawFd>() {
+                // SAFETY: inside the header's data, whose length the kernel set.
+                let place = unsafe { data.add(i) };
+                // SAFETY: as above; need not be aligned.
+                let fd = unsafe { place.read_unaligned() };
+                // SAFETY: the kernel just installed it for us.
+                fds.push(unsafe { OwnedFd::from_raw_fd(fd) });
+            }
+        }
+        // SAFETY: the header is one that the macros returned.
+        header = unsafe { libc::CMSG_NXTHDR(message, header) };
+    }
+    fds
+}

@@ -1,0 +1,420 @@
+use std::{
+    io::{BufRead as _, Read as _, Write as _},
+    os::fd::AsFd,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    thread,
+    time::{Duration, Instant},
+};
+
+use ipc::{Connection, Receiver, RecvError, SendError, Sender, channel, pipe};
+use proc_core::{Process, handover::Fd};
+use test_support::watchdog;
+
+const LIMIT: Duration = Duration::from_secs(60);
+const SHORT: Duration = Duration::from_millis(20);
+
+#[test]
+fn smoke() {
+    let _dog = watchdog(LIMIT);
+    let (a, b) = pipe::<(u32, String)>().unwrap();
+    for n in 0..5000 {
+        a.send(&(n, "x".repeat(n as usize % 400))).unwrap();
+        assert_eq!(b.recv().unwrap(), (n, "x".repeat(n as usize % 400)));
+        b.send(&(n, String::new())).unwrap();
+        assert_eq!(a.recv().unwrap().0, n);
+    }
+}
+
+#[test]
+fn empty_full_and_timeouts_are_reported() {
+    let _dog = watchdog(LIMIT);
+    let (tx, rx) = channel::<u64>().unwrap();
+    assert!(matches!(rx.try_recv(), Err(RecvError::Empty)));
+    assert!(!rx.poll(Some(Duration::ZERO)).unwrap());
+    let begun = Instant::now();
+    assert!(matches!(rx.recv_timeout(SHORT), Err(RecvError::TimedOut)));
+    assert!(!rx.poll(Some(SHORT)).unwrap());
+    assert!(begun.elapsed() >= SHORT * 2);
+    let mut sent = 0;
+    while tx.try_send(&sent).is_ok() {
+        sent += 1;
+    }
+    assert!(matches!(tx.try_send(&sent), Err(SendError::Full)));
+    let begun = Instant::now();
+    assert!(matches!(tx.send_timeout(&sent, SHORT), Err(SendError::TimedOut)));
+    assert!(begun.elapsed() >= SHORT);
+    assert!(rx.poll(None).unwrap());
+    for n in 0..sent {
+        assert_eq!(rx.recv().unwrap(), n);
+    }
+    assert!(sent > 1000);
+    assert!(matches!(rx.try_recv(), Err(RecvError::Empty)));
+}
+
+#[test]
+fn recv_after_the_other_end_is_dropped_gets_what_was_sent() {
+    let _dog = watchdog(LIMIT);
+    let (a, b) = pipe::<u8>().unwrap();
+    a.send(&1).unwrap();
+    a.send(&2).unwrap();
+    drop(a);
+    assert!(matches!(b.send(&1), Err(SendError::Closed)));
+    assert_eq!(b.recv().unwrap(), 1);
+    assert!(b.poll(None).unwrap());
+    assert_eq!(b.try_recv().unwrap(), 2);
+    assert!(b.poll(Some(Duration::ZERO)).unwrap(), "a recv would not wait");
+    assert!(matches!(b.try_recv(), Err(RecvError::Closed)));
+    assert!(matches!(b.recv(), Err(RecvError::Closed)));
+    assert!(matches!(b.recv_timeout(SHORT), Err(RecvError::Closed)));
+    assert!(matches!(b.try_send(&1), Err(SendError::Closed)));
+}
+
+#[test]
+fn a_clone_keeps_the_end_open() {
+    let _dog = watchdog(LIMIT);
+    let (tx, rx) = channel::<u8>().unwrap();
+    let clone = tx.clone();
+    drop(tx);
+    clone.send(&7).unwrap();
+    assert_eq!(rx.recv().unwrap(), 7);
+    drop(clone);
+    assert!(matches!(rx.recv(), Err(RecvError::Closed)));
+    let (tx, rx) = channel::<u8>().unwrap();
+    let clone = rx.clone();
+    drop(rx);
+    tx.send(&1).unwrap();
+    drop(clone);
+    assert!(matches!(tx.send(&2), Err(SendError::Closed)));
+}
+
+#[test]
+fn many_lengths_go_through_whole() {
+    let _dog = watchdog(LIMIT);
+    let (a, b) = pipe::<()>().unwrap();
+    let lengths =
+        (0..600).chain([4095, 4096, 16_000, 16_368, 16_376, 16_377, 32_752, 65_535, 65_536, 1 << 20, 5 << 20]);
+    let message = |len: usize| (0..len).map(|i| (i * 7 + len) as u8).collect::<Vec<_>>();
+    thread::scope(|s| {
+        s.spawn(|| lengths.clone().for_each(|len| a.send_bytes(&message(len)).unwrap()));
+        for len in lengths.clone() {
+            assert!(b.recv_bytes().unwrap() == message(len), "{len} bytes");
+        }
+    });
+}
+
+#[test]
+fn a_message_larger_than_the_pipe_never_fits_at_once() {
+    let _dog = watchdog(LIMIT);
+    let (a, b) = pipe::<String>().unwrap();
+    let large = "l".repeat(1 << 20);
+    assert!(matches!(a.try_send(&large), Err(SendError::Full)));
+    assert!(matches!(a.send_timeout(&large, SHORT), Err(SendError::TimedOut)));
+    // What had gone in is not delivered, nor does it spoil what follows.
+    thread::scope(|s| {
+        s.spawn(|| {
+            a.send(&"small".into()).unwrap();
+            a.send(&large).unwrap();
+        });
+        assert_eq!(b.recv().unwrap(), "small");
+        assert!(b.recv().unwrap() == large);
+    });
+}
+
+#[test]
+fn a_message_of_another_type_is_that_calls_error() {
+    let _dog = watchdog(LIMIT);
+    let (a, b) = pipe::<(u64, String)>().unwrap();
+    a.send_bytes(&[0xff; 3]).unwrap();
+    a.send(&(1, "next".into())).unwrap();
+    assert!(matches!(b.recv(), Err(RecvError::Decode(_))));
+    assert_eq!(b.recv().unwrap().1, "next");
+}
+
+#[test]
+fn threads_share_an_end() {
+    let _dog = watchdog(LIMIT);
+    const EACH: u64 = 20_000;
+    let (a, b) = pipe::<(u64, Vec<u8>)>().unwrap();
+    let (sum, count) = (AtomicU64::new(0), AtomicU64::new(0));
+    thread::scope(|s| {
+        for _ in 0..3 {
+            s.spawn(|| {
+                while let Ok((n, filling)) = b.recv() {
+                    assert!(filling.iter().all(|byte| *byte == n as u8), "torn");
+                    assert_eq!(filling.len(), length(n));
+                    sum.fetch_add(n, Relaxed);
+                    count.fetch_add(1, Relaxed);
+                }
+            });
+        }
+        let senders = [0, 1, 2].map(|t| {
+            let a = a.clone();
+            s.spawn(move || {
+                for n in t * EACH..(t + 1) * EACH {
+                    a.send(&(n, vec![n as u8; length(n)])).unwrap();
+                }
+            })
+        });
+        senders.into_iter().for_each(|t| t.join().unwrap());
+        drop(a);
+    });
+    assert_eq!(count.into_inner(), 3 * EACH);
+    assert_eq!(sum.into_inner(), 3 * EACH * (3 * EACH - 1) / 2);
+
+    fn length(n: u64) -> usize {
+        match n % 1000 {
+            0 => 100_000,
+            n => n as usize % 50,
+        }
+    }
+}
+
+#[test]
+fn both_directions_at_once_on_one_end() {
+    let _dog = watchdog(LIMIT);
+    const N: u64 = 100_000;
+    let (a, b) = pipe::<u64>().unwrap();
+    let all = |c: &Connection<u64>| (0..N).for_each(|n| c.send(&n).unwrap());
+    let every = |c: &Connection<u64>| (0..N).for_each(|n| assert_eq!(c.recv().unwrap(), n));
+    thread::scope(|s| {
+        s.spawn(|| all(&a));
+        s.spawn(|| every(&a));
+        s.spawn(|| all(&b));
+        every(&b);
+    });
+}
+
+#[test]
+fn streams_carry_bytes() {
+    let _dog = watchdog(LIMIT);
+    let (tx, rx) = channel::<()>().unwrap();
+    let writer = thread::spawn(move || {
+        let mut writer = tx.writer();
+        for n in 0..1000 {
+            writeln!(writer, "line {n}").unwrap();
+        }
+        writer.write_all(&[]).unwrap();
+        writer.write_all(&vec![b'.'; 200_000]).unwrap();
+    });
+    let mut reader = rx.reader();
+    for n in 0..1000 {
+        let mut line = String::new();
+        reader.read_line(&mut line).unwrap();
+        assert_eq!(line, format!("line {n}\n"));
+    }
+    let mut rest = Vec::new();
+    reader.read_to_end(&mut rest).unwrap();
+    assert_eq!(rest.len(), 200_000);
+    writer.join().unwrap();
+}
+
+#[test]
+fn the_descriptor_is_pollable() {
+    let _dog = watchdog(LIMIT);
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    let readable = |c: &Connection<u32>, timeout: PollTimeout| {
+        poll(&mut [PollFd::new(c.as_fd(), PollFlags::POLLIN)], timeout).unwrap() == 1
+    };
+    let (a, b) = pipe::<u32>().unwrap();
+    assert!(!readable(&b, PollTimeout::ZERO));
+    for round in 0..3 {
+        for n in 0..10 {
+            a.send(&n).unwrap();
+        }
+        assert!(readable(&b, PollTimeout::NONE), "round {round}");
+        for n in 0..10 {
+            assert_eq!(b.try_recv().unwrap(), n);
+        }
+        assert!(matches!(b.try_recv(), Err(RecvError::Empty)));
+        assert!(!readable(&b, PollTimeout::ZERO), "round {round}");
+    }
+    drop(a);
+    assert!(readable(&b, PollTimeout::NONE));
+    assert!(matches!(b.try_recv(), Err(RecvError::Closed)));
+}
+
+#[test]
+fn serialising_an_end_elsewhere_is_an_error_that_says_so() {
+    let (a, _b) = pipe::<u8>().unwrap();
+    assert!(postcard::to_stdvec(&a).is_err());
+}
+
+// Between processes --------------------------------------------------------------------------------------------------
+
+fn echo(c: Connection<Vec<u64>>) -> usize {
+    let mut n = 0;
+    while let Ok(message) = c.recv() {
+        c.send(&message).unwrap();
+        n += 1;
+    }
+    n
+}
+
+#[test]
+fn a_child_echoes_and_sees_the_end() {
+    let _dog = watchdog(LIMIT);
+    let (a, b) = pipe::<Vec<u64>>().unwrap();
+    let child = Process::spawn(echo, (b,)).unwrap();
+    for n in 0..2000_u64 {
+        let message: Vec<u64> = (0..n % 97).chain((n % 500 == 0).then_some(0..50_000).into_iter().flatten()).collect();
+        a.send(&message).unwrap();
+        assert_eq!(a.recv().unwrap(), message);
+    }
+    drop(a);
+    assert_eq!(child.join().unwrap(), 2000);
+}
+
+fn send_then_hang(tx: Sender<u64>) {
+    for n in 0..1000 {
+        tx.send(&n).unwrap();
+    }
+    loop {
+        thread::park();
+    }
+}
+
+#[test]
+fn a_killed_senders_messages_arrive_and_then_the_end() {
+    let _dog = watchdog(LIMIT);
+    let (tx, rx) = channel::<u64>().unwrap();
+    let child = Process::spawn(send_then_hang, (tx,)).unwrap();
+    for n in 0..1000 {
+        assert_eq!(rx.recv().unwrap(), n);
+    }
+    // Asleep when the child dies.
+    thread::scope(|s| {
+        let waiter = s.spawn(|| rx.recv());
+        assert!(matches!(rx.recv_timeout(SHORT), Err(RecvError::TimedOut)));
+        child.kill().unwrap();
+        assert!(matches!(waiter.join().unwrap(), Err(RecvError::Closed)));
+    });
+    assert!(child.join().is_err());
+    assert!(matches!(rx.try_recv(), Err(RecvError::Closed)));
+}
+
+fn hang(rx: Receiver<u64>) {
+    rx.recv().unwrap();
+    loop {
+        thread::park();
+    }
+}
+
+#[test]
+fn a_sender_that_waits_for_room_sees_its_receiver_die() {
+    let _dog = watchdog(LIMIT);
+    let (tx, rx) = channel::<u64>().unwrap();
+    let child = Process::spawn(hang, (rx,)).unwrap();
+    while tx.try_send(&1).is_ok() {}
+    while tx.send_timeout(&1, SHORT).is_ok() {}
+    thread::scope(|s| {
+        let waiter = s.spawn(|| (0..).find_map(|n| tx.send(&n).err()));
+        assert!(matches!(tx.send_timeout(&1, SHORT), Err(SendError::TimedOut)));
+        child.kill().unwrap();
+        assert!(matches!(waiter.join().unwrap(), Some(SendError::Closed)));
+    });
+}
+
+#[test]
+fn send_after_the_receiver_was_killed_fails_at_once() {
+    let _dog = watchdog(LIMIT);
+    for _ in 0..20 {
+        let (tx, rx) = channel::<u64>().unwrap();
+        let child = Process::spawn(hang, (rx,)).unwrap();
+        tx.send(&1).unwrap();
+        child.kill().unwrap();
+        assert!(child.join().is_err());
+        assert!(matches!(tx.send(&2), Err(SendError::Closed)));
+    }
+}
+
+fn exchange(c: Connection<Fd>, n: u32) -> Vec<String> {
+    (0..n)
+        .map(|_| {
+            let mut text = String::new();
+            std::fs::File::from(c.recv().unwrap().0).read_to_string(&mut text).unwrap();
+            text
+        })
+        .collect()
+}
+
+#[test]
+fn descriptors_travel_in_messages() {
+    let _dog = watchdog(LIMIT);
+    let (a, b) = pipe::<Fd>().unwrap();
+    let child = Process::spawn(exchange, (b, 50)).unwrap();
+    for n in 0..50 {
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        a.send(&reader.into()).unwrap();
+        write!(writer, "{n}").unwrap();
+    }
+    assert_eq!(child.join().unwrap(), (0..50).map(|n| n.to_string()).collect::<Vec<_>>());
+}
+
+#[test]
+fn more_descriptors_than_fit_into_a_packet() {
+    let _dog = watchdog(LIMIT);
+    let (a, b) = pipe::<(Vec<Fd>, String)>().unwrap();
+    let null = || Fd::from(std::fs::File::open("/dev/null").unwrap());
+    let fds: Vec<Fd> = (0..300).map(|_| null()).collect();
+    let message = (fds, "p".repeat(100_000));
+    for _ in 0..3 {
+        thread::scope(|s| {
+            s.spawn(|| a.send(&message).unwrap());
+            let (fds, text) = b.recv().unwrap();
+            assert_eq!((fds.len(), text.len()), (300, 100_000));
+            assert!(fds.iter().all(|fd| fd.as_fd().try_clone_to_owned().is_ok()));
+        });
+    }
+    a.send(&(Vec::new(), "none".into())).unwrap();
+    assert_eq!(b.recv().unwrap().1, "none");
+}
+
+fn pass_on(control: Receiver<Connection<String>>) {
+    while let Ok(connection) = control.recv() {
+        connection.send(&"here I am".into()).unwrap();
+    }
+}
+
+#[test]
+fn connections_travel_in_connections() {
+    let _dog = watchdog(LIMIT);
+    let (control, taken) = channel::<Connection<String>>().unwrap();
+    let child = Process::spawn(pass_on, (taken,)).unwrap();
+    for _ in 0..20 {
+        let (mine, theirs) = pipe::<String>().unwrap();
+        control.send(&theirs).unwrap();
+        drop(theirs);
+        assert_eq!(mine.recv().unwrap(), "here I am");
+        assert!(matches!(mine.recv(), Err(RecvError::Closed)));
+    }
+    drop(control);
+    child.join().unwrap();
+}
+
+fn in_turns(tx: Sender<u64>, begun: Receiver<u64>) -> u64 {
+    for round in 0..5 {
+        tx.send(&(round * 3)).unwrap();
+        let child = Process::fork(|| {
+            tx.send(&(round * 3 + 1)).unwrap();
+            begun.recv().unwrap()
+        });
+        assert_eq!(child.unwrap().join().unwrap(), round * 2);
+        tx.send(&(round * 3 + 2)).unwrap();
+        assert_eq!(begun.recv().unwrap(), round * 2 + 1);
+    }
+    0
+}
+
+#[test]
+fn the_same_end_may_be_used_by_one_process_after_the_other() {
+    let _dog = watchdog(LIMIT);
+    let (tx, rx) = channel::<u64>().unwrap();
+    let (to_child, taken) = channel::<u64>().unwrap();
+    (0..10).for_each(|n| to_child.send(&n).unwrap());
+    let child = Process::spawn(in_turns, (tx, taken)).unwrap();
+    for n in 0..15 {
+        assert_eq!(rx.recv().unwrap(), n);
+    }
+    child.join().unwrap();
+    assert!(matches!(rx.recv(), Err(RecvError::Closed)));
+}
