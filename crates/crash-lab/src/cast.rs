@@ -36,6 +36,17 @@ pub(crate) fn lose_patience(limit: Duration) {
 
 static PATIENCE_MILLIS: AtomicU64 = AtomicU64::new(3000);
 
+/// Adopts those whose parents die. Called once, in each driver.
+pub(crate) fn adopt_orphans() {
+    // SAFETY: takes integers.
+    unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) };
+}
+
+/// Reaps whoever has ended; at a time when no actor is at work.
+pub(crate) fn reap_strays() {
+    while let Ok(WaitStatus::Exited(..) | WaitStatus::Signaled(..)) = waitpid(None, Some(WaitPidFlag::WNOHANG)) {}
+}
+
 /// A forked child that does something and says how it went.
 pub(crate) struct Actor {
     pid: Pid,

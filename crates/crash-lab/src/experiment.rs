@@ -1,11 +1,17 @@
 //! One operation in one initial state: brings a victim to instruction k, ends it there, and asks the survivors.
 
-use std::{io, time::Instant};
+use std::{
+    io,
+    time::{Duration, Instant},
+};
 
-use test_support::step::{Stop, Victim};
+use test_support::{
+    processes,
+    step::{Stop, Victim},
+};
 
 use crate::{
-    cast::{Actor, patience},
+    cast::{self, Actor, patience},
     operation::{Role, Row, Verdict, Victims},
     world::{Instance, Template},
 };
@@ -37,6 +43,8 @@ pub(crate) struct Scene<'a> {
     n_blocked: u32,
     /// Stop for good at this blocking call, the first being 1.
     block_at: Option<u32>,
+    /// The victim was there before: its window ends where it sleeps, or with itself.
+    is_attached: bool,
 }
 
 /// One instruction, or one half of a system call.
@@ -63,17 +71,56 @@ impl<'a> Experiment<'a> {
 
     /// Puts a victim on the stage as it is.
     pub(crate) fn enter(&'a self, which: Victims, block_at: Option<u32>) -> io::Result<Scene<'a>> {
+        if self.row.has(Role::Launcher) {
+            return self.launch();
+        }
         let victim = Victim::start(|mark| self.row.live(which, &self.stage, self.state, mark))?;
-        let mut scene = Scene { experiment: self, victim, others: Vec::new(), n_blocked: 0, block_at };
+        let mut scene =
+            Scene { experiment: self, victim, others: Vec::new(), n_blocked: 0, block_at, is_attached: false };
         if !self.row.has(Role::Helper) {
             scene.call_waiter()?;
         }
         Ok(scene)
     }
 
+    /// Has the victim launched by somebody else, and takes hold of it.
+    fn launch(&'a self) -> io::Result<Scene<'a>> {
+        let ledger = self.row.ledger(&self.stage)?;
+        let mut launcher = self.act(Role::Launcher)?;
+        let Some((pid, has_breakpoint)) = ledger.victim() else {
+            return Err(io::Error::other(format!("no victim: {:?}", launcher.verdict(patience()))));
+        };
+        let mut victim = Victim::attach(pid)?;
+        ledger.go();
+        if has_breakpoint {
+            if victim.run() != Stop::Stopped {
+                return Err(io::Error::other(format!("no breakpoint\n{}", victim.whereabouts())));
+            }
+        } else {
+            launcher.settles(patience());
+        }
+        Ok(Scene { experiment: self, victim, others: vec![launcher], n_blocked: 0, block_at: None, is_attached: true })
+    }
+
     /// Whether real sleepers belong to the state, whom no copy of the memory can show.
     pub(crate) fn has_waiter(&self) -> bool {
         self.state.contains("waiter")
+    }
+
+    /// Whoever lost its parent became a child of this driver, and ought to be dead.
+    fn nobody_is_left(&self) -> Verdict {
+        let begun = Instant::now();
+        loop {
+            cast::reap_strays();
+            let me = std::process::id();
+            let children = std::fs::read_to_string(format!("/proc/self/task/{me}/children")).unwrap_or_default();
+            let Some(first) = children.split_ascii_whitespace().next() else { return Ok(()) };
+            if begun.elapsed() > patience() {
+                let who = first.parse().map(processes::whereabouts).unwrap_or_default();
+                return Err(format!("ORPHANS: {children}\n{who}"));
+            }
+            std::thread::sleep(Duration::from_micros(200));
+        }
     }
 
     pub(crate) fn act(&self, role: Role) -> io::Result<Actor> {
@@ -84,7 +131,10 @@ impl<'a> Experiment<'a> {
     pub(crate) fn judge(&self, others: Vec<Actor>) -> Verdict {
         let survivor = self.act(Role::Survivor).map_err(|e| e.to_string())?;
         survivor.verdict(patience())?;
-        others.into_iter().try_for_each(|other| other.verdict(patience()).map_err(|e| format!("another process: {e}")))
+        for other in others {
+            other.verdict(patience()).map_err(|e| format!("another process: {e}"))?;
+        }
+        if self.row.is_opaque() { self.nobody_is_left() } else { Ok(()) }
     }
 }
 
@@ -103,6 +153,7 @@ impl<'a> Scene<'a> {
         let begun = Instant::now();
         loop {
             match advance(&mut self.victim) {
+                Stop::Blocked | Stop::Ended(_) if self.is_attached => return Ok(Stop::Done),
                 Stop::Blocked => {
                     if begun.elapsed() > patience() || self.n_blocked > 10 {
                         return Err(format!("WEDGED: the operation blocks for good\n{}", self.victim.whereabouts()));

@@ -23,7 +23,9 @@ const PUT: usize = 0;
 const TAKEN: usize = N_ITEMS as usize;
 const N_TAKERS: usize = 2 * N_ITEMS as usize;
 const N_TAKEN: usize = N_TAKERS + 1;
-const COUNTERS: usize = N_TAKEN + 1;
+const VICTIM: usize = N_TAKEN + 1;
+const GO: usize = VICTIM + 1;
+const COUNTERS: usize = GO + 1;
 
 const BEGUN: u64 = 1;
 const ACKNOWLEDGED: u64 = 2;
@@ -93,6 +95,23 @@ impl Ledger {
         self.0[table + item as usize].load(SeqCst)
     }
 
+    /// In a launcher, or its child: names the victim, and waits until it is watched.
+    pub(crate) fn stand_ready(&self, victim: u32, has_breakpoint: bool) -> Verdict {
+        self.0[VICTIM].store(u64::from(victim) << 1 | u64::from(has_breakpoint), SeqCst);
+        if wait_for(&self.0[GO], Duration::from_secs(10)) { Ok(()) } else { Err("nobody watches the victim".into()) }
+    }
+
+    /// In the driver: the victim's pid, and whether its window begins at a breakpoint.
+    pub(crate) fn victim(&self) -> Option<(i32, bool)> {
+        let named = wait_for(&self.0[VICTIM], Duration::from_secs(10)).then(|| self.0[VICTIM].load(SeqCst))?;
+        Some(((named >> 1) as i32, named & 1 == 1))
+    }
+
+    /// In the driver: the victim is watched.
+    pub(crate) fn go(&self) {
+        self.0[GO].store(1, SeqCst);
+    }
+
     /// Counts one more of `what`.
     pub(crate) fn add(&self, what: usize) {
         self.0[COUNTERS + what].fetch_add(1, SeqCst);
@@ -105,13 +124,17 @@ impl Ledger {
 
     /// Waits until `what` has been counted; false after `limit`.
     pub(crate) fn comes(&self, what: usize, limit: Duration) -> bool {
-        let begun = Instant::now();
-        while self.get(what) == 0 {
-            if begun.elapsed() >= limit {
-                return false;
-            }
-            std::thread::sleep(Duration::from_micros(200));
-        }
-        true
+        wait_for(&self.0[COUNTERS + what], limit)
     }
+}
+
+fn wait_for(word: &AtomicU64, limit: Duration) -> bool {
+    let begun = Instant::now();
+    while word.load(SeqCst) == 0 {
+        if begun.elapsed() >= limit {
+            return false;
+        }
+        std::thread::sleep(Duration::from_micros(200));
+    }
+    true
 }

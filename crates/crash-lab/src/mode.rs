@@ -60,6 +60,9 @@ pub(crate) struct Failure {
 /// More are counted, not described.
 const MAX_DESCRIBED: usize = 3;
 
+/// A quick look does not go through windows of more instructions than this.
+const LONG: u64 = 20_000;
+
 impl Mode {
     pub(crate) const ALL: [Self; 6] = [Self::Kill, Self::Call, Self::Wait, Self::Stop, Self::Snap, Self::Snap2];
 
@@ -77,7 +80,7 @@ impl Mode {
     /// Whether the experiment has what this mode needs.
     pub(crate) fn applies(self, experiment: &Experiment) -> bool {
         let row = experiment.row;
-        let is_memory_only = !experiment.has_waiter();
+        let is_memory_only = !row.is_opaque() && !experiment.has_waiter();
         match self {
             Self::Kill | Self::Call => true,
             Self::Wait => row.has(Role::Arrival),
@@ -122,10 +125,11 @@ fn at_instructions(
     end: fn(Scene) -> Verdict,
 ) -> Result<Report, String> {
     let mut scene = experiment.open().map_err(text)?;
-    let n = scene.go_by(u64::MAX, Victim::step)?;
+    let n = scene.go_by(if experiment.effort == Effort::Quick { LONG } else { u64::MAX }, Victim::step)?;
     drop(scene);
     let n_points = match experiment.effort {
-        Effort::Quick => quick_points,
+        Effort::Quick if n == LONG => return Ok(Report { instructions: n, ..Report::default() }),
+        Effort::Quick => quick_points.min(2 * quick_points * 5000 / n.max(1)).max(2),
         Effort::Full => (2 * full_steps / n.max(1)).max(quick_points),
     };
     let mut report = Report { instructions: n, ..Report::default() };
@@ -170,7 +174,7 @@ fn at_calls(experiment: &Experiment) -> Result<Report, String> {
     let n_blocked = scene.n_blocked();
     drop(scene);
     let mut report = Report { instructions: n, ..Report::default() };
-    let n_points = if experiment.effort == Effort::Quick { 12 } else { 1000 };
+    let n_points = if experiment.effort == Effort::Quick { 25 } else { 1000 };
     for k in sample(n, n_points).filter(|k| *k > 0) {
         let mut scene = experiment.open().map_err(text)?;
         let verdict = scene.go_by(k, Victim::next_call).and_then(|_| scene.kill());

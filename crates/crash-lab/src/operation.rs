@@ -25,6 +25,9 @@ pub(crate) enum Role {
     Arrival,
     /// Does what a blocked victim waits for.
     Helper,
+    /// Starts the victim, or uses it: names its pid in the ledger, waits for the start, and comes to its own end
+    /// whatever becomes of it.
+    Launcher,
     /// Meets a victim that is stopped and not dead; must be back before its own deadlines.
     Bystander,
 }
@@ -40,6 +43,7 @@ pub(crate) struct Operation<W> {
     victim: Life<W>,
     parts: Vec<(Role, Part<W>)>,
     recoverer: Option<Life<W>>,
+    is_opaque: bool,
 }
 
 impl<W: Serialize + DeserializeOwned + 'static> Operation<W> {
@@ -53,7 +57,7 @@ impl<W: Serialize + DeserializeOwned + 'static> Operation<W> {
         survivor: Part<W>,
     ) -> Self {
         let parts = vec![(Role::Survivor, survivor)];
-        Self { name, states, world, victim, parts, recoverer: None }
+        Self { name, states, world, victim, parts, recoverer: None, is_opaque: false }
     }
 
     /// Adds another participant.
@@ -68,6 +72,13 @@ impl<W: Serialize + DeserializeOwned + 'static> Operation<W> {
         self
     }
 
+    /// Says that processes and descriptors are at stake, and not only memory: a copy of the memory proves nothing, and
+    /// no process may be left over.
+    pub(crate) fn opaque(mut self) -> Self {
+        self.is_opaque = true;
+        self
+    }
+
     pub(crate) fn boxed(self) -> Box<dyn Row> {
         Box::new(self)
     }
@@ -79,7 +90,9 @@ pub(crate) trait Row {
     fn states(&self) -> &'static [&'static str];
     fn has(&self, role: Role) -> bool;
     fn has_recoverer(&self) -> bool;
+    fn is_opaque(&self) -> bool;
     fn template(&self, state: &str) -> io::Result<Template>;
+    fn ledger(&self, instance: &Instance) -> io::Result<Ledger>;
     fn play(&self, role: Role, instance: &Instance, state: &str) -> Verdict;
     fn live(&self, which: Victims, instance: &Instance, state: &str, mark: &Mark);
 }
@@ -106,6 +119,14 @@ impl<W: Serialize + DeserializeOwned + 'static> Row for Operation<W> {
 
     fn has_recoverer(&self) -> bool {
         self.recoverer.is_some()
+    }
+
+    fn is_opaque(&self) -> bool {
+        self.is_opaque
+    }
+
+    fn ledger(&self, instance: &Instance) -> io::Result<Ledger> {
+        instance.enter::<W>().map(|(_, ledger)| ledger)
     }
 
     fn template(&self, state: &str) -> io::Result<Template> {

@@ -97,6 +97,23 @@ impl Victim {
         }
     }
 
+    /// Takes hold of a single-threaded process that runs already, wherever it is, or sleeps. What it does from there on
+    /// is its window.
+    ///
+    /// # Errors
+    /// If it may not be traced, or is gone.
+    pub fn attach(pid: i32) -> io::Result<Self> {
+        tick();
+        let pid = Pid::from_raw(pid);
+        ptrace::seize(pid, ptrace::Options::PTRACE_O_EXITKILL)?;
+        let mut victim = Self { pid, phase: Phase::new()?, moving: true, ended: None };
+        ptrace::interrupt(pid)?;
+        match victim.wait(ptrace::cont) {
+            Stop::Stopped => Ok(victim),
+            other => Err(io::Error::other(format!("{other:?} where it was to be stopped"))),
+        }
+    }
+
     /// Its pid, which is also the id of its only thread.
     pub fn pid(&self) -> i32 {
         self.pid.as_raw()
@@ -159,7 +176,7 @@ impl Victim {
         let mut ticks_asleep = 0;
         loop {
             match waitpid(self.pid, Some(WaitPidFlag::__WALL)) {
-                Ok(WaitStatus::Stopped(_, Signal::SIGTRAP)) => {
+                Ok(WaitStatus::Stopped(_, Signal::SIGTRAP) | WaitStatus::PtraceEvent(..)) => {
                     self.moving = false;
                     return if self.phase.is(OUTSIDE) { Stop::Done } else { Stop::Stopped };
                 }
@@ -206,6 +223,12 @@ impl Drop for Victim {
     fn drop(&mut self) {
         self.end();
     }
+}
+
+/// Stops a process that is being traced where the call stands: the beginning of the window of an
+/// [attached](Victim::attach) victim.
+pub fn breakpoint() {
+    sys::breakpoint();
 }
 
 /// What a victim marks its window with.

@@ -1,0 +1,141 @@
+//! Processes: whoever starts one, waits for one, serves the starts of others, or comes to its end.
+
+use proc_core::{Process, ProcessError, StartMethod};
+use test_support::step;
+
+use crate::{
+    ledger::Ledger,
+    operation::{Operation, Role, Row, Verdict},
+};
+
+/// Counter: a function ran.
+const RAN: usize = 0;
+
+pub(crate) fn operations() -> Vec<Box<dyn Row>> {
+    vec![start(), join(), exit(), server()]
+}
+
+/// The owner is killed while it starts a child that means to stay.
+fn start() -> Box<dyn Row> {
+    const STATES: &[&str] = &["forkserver", "first", "spawn", "fork"];
+    let operation = Operation::new(
+        "process/start",
+        STATES,
+        |_, _| (),
+        |(), ledger, state, mark| {
+            let method = match state {
+                "spawn" => StartMethod::Spawn,
+                "fork" => StartMethod::Fork,
+                _ => StartMethod::ForkServer,
+            };
+            if state == "forkserver" {
+                warm_up();
+            }
+            mark.window(|| {
+                let process = Process::builder().start_method(method).spawn(stay, (ledger.clone(),));
+                std::mem::forget(process.expect("nothing stands in the way of a start"));
+            });
+        },
+        |(), ledger, _| {
+            if ledger.get(RAN) > 1 {
+                return Err(format!("one start, and {} ran", ledger.get(RAN)));
+            }
+            works()
+        },
+    );
+    operation.opaque().boxed()
+}
+
+/// The owner is killed while it waits for a child's value.
+fn join() -> Box<dyn Row> {
+    let operation = Operation::new(
+        "process/join",
+        &["value"],
+        |_, _| (),
+        |(), ledger, _, mark| {
+            let process = Process::spawn(count, (ledger.clone(),)).expect("nothing stands in the way of a start");
+            let value = mark.window(|| process.join().expect("it returns"));
+            assert_eq!(value, 9);
+        },
+        |(), ledger, _| if ledger.get(RAN) <= 1 { works() } else { Err("it ran twice".into()) },
+    );
+    operation.opaque().boxed()
+}
+
+/// A child is killed on its way from the end of its function to the end of itself.
+fn exit() -> Box<dyn Row> {
+    const STATES: &[&str] = &["value", "large", "panic"];
+    let operation = Operation::new("process/exit", STATES, |_, _| (), |(), _, _, _| (), |(), _, _| works());
+    let operation = operation.with(Role::Launcher, |(), ledger, state| {
+        let process = Process::builder().env("RUST_BACKTRACE", "0").spawn(finish, (ledger.clone(), state.to_owned()));
+        let process = process.map_err(|e| e.to_string())?;
+        match (process.join(), state) {
+            (Ok(value), "value" | "large") if value == value_of(state) => {}
+            (Err(ProcessError::Panicked { message, .. }), "panic") if message == "as asked" => {}
+            (Err(ProcessError::Signaled { .. }), _) => {}
+            (other, _) => return Err(format!("joined, and got {other:?}")),
+        }
+        works()
+    });
+    operation.opaque().boxed()
+}
+
+/// The fork server is killed while it serves.
+fn server() -> Box<dyn Row> {
+    let operation = Operation::new("process/fork-server", &["idle"], |_, _| (), |(), _, _, _| (), |(), _, _| works());
+    let operation = operation.with(Role::Launcher, |(), ledger, _| {
+        warm_up();
+        let me = std::process::id();
+        let children = std::fs::read_to_string(format!("/proc/self/task/{me}/children")).map_err(|e| e.to_string())?;
+        let server = children.trim().parse().map_err(|_| format!("one server expected: {children:?}"))?;
+        ledger.stand_ready(server, false)?;
+        match Process::spawn(count, (ledger.clone(),)) {
+            Ok(process) => {
+                let value = process.join();
+                if !matches!(value, Ok(9)) || ledger.get(RAN) != 1 {
+                    return Err(format!("started, ran {} times, and ended with {value:?}", ledger.get(RAN)));
+                }
+            }
+            Err(e) if ledger.get(RAN) != 0 => return Err(format!("{e}; but it ran")),
+            Err(_) => {}
+        }
+        works()
+    });
+    operation.opaque().boxed()
+}
+
+/// Whoever is left can start processes.
+fn works() -> Verdict {
+    match Process::spawn(|| 7, ()).and_then(Process::join) {
+        Ok(7) => Ok(()),
+        other => Err(format!("a later process: {other:?}")),
+    }
+}
+
+fn warm_up() {
+    works().expect("nothing stands in the way of a start");
+}
+
+fn stay(ledger: Ledger) {
+    ledger.add(RAN);
+    loop {
+        std::thread::park();
+    }
+}
+
+fn count(ledger: Ledger) -> u64 {
+    ledger.add(RAN);
+    9
+}
+
+fn finish(ledger: Ledger, state: String) -> String {
+    ledger.stand_ready(std::process::id(), true).expect("somebody watches");
+    let value = value_of(&state);
+    step::breakpoint();
+    assert!(state != "panic", "as asked");
+    value
+}
+
+fn value_of(state: &str) -> String {
+    "value".repeat(if state == "large" { 2000 } else { 1 })
+}
