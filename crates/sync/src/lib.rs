@@ -1,1 +1,18 @@
-//! sync
+//! Locks and their kin, for threads and for processes: the same names and methods in both scopes.
+#![deny(unsafe_code)]
+
+mod machine;
+
+#[cfg(not(all(test, loom)))]
+mod error;
+#[cfg(not(all(test, loom)))]
+mod plain;
+#[cfg(not(all(test, loom)))]
+pub mod process;
+#[cfg(not(all(test, loom)))]
+mod sys;
+
+#[cfg(not(all(test, loom)))]
+pub use error::{NotHolder, OwnerDied, TooManyReleases, WaitTimeoutResult};
+#[cfg(not(all(test, loom)))]
+pub use plain::Plain;

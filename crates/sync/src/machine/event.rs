@@ -1,0 +1,88 @@
+//! Whether an event is set, and whether anybody waits for it.
+//!
+//! # State table
+//! | bits  | name    | meaning                                                                 |
+//! |-------|---------|-------------------------------------------------------------------------|
+//! | 0–30  | count   | how often it was set or cleared: odd while it is set                     |
+//! | 31    | WAITERS | somebody may be asleep on the word; threads sleep only while it is clear |
+//! | 32–63 |         | always 0                                                                |
+//!
+//! While somebody may sleep, setting and waking are one system call, so a killed setter has done both or neither. It
+//! changes the lowest bit and nothing else, so two setters at a time are as good as one.
+
+use proc_core::futex::Deadline;
+
+use super::{AtomicU64, Futex, Ordering, word};
+
+const COUNT: u64 = (1 << 31) - 1;
+const WAITERS: u64 = 1 << 31;
+
+#[derive(Debug)]
+#[repr(transparent)]
+pub(crate) struct Event(AtomicU64);
+
+impl Event {
+    pub(crate) fn new() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
+    pub(crate) fn is_set(&self) -> bool {
+        is_set(self.0.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn set(&self, futex: &impl Futex) {
+        let mut old = self.0.load(Ordering::Relaxed);
+        loop {
+            if old & WAITERS != 0 {
+                if is_set(old) && self.0.compare_exchange(old, old, Ordering::SeqCst, Ordering::Relaxed).is_ok() {
+                    return;
+                }
+                return futex.set_lowest_bit_and_wake_all(&self.0);
+            }
+            // Also when it is set already: what the caller did before must be seen by those who find it set.
+            match self.0.compare_exchange_weak(old, old | 1, Ordering::SeqCst, Ordering::Relaxed) {
+                Ok(_) => return,
+                Err(now) => old = now,
+            }
+        }
+    }
+
+    pub(crate) fn clear(&self) {
+        let mut old = self.0.load(Ordering::Relaxed);
+        while is_set(old) {
+            // Nobody sleeps while it is set, so WAITERS can go.
+            let new = (old + 1) & COUNT;
+            match self.0.compare_exchange_weak(old, new, Ordering::SeqCst, Ordering::Relaxed) {
+                Ok(_) => return,
+                Err(now) => old = now,
+            }
+        }
+    }
+
+    /// Sleeps until it is set or has been set since; false once the deadline has passed.
+    pub(crate) fn wait(&self, futex: &impl Futex, deadline: Option<Deadline>) -> bool {
+        let began = self.0.load(Ordering::Acquire) & COUNT;
+        let has_been_set = |now: u64| is_set(now) || now & COUNT != began;
+        let mut round = 0;
+        loop {
+            let now = self.0.load(Ordering::Acquire);
+            if has_been_set(now) {
+                return true;
+            }
+            if futex.spin(round) {
+                round += 1;
+                continue;
+            }
+            let flagged = now | WAITERS;
+            let may_sleep =
+                now == flagged || self.0.compare_exchange(now, flagged, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+            if may_sleep && !futex.wait(&self.0, word(flagged), deadline) {
+                return has_been_set(self.0.load(Ordering::Acquire));
+            }
+        }
+    }
+}
+
+fn is_set(state: u64) -> bool {
+    state & 1 != 0
+}

@@ -1,0 +1,45 @@
+//! The state machines: what the words of a lock, a semaphore, … mean and how they change.
+//!
+//! Each machine is one or two 64-bit words. Its low half is the futex word that the kernel compares before it puts
+//! somebody to sleep; the high half is ours alone. How to sleep and wake is a parameter ([`Futex`]), so that loom runs
+//! the very code that ships.
+
+mod condvar;
+mod event;
+mod lock;
+mod semaphore;
+
+pub(crate) use condvar::Condvar;
+pub(crate) use event::Event;
+pub(crate) use lock::{Acquired, Lock};
+use proc_core::futex::Deadline;
+pub(crate) use semaphore::{Overflow, Semaphore};
+
+#[cfg(all(test, loom))]
+pub(crate) use loom::sync::atomic::{AtomicU64, Ordering};
+#[cfg(not(all(test, loom)))]
+pub(crate) use std::sync::atomic::{AtomicU64, Ordering};
+
+/// How a machine sleeps and wakes. The word meant is always the low half of `state`.
+pub(crate) trait Futex {
+    /// Sleeps while the word is `expected`; returns false once the deadline has passed. May return true for no reason.
+    fn wait(&self, state: &AtomicU64, expected: u32, deadline: Option<Deadline>) -> bool;
+
+    /// Wakes at most `n` sleepers; returns how many.
+    fn wake(&self, state: &AtomicU64, n: u32) -> u32;
+
+    /// Adds 1 to the word and wakes at most `n` sleepers, as one step: nobody falls asleep in between, and no kill
+    /// comes in between. Returns how many woke.
+    fn increment_and_wake(&self, state: &AtomicU64, n: u32) -> u32;
+
+    /// Sets the lowest bit of the word and wakes all sleepers, as one step.
+    fn set_lowest_bit_and_wake_all(&self, state: &AtomicU64);
+
+    /// Whether to look once more before going to sleep, for the `round`th time; if so, lets a moment pass.
+    fn spin(&self, round: u32) -> bool;
+}
+
+/// The half of `state` that the kernel compares.
+fn word(state: u64) -> u32 {
+    state as u32
+}

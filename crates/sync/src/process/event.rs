@@ -1,0 +1,90 @@
+//! [`Event`]: wait until it is set.
+//!
+//! # Safety
+//! The state is made of atomics.
+#![allow(unsafe_code)]
+
+use std::{io, time::Duration};
+
+use proc_core::{futex::Deadline, shm::ShmSafe};
+use serde::{Deserialize, Serialize};
+
+use super::handle::{Handle, Layout};
+use crate::{machine, sys::kernel::Kernel};
+
+/// A flag that processes set, clear and wait for.
+///
+/// Clones and handed-over copies are the same event. It takes one descriptor and one page.
+///
+/// Whoever waits when it is set is let go, even if it is cleared again at once. What happened before `set` is seen by
+/// those that it let go. All methods can be called from signal handlers.
+///
+/// # Crash safety
+/// Anybody can be killed at any instruction: the event is set, and all waiters are on their way, or it is not.
+///
+/// # Examples
+/// ```
+/// let ready = sync::process::Event::new()?;
+/// let there = ready.clone();
+/// let waiter = std::thread::spawn(move || there.wait().unwrap());
+/// ready.set();
+/// assert!(waiter.join().unwrap());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Event(Handle<Shared>);
+
+#[repr(C)]
+#[derive(Debug)]
+struct Shared(machine::Event);
+
+// SAFETY: `repr(C)`, atomics.
+unsafe impl ShmSafe for Shared {}
+
+impl Layout for Shared {
+    fn is_held_here(&self) -> bool {
+        false
+    }
+}
+
+impl Event {
+    /// Makes an event that is not set.
+    ///
+    /// # Errors
+    /// As [`SharedMemory::new`](proc_core::shm::SharedMemory::new).
+    pub fn new() -> io::Result<Self> {
+        Ok(Self(Handle::new(Shared(machine::Event::new()))?))
+    }
+
+    /// Sets it and lets all waiters go. Never blocks.
+    pub fn set(&self) {
+        self.0.0.set(&Kernel);
+    }
+
+    /// Clears it, so that the next to wait will sleep. Never blocks.
+    pub fn clear(&self) {
+        self.0.0.clear();
+    }
+
+    /// Whether it is set.
+    pub fn is_set(&self) -> bool {
+        self.0.0.is_set()
+    }
+
+    /// Sleeps until it is set; returns at once if it is. Always true, as in Python.
+    ///
+    /// # Errors
+    /// None today; the signature is that of [`wait_timeout`](Self::wait_timeout).
+    pub fn wait(&self) -> io::Result<bool> {
+        Ok(self.0.0.wait(&Kernel, None))
+    }
+
+    /// Sleeps until it is set, for `timeout` at most, on the monotonic clock. False if time ran out.
+    ///
+    /// # Errors
+    /// None today; reserved for kernels that refuse to wait.
+    pub fn wait_timeout(&self, timeout: Duration) -> io::Result<bool> {
+        Ok(self.0.0.wait(&Kernel, Deadline::after(timeout)))
+    }
+}

@@ -1,0 +1,19 @@
+//! For processes: what lies in shared memory, and survives `kill -9` of anybody who uses it.
+
+mod condvar;
+mod event;
+mod handle;
+mod holder;
+mod lock;
+mod raw;
+mod rlock;
+mod rwlock;
+mod semaphore;
+
+pub use condvar::{Condvar, WaitGuard};
+pub use event::Event;
+pub use holder::Holder;
+pub use lock::{Lock, LockGuard, MappedLockGuard};
+pub use rlock::{RLock, RLockGuard};
+pub use rwlock::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+pub use semaphore::{BoundedSemaphore, Permit, Semaphore};

@@ -1,0 +1,133 @@
+//! The lock under all locks of this scope.
+//!
+//! # Safety
+//! A lock is listed with the kernel from its acquisition to its release, so its memory must stay where it is in
+//! between. Whoever gives out guards sees to that; see `handle`.
+#![allow(unsafe_code)]
+
+use proc_core::{futex::Deadline, shm::ShmSafe};
+
+use crate::{
+    machine::Acquired,
+    sys::{
+        kernel::Kernel,
+        robust::{MAX_HELD, Node, ThreadList},
+    },
+};
+
+/// A lock without data, of fixed layout, for shared memory; zeros are a free one.
+#[derive(Debug)]
+#[repr(C, align(64))]
+pub(crate) struct RawLock {
+    node: Node,
+}
+
+const _: () = assert!(size_of::<RawLock>() == 64);
+
+// SAFETY: made of atomics, `repr(C)`, and every bit pattern is some state of it. The links are followed by the holder
+// alone, which wrote them.
+unsafe impl ShmSafe for RawLock {}
+
+impl RawLock {
+    pub(crate) const fn new() -> Self {
+        Self { node: Node::new() }
+    }
+
+    /// Acquires the lock if it is free.
+    ///
+    /// The lock must stay mapped until it is released.
+    #[inline]
+    pub(crate) fn try_acquire(&self) -> Option<Acquired> {
+        let list = list();
+        let _announced = list.announce(&self.node);
+        self.listed(list, self.node.lock.try_acquire(list.tid()))
+    }
+
+    /// Acquires the lock, and waits for that; `None` once the deadline has passed.
+    #[inline]
+    pub(crate) fn acquire(&self, deadline: Option<Deadline>) -> Option<Acquired> {
+        let list = list();
+        let _announced = list.announce(&self.node);
+        let acquired = self.node.lock.try_acquire(list.tid());
+        self.listed(list, acquired.or_else(|| self.acquire_slowly(list, deadline)))
+    }
+
+    #[cold]
+    fn acquire_slowly(&self, list: ThreadList, deadline: Option<Deadline>) -> Option<Acquired> {
+        if deadline.is_none() && self.node.lock.owner() == list.tid() {
+            deadlock();
+        }
+        self.node.lock.acquire(list.tid(), &Kernel, deadline)
+    }
+
+    #[inline]
+    fn listed(&self, list: ThreadList, acquired: Option<Acquired>) -> Option<Acquired> {
+        if acquired.is_some() {
+            // SAFETY: it stays mapped until it is released (the caller's duty), and was in no list, as it was free.
+            unsafe { list.push(&self.node) };
+        }
+        acquired
+    }
+
+    /// Gives up the lock; does nothing if the calling thread does not hold it, as in a child that was forked meanwhile.
+    #[inline]
+    pub(crate) fn release(&self) {
+        let list = list();
+        let me = list.tid();
+        if self.node.lock.owner() != me {
+            return;
+        }
+        let _announced = list.announce(&self.node);
+        // SAFETY: this thread holds the lock, so it is in this thread's list.
+        unsafe { list.remove(&self.node) };
+        self.node.lock.release(me, &Kernel);
+    }
+
+    /// Sleeps until nobody holds the lock, without acquiring it; false once the deadline has passed.
+    pub(crate) fn wait_while_held(&self, deadline: Option<Deadline>) -> bool {
+        let _announced = list().announce(&self.node);
+        self.node.lock.wait_while_held(&Kernel, deadline)
+    }
+
+    #[inline]
+    pub(crate) fn lock(&self) -> &crate::machine::Lock {
+        &self.node.lock
+    }
+
+    /// Whether the calling thread holds the lock.
+    #[inline]
+    pub(crate) fn is_mine(&self) -> bool {
+        self.node.lock.owner() == list().tid()
+    }
+
+    /// Whether a thread of this process holds the lock.
+    pub(crate) fn is_held_here(&self) -> bool {
+        let owner = self.node.lock.owner();
+        // SAFETY: takes three integers; signal 0 is none.
+        owner != 0 && unsafe { libc::syscall(libc::SYS_tgkill, std::process::id(), owner, 0) } == 0
+    }
+}
+
+#[inline]
+fn list() -> ThreadList {
+    let list = ThreadList::get().unwrap_or_else(|| unsupported());
+    if list.is_full() {
+        too_many();
+    }
+    list
+}
+
+#[cold]
+fn unsupported() -> ! {
+    panic!("the C library keeps its list of robust locks in a way that is not known here")
+}
+
+#[cold]
+fn too_many() -> ! {
+    panic!("a thread can hold {MAX_HELD} locks at a time: the kernel would not release more when it dies")
+}
+
+#[cold]
+fn deadlock() -> ! {
+    panic!("this thread holds the lock already and would wait for itself")
+}

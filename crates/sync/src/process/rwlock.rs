@@ -1,0 +1,386 @@
+//! [`RwLock`]: many readers, or one writer.
+//!
+//! A writer holds the gate. A reader holds one of the seats, each a lock of its own, so that the kernel gives it up
+//! when the reader dies. A reader takes a seat and then looks at the gate; a writer takes the gate and then looks at
+//! the seats, so at least one of two sees the other. The reader gives way; the writer waits.
+//!
+//! # Safety
+//! The data are written only by who holds the gate and has found all seats empty since, and read only by who has found
+//! the gate open since it took a seat. They are `Plain`.
+#![allow(unsafe_code)]
+
+use std::{
+    cell::UnsafeCell,
+    fmt, io,
+    marker::PhantomData,
+    ops::{Deref, DerefMut},
+    sync::atomic::{AtomicU32, Ordering::Relaxed},
+    thread,
+    time::Duration,
+};
+
+use proc_core::{futex::Deadline, shm::ShmSafe};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    condvar::{WaitGuard, sealed},
+    handle::{Handle, Layout},
+    holder::Holder,
+    raw::RawLock,
+};
+use crate::{OwnerDied, Plain, machine::Acquired, sys::robust};
+
+/// Readers that can be in at a time; more wait for one to leave.
+const SEATS: usize = 32;
+
+/// A lock that lets in many readers or one writer.
+///
+/// Clones and handed-over copies are the same lock. It takes one descriptor and one page. At most 32 readers are in at
+/// a time. A writer that waits keeps new readers out, so that it is not kept waiting for ever; a thread that reads
+/// already and reads again may therefore wait for itself.
+///
+/// # Crash safety
+/// A reader that is killed leaves no trace, and a writer that waited for it goes on at once. If a writer is killed or
+/// panics after it was let in, readers and writers get [`OwnerDied`], with the guard, until a writer calls
+/// [`mark_consistent`](RwLockWriteGuard::mark_consistent); if it was killed while it waited, nobody notices.
+///
+/// # Examples
+/// ```
+/// let route = sync::process::RwLock::new([0u32; 3])?;
+/// route.write()?[1] = 7;
+/// let (one, other) = (route.read()?, route.read()?);
+/// assert_eq!(one[1], other[1]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Serialize, Deserialize)]
+#[serde(bound = "", transparent)]
+pub struct RwLock<T: Plain>(Handle<Shared<T>>);
+
+#[repr(C)]
+struct Shared<T> {
+    gate: RawLock,
+    seats: [RawLock; SEATS],
+    /// 1 while a writer may be changing the data.
+    writing: AtomicU32,
+    unused: AtomicU32,
+    data: UnsafeCell<T>,
+}
+
+// SAFETY: see the module; `Plain` data are `Send`, and readers in several threads need `Sync`, which guards ask for.
+unsafe impl<T: Plain> Sync for Shared<T> {}
+// SAFETY: `repr(C)`; locks, atomics and `Plain` data, all valid for any bits, without pointers and without `Drop`.
+unsafe impl<T: Plain> ShmSafe for Shared<T> {}
+
+impl<T: Plain> Layout for Shared<T> {
+    fn is_held_here(&self) -> bool {
+        self.gate.is_held_here() || self.seats.iter().any(RawLock::is_held_here)
+    }
+}
+
+type Read<'a, T> = RwLockReadGuard<'a, T>;
+type Write<'a, T> = RwLockWriteGuard<'a, T>;
+
+impl<T: Plain + Sync> RwLock<T> {
+    /// Makes a free lock around `value`.
+    ///
+    /// # Errors
+    /// As [`SharedMemory::new`](proc_core::shm::SharedMemory::new).
+    pub fn new(value: T) -> io::Result<Self> {
+        Ok(Self(Handle::new(Shared {
+            gate: RawLock::new(),
+            seats: [const { RawLock::new() }; SEATS],
+            writing: 0.into(),
+            unused: 0.into(),
+            data: UnsafeCell::new(value),
+        })?))
+    }
+
+    /// Lets a reader in; sleeps for as long as a writer is in or waits, or all 32 seats are taken.
+    ///
+    /// # Errors
+    /// [`OwnerDied`], which holds the guard, if the data may be half changed.
+    ///
+    /// # Panics
+    /// If the calling thread is the writer, or holds 2000 locks.
+    pub fn read(&self) -> Result<Read<'_, T>, OwnerDied<Read<'_, T>>> {
+        self.read_by(None).map(|guard| guard.expect("there is no deadline to pass"))
+    }
+
+    /// Lets a reader in if that is possible at once.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn try_read(&self) -> Result<Option<Read<'_, T>>, OwnerDied<Read<'_, T>>> {
+        self.sit_down().and_then(|seat| self.look_at_gate(seat)).transpose()
+    }
+
+    /// Lets a reader in if that is possible within `timeout`, on the monotonic clock.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn read_timeout(&self, timeout: Duration) -> Result<Option<Read<'_, T>>, OwnerDied<Read<'_, T>>> {
+        match self.try_read() {
+            Ok(None) => self.read_by(Deadline::after(timeout)),
+            read => read,
+        }
+    }
+
+    /// Lets a writer in; sleeps for as long as anybody else is in.
+    ///
+    /// # Errors
+    /// [`OwnerDied`], which holds the guard, if the data may be half changed.
+    ///
+    /// # Panics
+    /// If the calling thread is in already, or holds 2000 locks.
+    pub fn write(&self) -> Result<Write<'_, T>, OwnerDied<Write<'_, T>>> {
+        self.write_by(None).map(|guard| guard.expect("there is no deadline to pass"))
+    }
+
+    /// Lets a writer in if that is possible at once.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub fn try_write(&self) -> Result<Option<Write<'_, T>>, OwnerDied<Write<'_, T>>> {
+        let shared = &*self.0;
+        let Some(acquired) = shared.gate.try_acquire() else { return Ok(None) };
+        if shared.seats.iter().any(|seat| seat.lock().owner() != 0) {
+            self.leave_gate(acquired);
+            return Ok(None);
+        }
+        self.let_in(acquired).map(Some)
+    }
+
+    /// Lets a writer in if that is possible within `timeout`, on the monotonic clock.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub fn write_timeout(&self, timeout: Duration) -> Result<Option<Write<'_, T>>, OwnerDied<Write<'_, T>>> {
+        match self.try_write() {
+            Ok(None) => self.write_by(Deadline::after(timeout)),
+            write => write,
+        }
+    }
+
+    /// Waits until nobody is in and returns a copy of the data; other handles can go on using the lock.
+    ///
+    /// # Errors
+    /// [`OwnerDied`] with the data, if they may be half changed.
+    pub fn into_inner(self) -> Result<T, OwnerDied<T>> {
+        // SAFETY: the guard gives exclusive access, and `Plain` data may be copied bit by bit.
+        let copy = |guard: Write<'_, T>| unsafe { guard.lock.0.data.get().read() };
+        match self.write() {
+            Ok(guard) => Ok(copy(guard)),
+            Err(died) => Err(died.map(copy)),
+        }
+    }
+
+    /// The writer that is in or waits for readers to leave, for a message to a person.
+    pub fn holder(&self) -> Option<Holder> {
+        Holder::of_thread(self.0.gate.lock().owner())
+    }
+
+    fn read_by(&self, deadline: Option<Deadline>) -> Result<Option<Read<'_, T>>, OwnerDied<Read<'_, T>>> {
+        let shared = &*self.0;
+        loop {
+            let seat = match self.sit_down() {
+                Some(seat) => seat,
+                None => {
+                    let seat = robust::tid() as usize % SEATS;
+                    if shared.seats[seat].acquire(deadline).is_none() {
+                        return Ok(None);
+                    }
+                    seat
+                }
+            };
+            if let Some(guard) = self.look_at_gate(seat) {
+                return guard.map(Some);
+            }
+            assert!(!shared.gate.is_mine(), "this thread is writing and would wait for itself");
+            if !shared.gate.wait_while_held(deadline) {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Takes a seat if there is one.
+    fn sit_down(&self) -> Option<usize> {
+        // Neighbours in time have different seats, so that they do not fight for one cache line.
+        let first = robust::tid() as usize;
+        (0..SEATS).map(|i| (first + i) % SEATS).find(|seat| self.0.seats[*seat].try_acquire().is_some())
+    }
+
+    /// Makes a guard of a seat, or gives it up if there is a writer.
+    fn look_at_gate(&self, seat: usize) -> Option<Result<Read<'_, T>, OwnerDied<Read<'_, T>>>> {
+        let shared = &*self.0;
+        // The one before may have died on it; that is of no importance.
+        shared.seats[seat].lock().mark_consistent();
+        let guard = RwLockReadGuard { lock: self, seat, not_send: PhantomData };
+        if shared.gate.lock().owner() != 0 {
+            return None;
+        }
+        let is_inconsistent = shared.gate.lock().is_inconsistent() && shared.writing.load(Relaxed) != 0;
+        Some(if is_inconsistent { Err(OwnerDied::new(guard)) } else { Ok(guard) })
+    }
+
+    fn write_by(&self, deadline: Option<Deadline>) -> Result<Option<Write<'_, T>>, OwnerDied<Write<'_, T>>> {
+        let shared = &*self.0;
+        let is_reading = shared.seats.iter().any(RawLock::is_mine);
+        assert!(!is_reading || deadline.is_some(), "this thread is reading and would wait for itself");
+        let Some(acquired) = shared.gate.acquire(deadline) else { return Ok(None) };
+        if shared.seats.iter().all(|seat| seat.wait_while_held(deadline)) {
+            return self.let_in(acquired).map(Some);
+        }
+        self.leave_gate(acquired);
+        Ok(None)
+    }
+
+    fn let_in(&self, acquired: Acquired) -> Result<Write<'_, T>, OwnerDied<Write<'_, T>>> {
+        let shared = &*self.0;
+        let guard = RwLockWriteGuard { lock: self, panicking: thread::panicking(), not_send: PhantomData };
+        if acquired == Acquired::Inconsistent {
+            if shared.writing.load(Relaxed) != 0 {
+                return Err(OwnerDied::new(guard));
+            }
+            // It died before it was let in.
+            shared.gate.lock().mark_consistent();
+        }
+        shared.writing.store(1, Relaxed);
+        Ok(guard)
+    }
+
+    /// Gives up the gate without having been let in.
+    fn leave_gate(&self, acquired: Acquired) {
+        let shared = &*self.0;
+        if acquired == Acquired::Inconsistent && shared.writing.load(Relaxed) == 0 {
+            shared.gate.lock().mark_consistent();
+        }
+        shared.gate.release();
+    }
+}
+
+impl<T: Plain> Clone for RwLock<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<T: Plain> fmt::Debug for RwLock<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RwLock").field("writer", &self.0.gate.lock().owner()).finish_non_exhaustive()
+    }
+}
+
+/// Shared access to the data of an [`RwLock`], until it is dropped.
+///
+/// It stays on the thread that it was given to.
+#[must_use = "the lock is released when its guard is dropped"]
+pub struct RwLockReadGuard<'a, T: Plain> {
+    lock: &'a RwLock<T>,
+    seat: usize,
+    not_send: PhantomData<*mut ()>,
+}
+
+impl<T: Plain> Deref for RwLockReadGuard<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        // SAFETY: nobody writes while this thread has its seat; any bits are a `T`.
+        unsafe { &*self.lock.0.data.get() }
+    }
+}
+
+impl<T: Plain> Drop for RwLockReadGuard<'_, T> {
+    fn drop(&mut self) {
+        self.lock.0.seats[self.seat].release();
+    }
+}
+
+impl<T: Plain + fmt::Debug> fmt::Debug for RwLockReadGuard<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
+/// Exclusive access to the data of an [`RwLock`], until it is dropped.
+///
+/// It stays on the thread that it was given to.
+#[must_use = "the lock is released when its guard is dropped"]
+pub struct RwLockWriteGuard<'a, T: Plain> {
+    lock: &'a RwLock<T>,
+    panicking: bool,
+    not_send: PhantomData<*mut ()>,
+}
+
+impl<T: Plain> RwLockWriteGuard<'_, T> {
+    /// Says that the data are in order again, after [`OwnerDied`].
+    pub fn mark_consistent(&self) {
+        self.lock.0.gate.lock().mark_consistent();
+    }
+}
+
+impl<T: Plain> Deref for RwLockWriteGuard<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        // SAFETY: nobody else is in; any bits are a `T`.
+        unsafe { &*self.lock.0.data.get() }
+    }
+}
+
+impl<T: Plain> DerefMut for RwLockWriteGuard<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: nobody else is in, and the guard is borrowed exclusively; any bits are a `T`.
+        unsafe { &mut *self.lock.0.data.get() }
+    }
+}
+
+impl<T: Plain> Drop for RwLockWriteGuard<'_, T> {
+    fn drop(&mut self) {
+        let shared = &*self.lock.0;
+        // In a child that was forked meanwhile, this is a copy of its parent's.
+        if !shared.gate.is_mine() {
+            return;
+        }
+        if !self.panicking && thread::panicking() {
+            shared.gate.lock().mark_inconsistent();
+        }
+        if !shared.gate.lock().is_inconsistent() {
+            shared.writing.store(0, Relaxed);
+        }
+        shared.gate.release();
+    }
+}
+
+impl<T: Plain + fmt::Debug> fmt::Debug for RwLockWriteGuard<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
+impl<T: Plain> sealed::Sealed for RwLockWriteGuard<'_, T> {}
+
+impl<'a, T: Plain + Sync> WaitGuard for RwLockWriteGuard<'a, T> {
+    type Unlocked = &'a RwLock<T>;
+
+    fn unlock(self) -> Self::Unlocked {
+        self.lock
+    }
+
+    fn relock(lock: Self::Unlocked) -> Result<Self, OwnerDied<Self>> {
+        lock.write()
+    }
+}
+
+impl<T: Plain> sealed::Sealed for RwLockReadGuard<'_, T> {}
+
+impl<'a, T: Plain + Sync> WaitGuard for RwLockReadGuard<'a, T> {
+    type Unlocked = &'a RwLock<T>;
+
+    fn unlock(self) -> Self::Unlocked {
+        self.lock
+    }
+
+    fn relock(lock: Self::Unlocked) -> Result<Self, OwnerDied<Self>> {
+        lock.read()
+    }
+}

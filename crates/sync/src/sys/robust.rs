@@ -1,0 +1,243 @@
+//! The kernel's record of what a thread holds, which it goes through when the thread dies.
+//!
+//! A thread has one such list, and the C library has put its own there, for `PTHREAD_MUTEX_ROBUST`. It holds the
+//! addresses of list nodes; the futex word of each is at a fixed distance from its node, the same for the whole list.
+//! So a lock of ours is laid out as the library's mutex is, with its node where the mutex has it, and is linked in as
+//! the library would do it, since our neighbours in the list may be its mutexes.
+//!
+//! Beside the list there is one place for the operation that the thread is at ([`announce`](ThreadList::announce)).
+//! If it dies there, the kernel looks at that one word too: held by the thread, the word is marked as the listed ones
+//! are; held by nobody, one sleeper is woken, as the thread may have been about to wake it, or may have been woken in
+//! its stead.
+//!
+//! # Safety
+//! - The list belongs to the thread: nothing here is `Send`, and only the thread and, after its end, the kernel look.
+//! - A node must stay mapped, at its address, from `push` to `remove`: the callers' guards borrow the mapping, and the
+//!   owner of a mapping leaves it in place when a guard was forgotten (`process::handle`).
+//! - `prev` and `next` of a node lie in shared memory. A process that shares a lock is trusted not to overwrite them,
+//!   as with the robust mutexes of any C library.
+#![allow(unsafe_code)]
+
+use std::{
+    cell::Cell,
+    ffi::c_long,
+    marker::PhantomData,
+    mem::offset_of,
+    ptr,
+    sync::atomic::{
+        AtomicU32, AtomicUsize,
+        Ordering::{Relaxed, SeqCst},
+        compiler_fence,
+    },
+};
+
+use crate::machine;
+
+/// `struct robust_list_head` of `<linux/futex.h>`, preceded by what the GNU C library keeps there.
+#[derive(Debug)]
+#[repr(C)]
+struct Thread {
+    /// Kept right by the kernel and the library in every thread and every child.
+    tid: AtomicU32,
+    unused: AtomicU32,
+    last: Link,
+    first: Link,
+    futex_offset: c_long,
+    pending: Link,
+}
+
+/// The address of the `next` of a node, or of the `first` of the list's head, in the memory of the process that the
+/// list belongs to; bit 0 is the library's own flag. The word before it is the node's `prev`, or the head's `last`.
+type Link = AtomicUsize;
+
+/// A lock's word and its place in a list: laid out as in `pthread_mutex_t`.
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct Node {
+    pub(crate) lock: machine::Lock,
+    unused: [AtomicUsize; 2],
+    prev: Link,
+    next: Link,
+}
+
+const FUTEX_OFFSET: c_long = -(offset_of!(Node, next) as c_long);
+const _: () = assert!(offset_of!(Node, next) == offset_of!(Node, prev) + size_of::<Link>());
+const _: () = assert!(offset_of!(Thread, first) == offset_of!(Thread, last) + size_of::<Link>());
+
+/// Locks that one thread may hold at a time: the kernel goes through 2048 and leaves the rest as they are.
+pub(crate) const MAX_HELD: usize = 2000;
+
+/// The list of the calling thread.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ThreadList {
+    thread: &'static Thread,
+    not_send: PhantomData<*mut ()>,
+}
+
+thread_local! {
+    static THREAD: Cell<Option<&'static Thread>> = const { Cell::new(None) };
+    static HELD: Cell<usize> = const { Cell::new(0) };
+}
+
+impl Node {
+    pub(crate) const fn new() -> Self {
+        Self {
+            lock: machine::Lock::new(),
+            unused: [const { AtomicUsize::new(0) }; 2],
+            prev: AtomicUsize::new(0),
+            next: AtomicUsize::new(0),
+        }
+    }
+}
+
+impl ThreadList {
+    /// The list of the calling thread, or `None` if the C library does not keep it as this module expects.
+    #[inline]
+    pub(crate) fn get() -> Option<Self> {
+        THREAD.get().or_else(find).map(|thread| Self { thread, not_send: PhantomData })
+    }
+
+    /// The kernel's id of the calling thread.
+    #[inline]
+    pub(crate) fn tid(self) -> u32 {
+        self.thread.tid.load(Relaxed)
+    }
+
+    /// Tells the kernel that this thread is at an operation on the futex word at `word`, until the returned value is
+    /// dropped. Operations nest, so a signal handler may have its own.
+    #[inline]
+    pub(crate) fn announce<T>(self, word: &T) -> Announced {
+        let link = ptr::from_ref(word).addr().wrapping_add_signed(-(FUTEX_OFFSET as isize));
+        let former = self.thread.pending.load(Relaxed);
+        self.thread.pending.store(link, Relaxed);
+        compiler_fence(SeqCst);
+        Announced { thread: self.thread, former }
+    }
+
+    /// Lists a lock that this thread has just acquired, and still has announced.
+    ///
+    /// # Safety
+    /// The node stays mapped at its address until [`remove`](Self::remove), and is in no list.
+    #[inline]
+    pub(crate) unsafe fn push(self, node: &Node) {
+        let head = ptr::from_ref(&self.thread.first).expose_provenance();
+        let me = ptr::from_ref(&node.next).expose_provenance();
+        let next = self.thread.first.load(Relaxed);
+        compiler_fence(SeqCst);
+        node.next.store(next, Relaxed);
+        node.prev.store(head, Relaxed);
+        compiler_fence(SeqCst);
+        self.thread.first.store(me, Relaxed);
+        // Last, so that a signal handler that pushed and removed something in between has left it right.
+        compiler_fence(SeqCst);
+        // SAFETY: `next` is the head or a node of this list, which stays mapped as this one does.
+        unsafe { prev_of(next) }.store(me, Relaxed);
+        HELD.set(HELD.get() + 1);
+    }
+
+    /// Takes a lock out of the list that this thread is about to release, and has announced.
+    ///
+    /// # Safety
+    /// The node is in this list.
+    #[inline]
+    pub(crate) unsafe fn remove(self, node: &Node) {
+        let (prev, next) = (node.prev.load(Relaxed), node.next.load(Relaxed));
+        // SAFETY: `prev` is the head or a node of this list.
+        unsafe { next_of(prev) }.store(next, Relaxed);
+        // SAFETY: `next` is the head or a node of this list.
+        unsafe { prev_of(next) }.store(prev, Relaxed);
+        compiler_fence(SeqCst);
+        HELD.set(HELD.get().wrapping_sub(1));
+    }
+
+    /// Whether this thread holds as many locks as it may.
+    #[inline]
+    pub(crate) fn is_full(self) -> bool {
+        HELD.get() >= MAX_HELD && self.recount() >= MAX_HELD
+    }
+
+    /// A forked child starts with an empty list, but a copy of the count.
+    #[cold]
+    fn recount(self) -> usize {
+        let head = ptr::from_ref(&self.thread.first).addr();
+        let (mut n, mut link) = (0, self.thread.first.load(Relaxed));
+        while link & !1 != head && n < MAX_HELD {
+            n += 1;
+            // SAFETY: a node of this list.
+            link = unsafe { next_of(link) }.load(Relaxed);
+        }
+        HELD.set(n);
+        n
+    }
+}
+
+/// The kernel's id of the calling thread.
+pub(crate) fn tid() -> u32 {
+    ThreadList::get().map_or_else(ask_for_tid, ThreadList::tid)
+}
+
+#[cold]
+fn ask_for_tid() -> u32 {
+    nix::unistd::gettid().as_raw().cast_unsigned()
+}
+
+/// [`ThreadList::announce`], where there is a list.
+pub(crate) fn announce<T>(word: &T) -> Option<Announced> {
+    ThreadList::get().map(|list| list.announce(word))
+}
+
+/// While it lives, the kernel knows which word the thread is at.
+#[derive(Debug)]
+pub(crate) struct Announced {
+    thread: &'static Thread,
+    former: usize,
+}
+
+impl Drop for Announced {
+    #[inline]
+    fn drop(&mut self) {
+        compiler_fence(SeqCst);
+        self.thread.pending.store(self.former, Relaxed);
+    }
+}
+
+/// # Safety
+/// `link` is the head or a node of the calling thread's list.
+#[inline]
+unsafe fn next_of<'a>(link: usize) -> &'a Link {
+    // SAFETY: the caller's promise; every node and every head was exposed when it was linked or found.
+    unsafe { &*ptr::with_exposed_provenance(link & !1) }
+}
+
+/// # Safety
+/// As [`next_of`].
+#[inline]
+unsafe fn prev_of<'a>(link: usize) -> &'a Link {
+    // SAFETY: the caller's promise; the `prev` stands right before the `next`.
+    unsafe { &*ptr::with_exposed_provenance((link & !1) - size_of::<Link>()) }
+}
+
+/// Asks the kernel for the calling thread's list, and checks that all is where this module takes it to be.
+#[cold]
+fn find() -> Option<&'static Thread> {
+    let (mut head, mut len) = (0usize, 0usize);
+    // SAFETY: 0 means the calling thread; both places are writable.
+    let rc = unsafe { libc::syscall(libc::SYS_get_robust_list, 0, &raw mut head, &raw mut len) };
+    let expected_len = size_of::<Thread>() - offset_of!(Thread, first);
+    if rc != 0 || head == 0 || len != expected_len {
+        return None;
+    }
+    let thread: *const Thread = ptr::with_exposed_provenance(head - offset_of!(Thread, first));
+    // SAFETY: the C library keeps the head inside its own description of the thread, well behind its beginning.
+    let thread = unsafe { &*thread };
+    let first = thread.first.load(Relaxed);
+    let is_as_expected = thread.futex_offset == FUTEX_OFFSET
+        && thread.tid.load(Relaxed) == ask_for_tid()
+        // SAFETY: the list is this thread's, and read before anything is written.
+        && unsafe { prev_of(first) }.load(Relaxed) == head;
+    if !is_as_expected {
+        return None;
+    }
+    THREAD.set(Some(thread));
+    Some(thread)
+}

@@ -1,0 +1,11 @@
+//! What the public types promise, with processes that are killed.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod util;
+
+mod process_condvar;
+mod process_event;
+mod process_lock;
+mod process_rlock;
+mod process_rwlock;
+mod process_semaphore;

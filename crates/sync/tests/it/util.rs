@@ -1,0 +1,95 @@
+//! Forked children.
+
+use std::{
+    io::{Read, Write},
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::Duration,
+};
+
+use nix::{
+    sys::{
+        signal::{Signal, kill},
+        wait::{WaitStatus, waitpid},
+    },
+    unistd::{ForkResult, Pid, fork},
+};
+use test_support::Watchdog;
+
+pub(crate) const SOON: Duration = Duration::from_millis(20);
+pub(crate) const LONG: Duration = Duration::from_secs(60);
+
+pub(crate) fn dog() -> Watchdog {
+    test_support::watchdog(LONG)
+}
+
+/// A forked child, killed when dropped.
+pub(crate) struct Child(Option<Pid>);
+
+impl Child {
+    /// Forks a child that runs `work`, and exits with 0 if that returns.
+    pub(crate) fn spawn(work: impl FnOnce()) -> Self {
+        // SAFETY: the children use locks of ours, the allocator and system calls, all of which work after a fork.
+        match unsafe { fork() }.unwrap() {
+            ForkResult::Parent { child } => Self(Some(child)),
+            ForkResult::Child => {
+                let status = i32::from(catch_unwind(AssertUnwindSafe(work)).is_err());
+                // SAFETY: ends the child, without what the parent registered to run at exit.
+                unsafe { libc::_exit(status) }
+            }
+        }
+    }
+
+    /// Forks a child that runs `work`, then tells its parent and waits to be killed; returns when it has told.
+    pub(crate) fn spawn_and_stay(work: impl FnOnce()) -> Self {
+        let (mut reader, mut writer) = std::io::pipe().unwrap();
+        let child = Self::spawn(|| {
+            work();
+            writer.write_all(b"x").unwrap();
+            loop {
+                std::thread::park();
+            }
+        });
+        drop(writer);
+        assert_eq!(reader.read(&mut [0]).unwrap(), 1, "the child failed");
+        child
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.0.unwrap().as_raw() as u32
+    }
+
+    pub(crate) fn kill(mut self) {
+        self.kill_now();
+    }
+
+    fn kill_now(&mut self) {
+        if let Some(pid) = self.0.take() {
+            kill(pid, Signal::SIGKILL).unwrap();
+            waitpid(pid, None).unwrap();
+        }
+    }
+
+    /// Waits for the child, which must succeed.
+    pub(crate) fn join(mut self) {
+        let pid = self.0.take().unwrap();
+        assert_eq!(waitpid(pid, None).unwrap(), WaitStatus::Exited(pid, 0));
+    }
+
+    /// Returns when the child sleeps in the kernel (on a futex, that is), or is gone.
+    pub(crate) fn wait_until_asleep(&self) {
+        let path = format!("/proc/{}/stat", self.pid());
+        loop {
+            let stat = std::fs::read_to_string(&path).unwrap_or_default();
+            match stat.rsplit_once(')').map(|(_, rest)| rest.trim_start().as_bytes()[0]) {
+                Some(b'R' | b'D') => std::thread::yield_now(),
+                _ => return,
+            }
+        }
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        self.kill_now();
+    }
+}
