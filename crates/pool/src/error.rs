@@ -1,4 +1,6 @@
-use std::{any::Any, error, fmt, io, sync::Arc};
+use std::{error, fmt, io, sync::Arc};
+
+use proc_core::{Panic, ProcessError};
 
 /// Why one task has no result. It concerns that task alone; its pool goes on.
 #[derive(Clone, Debug)]
@@ -44,15 +46,9 @@ pub enum TaskError {
     Taken,
 }
 
-impl TaskError {
-    /// The panic whose payload was just caught.
-    pub(crate) fn panicked(payload: Box<dyn Any + Send>) -> Self {
-        let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
-        let message = text.or_else(|| payload.downcast_ref::<String>().cloned());
-        // A payload's own drop may panic in its turn; that must not take the worker along.
-        std::mem::forget(payload);
-        let message = message.unwrap_or_else(|| "(a payload that is not text)".into());
-        Self::Panicked { message, location: String::new(), backtrace: String::new() }
+impl From<Panic> for TaskError {
+    fn from(panic: Panic) -> Self {
+        Self::Panicked { message: panic.message, location: panic.location, backtrace: panic.backtrace }
     }
 }
 
@@ -93,7 +89,7 @@ impl error::Error for TaskError {
 #[non_exhaustive]
 pub enum PoolError {
     /// A worker could not be started.
-    Start(Arc<io::Error>),
+    Start(Arc<ProcessError>),
     /// The initializer failed in a worker.
     Initializer(String),
     /// Workers died faster than they may be replaced; the text tells of the last death.
@@ -105,7 +101,7 @@ pub enum PoolError {
 impl fmt::Display for PoolError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Start(e) => write!(f, "cannot start a worker: {e}"),
+            Self::Start(e) => write!(f, "a worker cannot be started: {e}"),
             Self::Initializer(why) => write!(f, "initializer failed: {why}"),
             Self::RestartStorm(why) => write!(f, "workers die faster than they may be replaced: {why}"),
             Self::StillOpen => f.write_str("pool is still open: close or terminate it first"),
@@ -124,6 +120,6 @@ impl error::Error for PoolError {
 
 impl From<io::Error> for PoolError {
     fn from(e: io::Error) -> Self {
-        Self::Start(Arc::new(e))
+        Self::Start(Arc::new(ProcessError::Start { operation: "make what a worker needs".into(), source: e }))
     }
 }

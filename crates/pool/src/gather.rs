@@ -21,7 +21,8 @@ pub(crate) fn gather<I: Iterator, R: Send + 'static>(
     mut submit: Submit<I::Item, R>,
 ) -> Task<Vec<R>> {
     let mut items: Vec<_> = input.collect();
-    let size = cut.chunk_size.unwrap_or_else(|| items.len().div_ceil(4 * cut.n_workers)).max(1);
+    let size = cut.chunk_size.unwrap_or_else(|| items.len().div_ceil(4 * cut.n_workers));
+    let size = size.min(cut.max_chunk.unwrap_or(usize::MAX)).max(1);
     let mut tasks = Vec::with_capacity(items.len().div_ceil(size));
     while !items.is_empty() {
         let rest = items.split_off(size.min(items.len()));

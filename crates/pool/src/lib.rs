@@ -13,6 +13,7 @@ mod call;
 mod completed;
 mod error;
 mod gather;
+mod process;
 mod stats;
 mod stream;
 mod task;
@@ -21,11 +22,8 @@ mod thread;
 pub use call::{Call, CallOnce};
 pub use completed::{AsCompleted, Until, Waitable, as_completed, wait};
 pub use error::{PoolError, TaskError};
+pub use process::{ProcessPool, ProcessPoolBuilder};
 pub use stats::{Death, Stats, WorkerStats};
 pub use stream::{Imap, ImapUnordered};
 pub use task::Task;
 pub use thread::{Scope, ScopedTask, ThreadPool, ThreadPoolBuilder};
-
-fn cpu_count() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
-}

@@ -17,6 +17,8 @@ pub(crate) struct Cut {
     /// Most items that are taken from the input and not yet yielded; `None` for `CHUNKS_EACH` chunks a worker.
     pub(crate) window: Option<usize>,
     pub(crate) n_workers: usize,
+    /// Most items of a chunk.
+    pub(crate) max_chunk: Option<usize>,
 }
 
 /// A chunk that has been worked on.
@@ -54,7 +56,7 @@ impl<R> Chunk<R> {
 const CHUNKS_EACH: usize = 4;
 /// How long a chunk should take: much longer than handing it over, much shorter than anybody's patience.
 const CHUNK_TIME: Duration = Duration::from_micros(400);
-const MAX_CHUNK: usize = 1 << 16;
+const MAX_CHUNK: usize = 1 << 13;
 
 /// The input of a map, cut into chunks that are given to a pool.
 struct Feed<I: Iterator, R> {
@@ -86,6 +88,7 @@ impl<I: Iterator, R> Feed<I, R> {
             Some(size) => size.max(1).min(room),
             None => self.chunk_size.min(room).min(fair),
         };
+        let size = size.min(self.cut.max_chunk.unwrap_or(usize::MAX));
         let items: Vec<_> = self.input.by_ref().take(size).collect();
         if items.is_empty() {
             return None;

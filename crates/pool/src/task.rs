@@ -121,6 +121,27 @@ pub(crate) trait Handle<R>: Send + Sync {
     }
 }
 
+/// A task that came to nothing before it was one.
+pub(crate) struct Ended<R>(Core<R>);
+
+impl<R: Send + 'static> Ended<R> {
+    pub(crate) fn task(why: TaskError) -> Task<R> {
+        let core = Core::new(next_id());
+        core.complete(Err(why));
+        Task(Arc::new(Self(core)))
+    }
+}
+
+impl<R: Send> Handle<R> for Ended<R> {
+    fn core(&self) -> &Core<R> {
+        &self.0
+    }
+
+    fn cancel(&self) -> bool {
+        false
+    }
+}
+
 /// A place for one result.
 ///
 /// State table of `state`: `0` pending · `SLEEPERS` pending, somebody may sleep on the word · `DONE`, with `SUCCEEDED`
@@ -153,22 +174,29 @@ impl<R> Core<R> {
         self.state.load(Acquire) & DONE != 0
     }
 
-    /// Stores the result, unless there was one: the first wins, and this tells whether it was this one.
-    pub(crate) fn complete(&self, result: Result<R, TaskError>) -> bool {
-        let mut slot = self.slot.lock();
+    /// Stores the result, unless there was one: the first wins, and this tells whether it was this one. Callbacks run
+    /// here and now.
+    pub(crate) fn complete(&self, mut result: Result<R, TaskError>) -> bool {
         loop {
-            if self.is_done() {
-                return false;
+            match self.complete_unless_awaited(result) {
+                Ok(stored) => return stored,
+                Err(given_back) => result = given_back,
             }
-            let callbacks = std::mem::take(&mut slot.callbacks);
-            if callbacks.is_empty() {
-                break;
-            }
-            drop(slot);
+            let callbacks = std::mem::take(&mut self.slot.lock().callbacks);
             for callback in callbacks {
                 let _ = catch_unwind(AssertUnwindSafe(|| callback(&result)));
             }
-            slot = self.slot.lock();
+        }
+    }
+
+    /// Stores the result, unless there was one; gives it back if there are callbacks, which are to see it first.
+    pub(crate) fn complete_unless_awaited(&self, result: Result<R, TaskError>) -> Result<bool, Result<R, TaskError>> {
+        let mut slot = self.slot.lock();
+        if self.is_done() {
+            return Ok(false);
+        }
+        if !slot.callbacks.is_empty() {
+            return Err(result);
         }
         let done = if result.is_ok() { DONE | SUCCEEDED } else { DONE };
         slot.result = Some(result);
@@ -180,7 +208,7 @@ impl<R> Core<R> {
             futex::wake(&self.state, u32::MAX);
         }
         wakers.into_iter().for_each(Waker::wake);
-        true
+        Ok(true)
     }
 
     pub(crate) fn take(&self) -> Result<R, TaskError> {

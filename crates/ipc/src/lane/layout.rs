@@ -21,6 +21,8 @@ pub const N_SLOTS: usize = 128;
 pub(super) const SLOT_WORDS: usize = 28;
 /// Stream buffers of a lane.
 pub(super) const N_BUFFERS: usize = 8;
+/// The number of no stream buffer.
+pub(super) const NO_BUFFER: u32 = u32::MAX;
 /// Payload words of a stream buffer.
 pub(super) const BUFFER_WORDS: usize = 8 * 1024 - 8;
 

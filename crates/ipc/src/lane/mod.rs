@@ -11,5 +11,5 @@ mod tests;
 pub use self::{
     layout::N_SLOTS,
     owner::{Finished, OwnerLane, Progress, SlotState},
-    worker::{Claim, LaneHandle, Stream, WorkerLane, ignore_interrupts},
+    worker::{Claim, LaneHandle, Stream, WorkerLane},
 };

@@ -11,7 +11,9 @@ use std::{
 use proc_core::futex;
 
 use super::{
-    layout::{BUFFER_WORDS, Memory, N_BUFFERS, N_SLOTS, SLOT_WORDS, Slot, copy_in, copy_out, phase, split, word},
+    layout::{
+        BUFFER_WORDS, Memory, N_BUFFERS, N_SLOTS, NO_BUFFER, SLOT_WORDS, Slot, copy_in, copy_out, phase, split, word,
+    },
     spill::{self, Side},
     worker::LaneHandle,
 };
@@ -124,8 +126,8 @@ impl OwnerLane {
         }
         if let Some(buffer) = buffer {
             layout.buffers[buffer as usize].published.store(0, Relaxed);
-            slot.buffer.store(buffer, Relaxed);
         }
+        slot.buffer.store(buffer.unwrap_or(NO_BUFFER), Relaxed);
         slot.len.store(payload.len() as u64, Relaxed);
         slot.spilled.store(spilled.into(), Relaxed);
         slot.tag.store(tag, Relaxed);

@@ -1,8 +1,4 @@
 //! The worker's end of a lane.
-//!
-//! # Safety
-//! Changing a signal's disposition to "ignore" runs no code of ours in signal context.
-#![allow(unsafe_code)]
 
 use std::{
     io,
@@ -10,12 +6,11 @@ use std::{
     sync::atomic::{Ordering::*, fence},
 };
 
-use nix::sys::signal::{SigHandler, Signal, signal};
 use proc_core::{futex, handover::Fd};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    layout::{BUFFER_WORDS, Memory, N_SLOTS, SLOT_WORDS, copy_in, copy_out, phase, split, word},
+    layout::{BUFFER_WORDS, Memory, N_BUFFERS, N_SLOTS, NO_BUFFER, SLOT_WORDS, copy_in, copy_out, phase, split, word},
     spill::{self, Side},
 };
 
@@ -160,12 +155,17 @@ impl Claim<'_> {
         Ok(())
     }
 
+    /// Whether it was given with a stream.
+    pub fn has_stream(&self) -> bool {
+        self.lane.memory.get().slots[self.index].buffer.load(Relaxed) != NO_BUFFER
+    }
+
     /// Where results go item by item; for tasks that were given with a stream.
     pub fn stream(&self) -> Stream {
         let slot = &self.lane.memory.get().slots[self.index];
         Stream {
             memory: self.lane.memory.clone(),
-            buffer: slot.buffer.load(Relaxed) as usize % super::layout::N_BUFFERS,
+            buffer: slot.buffer.load(Relaxed) as usize % N_BUFFERS,
             first: slot.from.load(Relaxed),
             n_items: 0,
             len: 0,
@@ -255,10 +255,4 @@ impl Stream {
         self.stage.truncate(len % 8);
         Ok(())
     }
-}
-
-/// Makes this process ignore Ctrl-C, which goes to the whole foreground group: a worker ends when its owner does.
-pub fn ignore_interrupts() {
-    // SAFETY: `SIG_IGN` is no handler, so nothing runs in signal context.
-    let _ = unsafe { signal(Signal::SIGINT, SigHandler::SigIgn) };
 }

@@ -4,7 +4,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use proc_core::futex::Deadline;
+use proc_core::{Panic, futex::Deadline};
 
 use super::shared::{self, Shared, Work};
 use crate::{
@@ -88,5 +88,5 @@ where
 
 /// Calls `f` with its panic caught.
 pub(super) fn caught<R>(f: impl FnOnce() -> R) -> Result<R, TaskError> {
-    catch_unwind(AssertUnwindSafe(f)).map_err(TaskError::panicked)
+    catch_unwind(AssertUnwindSafe(f)).map_err(|payload| Panic::of(payload).into())
 }

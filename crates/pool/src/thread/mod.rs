@@ -57,7 +57,7 @@ impl fmt::Debug for Initializer {
 }
 
 impl ThreadPoolBuilder {
-    /// How many threads; by default [`cpu_count`](crate::cpu_count).
+    /// How many threads; by default [`cpu_count`](proc_core::cpu_count).
     pub fn workers(self, n: usize) -> Self {
         Self { n_workers: n.max(1), ..self }
     }
@@ -115,7 +115,12 @@ impl ThreadPool {
 
     /// Settings for a pool.
     pub fn builder() -> ThreadPoolBuilder {
-        ThreadPoolBuilder { name: "pool".into(), n_workers: crate::cpu_count(), cut: Cut::default(), initializer: None }
+        ThreadPoolBuilder {
+            name: "pool".into(),
+            n_workers: proc_core::cpu_count(),
+            cut: Cut::default(),
+            initializer: None,
+        }
     }
 
     /// Runs `f(args…)` on a thread of the pool, and waits for what it returns.

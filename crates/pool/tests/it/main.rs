@@ -1,3 +1,5 @@
 //! What pools promise, from the outside.
+#![allow(clippy::unwrap_used, clippy::exit, reason = "tests, and workers that end in every way")]
 
+mod process;
 mod thread;

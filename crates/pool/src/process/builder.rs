@@ -1,0 +1,172 @@
+use std::{fmt, time::Duration};
+
+use proc_core::{StartMethod, Target, cpu_count, function::Function, handover, helper};
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{ProcessPool, service, shared::Shared};
+use crate::{PoolError, stream::Cut};
+
+/// Settings of a [`ProcessPool`] to be.
+#[must_use = "a builder does nothing before `build`"]
+pub struct ProcessPoolBuilder {
+    settings: Settings,
+    cut: Cut,
+    initializer: Result<Keep, String>,
+}
+
+/// What the initializer's arguments hold must live as long as the pool: workers reopen handles from here.
+type Keep = Option<Box<dyn Send>>;
+
+pub(super) struct Settings {
+    pub(super) name: String,
+    pub(super) n_workers: usize,
+    /// A packed function and its arguments.
+    pub(super) initializer: Vec<u8>,
+    pub(super) max_tasks_per_child: Option<usize>,
+    pub(super) task_timeout: Option<Duration>,
+    pub(super) retries: u32,
+    pub(super) retry_delay: Duration,
+    pub(super) memory_limit: Option<u64>,
+    pub(super) start_method: Option<StartMethod>,
+}
+
+impl ProcessPoolBuilder {
+    pub(super) fn new() -> Self {
+        let settings = Settings {
+            name: "pool".into(),
+            n_workers: cpu_count(),
+            initializer: Vec::new(),
+            max_tasks_per_child: None,
+            task_timeout: None,
+            retries: 0,
+            retry_delay: Duration::from_millis(10),
+            memory_limit: None,
+            start_method: None,
+        };
+        Self { settings, cut: Cut::default(), initializer: Ok(None) }.initializer(|| (), ())
+    }
+
+    /// How many worker processes; by default [`cpu_count`].
+    pub fn workers(mut self, n: usize) -> Self {
+        self.settings.n_workers = n.max(1);
+        self
+    }
+
+    /// What the workers' names begin with; by default `pool`.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.settings.name = name.into();
+        self
+    }
+
+    /// Has every worker call `f(args…)` before its first task, also those that replace others.
+    ///
+    /// If it panics, or its worker dies of it again and again, the pool is broken: [`build`](Self::build) fails, or
+    /// later every task does.
+    pub fn initializer<F, A>(mut self, f: F, args: A) -> Self
+    where
+        F: Target<A>,
+        A: Serialize + DeserializeOwned + Send + 'static,
+    {
+        let target = move |args: A| drop(f.call(args));
+        let args = (args,);
+        let packed = Function::of(target)
+            .map_err(|e| e.to_string())
+            .and_then(|function| handover::pack_reopenable(&(function, &args)).map_err(|e| e.to_string()));
+        self.initializer = packed.map(|packed| {
+            self.settings.initializer = packed;
+            Some(Box::new(args) as Box<dyn Send>)
+        });
+        self
+    }
+
+    /// Replaces each worker after so many calls.
+    #[doc(alias = "maxtasksperchild")]
+    pub fn max_tasks_per_child(mut self, n: usize) -> Self {
+        self.settings.max_tasks_per_child = Some(n.max(1));
+        self
+    }
+
+    /// The longest that a task may run. One that runs longer is killed with its worker, and ends in
+    /// [`TaskError::TimedOut`](crate::TaskError::TimedOut); time in the queue does not count. It also makes every item
+    /// of `map` and its like a task of its own, unless there is a [`chunk_size`](Self::chunk_size): then the time is
+    /// for the chunk.
+    pub fn task_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.task_timeout = Some(timeout);
+        self
+    }
+
+    /// How often a task is tried again after the worker that ran it died; by default never: then each task runs at
+    /// most once. With retries it runs at least once, and a task that kills its worker every time ends in
+    /// [`TaskError::Quarantined`](crate::TaskError::Quarantined).
+    pub fn retries(mut self, n: u32) -> Self {
+        self.settings.retries = n;
+        self
+    }
+
+    /// How long to wait before the first retry of a task; by default 10 milliseconds. Doubles each time.
+    #[doc(alias = "backoff")]
+    pub fn retry_delay(mut self, delay: Duration) -> Self {
+        self.settings.retry_delay = delay;
+        self
+    }
+
+    /// How much private memory a task may take on top of what its worker has. The kernel enforces it while the task
+    /// runs; a task whose allocation fails ends in [`TaskError::MemoryLimit`](crate::TaskError::MemoryLimit), with its
+    /// worker. (So does, in such a pool, one that calls `abort`.) Costs a few microseconds a task.
+    pub fn memory_limit(mut self, bytes: u64) -> Self {
+        self.settings.memory_limit = Some(bytes);
+        self
+    }
+
+    /// How the workers are started.
+    pub fn start_method(mut self, method: StartMethod) -> Self {
+        self.settings.start_method = Some(method);
+        self
+    }
+
+    /// Items of `map` and its like that make one task. By default it adapts to their speed: about 0.4 ms a task, and
+    /// smaller towards the end of the input.
+    #[doc(alias = "chunksize")]
+    pub fn chunk_size(mut self, n_items: usize) -> Self {
+        self.cut.chunk_size = Some(n_items);
+        self
+    }
+
+    /// Most items that `imap` reads ahead of what it has yielded; by default four tasks a worker.
+    #[doc(alias = "buffersize")]
+    pub fn window(mut self, n_items: usize) -> Self {
+        self.cut.window = Some(n_items);
+        self
+    }
+
+    /// Starts the workers, and waits for their initializers.
+    ///
+    /// # Errors
+    /// If workers cannot be started, or an initializer failed.
+    pub fn build(mut self) -> Result<ProcessPool, PoolError> {
+        let keep = self.initializer.map_err(PoolError::Initializer)?;
+        self.cut.n_workers = self.settings.n_workers;
+        if self.settings.task_timeout.is_some() && self.cut.chunk_size.is_none() {
+            self.cut.chunk_size = Some(1);
+        }
+        self.cut.max_chunk = self.settings.max_tasks_per_child;
+        let shared = Shared::new(self.settings)?;
+        let for_service = shared.clone();
+        helper::spawn("pool-service", move || {
+            service::run(&for_service);
+            drop(keep);
+        })?;
+        let pool = ProcessPool { shared, cut: self.cut };
+        pool.shared.wait_started()?;
+        Ok(pool)
+    }
+}
+
+impl fmt::Debug for ProcessPoolBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProcessPoolBuilder")
+            .field("name", &self.settings.name)
+            .field("workers", &self.settings.n_workers)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,256 @@
+//! The pool of processes.
+
+mod builder;
+mod callbacks;
+mod service;
+mod shared;
+mod state;
+mod work;
+mod worker;
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use proc_core::{Target, futex::Deadline};
+use serde::{Serialize, de::DeserializeOwned};
+
+use self::{
+    shared::Shared,
+    work::{ChunkJob, Job},
+};
+use crate::{
+    Imap, ImapUnordered, PoolError, Stats, Task, TaskError,
+    stream::{Chunk, Cut, Submit},
+    task::{Ended, Handle},
+};
+
+pub use self::builder::ProcessPoolBuilder;
+
+/// Processes that run tasks; the same vocabulary as [`ThreadPool`](crate::ThreadPool).
+///
+/// A task is any function, or closure that captures nothing, with its arguments; arguments and results travel through
+/// shared memory, handles among the arguments included. What a handle stands for must live until the task ends: the
+/// pool keeps the arguments until then.
+///
+/// Dropping the pool terminates it: what has not ended by then is [`TaskError::Cancelled`]. To wait for the tasks,
+/// [`close`](Self::close) and [`join`](Self::join).
+///
+/// # Crash safety
+/// When a worker dies, whatever killed it, the results that it published are taken first. Then only the task that it
+/// was running, which is known for certain, ends in [`TaskError::WorkerDied`] or is retried; of a chunk of `map`, only
+/// the item. All other tasks are unaffected, and the worker is replaced. By default a task runs **at most once**; with
+/// [`retries`](ProcessPoolBuilder::retries) **at least once**. The workers die with their owner.
+///
+/// # Examples
+/// ```
+/// use pool::{ProcessPool, TaskError};
+///
+/// let pool = ProcessPool::new(2)?;
+/// assert_eq!(pool.apply(|a: u64, b: u64| a * b, (6, 7))?, 42);
+/// assert_eq!(pool.map(|x| x * x, 0..5_u64)?, [0, 1, 4, 9, 16]);
+///
+/// let crash = pool.apply_async(|| -> () { std::process::abort() }, ());
+/// let innocent = pool.apply_async(|| "fine", ());
+/// assert!(matches!(crash.get(), Err(TaskError::WorkerDied { .. })));
+/// assert_eq!(innocent.get()?, "fine");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[doc(alias = "Pool")]
+#[doc(alias = "ProcessPoolExecutor")]
+pub struct ProcessPool {
+    shared: Arc<Shared>,
+    cut: Cut,
+}
+
+impl ProcessPool {
+    /// Starts `n_workers` processes.
+    ///
+    /// # Errors
+    /// If a worker cannot be started.
+    pub fn new(n_workers: usize) -> Result<Self, PoolError> {
+        Self::builder().workers(n_workers).build()
+    }
+
+    /// Settings for a pool.
+    pub fn builder() -> ProcessPoolBuilder {
+        ProcessPoolBuilder::new()
+    }
+
+    /// Runs `f(args…)` in a worker, and waits for what it returns.
+    ///
+    /// # Errors
+    /// Each way in which a task can end without a result has its own variant of [`TaskError`].
+    pub fn apply<F, A>(&self, f: F, args: A) -> Result<F::Output, TaskError>
+    where
+        F: Target<A>,
+        A: Serialize + DeserializeOwned + Send + 'static,
+        F::Output: Serialize + DeserializeOwned + Send + 'static,
+    {
+        self.apply_async(f, args).get()
+    }
+
+    /// Gives `f(args…)` to the pool, and returns at once. What goes wrong is the task's error.
+    #[doc(alias = "submit")]
+    pub fn apply_async<F, A>(&self, f: F, args: A) -> Task<F::Output>
+    where
+        F: Target<A>,
+        A: Serialize + DeserializeOwned + Send + 'static,
+        F::Output: Serialize + DeserializeOwned + Send + 'static,
+    {
+        match Job::new(&self.shared, f, args) {
+            Ok(job) => {
+                self.shared.submit(job.clone());
+                Task(job)
+            }
+            Err(why) => Ended::task(why),
+        }
+    }
+
+    /// As [`apply_async`](Self::apply_async), and calls `on_done` with the outcome; see [`Task::on_done`].
+    #[doc(alias = "error_callback")]
+    pub fn apply_async_with<F, A>(
+        &self,
+        f: F,
+        args: A,
+        on_done: impl FnOnce(&Result<F::Output, TaskError>) + Send + 'static,
+    ) -> Task<F::Output>
+    where
+        F: Target<A>,
+        A: Serialize + DeserializeOwned + Send + 'static,
+        F::Output: Serialize + DeserializeOwned + Send + 'static,
+    {
+        let (task, job) = match Job::new(&self.shared, f, args) {
+            Ok(job) => (Task(job.clone() as Arc<dyn Handle<_>>), Some(job)),
+            Err(why) => (Ended::task(why), None),
+        };
+        task.on_done(on_done);
+        if let Some(job) = job {
+            self.shared.submit(job);
+        }
+        task
+    }
+
+    /// `f` of every item, in their order. Waits for all of them.
+    ///
+    /// # Errors
+    /// The first item's that failed; the rest may or may not have run.
+    pub fn map<F, I, R>(&self, f: F, items: I) -> Result<Vec<R>, TaskError>
+    where
+        F: Fn(I::Item) -> R + Copy + Send + 'static,
+        I: IntoIterator<Item: Serialize + DeserializeOwned + Send + 'static>,
+        R: Serialize + DeserializeOwned + Send + 'static,
+    {
+        Imap::new(items.into_iter(), self.cut, self.feeder(f)).collect_all()
+    }
+
+    /// As [`map`](Self::map), in the background: reads all of `items` now, and returns at once.
+    pub fn map_async<F, I, R>(&self, f: F, items: I) -> Task<Vec<R>>
+    where
+        F: Fn(I::Item) -> R + Copy + Send + 'static,
+        I: IntoIterator<Item: Serialize + DeserializeOwned + Send + 'static>,
+        R: Serialize + DeserializeOwned + Send + 'static,
+    {
+        crate::gather::gather(items.into_iter(), self.cut, self.feeder(f))
+    }
+
+    /// As [`map`](Self::map), for an `f` of several arguments and an iterator of tuples.
+    ///
+    /// # Errors
+    /// As [`map`](Self::map).
+    pub fn starmap<F, I>(&self, f: F, items: I) -> Result<Vec<F::Output>, TaskError>
+    where
+        F: Target<I::Item> + Send,
+        I: IntoIterator<Item: Serialize + DeserializeOwned + Send + 'static>,
+        F::Output: Serialize + DeserializeOwned + Send + 'static,
+    {
+        self.map(move |args| f.call(args), items)
+    }
+
+    /// `f` of every item, lazily: reads `items` only as far ahead as the window allows, and yields in their order.
+    pub fn imap<F, I, R>(&self, f: F, items: I) -> Imap<I::IntoIter, R>
+    where
+        F: Fn(I::Item) -> R + Copy + Send + 'static,
+        I: IntoIterator<Item: Serialize + DeserializeOwned + Send + 'static>,
+        R: Serialize + DeserializeOwned + Send + 'static,
+    {
+        Imap::new(items.into_iter(), self.cut, self.feeder(f))
+    }
+
+    /// As [`imap`](Self::imap), but yields each result as soon as it is there.
+    pub fn imap_unordered<F, I, R>(&self, f: F, items: I) -> ImapUnordered<I::IntoIter, R>
+    where
+        F: Fn(I::Item) -> R + Copy + Send + 'static,
+        I: IntoIterator<Item: Serialize + DeserializeOwned + Send + 'static>,
+        R: Serialize + DeserializeOwned + Send + 'static,
+    {
+        ImapUnordered::new(items.into_iter(), self.cut, self.feeder(f))
+    }
+
+    fn feeder<F, A, R>(&self, f: F) -> Submit<A, R>
+    where
+        F: Fn(A) -> R + Copy + Send + 'static,
+        A: Serialize + DeserializeOwned + Send + 'static,
+        R: Serialize + DeserializeOwned + Send + 'static,
+    {
+        let shared = self.shared.clone();
+        Box::new(move |items| match ChunkJob::new(&shared, f, items) {
+            Ok(job) => {
+                shared.submit(job.clone());
+                Task(job as Arc<dyn Handle<Chunk<R>>>)
+            }
+            Err(why) => Ended::task(why),
+        })
+    }
+
+    /// Takes no further tasks. Those given already run to their end.
+    #[doc(alias = "shutdown")]
+    pub fn close(&self) {
+        self.shared.close();
+    }
+
+    /// Takes no further tasks, cancels those that have not ended, and kills the workers. Returns at once.
+    pub fn terminate(&self) {
+        self.shared.terminate();
+    }
+
+    /// Waits until all tasks and workers have ended, after [`close`](Self::close) or [`terminate`](Self::terminate).
+    ///
+    /// # Errors
+    /// [`PoolError::StillOpen`] before either; what broke the pool, if something did.
+    pub fn join(&self) -> Result<(), PoolError> {
+        if self.shared.is_open() {
+            return Err(PoolError::StillOpen);
+        }
+        if self.shared.is_owner() {
+            self.shared.wait_gone(None);
+        }
+        self.shared.state.lock().broken.clone().map_or(Ok(()), Err)
+    }
+
+    /// What the pool has done and is doing.
+    pub fn stats(&self) -> Stats {
+        self.shared.stats()
+    }
+
+    /// How many workers it has.
+    pub fn n_workers(&self) -> usize {
+        self.cut.n_workers
+    }
+}
+
+/// How long a drop waits for killed workers to be gone.
+const LAST_WAIT: Duration = Duration::from_secs(5);
+
+impl Drop for ProcessPool {
+    fn drop(&mut self) {
+        if self.shared.is_owner() {
+            self.terminate();
+            self.shared.wait_gone(Deadline::after(LAST_WAIT));
+        }
+    }
+}
+
+impl fmt::Debug for ProcessPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProcessPool").field("n_workers", &self.cut.n_workers).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,136 @@
+//! The pool's own thread in the owner: starts workers, buries them, keeps the time, and takes results that nobody else
+//! takes. It sleeps in one `poll(2)` on the bell and on all workers.
+
+use std::{
+    os::fd::AsFd,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use ipc::lane::OwnerLane;
+use nix::poll::{PollFd, PollFlags, ppoll};
+use proc_core::{Process, ProcessHandle};
+
+use super::{
+    shared::Shared,
+    state::{Batch, Phase, Seat},
+    worker,
+};
+use crate::{PoolError, TaskError};
+
+pub(super) fn run(shared: &Shared) {
+    let mut dead = Vec::new();
+    loop {
+        shared.unring();
+        let turn = turn(shared, &dead);
+        let more = shared.settle(turn.batch);
+        turn.vacant.into_iter().for_each(|seat| start(shared, seat));
+        if turn.over && shared.n_settling() == 0 {
+            return shared.gone();
+        }
+        shared.turn();
+        dead = if more { look(shared, Some(Duration::ZERO)) } else { sleep(shared) };
+    }
+}
+
+/// What is to be done after a turn, without the lock.
+struct Turn {
+    batch: Batch,
+    vacant: Vec<usize>,
+    over: bool,
+}
+
+fn turn(shared: &Shared, dead: &[usize]) -> Turn {
+    let mut batch = Batch::default();
+    let mut state = shared.state.lock();
+    if state.asleep {
+        state.asleep = false;
+        state.disarm_all();
+    }
+    state.wakes_at = None;
+    for seat in dead {
+        state.bury(*seat, &shared.settings, &mut batch);
+    }
+    shared.take_inbox(&mut state, &mut batch);
+    state.timers(Instant::now(), &shared.settings);
+    state.step(&mut batch);
+    if let Some(why) = state.broken.clone()
+        && !state.dismissed
+    {
+        state.phase = state.phase.max(Phase::Closed);
+        shared.mark_broken();
+        state.abolish(&TaskError::Broken(why), &mut batch);
+    }
+    shared.note(&mut state, &batch);
+    let now = Instant::now();
+    let is_due = |seat: &Seat| matches!(seat, Seat::Vacant(at) if at.is_none_or(|at| at <= now));
+    let vacant = (0..state.seats.len()).filter(|seat| is_due(&state.seats[*seat])).collect();
+    let over = state.dismissed && state.seats.iter().all(|seat| matches!(seat, Seat::Closed));
+    Turn { batch, vacant, over }
+}
+
+fn start(shared: &Shared, seat: usize) {
+    let started = try_start(shared, seat);
+    let mut state = shared.state.lock();
+    match started {
+        Ok((process, _)) if state.dismissed => {
+            let _ = process.kill();
+            state.seats[seat] = Seat::Closed;
+        }
+        Ok((process, lane)) => state.seat(seat, process, lane, &shared.settings),
+        Err(why) => {
+            state.n_failed_starts += 1;
+            state.start_failed(seat, &why);
+        }
+    }
+    drop(state);
+    shared.ring();
+}
+
+fn try_start(shared: &Shared, seat: usize) -> Result<(Process<()>, OwnerLane), PoolError> {
+    let settings = &shared.settings;
+    let (mut lane, handle) = OwnerLane::new(shared.bell.try_clone()?)?;
+    lane.push(0, None, &settings.initializer)?;
+    let mut builder = Process::builder().name(format!("{}-{seat}", settings.name)).daemon(true).process_group();
+    if let Some(method) = settings.start_method {
+        builder = builder.start_method(method);
+    }
+    let process =
+        builder.spawn(worker::run, (handle, settings.memory_limit)).map_err(|e| PoolError::Start(Arc::new(e)))?;
+    Ok((process, lane))
+}
+
+/// Sleeps until something happens; returns the seats whose workers have ended.
+fn sleep(shared: &Shared) -> Vec<usize> {
+    let patience = {
+        let mut state = shared.state.lock();
+        let now = Instant::now();
+        let next = state.timers(now, &shared.settings);
+        if state.n_helpers == 0 && state.arm_all() {
+            Some(Duration::ZERO)
+        } else {
+            state.asleep = true;
+            state.wakes_at = next;
+            next.map(|at| at.saturating_duration_since(now))
+        }
+    };
+    look(shared, patience)
+}
+
+fn look(shared: &Shared, patience: Option<Duration>) -> Vec<usize> {
+    let workers: Vec<(usize, ProcessHandle)> = {
+        let state = shared.state.lock();
+        let taken = state.seats.iter().enumerate();
+        taken
+            .filter_map(|(at, seat)| if let Seat::Taken(w) = seat { Some((at, (*w.process).clone())) } else { None })
+            .collect()
+    };
+    let mut fds = vec![PollFd::new(shared.bell.as_fd(), PollFlags::POLLIN)];
+    fds.extend(workers.iter().map(|(_, process)| PollFd::new(process.as_fd(), PollFlags::POLLIN)));
+    // An interrupted or failed poll shows nothing; the next turn looks again.
+    if ppoll(&mut fds, patience.map(Into::into), None).is_err() {
+        return Vec::new();
+    }
+    let ended = workers.iter().zip(&fds[1..]).filter(|(_, fd)| fd.any() == Some(true));
+    ended.map(|((seat, _), _)| *seat).collect()
+}

@@ -1,0 +1,337 @@
+//! What the threads of the owner share: whoever is there moves things on.
+//!
+//! Givers of tasks, waiters for results and the pool's own thread all run [`Shared::pump`]. It never blocks: if another
+//! thread has the lock, that one looks into the inbox again after giving the lock back, and finds what was put there.
+
+use std::{
+    os::fd::{AsFd, OwnedFd},
+    sync::{
+        Arc,
+        atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering::*, fence},
+    },
+    time::{Duration, Instant},
+};
+
+use crossbeam_deque::{Injector, Steal};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use parking_lot::Mutex;
+use proc_core::{
+    at_fork,
+    futex::{self, Deadline, Wait},
+};
+
+use super::{
+    builder::Settings,
+    callbacks::Callbacks,
+    state::{Batch, Phase, Seat, State},
+    work::{Header, Verdict, Work},
+};
+use crate::{PoolError, Stats, TaskError, stats::WorkerStats};
+
+pub(super) struct Shared {
+    pub(super) settings: Settings,
+    pub(super) state: Mutex<State>,
+    /// Tasks that have just been given.
+    inbox: Injector<Arc<dyn Work>>,
+    /// Wakes the service.
+    pub(super) bell: OwnedFd,
+    pub(super) callbacks: Callbacks,
+    /// A copy of the state's phase, to look at in passing.
+    phase: AtomicU8,
+    /// Results taken from lanes and not yet dealt with.
+    n_settling: AtomicUsize,
+    n_done: AtomicU64,
+    n_failed: AtomicU64,
+    /// How often a waiter looks for results before it sleeps: more while that pays, less while it does not.
+    spins: AtomicU32,
+    /// Counts the turns of the service, for who waits for it; `GONE` once it has ended.
+    turns: AtomicU32,
+    /// Which process of a line of forks this is.
+    generation: u32,
+}
+
+const GONE: u32 = u32::MAX;
+const MIN_SPINS: u32 = 32;
+const MAX_SPINS: u32 = 512;
+
+impl Shared {
+    pub(super) fn new(settings: Settings) -> std::io::Result<Arc<Self>> {
+        let bell = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?;
+        Ok(Arc::new(Self {
+            state: Mutex::new(State::new(settings.n_workers)),
+            settings,
+            inbox: Injector::new(),
+            bell: bell.into(),
+            callbacks: Callbacks::default(),
+            phase: AtomicU8::new(Phase::Open as u8),
+            n_settling: AtomicUsize::new(0),
+            n_done: AtomicU64::new(0),
+            n_failed: AtomicU64::new(0),
+            spins: AtomicU32::new(MAX_SPINS),
+            turns: AtomicU32::new(0),
+            generation: at_fork::generation(),
+        }))
+    }
+
+    /// Whether this is still the process that made the pool, and not a fork of it, to which no worker listens.
+    pub(super) fn is_owner(&self) -> bool {
+        at_fork::generation() == self.generation
+    }
+
+    pub(super) fn submit(&self, work: Arc<dyn Work>) {
+        if self.phase.load(Relaxed) != Phase::Open as u8 || !self.is_owner() {
+            let why = if self.is_owner() { self.why_closed() } else { TaskError::Closed };
+            return work.refuse(why);
+        }
+        self.inbox.push(work);
+        self.pump(false);
+    }
+
+    fn why_closed(&self) -> TaskError {
+        self.state.lock().broken.clone().map_or(TaskError::Closed, TaskError::Broken)
+    }
+
+    /// Moves on what there is to move on, unless another thread is at it. `collect`: takes results, too.
+    pub(super) fn pump(&self, collect: bool) {
+        loop {
+            // Pairs with the one below, in the thread that has the lock: it sees the inbox, or this gets the lock.
+            fence(SeqCst);
+            let Some(mut state) = self.state.try_lock() else { return };
+            let mut batch = Batch::default();
+            self.take_inbox(&mut state, &mut batch);
+            if collect || state.backlog.len() % 16 == 1 {
+                state.step(&mut batch);
+            }
+            self.note(&mut state, &batch);
+            drop(state);
+            let again = self.settle(batch);
+            fence(SeqCst);
+            if !again && self.inbox.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// Notes under the lock what is about to be settled after it, and whether this is the end.
+    pub(super) fn note(&self, state: &mut State, batch: &Batch) {
+        let n_settling = self.n_settling.fetch_add(batch.n_ended(), SeqCst) + batch.n_ended();
+        if state.phase == Phase::Closed
+            && !state.dismissed
+            && n_settling == 0
+            && state.is_idle()
+            && self.inbox.is_empty()
+        {
+            state.dismiss_all();
+            self.ring();
+        }
+    }
+
+    pub(super) fn take_inbox(&self, state: &mut State, batch: &mut Batch) {
+        loop {
+            let work = match self.inbox.steal() {
+                Steal::Success(work) => work,
+                Steal::Empty => return,
+                Steal::Retry => continue,
+            };
+            if state.dismissed {
+                let why = match (&state.broken, state.phase) {
+                    (Some(why), _) => TaskError::Broken(why.clone()),
+                    (None, Phase::Terminated) => TaskError::Cancelled,
+                    _ => TaskError::Closed,
+                };
+                batch.refuse(work, why);
+                continue;
+            }
+            let turned_away = if state.backlog.is_empty() { state.give(work, batch) } else { Some(work) };
+            state.backlog.extend(turned_away);
+            if let Some(timeout) = self.settings.task_timeout
+                && state.asleep
+                && state.wakes_at.is_none_or(|at| at > Instant::now() + timeout)
+            {
+                self.ring();
+            }
+        }
+    }
+
+    /// Deals with what was taken under the lock, without it. True if there may be more to do.
+    pub(super) fn settle(&self, batch: Batch) -> bool {
+        let n_ended = batch.n_ended();
+        let mut again = false;
+        let mut retries: Vec<(Arc<dyn Work>, Duration)> = Vec::new();
+        let (mut n_done, mut n_failed) = (0, 0);
+        batch.settle(|work, verdict| match verdict {
+            Verdict::Over { succeeded: true } => n_done += 1,
+            Verdict::Over { succeeded: false } => n_failed += 1,
+            Verdict::Again => {
+                again = true;
+                self.inbox.push(work);
+            }
+            Verdict::Retry(delay) => retries.push((work, delay)),
+        });
+        if n_ended == 0 {
+            return false;
+        }
+        self.n_done.fetch_add(n_done, Relaxed);
+        self.n_failed.fetch_add(n_failed, Relaxed);
+        if !retries.is_empty() {
+            let mut state = self.state.lock();
+            retries.into_iter().for_each(|(work, delay)| state.delay(work, delay));
+            self.ring();
+            again = true;
+        }
+        self.n_settling.fetch_sub(n_ended, SeqCst);
+        again || self.phase.load(Relaxed) != Phase::Open as u8
+    }
+
+    /// Looks for results for a little while, until `done` (true).
+    pub(super) fn help(&self, done: &dyn Fn() -> bool) -> bool {
+        if done() || !self.is_owner() {
+            return done();
+        }
+        {
+            let mut state = self.state.lock();
+            state.n_helpers += 1;
+            if state.asleep && state.n_helpers == 1 {
+                state.disarm_all();
+            }
+        }
+        let spins = self.spins.load(Relaxed);
+        let found = (0..spins).any(|_| {
+            self.pump(true);
+            std::hint::spin_loop();
+            done()
+        });
+        let spins = if found { (spins * 2).min(MAX_SPINS) } else { (spins / 2).max(MIN_SPINS) };
+        self.spins.store(spins, Relaxed);
+        let more = {
+            let mut state = self.state.lock();
+            state.n_helpers -= 1;
+            state.asleep && state.n_helpers == 0 && state.arm_all()
+        };
+        if more || !self.inbox.is_empty() {
+            self.pump(true);
+        }
+        done()
+    }
+
+    /// Takes a task off whoever has it, for it has been cancelled.
+    pub(super) fn withdraw(&self, header: &Header) {
+        self.state.lock().withdraw(header.place.load(Relaxed));
+        self.pump(true);
+    }
+
+    /// Wakes the service.
+    pub(super) fn ring(&self) {
+        // A counter that is full is as good as one that has just grown.
+        let _ = nix::unistd::write(&self.bell, &1_u64.to_ne_bytes());
+    }
+
+    pub(super) fn unring(&self) {
+        let _ = nix::unistd::read(self.bell.as_fd(), &mut [0; 8]);
+    }
+
+    pub(super) fn close(&self) {
+        self.enter(Phase::Closed);
+    }
+
+    pub(super) fn terminate(&self) {
+        self.enter(Phase::Terminated);
+    }
+
+    fn enter(&self, phase: Phase) {
+        if !self.is_owner() {
+            return;
+        }
+        let mut batch = Batch::default();
+        {
+            let mut state = self.state.lock();
+            state.phase = state.phase.max(phase);
+            self.phase.fetch_max(phase as u8, Relaxed);
+            if phase == Phase::Terminated {
+                self.take_inbox(&mut state, &mut batch);
+                state.abolish(&TaskError::Cancelled, &mut batch);
+            }
+            self.note(&mut state, &batch);
+        }
+        self.settle(batch);
+        self.pump(true);
+        self.ring();
+    }
+
+    /// Marks the pool as broken, to those who look in passing.
+    pub(super) fn mark_broken(&self) {
+        self.phase.fetch_max(Phase::Closed as u8, Relaxed);
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.phase.load(Relaxed) == Phase::Open as u8
+    }
+
+    pub(super) fn n_settling(&self) -> usize {
+        self.n_settling.load(SeqCst)
+    }
+
+    /// One turn of the service is over.
+    pub(super) fn turn(&self) {
+        let turn = self.turns.load(Relaxed).wrapping_add(1) % GONE;
+        self.turns.store(turn, Release);
+        futex::wake(&self.turns, u32::MAX);
+    }
+
+    pub(super) fn gone(&self) {
+        self.turns.store(GONE, Release);
+        futex::wake(&self.turns, u32::MAX);
+    }
+
+    /// Waits until every worker has run its initializer.
+    pub(super) fn wait_started(&self) -> Result<(), PoolError> {
+        loop {
+            let turn = self.turns.load(Acquire);
+            {
+                let state = self.state.lock();
+                if let Some(why) = &state.broken {
+                    return Err(why.clone());
+                }
+                let runs = |seat: &Seat| matches!(seat, Seat::Taken(worker) if !worker.is_starting());
+                if state.seats.iter().all(runs) {
+                    return Ok(());
+                }
+            }
+            futex::wait(&self.turns, turn, None);
+        }
+    }
+
+    /// Waits until the service and all workers are gone (true), or the deadline has passed (false).
+    pub(super) fn wait_gone(&self, deadline: Option<Deadline>) -> bool {
+        loop {
+            let turn = self.turns.load(Acquire);
+            if turn == GONE {
+                return true;
+            }
+            if futex::wait(&self.turns, turn, deadline) == Wait::TimedOut {
+                return self.turns.load(Acquire) == GONE;
+            }
+        }
+    }
+
+    pub(super) fn stats(&self) -> Stats {
+        let state = self.state.lock();
+        let workers: Vec<_> = state
+            .workers()
+            .map(|worker| WorkerStats { pid: Some(worker.process.pid()), done: worker.done(), busy: worker.is_busy() })
+            .collect();
+        Stats {
+            queued: self.inbox.len()
+                + state.backlog.len()
+                + state.delayed.len()
+                + state.workers().map(|worker| worker.n_waiting()).sum::<usize>(),
+            running: workers.iter().filter(|worker| worker.busy).count(),
+            done: self.n_done.load(Relaxed),
+            failed: self.n_failed.load(Relaxed),
+            retried: state.retried,
+            restarts: state.restarts,
+            workers,
+            deaths: state.deaths.iter().cloned().collect(),
+        }
+    }
+}

@@ -1,0 +1,569 @@
+//! Which worker holds what: the scheduling of a process pool, all of it under one lock.
+
+use std::{
+    collections::{BinaryHeap, VecDeque},
+    io,
+    ops::Range,
+    os::unix::process::ExitStatusExt,
+    sync::{Arc, atomic::Ordering::*},
+    time::{Duration, Instant},
+};
+
+use ipc::lane::{N_SLOTS, OwnerLane, Progress, SlotState};
+use proc_core::Process;
+
+use super::{
+    builder::Settings,
+    work::{Left, Work},
+    worker::FAILURE,
+};
+use crate::{PoolError, TaskError, stats::Death};
+
+pub(super) struct State {
+    pub(super) seats: Vec<Seat>,
+    /// Tasks that no worker has.
+    pub(super) backlog: VecDeque<Arc<dyn Work>>,
+    /// Tasks that are to be tried again.
+    pub(super) delayed: BinaryHeap<Delayed>,
+    pub(super) phase: Phase,
+    /// All workers have been told to leave, so that nothing can run any more.
+    pub(super) dismissed: bool,
+    pub(super) broken: Option<PoolError>,
+    /// The service thread sleeps, and wants to be told of results.
+    pub(super) asleep: bool,
+    /// When it will wake up by itself.
+    pub(super) wakes_at: Option<Instant>,
+    /// How many threads look for results themselves, so that the service need not be told.
+    pub(super) n_helpers: usize,
+    /// Starts in a row that came to nothing.
+    pub(super) n_failed_starts: u32,
+    pub(super) retried: u64,
+    pub(super) restarts: u64,
+    pub(super) deaths: VecDeque<Death>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Phase {
+    Open,
+    /// What was given runs to its end.
+    Closed,
+    Terminated,
+}
+
+/// A worker's place.
+pub(super) enum Seat {
+    /// Nobody; the service starts a worker then or later.
+    Vacant(Option<Instant>),
+    Taken(Box<Worker>),
+    /// Nobody, for good.
+    Closed,
+}
+
+pub(super) struct Worker {
+    pub(super) process: Process<()>,
+    pub(super) lane: OwnerLane,
+    /// What lies in each slot of the lane.
+    held: Vec<Option<Arc<dyn Work>>>,
+    /// It has not run its initializer to the end.
+    starting: bool,
+    /// Told to leave when it has nothing to do.
+    leaving: bool,
+    /// Since when it has been running the task at the front of its lane, as far as the owner knows: never too early.
+    since: Instant,
+    /// How long a task takes, on average.
+    pace: Duration,
+    /// Calls that it may still be given.
+    budget: usize,
+    /// The task that it is being killed for, and why.
+    condemned: Option<(usize, TaskError)>,
+    done: u64,
+}
+
+/// A task that waits for its next try.
+pub(super) struct Delayed {
+    until: Instant,
+    work: Arc<dyn Work>,
+}
+
+impl PartialEq for Delayed {
+    fn eq(&self, other: &Self) -> bool {
+        self.until == other.until
+    }
+}
+impl Eq for Delayed {}
+impl PartialOrd for Delayed {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Delayed {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        other.until.cmp(&self.until)
+    }
+}
+
+/// Where a task is, packed into its header: a seat and a slot, or 0.
+#[derive(Clone, Copy)]
+struct Place {
+    seat: usize,
+    slot: usize,
+}
+
+impl Place {
+    fn pack(self) -> u32 {
+        ((self.seat + 1) * N_SLOTS + self.slot) as u32
+    }
+
+    fn unpack(packed: u32) -> Option<Self> {
+        let packed = packed as usize;
+        (packed >= N_SLOTS).then(|| Self { seat: packed / N_SLOTS - 1, slot: packed % N_SLOTS })
+    }
+}
+
+/// What came out of lanes under the lock, to be dealt with after it.
+#[derive(Default)]
+pub(super) struct Batch {
+    arena: Vec<u8>,
+    ended: Vec<Ended>,
+    refused: Vec<(Arc<dyn Work>, TaskError)>,
+}
+
+struct Ended {
+    work: Arc<dyn Work>,
+    result: Option<(u32, io::Result<Range<usize>>)>,
+    progress: Option<Progress>,
+    /// Why it ended without a result.
+    lost: Option<TaskError>,
+}
+
+/// Most results taken at a time, so that the lock is not held for long.
+const BATCH: usize = 64;
+/// How much work a worker should have in hand.
+const DEPTH_TIME: Duration = Duration::from_micros(200);
+/// Tasks in hand of a worker whose tasks take long: one that runs, one that it goes on with.
+const MIN_DEPTH: usize = 2;
+
+impl Batch {
+    pub(super) fn refuse(&mut self, work: Arc<dyn Work>, why: TaskError) {
+        self.refused.push((work, why));
+    }
+
+    /// Deals with all of it; tells of each task what is to be done with it.
+    pub(super) fn settle(self, mut then: impl FnMut(Arc<dyn Work>, super::work::Verdict)) {
+        let Self { arena, ended, refused } = self;
+        for (work, why) in refused {
+            work.refuse(why);
+        }
+        for Ended { work, result, progress, lost } in ended {
+            let left = Left {
+                result: result.map(|(tag, range)| (tag, range.map(|range| &arena[range]))),
+                progress: progress.map(|progress| (progress.n_items, &arena[progress.bytes])),
+            };
+            let verdict = match lost {
+                Some(why) => work.clone().lost(left, why),
+                None => work.clone().ended(left),
+            };
+            then(work, verdict);
+        }
+    }
+
+    /// How many tasks have ended in it, one way or another.
+    pub(super) fn n_ended(&self) -> usize {
+        self.ended.len()
+    }
+}
+
+impl State {
+    pub(super) fn new(n_workers: usize) -> Self {
+        Self {
+            seats: (0..n_workers).map(|_| Seat::Vacant(None)).collect(),
+            backlog: VecDeque::new(),
+            delayed: BinaryHeap::new(),
+            phase: Phase::Open,
+            dismissed: false,
+            broken: None,
+            asleep: false,
+            wakes_at: None,
+            n_helpers: 0,
+            n_failed_starts: 0,
+            retried: 0,
+            restarts: 0,
+            deaths: VecDeque::new(),
+        }
+    }
+
+    pub(super) fn workers(&self) -> impl Iterator<Item = &Worker> {
+        self.seats.iter().filter_map(|seat| if let Seat::Taken(worker) = seat { Some(&**worker) } else { None })
+    }
+
+    /// Puts a new worker to work; its initializer is the first thing in its lane.
+    pub(super) fn seat(&mut self, seat: usize, process: Process<()>, lane: OwnerLane, settings: &Settings) {
+        let worker = Worker {
+            process,
+            lane,
+            held: (0..N_SLOTS).map(|_| None).collect(),
+            starting: true,
+            leaving: false,
+            since: Instant::now(),
+            pace: DEPTH_TIME,
+            budget: settings.max_tasks_per_child.unwrap_or(usize::MAX),
+            condemned: None,
+            done: 0,
+        };
+        self.seats[seat] = Seat::Taken(Box::new(worker));
+    }
+
+    /// Takes results from the lanes, a batch at most, and gives the workers more to do.
+    pub(super) fn step(&mut self, batch: &mut Batch) {
+        for seat in 0..self.seats.len() {
+            self.collect(seat, batch, BATCH);
+        }
+        self.hand_out(batch);
+    }
+
+    fn collect(&mut self, seat: usize, batch: &mut Batch, limit: usize) {
+        let Seat::Taken(worker) = &mut self.seats[seat] else { return };
+        let mut n_taken = 0;
+        while batch.ended.len() < limit
+            && let Some(finished) = worker.lane.poll(&mut batch.arena)
+        {
+            n_taken += 1;
+            let Some(work) = worker.held[finished.slot].take() else {
+                worker.starting = false;
+                self.n_failed_starts = 0;
+                if finished.tag == FAILURE {
+                    let why = finished.bytes.map(|range| super::work::failure(&batch.arena[range]).to_string());
+                    self.broken = Some(PoolError::Initializer(why.unwrap_or_else(|e| e.to_string())));
+                }
+                continue;
+            };
+            work.header().place.store(0, Relaxed);
+            worker.done += 1;
+            let result = Some((finished.tag, finished.bytes));
+            batch.ended.push(Ended { work, result, progress: finished.progress, lost: None });
+        }
+        if n_taken > 0 {
+            let now = Instant::now();
+            let each = (now - worker.since) / n_taken;
+            worker.pace = (worker.pace * 3 + each) / 4;
+            worker.since = now;
+        }
+    }
+
+    /// Gives tasks of the backlog to workers that have room, and lets idle ones take from the others.
+    fn hand_out(&mut self, batch: &mut Batch) {
+        if self.backlog.is_empty() {
+            self.balance();
+        }
+        while let Some(work) = self.backlog.pop_front() {
+            if let Some(work) = self.give(work, batch) {
+                self.backlog.push_front(work);
+                break;
+            }
+        }
+        for seat in &mut self.seats {
+            if let Seat::Taken(worker) = seat
+                && worker.budget == 0
+                && worker.lane.is_empty()
+            {
+                worker.leaving = true;
+                worker.lane.stop();
+            }
+        }
+    }
+
+    /// Gives a task to the worker with the least to do; gives it back if nobody has room.
+    pub(super) fn give(&mut self, work: Arc<dyn Work>, batch: &mut Batch) -> Option<Arc<dyn Work>> {
+        if work.is_over() {
+            return None;
+        }
+        let n_calls = work.n_calls();
+        let seat = self.least_loaded(n_calls);
+        let Some(seat) = seat else { return Some(work) };
+        let arm = self.asleep && self.n_helpers == 0;
+        let Seat::Taken(worker) = &mut self.seats[seat] else { return Some(work) };
+        if worker.lane.is_empty() {
+            worker.since = Instant::now();
+        }
+        match worker.lane.push(0, work.stream(), &work.header().payload) {
+            Ok(Some(slot)) => {
+                work.header().place.store(Place { seat, slot }.pack(), Relaxed);
+                worker.held[slot] = Some(work);
+                worker.budget = worker.budget.saturating_sub(n_calls);
+                if arm {
+                    worker.lane.arm();
+                }
+                worker.lane.notify();
+                None
+            }
+            Ok(None) => Some(work),
+            Err(e) => {
+                batch.refused.push((work, TaskError::Encode(format!("no room for the arguments: {e}"))));
+                None
+            }
+        }
+    }
+
+    fn least_loaded(&self, n_calls: usize) -> Option<usize> {
+        let mut least: Option<(usize, usize)> = None;
+        for (index, seat) in self.seats.iter().enumerate() {
+            let Seat::Taken(worker) = seat else { continue };
+            let load = worker.lane.len();
+            let fits = worker.budget >= n_calls || load == 0 && worker.budget > 0;
+            if fits && !worker.leaving && load < worker.depth() && least.is_none_or(|(_, l)| load < l) {
+                least = Some((index, load));
+                if load == 0 {
+                    break;
+                }
+            }
+        }
+        least.map(|(seat, _)| seat)
+    }
+
+    /// Takes tasks back from the fullest lane while somebody is idle: nobody waits behind a long task.
+    fn balance(&mut self) {
+        let is_idle = |worker: &Worker| worker.lane.is_empty() && !worker.leaving && worker.budget > 0;
+        if !self.workers().any(is_idle) {
+            return;
+        }
+        let n_waiting = |seat: &Seat| match seat {
+            Seat::Taken(worker) if worker.lane.len() > 1 => worker.lane.len() - 1,
+            _ => 0,
+        };
+        let Some(fullest) = self.seats.iter_mut().max_by_key(|seat| n_waiting(seat)) else { return };
+        let wanted = n_waiting(fullest).div_ceil(2);
+        let Seat::Taken(worker) = fullest else { return };
+        let last: Vec<usize> = worker.lane.slots().rev().take(wanted).map(|(slot, _)| slot).collect();
+        for slot in last {
+            if let Some(work) = worker.recall(slot) {
+                self.backlog.push_front(work);
+            }
+        }
+    }
+
+    /// Whether no task is anywhere here.
+    pub(super) fn is_idle(&self) -> bool {
+        self.backlog.is_empty()
+            && self.delayed.is_empty()
+            && self.workers().all(|worker| worker.held.iter().all(Option::is_none))
+    }
+
+    /// Has all workers leave, for good.
+    pub(super) fn dismiss_all(&mut self) {
+        self.dismissed = true;
+        for seat in &mut self.seats {
+            match seat {
+                Seat::Taken(worker) if !worker.leaving => {
+                    worker.leaving = true;
+                    worker.lane.stop();
+                }
+                Seat::Vacant(_) => *seat = Seat::Closed,
+                _ => {}
+            }
+        }
+    }
+
+    /// Ends everything: all tasks are refused, all workers killed.
+    pub(super) fn abolish(&mut self, why: &TaskError, batch: &mut Batch) {
+        self.dismissed = true;
+        let delayed = std::mem::take(&mut self.delayed).into_iter().map(|delayed| delayed.work);
+        batch.refused.extend(self.backlog.drain(..).chain(delayed).map(|work| (work, why.clone())));
+        for seat in &mut self.seats {
+            match seat {
+                Seat::Taken(worker) => {
+                    let held = worker.held.iter_mut().filter_map(Option::take);
+                    batch.refused.extend(held.map(|work| (work, why.clone())));
+                    worker.leaving = true;
+                    let _ = worker.process.kill();
+                }
+                Seat::Vacant(_) => *seat = Seat::Closed,
+                Seat::Closed => {}
+            }
+        }
+    }
+
+    /// Takes a task off whoever has it; kills the worker that is running it.
+    pub(super) fn withdraw(&mut self, packed_place: u32) {
+        let Some(place) = Place::unpack(packed_place) else { return };
+        let Some(Seat::Taken(worker)) = self.seats.get_mut(place.seat) else { return };
+        if worker.recall(place.slot).is_none() {
+            self.condemn(place.seat, place.slot, TaskError::Cancelled);
+        }
+    }
+
+    /// Kills a worker for the task that it is running, and for no other: the rest is taken back before.
+    fn condemn(&mut self, seat: usize, slot: usize, why: TaskError) {
+        let Seat::Taken(worker) = &mut self.seats[seat] else { return };
+        if worker.condemned.is_some() {
+            return;
+        }
+        let others: Vec<usize> = worker.lane.slots().map(|(slot, _)| slot).filter(|other| *other != slot).collect();
+        for work in others.into_iter().rev().filter_map(|other| worker.recall(other)) {
+            self.backlog.push_front(work);
+        }
+        // What runs now runs to its end or ours: there is nothing else in the lane.
+        let running = worker.lane.slots().find(|(_, state)| matches!(state, SlotState::Taken | SlotState::Corrupt));
+        if running.is_some_and(|(running, _)| running == slot) {
+            worker.condemned = Some((slot, why));
+            worker.leaving = true;
+            let _ = worker.process.kill();
+        }
+    }
+
+    /// Deals with what is due, and tells when the next thing is.
+    pub(super) fn timers(&mut self, now: Instant, settings: &Settings) -> Option<Instant> {
+        while self.delayed.peek().is_some_and(|delayed| delayed.until <= now) {
+            if let Some(delayed) = self.delayed.pop() {
+                self.backlog.push_back(delayed.work);
+            }
+        }
+        let mut next = self.delayed.peek().map(|delayed| delayed.until);
+        let mut sooner = |at: Instant| next = Some(next.map_or(at, |next| next.min(at)));
+        let mut late = Vec::new();
+        for (index, seat) in self.seats.iter().enumerate() {
+            match seat {
+                Seat::Vacant(Some(at)) if *at > now => sooner(*at),
+                Seat::Taken(worker) => {
+                    if !worker.lane.is_empty() {
+                        sooner(now + AUDIT);
+                    }
+                    if let Some(corrupt) = worker.corrupt_slot() {
+                        late.push((index, corrupt, TaskError::Decode("the worker's memory is corrupt".into())));
+                    }
+                    let Some(due) = worker.due(settings) else { continue };
+                    if due > now {
+                        sooner(due);
+                    } else if let Some((slot, _)) = worker.lane.slots().next() {
+                        late.push((index, slot, TaskError::TimedOut));
+                    }
+                }
+                _ => {}
+            }
+        }
+        for (seat, slot, why) in late {
+            self.condemn(seat, slot, why);
+        }
+        next
+    }
+
+    pub(super) fn delay(&mut self, work: Arc<dyn Work>, delay: Duration) {
+        self.retried += 1;
+        self.delayed.push(Delayed { until: Instant::now() + delay, work });
+    }
+
+    /// Deals with a worker that has ended: takes what it published, and only then decides on the rest.
+    pub(super) fn bury(&mut self, seat: usize, settings: &Settings, batch: &mut Batch) {
+        self.collect(seat, batch, usize::MAX);
+        let Seat::Taken(mut worker) = std::mem::replace(&mut self.seats[seat], Seat::Vacant(None)) else { return };
+        // Its group first: what it started and left behind.
+        let _ = worker.process.kill();
+        let signal = worker.process.try_wait().ok().flatten().and_then(|status| status.signal());
+        let pid = worker.process.pid();
+        let slots: Vec<_> = worker.lane.slots().collect();
+        let mut victim = None;
+        for (slot, state) in slots.into_iter().rev() {
+            let Some(work) = worker.held[slot].take() else { continue };
+            work.header().place.store(0, Relaxed);
+            if state == SlotState::Ready {
+                self.backlog.push_front(work);
+                continue;
+            }
+            victim = Some(work.header().id);
+            let why = match &worker.condemned {
+                Some((condemned, why)) if *condemned == slot => why.clone(),
+                _ if settings.memory_limit.is_some() && signal == Some(ABORTED) => TaskError::MemoryLimit,
+                _ => TaskError::WorkerDied { pid, signal },
+            };
+            let progress = worker.lane.progress(slot, &mut batch.arena);
+            batch.ended.push(Ended { work, result: None, progress, lost: Some(why) });
+        }
+        let dismissed = worker.leaving && worker.condemned.is_none();
+        if worker.starting && !dismissed {
+            self.n_failed_starts += 1;
+            let how = signal.map_or("exited".into(), |signal| format!("was killed by signal {signal}"));
+            self.start_failed(seat, &PoolError::RestartStorm(format!("worker {pid} {how} before its first task")));
+        }
+        if !dismissed {
+            self.deaths.push_back(Death { pid, signal, task: victim });
+            self.deaths.drain(..self.deaths.len().saturating_sub(MAX_DEATHS));
+        }
+        if self.dismissed {
+            self.seats[seat] = Seat::Closed;
+        } else {
+            self.restarts += 1;
+        }
+    }
+
+    /// Puts the next start off, further each time; too many in a row break the pool.
+    pub(super) fn start_failed(&mut self, seat: usize, why: &PoolError) {
+        if self.n_failed_starts as usize > MAX_FAILED_STARTS + 2 * self.seats.len() {
+            self.broken = Some(why.clone());
+        }
+        let delay = Duration::from_millis(1 << (self.n_failed_starts / 2).min(8));
+        self.seats[seat] = Seat::Vacant(Some(Instant::now() + delay));
+    }
+
+    /// Has every busy worker ring at its next result; true if there is one already.
+    pub(super) fn arm_all(&self) -> bool {
+        let busy = self.workers().filter(|worker| !worker.lane.is_empty());
+        busy.fold(false, |any, worker| worker.lane.arm() | any)
+    }
+
+    pub(super) fn disarm_all(&self) {
+        self.workers().filter(|worker| !worker.lane.is_empty()).for_each(|worker| worker.lane.disarm());
+    }
+}
+
+/// `SIGABRT`: how a Rust program ends that gets no memory.
+const ABORTED: i32 = proc_core::Signal::SIGABRT as i32;
+const MAX_DEATHS: usize = 64;
+/// How often busy lanes are looked at unasked: a worker that has scribbled over its lane asks for nothing.
+const AUDIT: Duration = Duration::from_secs(1);
+const MAX_FAILED_STARTS: usize = 8;
+
+impl Worker {
+    fn depth(&self) -> usize {
+        let pace = self.pace.as_nanos().max(1);
+        usize::try_from(DEPTH_TIME.as_nanos() / pace).unwrap_or(N_SLOTS).clamp(MIN_DEPTH, N_SLOTS)
+    }
+
+    /// Takes a task back that it has not begun with.
+    fn recall(&mut self, slot: usize) -> Option<Arc<dyn Work>> {
+        if self.held[slot].is_none() || !self.lane.recall(slot) {
+            return None;
+        }
+        let work = self.held[slot].take()?;
+        work.header().place.store(0, Relaxed);
+        self.budget = self.budget.saturating_add(work.n_calls());
+        Some(work)
+    }
+
+    /// When the task that it is running is late.
+    fn due(&self, settings: &Settings) -> Option<Instant> {
+        let (front, _) = self.lane.slots().next()?;
+        self.held[front].as_ref()?;
+        self.condemned.is_none().then(|| self.since.checked_add(settings.task_timeout?)).flatten()
+    }
+
+    fn corrupt_slot(&self) -> Option<usize> {
+        let (slot, state) = self.lane.slots().next()?;
+        (state == SlotState::Corrupt).then_some(slot)
+    }
+
+    pub(super) fn done(&self) -> u64 {
+        self.done
+    }
+
+    pub(super) fn is_busy(&self) -> bool {
+        !self.starting && self.lane.slots().any(|(_, state)| state == SlotState::Taken)
+    }
+
+    /// Tasks that it holds, and of those the ones that it has not begun with.
+    pub(super) fn n_waiting(&self) -> usize {
+        self.lane.slots().filter(|(slot, state)| *state == SlotState::Ready && self.held[*slot].is_some()).count()
+    }
+
+    pub(super) fn is_starting(&self) -> bool {
+        self.starting
+    }
+}

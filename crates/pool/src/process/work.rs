@@ -1,0 +1,407 @@
+//! Tasks of a process pool, from the side of the pool: what goes out, and what comes of it.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::*},
+    },
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use proc_core::{Target, function::CallError, function::Function, futex::Deadline, handover};
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{
+    shared::Shared,
+    worker::{self, FAILURE, ItemResult, Returned, VALUE},
+};
+use crate::{
+    TaskError,
+    stream::Chunk,
+    task::{Core, Handle, next_id},
+};
+
+/// A task, whatever it is about.
+pub(super) trait Work: Send + Sync {
+    fn header(&self) -> &Header;
+
+    /// The item to begin with, of a task on many.
+    fn stream(&self) -> Option<u32> {
+        None
+    }
+
+    /// How many calls of the user's function it stands for.
+    fn n_calls(&self) -> usize {
+        1
+    }
+
+    /// Whether its result is known, so that it need not run.
+    fn is_over(&self) -> bool;
+
+    /// A worker ended it.
+    fn ended(self: Arc<Self>, left: Left<'_>) -> Verdict;
+
+    /// Its worker died while running it.
+    fn lost(self: Arc<Self>, left: Left<'_>, why: TaskError) -> Verdict;
+
+    /// It will not run.
+    fn refuse(self: Arc<Self>, why: TaskError);
+}
+
+/// What all tasks have.
+pub(super) struct Header {
+    pub(super) pool: Arc<Shared>,
+    pub(super) id: u64,
+    /// The packed function and its packed arguments.
+    pub(super) payload: Vec<u8>,
+    /// Where it is, as [`Place`] packs it; changed under the pool's lock.
+    pub(super) place: AtomicU32,
+    /// How often a worker died of it.
+    deaths: AtomicU32,
+}
+
+/// What a worker left behind for a task.
+pub(super) struct Left<'a> {
+    /// The tag and the bytes of the result; `None` if it died before.
+    pub(super) result: Option<(u32, io::Result<&'a [u8]>)>,
+    /// How many items of a stream were published, and their bytes.
+    pub(super) progress: Option<(u32, &'a [u8])>,
+}
+
+/// What is to be done with a task.
+pub(super) enum Verdict {
+    /// Nothing: its result is known.
+    Over { succeeded: bool },
+    /// It is to run (on) at once.
+    Again,
+    /// It is to run again after a while.
+    Retry(Duration),
+}
+
+impl Header {
+    fn new(pool: &Arc<Shared>, id: u64, payload: Vec<u8>) -> Self {
+        Self { pool: pool.clone(), id, payload, place: AtomicU32::new(0), deaths: AtomicU32::new(0) }
+    }
+
+    /// Counts a death: after how long to try again, or with which error not to.
+    fn died(&self, why: TaskError) -> Result<Duration, TaskError> {
+        let retries = self.pool.settings.retries;
+        if retries == 0 || !matches!(why, TaskError::WorkerDied { .. }) {
+            return Err(why);
+        }
+        let deaths = self.deaths.fetch_add(1, Relaxed);
+        if deaths >= retries {
+            return Err(TaskError::Quarantined);
+        }
+        Ok(self.pool.settings.retry_delay.saturating_mul(1 << deaths.min(10)))
+    }
+}
+
+/// One call.
+pub(super) struct Job<A, R> {
+    header: Header,
+    core: Core<R>,
+    /// Kept until the end: the worker reopens the handles in them from here.
+    args: Mutex<Option<A>>,
+}
+
+impl<A, R> Job<A, R>
+where
+    A: Serialize + DeserializeOwned + Send + 'static,
+    R: Serialize + DeserializeOwned + Send + 'static,
+{
+    pub(super) fn new<F>(pool: &Arc<Shared>, f: F, args: A) -> Result<Arc<Self>, TaskError>
+    where
+        F: Target<A, Output = R>,
+    {
+        let payload = pack(Function::of(f).map_err(|_| TaskError::ForeignCode)?, &args)?;
+        let id = next_id();
+        Ok(Arc::new(Self { header: Header::new(pool, id, payload), core: Core::new(id), args: Mutex::new(Some(args)) }))
+    }
+
+    fn complete(self: Arc<Self>, result: Result<R, TaskError>) {
+        self.args.lock().take();
+        complete(self, result);
+    }
+}
+
+impl<A, R> Work for Job<A, R>
+where
+    A: Serialize + DeserializeOwned + Send + 'static,
+    R: Serialize + DeserializeOwned + Send + 'static,
+{
+    fn header(&self) -> &Header {
+        &self.header
+    }
+
+    fn is_over(&self) -> bool {
+        self.core.is_done()
+    }
+
+    fn ended(self: Arc<Self>, left: Left<'_>) -> Verdict {
+        let result = match left.result {
+            Some((FAILURE, Ok(bytes))) => Err(failure(bytes)),
+            Some((_, Ok(bytes))) => handover::unpack(bytes, Vec::new()).map_err(|e| TaskError::Decode(e.to_string())),
+            Some((_, Err(e))) => Err(TaskError::Decode(e.to_string())),
+            None => Err(TaskError::Decode("there is none".into())),
+        };
+        let succeeded = result.is_ok();
+        self.complete(result);
+        Verdict::Over { succeeded }
+    }
+
+    fn lost(self: Arc<Self>, _left: Left<'_>, why: TaskError) -> Verdict {
+        match self.header.died(why) {
+            Ok(delay) if !self.is_over() => Verdict::Retry(delay),
+            Ok(_) => Verdict::Over { succeeded: false },
+            Err(why) => {
+                self.complete(Err(why));
+                Verdict::Over { succeeded: false }
+            }
+        }
+    }
+
+    fn refuse(self: Arc<Self>, why: TaskError) {
+        self.complete(Err(why));
+    }
+}
+
+/// One call for each of many items.
+pub(super) struct ChunkJob<A, R> {
+    header: Header,
+    core: Core<Chunk<R>>,
+    items: Mutex<Option<Vec<A>>>,
+    n_items: u32,
+    so_far: Mutex<SoFar<R>>,
+}
+
+struct SoFar<R> {
+    /// The item to go on with.
+    next: u32,
+    chunk: Chunk<R>,
+}
+
+impl<A, R> ChunkJob<A, R>
+where
+    A: Serialize + DeserializeOwned + Send + 'static,
+    R: Serialize + DeserializeOwned + Send + 'static,
+{
+    pub(super) fn new<F>(pool: &Arc<Shared>, f: F, items: Vec<A>) -> Result<Arc<Self>, TaskError>
+    where
+        F: Fn(A) -> R + Copy + 'static,
+    {
+        let target = move |items: Vec<A>| worker::run_chunk(items, f);
+        let args = (items,);
+        let payload = pack(Function::of(target).map_err(|_| TaskError::ForeignCode)?, &args)?;
+        let id = next_id();
+        let n_items = u32::try_from(args.0.len()).map_err(|e| TaskError::Encode(e.to_string()))?;
+        let chunk = Chunk { values: Vec::new(), failures: Vec::new(), busy: Duration::ZERO };
+        Ok(Arc::new(Self {
+            header: Header::new(pool, id, payload),
+            core: Core::new(id),
+            items: Mutex::new(Some(args.0)),
+            n_items,
+            so_far: Mutex::new(SoFar { next: 0, chunk }),
+        }))
+    }
+
+    /// Takes in what was published; an error if it is not what a worker publishes.
+    fn absorb(&self, so_far: &mut SoFar<R>, left: &Left<'_>) -> Result<(), TaskError> {
+        let (n_items, mut bytes) = left.progress.unwrap_or((0, &[]));
+        if n_items > self.n_items - so_far.next {
+            return Err(TaskError::Decode("more results than items".into()));
+        }
+        if n_items > 0 {
+            self.header.deaths.store(0, Relaxed);
+        }
+        so_far.chunk.values.reserve(n_items as usize);
+        for _ in 0..n_items {
+            bytes = so_far.push(bytes)?;
+        }
+        if !bytes.is_empty() {
+            return Err(TaskError::Decode("bytes are left over".into()));
+        }
+        if let Some((VALUE, Ok(returned))) = &left.result {
+            let returned: Returned = postcard::from_bytes(returned).map_err(|e| TaskError::Decode(e.to_string()))?;
+            so_far.chunk.busy += Duration::from_nanos(returned.nanos);
+            if !returned.overflow.is_empty() && so_far.next < self.n_items {
+                so_far.push(&returned.overflow)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn verdict(self: Arc<Self>, error: Option<TaskError>) -> Verdict {
+        let result = {
+            let mut so_far = self.so_far.lock();
+            if error.is_none() && so_far.next < self.n_items && !self.core.is_done() {
+                return Verdict::Again;
+            }
+            let empty = Chunk { values: Vec::new(), failures: Vec::new(), busy: Duration::ZERO };
+            error.map_or_else(|| Ok(std::mem::replace(&mut so_far.chunk, empty)), Err)
+        };
+        let succeeded = result.as_ref().is_ok_and(|chunk| chunk.failures.is_empty());
+        self.items.lock().take();
+        complete(self, result);
+        Verdict::Over { succeeded }
+    }
+}
+
+impl<R: DeserializeOwned> SoFar<R> {
+    /// Takes in the next item's result from the front of `bytes`, and returns what follows.
+    fn push<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], TaskError> {
+        let (result, rest) =
+            postcard::take_from_bytes::<ItemResult<R>>(bytes).map_err(|e| TaskError::Decode(e.to_string()))?;
+        match result {
+            Ok(value) => self.chunk.values.push(value),
+            Err(e) => self.chunk.failures.push((self.next as usize, e.into())),
+        }
+        self.next += 1;
+        Ok(rest)
+    }
+}
+
+impl<A, R> Work for ChunkJob<A, R>
+where
+    A: Serialize + DeserializeOwned + Send + 'static,
+    R: Serialize + DeserializeOwned + Send + 'static,
+{
+    fn header(&self) -> &Header {
+        &self.header
+    }
+
+    fn stream(&self) -> Option<u32> {
+        Some(self.so_far.lock().next)
+    }
+
+    fn n_calls(&self) -> usize {
+        (self.n_items - self.so_far.lock().next) as usize
+    }
+
+    fn is_over(&self) -> bool {
+        self.core.is_done()
+    }
+
+    fn ended(self: Arc<Self>, left: Left<'_>) -> Verdict {
+        let error = {
+            let mut so_far = self.so_far.lock();
+            let before = so_far.next;
+            let absorbed = self.absorb(&mut so_far, &left);
+            match (absorbed, &left.result) {
+                (Err(e), _) => Some(e),
+                (_, Some((FAILURE, Ok(bytes)))) => Some(failure(bytes)),
+                (_, Some((_, Err(e)))) => Some(TaskError::Decode(e.to_string())),
+                _ if so_far.next == before => Some(TaskError::Decode("no results".into())),
+                _ => None,
+            }
+        };
+        self.verdict(error)
+    }
+
+    fn lost(self: Arc<Self>, left: Left<'_>, why: TaskError) -> Verdict {
+        let error = {
+            let mut so_far = self.so_far.lock();
+            match self.absorb(&mut so_far, &left) {
+                Err(e) => Some(e),
+                Ok(()) if so_far.next == self.n_items => None,
+                Ok(()) => match self.header.died(why) {
+                    Ok(delay) if !self.core.is_done() => return Verdict::Retry(delay),
+                    Ok(_) => None,
+                    Err(why) => {
+                        let suspect = so_far.next as usize;
+                        so_far.chunk.failures.push((suspect, why));
+                        so_far.next += 1;
+                        self.header.deaths.store(0, Relaxed);
+                        None
+                    }
+                },
+            }
+        };
+        self.verdict(error)
+    }
+
+    fn refuse(self: Arc<Self>, why: TaskError) {
+        self.items.lock().take();
+        complete(self, Err(why));
+    }
+}
+
+/// Both kinds, for those who wait.
+macro_rules! impl_handle {
+    ($job:ident => $result:ty) => {
+        impl<A, R> Handle<$result> for $job<A, R>
+        where
+            A: Serialize + DeserializeOwned + Send + 'static,
+            R: Serialize + DeserializeOwned + Send + 'static,
+        {
+            fn core(&self) -> &Core<$result> {
+                &self.core
+            }
+
+            fn cancel(&self) -> bool {
+                let cancelled = self.core.complete(Err(TaskError::Cancelled));
+                if cancelled {
+                    self.header.pool.withdraw(&self.header);
+                }
+                cancelled
+            }
+
+            fn wait(&self, deadline: Option<Deadline>) -> bool {
+                self.header.pool.help(&|| self.core.is_done()) || self.core.sleep(deadline)
+            }
+        }
+    };
+}
+impl_handle!(Job => R);
+impl_handle!(ChunkJob => Chunk<R>);
+
+/// A job with a place for its result.
+trait HasCore<R> {
+    fn parts(&self) -> (&Header, &Core<R>);
+}
+
+impl<A, R> HasCore<R> for Job<A, R> {
+    fn parts(&self) -> (&Header, &Core<R>) {
+        (&self.header, &self.core)
+    }
+}
+
+impl<A, R> HasCore<Chunk<R>> for ChunkJob<A, R> {
+    fn parts(&self) -> (&Header, &Core<Chunk<R>>) {
+        (&self.header, &self.core)
+    }
+}
+
+/// Stores a result; on the pool's thread for callbacks if there are any, which take their time.
+fn complete<R: Send + 'static>(job: Arc<impl HasCore<R> + Send + Sync + 'static>, result: Result<R, TaskError>) {
+    let (header, core) = job.parts();
+    if let Err(result) = core.complete_unless_awaited(result) {
+        let pool = header.pool.clone();
+        pool.callbacks.run(Box::new(move || {
+            job.parts().1.complete(result);
+        }));
+    }
+}
+
+fn pack(function: Function, args: &impl Serialize) -> Result<Vec<u8>, TaskError> {
+    handover::pack_reopenable(&(function, args)).map_err(|e| TaskError::Encode(e.to_string()))
+}
+
+pub(super) fn failure(bytes: &[u8]) -> TaskError {
+    match postcard::from_bytes::<CallError>(bytes) {
+        Ok(error) => error.into(),
+        Err(e) => TaskError::Decode(e.to_string()),
+    }
+}
+
+impl From<CallError> for TaskError {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::Panicked(panic) => panic.into(),
+            CallError::Value(why) | CallError::Arguments(why) => Self::Encode(why),
+            CallError::Foreign(_) => Self::ForeignCode,
+        }
+    }
+}

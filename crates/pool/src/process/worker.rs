@@ -1,0 +1,151 @@
+//! What runs in a worker process.
+
+use std::{
+    cell::RefCell,
+    fs::File,
+    io,
+    os::unix::fs::FileExt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::Instant,
+};
+
+use ipc::lane::{Claim, LaneHandle, Stream};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use proc_core::{
+    Panic,
+    function::{CallError, Function},
+};
+use serde::{Deserialize, Serialize};
+
+/// The tag of a result that is the packed value.
+pub(super) const VALUE: u32 = 0;
+/// The tag of a result that is a packed [`CallError`].
+pub(super) const FAILURE: u32 = 1;
+
+/// Buffers above this are given back after a large task.
+const KEEP_BYTES: usize = 1 << 20;
+
+/// What a worker process runs: one task after another, until its owner has no more.
+pub(super) fn run(lane: LaneHandle, memory_limit: Option<u64>) {
+    let mut lane = lane.open();
+    let limiter = memory_limit.and_then(Limiter::new);
+    let (mut task, mut result) = (Vec::new(), Vec::new());
+    while let Some(mut claim) = lane.claim() {
+        result.clear();
+        let called = claim.read(&mut task).map_err(|e| CallError::Arguments(e.to_string()));
+        let called = called.and_then(|()| {
+            if let Some(limiter) = &limiter {
+                limiter.begin();
+            }
+            call(&claim, &task, &mut result)
+        });
+        let ended = match called {
+            Ok(()) => claim.finish(VALUE, &result).or_else(|e| fail(&mut claim, CallError::Value(e.to_string()))),
+            Err(e) => fail(&mut claim, e),
+        };
+        if ended.is_err() {
+            // Not even a line of text can be stored: the owner will learn of this worker's end instead.
+            return;
+        }
+        for buffer in [&mut task, &mut result] {
+            if buffer.capacity() > KEEP_BYTES {
+                *buffer = Vec::new();
+            }
+        }
+    }
+}
+
+fn fail(claim: &mut Claim<'_>, error: CallError) -> io::Result<()> {
+    let error = match error {
+        CallError::Foreign(e) => CallError::Arguments(e.to_string()),
+        error => error,
+    };
+    claim.finish(FAILURE, &postcard::to_stdvec(&error).map_err(io::Error::other)?)
+}
+
+thread_local! {
+    static STREAM: RefCell<Option<Stream>> = const { RefCell::new(None) };
+}
+
+fn call(claim: &Claim<'_>, task: &[u8], result: &mut Vec<u8>) -> Result<(), CallError> {
+    let (function, args) =
+        postcard::take_from_bytes::<Function>(task).map_err(|e| CallError::Arguments(e.to_string()))?;
+    if !claim.has_stream() {
+        return function.call(args, Vec::new(), result);
+    }
+    STREAM.set(Some(claim.stream()));
+    function.call(args, Vec::new(), result)
+}
+
+/// The result of one item of a chunk, on its way back.
+pub(super) type ItemResult<R> = Result<R, CallError>;
+
+/// What a chunk returns beside its stream.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Returned {
+    /// How long it took.
+    pub(super) nanos: u64,
+    /// The packed result of its last item, if the stream had no room for it.
+    pub(super) overflow: Vec<u8>,
+}
+
+/// Works on the items of a chunk, from where the stream says; stops early when the stream is full.
+pub(super) fn run_chunk<A, R: Serialize>(items: Vec<A>, f: impl Fn(A) -> R) -> Returned {
+    let begun = Instant::now();
+    let mut stream = STREAM.take().expect("the call of a chunk comes with a stream");
+    let mut overflow = Vec::new();
+    for item in items.into_iter().skip(stream.first() as usize) {
+        let result = catch_unwind(AssertUnwindSafe(|| f(item)));
+        let result = result.map_err(|payload| CallError::Panicked(Panic::of(payload)));
+        stage(&mut stream, &result);
+        if let Err(bytes) = stream.publish() {
+            overflow = bytes;
+            break;
+        }
+    }
+    Returned { nanos: u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX), overflow }
+}
+
+/// Encodes a result behind what is staged; one that does not encode becomes the error that says so.
+fn stage<R: Serialize>(stream: &mut Stream, result: &ItemResult<R>) {
+    let staged = std::mem::take(stream.stage());
+    let carried: [u8; 8] = std::array::from_fn(|i| staged.get(i).copied().unwrap_or_default());
+    let n_carried = staged.len();
+    let encode = |to: Vec<u8>| match catch_unwind(AssertUnwindSafe(|| postcard::to_extend(result, to))) {
+        Ok(encoded) => encoded.map_err(|e| CallError::Value(e.to_string())),
+        Err(payload) => Err(CallError::Panicked(Panic::of(payload))),
+    };
+    *stream.stage() = encode(staged).unwrap_or_else(|error| {
+        let to = carried[..n_carried].to_vec();
+        postcard::to_extend(&ItemResult::<R>::Err(error), to).expect("text encodes into memory")
+    });
+}
+
+/// Limits how much a task may add to this process's private writable memory.
+///
+/// `RLIMIT_DATA` counts that (heap, stacks of threads, private mappings) and leaves alone what is shared.
+struct Limiter {
+    statm: File,
+    limit: u64,
+    hard: u64,
+}
+
+impl Limiter {
+    fn new(limit: u64) -> Option<Self> {
+        let (_, hard) = getrlimit(Resource::RLIMIT_DATA).ok()?;
+        Some(Self { statm: File::open("/proc/self/statm").ok()?, limit, hard })
+    }
+
+    /// Sets the limit anew, above what is there now.
+    fn begin(&self) {
+        let mut text = [0; 128];
+        let n = self.statm.read_at(&mut text, 0).unwrap_or(0);
+        let pages: Option<u64> =
+            std::str::from_utf8(&text[..n]).ok().and_then(|text| text.split_ascii_whitespace().nth(5)?.parse().ok());
+        if let Some(pages) = pages {
+            const PAGE_BYTES: u64 = 4096;
+            let soft = (pages * PAGE_BYTES).saturating_add(self.limit).min(self.hard);
+            let _ = setrlimit(Resource::RLIMIT_DATA, soft, self.hard);
+        }
+    }
+}
