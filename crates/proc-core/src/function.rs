@@ -99,7 +99,7 @@ impl Function {
 }
 
 /// The function is not part of this program's own code (it lives in a shared library), or the offset was made up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ForeignCode;
 
 impl fmt::Display for ForeignCode {
@@ -120,7 +120,6 @@ pub enum CallError {
     /// Its value did not encode.
     Value(String),
     /// There is no such function here.
-    #[serde(skip)]
     Foreign(ForeignCode),
 }
 

@@ -201,9 +201,9 @@ pub(crate) fn serve(socket: OwnedFd) -> ! {
         let child_link = death_link::new_link(link.as_fd());
         match receiver.receive(socket.as_fd()) {
             Ok(Some((body, fds))) => match child_link.and_then(|link| Ok((cloner.clone_sibling()?, link))) {
-                Ok((Cloned::Child, link)) => {
-                    drop(socket);
-                    child::run_request(body, fds, link)
+                Ok((Cloned::Child, child_link)) => {
+                    drop((socket, link));
+                    child::run_request(body, fds, child_link)
                 }
                 Ok((Cloned::Original { pid, pidfd }, _link)) => answer(&socket, 0, pid, [pidfd.as_raw_fd()]),
                 Err(e) => answer(&socket, e as i32, 0, []),

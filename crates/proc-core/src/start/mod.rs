@@ -75,3 +75,6 @@ pub(crate) struct Started {
 pub(crate) fn failed(operation: &'static str) -> impl Fn(nix::errno::Errno) -> ProcessError {
     move |errno| ProcessError::Start { operation: operation.into(), source: errno.into() }
 }
+
+#[cfg(test)]
+mod tests;

@@ -64,8 +64,10 @@ pub(crate) fn serve(socket: OwnedFd) -> ! {
     match receiver.receive(socket.as_fd()) {
         Ok(Some((body, fds))) => {
             drop(socket);
-            match death_link::new_link(link.as_fd()) {
-                Ok(link) => child::run_request(body, fds, link),
+            let child_link = death_link::new_link(link.as_fd());
+            drop(link);
+            match child_link {
+                Ok(child_link) => child::run_request(body, fds, child_link),
                 Err(e) => child::refuse(&format!("a link to its owner's life that cannot be opened: {e}")),
             }
         }

@@ -48,12 +48,14 @@ impl Streams {
         drop(there);
         let mut streams = Vec::new();
         let received = seqpacket::receive(here.as_fd(), &mut [0; 1], &mut seqpacket::control_buffer(), &mut streams);
+        // Taken out first: `wait` closes the pipe to standard input.
+        let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         child.wait()?;
         if received? != 1 || streams.len() != 3 {
             return Err(io::Error::other("the standard streams could not be opened"));
         }
         let theirs = streams.into_iter().zip(given).filter(|(_, given)| *given).map(|(fd, _)| fd).collect();
-        let ours = [child.stdin.map(Into::into), child.stdout.map(Into::into), child.stderr.map(Into::into)];
+        let ours = [stdin.map(Into::into), stdout.map(Into::into), stderr.map(Into::into)];
         Ok(Self { given, theirs, ours })
     }
 }

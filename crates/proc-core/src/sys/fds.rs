@@ -4,7 +4,7 @@
 //! Runs at a time when the process has no descriptors but those that were just handed to it.
 #![allow(unsafe_code)]
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::{
     errno::Errno,
@@ -40,10 +40,14 @@ pub(crate) fn replace_standard_stream(fd: BorrowedFd<'_>, number: RawFd) -> nix:
 pub(crate) fn adopt(number: RawFd) -> nix::Result<OwnedFd> {
     // SAFETY: only asks; a wrong number is EBADF.
     Errno::result(unsafe { libc::fcntl(number, libc::F_GETFD) })?;
+    if number <= 2 {
+        // SAFETY: it is open, and nobody closes standard streams.
+        return duplicate(unsafe { BorrowedFd::borrow_raw(number) });
+    }
     // SAFETY: it is open, and this process has just begun: nobody else can have taken charge of it.
     let inherited = unsafe { OwnedFd::from_raw_fd(number) };
     fcntl(&inherited, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
-    if number > 2 { Ok(inherited) } else { duplicate(inherited.as_fd()) }
+    Ok(inherited)
 }
 
 /// Closes everything above the standard streams, except `kept`.

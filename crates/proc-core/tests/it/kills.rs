@@ -1,0 +1,265 @@
+//! `kill -9` anything, any time.
+
+use std::{
+    fs::File,
+    io::{BufRead, BufReader, Write},
+    sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
+    time::Duration,
+};
+
+use proc_core::{
+    Process, ProcessError, Signal, StartMethod,
+    handover::Fd,
+    identity::ProcessId,
+    shm::{Shared, SharedMemory},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{METHODS, watchdog};
+
+#[derive(Serialize, Deserialize, Clone, Copy)]
+enum Method {
+    ForkServer,
+    Spawn,
+    Fork,
+}
+
+impl Method {
+    const ALL: [Self; 3] = [Self::ForkServer, Self::Spawn, Self::Fork];
+
+    fn start_method(self) -> StartMethod {
+        match self {
+            Self::ForkServer => StartMethod::ForkServer,
+            Self::Spawn => StartMethod::Spawn,
+            Self::Fork => StartMethod::Fork,
+        }
+    }
+}
+
+/// Tells its pid, starts `depth` generations below it, and waits to be killed.
+fn ancestor(method: Method, depth: u32, told: Fd) {
+    writeln!(File::from(told.0.try_clone().unwrap()), "{}", std::process::id()).unwrap();
+    if depth > 0 {
+        let copy = || Fd::from(told.0.try_clone().unwrap());
+        let builder = move || Process::builder().start_method(method.start_method());
+        // PR_SET_PDEATHSIG would kill these when the thread that started them ends.
+        if !matches!(method, Method::Fork) {
+            let fd = copy();
+            std::thread::spawn(move || drop(builder().spawn(ancestor, (method, 0, fd)).unwrap())).join().unwrap();
+        }
+        drop(builder().spawn(ancestor, (method, depth - 1, copy())).unwrap());
+    }
+    drop(told);
+    loop {
+        std::thread::park();
+    }
+}
+
+#[test]
+fn an_owner_takes_all_its_descendants_along() -> Result<(), Box<dyn std::error::Error>> {
+    let _dog = watchdog();
+    for method in Method::ALL {
+        let (reader, writer) = std::io::pipe()?;
+        let owner = Process::spawn(ancestor, (method, 3, writer.into()))?;
+        let n_expected = if matches!(method, Method::Fork) { 4 } else { 7 };
+        let mut lines = BufReader::new(reader).lines();
+        let told: Vec<u32> = lines.by_ref().take(n_expected).map(|line| line.unwrap().parse().unwrap()).collect();
+        let family: Vec<_> = told.iter().map(|pid| ProcessId::of(*pid).unwrap()).collect();
+        assert!(family.iter().all(ProcessId::is_alive));
+        let begun = std::time::Instant::now();
+        owner.kill()?;
+        // The pipe ends when the last of them is gone.
+        assert!(lines.next().is_none());
+        while family.iter().any(ProcessId::is_alive) {
+            std::thread::yield_now();
+        }
+        println!("{} processes gone {:?} after their owner", family.len(), begun.elapsed());
+        assert!(matches!(owner.join(), Err(ProcessError::Signaled { signal: libc::SIGKILL, .. })));
+    }
+    Ok(())
+}
+
+/// Through a descriptor: by the time of the kill the pid may be another's.
+fn kill_after(pid: u32, n_spins: u32) -> bool {
+    // SAFETY: takes two integers.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    if fd < 0 || !fork_servers().contains(&pid) {
+        return false;
+    }
+    for _ in 0..n_spins {
+        std::hint::spin_loop();
+    }
+    // SAFETY: a null siginfo means "as kill(2) does".
+    let sent = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, libc::SIGKILL, std::ptr::null::<u8>(), 0) };
+    // SAFETY: opened above.
+    unsafe { libc::close(fd as i32) };
+    sent == 0
+}
+
+fn fork_servers() -> Vec<u32> {
+    let me = std::process::id();
+    let threads = std::fs::read_dir("/proc/self/task").unwrap();
+    let children = threads.flat_map(|thread| {
+        let list = std::fs::read_to_string(thread.unwrap().path().join("children")).unwrap_or_default();
+        list.split_whitespace().map(|pid| pid.parse::<u32>().unwrap()).collect::<Vec<_>>()
+    });
+    let named = |pid: &u32| {
+        let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        *pid != me && name.starts_with("forkserver-")
+    };
+    children.filter(named).collect()
+}
+
+/// Every start is answered, and every answer is true: what was reported as started ran, once.
+#[test]
+fn a_fork_server_killed_during_starts() -> Result<(), ProcessError> {
+    let _dog = watchdog();
+    fn storm(n_starts: u64) -> (u64, u64, u64, usize) {
+        static OVER: AtomicBool = AtomicBool::new(false);
+        static KILLED: AtomicU32 = AtomicU32::new(0);
+        let ran = Shared::new(AtomicU64::new(0)).unwrap();
+        let killer = std::thread::spawn(|| {
+            let mut random = 1_u32;
+            while !OVER.load(Relaxed) {
+                for pid in fork_servers() {
+                    random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                    // Anywhere in its life: it is being executed, or idle, or in the middle of a start.
+                    KILLED.fetch_add(u32::from(kill_after(pid, random >> 17)), Relaxed);
+                }
+            }
+        });
+        let (mut succeeded, mut lost) = (0, 0);
+        for _ in 0..n_starts {
+            match Process::spawn(
+                |ran: Shared<AtomicU64>| {
+                    ran.fetch_add(1, Relaxed);
+                },
+                (ran.clone(),),
+            ) {
+                Ok(process) => match process.join() {
+                    Ok(()) => succeeded += 1,
+                    // The killer looks for servers, and a child still bears its server's name at first.
+                    Err(ProcessError::Signaled { .. }) => lost += 1,
+                    Err(e) => panic!("{e}"),
+                },
+                Err(ProcessError::LauncherLost) => lost += 1,
+                Err(e) => panic!("{e}"),
+            }
+        }
+        OVER.store(true, Relaxed);
+        killer.join().unwrap();
+        println!("{succeeded} starts, {} fork servers killed, {lost} starts lost", KILLED.load(Relaxed));
+        // The next start works, and nobody is left over but its server.
+        Process::spawn(|| (), ()).unwrap().join().unwrap();
+        let me = std::process::id();
+        let children = std::fs::read_to_string(format!("/proc/{me}/task/{me}/children")).unwrap();
+        (succeeded, lost, ran.load(Relaxed), children.split_whitespace().count())
+    }
+    let (succeeded, lost, ran, n_children) = Process::spawn(storm, (1_000,))?.join()?;
+    assert_eq!(succeeded + lost, 1_000);
+    // A child that was killed may have run before that.
+    assert!((succeeded..=succeeded + lost).contains(&ran), "{succeeded} succeeded, {lost} lost, {ran} ran");
+    assert!(succeeded > 500, "{succeeded}");
+    assert_eq!(n_children, 1);
+    Ok(())
+}
+
+#[test]
+fn a_stopped_fork_server_is_replaced() -> Result<(), ProcessError> {
+    let _dog = watchdog();
+    fn stopped() -> i32 {
+        Process::spawn(|| (), ()).unwrap().join().unwrap();
+        let pid = nix::unistd::Pid::from_raw(fork_servers()[0] as i32);
+        nix::sys::signal::kill(pid, Signal::SIGSTOP).unwrap();
+        Process::spawn(|| 5, ()).unwrap().join().unwrap()
+    }
+    assert_eq!(Process::spawn(stopped, ())?.join()?, 5);
+    Ok(())
+}
+
+#[test]
+fn children_killed_at_random_moments() -> Result<(), ProcessError> {
+    let _dog = watchdog();
+    fn storm(n: u32) -> (u32, u32, usize, usize) {
+        let n_open = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+        Process::spawn(|| (), ()).unwrap().join().unwrap();
+        let (n_open_before, mut random, mut killed, mut finished) = (n_open(), 7_u32, 0, 0);
+        for _ in 0..n {
+            let process = Process::spawn(|n: u32| (0..n).map(u64::from).sum::<u64>(), (100_000,)).unwrap();
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            for _ in 0..random >> 16 {
+                std::hint::spin_loop();
+            }
+            process.kill().unwrap();
+            match process.join() {
+                Err(ProcessError::Signaled { signal: libc::SIGKILL, .. }) => killed += 1,
+                Ok(4_999_950_000) => finished += 1,
+                other => panic!("{other:?}"),
+            }
+        }
+        let me = std::process::id();
+        let children = std::fs::read_to_string(format!("/proc/{me}/task/{me}/children")).unwrap();
+        (killed, finished, n_open() - n_open_before, children.split_whitespace().count() - 1)
+    }
+    let (killed, finished, n_leaked, n_zombies) = Process::spawn(storm, (1_000,))?.join()?;
+    println!("{killed} killed, {finished} finished before");
+    assert_eq!((killed + finished, n_leaked, n_zombies), (1_000, 0, 0));
+    assert!(killed > 0);
+    Ok(())
+}
+
+#[test]
+fn stopped_and_continued() -> Result<(), ProcessError> {
+    let _dog = watchdog();
+    for method in METHODS {
+        let (reader, writer) = std::io::pipe().unwrap();
+        let process = Process::builder()
+            .start_method(method)
+            .spawn(|reader: Fd| std::io::read_to_string(File::from(reader.0)).unwrap().len(), (reader.into(),))?;
+        process.signal(Signal::SIGSTOP)?;
+        drop(writer);
+        assert_eq!(process.wait_timeout(Duration::from_millis(30))?, None);
+        assert!(process.is_alive());
+        process.signal(Signal::SIGCONT)?;
+        assert_eq!(process.join()?, 0);
+    }
+    Ok(())
+}
+
+/// A raw clone leaves the C library's thread id stale and its robust list unregistered: a lock whose holder dies then
+/// stays locked for ever, unless the launcher mends both.
+#[test]
+fn a_dead_holder_of_a_robust_mutex_is_noticed() -> Result<(), Box<dyn std::error::Error>> {
+    let _dog = watchdog();
+    fn die_holding(memory: SharedMemory) {
+        // SAFETY: the mutex was initialised by the parent.
+        assert_eq!(unsafe { libc::pthread_mutex_lock(memory.as_ptr().cast().as_ptr()) }, 0);
+        // SAFETY: raising a signal; with a stale thread id the C library would send it to another process.
+        unsafe { libc::raise(libc::SIGKILL) };
+    }
+    fn by_every_method() {
+        for method in Method::ALL {
+            let memory = SharedMemory::new(4096).unwrap();
+            let mutex: *mut libc::pthread_mutex_t = memory.as_ptr().cast().as_ptr();
+            // SAFETY: an attribute object is plain data until it is initialised.
+            let mut attributes: libc::pthread_mutexattr_t = unsafe { std::mem::zeroed() };
+            // SAFETY: as the manual says.
+            let codes = unsafe {
+                [
+                    libc::pthread_mutexattr_init(&raw mut attributes),
+                    libc::pthread_mutexattr_setpshared(&raw mut attributes, libc::PTHREAD_PROCESS_SHARED),
+                    libc::pthread_mutexattr_setrobust(&raw mut attributes, libc::PTHREAD_MUTEX_ROBUST),
+                    libc::pthread_mutex_init(mutex, &raw const attributes),
+                ]
+            };
+            assert_eq!(codes, [0; 4]);
+            let holder = Process::builder().start_method(method.start_method());
+            let holder = holder.spawn(die_holding, (memory.clone(),)).unwrap();
+            assert!(matches!(holder.join(), Err(ProcessError::Signaled { signal: libc::SIGKILL, .. })));
+            // SAFETY: initialised above.
+            assert_eq!(unsafe { libc::pthread_mutex_lock(mutex) }, libc::EOWNERDEAD, "{:?}", method.start_method());
+        }
+    }
+    Process::spawn(by_every_method, ())?.join()?;
+    Ok(())
+}

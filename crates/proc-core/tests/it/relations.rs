@@ -1,0 +1,92 @@
+//! Children, owners, and waiting for the first of several things.
+
+use std::time::Duration;
+
+use proc_core::{Process, ProcessError, active_children, handover::Fd, wait_any};
+
+use crate::watchdog;
+
+fn hold(reader: Fd) {
+    std::io::read_to_string(std::fs::File::from(reader.0)).unwrap();
+}
+
+#[test]
+fn active_children_are_those_that_run() -> Result<(), ProcessError> {
+    let _dog = watchdog();
+    fn count() -> (usize, Vec<String>, usize) {
+        let before = active_children().len();
+        let (reader, writer) = std::io::pipe().unwrap();
+        let process = Process::builder().name("held").spawn(hold, (reader.into(),)).unwrap();
+        let during = active_children().iter().map(|child| child.name().to_owned()).collect();
+        drop(writer);
+        process.join().unwrap();
+        (before, during, active_children().len())
+    }
+    assert_eq!(Process::spawn(count, ())?.join()?, (0, vec!["held".into()], 0));
+    Ok(())
+}
+
+#[test]
+fn wait_any_over_processes_and_descriptors() -> Result<(), Box<dyn std::error::Error>> {
+    let _dog = watchdog();
+    let (reader, writer) = std::io::pipe()?;
+    let held = Process::spawn(hold, (reader.into(),))?;
+    let (quiet, _other_end) = std::os::unix::net::UnixStream::pair()?;
+    assert_eq!(wait_any(&[&held, &quiet], Some(Duration::from_millis(5)))?, []);
+    let quick = Process::spawn(|| (), ())?;
+    assert_eq!(wait_any(&[&held, &quiet, &quick], None)?, [2]);
+    drop(writer);
+    assert_eq!(wait_any(&[&held, &quiet], None)?, [0]);
+    Ok(())
+}
+
+/// At its exit an owner waits for its children, and terminates daemons.
+#[test]
+fn owners_exit() -> Result<(), Box<dyn std::error::Error>> {
+    let _dog = watchdog();
+    fn owner(log: Fd) {
+        let slow = |log: Fd| {
+            std::thread::sleep(Duration::from_millis(50));
+            std::io::Write::write_all(&mut std::fs::File::from(log.0), b"child ").unwrap();
+        };
+        let daemon = |log: Fd| {
+            std::thread::sleep(Duration::MAX);
+            drop(log);
+        };
+        let copy = |log: &Fd| Fd::from(log.0.try_clone().unwrap());
+        drop(Process::builder().daemon(true).spawn(daemon, (copy(&log),)).unwrap());
+        drop(Process::spawn(slow, (copy(&log),)).unwrap());
+        std::io::Write::write_all(&mut std::fs::File::from(log.0), b"owner ").unwrap();
+    }
+    let (reader, writer) = std::io::pipe()?;
+    let owner = Process::spawn(owner, (writer.into(),))?;
+    owner.join()?;
+    // The pipe ends because nobody is left who holds it, the daemon included.
+    assert_eq!(std::io::read_to_string(reader)?, "owner child ");
+    Ok(())
+}
+
+/// rust-lang/rust#60439, procspawn #27: a dropped handle must not leave a zombie.
+#[test]
+fn a_dropped_handle_leaves_no_zombie() -> Result<(), ProcessError> {
+    let _dog = watchdog();
+    fn drop_them() -> usize {
+        let handles: Vec<_> = (0..20)
+            .map(|_| {
+                let (reader, writer) = std::io::pipe().unwrap();
+                let process = Process::spawn(hold, (reader.into(),)).unwrap();
+                let handle = process.handle();
+                drop(process);
+                drop(writer);
+                handle
+            })
+            .collect();
+        // Reaped by nobody here: this only watches their pids go.
+        while handles.iter().any(|h| std::path::Path::new(&format!("/proc/{}", h.pid())).exists()) {
+            std::thread::yield_now();
+        }
+        handles.len()
+    }
+    assert_eq!(Process::spawn(drop_them, ())?.join()?, 20);
+    Ok(())
+}
