@@ -121,3 +121,22 @@ impl From<NotHolder> for io::Error {
         Self::other(e)
     }
 }
+
+/// The barrier was aborted or reset, or one of its parties timed out or died.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[doc(alias = "BrokenBarrierError")]
+pub struct BrokenBarrier;
+
+impl fmt::Display for BrokenBarrier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the barrier is broken")
+    }
+}
+
+impl Error for BrokenBarrier {}
+
+impl From<BrokenBarrier> for io::Error {
+    fn from(e: BrokenBarrier) -> Self {
+        Self::other(e)
+    }
+}

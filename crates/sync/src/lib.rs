@@ -11,8 +11,10 @@ mod plain;
 pub mod process;
 #[cfg(not(all(test, loom)))]
 mod sys;
+#[cfg(not(all(test, loom)))]
+pub mod thread;
 
 #[cfg(not(all(test, loom)))]
-pub use error::{NotHolder, OwnerDied, TooManyReleases, WaitTimeoutResult};
+pub use error::{BrokenBarrier, NotHolder, OwnerDied, TooManyReleases, WaitTimeoutResult};
 #[cfg(not(all(test, loom)))]
 pub use plain::Plain;

@@ -1,5 +1,6 @@
 //! For processes: what lies in shared memory, and survives `kill -9` of anybody who uses it.
 
+mod barrier;
 mod condvar;
 mod event;
 mod handle;
@@ -10,6 +11,7 @@ mod rlock;
 mod rwlock;
 mod semaphore;
 
+pub use barrier::Barrier;
 pub use condvar::{Condvar, WaitGuard};
 pub use event::Event;
 pub use holder::Holder;

@@ -94,6 +94,16 @@ impl RawLock {
         &self.node.lock
     }
 
+    /// Whether any thread holds the lock.
+    pub(crate) fn is_held(&self) -> bool {
+        self.node.lock.owner() != 0
+    }
+
+    /// Whether the last to hold the lock died, and nobody has acquired it or set it right since.
+    pub(crate) fn is_dead(&self) -> bool {
+        !self.is_held() && self.node.lock.is_inconsistent()
+    }
+
     /// Whether the calling thread holds the lock.
     #[inline]
     pub(crate) fn is_mine(&self) -> bool {

@@ -3,6 +3,8 @@
 
 mod util;
 
+mod conformance;
+mod process_barrier;
 mod process_condvar;
 mod process_event;
 mod process_lock;

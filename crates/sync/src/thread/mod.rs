@@ -1,0 +1,21 @@
+//! For the threads of one process: the same names and methods as in [`process`](crate::process), on `parking_lot`.
+//!
+//! What differs is what is true: `new` cannot fail, locks hold any `T` and do not report a dead holder, and a lock is
+//! shared by reference or `Arc` rather than by cloned handles. A panic does not poison a lock: its data are as the
+//! panic left them.
+
+mod barrier;
+mod condvar;
+mod event;
+mod lock;
+mod rlock;
+mod rwlock;
+mod semaphore;
+
+pub use barrier::Barrier;
+pub use condvar::{Condvar, WaitGuard};
+pub use event::Event;
+pub use lock::{Lock, LockGuard, MappedLockGuard};
+pub use rlock::{RLock, RLockGuard};
+pub use rwlock::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+pub use semaphore::{BoundedSemaphore, Permit, Semaphore};

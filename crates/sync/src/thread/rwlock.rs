@@ -1,0 +1,71 @@
+//! [`RwLock`]: many readers, or one writer.
+
+use std::time::Duration;
+
+/// A lock that lets in many readers or one writer.
+///
+/// # Examples
+/// ```
+/// let route = sync::thread::RwLock::new([0u32; 3]);
+/// route.write()[1] = 7;
+/// let (one, other) = (route.read(), route.read());
+/// assert_eq!(one[1], other[1]);
+/// ```
+#[derive(Debug, Default)]
+pub struct RwLock<T: ?Sized>(parking_lot::RwLock<T>);
+
+/// Shared access to the data of an [`RwLock`], until it is dropped.
+pub type RwLockReadGuard<'a, T> = parking_lot::RwLockReadGuard<'a, T>;
+
+/// Exclusive access to the data of an [`RwLock`], until it is dropped.
+pub type RwLockWriteGuard<'a, T> = parking_lot::RwLockWriteGuard<'a, T>;
+
+impl<T> RwLock<T> {
+    /// Makes a free lock around `value`.
+    pub const fn new(value: T) -> Self {
+        Self(parking_lot::const_rwlock(value))
+    }
+
+    /// The data.
+    pub fn into_inner(self) -> T {
+        self.0.into_inner()
+    }
+}
+
+impl<T: ?Sized> RwLock<T> {
+    /// Lets a reader in; sleeps for as long as a writer is in or waits. A thread that reads already and reads again may
+    /// therefore wait for itself.
+    pub fn read(&self) -> RwLockReadGuard<'_, T> {
+        self.0.read()
+    }
+
+    /// Lets a reader in if that is possible at once.
+    pub fn try_read(&self) -> Option<RwLockReadGuard<'_, T>> {
+        self.0.try_read()
+    }
+
+    /// Lets a reader in if that is possible within `timeout`.
+    pub fn read_timeout(&self, timeout: Duration) -> Option<RwLockReadGuard<'_, T>> {
+        self.0.try_read_for(timeout)
+    }
+
+    /// Lets a writer in; sleeps for as long as anybody else is in.
+    pub fn write(&self) -> RwLockWriteGuard<'_, T> {
+        self.0.write()
+    }
+
+    /// Lets a writer in if that is possible at once.
+    pub fn try_write(&self) -> Option<RwLockWriteGuard<'_, T>> {
+        self.0.try_write()
+    }
+
+    /// Lets a writer in if that is possible within `timeout`.
+    pub fn write_timeout(&self, timeout: Duration) -> Option<RwLockWriteGuard<'_, T>> {
+        self.0.try_write_for(timeout)
+    }
+
+    /// The data, without locking: nobody else can have the lock.
+    pub fn get_mut(&mut self) -> &mut T {
+        self.0.get_mut()
+    }
+}

@@ -1,0 +1,385 @@
+//! What both scopes promise alike, run on threads.
+
+/// What `Result` the process scope wraps around; the thread scope needs none.
+macro_rules! process_ok {
+    ($value:expr) => {
+        $value.unwrap()
+    };
+}
+macro_rules! thread_ok {
+    ($value:expr) => {
+        $value
+    };
+}
+
+macro_rules! conformance {
+    ($scope:ident, $ok:ident) => {
+        mod $scope {
+            use std::{
+                cell::Cell,
+                sync::atomic::{AtomicU32, Ordering::SeqCst},
+                thread,
+                time::{Duration, Instant},
+            };
+
+            use sync::{BrokenBarrier, NotHolder, TooManyReleases, $scope::*};
+
+            use crate::util::{SOON, dog};
+
+            const NONE: Duration = Duration::ZERO;
+            const EVER: Duration = Duration::MAX;
+
+            /// Runs both at once.
+            fn both(a: impl FnOnce() + Send, b: impl FnOnce()) {
+                thread::scope(|scope| {
+                    let a = scope.spawn(a);
+                    b();
+                    a.join().unwrap();
+                });
+            }
+
+            fn elsewhere<R: Send>(work: impl FnOnce() -> R + Send) -> R {
+                thread::scope(|scope| scope.spawn(work).join().unwrap())
+            }
+
+            #[test]
+            fn lock_excludes() {
+                let _dog = dog();
+                let lock = $ok!(Lock::new((0u32, 0u32)));
+                let count = || {
+                    for _ in 0..10_000 {
+                        let mut pair = $ok!(lock.lock());
+                        assert_eq!(pair.0, pair.1);
+                        pair.0 += 1;
+                        pair.1 += 1;
+                    }
+                };
+                both(count, count);
+                assert!(!lock.is_locked());
+                assert_eq!($ok!(lock.into_inner()).0, 20_000);
+            }
+
+            #[test]
+            fn lock_is_tried_and_timed() {
+                let _dog = dog();
+                let lock = $ok!(Lock::new(0u32));
+                let guard = $ok!(lock.try_lock()).unwrap();
+                elsewhere(|| {
+                    assert!($ok!(lock.try_lock()).is_none());
+                    assert!($ok!(lock.lock_timeout(NONE)).is_none());
+                    let begun = Instant::now();
+                    assert!($ok!(lock.lock_timeout(SOON)).is_none());
+                    assert!(begun.elapsed() >= SOON);
+                });
+                both(|| drop($ok!(lock.lock_timeout(EVER)).unwrap()), move || drop(guard));
+                assert!($ok!(lock.lock_timeout(NONE)).is_some());
+            }
+
+            #[test]
+            fn mapped_guard_keeps_the_lock() {
+                let lock = $ok!(Lock::new((0u32, 1u8)));
+                let mut part = LockGuard::map($ok!(lock.lock()), |pair| &mut pair.1);
+                *part += 1;
+                assert!(lock.is_locked());
+                drop(part);
+                assert_eq!(*$ok!(lock.lock()), (0, 2));
+            }
+
+            #[test]
+            fn rlock_counts_per_thread() {
+                let _dog = dog();
+                let lock = $ok!(RLock::new(Cell::new(0u32)));
+                let outer = $ok!(lock.lock());
+                let inner = $ok!(lock.lock_timeout(NONE)).unwrap();
+                inner.set(1);
+                drop(outer);
+                assert!(elsewhere(|| $ok!(lock.try_lock()).is_none() && $ok!(lock.lock_timeout(SOON)).is_none()));
+                drop(inner);
+                assert_eq!(elsewhere(|| $ok!(lock.lock()).get()), 1);
+            }
+
+            #[test]
+            fn rlock_refuses_to_be_released_by_others() {
+                let lock = $ok!(RLock::new(()));
+                assert_eq!(lock.release(), Err(NotHolder));
+                $ok!(lock.lock()).forget();
+                $ok!(lock.lock()).forget();
+                assert_eq!(elsewhere(|| lock.release()), Err(NotHolder));
+                lock.release().unwrap();
+                assert!(lock.is_locked());
+                lock.release().unwrap();
+                assert!(!lock.is_locked());
+                let _guard = $ok!(lock.lock());
+                assert_eq!(lock.release(), Err(NotHolder), "that is for the guard");
+            }
+
+            #[test]
+            fn rwlock_lets_in_many_readers_or_one_writer() {
+                let _dog = dog();
+                let lock = $ok!(RwLock::new((0u32, 0u32)));
+                let write = || {
+                    for _ in 0..2_000 {
+                        let mut pair = $ok!(lock.write());
+                        pair.0 += 1;
+                        pair.1 += 1;
+                    }
+                };
+                let read = || {
+                    for _ in 0..2_000 {
+                        let pair = $ok!(lock.read());
+                        assert_eq!(pair.0, pair.1);
+                    }
+                };
+                both(|| both(read, write), || both(read, write));
+                let (one, other) = ($ok!(lock.read()), $ok!(lock.read()));
+                assert!(elsewhere(|| $ok!(lock.try_write()).is_none() && $ok!(lock.write_timeout(SOON)).is_none()));
+                assert!(elsewhere(|| $ok!(lock.try_read()).is_some()));
+                drop((one, other));
+                let writer = $ok!(lock.write());
+                assert!(elsewhere(|| $ok!(lock.try_read()).is_none() && $ok!(lock.read_timeout(SOON)).is_none()));
+                drop(writer);
+                assert_eq!($ok!(lock.into_inner()), (4_000, 4_000));
+            }
+
+            #[test]
+            fn condvar_wakes_with_every_kind_of_lock() {
+                let _dog = dog();
+                let changed = $ok!(Condvar::new());
+                let lock = $ok!(Lock::new(0u32));
+                let wait = || drop($ok!(changed.wait_while($ok!(lock.lock()), |n| *n == 0)));
+                both(wait, || {
+                    *$ok!(lock.lock()) = 1;
+                    changed.notify_one();
+                });
+                let rwlock = $ok!(RwLock::new(0u32));
+                let wait = || drop($ok!(changed.wait_while($ok!(rwlock.write()), |n| *n == 0)));
+                both(wait, || {
+                    *$ok!(rwlock.write()) = 1;
+                    changed.notify_all();
+                });
+                let wait = || {
+                    let mut guard = $ok!(rwlock.read());
+                    while *guard == 1 {
+                        guard = $ok!(changed.wait(guard));
+                    }
+                };
+                both(wait, || {
+                    *$ok!(rwlock.write()) = 2;
+                    changed.notify_all();
+                });
+            }
+
+            #[test]
+            fn condvar_releases_all_levels_of_a_recursive_lock() {
+                let _dog = dog();
+                let (lock, changed) = ($ok!(RLock::new(Cell::new(0u32))), $ok!(Condvar::new()));
+                let outer = $ok!(lock.lock());
+                $ok!(lock.lock()).forget();
+                let inner = $ok!(lock.lock());
+                thread::scope(|scope| {
+                    scope.spawn(|| {
+                        $ok!(lock.lock()).set(1);
+                        changed.notify_n(3);
+                    });
+                    let mut inner = inner;
+                    while outer.get() == 0 {
+                        inner = $ok!(changed.wait(inner));
+                    }
+                });
+                lock.release().unwrap();
+                assert!(lock.is_locked());
+                drop(outer);
+                assert!(!lock.is_locked());
+            }
+
+            #[test]
+            fn condvar_times_out() {
+                let (lock, changed) = ($ok!(Lock::new(0u32)), $ok!(Condvar::new()));
+                for timeout in [NONE, SOON] {
+                    let begun = Instant::now();
+                    let (guard, result) = $ok!(changed.wait_timeout($ok!(lock.lock()), timeout));
+                    assert!(result.timed_out() && begun.elapsed() >= timeout);
+                    let (_guard, result) = $ok!(changed.wait_timeout_while(guard, timeout, |n| *n == 0));
+                    assert!(result.timed_out());
+                }
+                let (_guard, result) = $ok!(changed.wait_timeout_while($ok!(lock.lock()), NONE, |n| *n != 0));
+                assert!(!result.timed_out());
+                changed.notify_n(0);
+            }
+
+            #[test]
+            fn event_lets_go_and_holds_back() {
+                let _dog = dog();
+                let event = $ok!(Event::new());
+                assert!(!event.is_set() && !$ok!(event.wait_timeout(NONE)) && !$ok!(event.wait_timeout(SOON)));
+                both(
+                    || assert!($ok!(event.wait())),
+                    || both(|| assert!($ok!(event.wait_timeout(EVER))), || event.set()),
+                );
+                event.set();
+                assert!(event.is_set() && $ok!(event.wait()) && $ok!(event.wait_timeout(NONE)));
+                event.clear();
+                event.clear();
+                assert!(!event.is_set() && !$ok!(event.wait_timeout(NONE)));
+            }
+
+            #[test]
+            fn semaphore_admits_so_many() {
+                let _dog = dog();
+                let (semaphore, inside) = ($ok!(Semaphore::new(2)), AtomicU32::new(0));
+                let work = || {
+                    for _ in 0..2_000 {
+                        let _permit = semaphore.acquire();
+                        assert!(inside.fetch_add(1, SeqCst) < 2);
+                        inside.fetch_sub(1, SeqCst);
+                    }
+                };
+                both(work, || both(work, work));
+                assert_eq!(semaphore.permits(), 2);
+            }
+
+            #[test]
+            fn semaphore_is_tried_timed_and_released_elsewhere() {
+                let _dog = dog();
+                let semaphore = $ok!(Semaphore::new(1));
+                semaphore.acquire_timeout(NONE).unwrap().forget();
+                assert!(semaphore.try_acquire().is_none() && semaphore.acquire_timeout(NONE).is_none());
+                let begun = Instant::now();
+                assert!(semaphore.acquire_timeout(SOON).is_none() && begun.elapsed() >= SOON);
+                both(
+                    || {
+                        semaphore.acquire().forget();
+                        semaphore.acquire_timeout(EVER).unwrap().forget();
+                    },
+                    || semaphore.release(2).unwrap(),
+                );
+                semaphore.release(0).unwrap();
+                assert_eq!(semaphore.permits(), 0);
+                semaphore.release(u32::MAX).unwrap();
+                assert_eq!(semaphore.release(1), Err(TooManyReleases));
+            }
+
+            #[test]
+            fn bounded_semaphore_refuses_one_release_too_many() {
+                let semaphore = $ok!(BoundedSemaphore::new(2));
+                let permit = semaphore.acquire();
+                assert_eq!(semaphore.release(2), Err(TooManyReleases));
+                assert_eq!(semaphore.permits(), 1);
+                drop(permit);
+                assert_eq!(semaphore.release(1), Err(TooManyReleases));
+            }
+
+            #[test]
+            fn barrier_lets_rounds_go_together() {
+                let _dog = dog();
+                let (barrier, arrivals) = ($ok!(Barrier::new(3)), AtomicU32::new(0));
+                let (indices, actions) = (AtomicU32::new(0), AtomicU32::new(0));
+                let work = || {
+                    for round in 1..=200 {
+                        arrivals.fetch_add(1, SeqCst);
+                        let index = barrier
+                            .wait_with(|| {
+                                actions.fetch_add(1, SeqCst);
+                            })
+                            .unwrap();
+                        indices.fetch_add(index as u32, SeqCst);
+                        assert!(arrivals.load(SeqCst) >= 3 * round);
+                        assert_eq!(actions.load(SeqCst), round);
+                        barrier.wait().unwrap();
+                    }
+                };
+                both(work, || both(work, work));
+                assert_eq!(indices.into_inner(), 200 * 3);
+                assert_eq!((barrier.parties(), barrier.n_waiting(), barrier.is_broken()), (3, 0, false));
+            }
+
+            #[test]
+            fn barrier_of_one_never_waits() {
+                let barrier = $ok!(Barrier::new(1));
+                assert_eq!(barrier.wait(), Ok(0));
+                assert_eq!(barrier.wait_timeout(NONE), Ok(0));
+            }
+
+            fn wait_for_a_waiter(barrier: &Barrier) {
+                while barrier.n_waiting() == 0 {
+                    thread::yield_now();
+                }
+            }
+
+            #[test]
+            fn barrier_aborted_is_broken_until_reset() {
+                let _dog = dog();
+                let barrier = $ok!(Barrier::new(2));
+                both(
+                    || assert_eq!(barrier.wait(), Err(BrokenBarrier)),
+                    || {
+                        wait_for_a_waiter(&barrier);
+                        barrier.abort();
+                    },
+                );
+                assert!(barrier.is_broken());
+                assert_eq!(barrier.wait(), Err(BrokenBarrier));
+                barrier.reset();
+                assert!(!barrier.is_broken());
+                let wait = || {
+                    barrier.wait().unwrap();
+                };
+                both(wait, wait);
+            }
+
+            #[test]
+            fn barrier_reset_sends_waiters_away_and_works_again() {
+                let _dog = dog();
+                let barrier = $ok!(Barrier::new(2));
+                barrier.reset();
+                both(
+                    || assert_eq!(barrier.wait(), Err(BrokenBarrier)),
+                    || {
+                        wait_for_a_waiter(&barrier);
+                        barrier.reset();
+                    },
+                );
+                assert!(!barrier.is_broken());
+                let wait = || {
+                    barrier.wait_timeout(EVER).unwrap();
+                };
+                both(wait, wait);
+            }
+
+            #[test]
+            fn barrier_breaks_by_a_timeout() {
+                let _dog = dog();
+                let barrier = $ok!(Barrier::new(3));
+                both(
+                    || assert_eq!(barrier.wait(), Err(BrokenBarrier)),
+                    || {
+                        wait_for_a_waiter(&barrier);
+                        assert_eq!(barrier.wait_timeout(SOON), Err(BrokenBarrier));
+                    },
+                );
+                assert!(barrier.is_broken());
+                barrier.reset();
+                assert_eq!(barrier.wait_timeout(NONE), Err(BrokenBarrier));
+            }
+
+            #[test]
+            fn barrier_breaks_by_a_panicking_action() {
+                let _dog = dog();
+                let barrier = $ok!(Barrier::new(2));
+                both(
+                    || assert_eq!(barrier.wait(), Err(BrokenBarrier)),
+                    || {
+                        wait_for_a_waiter(&barrier);
+                        let wait = || barrier.wait_with(|| std::panic::resume_unwind(Box::new("no")));
+                        let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(wait)).unwrap_err();
+                        assert_eq!(panic.downcast_ref(), Some(&"no"));
+                    },
+                );
+                assert!(barrier.is_broken());
+            }
+        }
+    };
+}
+
+conformance!(process, process_ok);
+conformance!(thread, thread_ok);
