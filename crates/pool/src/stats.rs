@@ -6,7 +6,7 @@ pub struct Stats {
     pub queued: usize,
     /// Tasks that are being run.
     pub running: usize,
-    /// Tasks that ended with a result.
+    /// Tasks that ended with a result; each item of a `map` is one.
     pub done: u64,
     /// Tasks that ended without one.
     pub failed: u64,

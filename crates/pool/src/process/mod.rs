@@ -49,9 +49,9 @@ pub use self::builder::ProcessPoolBuilder;
 /// assert_eq!(pool.map(|x| x * x, 0..5_u64)?, [0, 1, 4, 9, 16]);
 ///
 /// let crash = pool.apply_async(|| -> () { std::process::abort() }, ());
-/// let innocent = pool.apply_async(|| "fine", ());
+/// let innocent = pool.apply_async(|| 7_u8, ());
 /// assert!(matches!(crash.get(), Err(TaskError::WorkerDied { .. })));
-/// assert_eq!(innocent.get()?, "fine");
+/// assert_eq!(innocent.get()?, 7);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[doc(alias = "Pool")]

@@ -90,7 +90,7 @@ fn start(shared: &Shared, seat: usize) {
 fn try_start(shared: &Shared, seat: usize) -> Result<(Process<()>, OwnerLane), PoolError> {
     let settings = &shared.settings;
     let (mut lane, handle) = OwnerLane::new(shared.bell.try_clone()?)?;
-    lane.push(0, None, &settings.initializer)?;
+    lane.push(worker::INITIALIZER, None, &settings.initializer)?;
     let mut builder = Process::builder().name(format!("{}-{seat}", settings.name)).daemon(true).process_group();
     if let Some(method) = settings.start_method {
         builder = builder.start_method(method);

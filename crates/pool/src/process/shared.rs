@@ -158,10 +158,8 @@ impl Shared {
         let n_ended = batch.n_ended();
         let mut again = false;
         let mut retries: Vec<(Arc<dyn Work>, Duration)> = Vec::new();
-        let (mut n_done, mut n_failed) = (0, 0);
         batch.settle(|work, verdict| match verdict {
-            Verdict::Over { succeeded: true } => n_done += 1,
-            Verdict::Over { succeeded: false } => n_failed += 1,
+            Verdict::Over => {}
             Verdict::Again => {
                 again = true;
                 self.inbox.push(work);
@@ -171,8 +169,6 @@ impl Shared {
         if n_ended == 0 {
             return false;
         }
-        self.n_done.fetch_add(n_done, Relaxed);
-        self.n_failed.fetch_add(n_failed, Relaxed);
         if !retries.is_empty() {
             let mut state = self.state.lock();
             retries.into_iter().for_each(|(work, delay)| state.delay(work, delay));
@@ -181,6 +177,15 @@ impl Shared {
         }
         self.n_settling.fetch_sub(n_ended, SeqCst);
         again || self.phase.load(Relaxed) != Phase::Open as u8
+    }
+
+    pub(super) fn count(&self, n_done: usize, n_failed: usize) {
+        if n_done > 0 {
+            self.n_done.fetch_add(n_done as u64, Relaxed);
+        }
+        if n_failed > 0 {
+            self.n_failed.fetch_add(n_failed as u64, Relaxed);
+        }
     }
 
     /// Looks for results for a little while, until `done` (true).

@@ -15,7 +15,7 @@ use proc_core::Process;
 use super::{
     builder::Settings,
     work::{Left, Work},
-    worker::FAILURE,
+    worker::{FAILURE, TASK},
 };
 use crate::{PoolError, TaskError, stats::Death};
 
@@ -261,9 +261,10 @@ impl State {
                 break;
             }
         }
+        let wanted = self.backlog.front().map_or(1, |work| work.n_calls());
         for seat in &mut self.seats {
             if let Seat::Taken(worker) = seat
-                && worker.budget == 0
+                && worker.budget < wanted
                 && worker.lane.is_empty()
             {
                 worker.leaving = true;
@@ -285,7 +286,7 @@ impl State {
         if worker.lane.is_empty() {
             worker.since = Instant::now();
         }
-        match worker.lane.push(0, work.stream(), &work.header().payload) {
+        match worker.lane.push(TASK, work.stream(), &work.header().payload) {
             Ok(Some(slot)) => {
                 work.header().place.store(Place { seat, slot }.pack(), Relaxed);
                 worker.held[slot] = Some(work);
@@ -309,8 +310,11 @@ impl State {
         for (index, seat) in self.seats.iter().enumerate() {
             let Seat::Taken(worker) = seat else { continue };
             let load = worker.lane.len();
-            let fits = worker.budget >= n_calls || load == 0 && worker.budget > 0;
-            if fits && !worker.leaving && load < worker.depth() && least.is_none_or(|(_, l)| load < l) {
+            if worker.budget >= n_calls
+                && !worker.leaving
+                && load < worker.depth()
+                && least.is_none_or(|(_, l)| load < l)
+            {
                 least = Some((index, load));
                 if load == 0 {
                     break;

@@ -73,7 +73,7 @@ pub(super) struct Left<'a> {
 /// What is to be done with a task.
 pub(super) enum Verdict {
     /// Nothing: its result is known.
-    Over { succeeded: bool },
+    Over,
     /// It is to run (on) at once.
     Again,
     /// It is to run again after a while.
@@ -123,6 +123,7 @@ where
 
     fn complete(self: Arc<Self>, result: Result<R, TaskError>) {
         self.args.lock().take();
+        self.header.pool.count(result.is_ok().into(), result.is_err().into());
         complete(self, result);
     }
 }
@@ -147,18 +148,17 @@ where
             Some((_, Err(e))) => Err(TaskError::Decode(e.to_string())),
             None => Err(TaskError::Decode("there is none".into())),
         };
-        let succeeded = result.is_ok();
         self.complete(result);
-        Verdict::Over { succeeded }
+        Verdict::Over
     }
 
     fn lost(self: Arc<Self>, _left: Left<'_>, why: TaskError) -> Verdict {
         match self.header.died(why) {
             Ok(delay) if !self.is_over() => Verdict::Retry(delay),
-            Ok(_) => Verdict::Over { succeeded: false },
+            Ok(_) => Verdict::Over,
             Err(why) => {
                 self.complete(Err(why));
-                Verdict::Over { succeeded: false }
+                Verdict::Over
             }
         }
     }
@@ -207,6 +207,15 @@ where
         }))
     }
 
+    fn complete(self: Arc<Self>, result: Result<Chunk<R>, TaskError>) {
+        self.items.lock().take();
+        match &result {
+            Ok(chunk) => self.header.pool.count(chunk.values.len(), chunk.failures.len()),
+            Err(_) => self.header.pool.count(0, self.n_items as usize),
+        }
+        complete(self, result);
+    }
+
     /// Takes in what was published; an error if it is not what a worker publishes.
     fn absorb(&self, so_far: &mut SoFar<R>, left: &Left<'_>) -> Result<(), TaskError> {
         let (n_items, mut bytes) = left.progress.unwrap_or((0, &[]));
@@ -242,10 +251,8 @@ where
             let empty = Chunk { values: Vec::new(), failures: Vec::new(), busy: Duration::ZERO };
             error.map_or_else(|| Ok(std::mem::replace(&mut so_far.chunk, empty)), Err)
         };
-        let succeeded = result.as_ref().is_ok_and(|chunk| chunk.failures.is_empty());
-        self.items.lock().take();
-        complete(self, result);
-        Verdict::Over { succeeded }
+        self.complete(result);
+        Verdict::Over
     }
 }
 
@@ -323,8 +330,7 @@ where
     }
 
     fn refuse(self: Arc<Self>, why: TaskError) {
-        self.items.lock().take();
-        complete(self, Err(why));
+        self.complete(Err(why));
     }
 }
 

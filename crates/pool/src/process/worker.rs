@@ -22,6 +22,11 @@ pub(super) const VALUE: u32 = 0;
 /// The tag of a result that is a packed [`CallError`].
 pub(super) const FAILURE: u32 = 1;
 
+/// The tag of a task.
+pub(super) const TASK: u32 = 0;
+/// The tag of the initializer: a worker in which it fails runs nothing else.
+pub(super) const INITIALIZER: u32 = 1;
+
 /// Buffers above this are given back after a large task.
 const KEEP_BYTES: usize = 1 << 20;
 
@@ -39,12 +44,13 @@ pub(super) fn run(lane: LaneHandle, memory_limit: Option<u64>) {
             }
             call(&claim, &task, &mut result)
         });
+        let unfit = called.is_err() && claim.tag() == INITIALIZER;
         let ended = match called {
             Ok(()) => claim.finish(VALUE, &result).or_else(|e| fail(&mut claim, CallError::Value(e.to_string()))),
             Err(e) => fail(&mut claim, e),
         };
-        if ended.is_err() {
-            // Not even a line of text can be stored: the owner will learn of this worker's end instead.
+        if ended.is_err() || unfit {
+            // If not even a line of text can be stored, the owner learns of this worker's end instead.
             return;
         }
         for buffer in [&mut task, &mut result] {

@@ -167,3 +167,260 @@ fn results_of_a_hundred_megabytes() {
     let results: Vec<_> = pool.imap(|n| "y".repeat(n), [10, 100_000, 10, 70_000]).map(|r| r.unwrap().len()).collect();
     assert_eq!(results, [10, 100_000, 10, 70_000]);
 }
+
+#[test]
+fn a_late_task_is_killed_and_its_neighbours_are_not() {
+    let _dog = watchdog(PATIENCE);
+    let pool = ProcessPool::builder().workers(1).task_timeout(Duration::from_millis(100)).build().unwrap();
+    let stuck: Task<()> = pool.apply_async(
+        || -> () {
+            loop {
+                std::thread::park()
+            }
+        },
+        (),
+    );
+    let quick: Vec<_> = (0..50).map(|n| pool.apply_async(double, (n,))).collect();
+    assert!(matches!(stuck.get(), Err(TaskError::TimedOut)));
+    assert!(quick.iter().all(|task| task.get().is_ok()));
+    assert_eq!(pool.stats().restarts, 1);
+    let results: Vec<_> = pool
+        .imap_unordered(
+            |n: u32| {
+                if n == 3 {
+                    loop {
+                        std::thread::park()
+                    }
+                } else {
+                    n
+                }
+            },
+            0..10,
+        )
+        .map(|result| result.map_err(|e| matches!(e, TaskError::TimedOut)))
+        .collect();
+    assert_eq!(results.iter().filter(|r| **r == Err(true)).count(), 1);
+    assert_eq!(results.iter().filter(|r| r.is_ok()).count(), 9);
+}
+
+#[test]
+fn nobody_waits_behind_a_long_task() {
+    let _dog = watchdog(PATIENCE);
+    let pool = ProcessPool::new(2).unwrap();
+    // Short ones first, so that the pool believes in short tasks and hands out many at a time.
+    pool.map(double, 0..10_000).unwrap();
+    (0..2000).map(|n| pool.apply_async(double, (n,))).collect::<Vec<_>>().iter().for_each(|t| t.wait());
+    let gate = Shared::new(AtomicU64::new(0)).unwrap();
+    let wait_at = |gate: Shared<AtomicU64>| {
+        while gate.load(SeqCst) == 0 {
+            std::thread::yield_now();
+        }
+    };
+    let long = pool.apply_async(wait_at, (gate.clone(),));
+    let short: Vec<_> = (0..100).map(|n| pool.apply_async(double, (n,))).collect();
+    assert!(short.iter().all(|task| task.get().is_ok()));
+    assert!(!long.ready());
+    gate.store(1, SeqCst);
+    long.get().unwrap();
+}
+
+#[test]
+fn retries_run_a_task_again_and_quarantine_ends_them() {
+    let _dog = watchdog(PATIENCE);
+    let pool = ProcessPool::builder().workers(2).retries(2).retry_delay(Duration::from_millis(1)).build().unwrap();
+    let tries = Shared::new(AtomicU64::new(0)).unwrap();
+    let third_time = |tries: Shared<AtomicU64>| {
+        if tries.fetch_add(1, SeqCst) < 2 {
+            kill_myself(9);
+        }
+        "survived".to_owned()
+    };
+    let task = pool.apply_async(third_time, (tries.clone(),));
+    let poison = pool.apply_async(kill_myself, (11,));
+    assert_eq!(task.get().unwrap(), "survived");
+    assert!(matches!(poison.get(), Err(TaskError::Quarantined)));
+    let stats = pool.stats();
+    assert_eq!((tries.load(SeqCst), stats.retried, stats.failed, stats.done), (3, 4, 1, 1));
+    let results: Vec<_> = pool
+        .imap(
+            |n: u8| {
+                if n == 5 {
+                    kill_myself(9)
+                }
+            },
+            0..20,
+        )
+        .collect();
+    assert!(results.iter().enumerate().all(|(n, r)| r.is_ok() != (n == 5)));
+    assert!(matches!(results[5], Err(TaskError::Quarantined)));
+}
+
+#[test]
+fn memory_is_limited_while_the_task_runs() {
+    let _dog = watchdog(PATIENCE);
+    let pool = ProcessPool::builder().workers(1).memory_limit(64 << 20).build().unwrap();
+    let take = |mib: usize| std::hint::black_box(vec![1_u8; mib << 20]).len();
+    for _ in 0..10 {
+        assert_eq!(pool.apply(take, (32,)).unwrap(), 32 << 20);
+    }
+    assert!(matches!(pool.apply(take, (256,)), Err(TaskError::MemoryLimit)));
+    assert_eq!(pool.apply(take, (32,)).unwrap(), 32 << 20);
+}
+
+#[test]
+fn workers_are_replaced_after_so_many_tasks() {
+    let _dog = watchdog(PATIENCE);
+    let pool = ProcessPool::builder().workers(2).max_tasks_per_child(10).build().unwrap();
+    let pid = |_: u32| std::process::id();
+    let tasks: Vec<_> = (0..200).map(|n| pool.apply_async(pid, (n,))).collect();
+    let mut pids: Vec<_> = tasks.iter().map(|t| t.get().unwrap()).collect();
+    pids.extend(pool.map(pid, 0..300).unwrap());
+    pids.sort();
+    assert!(pids.chunk_by(|a, b| a == b).all(|same| same.len() <= 10));
+    assert_eq!((pids.len(), pool.stats().failed), (500, 0));
+    pool.close();
+    pool.join().unwrap();
+}
+
+#[test]
+fn initializers_run_in_every_worker_or_break_the_pool() {
+    let _dog = watchdog(PATIENCE);
+    static PLACE: AtomicU64 = AtomicU64::new(0);
+    let pool = ProcessPool::builder().workers(2).initializer(|n: u64| PLACE.store(n, SeqCst), (7,)).build().unwrap();
+    assert!(pool.map(|_: u8| PLACE.load(SeqCst), 0..20).unwrap().iter().all(|n| *n == 7));
+    assert_eq!(PLACE.load(SeqCst), 0);
+    let panics = ProcessPool::builder().workers(2).initializer(|| panic!("not today"), ()).build().unwrap_err();
+    assert!(matches!(panics, PoolError::Initializer(why) if why.contains("not today")));
+    let dies = ProcessPool::builder().workers(2).initializer(|| std::process::abort(), ()).build().unwrap_err();
+    assert!(matches!(dies, PoolError::RestartStorm(why) if why.contains("signal 6")));
+    // One that fails only later: the pool breaks, and says so to everybody.
+    let good = Shared::new(AtomicU64::new(1)).unwrap();
+    let check = |good: Shared<AtomicU64>| assert_eq!(good.load(SeqCst), 1, "went bad");
+    let pool = ProcessPool::builder().workers(1).initializer(check, (good.clone(),)).build().unwrap();
+    good.store(0, SeqCst);
+    let victim = pool.apply_async(kill_myself, (9,));
+    let queued = pool.apply_async(double, (1,));
+    assert!(matches!(victim.get(), Err(TaskError::WorkerDied { .. })));
+    assert!(matches!(queued.get(), Err(TaskError::Broken(PoolError::Initializer(_)))));
+    assert!(matches!(pool.apply(double, (1,)), Err(TaskError::Broken(_))));
+    assert!(matches!(pool.join(), Err(PoolError::Initializer(_))));
+}
+
+#[test]
+fn cancelled_tasks_do_not_run_or_are_killed() {
+    let _dog = watchdog(PATIENCE);
+    let pool = ProcessPool::new(1).unwrap();
+    let gate = Shared::new(AtomicU64::new(0)).unwrap();
+    let stuck: Task<()> = pool.apply_async(
+        |gate: Shared<AtomicU64>| {
+            gate.store(1, SeqCst);
+            loop {
+                std::thread::park();
+            }
+        },
+        (gate.clone(),),
+    );
+    let queued: Vec<_> = (0..10)
+        .map(|_| pool.apply_async(|gate: Shared<AtomicU64>| gate.fetch_add(1, SeqCst), (gate.clone(),)))
+        .collect();
+    while gate.load(SeqCst) == 0 {
+        std::thread::yield_now();
+    }
+    assert!(queued.iter().step_by(2).all(|task| task.cancel()));
+    assert!(matches!(stuck.get_timeout(Duration::ZERO), Err(TaskError::TimedOut)));
+    assert!(stuck.cancel() && !stuck.cancel());
+    assert!(matches!(stuck.get(), Err(TaskError::Cancelled)));
+    for (n, task) in queued.iter().enumerate() {
+        assert!(matches!((n % 2, task.get()), (0, Err(TaskError::Cancelled)) | (1, Ok(_))));
+    }
+    assert_eq!(gate.load(SeqCst), 6);
+}
+
+#[test]
+fn every_way_down_ends() {
+    let _dog = watchdog(PATIENCE);
+    let hang = || -> () {
+        loop {
+            std::thread::park()
+        }
+    };
+    let pids = |pool: &ProcessPool| pool.stats().workers.iter().filter_map(|w| w.pid).collect::<Vec<_>>();
+    let gone = |pids: Vec<u32>| {
+        pids.iter().all(|pid| proc_core::identity::ProcessId::of(*pid).is_none_or(|id| !id.is_alive()))
+    };
+
+    let pool = ProcessPool::new(2).unwrap();
+    let workers = pids(&pool);
+    let tasks: Vec<_> = (0..500).map(|n| pool.apply_async(double, (n,))).collect();
+    pool.close();
+    pool.join().unwrap();
+    assert!(tasks.iter().all(|task| task.ready() && task.get().is_ok()) && gone(workers));
+
+    let pool = ProcessPool::new(2).unwrap();
+    let workers = pids(&pool);
+    let tasks: Vec<_> = (0..10).map(|_| pool.apply_async(hang, ())).collect();
+    pool.terminate();
+    assert!(tasks.iter().all(|task| matches!(task.get(), Err(TaskError::Cancelled))));
+    pool.join().unwrap();
+    assert!(gone(workers));
+
+    let pool = ProcessPool::new(2).unwrap();
+    let workers = pids(&pool);
+    let task = pool.apply_async(hang, ());
+    drop(pool);
+    assert!(matches!(task.get(), Err(TaskError::Cancelled)) && gone(workers));
+
+    // Closed while a worker dies and another task is retried.
+    let pool = ProcessPool::builder().workers(2).retries(1).build().unwrap();
+    let poison = pool.apply_async(kill_myself, (9,));
+    let tasks: Vec<_> = (0..100).map(|n| pool.apply_async(double, (n,))).collect();
+    pool.close();
+    pool.join().unwrap();
+    assert!(matches!(poison.get(), Err(TaskError::Quarantined)));
+    assert!(tasks.iter().all(|task| task.get().is_ok()));
+}
+
+#[test]
+fn pools_in_pools() {
+    let _dog = watchdog(PATIENCE);
+    let pool = ProcessPool::new(2).unwrap();
+    let nested = |n: u64| {
+        let pool = ProcessPool::new(2).unwrap();
+        pool.map(double, 0..n).unwrap().into_iter().sum::<u64>()
+    };
+    let tasks: Vec<_> = [10, 20].map(|n| pool.apply_async(nested, (n,))).into();
+    assert_eq!(tasks.iter().map(|t| t.get().unwrap()).collect::<Vec<_>>(), [90, 380]);
+}
+
+#[test]
+fn many_threads_share_a_pool() {
+    let _dog = watchdog(PATIENCE);
+    let pool = ProcessPool::new(2).unwrap();
+    std::thread::scope(|scope| {
+        for t in 0..4_u64 {
+            let pool = &pool;
+            scope.spawn(move || {
+                for n in 0..500 {
+                    assert_eq!(pool.apply(double, (n + t,)).unwrap(), 2 * (n + t));
+                }
+                assert_eq!(pool.map(double, 0..5000).unwrap().len(), 5000);
+            });
+        }
+    });
+}
+
+#[test]
+fn callbacks_may_block_panic_and_use_the_pool() {
+    let _dog = watchdog(PATIENCE);
+    let pool = std::sync::Arc::new(ProcessPool::new(1).unwrap());
+    let (tell, told) = std::sync::mpsc::channel();
+    let inside = pool.clone();
+    let task = pool.apply_async_with(double, (4,), move |result| {
+        let more = inside.apply(double, (*result.as_ref().unwrap(),)).unwrap();
+        tell.send(more).unwrap();
+        panic!("dropped");
+    });
+    assert_eq!(task.get().unwrap(), 8);
+    assert_eq!(told.recv().unwrap(), 16);
+    assert_eq!(pool.apply(double, (1,)).unwrap(), 2);
+}
