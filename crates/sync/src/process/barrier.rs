@@ -228,7 +228,7 @@ impl Shared {
     }
 
     fn enter(&self) -> Inside<'_> {
-        if self.gate.acquire(None).expect("there is no deadline to pass") == Acquired::Inconsistent {
+        if self.gate.acquire_surely() == Acquired::Inconsistent {
             // Every change is one store, so whoever died inside left a state that somebody wanted.
             self.gate.lock().mark_consistent();
         }

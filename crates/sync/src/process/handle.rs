@@ -1,9 +1,14 @@
 //! What all handles of this scope are: a counted reference to a mapping of shared memory.
+//!
+//! # Safety
+//! A handle keeps the address of what its mapping holds, and the mapping itself.
+#![allow(unsafe_code)]
 
 use std::{
     fmt, io, mem,
     ops::Deref,
     panic::{RefUnwindSafe, UnwindSafe},
+    ptr::NonNull,
     sync::{Arc, Once},
 };
 
@@ -13,6 +18,8 @@ use proc_core::{
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::sys::robust;
+
 /// What lies in the shared memory of a handle.
 pub(crate) trait Layout: ShmSafe {
     /// Whether a thread of this process holds any lock in there.
@@ -20,7 +27,15 @@ pub(crate) trait Layout: ShmSafe {
 }
 
 /// A handle to a `T` in shared memory; clones and handed-over copies are the same `T`.
-pub(crate) struct Handle<T: Layout>(Arc<Mapping<T>>);
+pub(crate) struct Handle<T: Layout> {
+    place: NonNull<T>,
+    mapping: Arc<Mapping<T>>,
+}
+
+// SAFETY: a counted reference to a value that every thread may use; `ShmSafe` requires `Sync`.
+unsafe impl<T: Layout> Send for Handle<T> {}
+// SAFETY: as above.
+unsafe impl<T: Layout> Sync for Handle<T> {}
 
 impl<T: Layout> Handle<T> {
     pub(crate) fn new(value: T) -> io::Result<Self> {
@@ -29,8 +44,8 @@ impl<T: Layout> Handle<T> {
 
     fn of(shared: Shared<T>) -> Self {
         static COUNT_FORKS: Once = Once::new();
-        COUNT_FORKS.call_once(|| at_fork::on_child(|| ()));
-        Self(Arc::new(Mapping(shared)))
+        COUNT_FORKS.call_once(|| at_fork::on_child(robust::forget_pending_in_child));
+        Self { place: NonNull::from(&*shared), mapping: Arc::new(Mapping(shared)) }
     }
 }
 
@@ -43,13 +58,14 @@ impl<T: Layout> Deref for Handle<T> {
 
     #[inline]
     fn deref(&self) -> &T {
-        &self.0.0
+        // SAFETY: `mapping` keeps it where it is.
+        unsafe { self.place.as_ref() }
     }
 }
 
 impl<T: Layout> Clone for Handle<T> {
     fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
+        Self { place: self.place, mapping: Arc::clone(&self.mapping) }
     }
 }
 
@@ -61,7 +77,7 @@ impl<T: Layout> fmt::Debug for Handle<T> {
 
 impl<T: Layout> Serialize for Handle<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.0.serialize(serializer)
+        self.mapping.0.serialize(serializer)
     }
 }
 

@@ -86,6 +86,22 @@ unsafe impl<T: Plain> Sync for Shared<T> {}
 // SAFETY: `repr(C)`; a lock and `Plain` data, both valid for any bits, without pointers and without `Drop`.
 unsafe impl<T: Plain> ShmSafe for Shared<T> {}
 
+impl<T: Plain> Shared<T> {
+    #[inline]
+    fn lock(&self) -> Result<LockGuard<'_, T>, OwnerDied<LockGuard<'_, T>>> {
+        self.guard(self.raw.acquire_surely())
+    }
+
+    #[inline]
+    fn guard(&self, acquired: Acquired) -> Result<LockGuard<'_, T>, OwnerDied<LockGuard<'_, T>>> {
+        let guard = LockGuard { lock: self, panicking: thread::panicking(), not_send: PhantomData };
+        match acquired {
+            Acquired::Orderly => Ok(guard),
+            Acquired::Inconsistent => Err(OwnerDied::new(guard)),
+        }
+    }
+}
+
 impl<T: Plain> Layout for Shared<T> {
     fn is_held_here(&self) -> bool {
         self.raw.is_held_here()
@@ -111,8 +127,7 @@ impl<T: Plain> Lock<T> {
     #[doc(alias = "acquire")]
     #[inline]
     pub fn lock(&self) -> Result<LockGuard<'_, T>, OwnerDied<LockGuard<'_, T>>> {
-        let acquired = self.0.raw.acquire(None).expect("there is no deadline to pass");
-        self.guard(acquired)
+        self.0.lock()
     }
 
     /// Locks if that is possible at once; `None` otherwise, also when the calling thread is the holder.
@@ -121,7 +136,7 @@ impl<T: Plain> Lock<T> {
     /// [`OwnerDied`], as [`lock`](Self::lock).
     #[inline]
     pub fn try_lock(&self) -> Result<Option<LockGuard<'_, T>>, OwnerDied<LockGuard<'_, T>>> {
-        self.0.raw.try_acquire().map(|acquired| self.guard(acquired)).transpose()
+        self.0.raw.try_acquire().map(|acquired| self.0.guard(acquired)).transpose()
     }
 
     /// Locks if that is possible within `timeout`, on the monotonic clock; `None` otherwise.
@@ -130,7 +145,7 @@ impl<T: Plain> Lock<T> {
     /// [`OwnerDied`], as [`lock`](Self::lock).
     pub fn lock_timeout(&self, timeout: Duration) -> Result<Option<LockGuard<'_, T>>, OwnerDied<LockGuard<'_, T>>> {
         let acquired = self.0.raw.try_acquire().or_else(|| self.0.raw.acquire(Deadline::after(timeout)));
-        acquired.map(|acquired| self.guard(acquired)).transpose()
+        acquired.map(|acquired| self.0.guard(acquired)).transpose()
     }
 
     /// Locks for good and returns a copy of the data; other handles can go on using the lock.
@@ -158,15 +173,6 @@ impl<T: Plain> Lock<T> {
     pub fn holder(&self) -> Option<Holder> {
         Holder::of_thread(self.0.raw.lock().owner())
     }
-
-    #[inline]
-    fn guard(&self, acquired: Acquired) -> Result<LockGuard<'_, T>, OwnerDied<LockGuard<'_, T>>> {
-        let guard = LockGuard { lock: self, panicking: thread::panicking(), not_send: PhantomData };
-        match acquired {
-            Acquired::Orderly => Ok(guard),
-            Acquired::Inconsistent => Err(OwnerDied::new(guard)),
-        }
-    }
 }
 
 impl<T: Plain> Clone for Lock<T> {
@@ -186,7 +192,7 @@ impl<T: Plain> fmt::Debug for Lock<T> {
 /// It stays on the thread that locked, since it is that thread's death that the kernel reports.
 #[must_use = "the lock is released when its guard is dropped"]
 pub struct LockGuard<'a, T: Plain> {
-    lock: &'a Lock<T>,
+    lock: &'a Shared<T>,
     panicking: bool,
     not_send: PhantomData<*mut ()>,
 }
@@ -197,12 +203,12 @@ unsafe impl<T: Plain + Sync> Sync for LockGuard<'_, T> {}
 impl<'a, T: Plain> LockGuard<'a, T> {
     /// Says that the data are in order again, after [`OwnerDied`].
     pub fn mark_consistent(&self) {
-        self.lock.0.raw.lock().mark_consistent();
+        self.lock.raw.lock().mark_consistent();
     }
 
     /// Whether the data are in order, as far as is known: false from a holder's death to `mark_consistent`.
     pub fn is_consistent(&self) -> bool {
-        !self.lock.0.raw.lock().is_inconsistent()
+        !self.lock.raw.lock().is_inconsistent()
     }
 
     /// A guard of a part of the data.
@@ -213,7 +219,7 @@ impl<'a, T: Plain> LockGuard<'a, T> {
     }
 
     fn data(&self) -> *mut T {
-        self.lock.0.data.get()
+        self.lock.data.get()
     }
 }
 
@@ -238,10 +244,10 @@ impl<T: Plain> DerefMut for LockGuard<'_, T> {
 impl<T: Plain> Drop for LockGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        if !self.panicking && thread::panicking() && self.lock.0.raw.is_mine() {
-            self.lock.0.raw.lock().mark_inconsistent();
+        if !self.panicking && thread::panicking() && self.lock.raw.is_mine() {
+            self.lock.raw.lock().mark_inconsistent();
         }
-        self.lock.0.raw.release();
+        self.lock.raw.release();
     }
 }
 
@@ -254,16 +260,21 @@ impl<T: Plain + fmt::Debug> fmt::Debug for LockGuard<'_, T> {
 impl<T: Plain> sealed::Sealed for LockGuard<'_, T> {}
 
 impl<'a, T: Plain> WaitGuard for LockGuard<'a, T> {
-    type Unlocked = &'a Lock<T>;
+    type Unlocked = Unlocked<'a, T>;
 
     fn unlock(self) -> Self::Unlocked {
-        self.lock
+        Unlocked(self.lock)
     }
 
-    fn relock(lock: Self::Unlocked) -> Result<Self, OwnerDied<Self>> {
-        lock.lock()
+    fn relock(unlocked: Self::Unlocked) -> Result<Self, OwnerDied<Self>> {
+        unlocked.0.lock()
     }
 }
+
+/// A lock that its holder gave up in order to wait.
+#[doc(hidden)]
+#[expect(missing_debug_implementations, reason = "nobody sees it")]
+pub struct Unlocked<'a, T>(&'a Shared<T>);
 
 /// Access to a part of the data of a [`Lock`], until it is dropped. See [`LockGuard::map`].
 #[must_use = "the lock is released when its guard is dropped"]

@@ -97,8 +97,7 @@ impl<T: Plain> RLock<T> {
         if let Some(again) = self.lock_again() {
             return again;
         }
-        let acquired = self.0.raw.acquire(None).expect("there is no deadline to pass");
-        self.first(acquired)
+        self.first(self.0.raw.acquire_surely())
     }
 
     /// Locks if that is possible at once.

@@ -133,7 +133,11 @@ impl<T: Plain + Sync> RwLock<T> {
     /// # Panics
     /// If the calling thread is in already, or holds 2000 locks.
     pub fn write(&self) -> Result<Write<'_, T>, OwnerDied<Write<'_, T>>> {
-        self.write_by(None).map(|guard| guard.expect("there is no deadline to pass"))
+        match self.try_write() {
+            Ok(None) => self.write_by(None).map(|guard| guard.expect("there is no deadline to pass")),
+            Ok(Some(guard)) => Ok(guard),
+            Err(died) => Err(died),
+        }
     }
 
     /// Lets a writer in if that is possible at once.
@@ -143,7 +147,7 @@ impl<T: Plain + Sync> RwLock<T> {
     pub fn try_write(&self) -> Result<Option<Write<'_, T>>, OwnerDied<Write<'_, T>>> {
         let shared = &*self.0;
         let Some(acquired) = shared.gate.try_acquire() else { return Ok(None) };
-        if shared.seats.iter().any(|seat| seat.lock().owner() != 0) {
+        if shared.seats.iter().any(RawLock::is_held) {
             self.leave_gate(acquired);
             return Ok(None);
         }
@@ -224,10 +228,10 @@ impl<T: Plain + Sync> RwLock<T> {
 
     fn write_by(&self, deadline: Option<Deadline>) -> Result<Option<Write<'_, T>>, OwnerDied<Write<'_, T>>> {
         let shared = &*self.0;
-        let is_reading = shared.seats.iter().any(RawLock::is_mine);
+        let is_reading = shared.seats.iter().any(|seat| seat.is_held() && seat.is_mine());
         assert!(!is_reading || deadline.is_some(), "this thread is reading and would wait for itself");
         let Some(acquired) = shared.gate.acquire(deadline) else { return Ok(None) };
-        if shared.seats.iter().all(|seat| seat.wait_while_held(deadline)) {
+        if shared.seats.iter().all(|seat| !seat.is_held() || seat.wait_while_held(deadline)) {
             return self.let_in(acquired).map(Some);
         }
         self.leave_gate(acquired);

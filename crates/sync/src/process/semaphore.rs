@@ -85,7 +85,7 @@ impl Semaphore {
 
     /// Takes a permit; sleeps until there is one.
     pub fn acquire(&self) -> Permit<'_> {
-        self.take(None).expect("there is no deadline to pass")
+        self.try_acquire().unwrap_or_else(|| self.take(None).expect("there is no deadline to pass"))
     }
 
     /// Takes a permit if there is one now.
@@ -122,6 +122,7 @@ impl Semaphore {
         Permit { semaphore: self, generation: at_fork::generation() }
     }
 
+    #[cold]
     fn take(&self, deadline: Option<Deadline>) -> Option<Permit<'_>> {
         let state = &self.0.state;
         let _announced = robust::announce(state.state());

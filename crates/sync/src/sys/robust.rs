@@ -55,7 +55,7 @@ type Link = AtomicUsize;
 #[repr(C)]
 pub(crate) struct Node {
     pub(crate) lock: machine::Lock,
-    unused: [AtomicUsize; 2],
+    unused: AtomicUsize,
     prev: Link,
     next: Link,
 }
@@ -76,14 +76,15 @@ pub(crate) struct ThreadList {
 
 thread_local! {
     static THREAD: Cell<Option<&'static Thread>> = const { Cell::new(None) };
-    static HELD: Cell<usize> = const { Cell::new(0) };
+    /// How many locks the thread holds beside the first; a single one costs no counting.
+    static BELOW: Cell<usize> = const { Cell::new(0) };
 }
 
 impl Node {
     pub(crate) const fn new() -> Self {
         Self {
             lock: machine::Lock::new(),
-            unused: [const { AtomicUsize::new(0) }; 2],
+            unused: AtomicUsize::new(0),
             prev: AtomicUsize::new(0),
             next: AtomicUsize::new(0),
         }
@@ -94,7 +95,13 @@ impl ThreadList {
     /// The list of the calling thread, or `None` if the C library does not keep it as this module expects.
     #[inline]
     pub(crate) fn get() -> Option<Self> {
-        THREAD.get().or_else(find).map(|thread| Self { thread, not_send: PhantomData })
+        Self::known().or_else(find)
+    }
+
+    /// The list of the calling thread, if it has used a lock before.
+    #[inline]
+    pub(crate) fn known() -> Option<Self> {
+        THREAD.get().map(|thread| Self { thread, not_send: PhantomData })
     }
 
     /// The kernel's id of the calling thread.
@@ -107,20 +114,64 @@ impl ThreadList {
     /// dropped. Operations nest, so a signal handler may have its own.
     #[inline]
     pub(crate) fn announce<T>(self, word: &T) -> Announced {
-        let link = ptr::from_ref(word).addr().wrapping_add_signed(-(FUTEX_OFFSET as isize));
         let former = self.thread.pending.load(Relaxed);
-        self.thread.pending.store(link, Relaxed);
+        self.thread.pending.store(link_to(word), Relaxed);
         compiler_fence(SeqCst);
         Announced { thread: self.thread, former }
+    }
+
+    /// Acquires a lock by `try_acquire`, and lists it if that succeeds.
+    ///
+    /// Leaves it announced if nothing else was: to be announced while it is listed does no harm, and spares
+    /// [`release`](Self::release) two stores, which the atomic operation there would have to wait for.
+    ///
+    /// # Safety
+    /// The node stays mapped at its address until `release`, and is in no list if `try_acquire` succeeds.
+    #[inline]
+    pub(crate) unsafe fn acquire<A>(self, node: &Node, try_acquire: impl FnOnce() -> Option<A>) -> Option<A> {
+        let former = self.thread.pending.load(Relaxed);
+        self.thread.pending.store(link_to(&node.lock), Relaxed);
+        compiler_fence(SeqCst);
+        let acquired = try_acquire();
+        if acquired.is_some() {
+            // SAFETY: the caller's promise.
+            unsafe { self.push(node) };
+        }
+        if former != 0 || acquired.is_none() {
+            compiler_fence(SeqCst);
+            self.thread.pending.store(former, Relaxed);
+        }
+        acquired
+    }
+
+    /// Takes a lock out of the list and releases it by `release`.
+    ///
+    /// # Safety
+    /// The node is in this list.
+    #[inline]
+    pub(crate) unsafe fn release(self, node: &Node, release: impl FnOnce()) {
+        let link = link_to(&node.lock);
+        let mut former = self.thread.pending.load(Relaxed);
+        if former == link {
+            former = 0;
+        } else {
+            self.thread.pending.store(link, Relaxed);
+            compiler_fence(SeqCst);
+        }
+        // SAFETY: the caller's promise.
+        unsafe { self.remove(node) };
+        release();
+        compiler_fence(SeqCst);
+        self.thread.pending.store(former, Relaxed);
     }
 
     /// Lists a lock that this thread has just acquired, and still has announced.
     ///
     /// # Safety
-    /// The node stays mapped at its address until [`remove`](Self::remove), and is in no list.
+    /// As [`acquire`](Self::acquire).
     #[inline]
-    pub(crate) unsafe fn push(self, node: &Node) {
-        let head = ptr::from_ref(&self.thread.first).expose_provenance();
+    unsafe fn push(self, node: &Node) {
+        let head = self.head();
         let me = ptr::from_ref(&node.next).expose_provenance();
         let next = self.thread.first.load(Relaxed);
         compiler_fence(SeqCst);
@@ -128,45 +179,60 @@ impl ThreadList {
         node.prev.store(head, Relaxed);
         compiler_fence(SeqCst);
         self.thread.first.store(me, Relaxed);
-        // Last, so that a signal handler that pushed and removed something in between has left it right.
-        compiler_fence(SeqCst);
-        // SAFETY: `next` is the head or a node of this list, which stays mapped as this one does.
-        unsafe { prev_of(next) }.store(me, Relaxed);
-        HELD.set(HELD.get() + 1);
+        if next != head {
+            // Last, so that a signal handler that pushed and removed something in between has left it right.
+            compiler_fence(SeqCst);
+            // SAFETY: `next` is a node of this list, which stays mapped as this one does.
+            unsafe { prev_of(next) }.store(me, Relaxed);
+            BELOW.set(BELOW.get() + 1);
+        }
     }
 
-    /// Takes a lock out of the list that this thread is about to release, and has announced.
-    ///
     /// # Safety
     /// The node is in this list.
     #[inline]
-    pub(crate) unsafe fn remove(self, node: &Node) {
+    unsafe fn remove(self, node: &Node) {
         let (prev, next) = (node.prev.load(Relaxed), node.next.load(Relaxed));
         // SAFETY: `prev` is the head or a node of this list.
         unsafe { next_of(prev) }.store(next, Relaxed);
-        // SAFETY: `next` is the head or a node of this list.
-        unsafe { prev_of(next) }.store(prev, Relaxed);
+        if next != self.head() {
+            // SAFETY: `next` is a node of this list.
+            unsafe { prev_of(next) }.store(prev, Relaxed);
+        }
         compiler_fence(SeqCst);
-        HELD.set(HELD.get().wrapping_sub(1));
+        let below = BELOW.get();
+        if below != 0 {
+            BELOW.set(below - 1);
+        }
+    }
+
+    #[inline]
+    fn head(self) -> usize {
+        ptr::from_ref(&self.thread.first).expose_provenance()
+    }
+
+    /// Whether this thread might hold as many locks as it may; [`is_full`](Self::is_full) knows for sure.
+    #[inline]
+    pub(crate) fn may_be_full(self) -> bool {
+        BELOW.get() >= MAX_HELD - 1
     }
 
     /// Whether this thread holds as many locks as it may.
-    #[inline]
     pub(crate) fn is_full(self) -> bool {
-        HELD.get() >= MAX_HELD && self.recount() >= MAX_HELD
+        self.may_be_full() && self.recount() >= MAX_HELD
     }
 
     /// A forked child starts with an empty list, but a copy of the count.
     #[cold]
     fn recount(self) -> usize {
-        let head = ptr::from_ref(&self.thread.first).addr();
+        let head = self.head();
         let (mut n, mut link) = (0, self.thread.first.load(Relaxed));
         while link & !1 != head && n < MAX_HELD {
             n += 1;
             // SAFETY: a node of this list.
             link = unsafe { next_of(link) }.load(Relaxed);
         }
-        HELD.set(n);
+        BELOW.set(n.saturating_sub(1));
         n
     }
 }
@@ -201,6 +267,19 @@ impl Drop for Announced {
     }
 }
 
+/// What the list would say of a node whose futex word is at `word`.
+#[inline]
+fn link_to<T>(word: &T) -> usize {
+    ptr::from_ref(word).addr().wrapping_add_signed(-(FUTEX_OFFSET as isize))
+}
+
+/// Forgets, in a forked child, what the thread was at: it is its parent's.
+pub(crate) fn forget_pending_in_child() {
+    if let Some(thread) = THREAD.get() {
+        thread.pending.store(0, Relaxed);
+    }
+}
+
 /// # Safety
 /// `link` is the head or a node of the calling thread's list.
 #[inline]
@@ -219,7 +298,7 @@ unsafe fn prev_of<'a>(link: usize) -> &'a Link {
 
 /// Asks the kernel for the calling thread's list, and checks that all is where this module takes it to be.
 #[cold]
-fn find() -> Option<&'static Thread> {
+fn find() -> Option<ThreadList> {
     let (mut head, mut len) = (0usize, 0usize);
     // SAFETY: 0 means the calling thread; both places are writable.
     let rc = unsafe { libc::syscall(libc::SYS_get_robust_list, 0, &raw mut head, &raw mut len) };
@@ -239,5 +318,5 @@ fn find() -> Option<&'static Thread> {
         return None;
     }
     THREAD.set(Some(thread));
-    Some(thread)
+    ThreadList::known()
 }
