@@ -83,7 +83,7 @@ impl Mode {
         let is_memory_only = !row.is_opaque() && !experiment.has_waiter();
         match self {
             Self::Kill | Self::Call => true,
-            Self::Wait => row.has(Role::Arrival),
+            Self::Wait => row.has(Role::Arrival) && !experiment.has_waiter(),
             Self::Stop => row.has(Role::Bystander),
             Self::Snap => is_memory_only,
             Self::Snap2 => is_memory_only && row.has_recoverer(),
@@ -129,7 +129,7 @@ fn at_instructions(
     drop(scene);
     let n_points = match experiment.effort {
         Effort::Quick if n == LONG => return Ok(Report { instructions: n, ..Report::default() }),
-        Effort::Quick => quick_points.min(2 * quick_points * 5000 / n.max(1)).max(2),
+        Effort::Quick => quick_points.min(LONG / n.max(1)).max(2),
         Effort::Full => (2 * full_steps / n.max(1)).max(quick_points),
     };
     let mut report = Report { instructions: n, ..Report::default() };
@@ -197,12 +197,13 @@ fn at_calls(experiment: &Experiment) -> Result<Report, String> {
 /// A victim taken through its window, with what it would leave behind if it died after each instruction.
 struct Film {
     images: Vec<Rc<Image>>,
-    /// For each number of instructions, its image.
+    /// For each number of instructions, its image. None if the window is too long for a quick look.
     frames: Vec<usize>,
 }
 
 impl Film {
     fn shoot(mut scene: Scene) -> Result<Self, String> {
+        let longest = if scene.experiment().effort == Effort::Quick { LONG } else { u64::MAX };
         let mut film = Self { images: Vec::new(), frames: Vec::new() };
         let mut known = HashMap::new();
         let mut live = Image::default();
@@ -235,6 +236,9 @@ impl Film {
             if scene.go(Victim::step)? != Stop::Stopped {
                 break;
             }
+            if film.frames.len() as u64 > longest {
+                return Ok(Self { images: Vec::new(), frames: Vec::new() });
+            }
         }
         // Dead, and reaped, before anybody judges: who looks for it must not find it.
         scene.victim.kill();
@@ -254,7 +258,10 @@ impl Film {
 fn snap(experiment: &Experiment) -> Result<Report, String> {
     let film = Film::shoot(experiment.open().map_err(text)?)?;
     let verdicts = film.judge(experiment)?;
-    let n = film.frames.len() as u64 - 1;
+    let n = (film.frames.len() as u64).saturating_sub(1);
+    if film.frames.is_empty() {
+        return Ok(Report::default());
+    }
     let mut report = Report { instructions: n, points: n + 1, judged: film.images.len() as u64, ..Report::default() };
     for (k, id) in film.frames.iter().enumerate() {
         let k = k as u64;
@@ -267,6 +274,9 @@ fn snap(experiment: &Experiment) -> Result<Report, String> {
 
 fn snap_twice(experiment: &Experiment) -> Result<Report, String> {
     let first = Film::shoot(experiment.open().map_err(text)?)?;
+    if first.frames.is_empty() {
+        return Ok(Report::default());
+    }
     let mut report = Report { instructions: first.frames.len() as u64 - 1, ..Report::default() };
     // Where nothing changed in memory, the recoverer would do the same again: once is enough for a quick look.
     let mut ks: Vec<usize> = (0..first.frames.len()).collect();
@@ -276,6 +286,9 @@ fn snap_twice(experiment: &Experiment) -> Result<Report, String> {
         ks = chosen;
     }
     for k in ks {
+        if experiment.effort == Effort::Quick && report.points > LONG / 4 {
+            break;
+        }
         let crashed = &first.images[first.frames[k]];
         experiment.stage.load(crashed).map_err(text)?;
         let recoverer = experiment.enter(Victims::Recoverer, None).map_err(text)?;
