@@ -52,6 +52,13 @@ impl ProcessId {
     }
 }
 
+/// A number that changes whenever this process has learned of another's end: by joining it, waiting for it, or asking
+/// whether it is alive. Costs a load, so that it can be looked at where asking the kernel would cost too much.
+#[inline]
+pub fn deaths_seen() -> u32 {
+    pidfd::DEATHS_SEEN.load(Relaxed)
+}
+
 fn start_time_of(pid: u32) -> io::Result<u64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
     // The second field is the name in parentheses and may itself hold spaces and parentheses.

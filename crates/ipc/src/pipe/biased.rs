@@ -11,7 +11,7 @@
 //! | `SHARED` | `turn`, held throughout |
 //!
 //! # Safety
-//! The value is only reached through a [`Guard`]. There is at most one: under `SHARED` it holds `turn`; under a lean,
+//! The value is only reached through a [`Guard`] or [`Leaning`]. There is at most one: under `SHARED` it holds `turn`; under a lean,
 //! it belongs to the leaning thread and was made while `busy` was 0 and stayed leaning after `busy` became 1. Whoever
 //! takes a lean away stores `leaning`, has every thread run a fence, and waits for `busy == 0`: the leaning thread's
 //! second look either comes before that fence, then `busy == 1` is seen, or after it, then the change is.
@@ -70,21 +70,31 @@ impl<T> Biased<T> {
         }
     }
 
+    /// Enters if the lock leans towards the calling thread, which is nearly always; else call [`lock`](Self::lock).
+    ///
+    /// # Panics
+    /// If the calling thread is inside already.
+    #[inline(always)]
+    pub(super) fn enter_leaning(&self) -> Option<Leaning<'_, T>> {
+        let me = thread_id();
+        if self.leaning.load(Relaxed) == me && self.enter(me) { Some(Leaning(self)) } else { None }
+    }
+
     /// Enters; `None` if that took longer than `patience`.
     ///
     /// # Panics
     /// If the calling thread is inside already.
-    #[inline]
+    #[cold]
     pub(super) fn lock(&self, patience: Patience) -> Option<Guard<'_, T>> {
         let me = thread_id();
         if self.leaning.load(Relaxed) == me && self.enter(me) {
-            return Some(Guard { lock: self, me, turn: None });
+            return Some(Guard::Leaning(Leaning(self)));
         }
         self.lock_slow(me, patience)
     }
 
     /// As the leaning thread; false if the lock does not lean that way any more.
-    #[inline]
+    #[inline(always)]
     fn enter(&self, me: usize) -> bool {
         assert!(self.busy.load(Relaxed) == 0, "a value's own Serialize used the connection that it is being sent over");
         self.busy.store(1, Relaxed);
@@ -96,16 +106,20 @@ impl<T> Biased<T> {
         still
     }
 
-    #[inline]
+    #[inline(always)]
     fn leave(&self, me: usize) {
         self.busy.store(0, Release);
         compiler_fence(SeqCst);
         if self.leaning.load(Relaxed) != me {
-            futex::wake(&self.busy, u32::MAX);
+            self.wake();
         }
     }
 
     #[cold]
+    fn wake(&self) {
+        futex::wake(&self.busy, u32::MAX);
+    }
+
     fn lock_slow(&self, me: usize, patience: Patience) -> Option<Guard<'_, T>> {
         let deadline = match patience {
             Patience::None => Deadline::after(MOMENT),
@@ -117,7 +131,7 @@ impl<T> Biased<T> {
         };
         let leaning = self.leaning.load(Relaxed);
         if leaning == SHARED {
-            return Some(Guard { lock: self, me: SHARED, turn: Some(turn) });
+            return Some(Guard::Shared(self, turn));
         }
         let next = if *turn < MAX_LEANS { me } else { SHARED };
         if leaning != NOBODY {
@@ -132,11 +146,11 @@ impl<T> Biased<T> {
         *turn += 1;
         if next == SHARED {
             self.leaning.store(SHARED, Relaxed);
-            return Some(Guard { lock: self, me: SHARED, turn: Some(turn) });
+            return Some(Guard::Shared(self, turn));
         }
         self.busy.store(1, Relaxed);
         self.leaning.store(next, Release);
-        Some(Guard { lock: self, me: next, turn: None })
+        Some(Guard::Leaning(Leaning(self)))
     }
 
     fn wait_until_idle(&self, deadline: Option<Deadline>) -> bool {
@@ -152,41 +166,64 @@ impl<T> Biased<T> {
     }
 }
 
+/// Entry to the value, until dropped, for the thread that the lock leans to.
+pub(super) struct Leaning<'a, T>(&'a Biased<T>);
+
 /// Entry to the value, until dropped.
-pub(super) struct Guard<'a, T> {
-    lock: &'a Biased<T>,
-    /// The leaning thread, or `SHARED`.
-    me: usize,
-    turn: Option<MutexGuard<'a, u32>>,
+pub(super) enum Guard<'a, T> {
+    Leaning(Leaning<'a, T>),
+    Shared(&'a Biased<T>, #[allow(dead_code, reason = "held")] MutexGuard<'a, u32>),
+}
+
+impl<T> Deref for Leaning<'_, T> {
+    type Target = T;
+
+    #[inline(always)]
+    fn deref(&self) -> &T {
+        // SAFETY: this is the only entry.
+        unsafe { &*self.0.value.get() }
+    }
+}
+
+impl<T> DerefMut for Leaning<'_, T> {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: this is the only entry.
+        unsafe { &mut *self.0.value.get() }
+    }
+}
+
+impl<T> Drop for Leaning<'_, T> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        self.0.leave(thread_id());
+    }
 }
 
 impl<T> Deref for Guard<'_, T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        // SAFETY: this is the only guard.
-        unsafe { &*self.lock.value.get() }
+        match self {
+            Self::Leaning(entry) => entry,
+            // SAFETY: this is the only entry.
+            Self::Shared(lock, _) => unsafe { &*lock.value.get() },
+        }
     }
 }
 
 impl<T> DerefMut for Guard<'_, T> {
     fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: this is the only guard.
-        unsafe { &mut *self.lock.value.get() }
-    }
-}
-
-impl<T> Drop for Guard<'_, T> {
-    #[inline]
-    fn drop(&mut self) {
-        if self.turn.is_none() {
-            self.lock.leave(self.me);
+        match self {
+            Self::Leaning(entry) => entry,
+            // SAFETY: this is the only entry.
+            Self::Shared(lock, _) => unsafe { &mut *lock.value.get() },
         }
     }
 }
 
 /// Tells threads apart while they live; neither `NOBODY` nor `SHARED`.
-#[inline]
+#[inline(always)]
 fn thread_id() -> usize {
     thread_local!(static HERE: u64 = const { 0 });
     HERE.with(|here| std::ptr::from_ref(here).addr())

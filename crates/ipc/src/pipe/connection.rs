@@ -142,7 +142,7 @@ impl<T: DeserializeOwned> Connection<T> {
     /// is not a `T`; `Damaged` if somebody has overwritten the pipe's memory; `Io` if the kernel refuses.
     #[inline]
     pub fn recv(&self) -> Result<T, RecvError> {
-        self.end.inbox().receive(&self.end.lobby, FOREVER, decode)?
+        self.end.inbox().receive(&self.end.lobby, FOREVER, decode)
     }
 
     /// Receives a value if there is one now.
@@ -150,7 +150,7 @@ impl<T: DeserializeOwned> Connection<T> {
     /// # Errors
     /// [`Empty`](RecvError::Empty); else as [`recv`](Self::recv).
     pub fn try_recv(&self) -> Result<T, RecvError> {
-        self.end.inbox().receive(&self.end.lobby, Patience::None, decode)?
+        self.end.inbox().receive(&self.end.lobby, Patience::None, decode)
     }
 
     /// Receives a value, waiting at most `timeout` for one.
@@ -158,7 +158,7 @@ impl<T: DeserializeOwned> Connection<T> {
     /// # Errors
     /// [`TimedOut`](RecvError::TimedOut); else as [`recv`](Self::recv).
     pub fn recv_timeout(&self, timeout: Duration) -> Result<T, RecvError> {
-        self.end.inbox().receive(&self.end.lobby, patience(Some(timeout)), decode)?
+        self.end.inbox().receive(&self.end.lobby, patience(Some(timeout)), decode)
     }
 
     /// Receives values until the other end is gone, waiting for each. Ends at the first error.
@@ -173,7 +173,7 @@ pub(super) fn patience(timeout: Option<Duration>) -> Patience {
     Patience::Until(timeout.and_then(Deadline::after))
 }
 
-#[inline]
+#[inline(always)]
 pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8], fds: Vec<OwnedFd>) -> Result<T, RecvError> {
     // Only what was sent with descriptors needs the hand-over's context; and it words errors best.
     if fds.is_empty()

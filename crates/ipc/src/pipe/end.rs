@@ -65,10 +65,12 @@ impl End {
         })
     }
 
+    #[inline]
     pub(super) fn outbox(&self) -> &Outbox {
         self.outbox.as_ref().expect("only ends with an outbox have types that send")
     }
 
+    #[inline]
     pub(super) fn inbox(&self) -> &Inbox {
         self.inbox.as_ref().expect("only ends with an inbox have types that receive")
     }

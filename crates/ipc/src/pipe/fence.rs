@@ -17,25 +17,31 @@ use std::sync::atomic::{
 
 use proc_core::at_fork;
 
-/// What became of the registration in this process: one bit each, and [`ASKED`]; the fork generation above them.
+/// What became of the registration in this process; 0 before it.
 static STATE: AtomicU32 = AtomicU32::new(0);
 const ASKED: u32 = 1;
 const BETWEEN_PROCESSES: u32 = 2;
 const BETWEEN_THREADS: u32 = 4;
-const GENERATION_SHIFT: u32 = 3;
+
+/// How many forks lie behind this process since its ancestor's first [`prepare`].
+static FORKS: AtomicU32 = AtomicU32::new(0);
 
 const GLOBAL: i32 = libc::MEMBARRIER_CMD_GLOBAL_EXPEDITED;
 const PRIVATE: i32 = libc::MEMBARRIER_CMD_PRIVATE_EXPEDITED;
 
 /// Registers this process with the kernel, once. To be called before the first [`publish`] on some memory.
 pub(super) fn prepare() {
-    at_fork_reset();
-    let generation = at_fork::generation() << GENERATION_SHIFT;
-    let state = STATE.load(Relaxed);
-    if state & ASKED != 0 && state & !(ASKED | BETWEEN_PROCESSES | BETWEEN_THREADS) == generation {
+    static INSTALL: std::sync::Once = std::sync::Once::new();
+    INSTALL.call_once(|| {
+        at_fork::on_child(|| {
+            STATE.store(0, Relaxed);
+            FORKS.fetch_add(1, Relaxed);
+        });
+    });
+    if STATE.load(Relaxed) != 0 {
         return;
     }
-    let mut state = generation | ASKED;
+    let mut state = ASKED;
     if membarrier(libc::MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED) {
         state |= BETWEEN_PROCESSES;
     }
@@ -43,6 +49,12 @@ pub(super) fn prepare() {
         state |= BETWEEN_THREADS;
     }
     STATE.store(state, Relaxed);
+}
+
+/// A number that is another one in a forked child.
+#[inline]
+pub(super) fn forks() -> u32 {
+    FORKS.load(Relaxed)
 }
 
 /// Whether other threads of this process can be made to run a fence with [`among_threads`].
@@ -72,10 +84,4 @@ pub(super) fn among_threads() -> bool {
 fn membarrier(command: i32) -> bool {
     // SAFETY: integers in, integer out.
     unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) == 0 }
-}
-
-/// The generation only counts once somebody listens to forks.
-fn at_fork_reset() {
-    static INSTALL: std::sync::Once = std::sync::Once::new();
-    INSTALL.call_once(|| at_fork::on_child(|| STATE.store(0, Relaxed)));
 }

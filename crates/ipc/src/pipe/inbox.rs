@@ -73,21 +73,30 @@ impl Inbox {
         &self,
         lobby: &Lobby,
         patience: Patience,
-        f: impl FnOnce(&[u8], Vec<OwnedFd>) -> R,
+        f: impl FnOnce(&[u8], Vec<OwnedFd>) -> Result<R, RecvError>,
     ) -> Result<R, RecvError> {
         let mut small = Small::new();
         loop {
             match self.take(lobby, patience, &mut small)? {
-                Taken::Small => return Ok(f(small.bytes(), Vec::new())),
-                Taken::Large(bytes, fds) => {
-                    let fds = Self::collect(lobby, fds)?;
-                    let result = f(&bytes, fds);
-                    self.keep(bytes);
-                    return Ok(result);
-                }
+                Taken::Small => return f(small.bytes(), Vec::new()),
+                Taken::Large(bytes, fds) => return self.hand_over(lobby, bytes, fds, f),
                 Taken::Nothing(position) => self.wait_for_frame(lobby, position, patience)?,
             }
         }
+    }
+
+    #[inline(never)]
+    fn hand_over<R>(
+        &self,
+        lobby: &Lobby,
+        bytes: Vec<u8>,
+        fds: Option<FdsOf>,
+        f: impl FnOnce(&[u8], Vec<OwnedFd>) -> Result<R, RecvError>,
+    ) -> Result<R, RecvError> {
+        let fds = Self::collect(lobby, fds)?;
+        let result = f(&bytes, fds);
+        self.keep(bytes);
+        result
     }
 
     /// Receives a message's bytes to keep. Descriptors that came along are closed.
@@ -122,6 +131,7 @@ impl Inbox {
         }
     }
 
+    #[inline(always)]
     fn attend(&self, state: &mut Receiving) -> Result<(), Damaged> {
         if state.reader.attend(&self.ring)? {
             // What another process has taken in between is not the rest of what this one began with.
@@ -130,31 +140,54 @@ impl Inbox {
         Ok(())
     }
 
-    #[inline]
+    #[inline(always)]
     fn take(&self, lobby: &Lobby, patience: Patience, small: &mut Small) -> Result<Taken, RecvError> {
-        let mut state = self.state.lock(patience).ok_or_else(|| out_of(patience))?;
-        self.attend(&mut state)?;
-        loop {
-            let Some((kind, len)) = state.reader.peek(&self.ring)? else {
-                return Ok(Taken::Nothing(state.reader.position()));
-            };
-            if kind == Kind::Whole && len <= SMALL {
-                state.reader.copy_small(&self.ring, len, small);
-                state.begun = None;
-                state.reader.advance(&self.ring, len);
-                self.wake_writer(lobby, &state.reader);
-                return Ok(Taken::Small);
-            }
-            let taken = self.take_piece(&mut state, kind, len)?;
-            self.wake_writer(lobby, &state.reader);
-            if let Some(Begun { bytes, fds }) = taken {
-                return Ok(Taken::Large(bytes, fds));
-            }
+        match self.state.enter_leaning() {
+            Some(mut state) => self.take_as(&mut state, lobby, small),
+            None => self.take_locked(lobby, patience, small),
         }
     }
 
+    #[cold]
+    fn take_locked(&self, lobby: &Lobby, patience: Patience, small: &mut Small) -> Result<Taken, RecvError> {
+        let mut state = self.state.lock(patience).ok_or_else(|| out_of(patience))?;
+        self.take_as(&mut state, lobby, small)
+    }
+
+    #[inline(always)]
+    fn take_as(&self, state: &mut Receiving, lobby: &Lobby, small: &mut Small) -> Result<Taken, RecvError> {
+        self.attend(state)?;
+        match state.reader.peek(&self.ring)? {
+            None => Ok(Taken::Nothing(state.reader.position())),
+            Some((Kind::Whole, len)) if len <= SMALL && state.begun.is_none() => {
+                state.reader.copy_small(&self.ring, len, small);
+                state.reader.advance(&self.ring, len);
+                self.wake_writer(lobby, &state.reader);
+                Ok(Taken::Small)
+            }
+            Some(_) => self.take_pieces(state, lobby),
+        }
+    }
+
+    /// Takes frames up to the end of a message, if that has been published.
+    #[inline(never)]
+    fn take_pieces(&self, state: &mut Receiving, lobby: &Lobby) -> Result<Taken, RecvError> {
+        while let Some((kind, len)) = state.reader.peek(&self.ring)? {
+            if let Some(Begun { bytes, fds }) = self.take_piece(lobby, state, kind, len)? {
+                return Ok(Taken::Large(bytes, fds));
+            }
+        }
+        Ok(Taken::Nothing(state.reader.position()))
+    }
+
     /// Takes the frame that was peeked at; the message, if that was its end.
-    fn take_piece(&self, state: &mut Receiving, kind: Kind, len: usize) -> Result<Option<Begun>, Damaged> {
+    fn take_piece(
+        &self,
+        lobby: &Lobby,
+        state: &mut Receiving,
+        kind: Kind,
+        len: usize,
+    ) -> Result<Option<Begun>, Damaged> {
         let mut at = 0;
         if !matches!(kind, Kind::Middle | Kind::Last) {
             let mut bytes = state.begun.take().map_or_else(|| std::mem::take(&mut state.spare), |begun| begun.bytes);
@@ -173,6 +206,7 @@ impl Inbox {
             state.reader.append_to(&self.ring, at, len, &mut begun.bytes);
         }
         state.reader.advance(&self.ring, len);
+        self.wake_writer(lobby, &state.reader);
         Ok(if matches!(kind, Kind::First | Kind::FirstWithFds | Kind::Middle) { None } else { state.begun.take() })
     }
 
@@ -231,16 +265,21 @@ impl Inbox {
 
     /// Rings if the writer sleeps and has room enough now. Rings first and then takes note, so that a reader killed in
     /// between has rung.
-    #[inline]
+    #[inline(always)]
     fn wake_writer(&self, lobby: &Lobby, reader: &Reader) {
         let sleeps = &self.ring.header().to_reader.0.writer_sleeps;
         fence::publish();
         let wanted = sleeps.load(Relaxed);
         if wanted != 0 && wanted <= reader.position() {
-            lobby.socket().ring();
-            // Fails if the writer woke up and went to sleep again meanwhile: that sleep has its own bell.
-            let _ = sleeps.compare_exchange(wanted, 0, AcqRel, Relaxed);
+            self.wake_writer_from(wanted, lobby);
         }
+    }
+
+    #[cold]
+    fn wake_writer_from(&self, wanted: u64, lobby: &Lobby) {
+        lobby.socket().ring();
+        // Fails if the writer woke up and went to sleep again meanwhile: that sleep has its own bell.
+        let _ = self.ring.header().to_reader.0.writer_sleeps.compare_exchange(wanted, 0, AcqRel, Relaxed);
     }
 }
 

@@ -4,12 +4,12 @@ use std::{
 };
 
 use nix::errno::Errno;
-use proc_core::{futex::Deadline, handover};
+use proc_core::{futex::Deadline, handover, identity::deaths_seen};
 use serde::Serialize;
 
 use super::{
     SendError,
-    biased::{Biased, Guard, Patience},
+    biased::{Biased, Patience},
     clock, fence,
     lobby::{Lobby, Look, Outcome},
     ring::{Damaged, Kind, MAX_PAYLOAD, Ring, Writer},
@@ -27,10 +27,56 @@ pub(super) struct Outbox {
 #[derive(Default)]
 struct Sending {
     writer: Writer,
-    /// When the peer was last known to live.
-    checked: u64,
-    /// What `reader_left` was then.
-    left: u32,
+    health: Health,
+}
+
+/// When to ask the kernel whether anybody still receives: a system call, too much for every message.
+#[derive(Default)]
+struct Health {
+    /// The hints that are nearly free, as of the last look: receivers dropped, and deaths that this process knows of.
+    hints: (u32, u32),
+    /// Messages that may yet go without a look at the clock, and how many may after each.
+    credit: u32,
+    limit: u32,
+    /// When the clock was last looked at, and when the kernel was last asked.
+    looked: u64,
+    asked: u64,
+}
+
+/// Messages that may go without a look at the clock, which takes as long as half of sending one, while they come fast.
+const MAX_CREDIT: u32 = 32;
+
+impl Health {
+    #[inline(always)]
+    fn is_due(&mut self, left: u32) -> bool {
+        let hints = (left, deaths_seen());
+        if self.credit > 0 && hints == self.hints {
+            self.credit -= 1;
+            return false;
+        }
+        self.is_due_by_the_clock(hints)
+    }
+
+    #[inline(never)]
+    fn is_due_by_the_clock(&mut self, hints: (u32, u32)) -> bool {
+        let now = clock::ticks();
+        let is_due = hints != self.hints || now.wrapping_sub(self.asked) > clock::A_WHILE;
+        let came_fast = now.wrapping_sub(self.looked) < clock::A_WHILE / 4;
+        self.limit = if came_fast { (self.limit * 2 + 1).min(MAX_CREDIT) } else { 0 };
+        self.credit = self.limit;
+        self.looked = now;
+        if is_due {
+            self.hints = hints;
+            self.asked = now;
+        }
+        is_due
+    }
+
+    /// Looks again at the next message.
+    fn expire(&mut self) {
+        self.credit = 0;
+        self.asked = 0;
+    }
 }
 
 /// What precedes the bytes of a message with descriptors: its id, and how many.
@@ -49,47 +95,84 @@ impl Outbox {
         value: &T,
         patience: Patience,
     ) -> Result<(), SendError> {
-        let mut state = self.enter(lobby, patience)?;
-        if !handover::is_active() {
-            let sink = state.writer.sink(&self.ring)?;
-            if let Ok(len) = postcard::serialize_with_flavor(value, sink) {
-                state.writer.publish(&self.ring, Kind::Whole, len);
-                self.wake_reader(lobby);
-                return Ok(());
-            }
+        match self.state.enter_leaning() {
+            Some(mut state) => self.send_as(&mut state, lobby, value, patience),
+            None => self.send_locked(lobby, value, patience),
         }
-        // Too large for what is free in one piece, or with descriptors, or not to be serialised at all.
+    }
+
+    #[cold]
+    fn send_locked<T: Serialize + ?Sized>(
+        &self,
+        lobby: &Lobby,
+        value: &T,
+        patience: Patience,
+    ) -> Result<(), SendError> {
+        let mut state = self.state.lock(patience).ok_or_else(|| out_of(patience))?;
+        self.send_as(&mut state, lobby, value, patience)
+    }
+
+    #[inline(always)]
+    fn send_as<T: Serialize + ?Sized>(
+        &self,
+        state: &mut Sending,
+        lobby: &Lobby,
+        value: &T,
+        patience: Patience,
+    ) -> Result<(), SendError> {
+        self.begin(state, lobby)?;
+        let mut serializer = postcard::Serializer { output: state.writer.sink(&self.ring)? };
+        if value.serialize(&mut serializer).is_ok() {
+            let len = serializer.output.len();
+            state.writer.publish(&self.ring, Kind::Whole, len);
+            self.wake_reader(lobby);
+            return Ok(());
+        }
+        self.send_packed(state, lobby, value, patience)
+    }
+
+    /// For what is too large to stand in one piece now, or has descriptors, or cannot be serialised at all.
+    #[cold]
+    fn send_packed<T: Serialize + ?Sized>(
+        &self,
+        state: &mut Sending,
+        lobby: &Lobby,
+        value: &T,
+        patience: Patience,
+    ) -> Result<(), SendError> {
         let parcel = handover::pack(value).map_err(SendError::Encode)?;
         self.send_in_pieces(state, lobby, parcel.bytes(), &parcel.fds(), patience)
     }
 
     /// Sends bytes as they are.
     pub(super) fn send_bytes(&self, lobby: &Lobby, bytes: &[u8], patience: Patience) -> Result<(), SendError> {
-        let state = self.enter(lobby, patience)?;
-        self.send_in_pieces(state, lobby, bytes, &[], patience)
-    }
-
-    #[inline]
-    fn enter(&self, lobby: &Lobby, patience: Patience) -> Result<Guard<'_, Sending>, SendError> {
-        let mut state = self.state.lock(patience).ok_or_else(|| out_of(patience))?;
-        state.writer.attend(&self.ring)?;
-        // A goodbye is seen at once, a killed peer a moment later: its receiver's end closes without a word.
-        let left = self.ring.header().to_writer.0.reader_left.load(Acquire);
-        let now = clock::ticks();
-        if left != state.left || now.wrapping_sub(state.checked) > clock::A_WHILE {
-            if lobby.socket().has_ended() {
-                return Err(SendError::Closed);
+        match self.state.enter_leaning() {
+            Some(mut state) => {
+                self.begin(&mut state, lobby)?;
+                self.send_in_pieces(&mut state, lobby, bytes, &[], patience)
             }
-            state.left = left;
-            state.checked = now;
+            None => {
+                let mut state = self.state.lock(patience).ok_or_else(|| out_of(patience))?;
+                self.begin(&mut state, lobby)?;
+                self.send_in_pieces(&mut state, lobby, bytes, &[], patience)
+            }
         }
-        Ok(state)
     }
 
-    #[cold]
+    #[inline(always)]
+    fn begin(&self, state: &mut Sending, lobby: &Lobby) -> Result<(), SendError> {
+        state.writer.attend(&self.ring)?;
+        let left = self.ring.header().to_writer.0.reader_left.load(Acquire);
+        if state.health.is_due(left) && lobby.socket().has_ended() {
+            state.health.expire();
+            return Err(SendError::Closed);
+        }
+        Ok(())
+    }
+
     fn send_in_pieces(
         &self,
-        mut state: Guard<'_, Sending>,
+        state: &mut Sending,
         lobby: &Lobby,
         bytes: &[u8],
         fds: &[BorrowedFd<'_>],
@@ -187,16 +270,21 @@ impl Outbox {
     }
 
     /// Rings if the reader sleeps. Rings first and then takes note, so that a writer killed in between has rung.
-    #[inline]
+    #[inline(always)]
     fn wake_reader(&self, lobby: &Lobby) {
         let sleeps = &self.ring.header().to_writer.0.reader_sleeps;
         fence::publish();
         let sleep = sleeps.load(Relaxed);
         if sleep != 0 {
-            lobby.socket().ring();
-            // Fails if the reader woke up and went to sleep again meanwhile: that sleep has its own bell.
-            let _ = sleeps.compare_exchange(sleep, 0, AcqRel, Relaxed);
+            self.wake_reader_from(sleep, lobby);
         }
+    }
+
+    #[cold]
+    fn wake_reader_from(&self, sleep: u32, lobby: &Lobby) {
+        lobby.socket().ring();
+        // Fails if the reader woke up and went to sleep again meanwhile: that sleep has its own bell.
+        let _ = self.ring.header().to_writer.0.reader_sleeps.compare_exchange(sleep, 0, AcqRel, Relaxed);
     }
 }
 

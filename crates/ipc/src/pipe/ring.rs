@@ -22,9 +22,12 @@ use std::{
 };
 
 use postcard::ser_flavors::Flavor;
-use proc_core::{at_fork, identity::ProcessId, shm::SharedMemory};
+use proc_core::shm::SharedMemory;
 
-use super::layout::{ABI, DATA_OFFSET, Header, MAGIC, RING_BYTES, RingHeader};
+use super::{
+    fence,
+    layout::{ABI, DATA_OFFSET, Header, MAGIC, RING_BYTES, RingHeader},
+};
 
 /// The memory of a ring has been overwritten with what its protocol does not allow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,9 +54,18 @@ pub(super) enum Kind {
 }
 
 impl Kind {
+    #[inline(always)]
     fn from_bits(bits: u8) -> Option<Self> {
-        use Kind::{First, FirstWithFds, Last, Middle, Skip, Whole, WholeWithFds};
-        [Whole, First, Middle, Last, WholeWithFds, FirstWithFds, Skip].into_iter().find(|kind| *kind as u8 == bits)
+        Some(match bits {
+            1 => Self::Whole,
+            2 => Self::First,
+            3 => Self::Middle,
+            4 => Self::Last,
+            5 => Self::WholeWithFds,
+            6 => Self::FirstWithFds,
+            7 => Self::Skip,
+            _ => return None,
+        })
     }
 }
 
@@ -131,13 +143,14 @@ const fn frame_bytes(payload: usize) -> u64 {
 }
 
 impl Ring {
+    #[inline(always)]
     pub(super) fn header(&self) -> &RingHeader {
         // SAFETY: points into `_memory`.
         unsafe { self.header.as_ref() }
     }
 
     /// The frame word at `position`.
-    #[inline]
+    #[inline(always)]
     fn word(&self, position: u64) -> &AtomicU64 {
         let offset = position & (CAPACITY - 1) & !(WORD - 1);
         // SAFETY: the offset is inside the ring.
@@ -153,7 +166,7 @@ impl Ring {
     }
 
     /// The `len` bytes after the frame word at `position`, which must lie before the ring's end.
-    #[inline]
+    #[inline(always)]
     fn payload(&self, position: u64, len: usize) -> NonNull<u8> {
         let offset = position & (CAPACITY - 1) & !(WORD - 1);
         assert!(offset + WORD + len as u64 <= CAPACITY);
@@ -162,18 +175,18 @@ impl Ring {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn compose(kind: Kind, len: usize, position: u64) -> u64 {
     len as u64 | (kind as u64) << 32 | stamp(position) << 40
 }
 
-#[inline]
+#[inline(always)]
 const fn stamp(position: u64) -> u64 {
     (position / WORD) & 0xff_ffff
 }
 
 /// Takes a frame word apart; `None` if it cannot stand at `position`.
-#[inline]
+#[inline(always)]
 fn decompose(word: u64, position: u64) -> Option<(Kind, usize)> {
     let len = word & 0xffff_ffff;
     let kind = Kind::from_bits((word >> 32) as u8)?;
@@ -186,23 +199,27 @@ fn plausible(position: u64) -> Result<u64, Damaged> {
     if position.is_multiple_of(WORD) && position < 1 << 62 { Ok(position) } else { Err(Damaged) }
 }
 
-/// Whether this process is the one that used an end last.
+/// Whether this process is the one that used an end last: its token stands in `owner`.
 #[derive(Debug, Default)]
 struct Claim {
     token: u64,
-    generation: u32,
+    forks: u32,
 }
 
 impl Claim {
-    #[inline]
+    #[inline(always)]
     fn holds(&self, owner: &AtomicU64) -> bool {
-        owner.load(Relaxed) == self.token && self.generation == at_fork::generation() && self.token != 0
+        // A forked child has inherited the token, but not the claim.
+        owner.load(Relaxed) == self.token && self.forks == fence::forks()
     }
 
     fn make(&mut self, owner: &AtomicU64) {
-        let me = ProcessId::current();
-        self.token = (u64::from(me.pid) << 32) ^ me.start_time;
-        self.generation = at_fork::generation();
+        static N_CLAIMS: AtomicU64 = AtomicU64::new(0);
+        fence::prepare();
+        // Unlike any other handle's, in this process or another that lives at the same time. Never 0.
+        let n = N_CLAIMS.fetch_add(1, Relaxed);
+        self.token = (u64::from(std::process::id()) << 32 | 1) + (n << 1 & 0xffff_fffe);
+        self.forks = fence::forks();
         owner.store(self.token, Relaxed);
     }
 }
@@ -218,14 +235,13 @@ pub(super) struct Writer {
 
 impl Writer {
     /// Makes sure that what `self` knows is still so: another process may have used this end meanwhile.
-    #[inline]
+    #[inline(always)]
     pub(super) fn attend(&mut self, ring: &Ring) -> Result<(), Damaged> {
         if self.claim.holds(&ring.header().writer.0.owner) { Ok(()) } else { self.take_over(ring) }
     }
 
     #[cold]
     fn take_over(&mut self, ring: &Ring) -> Result<(), Damaged> {
-        super::fence::prepare();
         self.claim.make(&ring.header().writer.0.owner);
         self.tail = plausible(ring.header().writer.0.tail.load(Acquire))?;
         self.refresh(ring)?;
@@ -256,7 +272,7 @@ impl Writer {
     }
 
     /// Bytes free, as far as known. The word after a frame must be free too.
-    #[inline]
+    #[inline(always)]
     fn free(&self) -> u64 {
         CAPACITY - (self.tail - self.head)
     }
@@ -297,7 +313,7 @@ impl Writer {
     }
 
     /// A place to serialise into, directly behind the next frame's word; nothing is published yet.
-    #[inline]
+    #[inline(always)]
     pub(super) fn sink<'a>(&mut self, ring: &'a Ring) -> Result<Sink<'a>, Damaged> {
         if self.free() < FEW {
             self.refresh(ring)?;
@@ -318,7 +334,7 @@ impl Writer {
     }
 
     /// Publishes a frame whose `len` bytes of payload are in place.
-    #[inline]
+    #[inline(always)]
     pub(super) fn publish(&mut self, ring: &Ring, kind: Kind, len: usize) {
         let next = self.tail + frame_bytes(len);
         ring.word(next).store(0, Relaxed);
@@ -336,10 +352,18 @@ pub(super) struct Sink<'a> {
     ring: PhantomData<&'a Ring>,
 }
 
+impl Sink<'_> {
+    /// Bytes written.
+    #[inline(always)]
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+}
+
 impl Flavor for Sink<'_> {
     type Output = usize;
 
-    #[inline]
+    #[inline(always)]
     fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
         if self.len == self.room {
             return Err(postcard::Error::SerializeBufferFull);
@@ -352,21 +376,55 @@ impl Flavor for Sink<'_> {
         Ok(())
     }
 
-    #[inline]
+    #[inline(always)]
     fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
         if bytes.len() > self.room - self.len {
             return Err(postcard::Error::SerializeBufferFull);
         }
         // SAFETY: at most `room` bytes on.
         let place = unsafe { self.start.add(self.len) };
-        // SAFETY: the source is ordinary memory, the target inside the ring; they cannot overlap.
-        unsafe { place.copy_from_nonoverlapping(NonNull::from(bytes).cast(), bytes.len()) };
+        // SAFETY: `bytes.len()` bytes from `place` on are inside the ring.
+        unsafe { copy_in(bytes, place.as_ptr()) };
         self.len += bytes.len();
         Ok(())
     }
 
     fn finalize(self) -> postcard::Result<usize> {
         Ok(self.len)
+    }
+}
+
+/// Copies `bytes` to `place`, without a call for the few bytes that most fields of a message are.
+///
+/// # Safety
+/// `place` must be valid for as many bytes, and not overlap them.
+#[inline]
+unsafe fn copy_in(bytes: &[u8], place: *mut u8) {
+    /// The first and the last `N` bytes, which may overlap each other.
+    #[inline]
+    unsafe fn ends<const N: usize>(bytes: &[u8], place: *mut u8) {
+        let (first, last) = (bytes.first_chunk::<N>(), bytes.last_chunk::<N>());
+        if let (Some(first), Some(last)) = (first, last) {
+            // SAFETY: at least `N` bytes long, so this stays inside.
+            let place_of_last = unsafe { place.add(bytes.len() - N) };
+            // SAFETY: the caller vouches for the place; arrays of bytes need no alignment.
+            unsafe { place.cast::<[u8; N]>().write(*first) };
+            // SAFETY: as above.
+            unsafe { place_of_last.cast::<[u8; N]>().write(*last) };
+        }
+    }
+    match bytes.len() {
+        0 => {}
+        // SAFETY: the caller's promise.
+        1 => unsafe { place.write(bytes[0]) },
+        // SAFETY: the caller's promise.
+        2..=3 => unsafe { ends::<2>(bytes, place) },
+        // SAFETY: the caller's promise.
+        4..=7 => unsafe { ends::<4>(bytes, place) },
+        // SAFETY: the caller's promise.
+        8..=16 => unsafe { ends::<8>(bytes, place) },
+        // SAFETY: the caller's promise.
+        n => unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), place, n) },
     }
 }
 
@@ -380,12 +438,12 @@ pub(super) struct Small {
 }
 
 impl Small {
-    #[inline]
+    #[inline(always)]
     pub(super) fn new() -> Self {
         Self { words: [const { MaybeUninit::uninit() }; SMALL / 8], len: 0 }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn bytes(&self) -> &[u8] {
         // SAFETY: the words up to `len` bytes have been written by `Reader::copy_small`.
         unsafe { std::slice::from_raw_parts(self.words.as_ptr().cast(), self.len) }
@@ -401,21 +459,20 @@ pub(super) struct Reader {
 
 impl Reader {
     /// Makes sure that what `self` knows is still so: another process may have used this end meanwhile. True if it was.
-    #[inline]
+    #[inline(always)]
     pub(super) fn attend(&mut self, ring: &Ring) -> Result<bool, Damaged> {
         if self.claim.holds(&ring.header().reader.0.owner) { Ok(false) } else { self.take_over(ring) }
     }
 
     #[cold]
     fn take_over(&mut self, ring: &Ring) -> Result<bool, Damaged> {
-        super::fence::prepare();
         self.claim.make(&ring.header().reader.0.owner);
         self.head = plausible(ring.header().reader.0.head.load(Acquire))?;
         Ok(true)
     }
 
     /// The next frame, if it has been published.
-    #[inline]
+    #[inline(always)]
     pub(super) fn peek(&mut self, ring: &Ring) -> Result<Option<(Kind, usize)>, Damaged> {
         loop {
             let word = ring.word(self.head).load(Acquire);
@@ -435,16 +492,16 @@ impl Reader {
     }
 
     /// Copies out the payload of the frame that [`peek`](Self::peek) showed, which must be small.
-    #[inline]
+    #[inline(always)]
     pub(super) fn copy_small(&self, ring: &Ring, len: usize, small: &mut Small) {
         assert!(len <= SMALL);
         let n_words = len.div_ceil(8);
         let from = ring.payload(self.head, n_words * 8).cast::<AtomicU64>();
-        for (i, word) in small.words.iter_mut().enumerate().take(n_words) {
+        for i in 0..n_words {
             // SAFETY: one of the frame's words, inside the ring.
             let from = unsafe { from.add(i) };
             // SAFETY: inside the ring and aligned, as frames are.
-            word.write(unsafe { from.as_ref() }.load(Relaxed));
+            small.words[i].write(unsafe { from.as_ref() }.load(Relaxed));
         }
         small.len = len;
     }
@@ -464,7 +521,7 @@ impl Reader {
     }
 
     /// Frees the frame that [`peek`](Self::peek) showed.
-    #[inline]
+    #[inline(always)]
     pub(super) fn advance(&mut self, ring: &Ring, len: usize) {
         self.head += frame_bytes(len);
         ring.header().reader.0.head.store(self.head, Release);

@@ -129,7 +129,7 @@ impl<T: DeserializeOwned> Receiver<T> {
     /// As [`Connection::recv`](super::Connection::recv).
     #[inline]
     pub fn recv(&self) -> Result<T, RecvError> {
-        self.end.inbox().receive(&self.end.lobby, FOREVER, decode)?
+        self.end.inbox().receive(&self.end.lobby, FOREVER, decode)
     }
 
     /// Receives a value if there is one now.
@@ -137,7 +137,7 @@ impl<T: DeserializeOwned> Receiver<T> {
     /// # Errors
     /// [`Empty`](RecvError::Empty); else as [`recv`](Self::recv).
     pub fn try_recv(&self) -> Result<T, RecvError> {
-        self.end.inbox().receive(&self.end.lobby, Patience::None, decode)?
+        self.end.inbox().receive(&self.end.lobby, Patience::None, decode)
     }
 
     /// Receives a value, waiting at most `timeout` for one.
@@ -145,7 +145,7 @@ impl<T: DeserializeOwned> Receiver<T> {
     /// # Errors
     /// [`TimedOut`](RecvError::TimedOut); else as [`recv`](Self::recv).
     pub fn recv_timeout(&self, timeout: Duration) -> Result<T, RecvError> {
-        self.end.inbox().receive(&self.end.lobby, patience(Some(timeout)), decode)?
+        self.end.inbox().receive(&self.end.lobby, patience(Some(timeout)), decode)
     }
 
     /// Receives values until the other end is gone, waiting for each. Ends at the first error.

@@ -292,8 +292,9 @@ fn a_killed_senders_messages_arrive_and_then_the_end() {
     assert!(matches!(rx.try_recv(), Err(RecvError::Closed)));
 }
 
-fn hang(rx: Receiver<u64>) {
+fn hang(rx: Receiver<u64>, got_one: Sender<()>) {
     rx.recv().unwrap();
+    got_one.send(&()).unwrap();
     loop {
         thread::park();
     }
@@ -303,9 +304,11 @@ fn hang(rx: Receiver<u64>) {
 fn a_sender_that_waits_for_room_sees_its_receiver_die() {
     let _dog = watchdog(LIMIT);
     let (tx, rx) = channel::<u64>().unwrap();
-    let child = Process::spawn(hang, (rx,)).unwrap();
+    let (got_one, has_one) = channel().unwrap();
+    let child = Process::spawn(hang, (rx, got_one)).unwrap();
+    tx.send(&1).unwrap();
+    has_one.recv().unwrap();
     while tx.try_send(&1).is_ok() {}
-    while tx.send_timeout(&1, SHORT).is_ok() {}
     thread::scope(|s| {
         let waiter = s.spawn(|| (0..).find_map(|n| tx.send(&n).err()));
         assert!(matches!(tx.send_timeout(&1, SHORT), Err(SendError::TimedOut)));
@@ -319,8 +322,10 @@ fn send_after_the_receiver_was_killed_fails_at_once() {
     let _dog = watchdog(LIMIT);
     for _ in 0..20 {
         let (tx, rx) = channel::<u64>().unwrap();
-        let child = Process::spawn(hang, (rx,)).unwrap();
+        let (got_one, has_one) = channel().unwrap();
+        let child = Process::spawn(hang, (rx, got_one)).unwrap();
         tx.send(&1).unwrap();
+        has_one.recv().unwrap();
         child.kill().unwrap();
         assert!(child.join().is_err());
         assert!(matches!(tx.send(&2), Err(SendError::Closed)));

@@ -4,7 +4,10 @@
 //! Raw system calls that nix does not offer; every pointer handed in outlives its call.
 #![allow(unsafe_code)]
 
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::{
+    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+    sync::atomic::{AtomicU32, Ordering::Relaxed},
+};
 
 use nix::{
     errno::Errno,
@@ -12,6 +15,13 @@ use nix::{
 };
 
 use crate::futex::Deadline;
+
+/// How often this process has learned that another one has ended.
+pub(crate) static DEATHS_SEEN: AtomicU32 = AtomicU32::new(0);
+
+pub(crate) fn note_death() {
+    DEATHS_SEEN.fetch_add(1, Relaxed);
+}
 
 /// Opens the process that bears `pid` now.
 pub(crate) fn open(pid: u32) -> nix::Result<OwnedFd> {
@@ -32,7 +42,11 @@ pub(crate) fn send_signal(fd: BorrowedFd<'_>, signal: i32) -> nix::Result<()> {
 /// Whether the process has ended; never blocks.
 pub(crate) fn has_exited(fd: BorrowedFd<'_>) -> bool {
     let mut poll = [PollFd::new(fd, PollFlags::POLLIN)];
-    matches!(ppoll(&mut poll, Some(std::time::Duration::ZERO.into()), None), Ok(n) if n > 0)
+    let exited = matches!(ppoll(&mut poll, Some(std::time::Duration::ZERO.into()), None), Ok(n) if n > 0);
+    if exited {
+        note_death();
+    }
+    exited
 }
 
 /// Sleeps until the process has ended (true) or the deadline has passed (false).
@@ -41,7 +55,10 @@ pub(crate) fn wait_exit(fd: BorrowedFd<'_>, deadline: Option<Deadline>) -> nix::
         let mut poll = [PollFd::new(fd, PollFlags::POLLIN)];
         match ppoll(&mut poll, deadline.map(|d| d.remaining().into()), None) {
             Ok(0) => return Ok(false),
-            Ok(_) => return Ok(true),
+            Ok(_) => {
+                note_death();
+                return Ok(true);
+            }
             Err(Errno::EINTR) => {}
             Err(e) => return Err(e),
         }

@@ -14,6 +14,8 @@ use std::{
 
 use nix::errno::Errno;
 
+use super::pidfd;
+
 /// Reaps the child if it has ended. `ECHILD` if somebody else reaped it, or it is no child of ours.
 pub(crate) fn now(pidfd: BorrowedFd<'_>) -> nix::Result<Option<ExitStatus>> {
     wait(pidfd, libc::WEXITED | libc::WNOHANG)
@@ -45,6 +47,7 @@ fn wait(pidfd: BorrowedFd<'_>, options: i32) -> nix::Result<Option<ExitStatus>> 
     if unsafe { info.si_pid() } == 0 {
         return Ok(None);
     }
+    pidfd::note_death();
     // SAFETY: waitid reported a child's end, so the status is set.
     let status = unsafe { info.si_status() };
     // The encoding that wait(2) uses, which is what `ExitStatus` is made of.
