@@ -1,4 +1,5 @@
-//! A fence that one side pays for both: `membarrier(2)`.
+//! What a process is to all queues: how many forks it is away from its image, and whether its publishers may leave out
+//! the fence that sleepers pay for with `membarrier(2)`.
 //!
 //! A publisher stores "ready" and then loads "is anyone asleep"; a sleeper stores "asleep" and then loads "is it
 //! ready". Each needs its store to be seen before its load, which costs a fence (7 ns) on every message. Instead the
@@ -11,7 +12,7 @@
 use std::sync::{
     Once,
     atomic::{
-        AtomicU8,
+        AtomicU8, AtomicU32,
         Ordering::{Relaxed, SeqCst},
         compiler_fence, fence,
     },
@@ -24,15 +25,27 @@ const REGISTERED: u8 = 1;
 const UNAVAILABLE: u8 = 2;
 
 static STATE: AtomicU8 = AtomicU8::new(UNKNOWN);
+static FORKS: AtomicU32 = AtomicU32::new(0);
+
+/// Another number in a forked child than in its parent.
+#[inline]
+pub(crate) fn forks() -> u32 {
+    FORKS.load(Relaxed)
+}
 
 /// Registers this process, so that its publishers need no fence of their own. Every user of a queue calls it first.
 pub(crate) fn register() {
     static RESET: Once = Once::new();
-    RESET.call_once(|| at_fork::on_child(|| STATE.store(UNKNOWN, Relaxed)));
+    RESET.call_once(|| at_fork::on_child(in_child));
     if STATE.load(Relaxed) == UNKNOWN {
         let state = if membarrier(libc::MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED) { REGISTERED } else { UNAVAILABLE };
         STATE.store(state, Relaxed);
     }
+}
+
+fn in_child() {
+    STATE.store(UNKNOWN, Relaxed);
+    FORKS.fetch_add(1, Relaxed);
 }
 
 /// Between a publication and the look at who sleeps.

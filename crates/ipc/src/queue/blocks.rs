@@ -12,9 +12,8 @@ use std::{
     sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release},
 };
 
-use proc_core::at_fork;
-
 use super::{
+    barrier,
     layout::{BlockId, PAGE, RECORDS_STEP},
     ring::{Claim, Raw, Stop},
     segment::BlockMemory,
@@ -43,7 +42,7 @@ impl<'a> Block<'a> {
         let record = raw.segment.record(id);
         record.len.store(len as u64, Relaxed);
         record.origin.store(0, Relaxed);
-        let block = Self { raw, id, len, generation: at_fork::generation() };
+        let block = Self { raw, id, len, generation: barrier::forks() };
         if record.reserved.load(Relaxed) < len as u64 {
             let bytes =
                 if id.class == 0 { raw.segment.geometry.classes[0].block_bytes } else { len.next_multiple_of(PAGE) };
@@ -62,7 +61,7 @@ impl<'a> Block<'a> {
         if record.word.compare_exchange(attached, held, AcqRel, Relaxed).is_err() {
             return Err(raw.quarantine());
         }
-        let block = Self { raw, id, len, generation: at_fork::generation() };
+        let block = Self { raw, id, len, generation: barrier::forks() };
         if raw.is_plausible(id, len) { Ok(block) } else { Err(raw.quarantine()) }
     }
 
@@ -112,7 +111,7 @@ impl<'a> Block<'a> {
 impl Drop for Block<'_> {
     fn drop(&mut self) {
         // A forked child holds copies of its parent's values, not the parent's blocks.
-        if self.generation == at_fork::generation() {
+        if self.generation == barrier::forks() {
             self.raw.free_block(self.id);
         }
     }

@@ -9,6 +9,8 @@ use super::{
 
 /// What a slot of a queue holds unless told otherwise.
 const DEFAULT_INLINE: usize = 48;
+/// What a slot of the smallest kind holds: numbers.
+const LEAST_INLINE: usize = 16;
 /// Types of up to that size are kept inside the slots without being asked.
 const AUTOMATIC_INLINE: usize = 512;
 
@@ -68,8 +70,11 @@ impl<T> Builder<T> {
 
     pub(crate) fn build_raw(self, max_deliveries: Option<u32>) -> io::Result<Raw> {
         let capacity = if self.maxsize == 0 { DEFAULT_CAPACITY } else { self.maxsize };
-        let inline = self.message_bytes.clamp(DEFAULT_INLINE, INLINE_MAX);
-        let stride = (SLOT_HEAD + inline).next_multiple_of(64).min(SLOT_HEAD + INLINE_MAX);
+        let inline = match self.message_bytes {
+            1..=LEAST_INLINE => LEAST_INLINE,
+            bytes => bytes.clamp(DEFAULT_INLINE, INLINE_MAX),
+        };
+        let stride = (SLOT_HEAD + inline).next_multiple_of(32).min(SLOT_HEAD + INLINE_MAX);
         let geometry = Geometry::new(capacity as u64, stride as u64, self.max_message_bytes as u64)
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the queue's settings are out of bounds"))?;
         Raw::new(Segment::create(geometry, max_deliveries.is_some(), max_deliveries.unwrap_or(1))?)

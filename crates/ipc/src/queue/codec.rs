@@ -14,14 +14,19 @@ use super::layout::INLINE_MAX;
 
 /// A message that fits into a slot, on its way in or out.
 pub(crate) struct Buffer {
-    bytes: [MaybeUninit<u8>; INLINE_MAX],
+    bytes: MaybeUninit<[u8; INLINE_MAX]>,
     len: usize,
 }
 
 impl Buffer {
     #[inline]
     pub(crate) fn new() -> Self {
-        Self { bytes: [MaybeUninit::uninit(); INLINE_MAX], len: 0 }
+        let mut buffer = MaybeUninit::<Self>::uninit();
+        // Field by field: as one constant it would be 4 KiB of zeros to be copied here.
+        // SAFETY: `buffer` is writable; a pointer to a field of it is in bounds.
+        unsafe { (&raw mut (*buffer.as_mut_ptr()).len).write(0) };
+        // SAFETY: the length has been written, the bytes need not be.
+        unsafe { buffer.assume_init() }
     }
 
     #[inline]
@@ -33,13 +38,24 @@ impl Buffer {
     /// Copies `len` bytes out of shared memory.
     ///
     /// # Safety
-    /// `from` must be good for reading `len` bytes. Other processes may write there meanwhile.
+    /// `from` must be good for reading `len` bytes, rounded up to 16. Other processes may write there meanwhile.
     #[inline]
     pub(crate) unsafe fn fill(&mut self, from: NonNull<u8>, len: usize) {
         assert!(len <= INLINE_MAX);
         // SAFETY: `from` is the caller's word; the array is long enough, and is not shared.
-        unsafe { copy(from.as_ptr(), self.bytes.as_mut_ptr().cast(), len) };
+        unsafe { copy_words(from.as_ptr(), self.bytes.as_mut_ptr().cast(), len) };
         self.len = len;
+    }
+
+    /// Copies its bytes to shared memory.
+    ///
+    /// # Safety
+    /// `to` must be good for writing as many bytes, rounded up to 16.
+    #[inline]
+    pub(crate) unsafe fn pour(&self, to: NonNull<u8>) {
+        // SAFETY: `to` is the caller's word; the array's length is a multiple of 16. Bytes beyond `len` may be
+        // uninitialised, and are copied as such.
+        unsafe { copy_words(self.bytes.as_ptr().cast(), to.as_ptr(), self.len) };
     }
 
     /// Serialises `value` into it, if that takes at most `limit` bytes.
@@ -60,26 +76,48 @@ impl Buffer {
     }
 }
 
-/// Copies short messages without a call.
+const WORD: usize = 16;
+const _: () = assert!(INLINE_MAX.is_multiple_of(WORD));
+
+/// Copies `len` bytes and what follows up to the next multiple of 16: short messages without a call.
 ///
 /// # Safety
-/// As `copy_nonoverlapping`.
+/// As `copy_nonoverlapping` for that many bytes.
 #[inline]
-pub(crate) unsafe fn copy(from: *const u8, to: *mut u8, len: usize) {
-    if len > 64 {
+unsafe fn copy_words(from: *const u8, to: *mut u8, len: usize) {
+    if len > 8 * WORD {
         // SAFETY: the caller's word.
         return unsafe { std::ptr::copy_nonoverlapping(from, to, len) };
     }
     let mut at = 0;
-    while at + 8 <= len {
-        // SAFETY: the caller's word; the eight bytes end before `len`.
-        unsafe { std::ptr::copy_nonoverlapping(from.wrapping_add(at), to.wrapping_add(at), 8) };
-        at += 8;
-    }
     while at < len {
-        // SAFETY: the caller's word; `at` is before `len`.
-        unsafe { std::ptr::copy_nonoverlapping(from.wrapping_add(at), to.wrapping_add(at), 1) };
-        at += 1;
+        // SAFETY: the caller's word; the 16 bytes end before `len` rounded up.
+        unsafe { std::ptr::copy_nonoverlapping(from.wrapping_add(at), to.wrapping_add(at), WORD) };
+        at += WORD;
+    }
+}
+
+/// `copy_nonoverlapping` without a call for the few bytes of a number.
+///
+/// # Safety
+/// As `copy_nonoverlapping`.
+#[inline]
+unsafe fn copy_short(from: *const u8, to: *mut u8, len: usize) {
+    let both_ends = |part: usize| {
+        // SAFETY: the caller's word; `part` is at most `len`.
+        unsafe { std::ptr::copy_nonoverlapping(from, to, part) };
+        let last = len - part;
+        // SAFETY: as above.
+        unsafe { std::ptr::copy_nonoverlapping(from.wrapping_add(last), to.wrapping_add(last), part) };
+    };
+    match len {
+        0 => {}
+        1 => both_ends(1),
+        2..4 => both_ends(2),
+        4..8 => both_ends(4),
+        8..=16 => both_ends(8),
+        // SAFETY: the caller's word.
+        _ => unsafe { std::ptr::copy_nonoverlapping(from, to, len) },
     }
 }
 
@@ -141,7 +179,7 @@ impl Flavor for Cursor {
         // SAFETY: `len` is at most `limit`.
         let end = unsafe { self.start.add(self.len) };
         // SAFETY: there is room for `data` up to the limit, by the check above.
-        unsafe { copy(data.as_ptr(), end, data.len()) };
+        unsafe { copy_short(data.as_ptr(), end, data.len()) };
         self.len += data.len();
         Ok(())
     }
@@ -209,14 +247,30 @@ mod tests {
     }
 
     #[test]
-    fn short_and_long_copies_are_exact() {
-        let from: Vec<u8> = (0..=200).collect();
-        for len in [0, 1, 7, 8, 9, 63, 64, 65, 200] {
-            let mut to = vec![255; 201];
+    fn copies_of_all_lengths_are_exact() {
+        let from: Vec<u8> = (0..40).collect();
+        for len in 0..40 {
+            let mut to = [255; 40];
             // SAFETY: both are longer than `len`.
-            unsafe { copy(from.as_ptr(), to.as_mut_ptr(), len) };
+            unsafe { copy_short(from.as_ptr(), to.as_mut_ptr(), len) };
             assert_eq!(to[..len], from[..len]);
-            assert_eq!(to[len], 255);
+            assert!(to[len..].iter().all(|byte| *byte == 255));
+        }
+    }
+
+    #[test]
+    fn short_and_long_buffers_are_exact() {
+        let from: Vec<u8> = (0..208).collect();
+        for len in [0, 1, 15, 16, 17, 127, 128, 129, 200] {
+            let mut buffer = Buffer::new();
+            let mut to = [255; 208];
+            // SAFETY: both are longer than `len` rounded up.
+            unsafe { buffer.fill(NonNull::from(&from[0]), len) };
+            assert_eq!(buffer.as_bytes(), &from[..len]);
+            // SAFETY: as above.
+            unsafe { buffer.pour(NonNull::from(&mut to[0])) };
+            assert_eq!(to[..len], from[..len]);
+            assert!(to[len.next_multiple_of(16)..].iter().all(|byte| *byte == 255));
         }
     }
 }

@@ -131,6 +131,7 @@ impl Meta {
     }
 
     /// `None` for what cannot be; a page of zeros in particular.
+    #[inline]
     pub(crate) fn from_word(word: u64, geometry: &Geometry) -> Option<Self> {
         let rest = word >> 3;
         match word & 7 {

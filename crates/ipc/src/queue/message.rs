@@ -93,10 +93,7 @@ impl Raw {
     pub(crate) fn put_value<T: Serialize>(&self, value: &T, patience: Patience) -> Result<(), PutStop> {
         let mut buffer = Buffer::new();
         match buffer.encode(value, self.segment.geometry.inline()) {
-            Ok(()) => {
-                let message = buffer.as_bytes();
-                Ok(self.patiently(Side::Space, patience, |_| self.try_put_inline(message))?)
-            }
+            Ok(()) => Ok(self.patiently(Side::Space, patience, |_| self.try_put_buffer(&buffer))?),
             Err(why) => self.put_other(value, why, patience),
         }
     }
@@ -120,7 +117,7 @@ impl Raw {
     #[inline]
     pub(crate) fn put_bytes(&self, message: &[u8], patience: Patience) -> Result<(), PutStop> {
         if message.len() <= self.segment.geometry.inline() {
-            return Ok(self.patiently(Side::Space, patience, |_| self.try_put_inline(message))?);
+            return Ok(self.patiently(Side::Space, patience, |_| self.try_put_short(message))?);
         }
         self.put_in_block(message.len(), patience, |block| block.write(message).map(|()| true))
     }

@@ -46,8 +46,7 @@ impl Raw {
             return;
         }
         let freed = SlotWord::free(next_lap(word.lap()));
-        let (head, _) = self.segment.slot(slot);
-        if head.word.compare_exchange(word.0, freed.0, AcqRel, Relaxed).is_ok() {
+        if self.segment.word(slot).compare_exchange(word.0, freed.0, AcqRel, Relaxed).is_ok() {
             self.wake_one(self.event(Side::Space));
             self.wake_one(self.event(Side::Items));
         }
@@ -56,7 +55,7 @@ impl Raw {
     /// Settles everything that names a dead process, then its index is free for another.
     pub(crate) fn sweep(&self, owner: Owner, process: ProcessId) {
         for slot in 0..self.slots_in_use() {
-            let word = SlotWord(self.segment.slot(slot).0.word.load(Acquire));
+            let word = SlotWord(self.segment.word(slot).load(Acquire));
             if word.owner() == owner && matches!(word.phase(), Phase::Writing | Phase::Reading) {
                 // By now it may be another bearer's.
                 if self.participants().process(owner) != Some(process) {
@@ -97,7 +96,7 @@ impl Raw {
         if slot >= self.slots_in_use() {
             return false;
         }
-        let word = SlotWord(self.segment.slot(slot).0.word.load(Acquire));
+        let word = SlotWord(self.segment.word(slot).load(Acquire));
         word.lap() as u32 == lap && word.phase() != Phase::Free
     }
 

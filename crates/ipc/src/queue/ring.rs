@@ -11,15 +11,16 @@ use std::{
     sync::atomic::{
         AtomicU32, AtomicU64,
         Ordering::{Acquire, Relaxed, Release},
+        fence,
     },
 };
 
-use proc_core::{at_fork, identity::ProcessId};
+use proc_core::identity::ProcessId;
 
 use super::{
     barrier,
     blocks::Block,
-    codec::{self, Buffer},
+    codec::Buffer,
     events::{CLOSED, CLOSING, SLEEPERS, Spin},
     layout::{Meta, SlotHead},
     participants::Participants,
@@ -74,6 +75,15 @@ pub(crate) struct Claim<'a> {
     pub(crate) slot: u32,
 }
 
+impl Claim<'_> {
+    /// Moves the slot's word on, if it is still what it was.
+    #[inline]
+    fn advance(&self, from: SlotWord, to: SlotWord) -> bool {
+        // Acquire: what the former owner did with the payload is done.
+        self.head.word.compare_exchange(from.0, to.0, Acquire, Relaxed).is_ok()
+    }
+}
+
 /// A message that has left the ring.
 #[derive(Debug)]
 pub(crate) enum Taken<'a> {
@@ -113,7 +123,7 @@ impl Raw {
     #[inline]
     pub(crate) fn me(&self) -> Result<Owner, Stop> {
         let me = self.me.load(Relaxed);
-        if me >> 32 == u64::from(at_fork::generation()) { Ok(Owner(me as u16)) } else { self.enter() }
+        if me >> 32 == u64::from(barrier::forks()) { Ok(Owner(me as u16)) } else { self.enter() }
     }
 
     pub(crate) fn holder(&self) -> Result<Holder, Stop> {
@@ -136,7 +146,7 @@ impl Raw {
                 self.participants().enter(process).ok_or(Stop::System(io::ErrorKind::QuotaExceeded))?
             }
         };
-        let me = u64::from(at_fork::generation()) << 32 | u64::from(owner.0);
+        let me = u64::from(barrier::forks()) << 32 | u64::from(owner.0);
         match self.me.compare_exchange(before, me, Relaxed, Relaxed) {
             Ok(_) => Ok(owner),
             Err(_) => {
@@ -156,15 +166,29 @@ impl Raw {
 
     // ---------------------------------------------------------------------------------------------- writing
 
-    /// Puts a short message, or says why not.
+    /// Puts a short message of `len` bytes, which `fill` writes, or says why not.
     #[inline]
-    pub(crate) fn try_put_inline(&self, message: &[u8]) -> Result<(), Stop> {
+    pub(crate) fn try_put_inline(&self, len: usize, fill: impl FnOnce(NonNull<u8>)) -> Result<(), Stop> {
         let claim = self.claim_write()?;
-        debug_assert!(message.len() <= self.segment.geometry.inline());
-        // SAFETY: the slot is ours, and the callers have checked the length against `Geometry::inline`.
-        unsafe { codec::copy(message.as_ptr(), claim.payload.as_ptr(), message.len()) };
-        claim.head.meta.store(Meta::Inline(message.len()).to_word(), Relaxed);
+        fill(claim.payload);
+        claim.head.meta.store(Meta::Inline(len).to_word(), Relaxed);
         self.publish(&claim)
+    }
+
+    /// The same from a buffer.
+    pub(crate) fn try_put_buffer(&self, message: &Buffer) -> Result<(), Stop> {
+        debug_assert!(message.as_bytes().len() <= self.segment.geometry.inline());
+        // SAFETY: the slot is ours; its payload's length is a multiple of 16, and callers keep to it.
+        self.try_put_inline(message.as_bytes().len(), |payload| unsafe { message.pour(payload) })
+    }
+
+    /// The same from anywhere.
+    pub(crate) fn try_put_short(&self, message: &[u8]) -> Result<(), Stop> {
+        debug_assert!(message.len() <= self.segment.geometry.inline());
+        self.try_put_inline(message.len(), |payload| {
+            // SAFETY: the slot is ours, and callers keep to its length.
+            unsafe { std::ptr::copy_nonoverlapping(message.as_ptr(), payload.as_ptr(), message.len()) }
+        })
     }
 
     /// Puts a message that lies in a block; the block is the queue's from then on.
@@ -183,38 +207,62 @@ impl Raw {
     fn claim_write(&self) -> Result<Claim<'_>, Stop> {
         let me = self.me()?;
         let header = self.segment.header();
-        let ring = self.segment.geometry.ring;
         if header.items.load(Relaxed) & (CLOSING | CLOSED) != 0 {
             return Err(Stop::Closed);
         }
-        let mut position = header.tail.load(Relaxed);
+        let position = header.tail.load(Relaxed);
+        match self.slot_at(position) {
+            Some((claim, word))
+                if word == SlotWord::free(claim.lap) && claim.advance(word, SlotWord::writing(claim.lap, me)) =>
+            {
+                header.tail.store(self.segment.geometry.ring.after(claim.lap, claim.slot), Relaxed);
+                Ok(claim)
+            }
+            _ => self.seek_write(position, me),
+        }
+    }
+
+    /// The same where the hint was not up to date, or another putter was faster, or the queue is full.
+    #[cold]
+    fn seek_write(&self, mut position: u64, me: Owner) -> Result<Claim<'_>, Stop> {
+        let header = self.segment.header();
+        let ring = self.segment.geometry.ring;
         // Honest memory needs few steps; the limit is for the other kind.
         for _ in 0..self.step_limit() {
-            let Some((lap, slot)) = ring.split(position) else { return Err(self.quarantine()) };
-            if slot >= self.reserved_slots.load(Relaxed) {
+            let Some((claim, word)) = self.slot_at(position) else {
+                let (_, slot) = ring.split(position).ok_or_else(|| self.quarantine())?;
                 self.reserve_slots(slot)?;
-            }
-            let (head, payload) = self.segment.slot(slot);
-            let word = SlotWord(head.word.load(Relaxed));
-            if word == SlotWord::free(lap) {
-                let claimed = SlotWord::writing(lap, me);
-                // Acquire: the former reader has done reading.
-                if head.word.compare_exchange(word.0, claimed.0, Acquire, Relaxed).is_ok() {
-                    header.tail.store(ring.after(lap, slot), Relaxed);
-                    return Ok(Claim { head, payload, lap, slot });
-                }
-                position = ring.after(lap, slot);
                 continue;
-            }
-            match (word.laps_ahead_of(lap), word.phase()) {
+            };
+            match (word.laps_ahead_of(claim.lap), word.phase()) {
                 (_, Phase::Invalid) => return Err(self.quarantine()),
-                (0, _) => position = ring.after(lap, slot),
-                (1.., _) => position = ring.after(previous_lap(word.lap()), slot),
-                (_, Phase::Writing | Phase::Reading) => return Err(Stop::Held(slot, word)),
+                (0, Phase::Free) => {
+                    if claim.advance(word, SlotWord::writing(claim.lap, me)) {
+                        header.tail.store(ring.after(claim.lap, claim.slot), Relaxed);
+                        return Ok(claim);
+                    }
+                    position = ring.after(claim.lap, claim.slot);
+                }
+                (0, _) => position = ring.after(claim.lap, claim.slot),
+                (1.., _) => position = ring.after(previous_lap(word.lap()), claim.slot),
+                (_, Phase::Writing | Phase::Reading) => return Err(Stop::Held(claim.slot, word)),
                 (_, _) => return Err(Stop::Level),
             }
         }
         Err(Stop::Level)
+    }
+
+    /// The slot of a position and its word; `None` if there is no such slot, or no memory behind it yet.
+    #[inline]
+    fn slot_at(&self, position: u64) -> Option<(Claim<'_>, SlotWord)> {
+        let (lap, slot) = self.segment.geometry.ring.split(position)?;
+        if slot >= self.reserved_slots.load(Relaxed) {
+            return None;
+        }
+        // SAFETY: `split` gives no other.
+        let (head, payload) = unsafe { self.segment.slot(slot) };
+        let word = SlotWord(head.word.load(Relaxed));
+        Some((Claim { head, payload, lap, slot }, word))
     }
 
     /// Makes a claimed slot's message everybody's; `Closed` if the queue was closed meanwhile and nobody took it.
@@ -309,31 +357,46 @@ impl Raw {
     pub(crate) fn claim_read(&self, patient: bool) -> Result<Claim<'_>, Stop> {
         let me = self.me()?;
         let header = self.segment.header();
+        let position = header.head.load(Relaxed);
+        match self.slot_at(position) {
+            Some((claim, word))
+                if word == SlotWord::ready(claim.lap) && claim.advance(word, SlotWord::reading(claim.lap, me)) =>
+            {
+                header.head.store(self.segment.geometry.ring.after(claim.lap, claim.slot), Relaxed);
+                Ok(claim)
+            }
+            Some((claim, word)) if word == SlotWord::free(claim.lap) => Err(Stop::Level),
+            _ => self.seek_read(position, me, patient),
+        }
+    }
+
+    /// The same where the hint was not up to date, or another getter was faster, or nothing is ready.
+    #[cold]
+    fn seek_read(&self, first: u64, me: Owner, patient: bool) -> Result<Claim<'_>, Stop> {
+        let header = self.segment.header();
         let ring = self.segment.geometry.ring;
-        let first = header.head.load(Relaxed);
         let mut position = first;
         let mut stop = Stop::Level;
         for _ in 0..self.step_limit() {
-            let Some((lap, slot)) = ring.split(position) else { return Err(self.quarantine()) };
-            if slot >= self.reserved_slots.load(Relaxed) && slot >= self.refresh_reserved() {
-                break;
-            }
-            let (head, payload) = self.segment.slot(slot);
-            let word = SlotWord(head.word.load(Relaxed));
-            if word == SlotWord::ready(lap) {
-                // Acquire: the message is there, whole.
-                if head.word.compare_exchange(word.0, SlotWord::reading(lap, me).0, Acquire, Relaxed).is_ok() {
-                    header.head.store(ring.after(lap, slot), Relaxed);
-                    return Ok(Claim { head, payload, lap, slot });
+            let Some((claim, word)) = self.slot_at(position) else {
+                let (_, slot) = ring.split(position).ok_or_else(|| self.quarantine())?;
+                if slot >= self.refresh_reserved() {
+                    break;
                 }
                 continue;
-            }
-            match (word.laps_ahead_of(lap), word.phase()) {
+            };
+            match (word.laps_ahead_of(claim.lap), word.phase()) {
                 (_, Phase::Invalid) => return Err(self.quarantine()),
-                (0, Phase::Reading) => position = ring.after(lap, slot),
-                (1.., _) => position = ring.after(previous_lap(word.lap()), slot),
+                (0, Phase::Ready) => {
+                    if claim.advance(word, SlotWord::reading(claim.lap, me)) {
+                        header.head.store(ring.after(claim.lap, claim.slot), Relaxed);
+                        return Ok(claim);
+                    }
+                }
+                (0, Phase::Reading) => position = ring.after(claim.lap, claim.slot),
+                (1.., _) => position = ring.after(previous_lap(word.lap()), claim.slot),
                 (0, Phase::Writing) => {
-                    stop = Stop::Held(slot, word);
+                    stop = Stop::Held(claim.slot, word);
                     if patient && let Some(claim) = self.claim_beyond(position, me) {
                         return Ok(claim);
                     }
@@ -349,26 +412,24 @@ impl Raw {
     }
 
     /// Claims a message behind slots whose writers are slow. They have not put theirs yet, so nothing is overtaken.
-    #[cold]
     fn claim_beyond(&self, from: u64, me: Owner) -> Option<Claim<'_>> {
         let ring = self.segment.geometry.ring;
+        self.refresh_reserved();
         let mut position = from;
         for _ in 0..LOOK_AHEAD.min(ring.capacity - 1) {
             let (lap, slot) = ring.split(position)?;
             position = ring.after(lap, slot);
-            let (lap, slot) = ring.split(position).filter(|(_, slot)| *slot < self.refresh_reserved())?;
-            let (head, payload) = self.segment.slot(slot);
-            let word = SlotWord(head.word.load(Acquire));
-            if word == SlotWord::ready(lap) {
+            let (claim, word) = self.slot_at(position)?;
+            if word == SlotWord::ready(claim.lap) {
                 // What became ready before this one must be taken before it.
+                fence(Acquire);
                 if self.any_ready_between(from, position) {
                     return None;
                 }
-                let claimed = SlotWord::reading(lap, me);
-                if head.word.compare_exchange(word.0, claimed.0, Acquire, Relaxed).is_ok() {
-                    return Some(Claim { head, payload, lap, slot });
+                if claim.advance(word, SlotWord::reading(claim.lap, me)) {
+                    return Some(claim);
                 }
-            } else if word.laps_ahead_of(lap) < 0 || word == SlotWord::free(lap) {
+            } else if word.laps_ahead_of(claim.lap) < 0 || word == SlotWord::free(claim.lap) {
                 return None;
             }
         }
@@ -380,7 +441,7 @@ impl Raw {
         let mut position = from;
         while position != to {
             let Some((lap, slot)) = ring.split(position) else { return false };
-            if SlotWord(self.segment.slot(slot).0.word.load(Acquire)) == SlotWord::ready(lap) {
+            if SlotWord(self.segment.word(slot).load(Acquire)) == SlotWord::ready(lap) {
                 return true;
             }
             position = ring.after(lap, slot);
@@ -424,7 +485,7 @@ impl Raw {
         let mut messages = 0;
         for _ in 0..self.step_limit() {
             let Some((lap, slot)) = ring.split(position).filter(|(_, slot)| *slot < reserved) else { break };
-            let word = SlotWord(self.segment.slot(slot).0.word.load(Relaxed));
+            let word = SlotWord(self.segment.word(slot).load(Relaxed));
             match (word.laps_ahead_of(lap), word.phase()) {
                 (0, Phase::Ready) => messages += 1,
                 (0, Phase::Writing | Phase::Reading) => {}
@@ -446,7 +507,7 @@ impl Raw {
         let mut position = header.head.load(Relaxed);
         for _ in 0..self.step_limit() {
             let Some((lap, slot)) = ring.split(position).filter(|(_, slot)| *slot < reserved) else { return true };
-            let word = SlotWord(self.segment.slot(slot).0.word.load(Acquire));
+            let word = SlotWord(self.segment.word(slot).load(Acquire));
             match (word.laps_ahead_of(lap), word.phase()) {
                 (0, Phase::Ready) => return false,
                 (0, Phase::Writing | Phase::Reading) => position = ring.after(lap, slot),
@@ -464,7 +525,7 @@ impl Raw {
         let mut position = header.tail.load(Relaxed);
         for _ in 0..self.step_limit() {
             let Some((lap, slot)) = ring.split(position).filter(|(_, slot)| *slot < reserved) else { return false };
-            let word = SlotWord(self.segment.slot(slot).0.word.load(Acquire));
+            let word = SlotWord(self.segment.word(slot).load(Acquire));
             match word.laps_ahead_of(lap) {
                 0 if word.phase() == Phase::Free => return false,
                 0 => position = ring.after(lap, slot),
@@ -480,7 +541,7 @@ impl Drop for Raw {
     fn drop(&mut self) {
         let me = self.me.load(Relaxed);
         // In a forked child that never used the queue, the entry is the parent's.
-        if me >> 32 == u64::from(at_fork::generation()) {
+        if me >> 32 == u64::from(barrier::forks()) {
             self.participants().leave(Owner(me as u16), ProcessId::current());
         }
     }

@@ -122,11 +122,10 @@ impl Segment {
 
     /// The slot `index`, and where its payload lies.
     ///
-    /// # Panics
-    /// If there is no such slot.
+    /// # Safety
+    /// There must be such a slot.
     #[inline]
-    pub(crate) fn slot(&self, index: u32) -> (&SlotHead, NonNull<u8>) {
-        assert!(index < self.geometry.ring.capacity);
+    pub(crate) unsafe fn slot(&self, index: u32) -> (&SlotHead, NonNull<u8>) {
         let offset = self.geometry.slots_at + index as usize * self.geometry.stride;
         // SAFETY: `Geometry` has room for `capacity` slots there.
         let start = unsafe { self.control.start.add(offset) };
@@ -134,6 +133,16 @@ impl Segment {
         let head = unsafe { start.cast::<SlotHead>().as_ref() };
         // SAFETY: a slot is longer than its head.
         (head, unsafe { start.add(size_of::<SlotHead>()) })
+    }
+
+    /// The word of the slot `index`.
+    ///
+    /// # Panics
+    /// If there is no such slot.
+    pub(crate) fn word(&self, index: u32) -> &AtomicU64 {
+        assert!(index < self.geometry.ring.capacity);
+        // SAFETY: just checked.
+        &unsafe { self.slot(index) }.0.word
     }
 
     /// The record of a block.
