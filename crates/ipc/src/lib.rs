@@ -2,6 +2,7 @@
 #![deny(unsafe_code)]
 
 mod error;
+pub mod joinable;
 pub mod lane;
 mod pipe;
 pub mod queue;
@@ -9,4 +10,4 @@ pub mod thread;
 
 pub use self::error::{GetError, GetTimeoutError, PutError, PutTimeoutError, TryGetError, TryPutError};
 pub use self::pipe::{Connection, Receiver, RecvError, SendError, Sender, StreamReader, StreamWriter, channel, pipe};
-pub use self::queue::Queue;
+pub use self::{joinable::JoinableQueue, queue::Queue};

@@ -2,7 +2,7 @@
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Queue, events::Patience, message::GetStop};
+use super::{Queue, Raw, events::Patience, message::GetStop};
 use crate::{GetError, PutError};
 
 impl<T: Serialize> Queue<T> {
@@ -12,10 +12,16 @@ impl<T: Serialize> Queue<T> {
     /// # Errors
     /// As [`put`](Self::put), with those that have not been put.
     pub fn put_many(&self, messages: impl IntoIterator<Item = T>) -> Result<(), PutError<Vec<T>>> {
-        let mut messages = messages.into_iter();
-        while let Some(message) = messages.next() {
-            if let Err(stop) = self.put_message(&message, Patience::Forever) {
-                return Err(stop.into_put_error(std::iter::once(message).chain(messages).collect()));
+        self.raw.put_values(messages)
+    }
+}
+
+impl Raw {
+    pub(crate) fn put_values<T: Serialize>(&self, values: impl IntoIterator<Item = T>) -> Result<(), PutError<Vec<T>>> {
+        let mut values = values.into_iter();
+        while let Some(value) = values.next() {
+            if let Err(stop) = self.put_value(&value, Patience::Forever) {
+                return Err(stop.into_put_error(std::iter::once(value).chain(values).collect()));
             }
         }
         Ok(())

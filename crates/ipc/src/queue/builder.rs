@@ -2,6 +2,8 @@
 
 use std::{io, marker::PhantomData};
 
+use crate::JoinableQueue;
+
 use super::{
     Queue, Raw, Segment,
     layout::{DEFAULT_CAPACITY, DEFAULT_MAX_MESSAGE, Geometry, INLINE_MAX, SLOT_HEAD},
@@ -9,6 +11,7 @@ use super::{
 
 /// What a slot of a queue holds unless told otherwise.
 const DEFAULT_INLINE: usize = 48;
+const DEFAULT_DELIVERIES: u8 = 5;
 /// What a slot of the smallest kind holds: numbers.
 const LEAST_INLINE: usize = 16;
 /// Types of up to that size are kept inside the slots without being asked.
@@ -27,6 +30,7 @@ pub struct Builder<T> {
     maxsize: usize,
     message_bytes: usize,
     max_message_bytes: usize,
+    max_deliveries: u8,
     message: PhantomData<fn(T) -> T>,
 }
 
@@ -35,7 +39,13 @@ impl<T> Builder<T> {
         let size = size_of::<T>();
         // Integers in postcard take up to a quarter more than in memory.
         let message_bytes = if size > AUTOMATIC_INLINE { 0 } else { size + size / 4 };
-        Self { maxsize: 0, message_bytes, max_message_bytes: DEFAULT_MAX_MESSAGE, message: PhantomData }
+        Self {
+            maxsize: 0,
+            message_bytes,
+            max_message_bytes: DEFAULT_MAX_MESSAGE,
+            max_deliveries: DEFAULT_DELIVERIES,
+            message: PhantomData,
+        }
     }
 
     /// How many messages fit in, up to 16,777,216; 0 stands for 65,536. Memory is taken as the queue fills.
@@ -60,15 +70,31 @@ impl<T> Builder<T> {
         self
     }
 
+    /// How often an item of a [`JoinableQueue`] is given to somebody who dies or drops it, before it is set aside as a
+    /// dead letter: 5 times unless said, at least once.
+    #[must_use]
+    pub fn max_deliveries(mut self, times: u8) -> Self {
+        self.max_deliveries = times.max(1);
+        self
+    }
+
     /// Makes the queue.
     ///
     /// # Errors
     /// If memory or descriptors are short, or a setting is out of bounds (`InvalidInput`).
     pub fn build(self) -> io::Result<Queue<T>> {
-        Ok(Queue::from_raw(self.build_raw(None)?))
+        Ok(Queue::from_raw(self.build_raw(false)?))
     }
 
-    pub(crate) fn build_raw(self, max_deliveries: Option<u32>) -> io::Result<Raw> {
+    /// Makes a queue of items on loan with these settings.
+    ///
+    /// # Errors
+    /// As [`build`](Self::build).
+    pub fn build_joinable(self) -> io::Result<JoinableQueue<T>> {
+        Ok(JoinableQueue::from_raw(self.build_raw(true)?))
+    }
+
+    fn build_raw(self, leases: bool) -> io::Result<Raw> {
         let capacity = if self.maxsize == 0 { DEFAULT_CAPACITY } else { self.maxsize };
         let inline = match self.message_bytes {
             1..=LEAST_INLINE => LEAST_INLINE,
@@ -77,6 +103,6 @@ impl<T> Builder<T> {
         let stride = (SLOT_HEAD + inline).next_multiple_of(32).min(SLOT_HEAD + INLINE_MAX);
         let geometry = Geometry::new(capacity as u64, stride as u64, self.max_message_bytes as u64)
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the queue's settings are out of bounds"))?;
-        Raw::new(Segment::create(geometry, max_deliveries.is_some(), max_deliveries.unwrap_or(1))?)
+        Raw::new(Segment::create(geometry, leases, self.max_deliveries.into())?)
     }
 }

@@ -179,9 +179,11 @@ impl Raw {
                 done => return done,
             }
         }
-        match attempt(true) {
-            Err(Stop::Held(slot, word)) if self.may_look() && self.settle_if_dead(slot, word) => attempt(true),
-            done => done,
+        loop {
+            match attempt(true) {
+                Err(Stop::Held(slot, word)) if self.may_look_at(word) && self.settle_if_dead(slot, word) => {}
+                done => return done,
+            }
         }
     }
 

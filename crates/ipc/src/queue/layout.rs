@@ -63,6 +63,9 @@ pub(crate) struct Header {
     pub(crate) done: Line<AtomicU32>,
     /// Hint: 1 if there may be orphans.
     pub(crate) orphans: Line<AtomicU32>,
+    /// When somebody last looked for the dead, on the monotonic clock in milliseconds: leases, everything.
+    pub(crate) last_look: Line<AtomicU64>,
+    pub(crate) last_sweep: Line<AtomicU64>,
     /// How many slots have memory.
     pub(crate) reserved_slots: Line<AtomicU32>,
     pub(crate) pools: [Line<Pool>; 3],
@@ -82,7 +85,7 @@ pub(crate) struct Pool {
 unsafe impl ShmSafe for Header {}
 
 const _: () = assert!(size_of::<Header>() <= PAGE && align_of::<Header>() == 128);
-const _: () = assert!(std::mem::offset_of!(Header, tail) == 128 && std::mem::offset_of!(Header, pools) == 128 * 8);
+const _: () = assert!(std::mem::offset_of!(Header, tail) == 128 && std::mem::offset_of!(Header, pools) == 128 * 10);
 
 /// The part of a slot that every slot has.
 #[repr(C)]

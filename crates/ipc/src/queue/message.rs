@@ -128,8 +128,8 @@ impl Raw {
         patience: Patience,
         fill: impl FnOnce(&mut Block<'_>) -> io::Result<bool>,
     ) -> Result<(), PutStop> {
-        if matches!(patience, Patience::Now) && self.is_full() {
-            return Err(PutStop::Full);
+        if matches!(patience, Patience::Now) {
+            self.patiently(Side::Space, patience, |_| self.look_for_room())?;
         }
         let mut block = self.patiently(Side::Space, patience, |_| Block::take(self, len))?;
         if !fill(&mut block).map_err(Stop::from)? {

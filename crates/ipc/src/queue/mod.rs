@@ -29,7 +29,14 @@ pub use self::{
     iter::{Drain, Iter},
     loan::Loan,
 };
-use self::{events::Patience, ring::Raw, segment::Segment};
+pub(crate) use self::{
+    codec::decode,
+    events::{Patience, Side},
+    leases::Lease,
+    message::{GetStop, PutStop},
+    ring::{Raw, Stop},
+    segment::Segment,
+};
 use crate::{GetError, GetTimeoutError, PutError, PutTimeoutError, TryGetError, TryPutError};
 
 /// A bounded first-in first-out queue of messages between any number of processes, each of which may put and get.
@@ -156,7 +163,7 @@ impl<T: Serialize> Queue<T> {
     #[inline]
     pub fn try_put(&self, message: T) -> Result<(), TryPutError<T>> {
         self.put_message(&message, Patience::Now).map_err(|stop| match stop {
-            message::PutStop::Full => TryPutError::Full(message),
+            PutStop::Full => TryPutError::Full(message),
             stop => stop.into_put_error(message).into(),
         })
     }
@@ -168,7 +175,7 @@ impl<T: Serialize> Queue<T> {
     #[doc(alias = "send_timeout")]
     pub fn put_timeout(&self, message: T, timeout: Duration) -> Result<(), PutTimeoutError<T>> {
         self.put_message(&message, Patience::For(timeout)).map_err(|stop| match stop {
-            message::PutStop::Full => PutTimeoutError::TimedOut(message),
+            PutStop::Full => PutTimeoutError::TimedOut(message),
             stop => stop.into_put_error(message).into(),
         })
     }
@@ -186,7 +193,7 @@ impl<T: DeserializeOwned> Queue<T> {
     #[doc(alias = "recv")]
     #[inline]
     pub fn get(&self) -> Result<T, GetError> {
-        self.get_message(Patience::Forever).map_err(message::GetStop::into_get_error)
+        self.get_message(Patience::Forever).map_err(GetStop::into_get_error)
     }
 
     /// Takes the next message if there is one right now.
@@ -197,7 +204,7 @@ impl<T: DeserializeOwned> Queue<T> {
     #[inline]
     pub fn try_get(&self) -> Result<T, TryGetError> {
         self.get_message(Patience::Now).map_err(|stop| match stop {
-            message::GetStop::Empty => TryGetError::Empty,
+            GetStop::Empty => TryGetError::Empty,
             stop => stop.into_get_error().into(),
         })
     }
@@ -209,7 +216,7 @@ impl<T: DeserializeOwned> Queue<T> {
     #[doc(alias = "recv_timeout")]
     pub fn get_timeout(&self, timeout: Duration) -> Result<T, GetTimeoutError> {
         self.get_message(Patience::For(timeout)).map_err(|stop| match stop {
-            message::GetStop::Empty => GetTimeoutError::TimedOut,
+            GetStop::Empty => GetTimeoutError::TimedOut,
             stop => stop.into_get_error().into(),
         })
     }
@@ -233,7 +240,7 @@ impl<T> Queue<T> {
     /// If the queue is closed and empty.
     #[inline]
     pub fn get_bytes(&self) -> Result<Vec<u8>, GetError> {
-        self.get_raw(Patience::Forever).map_err(message::GetStop::into_get_error)
+        self.get_raw(Patience::Forever).map_err(GetStop::into_get_error)
     }
 }
 

@@ -4,7 +4,10 @@
 //! compare-and-swap from the very word that was read. An index passes to another process only after every word that
 //! named it has been settled, so a verdict about the index's bearer holds for the word read before.
 
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use std::sync::atomic::{
+    AtomicU64,
+    Ordering::{AcqRel, Acquire, Relaxed, Release},
+};
 
 use proc_core::identity::ProcessId;
 
@@ -18,6 +21,7 @@ use super::{
 /// How often an operation that does not wait, or one that sleeps, looks whether others live: milliseconds.
 const LOOK_EVERY_MS: u64 = 1;
 const HOUSE_EVERY_MS: u64 = 500;
+const LEASED_HOUSE_EVERY_MS: u64 = 60;
 
 impl Raw {
     /// Frees a slot whose owner has died. False if the owner lives, or nobody owns it.
@@ -117,26 +121,34 @@ impl Raw {
         if first {
             self.trim();
         }
-        if self.may_look_after(HOUSE_EVERY_MS) {
+        let every_ms = if self.leases { LEASED_HOUSE_EVERY_MS } else { HOUSE_EVERY_MS };
+        if self.may_look_together(&self.segment.header().last_sweep, every_ms) {
             self.sweep_the_dead();
         }
     }
 
-    /// Limits how often operations that do not wait ask the system whether a process lives.
-    pub(crate) fn may_look(&self) -> bool {
-        self.may_look_after(LOOK_EVERY_MS)
+    /// Limits how often operations that do not wait ask the system about one and the same word's owner.
+    pub(crate) fn may_look_at(&self, word: SlotWord) -> bool {
+        let now = monotonic_ms();
+        let again = self.last_suspect.load(Relaxed) == word.0;
+        if again && now.saturating_sub(self.last_look.load(Relaxed)) < LOOK_EVERY_MS {
+            return false;
+        }
+        self.last_suspect.store(word.0, Relaxed);
+        self.last_look.store(now, Relaxed);
+        true
     }
 
-    fn may_look_after(&self, ms: u64) -> bool {
-        let now = monotonic_ms();
-        let last = self.last_look.load(Relaxed);
-        now.saturating_sub(last) >= ms && self.last_look.compare_exchange(last, now, Relaxed, Relaxed).is_ok()
+    /// Whether none of all this queue's users has looked for that long; if so, the caller is to.
+    pub(crate) fn may_look_together(&self, shared: &AtomicU64, every_ms: u64) -> bool {
+        let (now, last) = (monotonic_ms(), shared.load(Relaxed));
+        let due = now.saturating_sub(last) >= every_ms || last > now;
+        due && shared.compare_exchange(last, now, Relaxed, Relaxed).is_ok()
     }
 }
 
+/// The system's monotonic clock, which all processes share.
 fn monotonic_ms() -> u64 {
-    use std::{sync::OnceLock, time::Instant};
-    static START: OnceLock<Instant> = OnceLock::new();
-    // Never 0, so that the first look is never too early.
-    START.get_or_init(Instant::now).elapsed().as_millis() as u64 + HOUSE_EVERY_MS
+    let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC);
+    now.map_or(0, |now| (now.tv_sec().cast_unsigned()).wrapping_mul(1000) + now.tv_nsec().cast_unsigned() / 1_000_000)
 }

@@ -21,7 +21,7 @@ use super::{
     barrier,
     blocks::Block,
     codec::Buffer,
-    events::{CLOSED, CLOSING, SLEEPERS, Spin},
+    events::{CLOSED, CLOSING, Patience, SLEEPERS, Side, Spin},
     layout::{Meta, SlotHead},
     participants::Participants,
     segment::Segment,
@@ -39,7 +39,6 @@ pub(crate) struct Raw {
     pub(crate) segment: Segment,
     /// Whether taken items are leased until done.
     pub(crate) leases: bool,
-    #[expect(dead_code)]
     pub(crate) max_deliveries: u8,
     /// This process's owner index below, the fork generation that it belongs to above.
     me: AtomicU64,
@@ -47,6 +46,9 @@ pub(crate) struct Raw {
     reserved_slots: AtomicU32,
     pub(crate) spin: [Spin; 2],
     pub(crate) last_look: AtomicU64,
+    /// The word that was looked into last without success.
+    pub(crate) last_suspect: AtomicU64,
+    pub(crate) leases_taken: AtomicU32,
 }
 
 /// Why an operation did not go ahead.
@@ -106,6 +108,8 @@ impl Raw {
             reserved_slots: AtomicU32::new(0),
             spin,
             last_look: AtomicU64::new(0),
+            last_suspect: AtomicU64::new(0),
+            leases_taken: AtomicU32::new(0),
         };
         raw.refresh_reserved();
         match raw.enter() {
@@ -254,7 +258,7 @@ impl Raw {
 
     /// The slot of a position and its word; `None` if there is no such slot, or no memory behind it yet.
     #[inline]
-    fn slot_at(&self, position: u64) -> Option<(Claim<'_>, SlotWord)> {
+    pub(crate) fn slot_at(&self, position: u64) -> Option<(Claim<'_>, SlotWord)> {
         let (lap, slot) = self.segment.geometry.ring.split(position)?;
         if slot >= self.reserved_slots.load(Relaxed) {
             return None;
@@ -450,7 +454,7 @@ impl Raw {
     }
 
     /// An empty queue may be a closed one; then nothing can come any more, and one last look decides.
-    fn claim_last(&self, patient: bool) -> Result<Claim<'_>, Stop> {
+    pub(crate) fn claim_last(&self, patient: bool) -> Result<Claim<'_>, Stop> {
         let items = &self.segment.header().items;
         let mut state = items.load(Acquire);
         if state & (CLOSING | CLOSED) == CLOSING {
@@ -518,22 +522,51 @@ impl Raw {
         true
     }
 
-    pub(crate) fn is_full(&self) -> bool {
-        let header = self.segment.header();
+    /// Whether a put would have to wait, and why. What the dead hold counts as long as nobody has looked at it.
+    pub(crate) fn look_for_room(&self) -> Result<(), Stop> {
+        self.me()?;
         let ring = self.segment.geometry.ring;
-        let reserved = self.refresh_reserved();
-        let mut position = header.tail.load(Relaxed);
+        let mut position = self.segment.header().tail.load(Relaxed);
         for _ in 0..self.step_limit() {
-            let Some((lap, slot)) = ring.split(position).filter(|(_, slot)| *slot < reserved) else { return false };
-            let word = SlotWord(self.segment.word(slot).load(Acquire));
-            match word.laps_ahead_of(lap) {
-                0 if word.phase() == Phase::Free => return false,
-                0 => position = ring.after(lap, slot),
-                1.. => position = ring.after(previous_lap(word.lap()), slot),
-                _ => return true,
+            let Some((claim, word)) = self.slot_at(position) else {
+                let (_, slot) = ring.split(position).ok_or_else(|| self.quarantine())?;
+                if slot >= self.refresh_reserved() {
+                    return Ok(());
+                }
+                continue;
+            };
+            match (word.laps_ahead_of(claim.lap), word.phase()) {
+                (0, Phase::Free) => return Ok(()),
+                (0, _) => position = ring.after(claim.lap, claim.slot),
+                (1.., _) => position = ring.after(previous_lap(word.lap()), claim.slot),
+                (_, Phase::Writing | Phase::Reading) => return Err(Stop::Held(claim.slot, word)),
+                (_, _) => return Err(Stop::Level),
             }
         }
-        true
+        Err(Stop::Level)
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.patiently(Side::Space, Patience::Now, |_| self.look_for_room()).is_err()
+    }
+
+    /// The first position that nobody has claimed for writing.
+    pub(crate) fn claimed_up_to(&self) -> u64 {
+        let ring = self.segment.geometry.ring;
+        let mut position = self.segment.header().tail.load(Relaxed);
+        for _ in 0..self.step_limit() {
+            let Some((lap, slot)) = ring.split(position).filter(|(_, slot)| *slot < self.refresh_reserved()) else {
+                break;
+            };
+            let word = SlotWord(self.segment.word(slot).load(Acquire));
+            match word.laps_ahead_of(lap) {
+                0 if word.phase() == Phase::Free => break,
+                0 => position = ring.after(lap, slot),
+                1.. => position = ring.after(previous_lap(word.lap()), slot),
+                _ => break,
+            }
+        }
+        position
     }
 }
 

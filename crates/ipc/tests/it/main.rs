@@ -1,6 +1,7 @@
 //! Tests of the crate as its users see it.
 #![allow(clippy::unwrap_used)]
 
+mod joinable;
 mod pipe;
 mod queue;
 mod thread_queue;

@@ -1,0 +1,304 @@
+//! A queue between processes that knows when everything put into it has been dealt with.
+
+mod item;
+mod iter;
+
+use std::{fmt, io, marker::PhantomData, sync::Arc, time::Duration};
+
+use proc_core::handover;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, de::DeserializeOwned};
+
+pub use self::{item::Item, iter::Iter};
+use crate::{
+    GetError, GetTimeoutError, PutError, PutTimeoutError, TryGetError, TryPutError,
+    queue::{Builder, GetStop, Patience, PutStop, Raw, Segment, Side, Stop, decode},
+};
+
+/// A bounded first-in first-out queue between processes that lends its items out and knows which are done.
+///
+/// As a [`Queue`](crate::Queue), but `get` lends an [`Item`]: it counts as unfinished until its
+/// [`task_done`](Item::task_done), and [`join`](Self::join) waits until none is unfinished.
+///
+/// **Delivery: at least once.** An item whose holder dies, or drops it without `task_done`, is delivered again, to the
+/// next getter and ahead of the queue, marked as [`redelivered`](Item::redelivered); whoever gets it may be repeating
+/// what was done before. After [`max_deliveries`](Builder::max_deliveries) such deliveries (5 unless said) it becomes
+/// a dead letter, which counts as done and waits in [`dead_letters`](Self::dead_letters). An item that is held for long
+/// holds up nobody: it has left the ring.
+///
+/// # Crash safety
+/// Whatever process is killed, at whatever instruction: an item whose `put` has returned is delivered until somebody's
+/// `task_done` has returned; then never again. What is unfinished is not counted but looked up, so it is never wrong.
+/// A dead holder is noticed within some 20 ms by anybody who waits in `get` or `join`.
+///
+/// # Examples
+/// ```
+/// use ipc::JoinableQueue;
+/// use proc_core::Process;
+///
+/// fn eat(dishes: JoinableQueue<String>) {
+///     for dish in &dishes {
+///         println!("eating {}", *dish);
+///         dish.task_done();
+///     }
+/// }
+///
+/// let dishes = JoinableQueue::new(0)?;
+/// let eater = Process::builder().daemon(true).spawn(eat, (dishes.clone(),))?;
+/// dishes.put("pasta".into())?;
+/// dishes.put("salad".into())?;
+/// dishes.join()?; // returns once both are eaten
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # References
+/// Python's
+/// [`multiprocessing.JoinableQueue`](https://docs.python.org/3/library/multiprocessing.html#multiprocessing.JoinableQueue);
+/// there `task_done` is the queue's, does not say which item it means, and never comes from a consumer that died.
+pub struct JoinableQueue<T> {
+    raw: Arc<Raw>,
+    item: PhantomData<fn(T) -> T>,
+}
+
+impl<T> JoinableQueue<T> {
+    /// Makes a queue in which `maxsize` items can wait; 0 stands for as many as a queue holds by default, 65,536.
+    ///
+    /// # Errors
+    /// If memory or descriptors are short, or `maxsize` is beyond 16,777,216.
+    pub fn new(maxsize: usize) -> io::Result<Self> {
+        Self::builder().maxsize(maxsize).build_joinable()
+    }
+
+    /// Settings for a queue; end with [`build_joinable`](Builder::build_joinable).
+    pub fn builder() -> Builder<T> {
+        crate::Queue::builder()
+    }
+
+    pub(crate) fn from_raw(raw: Raw) -> Self {
+        Self { raw: Arc::new(raw), item: PhantomData }
+    }
+
+    /// Waits until every item that was put has been dealt with: those put meanwhile too.
+    ///
+    /// Waits also for items that nobody takes, and does not wait for dead letters.
+    ///
+    /// # Errors
+    /// [`GetError::Damaged`] if another process has overwritten the queue's memory.
+    ///
+    /// # Crash safety
+    /// A consumer that dies does not hold `join` up if there is another to take its items: they are delivered again.
+    pub fn join(&self) -> Result<(), GetError> {
+        self.join_for(Patience::Forever).map(drop)
+    }
+
+    /// Waits until every item that was put has been dealt with, at most for `timeout`; false if some have not.
+    ///
+    /// # Errors
+    /// As [`join`](Self::join).
+    pub fn join_timeout(&self, timeout: Duration) -> Result<bool, GetError> {
+        self.join_for(Patience::For(timeout))
+    }
+
+    fn join_for(&self, patience: Patience) -> Result<bool, GetError> {
+        self.raw.join(patience).map_err(|stop| GetStop::from(stop).into_get_error())
+    }
+
+    /// How many items have been put and not yet been dealt with: those that wait and those lent out.
+    pub fn unfinished(&self) -> usize {
+        self.raw.unfinished()
+    }
+
+    /// How many items wait in the ring to be taken.
+    #[doc(alias = "qsize")]
+    pub fn len(&self) -> usize {
+        self.raw.len()
+    }
+
+    /// Whether no item waits in the ring to be taken.
+    #[doc(alias = "empty")]
+    pub fn is_empty(&self) -> bool {
+        self.raw.is_empty()
+    }
+
+    /// Whether there is no room to put right now.
+    #[doc(alias = "full")]
+    pub fn is_full(&self) -> bool {
+        self.raw.is_full()
+    }
+
+    /// How many items can wait in it.
+    #[doc(alias = "capacity")]
+    pub fn maxsize(&self) -> usize {
+        self.raw.segment.geometry.ring.capacity as usize
+    }
+
+    /// Closes the queue for all its users: from now on putting is an error, and getting is one once nothing is left
+    /// to take. Items still lent out can be done, or come back when their holder dies, for who asks again.
+    #[doc(alias = "shutdown")]
+    pub fn close(&self) {
+        self.raw.close();
+    }
+
+    /// Whether the queue has been closed.
+    pub fn is_closed(&self) -> bool {
+        self.raw.is_closed()
+    }
+}
+
+impl<T: Serialize> JoinableQueue<T> {
+    /// Puts an item into the queue; waits for room while it is full.
+    ///
+    /// # Errors
+    /// Gives the item back: if the queue is closed, or the item cannot be serialised or is too large, or there is no
+    /// memory for it.
+    pub fn put(&self, item: T) -> Result<(), PutError<T>> {
+        self.raw.put_value(&item, Patience::Forever).map_err(|stop| stop.into_put_error(item))
+    }
+
+    /// Puts an item into the queue if there is room right now.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put), and [`TryPutError::Full`].
+    #[doc(alias = "put_nowait")]
+    pub fn try_put(&self, item: T) -> Result<(), TryPutError<T>> {
+        self.raw.put_value(&item, Patience::Now).map_err(|stop| match stop {
+            PutStop::Full => TryPutError::Full(item),
+            stop => stop.into_put_error(item).into(),
+        })
+    }
+
+    /// Puts an item into the queue; waits for room, but no longer than `timeout`.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put), and [`PutTimeoutError::TimedOut`].
+    pub fn put_timeout(&self, item: T, timeout: Duration) -> Result<(), PutTimeoutError<T>> {
+        self.raw.put_value(&item, Patience::For(timeout)).map_err(|stop| match stop {
+            PutStop::Full => PutTimeoutError::TimedOut(item),
+            stop => stop.into_put_error(item).into(),
+        })
+    }
+
+    /// Puts all of `items`, one after another; waits for room whenever the queue is full.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put), with those that have not been put.
+    pub fn put_many(&self, items: impl IntoIterator<Item = T>) -> Result<(), PutError<Vec<T>>> {
+        self.raw.put_values(items)
+    }
+}
+
+impl<T: DeserializeOwned> JoinableQueue<T> {
+    /// Borrows the next item; waits for one while the queue is empty.
+    ///
+    /// # Errors
+    /// If the queue is closed and empty; if the item is no `T`, which then counts as done.
+    ///
+    /// # Crash safety
+    /// If this process is killed before [`task_done`](Item::task_done) has returned, the item is delivered again.
+    pub fn get(&self) -> Result<Item<T>, GetError> {
+        self.lend(Patience::Forever).map_err(GetStop::into_get_error)
+    }
+
+    /// Borrows the next item if there is one right now.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get), and [`TryGetError::Empty`].
+    #[doc(alias = "get_nowait")]
+    pub fn try_get(&self) -> Result<Item<T>, TryGetError> {
+        self.lend(Patience::Now).map_err(|stop| match stop {
+            GetStop::Empty => TryGetError::Empty,
+            stop => stop.into_get_error().into(),
+        })
+    }
+
+    /// Borrows the next item; waits for one, but no longer than `timeout`.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get), and [`GetTimeoutError::TimedOut`].
+    pub fn get_timeout(&self, timeout: Duration) -> Result<Item<T>, GetTimeoutError> {
+        self.lend(Patience::For(timeout)).map_err(|stop| match stop {
+            GetStop::Empty => GetTimeoutError::TimedOut,
+            stop => stop.into_get_error().into(),
+        })
+    }
+
+    /// Borrows up to `max` items: waits for the first, and takes what else is there.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get), of the first item.
+    pub fn get_many(&self, max: usize) -> Result<Vec<Item<T>>, GetError> {
+        let mut items = Vec::new();
+        if max > 0 {
+            items.push(self.get()?);
+        }
+        while items.len() < max {
+            match self.lend(Patience::Now) {
+                Ok(item) => items.push(item),
+                Err(GetStop::Decode(_)) => {}
+                Err(_) => break,
+            }
+        }
+        Ok(items)
+    }
+
+    /// Takes the items that were given up on: delivered too often to somebody who died or dropped them.
+    ///
+    /// They stay in the queue's memory, whoever dies, until they are taken, by any one process.
+    ///
+    /// # Errors
+    /// An item that is no `T` is an error of its own.
+    pub fn dead_letters(&self) -> Vec<Result<T, GetError>> {
+        let next = || self.raw.take_dead_letter().transpose();
+        std::iter::from_fn(next)
+            .map(|letter| {
+                let bytes = letter.map_err(|stop| GetStop::from(stop).into_get_error())?;
+                decode(&bytes).map_err(GetError::Decode)
+            })
+            .collect()
+    }
+
+    fn lend(&self, patience: Patience) -> Result<Item<T>, GetStop> {
+        let lease = self.raw.patiently(Side::Items, patience, |patient| self.raw.try_lease(patient))?;
+        let bytes = lease.bytes().map_err(|stop: Stop| GetStop::from(stop))?;
+        match decode(&bytes) {
+            Ok(value) => Ok(Item::new(value, lease)),
+            Err(e) => {
+                // Nobody could do better with it.
+                lease.done();
+                Err(GetStop::Decode(e))
+            }
+        }
+    }
+}
+
+impl<T> Clone for JoinableQueue<T> {
+    fn clone(&self) -> Self {
+        Self { raw: self.raw.clone(), item: PhantomData }
+    }
+}
+
+impl<T> fmt::Debug for JoinableQueue<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JoinableQueue")
+            .field("len", &self.len())
+            .field("unfinished", &self.unfinished())
+            .field("maxsize", &self.maxsize())
+            .finish()
+    }
+}
+
+impl<T> Serialize for JoinableQueue<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.raw.segment.hand_over(serializer)
+    }
+}
+
+impl<'de, T> Deserialize<'de> for JoinableQueue<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let fd = handover::deserialize_fd(deserializer)?;
+        let raw = Segment::attach(fd).and_then(Raw::new).map_err(de::Error::custom)?;
+        if !raw.leases {
+            return Err(de::Error::custom("the queue is no JoinableQueue"));
+        }
+        Ok(Self::from_raw(raw))
+    }
+}

@@ -1,0 +1,189 @@
+//! Queues whose items must be done with, and whose users are killed at any moment.
+#![allow(clippy::unwrap_used)] // helpers of tests are tests, too
+
+use std::{
+    collections::HashMap,
+    sync::atomic::{AtomicU64, Ordering::*},
+    time::{Duration, Instant},
+};
+
+use ipc::{GetError, JoinableQueue, TryGetError};
+use proc_core::{Process, shm::Shared};
+use test_support::watchdog;
+
+const LIMIT: Duration = Duration::from_secs(120);
+const ITEMS: usize = 4096;
+/// How often each item was reported done, and how often it was got.
+type Ledger = Shared<[AtomicU64; 2 * ITEMS]>;
+
+fn ledger() -> Ledger {
+    Shared::new([const { AtomicU64::new(0) }; 2 * ITEMS]).unwrap()
+}
+
+fn work_for_ever(queue: JoinableQueue<(u64, Vec<u8>)>, ledger: Ledger) {
+    for item in &queue {
+        let n = item.0 as usize;
+        assert!(item.1.iter().all(|byte| *byte == n as u8), "torn");
+        ledger[ITEMS + n].fetch_add(1, Relaxed);
+        item.task_done();
+        ledger[n].fetch_add(1, Relaxed);
+    }
+}
+
+fn take_and_hold(queue: JoinableQueue<u64>) {
+    let item = queue.get().unwrap();
+    loop {
+        std::thread::park();
+        std::hint::black_box(&item);
+    }
+}
+
+fn done_with_all(queue: JoinableQueue<u64>) -> u64 {
+    queue.iter().map(|item| item.into_inner()).sum()
+}
+
+#[test]
+fn an_item_dropped_comes_back_marked() {
+    let queue = JoinableQueue::new(0).unwrap();
+    queue.put("a".to_string()).unwrap();
+    let item = queue.get().unwrap();
+    assert!(!item.redelivered());
+    assert!(matches!(queue.try_get(), Err(TryGetError::Empty)));
+    drop(item);
+    assert_eq!(queue.unfinished(), 1);
+    assert!(!queue.join_timeout(Duration::ZERO).unwrap());
+    let item = queue.get().unwrap();
+    assert_eq!((&**item, item.redelivered(), item.deliveries()), ("a", true, 2));
+    item.task_done();
+    queue.join().unwrap();
+    assert_eq!(queue.unfinished(), 0);
+}
+
+#[test]
+fn an_item_given_up_on_is_a_dead_letter() {
+    let queue = JoinableQueue::<u64>::builder().max_deliveries(3).build_joinable().unwrap();
+    queue.put(7).unwrap();
+    for n in 1..=3 {
+        assert_eq!(queue.get().unwrap().deliveries(), n);
+    }
+    assert!(matches!(queue.try_get(), Err(TryGetError::Empty)));
+    queue.join().unwrap();
+    assert_eq!(queue.dead_letters(), [Ok(7)]);
+    assert_eq!(queue.dead_letters(), []);
+}
+
+#[test]
+fn a_slow_item_holds_up_nobody() {
+    let queue = JoinableQueue::new(2).unwrap();
+    queue.put(0u64).unwrap();
+    let slow = queue.get().unwrap();
+    for n in 1..100 {
+        queue.try_put(n).unwrap();
+        assert_eq!(queue.try_get().unwrap().into_inner(), n);
+    }
+    assert_eq!(queue.unfinished(), 1);
+    slow.task_done();
+    queue.join().unwrap();
+}
+
+#[test]
+fn join_waits_for_the_last_item_of_all_processes() {
+    let _dog = watchdog(LIMIT);
+    let queue = JoinableQueue::new(3).unwrap();
+    let workers: Vec<_> = (0..2).map(|_| Process::spawn(done_with_all, (queue.clone(),)).unwrap()).collect();
+    queue.put_many(0..1000).unwrap();
+    queue.join().unwrap();
+    assert_eq!((queue.unfinished(), queue.len()), (0, 0));
+    queue.close();
+    assert_eq!(workers.into_iter().map(|worker| worker.join().unwrap()).sum::<u64>(), 999 * 500);
+    assert!(matches!(queue.get(), Err(GetError::Closed)));
+}
+
+#[test]
+fn what_does_not_decode_is_done() {
+    let numbers = ipc::JoinableQueue::<u8>::new(0).unwrap();
+    let bytes = proc_core::handover::pack_reopenable(&numbers).unwrap();
+    let pairs: JoinableQueue<(u8, u8)> = proc_core::handover::unpack(&bytes, Vec::new()).unwrap();
+    numbers.put(1).unwrap();
+    assert!(matches!(pairs.get(), Err(GetError::Decode(_))));
+    numbers.join().unwrap();
+}
+
+#[test]
+fn join_returns_soon_after_a_consumer_died() {
+    let _dog = watchdog(LIMIT);
+    let queue = JoinableQueue::new(4).unwrap();
+    let helper = Process::builder().daemon(true).spawn(done_with_all, (queue.clone(),)).unwrap();
+    let mut times = Vec::new();
+    for n in 0..40 {
+        let pair = JoinableQueue::new(4).unwrap();
+        let victim = Process::spawn(take_and_hold, (pair.clone(),)).unwrap();
+        pair.put(n).unwrap();
+        while !pair.is_empty() {
+            std::thread::yield_now();
+        }
+        let other = Process::spawn(done_with_all, (pair.clone(),)).unwrap();
+        victim.kill().unwrap();
+        victim.wait().unwrap();
+        let begun = Instant::now();
+        pair.join().unwrap();
+        times.push(begun.elapsed());
+        pair.close();
+        assert_eq!(other.join().unwrap(), n);
+    }
+    times.sort();
+    println!("join after a death: median {:?}, longest {:?}", times[times.len() / 2], times[times.len() - 1]);
+    queue.close();
+    helper.wait().unwrap();
+}
+
+/// Kills consumers at random moments: everything is done in the end, and nothing that was done comes again.
+fn consumers_killed(kills: u64, long: bool) {
+    let queue = JoinableQueue::<(u64, Vec<u8>)>::builder().maxsize(8).max_deliveries(255).build_joinable().unwrap();
+    let ledger = ledger();
+    let mut seed = kills;
+    let mut put = 0;
+    for _ in 0..kills {
+        let victim = Process::spawn(work_for_ever, (queue.clone(), ledger.clone())).unwrap();
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let end = Instant::now() + Duration::from_micros((seed >> 33) % 1500);
+        let quota = put + ITEMS as u64 / kills;
+        while Instant::now() < end || put == 0 {
+            let item = (put, vec![put as u8; if long { 2000 } else { 5 }]);
+            if put < quota && queue.put_timeout(item, Duration::from_millis(1)).is_ok() {
+                put += 1;
+            }
+        }
+        victim.kill().unwrap();
+        victim.wait().unwrap();
+    }
+    let last = Process::spawn(work_for_ever, (queue.clone(), ledger.clone())).unwrap();
+    queue.join().unwrap();
+    assert_eq!(queue.unfinished(), 0);
+    queue.close();
+    last.join().unwrap();
+    let mut histogram = HashMap::new();
+    for n in 0..put as usize {
+        // `task_done` is the end; its note in the ledger may be missing if the victim died in between.
+        let (done, got) = (ledger[n].load(Relaxed), ledger[ITEMS + n].load(Relaxed));
+        assert!(done <= 1 && got >= 1, "item {n}: got {got} times, done {done}");
+        *histogram.entry(got).or_insert(0) += 1;
+    }
+    println!("{put} items, got so many times: {histogram:?}");
+}
+
+#[test]
+fn killed_consumers_lose_nothing() {
+    let _dog = watchdog(LIMIT);
+    consumers_killed(150, false);
+    consumers_killed(150, true);
+}
+
+#[test]
+#[ignore = "long"]
+fn stress_killed_consumers() {
+    let _dog = watchdog(20 * LIMIT);
+    for _ in 0..10 {
+        consumers_killed(1000, false);
+    }
+}
