@@ -2,4 +2,5 @@
 #![allow(clippy::unwrap_used, clippy::exit, reason = "tests, and workers that end in every way")]
 
 mod process;
+mod storm;
 mod thread;
