@@ -150,6 +150,11 @@ impl OwnerLane {
         }
     }
 
+    /// Whether the worker sleeps, so that the next task for it takes a system call.
+    pub fn is_asleep(&self) -> bool {
+        self.memory.get().asleep.load(Relaxed) != 0
+    }
+
     /// Takes a task back that the worker has not begun with; false if it has.
     pub fn recall(&mut self, slot: usize) -> bool {
         let Some(at) = self.given.iter().rposition(|given| slot_of(given.position) == slot) else { return false };

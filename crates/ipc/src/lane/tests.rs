@@ -112,26 +112,27 @@ fn streams_publish_item_by_item() {
     let mut stream = claim.stream();
     assert_eq!(stream.first(), 5);
     let mut whole = Vec::new();
-    for len in [3_u8, 0, 13, 8, 1] {
-        stream.stage().extend(std::iter::repeat_n(len, len.into()));
-        stream.publish().unwrap();
-        whole.extend(std::iter::repeat_n(len, len.into()));
-        stream.stage().extend(b"dropped");
-        stream.unstage();
+    let mut publish = |item: &[u8]| {
+        assert!(stream.publish(item));
+        whole.extend(item);
         let mut arena = Vec::new();
         let progress = owner.progress(0, &mut arena).unwrap();
         assert_eq!((progress.n_items, &arena[progress.bytes]), (stream.n_items(), &whole[..]));
+        whole.len()
+    };
+    for len in (0..40).chain([7, 1, 8, 16, 3]) {
+        publish(&(0..len).map(|i| len * 5 + i).collect::<Vec<u8>>());
     }
-    let too_long = vec![1; BUFFER_WORDS * 8 - whole.len() + 1];
-    stream.stage().extend(&too_long);
-    assert_eq!(stream.publish().unwrap_err(), too_long);
-    stream.stage().extend(&too_long[1..]);
-    stream.publish().unwrap();
+    let used = publish(b"");
+    let n_items = stream.n_items();
+    let too_long = vec![1; BUFFER_WORDS * 8 - used + 1];
+    assert!(!stream.publish(&too_long));
+    assert!(stream.publish(&too_long[1..]) && stream.publish(b"") && !stream.publish(b"x"));
     claim.finish(1, b"done").unwrap();
     let mut arena = Vec::new();
     let finished = owner.poll(&mut arena).unwrap();
     let progress = finished.progress.unwrap();
-    assert_eq!((progress.n_items, progress.bytes.len()), (6, BUFFER_WORDS * 8));
+    assert_eq!((progress.n_items, progress.bytes.len()), (n_items + 2, BUFFER_WORDS * 8));
     assert_eq!(&arena[finished.bytes.unwrap()], b"done");
 }
 

@@ -47,8 +47,10 @@ pub struct WorkerLane {
     spins: u32,
 }
 
-const MIN_SPINS: u32 = 64;
+const MIN_SPINS: u32 = 256;
 const MAX_SPINS: u32 = 2048;
+/// The owner may be waiting for this very CPU: let it run before it has to wake anybody.
+const SPINS_TO_A_YIELD: u32 = 64;
 
 impl WorkerLane {
     /// Waits for a task and begins with it; `None` if there is none and the owner wants this worker to leave.
@@ -103,12 +105,16 @@ impl WorkerLane {
     }
 
     fn spin(&mut self) -> bool {
-        for _ in 0..self.spins {
+        for spin in 1..=self.spins {
             if self.is_ready() {
                 self.spins = (self.spins * 2).min(MAX_SPINS);
                 return true;
             }
-            std::hint::spin_loop();
+            if spin % SPINS_TO_A_YIELD == 0 {
+                std::thread::yield_now();
+            } else {
+                std::hint::spin_loop();
+            }
         }
         self.spins = (self.spins / 2).max(MIN_SPINS);
         false
@@ -169,7 +175,7 @@ impl Claim<'_> {
             first: slot.from.load(Relaxed),
             n_items: 0,
             len: 0,
-            stage: Vec::new(),
+            carry: 0,
         }
     }
 
@@ -210,8 +216,8 @@ pub struct Stream {
     first: u32,
     n_items: u32,
     len: usize,
-    /// The bytes since the last whole word, and after them the item that is being written.
-    stage: Vec<u8>,
+    /// The bytes since the last whole word, and zeros.
+    carry: u64,
 }
 
 impl Stream {
@@ -225,34 +231,28 @@ impl Stream {
         self.n_items
     }
 
-    /// Where to append the next item's result.
-    pub fn stage(&mut self) -> &mut Vec<u8> {
-        &mut self.stage
-    }
-
-    /// Drops what was staged and not published.
-    pub fn unstage(&mut self) {
-        self.stage.truncate(self.len % 8);
-    }
-
-    /// Publishes what was staged as the next item's result.
-    ///
-    /// # Errors
-    /// The staged bytes, if there is no room for them.
-    pub fn publish(&mut self) -> Result<(), Vec<u8>> {
-        let carried = self.len % 8;
-        let len = self.len - carried + self.stage.len();
-        if len > BUFFER_WORDS * 8 {
-            return Err(self.stage.split_off(carried));
+    /// Publishes the next item's result; false if there is no room for it.
+    pub fn publish(&mut self, item: &[u8]) -> bool {
+        if item.len() > BUFFER_WORDS * 8 - self.len {
+            return false;
         }
         let shared = &self.memory.get().buffers[self.buffer];
-        copy_in(&shared.bytes[self.len / 8..], &self.stage);
+        for chunk in item.chunks(8) {
+            let mut bytes = [0; 8];
+            bytes[..chunk.len()].copy_from_slice(chunk);
+            let bytes = u64::from_le_bytes(bytes);
+            let (word, shift) = (self.len / 8, self.len % 8 * 8);
+            let whole = self.carry | bytes << shift;
+            shared.bytes[word].store(whole.to_le(), Relaxed);
+            self.len += chunk.len();
+            // Where these bytes reach beyond the word, the rest of them; where they fill it, nothing.
+            self.carry = if self.len / 8 == word { whole } else { bytes.checked_shr(64 - shift as u32).unwrap_or(0) };
+        }
+        if let Some(last) = shared.bytes.get(self.len / 8) {
+            last.store(self.carry.to_le(), Relaxed);
+        }
         self.n_items += 1;
-        self.len = len;
-        shared.published.store(u64::from(self.n_items) << 32 | len as u64, Release);
-        let whole = self.stage.len() / 8 * 8;
-        self.stage.copy_within(whole.., 0);
-        self.stage.truncate(len % 8);
-        Ok(())
+        shared.published.store(u64::from(self.n_items) << 32 | self.len as u64, Release);
+        true
     }
 }

@@ -18,6 +18,9 @@ use super::{
 };
 use crate::{PoolError, TaskError};
 
+/// How long a nap is, while workers are busy with short tasks.
+const DOZE: Duration = Duration::from_micros(100);
+
 pub(super) fn run(shared: &Shared) {
     let mut dead = Vec::new();
     loop {
@@ -28,7 +31,7 @@ pub(super) fn run(shared: &Shared) {
         if turn.over && shared.n_settling() == 0 {
             return shared.gone();
         }
-        shared.turn();
+        shared.turned();
         dead = if more { look(shared, Some(Duration::ZERO)) } else { sleep(shared) };
     }
 }
@@ -106,7 +109,9 @@ fn sleep(shared: &Shared) -> Vec<usize> {
         let mut state = shared.state.lock();
         let now = Instant::now();
         let next = state.timers(now, &shared.settings);
-        if state.n_helpers == 0 && state.arm_all() {
+        if state.may_doze() {
+            Some(DOZE)
+        } else if state.n_helpers == 0 && state.arm_all() {
             Some(Duration::ZERO)
         } else {
             state.asleep = true;

@@ -14,7 +14,7 @@ use std::{
 
 use crossbeam_deque::{Injector, Steal};
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use proc_core::{
     at_fork,
     futex::{self, Deadline, Wait},
@@ -53,6 +53,8 @@ pub(super) struct Shared {
 const GONE: u32 = u32::MAX;
 const MIN_SPINS: u32 = 32;
 const MAX_SPINS: u32 = 512;
+/// A worker may be waiting for this very CPU.
+const SPINS_TO_A_YIELD: u32 = 16;
 
 impl Shared {
     pub(super) fn new(settings: Settings) -> std::io::Result<Arc<Self>> {
@@ -83,8 +85,17 @@ impl Shared {
             let why = if self.is_owner() { self.why_closed() } else { TaskError::Closed };
             return work.refuse(why);
         }
-        self.inbox.push(work);
-        self.pump(false);
+        match self.state.try_lock() {
+            Some(state) => {
+                if self.turn(state, Some(work), false) {
+                    self.pump(false);
+                }
+            }
+            None => {
+                self.inbox.push(work);
+                self.pump(false);
+            }
+        }
     }
 
     fn why_closed(&self) -> TaskError {
@@ -96,20 +107,28 @@ impl Shared {
         loop {
             // Pairs with the one below, in the thread that has the lock: it sees the inbox, or this gets the lock.
             fence(SeqCst);
-            let Some(mut state) = self.state.try_lock() else { return };
-            let mut batch = Batch::default();
-            self.take_inbox(&mut state, &mut batch);
-            if collect || state.backlog.len() % 16 == 1 {
-                state.step(&mut batch);
-            }
-            self.note(&mut state, &batch);
-            drop(state);
-            let again = self.settle(batch);
-            fence(SeqCst);
-            if !again && self.inbox.is_empty() {
+            let Some(state) = self.state.try_lock() else { return };
+            if !self.turn(state, None, collect) {
                 return;
             }
         }
+    }
+
+    /// One turn, with a task that has just been given; true if there may be more to do.
+    fn turn(&self, mut state: MutexGuard<'_, State>, given: Option<Arc<dyn Work>>, collect: bool) -> bool {
+        let mut batch = Batch::default();
+        self.take_inbox(&mut state, &mut batch);
+        if let Some(work) = given {
+            self.take_in(work, &mut state, &mut batch);
+        }
+        if collect || state.backlog.len() % 16 == 1 {
+            state.step(&mut batch);
+        }
+        self.note(&mut state, &batch);
+        drop(state);
+        let again = self.settle(batch);
+        fence(SeqCst);
+        again || !self.inbox.is_empty()
     }
 
     /// Notes under the lock what is about to be settled after it, and whether this is the end.
@@ -133,23 +152,26 @@ impl Shared {
                 Steal::Empty => return,
                 Steal::Retry => continue,
             };
-            if state.dismissed {
-                let why = match (&state.broken, state.phase) {
-                    (Some(why), _) => TaskError::Broken(why.clone()),
-                    (None, Phase::Terminated) => TaskError::Cancelled,
-                    _ => TaskError::Closed,
-                };
-                batch.refuse(work, why);
-                continue;
-            }
-            let turned_away = if state.backlog.is_empty() { state.give(work, batch) } else { Some(work) };
-            state.backlog.extend(turned_away);
-            if let Some(timeout) = self.settings.task_timeout
-                && state.asleep
-                && state.wakes_at.is_none_or(|at| at > Instant::now() + timeout)
-            {
-                self.ring();
-            }
+            self.take_in(work, state, batch);
+        }
+    }
+
+    fn take_in(&self, work: Arc<dyn Work>, state: &mut State, batch: &mut Batch) {
+        if state.dismissed {
+            let why = match (&state.broken, state.phase) {
+                (Some(why), _) => TaskError::Broken(why.clone()),
+                (None, Phase::Terminated) => TaskError::Cancelled,
+                _ => TaskError::Closed,
+            };
+            return batch.refuse(work, why);
+        }
+        let turned_away = if state.backlog.is_empty() { state.give(work, batch) } else { Some(work) };
+        state.backlog.extend(turned_away);
+        if let Some(timeout) = self.settings.task_timeout
+            && state.asleep
+            && state.wakes_at.is_none_or(|at| at > Instant::now() + timeout)
+        {
+            self.ring();
         }
     }
 
@@ -158,13 +180,13 @@ impl Shared {
         let n_ended = batch.n_ended();
         let mut again = false;
         let mut retries: Vec<(Arc<dyn Work>, Duration)> = Vec::new();
-        batch.settle(|work, verdict| match verdict {
+        batch.settle(|verdict| match verdict {
             Verdict::Over => {}
-            Verdict::Again => {
+            Verdict::Again(work) => {
                 again = true;
                 self.inbox.push(work);
             }
-            Verdict::Retry(delay) => retries.push((work, delay)),
+            Verdict::Retry(work, delay) => retries.push((work, delay)),
         });
         if n_ended == 0 {
             return false;
@@ -201,9 +223,13 @@ impl Shared {
             }
         }
         let spins = self.spins.load(Relaxed);
-        let found = (0..spins).any(|_| {
+        let found = (1..=spins).any(|spin| {
             self.pump(true);
-            std::hint::spin_loop();
+            if spin % SPINS_TO_A_YIELD == 0 {
+                std::thread::yield_now();
+            } else {
+                std::hint::spin_loop();
+            }
             done()
         });
         let spins = if found { (spins * 2).min(MAX_SPINS) } else { (spins / 2).max(MIN_SPINS) };
@@ -277,7 +303,7 @@ impl Shared {
     }
 
     /// One turn of the service is over.
-    pub(super) fn turn(&self) {
+    pub(super) fn turned(&self) {
         let turn = self.turns.load(Relaxed).wrapping_add(1) % GONE;
         self.turns.store(turn, Release);
         futex::wake(&self.turns, u32::MAX);

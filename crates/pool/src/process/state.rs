@@ -14,7 +14,7 @@ use proc_core::Process;
 
 use super::{
     builder::Settings,
-    work::{Left, Work},
+    work::{Left, Verdict, Work},
     worker::{FAILURE, TASK},
 };
 use crate::{PoolError, TaskError, stats::Death};
@@ -72,6 +72,8 @@ pub(super) struct Worker {
     since: Instant,
     /// How long a task takes, on average.
     pace: Duration,
+    /// How many tasks it may have in hand.
+    depth: usize,
     /// Calls that it may still be given.
     budget: usize,
     /// The task that it is being killed for, and why.
@@ -133,13 +135,18 @@ struct Ended {
     result: Option<(u32, io::Result<Range<usize>>)>,
     progress: Option<Progress>,
     /// Why it ended without a result.
-    lost: Option<TaskError>,
+    lost: Option<Box<TaskError>>,
 }
 
 /// Most results taken at a time, so that the lock is not held for long.
 const BATCH: usize = 64;
 /// How much work a worker should have in hand.
 const DEPTH_TIME: Duration = Duration::from_micros(200);
+/// What it takes to wake a worker.
+const WAKE_TIME: Duration = Duration::from_micros(5);
+/// A worker that has so many tasks in hand, each of so little time, need not be watched at every one.
+const DOZE_TASKS: usize = 4;
+const DOZE_PACE: Duration = Duration::from_micros(20);
 /// Tasks in hand of a worker whose tasks take long: one that runs, one that it goes on with.
 const MIN_DEPTH: usize = 2;
 
@@ -149,7 +156,7 @@ impl Batch {
     }
 
     /// Deals with all of it; tells of each task what is to be done with it.
-    pub(super) fn settle(self, mut then: impl FnMut(Arc<dyn Work>, super::work::Verdict)) {
+    pub(super) fn settle(self, mut then: impl FnMut(Verdict)) {
         let Self { arena, ended, refused } = self;
         for (work, why) in refused {
             work.refuse(why);
@@ -159,11 +166,10 @@ impl Batch {
                 result: result.map(|(tag, range)| (tag, range.map(|range| &arena[range]))),
                 progress: progress.map(|progress| (progress.n_items, &arena[progress.bytes])),
             };
-            let verdict = match lost {
-                Some(why) => work.clone().lost(left, why),
-                None => work.clone().ended(left),
-            };
-            then(work, verdict);
+            then(match lost {
+                Some(why) => work.lost(left, *why),
+                None => work.ended(left),
+            });
         }
     }
 
@@ -206,6 +212,7 @@ impl State {
             leaving: false,
             since: Instant::now(),
             pace: DEPTH_TIME,
+            depth: MIN_DEPTH,
             budget: settings.max_tasks_per_child.unwrap_or(usize::MAX),
             condemned: None,
             done: 0,
@@ -246,6 +253,8 @@ impl State {
             let now = Instant::now();
             let each = (now - worker.since) / n_taken;
             worker.pace = (worker.pace * 3 + each) / 4;
+            let depth = DEPTH_TIME.as_nanos() / worker.pace.as_nanos().max(1);
+            worker.depth = usize::try_from(depth).unwrap_or(N_SLOTS).clamp(MIN_DEPTH, N_SLOTS);
             worker.since = now;
         }
     }
@@ -305,20 +314,22 @@ impl State {
         }
     }
 
+    /// Where a task would begin soonest. A sleeping worker counts for the time that waking it takes, so that a burst of
+    /// tiny tasks does not wake everybody, one by one.
     fn least_loaded(&self, n_calls: usize) -> Option<usize> {
-        let mut least: Option<(usize, usize)> = None;
+        let mut least: Option<(usize, Duration)> = None;
         for (index, seat) in self.seats.iter().enumerate() {
             let Seat::Taken(worker) = seat else { continue };
-            let load = worker.lane.len();
-            if worker.budget >= n_calls
-                && !worker.leaving
-                && load < worker.depth()
-                && least.is_none_or(|(_, l)| load < l)
-            {
-                least = Some((index, load));
-                if load == 0 {
-                    break;
-                }
+            let n_held = worker.lane.len();
+            if worker.budget < n_calls || worker.leaving || n_held >= worker.depth {
+                continue;
+            }
+            let wait = match n_held {
+                0 if worker.lane.is_asleep() => WAKE_TIME,
+                n => worker.pace * n as u32,
+            };
+            if least.is_none_or(|(_, shortest)| wait < shortest) {
+                least = Some((index, wait));
             }
         }
         least.map(|(seat, _)| seat)
@@ -479,7 +490,7 @@ impl State {
                 _ => TaskError::WorkerDied { pid, signal },
             };
             let progress = worker.lane.progress(slot, &mut batch.arena);
-            batch.ended.push(Ended { work, result: None, progress, lost: Some(why) });
+            batch.ended.push(Ended { work, result: None, progress, lost: Some(Box::new(why)) });
         }
         let dismissed = worker.leaving && worker.condemned.is_none();
         if worker.starting && !dismissed {
@@ -513,6 +524,11 @@ impl State {
         busy.fold(false, |any, worker| worker.lane.arm() | any)
     }
 
+    /// Whether workers are so busy with short tasks that it is better to look in a moment than to be told of each.
+    pub(super) fn may_doze(&self) -> bool {
+        self.workers().any(|worker| worker.lane.len() >= DOZE_TASKS && worker.pace < DOZE_PACE)
+    }
+
     pub(super) fn disarm_all(&self) {
         self.workers().filter(|worker| !worker.lane.is_empty()).for_each(|worker| worker.lane.disarm());
     }
@@ -526,11 +542,6 @@ const AUDIT: Duration = Duration::from_secs(1);
 const MAX_FAILED_STARTS: usize = 8;
 
 impl Worker {
-    fn depth(&self) -> usize {
-        let pace = self.pace.as_nanos().max(1);
-        usize::try_from(DEPTH_TIME.as_nanos() / pace).unwrap_or(N_SLOTS).clamp(MIN_DEPTH, N_SLOTS)
-    }
-
     /// Takes a task back that it has not begun with.
     fn recall(&mut self, slot: usize) -> Option<Arc<dyn Work>> {
         if self.held[slot].is_none() || !self.lane.recall(slot) {

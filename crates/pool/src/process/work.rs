@@ -15,7 +15,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     shared::Shared,
-    worker::{self, FAILURE, ItemResult, Returned, VALUE},
+    worker::{self, FAILURE, ITEM_FAILURE, ITEM_VALUE, Returned, VALUE},
 };
 use crate::{
     TaskError,
@@ -75,9 +75,9 @@ pub(super) enum Verdict {
     /// Nothing: its result is known.
     Over,
     /// It is to run (on) at once.
-    Again,
+    Again(Arc<dyn Work>),
     /// It is to run again after a while.
-    Retry(Duration),
+    Retry(Arc<dyn Work>, Duration),
 }
 
 impl Header {
@@ -154,7 +154,7 @@ where
 
     fn lost(self: Arc<Self>, _left: Left<'_>, why: TaskError) -> Verdict {
         match self.header.died(why) {
-            Ok(delay) if !self.is_over() => Verdict::Retry(delay),
+            Ok(delay) if !self.is_over() => Verdict::Retry(self, delay),
             Ok(_) => Verdict::Over,
             Err(why) => {
                 self.complete(Err(why));
@@ -246,7 +246,8 @@ where
         let result = {
             let mut so_far = self.so_far.lock();
             if error.is_none() && so_far.next < self.n_items && !self.core.is_done() {
-                return Verdict::Again;
+                drop(so_far);
+                return Verdict::Again(self);
             }
             let empty = Chunk { values: Vec::new(), failures: Vec::new(), busy: Duration::ZERO };
             error.map_or_else(|| Ok(std::mem::replace(&mut so_far.chunk, empty)), Err)
@@ -259,12 +260,20 @@ where
 impl<R: DeserializeOwned> SoFar<R> {
     /// Takes in the next item's result from the front of `bytes`, and returns what follows.
     fn push<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], TaskError> {
-        let (result, rest) =
-            postcard::take_from_bytes::<ItemResult<R>>(bytes).map_err(|e| TaskError::Decode(e.to_string()))?;
-        match result {
-            Ok(value) => self.chunk.values.push(value),
-            Err(e) => self.chunk.failures.push((self.next as usize, e.into())),
-        }
+        let undecodable = |e: postcard::Error| TaskError::Decode(e.to_string());
+        let rest = match bytes.split_first() {
+            Some((&ITEM_VALUE, value)) => {
+                let (value, rest) = postcard::take_from_bytes(value).map_err(undecodable)?;
+                self.chunk.values.push(value);
+                rest
+            }
+            Some((&ITEM_FAILURE, error)) => {
+                let (error, rest) = postcard::take_from_bytes::<CallError>(error).map_err(undecodable)?;
+                self.chunk.failures.push((self.next as usize, error.into()));
+                rest
+            }
+            _ => return Err(TaskError::Decode("an item's result is neither value nor failure".into())),
+        };
         self.next += 1;
         Ok(rest)
     }
@@ -314,7 +323,10 @@ where
                 Err(e) => Some(e),
                 Ok(()) if so_far.next == self.n_items => None,
                 Ok(()) => match self.header.died(why) {
-                    Ok(delay) if !self.core.is_done() => return Verdict::Retry(delay),
+                    Ok(delay) if !self.core.is_done() => {
+                        drop(so_far);
+                        return Verdict::Retry(self, delay);
+                    }
                     Ok(_) => None,
                     Err(why) => {
                         let suspect = so_far.next as usize;

@@ -83,8 +83,10 @@ fn call(claim: &Claim<'_>, task: &[u8], result: &mut Vec<u8>) -> Result<(), Call
     function.call(args, Vec::new(), result)
 }
 
-/// The result of one item of a chunk, on its way back.
-pub(super) type ItemResult<R> = Result<R, CallError>;
+/// The first byte of an item's result, before the packed value.
+pub(super) const ITEM_VALUE: u8 = 0;
+/// The first byte of an item's result, before the packed [`CallError`].
+pub(super) const ITEM_FAILURE: u8 = 1;
 
 /// What a chunk returns beside its stream.
 #[derive(Serialize, Deserialize)]
@@ -101,30 +103,41 @@ pub(super) fn run_chunk<A, R: Serialize>(items: Vec<A>, f: impl Fn(A) -> R) -> R
     let mut stream = STREAM.take().expect("the call of a chunk comes with a stream");
     let mut overflow = Vec::new();
     for item in items.into_iter().skip(stream.first() as usize) {
-        let result = catch_unwind(AssertUnwindSafe(|| f(item)));
-        let result = result.map_err(|payload| CallError::Panicked(Panic::of(payload)));
-        stage(&mut stream, &result);
-        if let Err(bytes) = stream.publish() {
-            overflow = bytes;
+        let mut small = [0; SMALL_BYTES];
+        let mut large = Vec::new();
+        let ran = catch_unwind(AssertUnwindSafe(|| encode(&f(item), &mut small, &mut large)));
+        let encoded = match ran.unwrap_or_else(|payload| Err(CallError::Panicked(Panic::of(payload)))) {
+            Ok(Some(n)) => &small[..n],
+            Ok(None) => &large[..],
+            Err(e) => {
+                large = vec![ITEM_FAILURE];
+                large.extend(postcard::to_stdvec(&e).expect("text encodes into memory"));
+                &large[..]
+            }
+        };
+        if !stream.publish(encoded) {
+            overflow = encoded.to_vec();
             break;
         }
     }
     Returned { nanos: u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX), overflow }
 }
 
-/// Encodes a result behind what is staged; one that does not encode becomes the error that says so.
-fn stage<R: Serialize>(stream: &mut Stream, result: &ItemResult<R>) {
-    let staged = std::mem::take(stream.stage());
-    let carried: [u8; 8] = std::array::from_fn(|i| staged.get(i).copied().unwrap_or_default());
-    let n_carried = staged.len();
-    let encode = |to: Vec<u8>| match catch_unwind(AssertUnwindSafe(|| postcard::to_extend(result, to))) {
-        Ok(encoded) => encoded.map_err(|e| CallError::Value(e.to_string())),
-        Err(payload) => Err(CallError::Panicked(Panic::of(payload))),
-    };
-    *stream.stage() = encode(staged).unwrap_or_else(|error| {
-        let to = carried[..n_carried].to_vec();
-        postcard::to_extend(&ItemResult::<R>::Err(error), to).expect("text encodes into memory")
-    });
+/// Results up to this are encoded on the stack.
+const SMALL_BYTES: usize = 64;
+
+/// Encodes a value into `small` (how many bytes), or else into `large`.
+fn encode<R: Serialize>(value: &R, small: &mut [u8], large: &mut Vec<u8>) -> Result<Option<usize>, CallError> {
+    small[0] = ITEM_VALUE;
+    match postcard::to_slice(value, &mut small[1..]) {
+        Ok(encoded) => Ok(Some(1 + encoded.len())),
+        Err(postcard::Error::SerializeBufferFull) => {
+            let encoded = postcard::to_extend(value, vec![ITEM_VALUE]).map_err(|e| CallError::Value(e.to_string()))?;
+            *large = encoded;
+            Ok(None)
+        }
+        Err(e) => Err(CallError::Value(e.to_string())),
+    }
 }
 
 /// Limits how much a task may add to this process's private writable memory.
