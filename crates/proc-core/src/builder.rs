@@ -226,6 +226,7 @@ impl Builder {
         mut self,
         start: impl FnOnce(&Report, &Identity, &Options, &Streams) -> Result<Started, ProcessError>,
     ) -> Result<Process<R>, ProcessError> {
+        let _starting = crate::reaper::starting();
         let identity = Identity::of_child(self.name, self.daemon);
         let mut streams = Streams::open(self.streams)
             .map_err(|source| ProcessError::Start { operation: "open the standard streams".into(), source })?;

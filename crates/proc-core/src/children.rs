@@ -38,7 +38,8 @@ pub(crate) struct Child {
     pub(crate) daemon: bool,
     /// It leads a process group of its own, which is signalled as a whole.
     pub(crate) own_group: bool,
-    pub(crate) report: Report,
+    /// Only those that run a function of ours have one.
+    pub(crate) report: Option<Report>,
     /// Our ends of its standard streams.
     pub(crate) pipes: Mutex<[Option<OwnedFd>; 3]>,
     end: OnceLock<End>,
@@ -54,6 +55,20 @@ enum End {
 }
 
 impl Child {
+    fn new(started: Started, name: &str, daemon: bool, own_group: bool, report: Option<Report>) -> Self {
+        Self {
+            pid: started.pid,
+            pidfd: started.pidfd,
+            name: name.to_owned(),
+            daemon,
+            own_group,
+            report,
+            pipes: Mutex::default(),
+            end: OnceLock::new(),
+            reaping: Mutex::new(()),
+        }
+    }
+
     /// Waits until it has ended and reaps it; `None` if the deadline passes before. Any number of threads may wait.
     pub(crate) fn wait(&self, deadline: Option<Deadline>) -> Result<Option<ExitStatus>, ProcessError> {
         if self.end.get().is_none() && !pidfd::wait_exit(self.pidfd.as_fd(), deadline).map_err(failed("wait"))? {
@@ -74,7 +89,11 @@ impl Child {
                 Err(e) => return Err(failed("wait")(e)),
             };
             let _ = self.end.set(end);
-            lock(CHILDREN.get()).remove(&self.pid);
+            let mut children = lock(CHILDREN.get());
+            // Its pid may be a new child's by now.
+            if children.get(&self.pid).is_some_and(|child| std::ptr::eq(&raw const **child, self)) {
+                children.remove(&self.pid);
+            }
         }
         match self.end.get() {
             Some(End::Exited(status)) => Ok(Some(*status)),
@@ -113,28 +132,40 @@ static CHILDREN: ForkLocal<Mutex<BTreeMap<u32, Arc<Child>>>> = ForkLocal::new();
 
 /// Takes note of a child that has just been started.
 pub(crate) fn register(started: Started, identity: &Identity, report: Report, own_group: bool) -> ProcessHandle {
-    static AT_EXIT: Once = Once::new();
-    AT_EXIT.call_once(|| at_exit::register(finish));
-    let child = Arc::new(Child {
-        pid: started.pid,
-        pidfd: started.pidfd,
-        name: identity.name.clone(),
-        daemon: identity.daemon,
-        own_group,
-        report,
-        pipes: Mutex::default(),
-        end: OnceLock::new(),
-        reaping: Mutex::new(()),
-    });
-    lock(CHILDREN.get()).insert(child.pid, Arc::clone(&child));
+    let child = Arc::new(Child::new(started, &identity.name, identity.daemon, own_group, Some(report)));
+    note(&child);
     ProcessHandle(child)
 }
 
-/// The children that are still running; reaps those that are not. Never blocks.
+/// Takes charge of a program that has just been executed. One that is linked to this process's life is terminated at
+/// its exit.
+pub(crate) fn register_program(
+    started: Started,
+    name: &str,
+    pipes: [Option<OwnedFd>; 3],
+    own_group: bool,
+    linked: bool,
+) -> ProcessHandle {
+    let child = Arc::new(Child::new(started, name, true, own_group, None));
+    *lock(&child.pipes) = pipes;
+    if linked {
+        note(&child);
+    }
+    ProcessHandle(child)
+}
+
+fn note(child: &Arc<Child>) {
+    static AT_EXIT: Once = Once::new();
+    AT_EXIT.call_once(|| at_exit::register(finish));
+    lock(CHILDREN.get()).insert(child.pid, Arc::clone(child));
+}
+
+/// The children that are still running; reaps those that are not. Never blocks. Programs started with
+/// [`command`](crate::command) are not among them.
 ///
 /// Their handles can still be joined.
 pub fn active_children() -> Vec<ProcessHandle> {
-    let children: Vec<_> = lock(CHILDREN.get()).values().cloned().collect();
+    let children: Vec<_> = lock(CHILDREN.get()).values().filter(|child| child.report.is_some()).cloned().collect();
     children.into_iter().filter(|child| matches!(child.try_wait(), Ok(None))).map(ProcessHandle).collect()
 }
 

@@ -23,7 +23,7 @@ use crate::{
     function::{CallError, Target},
     futex::Deadline,
     handover,
-    report::{Failure, Found},
+    report::{Failure, Found, Report},
 };
 
 /// A function that runs in a process of its own, and will return an `R`.
@@ -105,7 +105,8 @@ impl<R: Serialize + DeserializeOwned> Process<R> {
             return Err(ProcessError::Signaled { name, pid, signal, core_dumped: status.core_dumped() });
         }
         let decode = |message| ProcessError::Decode { name: name.clone(), pid, message };
-        match child.report.read().map_err(|e| decode(format!("its report cannot be read: {e}")))? {
+        let found = child.report.as_ref().map_or(Ok(Found::Nothing), Report::read);
+        match found.map_err(|e| decode(format!("its report cannot be read: {e}")))? {
             Found::Value(bytes) => {
                 handover::unpack(&bytes, Vec::new()).map_err(|e| decode(format!("its value does not decode: {e}")))
             }

@@ -58,6 +58,7 @@ pub enum Fork {
 /// # Ok::<(), proc_core::ProcessError>(())
 /// ```
 pub unsafe fn fork() -> Result<Fork, ProcessError> {
+    let _starting = crate::reaper::starting();
     let identity = Identity::of_child(None, false);
     let report = Report::new().map_err(failed("make a memory file"))?;
     // SAFETY: the caller vouches for what the child does.

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::exit, reason = "tests")]
 
 mod daemon;
+mod reaper;
 
 use std::{
     path::PathBuf,
@@ -22,6 +23,8 @@ macro_rules! cases {
 const CASES: &[(&str, fn())] = cases! {
     daemon: starts_when_ready, reports_its_own_error, reports_a_panic, reports_an_early_end, reports_silence,
         takes_over_a_stale_pid_file, runs_a_function, becomes_a_user, outlives_its_launcher, refuses_with_threads;
+    reaper: reaps_orphans_and_nobody_elses, knows_an_orphan_by_its_session, knows_an_orphan_by_its_former_parent,
+        leaves_doubtful_ones_alone, is_process_1;
 };
 
 const CASE: &str = "PROC_CORE_ALONE";
@@ -32,7 +35,7 @@ fn main() -> ExitCode {
         run();
         return ExitCode::SUCCESS;
     }
-    let _dog = test_support::watchdog(Duration::from_secs(120));
+    let _dog = test_support::watchdog(Duration::from_secs(60));
     let filter = std::env::args().skip(1).find(|arg| !arg.starts_with('-')).unwrap_or_default();
     let mut failed = 0;
     for (name, _) in CASES.iter().filter(|(name, _)| name.contains(&filter)) {

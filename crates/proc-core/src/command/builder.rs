@@ -1,0 +1,136 @@
+//! Starting programs.
+
+use std::{
+    ffi::{OsStr, OsString},
+    io,
+    os::{fd::AsFd, unix::process::CommandExt},
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use super::{CommandError, Popen, link};
+use crate::{children, death_link, reaper, start::Started, sys::fds, sys::pidfd};
+
+/// Says what a program is to be like before it is started.
+#[derive(Debug)]
+#[must_use = "a builder starts nothing until `spawn`"]
+pub struct PopenBuilder {
+    pub(super) command: Command,
+    own_group: bool,
+    outlives_us: bool,
+}
+
+impl PopenBuilder {
+    pub(super) fn new<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Self {
+        let mut args = args.into_iter();
+        // Without a name, std reports that there is no such program.
+        let mut command = Command::new(args.next().map_or_else(OsString::new, |name| name.as_ref().to_owned()));
+        command.args(args);
+        Self::from(command)
+    }
+
+    /// Its standard input.
+    pub fn stdin(mut self, stream: impl Into<Stdio>) -> Self {
+        self.command.stdin(stream);
+        self
+    }
+
+    /// Its standard output.
+    pub fn stdout(mut self, stream: impl Into<Stdio>) -> Self {
+        self.command.stdout(stream);
+        self
+    }
+
+    /// Its standard error.
+    pub fn stderr(mut self, stream: impl Into<Stdio>) -> Self {
+        self.command.stderr(stream);
+        self
+    }
+
+    /// Sets an environment variable.
+    pub fn env(mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
+        self.command.env(key, value);
+        self
+    }
+
+    /// Removes an environment variable.
+    pub fn env_remove(mut self, key: impl AsRef<OsStr>) -> Self {
+        self.command.env_remove(key);
+        self
+    }
+
+    /// Removes all environment variables, but those set after this.
+    pub fn env_clear(mut self) -> Self {
+        self.command.env_clear();
+        self
+    }
+
+    /// Its working directory.
+    #[doc(alias = "cwd")]
+    pub fn current_dir(mut self, dir: impl AsRef<Path>) -> Self {
+        self.command.current_dir(dir);
+        self
+    }
+
+    /// Makes it the leader of a process group. `terminate`, `kill` and `signal` then reach the whole group, that is all
+    /// that it started too, except what made groups of its own. A terminal's Ctrl-C no longer reaches it.
+    #[doc(alias = "kill_tree")]
+    #[doc(alias = "start_new_session")]
+    pub fn process_group(mut self) -> Self {
+        self.command.process_group(0);
+        self.own_group = true;
+        self
+    }
+
+    /// Whether it ends with this process; true by default. Without it, a start takes no fork of this process's memory.
+    ///
+    /// The program finds one more descriptor open, through which the kernel kills it. One that closes all descriptors
+    /// is not killed.
+    #[doc(alias = "detach")]
+    #[doc(alias = "PR_SET_PDEATHSIG")]
+    pub fn death_link(mut self, linked: bool) -> Self {
+        self.outlives_us = !linked;
+        self
+    }
+
+    /// Starts it. Returns when it is executing, or cannot be.
+    ///
+    /// # Errors
+    /// [`CommandError::Start`].
+    pub fn spawn(mut self) -> Result<Popen, CommandError> {
+        let program = self.command.get_program().to_string_lossy().into_owned();
+        self.start(&program).map_err(|source| CommandError::Start { program, source })
+    }
+
+    fn start(&mut self, name: &str) -> io::Result<Popen> {
+        // Holds the place of the process descriptor, so that a full table is found out before the start.
+        let place = fds::duplicate(death_link::end_for_children()?)?;
+        if !self.outlives_us {
+            link::tie(&mut self.command, place.as_fd())?;
+        }
+        let _starting = reaper::starting();
+        let mut child = self.command.spawn()?;
+        drop(place);
+        let pidfd = match pidfd::open(child.id()) {
+            Ok(pidfd) => pidfd,
+            Err(e) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(e.into());
+            }
+        };
+        let pipes = [
+            child.stdin.take().map(Into::into),
+            child.stdout.take().map(Into::into),
+            child.stderr.take().map(Into::into),
+        ];
+        let started = Started { pid: child.id(), pidfd };
+        Ok(Popen::of(children::register_program(started, name, pipes, self.own_group, !self.outlives_us)))
+    }
+}
+
+impl From<Command> for PopenBuilder {
+    fn from(command: Command) -> Self {
+        Self { command, own_group: false, outlives_us: false }
+    }
+}
