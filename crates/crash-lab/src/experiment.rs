@@ -74,9 +74,21 @@ impl<'a> Experiment<'a> {
         if self.row.has(Role::Launcher) {
             return self.launch();
         }
+        let mut holder = None;
+        if self.row.has(Role::Holder) {
+            let mut actor = self.act(Role::Holder)?;
+            actor.settles(patience());
+            holder = Some(actor);
+        }
         let victim = Victim::start(|mark| self.row.live(which, &self.stage, self.state, mark))?;
-        let mut scene =
-            Scene { experiment: self, victim, others: Vec::new(), n_blocked: 0, block_at, is_attached: false };
+        let mut scene = Scene {
+            experiment: self,
+            victim,
+            others: Vec::from_iter(holder),
+            n_blocked: 0,
+            block_at,
+            is_attached: false,
+        };
         if !self.row.has(Role::Helper) {
             scene.call_waiter()?;
         }
@@ -195,9 +207,12 @@ impl<'a> Scene<'a> {
 
     fn call_waiter(&mut self) -> io::Result<()> {
         if self.experiment.has_waiter() && self.experiment.row.has(Role::Waiter) {
-            let mut waiter = self.experiment.act(Role::Waiter)?;
-            waiter.settles(patience());
-            self.others.push(waiter);
+            let n = if self.experiment.state.contains("waiters") { 2 } else { 1 };
+            for _ in 0..n {
+                let mut waiter = self.experiment.act(Role::Waiter)?;
+                waiter.settles(patience());
+                self.others.push(waiter);
+            }
         }
         Ok(())
     }

@@ -98,12 +98,17 @@ impl Ledger {
     /// In a launcher, or its child: names the victim, and waits until it is watched.
     pub(crate) fn stand_ready(&self, victim: u32, has_breakpoint: bool) -> Verdict {
         self.0[VICTIM].store(u64::from(victim) << 1 | u64::from(has_breakpoint), SeqCst);
-        if wait_for(&self.0[GO], Duration::from_secs(10)) { Ok(()) } else { Err("nobody watches the victim".into()) }
+        if wait_for(Duration::from_secs(10), || self.0[GO].load(SeqCst) > 0) {
+            Ok(())
+        } else {
+            Err("nobody watches the victim".into())
+        }
     }
 
     /// In the driver: the victim's pid, and whether its window begins at a breakpoint.
     pub(crate) fn victim(&self) -> Option<(i32, bool)> {
-        let named = wait_for(&self.0[VICTIM], Duration::from_secs(10)).then(|| self.0[VICTIM].load(SeqCst))?;
+        let named = wait_for(Duration::from_secs(10), || self.0[VICTIM].load(SeqCst) > 0)
+            .then(|| self.0[VICTIM].load(SeqCst))?;
         Some(((named >> 1) as i32, named & 1 == 1))
     }
 
@@ -124,13 +129,18 @@ impl Ledger {
 
     /// Waits until `what` has been counted; false after `limit`.
     pub(crate) fn comes(&self, what: usize, limit: Duration) -> bool {
-        wait_for(&self.0[COUNTERS + what], limit)
+        wait_for(limit, || self.get(what) > 0)
+    }
+
+    /// Waits until as many of `what` have been counted as of `aim`; false after `limit`.
+    pub(crate) fn catches_up(&self, what: usize, aim: usize, limit: Duration) -> bool {
+        wait_for(limit, || self.get(what) >= self.get(aim))
     }
 }
 
-fn wait_for(word: &AtomicU64, limit: Duration) -> bool {
+fn wait_for(limit: Duration, is_so: impl Fn() -> bool) -> bool {
     let begun = Instant::now();
-    while word.load(SeqCst) == 0 {
+    while !is_so() {
         if begun.elapsed() >= limit {
             return false;
         }

@@ -29,6 +29,7 @@ OPERATION is a part of a name, as in the table. Without --full, a quick sample.
 
   kill   SIGKILL after k instructions, for every k
   call   SIGKILL at the entry and exit of each system call, and inside those that block
+  wake   SIGKILL k instructions after a call that blocked has come back
   wait   as kill, with another process already there that the victim may block
   stop   the victim stands still after k instructions, alive, and goes on later
   snap   one victim; after each instruction a copy of the shared memory is judged

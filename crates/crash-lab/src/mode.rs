@@ -23,6 +23,8 @@ pub(crate) enum Mode {
     Kill,
     /// SIGKILL at the entry and exit of every system call, and inside those that block.
     Call,
+    /// SIGKILL k instructions after the first call that blocked came back.
+    Wake,
     /// SIGKILL after k instructions, when another process has come that may be blocked by the victim.
     Wait,
     /// The victim stands still after k instructions, alive; then it goes on.
@@ -64,12 +66,14 @@ const MAX_DESCRIBED: usize = 3;
 const LONG: u64 = 20_000;
 
 impl Mode {
-    pub(crate) const ALL: [Self; 6] = [Self::Kill, Self::Call, Self::Wait, Self::Stop, Self::Snap, Self::Snap2];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Kill, Self::Call, Self::Wake, Self::Wait, Self::Stop, Self::Snap, Self::Snap2];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Kill => "kill",
             Self::Call => "call",
+            Self::Wake => "wake",
             Self::Wait => "wait",
             Self::Stop => "stop",
             Self::Snap => "snap",
@@ -83,6 +87,7 @@ impl Mode {
         let is_memory_only = !row.is_opaque() && !experiment.has_waiter();
         match self {
             Self::Kill | Self::Call => true,
+            Self::Wake => row.has(Role::Helper),
             Self::Wait => row.has(Role::Arrival) && !experiment.has_waiter(),
             Self::Stop => row.has(Role::Bystander),
             Self::Snap => is_memory_only,
@@ -96,6 +101,7 @@ impl Mode {
             Self::Wait => at_instructions(experiment, 8, 200_000, kill_beside_arrival),
             Self::Stop => at_instructions(experiment, 8, 200_000, stop_and_go_on),
             Self::Call => at_calls(experiment),
+            Self::Wake => at_wake(experiment),
             Self::Snap => snap(experiment),
             Self::Snap2 => snap_twice(experiment),
         }
@@ -189,6 +195,32 @@ fn at_calls(experiment: &Experiment) -> Result<Report, String> {
         let verdict = verdict.and_then(|_| scene.kill());
         report.points += 1;
         report.note(verdict, || (format!("inside blocking call {block}"), line));
+    }
+    report.judged = report.points;
+    Ok(report)
+}
+
+/// After the call in which the victim slept.
+fn at_wake(experiment: &Experiment) -> Result<Report, String> {
+    let open = || {
+        let mut scene = experiment.open().map_err(text)?;
+        while scene.n_blocked() == 0 && scene.go(Victim::next_call)? == Stop::Stopped {}
+        Ok::<_, String>(scene)
+    };
+    let mut report = Report { instructions: open()?.go_by(LONG, Victim::step)?, ..Report::default() };
+    let n = report.instructions;
+    let n_points = if experiment.effort == Effort::Quick { 16 } else { 2000 };
+    for k in sample(n, n_points) {
+        let mut scene = open()?;
+        let gone = scene.go_by(k, Victim::step);
+        report.points += 1;
+        report.note(gone.and_then(|_| scene.kill()), || {
+            let line = open().map(|mut scene| {
+                let _ = scene.go_by(k, Victim::step);
+                code::line(scene.victim.pid(), scene.victim.instruction())
+            });
+            (format!("{k} of {n} instructions after it was woken"), line.unwrap_or_default())
+        });
     }
     report.judged = report.points;
     Ok(report)

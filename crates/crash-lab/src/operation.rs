@@ -18,8 +18,10 @@ pub(crate) type Verdict = Result<(), String>;
 pub(crate) enum Role {
     /// Comes after the death and checks everything.
     Survivor,
+    /// Comes before anybody else, and has what the victim wants; lives on until somebody tells it.
+    Holder,
     /// Sleeps in a call of its own when the victim begins, or when the victim blocks; must come back by itself, or by
-    /// what the survivor does. Takes part in the states whose name says "waiter".
+    /// what the survivor does. Takes part in the states whose name says "waiter", and twice where it says "waiters".
     Waiter,
     /// Comes while the victim stands at the place of its death, so that it may be blocked by it when it dies.
     Arrival,

@@ -1,14 +1,19 @@
 //! The table of operations: a file each area, an entry each operation.
 
+mod lock;
 mod proc_core;
 mod queue;
 mod selftest;
+mod sync;
 
 use crate::operation::Row;
 
 /// Everything that must be survived.
 pub(crate) fn all() -> Vec<Box<dyn Row>> {
-    [selftest::operations(), proc_core::operations(), queue::operations()].into_iter().flatten().collect()
+    [selftest::operations(), proc_core::operations(), lock::operations(), sync::operations(), queue::operations()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// Operations with a known fault each, which the lab must find.

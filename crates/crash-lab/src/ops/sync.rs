@@ -1,0 +1,403 @@
+//! `sync::process::{Condvar, Event, Semaphore, Barrier}`: whoever waits and whoever ends waits can die; the others carry
+//! on.
+
+use std::time::{Duration, Instant};
+
+use sync::process::{Barrier, Condvar, Event, Lock, LockGuard, Semaphore};
+use test_support::step::Mark;
+
+use crate::{
+    cast::patience,
+    ledger::Ledger,
+    operation::{Operation, Role, Row, Verdict},
+};
+
+/// Counters: what the victim began and what it finished; waiters that came and that are back; how often a sleeping
+/// victim was helped.
+const BEGUN: usize = 0;
+const DONE: usize = 1;
+const CAME: usize = 2;
+const BACK: usize = 3;
+const HELPED: usize = 4;
+
+const NOTIFYING: &[&str] = &["nobody", "waiter", "waiters"];
+const SLEEPING: &[&str] = &["alone", "waiter", "waiters"];
+
+pub(crate) fn operations() -> Vec<Box<dyn Row>> {
+    vec![
+        notify("condvar/notify_one", |condvar| condvar.notify_one()),
+        notify("condvar/notify_all", |condvar| condvar.notify_all()),
+        condvar_wait(),
+        set(),
+        clear(),
+        event_wait(),
+        acquire(),
+        acquire_blocked(),
+        release(),
+        barrier_last(),
+        barrier_first(),
+    ]
+}
+
+/// Those who sleep are back, or will be soon.
+fn waiters_are_back(ledger: &Ledger) -> Verdict {
+    if ledger.catches_up(BACK, CAME, patience() / 3) {
+        Ok(())
+    } else {
+        Err(format!("WEDGED: {} of {} sleepers sleep on", ledger.get(CAME) - ledger.get(BACK), ledger.get(CAME)))
+    }
+}
+
+fn timed(what: &str, limit: Duration, call: impl FnOnce()) -> Verdict {
+    let begun = Instant::now();
+    call();
+    let took = begun.elapsed();
+    if took < limit + patience() / 4 {
+        Ok(())
+    } else {
+        Err(format!("{what} took {took:?} where {limit:?} was the limit"))
+    }
+}
+
+// ------------------------------------------------------------------------------------------------------ condvar
+
+type Stock = (Lock<u64>, Condvar);
+
+fn stock(_: &str, _: &Ledger) -> Stock {
+    (Lock::new(0).expect("there is memory for a lock"), Condvar::new().expect("there is memory for a condvar"))
+}
+
+fn hold(lock: &Lock<u64>) -> LockGuard<'_, u64> {
+    lock.lock().unwrap_or_else(|died| {
+        let guard = died.into_inner();
+        guard.mark_consistent();
+        guard
+    })
+}
+
+/// Sleeps until there is something, which it leaves there for others.
+fn wait_for_stock((lock, changed): &Stock) {
+    let mut guard = hold(lock);
+    while *guard == 0 {
+        guard = changed.wait(guard).unwrap_or_else(|died| {
+            let guard = died.into_inner();
+            guard.mark_consistent();
+            guard
+        });
+    }
+}
+
+fn notify(name: &'static str, how: fn(&Condvar)) -> Box<dyn Row> {
+    let victim: [fn(&Stock, &Ledger, &str, &Mark); 2] = [
+        |(lock, changed), ledger, _, mark| {
+            mark.window(|| {
+                *hold(lock) += 1;
+                changed.notify_one();
+                ledger.add(DONE);
+            });
+        },
+        |(lock, changed), ledger, _, mark| {
+            mark.window(|| {
+                *hold(lock) += 1;
+                changed.notify_all();
+                ledger.add(DONE);
+            });
+        },
+    ];
+    let is_one = std::ptr::fn_addr_eq(how, Condvar::notify_one as fn(&Condvar));
+    let operation = Operation::new(name, NOTIFYING, stock, victim[usize::from(!is_one)], |stock, ledger, _| {
+        // One who was told is back by himself; for the others the survivor speaks.
+        if ledger.get(DONE) > 0 && ledger.get(CAME) > 0 {
+            ledger.add(HELPED);
+            if !ledger.catches_up(BACK, HELPED, patience() / 3) {
+                return Err("WEDGED: a notification that had been made woke nobody".into());
+            }
+        }
+        condvar_works(stock, ledger)
+    });
+    let operation = operation.recoverer(victim[0]).with(Role::Bystander, |stock, _, _| {
+        let limit = Duration::from_millis(20);
+        timed("wait_timeout", limit, || {
+            let guard = stock.0.lock_timeout(limit);
+            if let Ok(Some(guard)) = guard {
+                let _ = stock.1.wait_timeout(guard, Duration::ZERO);
+            }
+        })
+    });
+    operation.with(Role::Waiter, wait_and_tell).boxed()
+}
+
+fn wait_and_tell(stock: &Stock, ledger: &Ledger, _: &str) -> Verdict {
+    ledger.add(CAME);
+    wait_for_stock(stock);
+    ledger.add(BACK);
+    Ok(())
+}
+
+fn condvar_works(stock: &Stock, ledger: &Ledger) -> Verdict {
+    let (lock, changed) = stock;
+    *hold(lock) += 1;
+    changed.notify_all();
+    waiters_are_back(ledger)?;
+    // And once more, between two threads.
+    *hold(lock) = 0;
+    std::thread::scope(|scope| {
+        let sleeper = scope.spawn(|| wait_for_stock(stock));
+        *hold(lock) += 1;
+        changed.notify_one();
+        sleeper.join().map_err(|_| "a sleeper panicked".to_owned())
+    })
+}
+
+fn condvar_wait() -> Box<dyn Row> {
+    let victim: fn(&Stock, &Ledger, &str, &Mark) = |stock, ledger, _, mark| {
+        mark.window(|| {
+            wait_for_stock(stock);
+            ledger.add(DONE);
+        });
+    };
+    let operation =
+        Operation::new("condvar/wait", SLEEPING, stock, victim, |stock, ledger, _| condvar_works(stock, ledger));
+    let operation = operation.with(Role::Helper, |(lock, changed), _, _| {
+        *hold(lock) += 1;
+        changed.notify_one();
+        Ok(())
+    });
+    operation.with(Role::Waiter, wait_and_tell).boxed()
+}
+
+// -------------------------------------------------------------------------------------------------------- event
+
+fn event(state: &str, _: &Ledger) -> Event {
+    let event = Event::new().expect("there is memory for an event");
+    if state == "set" {
+        event.set();
+    }
+    event
+}
+
+fn wait_for_event(event: &Event, ledger: &Ledger, _: &str) -> Verdict {
+    ledger.add(CAME);
+    let is_set = event.wait().map_err(|e| e.to_string())?;
+    ledger.add(BACK);
+    if is_set { Ok(()) } else { Err("a wait without a limit that ended unset".into()) }
+}
+
+fn event_works(event: &Event, ledger: &Ledger, _: &str) -> Verdict {
+    // Set is set: nobody sleeps beside it.
+    if !event.is_set() {
+        if ledger.get(DONE) > ledger.get(HELPED) {
+            return Err("it was set, and is not".into());
+        }
+        event.set();
+    }
+    waiters_are_back(ledger)?;
+    event.clear();
+    let unset = event.wait_timeout(Duration::from_millis(1));
+    event.set();
+    let set = event.wait_timeout(patience() / 3);
+    match (unset, set) {
+        (Ok(false), Ok(true)) => Ok(()),
+        other => Err(format!("cleared and set again: {other:?}")),
+    }
+}
+
+fn set() -> Box<dyn Row> {
+    let victim: fn(&Event, &Ledger, &str, &Mark) = |event, ledger, _, mark| {
+        mark.window(|| {
+            event.set();
+            ledger.add(DONE);
+        });
+    };
+    let operation = Operation::new("event/set", NOTIFYING, event, victim, event_works);
+    let operation = operation.recoverer(victim).with(Role::Waiter, wait_for_event);
+    operation
+        .with(Role::Bystander, |event, _, _| {
+            let limit = Duration::from_millis(10);
+            timed("wait_timeout", limit, || drop(event.wait_timeout(limit)))
+        })
+        .boxed()
+}
+
+fn clear() -> Box<dyn Row> {
+    let victim: fn(&Event, &Ledger, &str, &Mark) = |event, _, _, mark| mark.window(|| event.clear());
+    Operation::new("event/clear", &["set", "unset"], event, victim, event_works).recoverer(victim).boxed()
+}
+
+fn event_wait() -> Box<dyn Row> {
+    let victim: fn(&Event, &Ledger, &str, &Mark) = |event, _, _, mark| {
+        mark.window(|| assert!(event.wait().expect("it is fit for waiting")));
+    };
+    let operation = Operation::new("event/wait", SLEEPING, event, victim, event_works);
+    let operation = operation.with(Role::Helper, |event, _, _| {
+        event.set();
+        Ok(())
+    });
+    operation.with(Role::Waiter, wait_for_event).boxed()
+}
+
+// ---------------------------------------------------------------------------------------------------- semaphore
+
+/// With two permits; without any where the state says that somebody sleeps.
+fn semaphore(state: &str, _: &Ledger) -> Semaphore {
+    let permits = if ["free", "nobody"].contains(&state) { 2 } else { 0 };
+    Semaphore::new(permits).expect("there is memory for a semaphore")
+}
+
+fn acquire_one(semaphore: &Semaphore, ledger: &Ledger, _: &str, mark: &Mark) {
+    mark.window(|| {
+        ledger.add(BEGUN);
+        semaphore.acquire().forget();
+        ledger.add(DONE);
+    });
+}
+
+fn acquire_and_tell(semaphore: &Semaphore, ledger: &Ledger, _: &str) -> Verdict {
+    ledger.add(CAME);
+    semaphore.acquire().forget();
+    ledger.add(BACK);
+    Ok(())
+}
+
+/// Nobody sleeps beside a free permit; and whoever sleeps is back when enough were released.
+fn release_waiters(semaphore: &Semaphore, ledger: &Ledger) -> Result<u64, String> {
+    let mut added = 0;
+    for _ in 0..2 {
+        if !ledger.catches_up(BACK, CAME, Duration::ZERO) && !settles(semaphore, ledger) {
+            return Err("WEDGED: a sleeper sleeps on beside a free permit".into());
+        }
+        if ledger.get(BACK) < ledger.get(CAME) {
+            semaphore.release(1).map_err(|e| e.to_string())?;
+            added += 1;
+        }
+    }
+    waiters_are_back(ledger).map(|()| added)
+}
+
+/// No permit is free, or nobody sleeps; soon.
+fn settles(semaphore: &Semaphore, ledger: &Ledger) -> bool {
+    let begun = Instant::now();
+    while semaphore.permits() > 0 && ledger.get(BACK) < ledger.get(CAME) {
+        if begun.elapsed() > patience() / 3 {
+            return false;
+        }
+        std::thread::sleep(Duration::from_micros(200));
+    }
+    true
+}
+
+/// All permits there ever were are free, or with somebody who is known to have one, or went with the victim.
+fn conserved(semaphore: &Semaphore, ledger: &Ledger, made: u64) -> Verdict {
+    let known = u64::from(semaphore.permits()) + ledger.get(BACK) + ledger.get(DONE);
+    let in_hand = ledger.get(BEGUN) - ledger.get(DONE);
+    if known <= made && known + in_hand >= made {
+        Ok(())
+    } else {
+        Err(format!("{made} permits were made; {known} are known of, and the victim may have {in_hand}"))
+    }
+}
+
+fn acquire() -> Box<dyn Row> {
+    let operation = Operation::new("semaphore/acquire", &["free"], semaphore, acquire_one, |semaphore, ledger, _| {
+        conserved(semaphore, ledger, 2)
+    });
+    let operation = operation.recoverer(acquire_one).with(Role::Arrival, |semaphore, ledger, _| {
+        ledger.add(CAME);
+        semaphore.acquire_timeout(patience() / 2).ok_or("WEDGED: there is a permit, and nobody gets it")?.forget();
+        ledger.add(BACK);
+        Ok(())
+    });
+    operation.boxed()
+}
+
+fn acquire_blocked() -> Box<dyn Row> {
+    let operation =
+        Operation::new("semaphore/acquire-blocked", SLEEPING, semaphore, acquire_one, |semaphore, ledger, _| {
+            let added = release_waiters(semaphore, ledger)?;
+            conserved(semaphore, ledger, ledger.get(HELPED) + added)
+        });
+    let operation = operation.with(Role::Helper, |semaphore, ledger, _| {
+        ledger.add(HELPED);
+        semaphore.release(1).map_err(|e| e.to_string())
+    });
+    operation.with(Role::Waiter, acquire_and_tell).boxed()
+}
+
+fn release() -> Box<dyn Row> {
+    let victim: fn(&Semaphore, &Ledger, &str, &Mark) = |semaphore, ledger, _, mark| {
+        mark.window(|| {
+            ledger.add(HELPED);
+            semaphore.release(2).expect("far from the limit");
+            ledger.add(DONE);
+        });
+    };
+    let operation = Operation::new("semaphore/release", NOTIFYING, semaphore, victim, |semaphore, ledger, state| {
+        let made = if state == "nobody" { 2 } else { 0 } + release_waiters(semaphore, ledger)?;
+        let known = u64::from(semaphore.permits()) + ledger.get(BACK);
+        let (begun, done) = (2 * ledger.get(HELPED), 2 * ledger.get(DONE));
+        if (made + done..=made + begun).contains(&known) && (known - made) % 2 == 0 {
+            Ok(())
+        } else {
+            Err(format!("{made} permits there were, {done} of {begun} released, and {known} are known of"))
+        }
+    });
+    operation.recoverer(victim).with(Role::Waiter, acquire_and_tell).boxed()
+}
+
+// ------------------------------------------------------------------------------------------------------ barrier
+
+fn barrier(state: &str, _: &Ledger) -> Barrier {
+    Barrier::new(if state == "alone" || state == "waiter" { 2 } else { 3 }).expect("there is memory for a barrier")
+}
+
+fn wait_at_barrier(barrier: &Barrier, ledger: &Ledger, _: &str) -> Verdict {
+    ledger.add(CAME);
+    // Whether all came or somebody died, it is over.
+    let _ = barrier.wait();
+    ledger.add(BACK);
+    Ok(())
+}
+
+fn barrier_victim(barrier: &Barrier, ledger: &Ledger, _: &str, mark: &Mark) {
+    mark.window(|| {
+        let through = barrier.wait();
+        ledger.add(DONE);
+        assert!(through.is_ok(), "all came, and nobody died");
+    });
+}
+
+/// Nobody waits for the dead, and after a reset it is as new.
+fn barrier_works(barrier: &Barrier, ledger: &Ledger, state: &str) -> Verdict {
+    if state.starts_with("waiter") && !ledger.catches_up(BACK, CAME, Duration::from_millis(150)) {
+        // The victim died before it came; nobody but the living can know of it.
+        barrier.abort();
+    }
+    waiters_are_back(ledger)?;
+    barrier.reset();
+    if barrier.is_broken() || barrier.n_waiting() != 0 {
+        return Err(format!("after a reset: {} wait, broken: {}", barrier.n_waiting(), barrier.is_broken()));
+    }
+    std::thread::scope(|scope| {
+        let others: Vec<_> =
+            (1..barrier.parties()).map(|_| scope.spawn(|| barrier.wait_timeout(patience() / 3))).collect();
+        let mut places = vec![barrier.wait_timeout(patience() / 3)];
+        places.extend(others.into_iter().filter_map(|other| other.join().ok()));
+        let mut places =
+            places.into_iter().collect::<Result<Vec<_>, _>>().map_err(|e| format!("after a reset: {e}"))?;
+        places.sort_unstable();
+        if places.iter().copied().eq(0..barrier.parties()) { Ok(()) } else { Err(format!("places {places:?}")) }
+    })
+}
+
+/// The victim comes last.
+fn barrier_last() -> Box<dyn Row> {
+    let operation = Operation::new("barrier/wait-last", &["waiter", "waiters"], barrier, barrier_victim, barrier_works);
+    operation.with(Role::Waiter, wait_at_barrier).boxed()
+}
+
+/// The victim comes first and sleeps.
+fn barrier_first() -> Box<dyn Row> {
+    let operation =
+        Operation::new("barrier/wait-first", &["alone", "then waiter"], barrier, barrier_victim, barrier_works);
+    operation.with(Role::Helper, wait_at_barrier).with(Role::Waiter, wait_at_barrier).boxed()
+}
