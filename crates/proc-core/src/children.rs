@@ -231,6 +231,7 @@ impl Unwatched {
 fn finish() {
     // They may need the daemons.
     crate::thread::join_all();
+    crate::supervisor::stop_all();
     let children: Vec<_> = lock(CHILDREN.get()).values().cloned().collect();
     let (daemons, others): (Vec<_>, Vec<_>) = children.into_iter().partition(|child| child.daemon);
     for daemon in &daemons {

@@ -37,6 +37,7 @@ pub mod reaper;
 mod report;
 pub mod shm;
 mod start;
+pub mod supervisor;
 mod sys;
 pub mod thread;
 mod wait;

@@ -1,0 +1,214 @@
+//! What a supervisor does all day.
+
+use std::{
+    collections::VecDeque,
+    io::{PipeReader, Read},
+    ops::Deref,
+    os::fd::AsFd,
+    sync::{
+        Arc,
+        mpsc::{Receiver, Sender, SyncSender},
+    },
+    time::{Duration, Instant},
+};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::{ChildInfo, ChildSpec, End, Event, Restart, Shared, Shutdown, Strategy, SupervisorError, lock};
+use crate::ProcessHandle;
+
+/// Asked of the helper thread.
+pub(super) enum Command {
+    Which(Sender<Vec<ChildInfo>>),
+    Start(ChildSpec, Sender<Result<(), SupervisorError>>),
+    Terminate(String, Sender<Result<(), SupervisorError>>),
+    Restart(String, Sender<Result<(), SupervisorError>>),
+    Stop,
+}
+
+pub(super) struct Run {
+    strategy: Strategy,
+    intensity: usize,
+    period: Duration,
+    /// In the order of their start.
+    children: Vec<Child>,
+    /// When there were restarts, within the last period.
+    restarts: VecDeque<Instant>,
+    report: SyncSender<Event>,
+    shared: Arc<Shared>,
+}
+
+struct Child {
+    spec: ChildSpec,
+    process: Option<Box<dyn Deref<Target = ProcessHandle> + Send>>,
+    starts: u64,
+}
+
+impl Run {
+    pub(super) fn new(
+        strategy: Strategy,
+        intensity: usize,
+        period: Duration,
+        report: SyncSender<Event>,
+        shared: Arc<Shared>,
+    ) -> Self {
+        Self { strategy, intensity, period, children: Vec::new(), restarts: VecDeque::new(), report, shared }
+    }
+
+    pub(super) fn run(mut self, mut woken: PipeReader, commands: &Receiver<Command>) {
+        let end = loop {
+            if self.children.iter().all(|child| child.process.is_none() && child.spec.restart != Restart::Permanent) {
+                break End::Stopped;
+            }
+            let mut fds = vec![PollFd::new(woken.as_fd(), PollFlags::POLLIN)];
+            let running = self.children.iter().filter_map(|child| child.process.as_ref());
+            fds.extend(running.map(|process| PollFd::new(process.as_fd(), PollFlags::POLLIN)));
+            let ready = poll(&mut fds, PollTimeout::NONE);
+            let rung = ready.is_ok() && fds[0].any() == Some(true);
+            drop(fds);
+            if rung {
+                let _ = woken.read(&mut [0; 64]);
+            }
+            if commands.try_iter().any(|command| self.obey(command)) {
+                break End::Stopped;
+            }
+            if let Err(id) = self.look_after_the_dead() {
+                break End::TooManyRestarts { id };
+            }
+        };
+        self.stop_all();
+        *lock(&self.shared.end) = Some(end);
+        self.shared.ended.notify_all();
+    }
+
+    /// Whether it was the command to stop.
+    fn obey(&mut self, command: Command) -> bool {
+        // Whoever has asked may be gone by now.
+        match command {
+            Command::Which(reply) => drop(reply.send(self.children.iter().map(Child::info).collect())),
+            Command::Start(spec, reply) => drop(reply.send(self.start_child(spec))),
+            Command::Terminate(id, reply) => drop(reply.send(self.find(id).map(|i| self.stop(i)))),
+            Command::Restart(id, reply) => {
+                let found = self.find(id);
+                drop(
+                    reply.send(
+                        found.and_then(|i| if self.children[i].process.is_none() { self.start(i) } else { Ok(()) }),
+                    ),
+                );
+            }
+            Command::Stop => return true,
+        }
+        false
+    }
+
+    pub(super) fn start_child(&mut self, spec: ChildSpec) -> Result<(), SupervisorError> {
+        if self.children.iter().any(|child| child.spec.id == spec.id) {
+            return Err(SupervisorError::AlreadyPresent { id: spec.id });
+        }
+        self.children.push(Child { spec, process: None, starts: 0 });
+        let started = self.start(self.children.len() - 1);
+        if started.is_err() {
+            self.children.pop();
+        }
+        started
+    }
+
+    /// Stops all, the last one first.
+    pub(super) fn stop_all(&mut self) {
+        (0..self.children.len()).rev().for_each(|i| self.stop(i));
+    }
+
+    /// `Err` names the child that died once too often.
+    fn look_after_the_dead(&mut self) -> Result<(), String> {
+        while let Some(i) = self.children.iter().position(Child::is_dead) {
+            let child = &mut self.children[i];
+            let Some(process) = child.process.take() else { continue };
+            let status = process.wait().ok();
+            self.tell(Event::Exited { id: self.children[i].spec.id.clone(), pid: process.pid(), status });
+            let again = match self.children[i].spec.restart {
+                Restart::Permanent => true,
+                Restart::Transient => status.is_none_or(|status| !status.success()),
+                Restart::Temporary => false,
+            };
+            if again {
+                self.restart(i)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn restart(&mut self, dead: usize) -> Result<(), String> {
+        loop {
+            self.count_restart(dead)?;
+            let concerned = match self.strategy {
+                Strategy::OneForOne => dead..dead + 1,
+                Strategy::OneForAll => 0..self.children.len(),
+                Strategy::RestForOne => dead..self.children.len(),
+            };
+            concerned.clone().rev().for_each(|i| self.stop(i));
+            let failed = concerned
+                .filter(|i| self.children[*i].spec.restart != Restart::Temporary)
+                .collect::<Vec<_>>()
+                .into_iter()
+                .find_map(|i| self.start(i).err().map(|e| (i, e)));
+            // A child that cannot be started is one that has died again.
+            let Some((i, error)) = failed else { return Ok(()) };
+            self.tell(Event::NotStarted { id: self.children[i].spec.id.clone(), reason: error.to_string() });
+        }
+    }
+
+    fn count_restart(&mut self, dead: usize) -> Result<(), String> {
+        let now = Instant::now();
+        self.restarts.push_back(now);
+        self.restarts.retain(|then| now.duration_since(*then) <= self.period);
+        if self.restarts.len() > self.intensity { Err(self.children[dead].spec.id.clone()) } else { Ok(()) }
+    }
+
+    fn start(&mut self, i: usize) -> Result<(), SupervisorError> {
+        let child = &mut self.children[i];
+        let id = child.spec.id.clone();
+        let process = (child.spec.start)()
+            .map_err(|source| SupervisorError::NotStarted { id: id.clone(), source: Box::new(source) })?;
+        let pid = process.pid();
+        child.process = Some(process);
+        child.starts += 1;
+        self.tell(Event::Started { id, pid });
+        Ok(())
+    }
+
+    fn stop(&mut self, i: usize) {
+        let child = &mut self.children[i];
+        let Some(process) = child.process.take() else { return };
+        // One that has ended is reaped, and nothing else can go wrong here.
+        let _ = match child.spec.shutdown {
+            Shutdown::BrutalKill => process.kill().and_then(|()| process.wait()),
+            Shutdown::Timeout(grace) => process.stop(grace),
+            Shutdown::Infinity => process.terminate().and_then(|()| process.wait()),
+        };
+        let id = child.spec.id.clone();
+        self.tell(Event::Stopped { id, pid: process.pid() });
+    }
+
+    fn find(&self, id: String) -> Result<usize, SupervisorError> {
+        self.children.iter().position(|child| child.spec.id == id).ok_or(SupervisorError::NotFound { id })
+    }
+
+    fn tell(&self, event: Event) {
+        // Nobody may be listening, or not fast enough.
+        let _ = self.report.try_send(event);
+    }
+}
+
+impl Child {
+    fn is_dead(&self) -> bool {
+        self.process.as_ref().is_some_and(|process| !process.is_alive())
+    }
+
+    fn info(&self) -> ChildInfo {
+        ChildInfo {
+            id: self.spec.id.clone(),
+            pid: self.process.as_ref().map(|process| process.pid()),
+            restarts: self.starts.saturating_sub(1),
+        }
+    }
+}
