@@ -1,13 +1,14 @@
 //! The whole of the continuous integration; the same anywhere.
 
-use crate::{Outcome, cargo, crash, examples, run as step, test};
+use crate::{Outcome, cargo, crash, examples, loom, run as step, test};
 
-/// Checks format, lints, documentation, tests, the quick set of crash points, and the examples.
+/// Checks format, lints, documentation, tests, loom models, the quick set of crash points, and the examples.
 pub(crate) fn run() -> Outcome {
     step("format", &mut cargo(["fmt", "--all", "--check"]))?;
     step("lints", &mut cargo(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     step("documentation", cargo(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))?;
     test::run(&[])?;
+    loom::run()?;
     crash::run(&[])?;
     examples::run(None)
 }

@@ -1,6 +1,7 @@
 //! Locks and their kin, for threads and for processes: the same names and methods in both scopes.
 #![deny(unsafe_code)]
 
+#[cfg_attr(all(test, loom), allow(dead_code, unused_imports, reason = "the rest is not compiled with loom"))]
 mod machine;
 
 #[cfg(not(all(test, loom)))]

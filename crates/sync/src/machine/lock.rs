@@ -55,7 +55,10 @@ impl Lock {
     /// The thread id of the holder, or 0.
     #[inline]
     pub(crate) fn owner(&self) -> u32 {
-        // SeqCst: readers and writers of an `RwLock` each acquire a lock and then look at the other's.
+        // SeqCst: readers and writers of an `RwLock` each acquire a lock and then look at the other's. Loom takes such
+        // accesses for AcqRel; there, the fence makes of it what it is.
+        #[cfg(all(test, loom))]
+        loom::sync::atomic::fence(Ordering::SeqCst);
         (self.state.load(Ordering::SeqCst) & OWNER) as u32
     }
 

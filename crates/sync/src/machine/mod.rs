@@ -9,6 +9,11 @@ mod event;
 mod lock;
 mod semaphore;
 
+#[cfg(all(test, loom))]
+mod model;
+#[cfg(all(test, loom))]
+mod tests;
+
 pub(crate) use condvar::Condvar;
 pub(crate) use event::Event;
 pub(crate) use lock::{Acquired, Lock};
