@@ -24,6 +24,7 @@ pub(super) struct Settings {
     pub(super) initializer: Vec<u8>,
     pub(super) max_tasks_per_child: Option<usize>,
     pub(super) task_timeout: Option<Duration>,
+    pub(super) idle_timeout: Option<Duration>,
     pub(super) retries: u32,
     pub(super) retry_delay: Duration,
     pub(super) memory_limit: Option<u64>,
@@ -38,6 +39,7 @@ impl ProcessPoolBuilder {
             initializer: Vec::new(),
             max_tasks_per_child: None,
             task_timeout: None,
+            idle_timeout: None,
             retries: 0,
             retry_delay: Duration::from_millis(10),
             memory_limit: None,
@@ -92,6 +94,14 @@ impl ProcessPoolBuilder {
     /// for the chunk.
     pub fn task_timeout(mut self, timeout: Duration) -> Self {
         self.settings.task_timeout = Some(timeout);
+        self
+    }
+
+    /// How long a worker may have nothing to do before it leaves; by default for ever. It is started again when there is
+    /// a task that would have to wait.
+    #[doc(alias = "idle_worker_timeout")]
+    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.idle_timeout = Some(timeout);
         self
     }
 

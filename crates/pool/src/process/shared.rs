@@ -165,6 +165,9 @@ impl Shared {
             };
             return batch.refuse(work, why);
         }
+        if self.settings.idle_timeout.is_some() && state.all_busy() && state.rouse() {
+            self.ring();
+        }
         let turned_away = if state.backlog.is_empty() { state.give(work, batch) } else { Some(work) };
         state.backlog.extend(turned_away);
         if let Some(timeout) = self.settings.task_timeout
@@ -212,8 +215,8 @@ impl Shared {
 
     /// Looks for results for a little while, until `done` (true).
     pub(super) fn help(&self, done: &dyn Fn() -> bool) -> bool {
-        if done() || !self.is_owner() {
-            return done();
+        if done() {
+            return true;
         }
         {
             let mut state = self.state.lock();
@@ -346,6 +349,9 @@ impl Shared {
     }
 
     pub(super) fn stats(&self) -> Stats {
+        if !self.is_owner() {
+            return Stats::default();
+        }
         let state = self.state.lock();
         let workers: Vec<_> = state
             .workers()

@@ -55,6 +55,8 @@ pub(super) enum Seat {
     /// Nobody; the service starts a worker then or later.
     Vacant(Option<Instant>),
     Taken(Box<Worker>),
+    /// Nobody, until there is work: the worker left because there was none.
+    Resting,
     /// Nobody, for good.
     Closed,
 }
@@ -68,6 +70,8 @@ pub(super) struct Worker {
     starting: bool,
     /// Told to leave when it has nothing to do.
     leaving: bool,
+    /// It leaves because there was nothing to do.
+    tired: bool,
     /// Since when it has been running the task at the front of its lane, as far as the owner knows: never too early.
     since: Instant,
     /// How long a task takes, on average.
@@ -210,6 +214,7 @@ impl State {
             held: (0..N_SLOTS).map(|_| None).collect(),
             starting: true,
             leaving: false,
+            tired: false,
             since: Instant::now(),
             pace: DEPTH_TIME,
             depth: MIN_DEPTH,
@@ -372,10 +377,21 @@ impl State {
                     worker.leaving = true;
                     worker.lane.stop();
                 }
-                Seat::Vacant(_) => *seat = Seat::Closed,
+                Seat::Vacant(_) | Seat::Resting => *seat = Seat::Closed,
                 _ => {}
             }
         }
+    }
+
+    /// Has a resting seat filled again; true if there is one.
+    pub(super) fn rouse(&mut self) -> bool {
+        let resting = self.seats.iter_mut().find(|seat| matches!(seat, Seat::Resting));
+        resting.map(|seat| *seat = Seat::Vacant(None)).is_some()
+    }
+
+    /// Whether a task given now would have to wait.
+    pub(super) fn all_busy(&self) -> bool {
+        self.workers().all(|worker| worker.leaving || !worker.lane.is_empty())
     }
 
     /// Ends everything: all tasks are refused, all workers killed.
@@ -391,7 +407,7 @@ impl State {
                     worker.leaving = true;
                     let _ = worker.process.kill();
                 }
-                Seat::Vacant(_) => *seat = Seat::Closed,
+                Seat::Vacant(_) | Seat::Resting => *seat = Seat::Closed,
                 Seat::Closed => {}
             }
         }
@@ -434,7 +450,7 @@ impl State {
         }
         let mut next = self.delayed.peek().map(|delayed| delayed.until);
         let mut sooner = |at: Instant| next = Some(next.map_or(at, |next| next.min(at)));
-        let mut late = Vec::new();
+        let (mut late, mut idle) = (Vec::new(), Vec::new());
         for (index, seat) in self.seats.iter().enumerate() {
             match seat {
                 Seat::Vacant(Some(at)) if *at > now => sooner(*at),
@@ -444,6 +460,9 @@ impl State {
                     }
                     if let Some(corrupt) = worker.corrupt_slot() {
                         late.push((index, corrupt, TaskError::Decode("the worker's memory is corrupt".into())));
+                    }
+                    if let Some(end) = worker.idle_until(settings) {
+                        if end > now { sooner(end) } else { idle.push(index) }
                     }
                     let Some(due) = worker.due(settings) else { continue };
                     if due > now {
@@ -457,6 +476,13 @@ impl State {
         }
         for (seat, slot, why) in late {
             self.condemn(seat, slot, why);
+        }
+        for seat in idle {
+            if let Seat::Taken(worker) = &mut self.seats[seat] {
+                worker.tired = true;
+                worker.leaving = true;
+                worker.lane.stop();
+            }
         }
         next
     }
@@ -504,6 +530,8 @@ impl State {
         }
         if self.dismissed {
             self.seats[seat] = Seat::Closed;
+        } else if worker.tired && self.backlog.is_empty() && self.workers().all(|other| other.lane.len() <= 1) {
+            self.seats[seat] = Seat::Resting;
         } else {
             self.restarts += 1;
         }
@@ -558,6 +586,12 @@ impl Worker {
         let (front, _) = self.lane.slots().next()?;
         self.held[front].as_ref()?;
         self.condemned.is_none().then(|| self.since.checked_add(settings.task_timeout?)).flatten()
+    }
+
+    /// When it has had nothing to do for too long.
+    fn idle_until(&self, settings: &Settings) -> Option<Instant> {
+        let is_idle = self.lane.is_empty() && !self.leaving && !self.starting;
+        is_idle.then(|| self.since.checked_add(settings.idle_timeout?)).flatten()
     }
 
     fn corrupt_slot(&self) -> Option<usize> {

@@ -360,13 +360,17 @@ macro_rules! impl_handle {
 
             fn cancel(&self) -> bool {
                 let cancelled = self.core.complete(Err(TaskError::Cancelled));
-                if cancelled {
+                if cancelled && self.header.pool.is_owner() {
                     self.header.pool.withdraw(&self.header);
                 }
                 cancelled
             }
 
             fn wait(&self, deadline: Option<Deadline>) -> bool {
+                if !self.header.pool.is_owner() {
+                    // A fork of the owner: nobody will bring a result here.
+                    self.core.complete(Err(TaskError::Closed));
+                }
                 self.header.pool.help(&|| self.core.is_done()) || self.core.sleep(deadline)
             }
         }

@@ -424,3 +424,27 @@ fn callbacks_may_block_panic_and_use_the_pool() {
     assert_eq!(told.recv().unwrap(), 16);
     assert_eq!(pool.apply(double, (1,)).unwrap(), 2);
 }
+
+#[test]
+fn idle_workers_leave_and_come_back() {
+    let _dog = watchdog(PATIENCE);
+    let pool = ProcessPool::builder().workers(3).idle_timeout(Duration::from_millis(20)).build().unwrap();
+    for round in 0..3 {
+        while !pool.stats().workers.is_empty() {
+            std::thread::yield_now();
+        }
+        assert_eq!(pool.apply(double, (round,)).unwrap(), 2 * round);
+        assert_eq!(pool.map(double, 0..100).unwrap().len(), 100);
+    }
+    // Three tasks that wait for each other need all three.
+    let met = Shared::new(AtomicU64::new(0)).unwrap();
+    let meet = |met: Shared<AtomicU64>| {
+        met.fetch_add(1, SeqCst);
+        while met.load(SeqCst) < 3 {
+            std::thread::yield_now();
+        }
+    };
+    let tasks: Vec<_> = (0..3).map(|_| pool.apply_async(meet, (met.clone(),))).collect();
+    assert!(tasks.iter().all(|task| task.get().is_ok()));
+    assert!(pool.stats().deaths.is_empty());
+}

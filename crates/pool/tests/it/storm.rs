@@ -15,7 +15,7 @@ use proc_core::shm::Shared;
 use test_support::watchdog;
 
 /// Kills a random worker again and again while `work` runs; returns how many it killed.
-fn under_fire<R>(pool: &ProcessPool, pause: Duration, work: impl FnOnce() -> R) -> (R, u64) {
+fn under_fire<R>(pool: &ProcessPool, pause: Duration, work: impl FnOnce(&AtomicU64) -> R) -> (R, u64) {
     let over = AtomicBool::new(false);
     let kills = AtomicU64::new(0);
     let result = thread::scope(|scope| {
@@ -32,7 +32,7 @@ fn under_fire<R>(pool: &ProcessPool, pause: Duration, work: impl FnOnce() -> R) 
                 thread::sleep(pause * ((random >> 40) as u32 % 3));
             }
         });
-        let result = work();
+        let result = work(&kills);
         over.store(true, SeqCst);
         result
     });
@@ -57,13 +57,13 @@ fn tasks_run_at_most_once_and_every_one_ends() {
         assert_eq!(ran, 0);
         (0..200).fold(n, |x, _| std::hint::black_box(x))
     };
-    let (results, kills) = under_fire(&pool, Duration::from_millis(4), || {
+    let (results, kills) = under_fire(&pool, Duration::from_millis(4), |_| {
         let tasks: Vec<_> = (0..N).map(|n| pool.apply_async(run, (n,))).collect();
         tasks.iter().map(|task| task.get()).collect::<Vec<_>>()
     });
     check(&results, &marks, kills);
     marks.iter().for_each(|mark| mark.store(0, SeqCst));
-    let (results, kills) = under_fire(&pool, Duration::from_millis(4), || pool.imap(run, 0..N).collect::<Vec<_>>());
+    let (results, kills) = under_fire(&pool, Duration::from_millis(4), |_| pool.imap(run, 0..N).collect::<Vec<_>>());
     check(&results, &marks, kills);
 }
 
@@ -88,7 +88,7 @@ fn with_retries_nothing_is_lost() {
     let _dog = watchdog(Duration::from_secs(100));
     let pool = ProcessPool::builder().workers(3).retries(1000).retry_delay(Duration::from_micros(100)).build().unwrap();
     let square = |n: u64| (0..500).fold(n, |x, _| std::hint::black_box(x)) * n;
-    let ((), kills) = under_fire(&pool, Duration::from_millis(3), || {
+    let ((), kills) = under_fire(&pool, Duration::from_millis(3), |_| {
         let mut seen: Vec<_> = pool.imap_unordered(square, 0..200_000).map(|r| r.unwrap()).collect();
         seen.sort();
         assert!(seen.iter().enumerate().all(|(n, square)| *square == (n * n) as u64));
@@ -104,11 +104,10 @@ fn a_thousand_kills() {
     let _dog = watchdog(Duration::from_secs(600));
     let pool = ProcessPool::new(2).unwrap();
     let work = |n: u64| (0..2000).fold(n, |x, _| std::hint::black_box(x));
-    let mut next = 0..1_000_000_u64;
-    let ((ended, lost), kills) = under_fire(&pool, Duration::from_millis(8), || {
+    let ((ended, lost), kills) = under_fire(&pool, Duration::from_millis(8), |kills| {
         let (mut ended, mut lost) = (0_u64, 0_u64);
-        while !next.is_empty() {
-            let tasks: Vec<_> = next.by_ref().take(10_000).map(|n| pool.apply_async(work, (n,))).collect();
+        while ended < 1_000_000 || kills.load(SeqCst) < 1000 {
+            let tasks: Vec<_> = (0..10_000).map(|n| pool.apply_async(work, (n,))).collect();
             for task in tasks {
                 ended += 1;
                 match task.get() {
@@ -121,7 +120,7 @@ fn a_thousand_kills() {
         (ended, lost)
     });
     println!("{kills} kills cost {lost} of {ended} tasks");
-    assert!(ended == 1_000_000 && lost <= kills);
+    assert!(lost <= kills);
     let mut worst = Duration::ZERO;
     for n in 0..1000 {
         let before = pool.stats();

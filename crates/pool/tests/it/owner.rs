@@ -1,0 +1,148 @@
+//! What becomes of workers when their owner goes, one way or another.
+
+use std::{
+    sync::atomic::{AtomicU32, Ordering::SeqCst},
+    thread,
+    time::Duration,
+};
+
+use pool::{ProcessPool, Task, TaskError};
+use proc_core::{Process, identity::ProcessId, shm::Shared};
+use test_support::watchdog;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Where an owner in another process writes its workers' pids.
+type Pids = Shared<[AtomicU32; 4]>;
+
+fn new_pids() -> Pids {
+    Shared::new([const { AtomicU32::new(0) }; 4]).unwrap()
+}
+
+/// A pool with every worker stuck in a task.
+fn stuck_pool(pids: &Pids) -> ProcessPool {
+    let pool = ProcessPool::new(pids.len()).unwrap();
+    for _ in 0..pids.len() {
+        let _running: Task<()> = pool.apply_async(hang, ());
+    }
+    while pool.stats().running < pids.len() {
+        thread::yield_now();
+    }
+    for (place, worker) in pids.iter().zip(pool.stats().workers) {
+        place.store(worker.pid.unwrap(), SeqCst);
+    }
+    pool
+}
+
+fn hang() {
+    loop {
+        thread::park();
+    }
+}
+
+fn wait_for(condition: impl Fn() -> bool) {
+    while !condition() {
+        thread::yield_now();
+    }
+}
+
+fn all_known(pids: &Pids) -> Vec<ProcessId> {
+    wait_for(|| pids.iter().all(|pid| pid.load(SeqCst) != 0));
+    pids.iter().filter_map(|pid| ProcessId::of(pid.load(SeqCst))).collect()
+}
+
+#[test]
+fn a_killed_owner_takes_its_workers_along() {
+    let _dog = watchdog(PATIENCE);
+    let pids = new_pids();
+    let owner = Process::spawn(
+        |pids: Pids| {
+            let _pool = stuck_pool(&pids);
+            hang();
+        },
+        (pids.clone(),),
+    )
+    .unwrap();
+    let workers = all_known(&pids);
+    assert_eq!(workers.len(), 4);
+    owner.kill().unwrap();
+    wait_for(|| workers.iter().all(|worker| !worker.is_alive()));
+}
+
+#[test]
+fn an_owner_that_returns_leaves_nobody_behind() {
+    let _dog = watchdog(PATIENCE);
+    for leak in [false, true] {
+        let pids = new_pids();
+        let owner = Process::spawn(
+            |pids: Pids, leak: bool| {
+                let pool = stuck_pool(&pids);
+                if leak {
+                    std::mem::forget(pool);
+                }
+            },
+            (pids.clone(), leak),
+        )
+        .unwrap();
+        owner.join().unwrap();
+        let left: Vec<_> = pids.iter().filter_map(|pid| ProcessId::of(pid.load(SeqCst))).collect();
+        wait_for(|| left.iter().all(|worker| !worker.is_alive()));
+    }
+}
+
+#[test]
+fn what_a_killed_task_started_dies_with_it() {
+    let _dog = watchdog(PATIENCE);
+    let pool = ProcessPool::builder().workers(1).task_timeout(Duration::from_millis(300)).build().unwrap();
+    let pids = new_pids();
+    let with_child = |pids: Pids| {
+        let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        pids[0].store(child.id(), SeqCst);
+        child.wait().unwrap();
+    };
+    let late = pool.apply_async(with_child, (pids.clone(),));
+    wait_for(|| pids[0].load(SeqCst) != 0);
+    let child = ProcessId::of(pids[0].load(SeqCst)).unwrap();
+    assert!(matches!(late.get(), Err(TaskError::TimedOut)));
+    wait_for(|| !child.is_alive());
+}
+
+#[test]
+fn a_fork_of_the_owner_has_no_pool() {
+    let _dog = watchdog(PATIENCE);
+    let owner = Process::spawn(
+        || {
+            let pool = ProcessPool::new(2).unwrap();
+            let gate = Shared::new(AtomicU32::new(0)).unwrap();
+            let at_gate = |gate: Shared<AtomicU32>| wait_for(|| gate.load(SeqCst) != 0);
+            let task = pool.apply_async(at_gate, (gate.clone(),));
+            let in_fork = Process::fork(|| {
+                pool.terminate();
+                matches!(pool.apply(|n: u64| n, (2,)), Err(TaskError::Closed))
+                    && matches!(task.get(), Err(TaskError::Closed))
+                    && pool.stats().workers.is_empty()
+            });
+            let refused = in_fork.unwrap().join().unwrap();
+            gate.store(1, SeqCst);
+            refused && task.get().is_ok()
+        },
+        (),
+    );
+    assert!(owner.unwrap().join().unwrap());
+}
+
+#[test]
+fn handles_travel_with_tasks() {
+    let _dog = watchdog(PATIENCE);
+    let pool = ProcessPool::new(2).unwrap();
+    let queue = ipc::Queue::<u64>::new(10).unwrap();
+    let puts: Vec<_> =
+        (0..5).map(|n| pool.apply_async(|q: ipc::Queue<u64>, n: u64| q.put(n).is_ok(), (queue.clone(), n))).collect();
+    assert!(puts.iter().all(|put| put.get().unwrap()));
+    let mut got: Vec<_> = (0..5).map(|_| queue.get().unwrap()).collect();
+    got.sort();
+    assert_eq!(got, [0, 1, 2, 3, 4]);
+    let (socket, _other) = std::os::unix::net::UnixStream::pair().unwrap();
+    let refused = pool.apply(|_: proc_core::handover::Fd| (), (socket.into(),));
+    assert!(matches!(refused, Err(TaskError::Encode(why)) if why.contains("EOPNOTSUPP")));
+}
