@@ -48,8 +48,8 @@ pub fn pipe<T>() -> io::Result<(Connection<T>, Connection<T>)> {
 /// process moves it there in effect: **one process at a time** should use an end, or messages may be spoiled (as in
 /// Python). Passing it by value, as an argument of a process, leaves no copy behind that would hide the end of file.
 ///
-/// The descriptor ([`AsFd`]) becomes readable when something comes after a `try_recv` that said `Empty`, at the latest.
-/// So in a poll loop, call `try_recv` until it says so.
+/// The descriptor ([`AsFd`]) is readable while there may be something to receive, and when the other end is closed; it
+/// stops being so when a `try_recv` says `Empty`. The first use takes two more descriptors.
 ///
 /// # Crash safety
 /// If a process that has an end is killed at any instruction, then

@@ -82,7 +82,11 @@ impl End {
 
 impl AsFd for End {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.lobby.socket().as_fd()
+        match &self.inbox {
+            // Without descriptors to make it from, the socket must do, which may miss what has come already.
+            Some(inbox) => inbox.pollable(&self.lobby).unwrap_or_else(|_| self.lobby.socket().as_fd()),
+            None => self.lobby.socket().as_fd(),
+        }
     }
 }
 

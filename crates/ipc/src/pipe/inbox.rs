@@ -1,5 +1,5 @@
 use std::{
-    os::fd::OwnedFd,
+    os::fd::{BorrowedFd, OwnedFd},
     sync::atomic::{
         AtomicU32,
         Ordering::{AcqRel, Relaxed, Release},
@@ -120,6 +120,7 @@ impl Inbox {
             let Some(mut state) = self.state.lock(patience) else { return Ok(false) };
             self.attend(&mut state)?;
             if state.reader.peek(&self.ring)?.is_some() {
+                lobby.owe();
                 return Ok(true);
             }
             state.reader.position()
@@ -129,6 +130,13 @@ impl Inbox {
             Err(RecvError::TimedOut | RecvError::Empty) => Ok(false),
             Err(e) => Err(e),
         }
+    }
+
+    /// A descriptor that is readable now if there is something to receive, and becomes so when something comes.
+    pub(super) fn pollable<'a>(&self, lobby: &'a Lobby) -> Result<BorrowedFd<'a>, RecvError> {
+        let fd = lobby.pollable().map_err(|e| RecvError::Io(e.into()))?;
+        self.poll(lobby, Patience::None)?;
+        Ok(fd)
     }
 
     #[inline(always)]

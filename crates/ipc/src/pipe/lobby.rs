@@ -4,16 +4,26 @@
 //! in all packets and has everybody look again. So a bell that was meant for another thread is not lost, and the end of
 //! file reaches all.
 
-use std::{collections::VecDeque, io, os::fd::OwnedFd, time::Duration};
+use std::{
+    collections::VecDeque,
+    io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    sync::OnceLock,
+    time::Duration,
+};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use proc_core::futex::Deadline;
 
-use super::socket::{Packet, Socket};
+use super::{
+    pollable::Pollable,
+    socket::{Packet, Socket},
+};
 
 #[derive(Debug)]
 pub(super) struct Lobby {
     socket: Socket,
+    pollable: OnceLock<Pollable>,
     state: Mutex<State>,
     news: Condvar,
 }
@@ -56,7 +66,7 @@ const MAX_WAITING: usize = 1024;
 
 impl Lobby {
     pub(super) fn new(socket: Socket) -> Self {
-        Self { socket, state: Mutex::default(), news: Condvar::new() }
+        Self { socket, pollable: OnceLock::new(), state: Mutex::default(), news: Condvar::new() }
     }
 
     pub(super) fn socket(&self) -> &Socket {
@@ -102,15 +112,25 @@ impl Lobby {
         }
     }
 
-    /// As [`wait`](Self::wait), without sleeping. The descriptor is readable afterwards only if there is news.
+    /// As [`wait`](Self::wait), without sleeping. A descriptor given out is readable afterwards only if there is news.
     pub(super) fn glance(&self, look: impl FnOnce() -> Look) -> io::Result<Outcome> {
         let mut state = self.state.lock();
         self.look_in(&mut state)?;
-        Ok(match look().ready {
-            true => Outcome::Ready,
-            false if state.ended => Outcome::Ended,
-            false => Outcome::TimedOut,
-        })
+        if look().ready {
+            return Ok(Outcome::Ready);
+        }
+        if let Some(pollable) = self.pollable.get() {
+            pollable.settle();
+        }
+        Ok(if state.ended { Outcome::Ended } else { Outcome::TimedOut })
+    }
+
+    /// A descriptor that is readable while there is something to receive, or the other end is closed.
+    pub(super) fn pollable(&self) -> nix::Result<BorrowedFd<'_>> {
+        if self.pollable.get().is_none() {
+            let _ = self.pollable.set(Pollable::new(self.socket.as_fd())?);
+        }
+        Ok(self.pollable.get().expect("set above or by another thread").as_fd())
     }
 
     /// The `n` descriptors of the message `id`, which were sent before the message; fewer if they did not all arrive.
@@ -147,7 +167,16 @@ impl Lobby {
         Ok(())
     }
 
+    /// Shows on a descriptor given out that there may be something.
+    pub(super) fn owe(&self) {
+        if let Some(pollable) = self.pollable.get() {
+            pollable.owe();
+        }
+    }
+
     fn take_in(&self, state: &mut State) -> io::Result<()> {
+        // What is taken in here no longer shows on the socket.
+        self.owe();
         for _ in 0..MAX_PACKETS {
             match self.socket.receive()? {
                 Packet::Nothing => break,

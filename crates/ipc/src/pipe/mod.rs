@@ -15,6 +15,7 @@ mod inbox;
 mod layout;
 mod lobby;
 mod outbox;
+mod pollable;
 mod ring;
 mod simplex;
 mod socket;
