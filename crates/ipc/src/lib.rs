@@ -1,13 +1,17 @@
 //! Queues, pipes and shared data between processes, which outlive any of their users.
 #![deny(unsafe_code)]
 
+mod array;
 mod error;
 pub mod joinable;
 pub mod lane;
 mod pipe;
 pub mod queue;
 pub mod thread;
+mod value;
 
+pub use self::array::{Array, ArrayGuard};
 pub use self::error::{GetError, GetTimeoutError, PutError, PutTimeoutError, TryGetError, TryPutError};
 pub use self::pipe::{Connection, Receiver, RecvError, SendError, Sender, StreamReader, StreamWriter, channel, pipe};
+pub use self::value::{Value, ValueGuard};
 pub use self::{joinable::JoinableQueue, queue::Queue};

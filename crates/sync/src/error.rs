@@ -32,7 +32,8 @@ impl<G> OwnerDied<G> {
         &mut self.0
     }
 
-    pub(crate) fn map<H>(self, f: impl FnOnce(G) -> H) -> OwnerDied<H> {
+    /// The same report with what `f` makes of the guard.
+    pub fn map<H>(self, f: impl FnOnce(G) -> H) -> OwnerDied<H> {
         OwnerDied(f(self.0))
     }
 }

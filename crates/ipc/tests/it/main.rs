@@ -5,3 +5,4 @@ mod joinable;
 mod pipe;
 mod queue;
 mod thread_queue;
+mod value;
