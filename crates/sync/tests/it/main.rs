@@ -11,3 +11,4 @@ mod process_lock;
 mod process_rlock;
 mod process_rwlock;
 mod process_semaphore;
+mod storm;

@@ -22,6 +22,10 @@ pub(crate) fn dog() -> Watchdog {
     test_support::watchdog(LONG)
 }
 
+pub(crate) fn dog_for(limit: Duration) -> Watchdog {
+    test_support::watchdog(limit)
+}
+
 /// A forked child, killed when dropped.
 pub(crate) struct Child(Option<Pid>);
 
@@ -70,9 +74,13 @@ impl Child {
     }
 
     /// Waits for the child, which must succeed.
-    pub(crate) fn join(mut self) {
-        let pid = self.0.take().unwrap();
-        assert_eq!(waitpid(pid, None).unwrap(), WaitStatus::Exited(pid, 0));
+    pub(crate) fn join(self) {
+        assert!(matches!(self.end(), WaitStatus::Exited(_, 0)));
+    }
+
+    /// Waits for the child, whatever becomes of it.
+    pub(crate) fn end(mut self) -> WaitStatus {
+        waitpid(self.0.take().unwrap(), None).unwrap()
     }
 
     /// Returns when the child sleeps in the kernel (on a futex, that is), or is gone.
