@@ -399,5 +399,9 @@ fn barrier_last() -> Box<dyn Row> {
 fn barrier_first() -> Box<dyn Row> {
     let operation =
         Operation::new("barrier/wait-first", &["alone", "then waiter"], barrier, barrier_victim, barrier_works);
-    operation.with(Role::Helper, wait_at_barrier).with(Role::Waiter, wait_at_barrier).boxed()
+    let operation = operation.with(Role::Helper, |barrier, _, _| {
+        let _ = barrier.wait();
+        Ok(())
+    });
+    operation.with(Role::Waiter, wait_at_barrier).boxed()
 }
