@@ -135,7 +135,7 @@ fn at_instructions(
     drop(scene);
     let n_points = match experiment.effort {
         Effort::Quick if n == LONG => return Ok(Report { instructions: n, ..Report::default() }),
-        Effort::Quick => quick_points.min(LONG / n.max(1)).max(2),
+        Effort::Quick => quick_points.min(LONG / n.max(1)).max(3),
         Effort::Full => (2 * full_steps / n.max(1)).max(quick_points),
     };
     let mut report = Report { instructions: n, ..Report::default() };

@@ -1,5 +1,6 @@
 //! The table of operations: a file each area, an entry each operation.
 
+mod joinable;
 mod lock;
 mod proc_core;
 mod queue;
@@ -10,10 +11,17 @@ use crate::operation::Row;
 
 /// Everything that must be survived.
 pub(crate) fn all() -> Vec<Box<dyn Row>> {
-    [selftest::operations(), proc_core::operations(), lock::operations(), sync::operations(), queue::operations()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        selftest::operations(),
+        proc_core::operations(),
+        lock::operations(),
+        sync::operations(),
+        queue::operations(),
+        joinable::operations(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// Operations with a known fault each, which the lab must find.

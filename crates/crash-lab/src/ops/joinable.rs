@@ -1,0 +1,213 @@
+//! `ipc::JoinableQueue`: what was put is delivered until somebody's `task_done` has returned, and then never again;
+//! `join` returns.
+
+use std::time::{Duration, Instant};
+
+use ipc::{JoinableQueue, TryGetError, TryPutError};
+use test_support::step::Mark;
+
+use crate::{
+    cast::patience,
+    ledger::Ledger,
+    operation::{Operation, Role, Row, Verdict},
+};
+
+type Queue = JoinableQueue<u64>;
+
+const CAPACITY: u64 = 4;
+
+/// Who puts what in; the state's own items count from 0.
+const VICTIMS: u64 = 20;
+const RECOVERERS: u64 = 30;
+const ARRIVALS: u64 = 35;
+const HELPERS: u64 = 40;
+const SURVIVORS: u64 = 60;
+
+/// Counters: sleepers that came, and that are back; how often the victim was helped.
+const CAME: usize = 0;
+const BACK: usize = 1;
+const HELPED: usize = 2;
+
+pub(crate) fn operations() -> Vec<Box<dyn Row>> {
+    vec![
+        row("joinable/put", &["empty", "one", "full-1", "waiter", "join-waiter"], |queue, ledger, _, mark| {
+            mark.window(|| put(queue, ledger, VICTIMS));
+        }),
+        row("joinable/get", &["one", "full", "join-waiter"], |queue, _, _, mark| {
+            mark.window(|| std::mem::forget(queue.get().expect("there is an item")));
+        }),
+        row("joinable/get+task_done", &["one", "full", "join-waiter"], |queue, ledger, _, mark| {
+            mark.window(|| deal_with(queue, ledger));
+        }),
+        row("joinable/task_done", &["one", "full", "join-waiter"], |queue, ledger, _, mark| {
+            let item = queue.get().expect("there is an item");
+            let value = *item;
+            mark.window(|| {
+                ledger.taking();
+                item.task_done();
+                ledger.has_taken(value);
+            });
+        }),
+        row("joinable/give-back", &["one", "full", "join-waiter"], |queue, _, _, mark| {
+            let item = queue.get().expect("there is an item");
+            mark.window(|| drop(item));
+        }),
+        blocked_get(),
+        join(),
+    ]
+}
+
+fn row(name: &'static str, states: &'static [&'static str], victim: fn(&Queue, &Ledger, &str, &Mark)) -> Box<dyn Row> {
+    let operation = Operation::new(name, states, world, victim, survive);
+    let operation = operation.recoverer(|queue, ledger, _, mark| {
+        mark.window(|| {
+            ledger.putting(RECOVERERS);
+            if queue.try_put(RECOVERERS).is_ok() {
+                ledger.has_put(RECOVERERS);
+            }
+            if let Ok(item) = queue.try_get() {
+                let value = *item;
+                ledger.taking();
+                item.task_done();
+                ledger.has_taken(value);
+            }
+        });
+    });
+    let operation = operation.with(Role::Arrival, |queue, ledger, _| {
+        let item = queue.try_get();
+        if let Ok(item) = item {
+            finish(item, ledger);
+        }
+        ledger.putting(ARRIVALS);
+        queue.put_timeout(ARRIVALS, patience() / 2).map_err(|e| format!("WEDGED: put: {e}"))?;
+        ledger.has_put(ARRIVALS);
+        Ok(())
+    });
+    let operation = operation.with(Role::Bystander, |queue, ledger, _| {
+        let limit = Duration::from_millis(20);
+        let begun = Instant::now();
+        if let Ok(item) = queue.get_timeout(limit) {
+            finish(item, ledger);
+        }
+        let joined = queue.join_timeout(limit).map_err(|e| e.to_string())?;
+        if joined && queue.unfinished() > 0 {
+            return Err("joined beside unfinished items".into());
+        }
+        // The victim may have been about to take what was taken here.
+        ledger.putting(ARRIVALS);
+        if queue.try_put(ARRIVALS).is_ok() {
+            ledger.has_put(ARRIVALS);
+        }
+        if begun.elapsed() < 2 * limit + patience() / 4 { Ok(()) } else { Err(format!("took {:?}", begun.elapsed())) }
+    });
+    operation.with(Role::Waiter, wait).boxed()
+}
+
+fn world(state: &str, ledger: &Ledger) -> Queue {
+    let queue = Queue::new(CAPACITY as usize).expect("the maker can make a queue");
+    let n = match state {
+        "one" | "join-waiter" => 1,
+        "full-1" => CAPACITY - 1,
+        "full" => CAPACITY,
+        _ => 0,
+    };
+    (0..n).for_each(|item| put(&queue, ledger, item));
+    queue
+}
+
+fn put(queue: &Queue, ledger: &Ledger, item: u64) {
+    ledger.putting(item);
+    queue.put(item).expect("an open queue takes it");
+    ledger.has_put(item);
+}
+
+fn finish(item: ipc::joinable::Item<u64>, ledger: &Ledger) {
+    let value = *item;
+    ledger.taking();
+    item.task_done();
+    ledger.has_taken(value);
+}
+
+fn deal_with(queue: &Queue, ledger: &Ledger) {
+    finish(queue.get().expect("an open queue gives"), ledger);
+}
+
+/// Sleeps in `join` or, in other states, in `get`.
+fn wait(queue: &Queue, ledger: &Ledger, state: &str) -> Verdict {
+    ledger.add(CAME);
+    if state == "join-waiter" {
+        queue.join().map_err(|e| e.to_string())?;
+    } else {
+        deal_with(queue, ledger);
+    }
+    ledger.add(BACK);
+    Ok(())
+}
+
+/// Everything comes out, once for good, and then `join` returns, to those who slept in it as well.
+fn survive(queue: &Queue, ledger: &Ledger, state: &str) -> Verdict {
+    if state != "join-waiter" && ledger.get(CAME) > ledger.get(BACK) {
+        // Whoever sleeps while there is something to take would sleep for good.
+        if queue.unfinished() == 0 {
+            put(queue, ledger, SURVIVORS);
+        }
+        if !ledger.catches_up(BACK, CAME, patience() / 3) {
+            return Err("WEDGED: a sleeper sleeps on beside what it waits for".into());
+        }
+    }
+    let begun = Instant::now();
+    let mut rest = Vec::new();
+    while queue.unfinished() > 0 {
+        match queue.get_timeout(Duration::from_millis(100)) {
+            Ok(item) => {
+                rest.push(*item);
+                item.task_done();
+            }
+            Err(_) if begun.elapsed() < patience() / 2 => {}
+            Err(e) => return Err(format!("WEDGED: {} unfinished, and {e}", queue.unfinished())),
+        }
+    }
+    if !queue.join_timeout(patience() / 4).map_err(|e| e.to_string())? {
+        return Err("WEDGED: nothing is unfinished, and join waits".into());
+    }
+    if !ledger.catches_up(BACK, CAME, patience() / 4) {
+        return Err(format!("WEDGED: a sleeper sleeps on; the rest was {rest:?}"));
+    }
+    if !matches!(queue.try_get(), Err(TryGetError::Empty)) {
+        return Err("joined, and there is more".into());
+    }
+    ledger.balance(&rest)?;
+    for i in 0..CAPACITY {
+        queue.put_timeout(i, patience() / 4).map_err(|e| format!("room for {i} of {CAPACITY}: {e}"))?;
+    }
+    if matches!(queue.try_put(CAPACITY), Err(TryPutError::Full(_))) && queue.unfinished() as u64 == CAPACITY {
+        Ok(())
+    } else {
+        Err(format!("a full queue with {} unfinished", queue.unfinished()))
+    }
+}
+
+/// Sleeps until there is something; in the state "waiter" beside another that does.
+fn blocked_get() -> Box<dyn Row> {
+    let victim: fn(&Queue, &Ledger, &str, &Mark) = |queue, ledger, _, mark| mark.window(|| deal_with(queue, ledger));
+    let operation = Operation::new("joinable/get-blocked", &["empty", "waiter"], world, victim, survive);
+    let operation = operation.with(Role::Helper, |queue, ledger, _| {
+        let item = HELPERS + ledger.get(HELPED);
+        ledger.add(HELPED);
+        put(queue, ledger, item);
+        Ok(())
+    });
+    operation.with(Role::Waiter, wait).boxed()
+}
+
+/// Sleeps until everything has been dealt with.
+fn join() -> Box<dyn Row> {
+    let victim: fn(&Queue, &Ledger, &str, &Mark) =
+        |queue, _, _, mark| mark.window(|| queue.join().expect("sound memory"));
+    let operation = Operation::new("joinable/join", &["one", "join-waiter"], world, victim, survive);
+    let operation = operation.with(Role::Helper, |queue, ledger, _| {
+        deal_with(queue, ledger);
+        Ok(())
+    });
+    operation.with(Role::Waiter, wait).boxed()
+}
