@@ -36,8 +36,10 @@ const SEQUENCE: u32 = 8;
 
 /// The longest sleep without a look: bounds what a killed process can do to others.
 const RECHECK: Duration = Duration::from_millis(40);
-/// Attempts before the first sleep, while the other side has been quick lately; about the price of one wake-up.
+/// Pauses before the first sleep, while the other side has been quick lately; about the price of one wake-up.
 const SPINS: u32 = 2000;
+/// Pauses between two looks, at most: the longer, the more the other side gets done undisturbed.
+const LONGEST_PAUSE: u32 = 8;
 const FEWEST_SPINS: u32 = 20;
 /// From then on a spinning getter passes over slow writers.
 const PATIENCE: u32 = 100;
@@ -53,23 +55,23 @@ impl Spin {
         Self(AtomicU32::new(if several_cpus() { SPINS } else { 0 }))
     }
 
-    fn attempts(&self) -> u32 {
+    fn pauses(&self) -> u32 {
         self.0.load(Relaxed)
     }
 
     fn paid(&self) {
-        let attempts = self.attempts();
-        if attempts < SPINS && attempts > 0 {
-            self.0.store((attempts * 2).min(SPINS), Relaxed);
+        let pauses = self.pauses();
+        if pauses < SPINS && pauses > 0 {
+            self.0.store((pauses * 2).min(SPINS), Relaxed);
         }
     }
 
     fn slept(&self, time: Duration) {
-        let attempts = self.attempts();
+        let pauses = self.pauses();
         if time < SHORT_SLEEP {
             self.paid();
-        } else if attempts > FEWEST_SPINS {
-            self.0.store((attempts / 2).max(FEWEST_SPINS), Relaxed);
+        } else if pauses > FEWEST_SPINS {
+            self.0.store((pauses / 2).max(FEWEST_SPINS), Relaxed);
         }
     }
 }
@@ -125,9 +127,14 @@ impl Raw {
             Patience::Forever => None,
         };
         let spin = &self.spin[side as usize];
-        for n in 0..spin.attempts() {
-            std::hint::spin_loop();
-            match attempt(n > PATIENCE) {
+        let (mut pauses, mut spun) = (1, 0);
+        while spun < spin.pauses() {
+            for _ in 0..pauses {
+                std::hint::spin_loop();
+            }
+            spun += pauses;
+            pauses = (pauses * 2).min(LONGEST_PAUSE);
+            match attempt(spun > PATIENCE) {
                 Err(Stop::Level | Stop::Held(..)) => {}
                 done => {
                     spin.paid();

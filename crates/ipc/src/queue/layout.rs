@@ -133,6 +133,13 @@ impl Meta {
         }
     }
 
+    /// The length of a message that lies in its slot.
+    #[inline]
+    pub(crate) fn inline(word: u64, geometry: &Geometry) -> Option<usize> {
+        let len = (word >> 3) as usize;
+        (word & 7 == 1 && len <= geometry.inline()).then_some(len)
+    }
+
     /// `None` for what cannot be; a page of zeros in particular.
     #[inline]
     pub(crate) fn from_word(word: u64, geometry: &Geometry) -> Option<Self> {

@@ -93,9 +93,29 @@ impl Raw {
     pub(crate) fn put_value<T: Serialize>(&self, value: &T, patience: Patience) -> Result<(), PutStop> {
         let mut buffer = Buffer::new();
         match buffer.encode(value, self.segment.geometry.inline()) {
-            Ok(()) => Ok(self.patiently(Side::Space, patience, |_| self.try_put_buffer(&buffer))?),
+            Ok(()) => match self.put_at_once(&buffer) {
+                Ok(true) => Ok(()),
+                Ok(false) => self.put_buffer(&buffer, patience),
+                Err(stop) => Err(stop.into()),
+            },
             Err(why) => self.put_other(value, why, patience),
         }
+    }
+
+    #[cold]
+    fn put_buffer(&self, buffer: &Buffer, patience: Patience) -> Result<(), PutStop> {
+        Ok(self.patiently(Side::Space, patience, |_| self.try_put_buffer(buffer))?)
+    }
+
+    /// Takes a message: into the buffer, or a block.
+    #[inline]
+    fn take(&self, buffer: &mut Buffer, patience: Patience) -> Result<Taken<'_>, Stop> {
+        if self.take_at_once(buffer) { Ok(Taken::Inline) } else { self.take_patiently(buffer, patience) }
+    }
+
+    #[cold]
+    fn take_patiently(&self, buffer: &mut Buffer, patience: Patience) -> Result<Taken<'_>, Stop> {
+        self.patiently(Side::Items, patience, |patient| self.try_take(buffer, patient))
     }
 
     #[cold]
@@ -155,8 +175,7 @@ impl<T: DeserializeOwned> Queue<T> {
     #[inline]
     pub(super) fn get_message(&self, patience: Patience) -> Result<T, GetStop> {
         let mut buffer = Buffer::new();
-        let raw = &*self.raw;
-        match raw.patiently(Side::Items, patience, |patient| raw.try_take(&mut buffer, patient))? {
+        match self.raw.take(&mut buffer, patience)? {
             Taken::Inline => codec::decode(buffer.as_bytes()),
             Taken::Block(block) => codec::decode(&block.into_vec()?),
         }
@@ -173,8 +192,7 @@ impl<T> Queue<T> {
     #[inline]
     pub(super) fn get_raw(&self, patience: Patience) -> Result<Vec<u8>, GetStop> {
         let mut buffer = Buffer::new();
-        let raw = &*self.raw;
-        match raw.patiently(Side::Items, patience, |patient| raw.try_take(&mut buffer, patient))? {
+        match self.raw.take(&mut buffer, patience)? {
             Taken::Inline => Ok(buffer.as_bytes().to_vec()),
             Taken::Block(block) => Ok(block.into_vec()?),
         }

@@ -22,7 +22,7 @@ use super::{
     blocks::Block,
     codec::Buffer,
     events::{CLOSED, CLOSING, Patience, SLEEPERS, Side, Spin},
-    layout::{Meta, SlotHead},
+    layout::{Header, Line, Meta, SlotHead},
     participants::Participants,
     segment::Segment,
     word::{BlockState, Holder, Owner, Phase, SlotWord, next_lap, previous_lap},
@@ -170,29 +170,75 @@ impl Raw {
 
     // ---------------------------------------------------------------------------------------------- writing
 
-    /// Puts a short message of `len` bytes, which `fill` writes, or says why not.
-    #[inline]
-    pub(crate) fn try_put_inline(&self, len: usize, fill: impl FnOnce(NonNull<u8>)) -> Result<(), Stop> {
-        let claim = self.claim_write()?;
-        fill(claim.payload);
-        claim.head.meta.store(Meta::Inline(len).to_word(), Relaxed);
-        self.publish(&claim)
+    /// Puts a short message if nothing at all stands in the way; false if something does, and nothing has been done.
+    #[inline(always)]
+    pub(crate) fn put_at_once(&self, message: &Buffer) -> Result<bool, Stop> {
+        let Some((claim, header, word, me)) = self.next_slot(|header| &header.tail) else { return Ok(false) };
+        if header.items.load(Relaxed) & (CLOSING | CLOSED) != 0
+            || word != SlotWord::free(claim.lap)
+            || !claim.advance(word, SlotWord::writing(claim.lap, me))
+        {
+            return Ok(false);
+        }
+        header.tail.store(self.segment.geometry.ring.after(claim.lap, claim.slot), Relaxed);
+        self.fill(&claim, message)?;
+        Ok(true)
     }
 
-    /// The same from a buffer.
-    pub(crate) fn try_put_buffer(&self, message: &Buffer) -> Result<(), Stop> {
-        debug_assert!(message.as_bytes().len() <= self.segment.geometry.inline());
+    /// Takes a short message into `buffer` if nothing at all stands in the way; false if something does.
+    #[inline(always)]
+    pub(crate) fn take_at_once(&self, buffer: &mut Buffer) -> bool {
+        let Some((claim, header, word, me)) = self.next_slot(|header| &header.head) else { return false };
+        if word != SlotWord::ready(claim.lap) {
+            return false;
+        }
+        let Some(len) = Meta::inline(claim.head.meta.load(Relaxed), &self.segment.geometry) else { return false };
+        if !claim.advance(word, SlotWord::reading(claim.lap, me)) {
+            return false;
+        }
+        header.head.store(self.segment.geometry.ring.after(claim.lap, claim.slot), Relaxed);
+        // SAFETY: the slot is ours; `inline` has checked the length.
+        unsafe { buffer.fill(claim.payload, len) };
+        self.free_slot(&claim);
+        true
+    }
+
+    /// The slot that a hint points at, if that is beyond question.
+    #[inline(always)]
+    fn next_slot(
+        &self,
+        hint: impl FnOnce(&Header) -> &Line<AtomicU64>,
+    ) -> Option<(Claim<'_>, &Header, SlotWord, Owner)> {
+        let me = self.me.load(Relaxed);
+        let header = self.segment.header();
+        let (claim, word) = self.slot_at(hint(header).load(Relaxed))?;
+        (me >> 32 == u64::from(barrier::forks())).then_some((claim, header, word, Owner(me as u16)))
+    }
+
+    #[inline(always)]
+    fn fill(&self, claim: &Claim<'_>, message: &Buffer) -> Result<(), Stop> {
+        let len = message.as_bytes().len();
+        debug_assert!(len <= self.segment.geometry.inline());
         // SAFETY: the slot is ours; its payload's length is a multiple of 16, and callers keep to it.
-        self.try_put_inline(message.as_bytes().len(), |payload| unsafe { message.pour(payload) })
+        unsafe { message.pour(claim.payload) };
+        claim.head.meta.store(Meta::Inline(len).to_word(), Relaxed);
+        self.publish(claim)
+    }
+
+    /// Puts a short message, or says why not.
+    pub(crate) fn try_put_buffer(&self, message: &Buffer) -> Result<(), Stop> {
+        let claim = self.claim_write()?;
+        self.fill(&claim, message)
     }
 
     /// The same from anywhere.
     pub(crate) fn try_put_short(&self, message: &[u8]) -> Result<(), Stop> {
         debug_assert!(message.len() <= self.segment.geometry.inline());
-        self.try_put_inline(message.len(), |payload| {
-            // SAFETY: the slot is ours, and callers keep to its length.
-            unsafe { std::ptr::copy_nonoverlapping(message.as_ptr(), payload.as_ptr(), message.len()) }
-        })
+        let claim = self.claim_write()?;
+        // SAFETY: the slot is ours, and callers keep to its length.
+        unsafe { std::ptr::copy_nonoverlapping(message.as_ptr(), claim.payload.as_ptr(), message.len()) };
+        claim.head.meta.store(Meta::Inline(message.len()).to_word(), Relaxed);
+        self.publish(&claim)
     }
 
     /// Puts a message that lies in a block; the block is the queue's from then on.
@@ -257,7 +303,7 @@ impl Raw {
     }
 
     /// The slot of a position and its word; `None` if there is no such slot, or no memory behind it yet.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn slot_at(&self, position: u64) -> Option<(Claim<'_>, SlotWord)> {
         let (lap, slot) = self.segment.geometry.ring.split(position)?;
         if slot >= self.reserved_slots.load(Relaxed) {

@@ -35,11 +35,18 @@ use super::layout::{BlockId, Geometry, Header, MAGIC, PAGE, PARTICIPANTS, RECORD
 /// How many large blocks stay mapped after their use, at most.
 const KEPT_WINDOWS: usize = 16;
 
+// SAFETY: addresses that are valid in every thread.
+unsafe impl Send for Segment {}
+// SAFETY: as above; what is reachable through them is atomic, or claimed first.
+unsafe impl Sync for Segment {}
+
 #[derive(Debug)]
 pub(crate) struct Segment {
     fd: OwnedFd,
     pub(crate) geometry: Geometry,
     control: Window,
+    /// Where the slots begin.
+    slots: NonNull<u8>,
     /// The mapped windows of the two classes of blocks that are mapped by the dozen.
     windows: [Vec<AtomicPtr<u8>>; 2],
     large: Mutex<Vec<(u32, Arc<Window>)>>,
@@ -105,7 +112,9 @@ impl Segment {
             let class = &geometry.classes[class];
             (0..class.count.div_ceil(class.per_window)).map(|_| AtomicPtr::default()).collect()
         });
-        Ok(Self { fd, geometry, control, windows, large: Mutex::new(Vec::new()) })
+        // SAFETY: `Geometry` puts the slots inside the control window.
+        let slots = unsafe { control.start.add(geometry.slots_at) };
+        Ok(Self { fd, geometry, control, slots, windows, large: Mutex::new(Vec::new()) })
     }
 
     pub(crate) fn header(&self) -> &Header {
@@ -126,9 +135,8 @@ impl Segment {
     /// There must be such a slot.
     #[inline]
     pub(crate) unsafe fn slot(&self, index: u32) -> (&SlotHead, NonNull<u8>) {
-        let offset = self.geometry.slots_at + index as usize * self.geometry.stride;
         // SAFETY: `Geometry` has room for `capacity` slots there.
-        let start = unsafe { self.control.start.add(offset) };
+        let start = unsafe { self.slots.add(index as usize * self.geometry.stride) };
         // SAFETY: as above; strides are multiples of 16, and `SlotHead` is made of atomics.
         let head = unsafe { start.cast::<SlotHead>().as_ref() };
         // SAFETY: a slot is longer than its head.
