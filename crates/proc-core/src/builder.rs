@@ -19,7 +19,7 @@ use crate::{
     options::{Options, Resource},
     process::{Process, Runnable},
     report::Report,
-    start::{self, StartMethod, Started, failed, request::Request, spawn, stdio::Streams},
+    start::{self, StartMethod, Started, failed, forkserver::Registering, request::Request, spawn, stdio::Streams},
 };
 
 /// Says what a process is to be like before it is started.
@@ -193,8 +193,8 @@ impl Builder {
                 .collect();
             let body = [&request[..], parcel.bytes()];
             match method {
-                StartMethod::Spawn => spawn::start(&body, &fds),
-                _ => start::forkserver::start(&body, &fds, report),
+                StartMethod::Spawn => Ok((spawn::start(&body, &fds)?, None)),
+                _ => start::forkserver::start(&body, &fds).map(|(started, registering)| (started, Some(registering))),
             }
         })
     }
@@ -217,14 +217,14 @@ impl Builder {
         R: Serialize + DeserializeOwned,
     {
         self.launch(|report, identity, options, streams| {
-            start::fork::start(report, identity, options, &streams.theirs, target)
+            Ok((start::fork::start(report, identity, options, &streams.theirs, target)?, None))
         })
     }
 
     /// Makes what every process has, starts it by `start`, and takes note of it.
     fn launch<R>(
         mut self,
-        start: impl FnOnce(&Report, &Identity, &Options, &Streams) -> Result<Started, ProcessError>,
+        start: impl FnOnce(&Report, &Identity, &Options, &Streams) -> Result<(Started, Option<Registering>), ProcessError>,
     ) -> Result<Process<R>, ProcessError> {
         let _starting = crate::reaper::starting();
         let identity = Identity::of_child(self.name, self.daemon);
@@ -232,7 +232,7 @@ impl Builder {
             .map_err(|source| ProcessError::Start { operation: "open the standard streams".into(), source })?;
         self.options.streams = streams.given;
         let report = Report::new().map_err(failed("make a memory file"))?;
-        let started = start(&report, &identity, &self.options, &streams)?;
+        let (started, _registering) = start(&report, &identity, &self.options, &streams)?;
         let handle = children::register(started, &identity, report, self.options.own_group);
         *lock(&handle.0.pipes) = std::mem::take(&mut streams.ours);
         Ok(Process::new(handle))

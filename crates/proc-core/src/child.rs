@@ -23,7 +23,7 @@ const PANICKED: i32 = 101;
 pub(crate) const REFUSED: i32 = 126;
 
 /// Runs what `body` asks for. `fds` are the descriptors that came with it.
-pub(crate) fn run_request(body: &[u8], mut fds: Vec<OwnedFd>, link: OwnedFd) -> ! {
+pub(crate) fn run_request(body: &[u8], mut fds: Vec<OwnedFd>) -> ! {
     let (request, args) = match postcard::take_from_bytes::<Request>(body) {
         Ok(request) => request,
         Err(e) => refuse(&format!("a request that does not decode: {e}")),
@@ -38,9 +38,7 @@ pub(crate) fn run_request(body: &[u8], mut fds: Vec<OwnedFd>, link: OwnedFd) -> 
     let handed_over = fds.split_off(1 + streams);
     let streams = fds.split_off(1);
     let Some(report) = fds.pop().map(Report::from) else { refuse("a request without a report") };
-    run(report, request.identity, request.options, streams, link, |value| {
-        request.function.call(args, handed_over, value)
-    })
+    run(report, request.identity, request.options, streams, |value| request.function.call(args, handed_over, value))
 }
 
 /// Runs `target` as a child that was forked from the owner itself.
@@ -49,10 +47,9 @@ pub(crate) fn run_closure<R: Serialize>(
     identity: Identity,
     options: Options,
     streams: Vec<OwnedFd>,
-    link: OwnedFd,
     target: impl FnOnce() -> R,
 ) -> ! {
-    run(report, identity, options, streams, link, |value| function::run(value, || Ok(target())))
+    run(report, identity, options, streams, |value| function::run(value, || Ok(target())))
 }
 
 fn run(
@@ -60,16 +57,9 @@ fn run(
     identity: Identity,
     options: Options,
     streams: Vec<OwnedFd>,
-    link: OwnedFd,
     target: impl FnOnce(&mut Vec<u8>) -> Result<(), CallError>,
 ) -> ! {
-    match report.claim() {
-        Ok(true) => {}
-        // The owner has given this child up, and will reap it without a look at its status.
-        Ok(false) => exit(0),
-        Err(e) => refuse(&format!("cannot write the report: {e}")),
-    }
-    if let Err((what, errno)) = set_up(identity, &options, streams, link) {
+    if let Err((what, errno)) = set_up(identity, &options, streams) {
         let _ = report.failure(&Failure::Setup(what, errno as i32));
         exit(REFUSED);
     }
@@ -98,9 +88,9 @@ pub(crate) fn warm_up() {
     debug_assert!(nothing.is_ok());
 }
 
-fn set_up(identity: Identity, options: &Options, streams: Vec<OwnedFd>, link: OwnedFd) -> Result<(), Refusal> {
-    if !options.outlives_owner {
-        death_link::tie(link).map_err(|e| ("link it to its owner's life".into(), e))?;
+fn set_up(identity: Identity, options: &Options, streams: Vec<OwnedFd>) -> Result<(), Refusal> {
+    if options.outlives_owner {
+        death_link::untie();
     }
     identity.assume();
     options.apply(streams)
@@ -117,6 +107,11 @@ fn fail(report: &Report, error: CallError) -> ! {
 pub(crate) fn refuse(why: &str) -> ! {
     eprintln!("proc-core: this process was started with {why}; it ends without having run anything");
     exit(REFUSED)
+}
+
+/// Ends a process that has not been asked for anything.
+pub(crate) fn end_silently() -> ! {
+    at_exit::end_now(0)
 }
 
 /// Ends this process: its own children are seen to and its streams are flushed, but what the *program* registered to

@@ -160,11 +160,17 @@ fn note(child: &Arc<Child>) {
     lock(CHILDREN.get()).insert(child.pid, Arc::clone(child));
 }
 
+/// Whether the child of this pid has a handle.
+pub(crate) fn is_registered(pid: u32) -> bool {
+    lock(CHILDREN.get()).contains_key(&pid)
+}
+
 /// The children that are still running; reaps those that are not. Never blocks. Programs started with
 /// [`command`](crate::command) are not among them.
 ///
 /// Their handles can still be joined.
 pub fn active_children() -> Vec<ProcessHandle> {
+    forkserver::tidy();
     let children: Vec<_> = lock(CHILDREN.get()).values().filter(|child| child.report.is_some()).cloned().collect();
     children.into_iter().filter(|child| matches!(child.try_wait(), Ok(None))).map(ProcessHandle).collect()
 }

@@ -72,3 +72,8 @@ pub(crate) fn tie(own: OwnedFd) -> nix::Result<()> {
     *OWNER.lock().unwrap_or_else(PoisonError::into_inner) = Some(own);
     Ok(())
 }
+
+/// Lets the calling process outlive its owner.
+pub(crate) fn untie() {
+    *OWNER.lock().unwrap_or_else(PoisonError::into_inner) = None;
+}

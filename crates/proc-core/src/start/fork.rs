@@ -98,7 +98,8 @@ pub(crate) fn start<R: Serialize>(
             Ok(started)
         }
         Split::Child(link) => {
-            run_closure(Report::from(report), identity.clone(), options.clone(), streams, link, target)
+            death_link::tie(link).map_err(failed("link the child to its owner's life"))?;
+            run_closure(Report::from(report), identity.clone(), options.clone(), streams, target)
         }
     }
 }

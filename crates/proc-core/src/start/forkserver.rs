@@ -1,19 +1,25 @@
-//! Start method `ForkServer`: a helper process forks itself for each child.
+//! Start method `ForkServer`: a helper process forks itself ahead of each start.
 //!
 //! The helper is this program, executed again and stopped before `main`: small, with one thread, so that a fork costs
 //! the same whatever its owner's size and threads. Its children are made as siblings ([`Cloner`]): direct children of
-//! the owner, who waits for them and gets their status itself. The helper holds nothing that is not replaceable.
+//! the owner, who waits for them and gets their status itself.
 //!
-//! Who may die where: the owner (the helper dies with it, by its death link); the helper while idle (the next start
-//! finds its socket closed, and starts another); the helper in the middle of a start (the owner finds out from the
-//! child's report whether a child runs; if so the start has succeeded, if not the stillborn one is reaped and the
-//! start is done again); the child (found out at its join). Nobody waits for anybody who may be stopped for good: a
-//! helper that is stopped is replaced.
+//! It always keeps one child ready, the *spare*, and has told the owner of it: pid, pidfd, and a socket of the spare's
+//! own. To start a process is to send the spare its request, and to ask for the next spare; the work of forking is
+//! done by then, or goes on meanwhile on another CPU.
+//!
+//! Who may die where: the owner (helper and spare die with it, by their death links); the helper (the next start that
+//! needs it finds its socket closed, and executes another; a spare that it had not told of yet is reaped, known by its
+//! name); the spare while idle (its socket is closed: the next one is asked for); the spare with its request (found
+//! out at its join, like the death of any child). A request is sent to one process only, which is known beforehand, so
+//! nothing ever runs twice, or without a handle. Nobody waits for anybody who may be stopped for good: a helper that is
+//! stopped is replaced.
 
 use std::{
+    io,
     os::fd::{AsFd, AsRawFd, OwnedFd, RawFd},
     sync::{
-        Mutex, PoisonError,
+        Mutex, MutexGuard,
         atomic::{AtomicU32, Ordering::Relaxed},
     },
 };
@@ -24,10 +30,11 @@ use nix::{
 };
 
 use crate::{
-    child, death_link,
+    child,
+    children::{self, lock},
+    death_link,
     error::ProcessError,
     fork_local::ForkLocal,
-    report::Report,
     start::{
         Started, failed,
         request::{self, Receiver},
@@ -35,158 +42,199 @@ use crate::{
     },
     sys::{
         clone::{Cloned, Cloner},
-        fds, pidfd, prefault, proc_fs, reap, seqpacket, signals,
+        pidfd, prefault, proc_fs, reap, seqpacket, signals,
     },
 };
 
-static SERVER: ForkLocal<Mutex<Option<Server>>> = ForkLocal::new();
-
-/// How often a start is done again when the helper is killed under it.
-const ATTEMPTS: u32 = 3;
+/// How often in one start a helper that was killed is replaced.
+const ATTEMPTS: u32 = 8;
 /// Without an answer for so many milliseconds, the owner looks whether its helper is stopped.
 const PATIENCE: u16 = 1_000;
 
-/// Has the helper make a child that is to serve the message.
-pub(crate) fn start(body: &[&[u8]], fds: &[RawFd], report: &Report) -> Result<Started, ProcessError> {
-    let mut slot = SERVER.get().lock().unwrap_or_else(PoisonError::into_inner);
+static HELPER: ForkLocal<Mutex<Option<Helper>>> = ForkLocal::new();
+
+/// Holds off all other starts until the child that was started is registered: a child that bears the helper's name
+/// and is not registered is taken for a spare that nobody knows of.
+#[must_use]
+pub(crate) struct Registering {
+    _slot: MutexGuard<'static, Option<Helper>>,
+}
+
+/// Sends the message to a spare.
+pub(crate) fn start(body: &[&[u8]], fds: &[RawFd]) -> Result<(Started, Registering), ProcessError> {
+    let mut slot = lock(HELPER.get());
     for _ in 0..ATTEMPTS {
-        let server = match slot.take() {
-            Some(server) => server,
-            None => Server::launch()?,
+        let mut helper = match slot.take() {
+            Some(helper) => helper,
+            None => Helper::launch()?,
         };
-        match server.request(body, fds) {
-            Ok(answer) => {
-                *slot = Some(server);
-                return answer.map_err(failed("fork in the fork server"));
-            }
-            Err(NotAnswered::Refused(errno)) => {
-                *slot = Some(server);
-                return Err(failed("send a request to the fork server")(errno));
-            }
-            Err(NotAnswered::Lost) => {
-                let uncertain = |source| ProcessError::Start { operation: "recover a lost start".into(), source };
-                let name = server.end();
-                if let Some(pid) = report.give_up().map_err(uncertain)? {
-                    let pidfd = pidfd::open(pid).map_err(failed("open a process descriptor"))?;
-                    return Ok(Started { pid, pidfd });
+        match helper.take_spare() {
+            Ok(Taken::Spare(spare)) => {
+                let sent = spare.send(body, fds);
+                // Asked for after the spare has been woken, which is in a hurry.
+                helper.ask_for_spare();
+                *slot = Some(helper);
+                if let Some(started) = sent? {
+                    return Ok((started, Registering { _slot: slot }));
                 }
-                reap_stillborn(&name).map_err(uncertain)?;
-                report.offer_again().map_err(uncertain)?;
+            }
+            Ok(Taken::Refused(errno)) => {
+                helper.ask_for_spare();
+                *slot = Some(helper);
+                return Err(failed("fork in the fork server")(errno));
+            }
+            Err(Lost) => {
+                let end = helper.end();
+                end.map_err(|source| ProcessError::Start { operation: "clear up after a fork server".into(), source })?;
             }
         }
     }
     Err(ProcessError::LauncherLost)
 }
 
-/// Ends the helper, if there is one.
+/// Reaps the helper if it has ended.
+pub(crate) fn tidy() {
+    let mut slot = lock(HELPER.get());
+    if let Some(helper) = slot.take_if(|helper| pidfd::has_exited(helper.process.pidfd.as_fd())) {
+        // What cannot be cleared up now is cleared up by our death.
+        let _ = helper.end();
+    }
+}
+
+/// Ends the helper and its spare, if there are any.
 pub(crate) fn stop() {
-    if let Some(server) = SERVER.get().lock().unwrap_or_else(PoisonError::into_inner).take() {
-        server.end();
+    if let Some(helper) = lock(HELPER.get()).take() {
+        // What cannot be cleared up now is cleared up by our death.
+        let _ = helper.end();
     }
 }
 
 #[derive(Debug)]
-struct Server {
+struct Helper {
     socket: OwnedFd,
     process: Started,
-    /// Its name in `/proc/PID/comm`, which a child bears until it has claimed its report.
+    /// Its name in `/proc/PID/comm`, and that of its spares.
     name: String,
 }
 
-enum NotAnswered {
-    /// The message could not be sent; the helper knows nothing of it.
+/// The helper is gone, or stopped.
+struct Lost;
+
+enum Taken {
+    Spare(Spare),
+    /// The helper could not make one.
     Refused(Errno),
-    /// The helper is gone, or stopped; nobody knows how far it came.
-    Lost,
 }
 
-impl Server {
+/// A child that waits for its request.
+#[derive(Debug)]
+struct Spare {
+    process: Started,
+    socket: OwnedFd,
+}
+
+impl Spare {
+    /// Gives it its request; `None` if it was found dead.
+    fn send(self, body: &[&[u8]], fds: &[RawFd]) -> Result<Option<Started>, ProcessError> {
+        match request::send(self.socket.as_fd(), body, fds) {
+            Ok(()) => Ok(Some(self.process)),
+            Err(e) => {
+                self.process.kill();
+                if matches!(e, Errno::EPIPE | Errno::ECONNRESET) { Ok(None) } else { Err(failed("send a request")(e)) }
+            }
+        }
+    }
+}
+
+impl Helper {
     fn launch() -> Result<Self, ProcessError> {
         static LAUNCHED: AtomicU32 = AtomicU32::new(0);
         let name = format!("forkserver-{}", LAUNCHED.fetch_add(1, Relaxed) % 10_000);
         let (socket, process) = spawn::execute("server")?;
-        let server = Self { socket, process, name };
-        match spawn::greet(&server.socket, &server.name) {
-            // One that is dead already is found out by the first request.
-            Ok(()) | Err(Errno::EPIPE | Errno::ECONNRESET) => Ok(server),
+        let helper = Self { socket, process, name };
+        match spawn::greet(&helper.socket, &helper.name) {
+            // One that is dead already is found out when its spare is needed.
+            Ok(()) | Err(Errno::EPIPE | Errno::ECONNRESET) => Ok(helper),
             Err(e) => {
-                server.end();
+                helper.process.kill();
                 Err(failed("greet the fork server")(e))
             }
         }
     }
 
-    fn request(&self, body: &[&[u8]], fds: &[RawFd]) -> Result<nix::Result<Started>, NotAnswered> {
-        // Holds the place of the process descriptor that the answer brings, so that a full table is found out now.
-        let place = fds::duplicate(self.socket.as_fd()).map_err(NotAnswered::Refused)?;
-        match request::send(self.socket.as_fd(), body, fds) {
-            Ok(()) => {}
-            Err(Errno::EPIPE | Errno::ECONNRESET | Errno::ENOTCONN) => return Err(NotAnswered::Lost),
-            Err(e) => return Err(NotAnswered::Refused(e)),
-        }
-        self.await_answer()?;
-        drop(place);
-        self.read_answer().ok_or(NotAnswered::Lost)
+    fn ask_for_spare(&self) {
+        // One that is dead is found out when the spare is needed.
+        let _ = seqpacket::send_small(self.socket.as_fd(), &[0], []);
     }
 
-    fn await_answer(&self) -> Result<(), NotAnswered> {
+    /// The spare that it keeps ready; waits for one that is being made.
+    fn take_spare(&mut self) -> Result<Taken, Lost> {
+        self.await_news()?;
+        let (mut news, mut fds) = ([0; NEWS_BYTES], Vec::with_capacity(2));
+        let received = seqpacket::receive(self.socket.as_fd(), &mut news, &mut seqpacket::control_buffer(), &mut fds);
+        let (errno, pid) = parse_news(news);
+        match (received, fds.pop(), fds.pop()) {
+            (Ok(NEWS_BYTES), Some(socket), Some(pidfd)) => {
+                Ok(Taken::Spare(Spare { process: Started { pid, pidfd }, socket }))
+            }
+            (Ok(NEWS_BYTES), None, None) if errno != 0 => Ok(Taken::Refused(Errno::from_raw(errno))),
+            // No room for its descriptors: without its socket the spare ends by itself. It is ours, and not reaped.
+            (Err(Errno::EMSGSIZE), _, _) => {
+                let pid = nix::unistd::Pid::from_raw(pid.cast_signed());
+                let _ = nix::sys::wait::waitpid(pid, None);
+                Ok(Taken::Refused(Errno::EMFILE))
+            }
+            _ => Err(Lost),
+        }
+    }
+
+    fn await_news(&self) -> Result<(), Lost> {
         loop {
             let mut fds = [&self.socket, &self.process.pidfd].map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN));
             match poll(&mut fds, PATIENCE) {
-                Ok(0) if proc_fs::is_stopped(self.process.pid) => return Err(NotAnswered::Lost),
+                Ok(0) if proc_fs::is_stopped(self.process.pid) => return Err(Lost),
                 Ok(0) | Err(Errno::EINTR) => {}
                 Ok(_) if fds[0].any() == Some(true) => return Ok(()),
-                Ok(_) | Err(_) => return Err(NotAnswered::Lost),
+                Ok(_) | Err(_) => return Err(Lost),
             }
         }
     }
 
-    /// `None` if the socket holds no answer but the news that the helper is gone.
-    fn read_answer(&self) -> Option<nix::Result<Started>> {
-        let (mut answer, mut fds) = ([0; 8], Vec::new());
-        let received = seqpacket::receive(self.socket.as_fd(), &mut answer, &mut seqpacket::control_buffer(), &mut fds);
-        let [errno @ .., _, _, _, _] = answer;
-        let [_, _, _, _, pid @ ..] = answer;
-        let (errno, pid) = (i32::from_ne_bytes(errno), u32::from_ne_bytes(pid));
-        match (received, fds.pop()) {
-            (Ok(8), None) if errno != 0 => Some(Err(Errno::from_raw(errno))),
-            (Ok(8), Some(pidfd)) => Some(Ok(Started { pid, pidfd })),
-            // Another thread took the place that was held for the descriptor. The child is ours all the same.
-            (Err(Errno::EMSGSIZE), _) => {
-                let pid = nix::unistd::Pid::from_raw(pid.cast_signed());
-                let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
-                let _ = nix::sys::wait::waitpid(pid, None);
-                Some(Err(Errno::EMFILE))
+    /// Ends and reaps the helper, and the spare that it may have made without a chance to tell.
+    fn end(self) -> io::Result<()> {
+        self.process.kill();
+        for pid in proc_fs::children_named(&self.name)? {
+            if !children::is_registered(pid)
+                && let Ok(pidfd) = pidfd::open(pid)
+                && reap::is_ours(pidfd.as_fd())
+            {
+                Started { pid, pidfd }.kill();
             }
-            _ => None,
         }
-    }
-
-    /// Ends and reaps the helper; returns its name.
-    fn end(self) -> String {
-        let _ = pidfd::send_signal(self.process.pidfd.as_fd(), libc::SIGKILL);
-        let _ = reap::blocking(&self.process.pidfd);
-        self.name
+        Ok(())
     }
 }
 
-/// Kills and reaps the child that a helper of this name may have made without telling, before it has claimed anything.
-fn reap_stillborn(name: &str) -> std::io::Result<()> {
-    for pid in proc_fs::children_named(name)? {
-        if let Ok(pidfd) = pidfd::open(pid)
-            && reap::is_ours(pidfd.as_fd())
-        {
-            let _ = pidfd::send_signal(pidfd.as_fd(), libc::SIGKILL);
-            let _ = reap::blocking(&pidfd);
-        }
-    }
-    Ok(())
+const NEWS_BYTES: usize = 8;
+
+fn parse_news(news: [u8; NEWS_BYTES]) -> (i32, u32) {
+    let [errno @ .., _, _, _, _] = news;
+    let [_, _, _, _, pid @ ..] = news;
+    (i32::from_ne_bytes(errno), u32::from_ne_bytes(pid))
 }
 
-/// The helper's side: forks for each message, until its owner is gone.
-pub(crate) fn serve(socket: OwnedFd) -> ! {
+/// An owner that is gone needs no news; the helper's next receive finds that out.
+fn tell<const N: usize>(owner: &OwnedFd, errno: i32, pid: i32, fds: [RawFd; N]) {
+    let mut news = [0; NEWS_BYTES];
+    news[..4].copy_from_slice(&errno.to_ne_bytes());
+    news[4..].copy_from_slice(&pid.to_ne_bytes());
+    let _ = seqpacket::send_small(owner.as_fd(), &news, fds);
+}
+
+/// The helper's side: makes a spare, and another each time it is asked to, until its owner is gone.
+pub(crate) fn serve(owner: OwnedFd) -> ! {
     let mut receiver = Receiver::new();
-    let (name, link) = spawn::await_greeting(&socket, &mut receiver);
+    let (name, link) = spawn::await_greeting(&owner, &mut receiver);
     let ready = death_link::new_link(link.as_fd()).and_then(death_link::tie).and_then(|()| Cloner::new());
     let Ok(cloner) = ready else { child::refuse("a kernel that lacks what a fork server needs") };
     if let Ok(name) = std::ffi::CString::new(name) {
@@ -197,34 +245,51 @@ pub(crate) fn serve(socket: OwnedFd) -> ! {
     // The terminal's signals are for the owner and its children; only SIGKILL ends a helper from outside.
     std::mem::forget(signals::block_all());
     loop {
-        // Made while nobody waits; opening a file costs its 10 µs.
-        let child_link = death_link::new_link(link.as_fd());
-        match receiver.receive(socket.as_fd()) {
-            Ok(Some((body, fds))) => match child_link.and_then(|link| Ok((cloner.clone_sibling()?, link))) {
-                Ok((Cloned::Child, child_link)) => {
-                    drop((socket, link));
-                    child::run_request(body, fds, child_link)
-                }
-                Ok((Cloned::Original { pid, pidfd }, _link)) => answer(&socket, 0, pid, [pidfd.as_raw_fd()]),
-                Err(e) => answer(&socket, e as i32, 0, []),
-            },
-            Err(Errno::EMSGSIZE) => answer(&socket, libc::EMFILE, 0, []),
-            Ok(None) | Err(Errno::ECONNRESET) => end(),
-            Err(_) => child::refuse("bytes on its socket that are no message of ours"),
+        match make_spare(&cloner, link.as_fd()) {
+            Ok(Made::Spare { pid, pidfd, socket }) => {
+                tell(&owner, 0, pid, [pidfd.as_raw_fd(), socket.as_raw_fd()]);
+            }
+            Ok(Made::Myself { socket, link: own_link }) => {
+                drop((owner, link));
+                be_spare(socket, own_link, receiver)
+            }
+            Err(e) => tell(&owner, e as i32, 0, []),
         }
-        receiver.shrink();
+        let asked = seqpacket::receive(owner.as_fd(), &mut [0], &mut [], &mut Vec::new());
+        if !matches!(asked, Ok(1)) {
+            child::end_silently()
+        }
     }
 }
 
-/// An owner that is gone needs no answer; the next receive finds that out.
-fn answer<const N: usize>(socket: &OwnedFd, errno: i32, pid: i32, pidfd: [RawFd; N]) {
-    let mut bytes = [0; 8];
-    bytes[..4].copy_from_slice(&errno.to_ne_bytes());
-    bytes[4..].copy_from_slice(&pid.to_ne_bytes());
-    let _ = seqpacket::send_small(socket.as_fd(), &bytes, pidfd);
+enum Made {
+    Spare { pid: i32, pidfd: OwnedFd, socket: OwnedFd },
+    Myself { socket: OwnedFd, link: OwnedFd },
 }
 
-#[allow(clippy::exit, reason = "the end of a helper process")]
-fn end() -> ! {
-    std::process::exit(0)
+fn make_spare(cloner: &Cloner, link: std::os::fd::BorrowedFd<'_>) -> nix::Result<Made> {
+    let (owners_end, spares_end) = seqpacket::pair()?;
+    let link = death_link::new_link(link)?;
+    Ok(match cloner.clone_sibling()? {
+        Cloned::Original { pid, pidfd } => Made::Spare { pid, pidfd, socket: owners_end },
+        Cloned::Child => Made::Myself { socket: spares_end, link },
+    })
+}
+
+/// The spare's side.
+fn be_spare(socket: OwnedFd, link: OwnedFd, mut receiver: Receiver) -> ! {
+    if death_link::tie(link).is_err() {
+        child::refuse("a link to its owner's life that does not hold")
+    }
+    prefault::touch_own_memory();
+    match receiver.receive(socket.as_fd()) {
+        Ok(Some((body, fds))) => {
+            drop(socket);
+            child::run_request(body, fds)
+        }
+        // Nobody needs it any more.
+        Ok(None) | Err(Errno::ECONNRESET) => child::end_silently(),
+        Err(Errno::EMSGSIZE) => child::refuse("more descriptors than it may have open"),
+        Err(_) => child::refuse("bytes on its socket that are no message of ours"),
+    }
 }

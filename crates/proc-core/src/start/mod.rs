@@ -7,11 +7,14 @@ pub(crate) mod spawn;
 pub(crate) mod stdio;
 
 use std::{
-    os::fd::OwnedFd,
+    os::fd::{AsFd, OwnedFd},
     sync::atomic::{AtomicU8, Ordering::Relaxed},
 };
 
-use crate::error::ProcessError;
+use crate::{
+    error::ProcessError,
+    sys::{pidfd, reap},
+};
 
 /// How a process comes into being.
 ///
@@ -69,6 +72,14 @@ pub fn start_method() -> StartMethod {
 pub(crate) struct Started {
     pub(crate) pid: u32,
     pub(crate) pidfd: OwnedFd,
+}
+
+impl Started {
+    /// Ends and reaps it, unless somebody else has reaped it.
+    pub(crate) fn kill(&self) {
+        let _ = pidfd::send_signal(self.pidfd.as_fd(), libc::SIGKILL);
+        let _ = reap::blocking(&self.pidfd);
+    }
 }
 
 /// Why a start failed: the operation, and what the kernel said.

@@ -118,11 +118,6 @@ impl Receiver {
         self.large = read_body(fds.remove(0))?;
         Ok(Some((&self.large, fds)))
     }
-
-    /// Frees what a large message took.
-    pub(crate) fn shrink(&mut self) {
-        self.large = Vec::new();
-    }
 }
 
 fn parse_frame(packet: &[u8]) -> nix::Result<(u32, usize)> {

@@ -11,7 +11,7 @@ use crate::{
         Started, failed,
         request::{self, Receiver},
     },
-    sys::{exec, fds, pidfd, reap, seqpacket},
+    sys::{exec, fds, seqpacket},
 };
 
 /// Starts one child, and hands it its request.
@@ -21,8 +21,7 @@ pub(crate) fn start(body: &[&[u8]], fds: &[RawFd]) -> Result<Started, ProcessErr
         // A child that died before it has read this is found out at its join.
         Ok(()) | Err(Errno::EPIPE | Errno::ECONNRESET) => Ok(started),
         Err(e) => {
-            let _ = pidfd::send_signal(started.pidfd.as_fd(), libc::SIGKILL);
-            let _ = reap::blocking(&started.pidfd);
+            started.kill();
             Err(failed("send a request")(e))
         }
     }
@@ -64,11 +63,11 @@ pub(crate) fn serve(socket: OwnedFd) -> ! {
     match receiver.receive(socket.as_fd()) {
         Ok(Some((body, fds))) => {
             drop(socket);
-            let child_link = death_link::new_link(link.as_fd());
+            let tied = death_link::new_link(link.as_fd()).and_then(death_link::tie);
             drop(link);
-            match child_link {
-                Ok(child_link) => child::run_request(body, fds, child_link),
-                Err(e) => child::refuse(&format!("a link to its owner's life that cannot be opened: {e}")),
+            match tied {
+                Ok(()) => child::run_request(body, fds),
+                Err(e) => child::refuse(&format!("a link to its owner's life that does not hold: {e}")),
             }
         }
         Ok(None) => child::refuse("a socket that its owner closed again"),

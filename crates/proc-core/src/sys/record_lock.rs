@@ -12,18 +12,13 @@ use nix::{
 ///
 /// The lock is gone as soon as the process closes *any* descriptor of the file.
 pub(crate) fn try_lock(fd: BorrowedFd<'_>) -> nix::Result<bool> {
-    match fcntl(fd, FcntlArg::F_SETLK(&whole_file(libc::F_WRLCK))) {
+    match fcntl(fd, FcntlArg::F_SETLK(&whole_file())) {
         Ok(_) => Ok(true),
         Err(Errno::EAGAIN | Errno::EACCES) => Ok(false),
         Err(e) => Err(e),
     }
 }
 
-/// Lets go of it.
-pub(crate) fn unlock(fd: BorrowedFd<'_>) -> nix::Result<()> {
-    fcntl(fd, FcntlArg::F_SETLK(&whole_file(libc::F_UNLCK))).map(drop)
-}
-
-fn whole_file(kind: i32) -> flock {
-    flock { l_type: kind as i16, l_whence: libc::SEEK_SET as i16, l_start: 0, l_len: 0, l_pid: 0 }
+fn whole_file() -> flock {
+    flock { l_type: libc::F_WRLCK as i16, l_whence: libc::SEEK_SET as i16, l_start: 0, l_len: 0, l_pid: 0 }
 }

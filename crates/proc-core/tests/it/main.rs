@@ -26,3 +26,17 @@ const METHODS: [StartMethod; 2] = [StartMethod::ForkServer, StartMethod::Spawn];
 fn watchdog() -> test_support::Watchdog {
     test_support::watchdog(Duration::from_secs(60))
 }
+
+/// How many children of the calling process have ended and have not been reaped.
+fn zombies() -> usize {
+    let threads = std::fs::read_dir("/proc/self/task").unwrap();
+    let children = threads.flat_map(|thread| {
+        let list = std::fs::read_to_string(thread.unwrap().path().join("children")).unwrap_or_default();
+        list.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+    });
+    let is_zombie = |pid: &String| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.rsplit_once(')').is_some_and(|(_, fields)| fields.trim_start().starts_with('Z'))
+    };
+    children.filter(is_zombie).count()
+}
