@@ -5,6 +5,7 @@ mod array;
 mod error;
 pub mod joinable;
 pub mod lane;
+mod listener;
 mod pipe;
 pub mod queue;
 pub mod thread;
@@ -12,6 +13,7 @@ mod value;
 
 pub use self::array::{Array, ArrayGuard};
 pub use self::error::{GetError, GetTimeoutError, PutError, PutTimeoutError, TryGetError, TryPutError};
+pub use self::listener::{Address, Client, Listener, Peers};
 pub use self::pipe::{Connection, Receiver, RecvError, SendError, Sender, StreamReader, StreamWriter, channel, pipe};
 pub use self::value::{Value, ValueGuard};
 pub use self::{joinable::JoinableQueue, queue::Queue};

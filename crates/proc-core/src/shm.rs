@@ -2,8 +2,8 @@
 //!
 //! # Safety
 //! A [`SharedMemory`] is never unmapped while a handle exists, and its file is sealed against shrinking, so every
-//! address inside it stays valid. Other processes write to it at any time: it is only handed out as raw pointers, or
-//! as types that are [`ShmSafe`].
+//! address inside it stays valid. (One with a name is not sealed: who cuts it off has its users killed by SIGBUS.) Other
+//! processes write to it at any time: it is only handed out as raw pointers, or as types that are [`ShmSafe`].
 #![allow(unsafe_code)]
 
 use std::{
@@ -27,6 +27,10 @@ use crate::{
     sys::memfd::{self, Reserve},
 };
 
+mod named;
+
+pub use self::named::NamedMemory;
+
 /// A block of shared memory: a sealed memory file, mapped.
 ///
 /// Clones and handed-over copies are the same memory. One descriptor; nothing in the file system.
@@ -42,7 +46,7 @@ impl SharedMemory {
     /// # Errors
     /// `EINVAL` for length 0, `ENOMEM`/`ENOSPC` if memory is short, `EMFILE`/`ENFILE` if descriptors are.
     pub fn new(len: usize) -> io::Result<Self> {
-        Self::create(len, Reserve::Now)
+        Self::anonymous(len, Reserve::Now)
     }
 
     /// Makes a block of `len` bytes of which only those pages take memory that have been written to.
@@ -50,10 +54,10 @@ impl SharedMemory {
     /// # Errors
     /// As [`new`](Self::new); but running out of memory later is a SIGBUS (a kill by the OOM killer).
     pub fn sparse(len: usize) -> io::Result<Self> {
-        Self::create(len, Reserve::Lazily)
+        Self::anonymous(len, Reserve::Lazily)
     }
 
-    fn create(len: usize, reserve: Reserve) -> io::Result<Self> {
+    fn anonymous(len: usize, reserve: Reserve) -> io::Result<Self> {
         let fd = memfd::sealed("proc-core", len as u64, reserve)?;
         Ok(Self(Arc::new(Mapping::new(fd, len)?)))
     }

@@ -11,6 +11,7 @@ mod connection;
 mod end;
 mod error;
 mod fence;
+pub(crate) mod handshake;
 mod inbox;
 mod layout;
 mod lobby;

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod joinable;
+mod listener;
 mod pipe;
 mod queue;
 mod thread_queue;

@@ -1,0 +1,38 @@
+use std::{io, os::fd::AsFd};
+
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+
+/// With whom to talk. The kernel vouches for who the other process is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Peers {
+    /// Processes of this process's user.
+    #[default]
+    SameUser,
+    /// Processes of the user with this id, and of this process's own.
+    User(u32),
+    /// Everybody who can reach the address.
+    Anyone,
+}
+
+impl Peers {
+    /// Fails unless the process at the other end of `socket` is one of them.
+    pub(super) fn check(self, socket: &impl AsFd) -> io::Result<()> {
+        let uid = getsockopt(&socket, PeerCredentials)?.uid();
+        let is_mine = uid == nix::unistd::geteuid().as_raw();
+        let is_fine = match self {
+            Self::SameUser => is_mine,
+            Self::User(id) => is_mine || uid == id,
+            Self::Anyone => true,
+        };
+        if is_fine {
+            return Ok(());
+        }
+        Err(io::Error::new(io::ErrorKind::PermissionDenied, format!("the other process belongs to user {uid}")))
+    }
+
+    /// The mode of the path to listen at.
+    pub(super) fn mode(self) -> u32 {
+        if self == Self::SameUser { 0o600 } else { 0o666 }
+    }
+}
