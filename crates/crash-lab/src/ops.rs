@@ -1,6 +1,7 @@
 //! The table of operations: a file each area, an entry each operation.
 
 mod joinable;
+mod lane;
 mod lock;
 mod proc_core;
 mod queue;
@@ -18,6 +19,7 @@ pub(crate) fn all() -> Vec<Box<dyn Row>> {
         sync::operations(),
         queue::operations(),
         joinable::operations(),
+        lane::operations(),
     ]
     .into_iter()
     .flatten()

@@ -76,6 +76,9 @@ pub enum SlotState {
     Corrupt,
 }
 
+/// A mask for laps that keeps positions in range, whatever lies in a slot.
+const LAPS: u64 = u64::MAX >> 16;
+
 fn slot_of(position: u64) -> usize {
     (position % N_SLOTS as u64) as usize
 }
@@ -93,15 +96,48 @@ impl OwnerLane {
         let memory = Memory::new()?;
         let spill = spill::create()?;
         let handle = LaneHandle::new(memory.clone(), spill.try_clone()?, bell);
-        let this = Self {
+        Ok((Self::with(memory, spill), handle))
+    }
+
+    fn with(memory: Memory, spill: OwnedFd) -> Self {
+        Self {
             memory,
             spill,
             tail: 0,
             given: VecDeque::new(),
             occupied: [false; N_SLOTS],
             free_buffers: (0..N_BUFFERS as u32).rev().collect(),
-        };
-        Ok((this, handle))
+        }
+    }
+
+    /// The owner's end of a lane whose owner is gone: all that it knew lies in the slots.
+    ///
+    /// # Errors
+    /// Want of descriptors (it takes one).
+    pub fn adopt(handle: &LaneHandle) -> io::Result<Self> {
+        let (memory, spill) = handle.parts()?;
+        let mut this = Self::with(memory, spill);
+        let mut given = Vec::new();
+        for (index, slot) in this.memory.get().slots.iter().enumerate() {
+            let (lap, phase) = split(slot.word.load(Acquire));
+            let position = (lap & LAPS) * N_SLOTS as u64 + index as u64;
+            // A free slot of a later lap is where a task was; nothing lies beyond it but what comes next.
+            this.tail = this.tail.max(if phase != phase::FREE {
+                position + 1
+            } else {
+                position.saturating_sub(N_SLOTS as u64 - 1)
+            });
+            if phase != phase::FREE {
+                let spilled_bytes = if slot.spilled.load(Relaxed) == 0 { 0 } else { slot.len.load(Relaxed) };
+                let buffer = Some(slot.buffer.load(Relaxed)).filter(|buffer| this.free_buffers.contains(buffer));
+                this.free_buffers.retain(|free| Some(*free) != buffer);
+                this.occupied[index] = true;
+                given.push(Given { position, spilled_bytes, buffer });
+            }
+        }
+        given.sort_by_key(|given| given.position);
+        this.given = given.into();
+        Ok(this)
     }
 
     /// Gives a task to the worker: the slot that it went to, or `None` if the lane is full. `stream` is the item that a

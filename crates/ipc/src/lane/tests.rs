@@ -11,7 +11,7 @@ use super::{layout::BUFFER_WORDS, *};
 fn lane() -> (OwnerLane, WorkerLane, OwnedFd) {
     let bell: OwnedFd = EventFd::from_flags(EfdFlags::EFD_NONBLOCK).unwrap().into();
     let (owner, handle) = OwnerLane::new(bell.try_clone().unwrap()).unwrap();
-    (owner, handle.open(), bell)
+    (owner, handle.open().unwrap(), bell)
 }
 
 fn rung(bell: &OwnedFd) -> bool {
@@ -249,4 +249,27 @@ fn a_scribbled_lane_is_noticed_and_harms_nobody() {
 
 fn worker_layout(worker: &WorkerLane) -> &layout::Layout {
     worker.memory().get()
+}
+
+#[test]
+fn an_adopted_lane_goes_on_where_it_was() {
+    let bell: OwnedFd = EventFd::from_flags(EfdFlags::EFD_NONBLOCK).unwrap().into();
+    let (mut owner, handle) = OwnerLane::new(bell).unwrap();
+    let mut worker = handle.open().unwrap();
+    for n in 0..N_SLOTS as u32 + 5 {
+        owner.push(n, None, &[n as u8]).unwrap().unwrap();
+        echo(&mut worker);
+        poll_bytes(&mut owner).unwrap();
+    }
+    (0..3).for_each(|n| assert!(owner.push(n, Some(n), &[7; 300]).unwrap().is_some()));
+    assert!(owner.recall(6));
+    echo(&mut worker);
+    drop(owner);
+    let mut owner = OwnerLane::adopt(&handle).unwrap();
+    let states: Vec<_> = owner.slots().collect();
+    assert_eq!(states, [(5, SlotState::Done), (7, SlotState::Ready)]);
+    assert_eq!(poll_bytes(&mut owner), Some((5, 1, vec![7; 300])));
+    assert_eq!(owner.push(9, None, b"next").unwrap(), Some(8));
+    assert_eq!((echo(&mut worker).len(), echo(&mut worker)), (300, b"next".to_vec()));
+    assert_eq!((poll_bytes(&mut owner).unwrap().1, poll_bytes(&mut owner).unwrap().1), (3, 10));
 }

@@ -28,8 +28,16 @@ impl LaneHandle {
     }
 
     /// The worker's end, for the one process that works on it.
-    pub fn open(self) -> WorkerLane {
-        WorkerLane { memory: self.memory, spill: self.spill.0, bell: self.bell.0, position: 0, spins: MIN_SPINS }
+    ///
+    /// # Errors
+    /// Want of descriptors (it takes two).
+    pub fn open(&self) -> io::Result<WorkerLane> {
+        let (spill, bell) = (self.spill.0.try_clone()?, self.bell.0.try_clone()?);
+        Ok(WorkerLane { memory: self.memory.clone(), spill, bell, position: 0, spins: MIN_SPINS })
+    }
+
+    pub(super) fn parts(&self) -> io::Result<(Memory, OwnedFd)> {
+        Ok((self.memory.clone(), self.spill.0.try_clone()?))
     }
 }
 

@@ -32,7 +32,8 @@ const KEEP_BYTES: usize = 1 << 20;
 
 /// What a worker process runs: one task after another, until its owner has no more.
 pub(super) fn run(lane: LaneHandle, memory_limit: Option<u64>) {
-    let mut lane = lane.open();
+    // Without descriptors nothing can be done here; the owner learns of this worker's end.
+    let Ok(mut lane) = lane.open() else { return };
     let limiter = memory_limit.and_then(Limiter::new);
     let (mut task, mut result) = (Vec::new(), Vec::new());
     while let Some(mut claim) = lane.claim() {
