@@ -1,12 +1,43 @@
 //! Pools of processes and of threads that run tasks, where one crash costs one task.
 //!
 //! ```
-//! let pool = pool::ThreadPool::new(4)?;
+//! use pool::{ProcessPool, TaskError};
+//!
+//! let pool = ProcessPool::new(4)?;
 //! let task = pool.apply_async(|a: u64, b: u64| a * b, (6, 7));
 //! assert_eq!(task.get()?, 42);
 //! assert_eq!(pool.map(|n| n + 1, [1, 2, 3])?, [2, 3, 4]);
+//! let crash = pool.apply(|| -> () { std::process::abort() }, ());
+//! assert!(matches!(crash, Err(TaskError::WorkerDied { signal: Some(6), .. })));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! # For people who know Python's multiprocessing
+//!
+//! | Python | here |
+//! |---|---|
+//! | `Pool(4, init, args, maxtasksperchild=9)` | `ProcessPool::builder().workers(4).initializer(init, args).max_tasks_per_child(9).build()?` |
+//! | `multiprocessing.pool.ThreadPool(4)` | [`ThreadPool::new(4)?`](ThreadPool::new), the same methods |
+//! | `p.apply(f, (1, 2))`, `apply_async`, `map`, `map_async`, `starmap`, `imap`, `imap_unordered` | the same names |
+//! | `r.get(timeout=1)`, `r.wait()`, `r.ready()`, `r.successful()` | [`get_timeout`](Task::get_timeout), [`wait`](Task::wait), [`ready`](Task::ready), [`successful`](Task::successful) |
+//! | `callback=`, `error_callback=` | [`apply_async_with`](ProcessPool::apply_async_with), [`Task::on_done`]: one callback gets both outcomes |
+//! | `concurrent.futures`: `wait`, `as_completed`, `future.cancel()` | [`wait`], [`as_completed`], [`Task::cancel`], and `task.await` |
+//! | `p.close()`, `p.terminate()`, `p.join()` | the same; dropping a [`ProcessPool`] terminates it, as leaving the `with` block does |
+//! | `imap(f, it, chunksize=100)` | [`chunk_size`](ProcessPoolBuilder::chunk_size), adaptive by default |
+//! | a killed worker: `map` never returns, or the executor is broken | that task is [`TaskError::WorkerDied`], or retried; nothing else happens |
+//!
+//! # How it works
+//!
+//! A [`ProcessPool`]'s owner shares one [lane](ipc::lane) with each worker, and nothing is shared between workers. A
+//! task and its result lie in one slot of it, whose one word says whether the task was begun and whether it has ended;
+//! so at a worker's death the owner knows which task was running, and that the others were not. There is no lock that a
+//! dead process could hold. Whoever gives a task or waits for one moves results along; a thread of the pool's own does it
+//! otherwise, replaces workers, and keeps the time, asleep in one `poll` on all of them.
+//!
+//! # What this is not
+//!
+//! No pool over several machines (that is `cluster`), no scheduler with priorities or dependencies between tasks, and no
+//! place for closures with captures in other processes: pass what they need as arguments.
 #![forbid(unsafe_code)]
 
 mod call;

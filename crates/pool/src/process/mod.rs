@@ -1,7 +1,9 @@
 //! The pool of processes.
 
+mod batch;
 mod builder;
 mod callbacks;
+mod seat;
 mod service;
 mod shared;
 mod state;

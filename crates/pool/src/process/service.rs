@@ -11,11 +11,7 @@ use ipc::lane::OwnerLane;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use proc_core::{Process, ProcessHandle};
 
-use super::{
-    shared::Shared,
-    state::{Batch, Phase, Seat},
-    worker,
-};
+use super::{batch::Batch, seat::Seat, shared::Shared, state::Phase, worker};
 use crate::{PoolError, TaskError};
 
 /// How long a nap is, while workers are busy with short tasks.

@@ -21,9 +21,11 @@ use proc_core::{
 };
 
 use super::{
+    batch::Batch,
     builder::Settings,
     callbacks::Callbacks,
-    state::{Batch, Phase, Seat, State},
+    seat::Seat,
+    state::{Phase, State},
     work::{Header, Verdict, Work},
 };
 use crate::{PoolError, Stats, TaskError, stats::WorkerStats};

@@ -2,19 +2,19 @@
 
 use std::{
     collections::{BinaryHeap, VecDeque},
-    io,
-    ops::Range,
     os::unix::process::ExitStatusExt,
     sync::{Arc, atomic::Ordering::*},
     time::{Duration, Instant},
 };
 
-use ipc::lane::{N_SLOTS, OwnerLane, Progress, SlotState};
+use ipc::lane::{N_SLOTS, OwnerLane, SlotState};
 use proc_core::Process;
 
 use super::{
+    batch::{Batch, Ended},
     builder::Settings,
-    work::{Left, Verdict, Work},
+    seat::{Place, Seat, Worker},
+    work::Work,
     worker::{FAILURE, TASK},
 };
 use crate::{PoolError, TaskError, stats::Death};
@@ -50,41 +50,6 @@ pub(super) enum Phase {
     Terminated,
 }
 
-/// A worker's place.
-pub(super) enum Seat {
-    /// Nobody; the service starts a worker then or later.
-    Vacant(Option<Instant>),
-    Taken(Box<Worker>),
-    /// Nobody, until there is work: the worker left because there was none.
-    Resting,
-    /// Nobody, for good.
-    Closed,
-}
-
-pub(super) struct Worker {
-    pub(super) process: Process<()>,
-    pub(super) lane: OwnerLane,
-    /// What lies in each slot of the lane.
-    held: Vec<Option<Arc<dyn Work>>>,
-    /// It has not run its initializer to the end.
-    starting: bool,
-    /// Told to leave when it has nothing to do.
-    leaving: bool,
-    /// It leaves because there was nothing to do.
-    tired: bool,
-    /// Since when it has been running the task at the front of its lane, as far as the owner knows: never too early.
-    since: Instant,
-    /// How long a task takes, on average.
-    pace: Duration,
-    /// How many tasks it may have in hand.
-    depth: usize,
-    /// Calls that it may still be given.
-    budget: usize,
-    /// The task that it is being killed for, and why.
-    condemned: Option<(usize, TaskError)>,
-    done: u64,
-}
-
 /// A task that waits for its next try.
 pub(super) struct Delayed {
     until: Instant,
@@ -108,40 +73,6 @@ impl Ord for Delayed {
     }
 }
 
-/// Where a task is, packed into its header: a seat and a slot, or 0.
-#[derive(Clone, Copy)]
-struct Place {
-    seat: usize,
-    slot: usize,
-}
-
-impl Place {
-    fn pack(self) -> u32 {
-        ((self.seat + 1) * N_SLOTS + self.slot) as u32
-    }
-
-    fn unpack(packed: u32) -> Option<Self> {
-        let packed = packed as usize;
-        (packed >= N_SLOTS).then(|| Self { seat: packed / N_SLOTS - 1, slot: packed % N_SLOTS })
-    }
-}
-
-/// What came out of lanes under the lock, to be dealt with after it.
-#[derive(Default)]
-pub(super) struct Batch {
-    arena: Vec<u8>,
-    ended: Vec<Ended>,
-    refused: Vec<(Arc<dyn Work>, TaskError)>,
-}
-
-struct Ended {
-    work: Arc<dyn Work>,
-    result: Option<(u32, io::Result<Range<usize>>)>,
-    progress: Option<Progress>,
-    /// Why it ended without a result.
-    lost: Option<Box<TaskError>>,
-}
-
 /// Most results taken at a time, so that the lock is not held for long.
 const BATCH: usize = 64;
 /// How much work a worker should have in hand.
@@ -153,35 +84,6 @@ const DOZE_TASKS: usize = 4;
 const DOZE_PACE: Duration = Duration::from_micros(20);
 /// Tasks in hand of a worker whose tasks take long: one that runs, one that it goes on with.
 const MIN_DEPTH: usize = 2;
-
-impl Batch {
-    pub(super) fn refuse(&mut self, work: Arc<dyn Work>, why: TaskError) {
-        self.refused.push((work, why));
-    }
-
-    /// Deals with all of it; tells of each task what is to be done with it.
-    pub(super) fn settle(self, mut then: impl FnMut(Verdict)) {
-        let Self { arena, ended, refused } = self;
-        for (work, why) in refused {
-            work.refuse(why);
-        }
-        for Ended { work, result, progress, lost } in ended {
-            let left = Left {
-                result: result.map(|(tag, range)| (tag, range.map(|range| &arena[range]))),
-                progress: progress.map(|progress| (progress.n_items, &arena[progress.bytes])),
-            };
-            then(match lost {
-                Some(why) => work.lost(left, *why),
-                None => work.ended(left),
-            });
-        }
-    }
-
-    /// How many tasks have ended in it, one way or another.
-    pub(super) fn n_ended(&self) -> usize {
-        self.ended.len()
-    }
-}
 
 impl State {
     pub(super) fn new(n_workers: usize) -> Self {
@@ -568,51 +470,3 @@ const MAX_DEATHS: usize = 64;
 /// How often busy lanes are looked at unasked: a worker that has scribbled over its lane asks for nothing.
 const AUDIT: Duration = Duration::from_secs(1);
 const MAX_FAILED_STARTS: usize = 8;
-
-impl Worker {
-    /// Takes a task back that it has not begun with.
-    fn recall(&mut self, slot: usize) -> Option<Arc<dyn Work>> {
-        if self.held[slot].is_none() || !self.lane.recall(slot) {
-            return None;
-        }
-        let work = self.held[slot].take()?;
-        work.header().place.store(0, Relaxed);
-        self.budget = self.budget.saturating_add(work.n_calls());
-        Some(work)
-    }
-
-    /// When the task that it is running is late.
-    fn due(&self, settings: &Settings) -> Option<Instant> {
-        let (front, _) = self.lane.slots().next()?;
-        self.held[front].as_ref()?;
-        self.condemned.is_none().then(|| self.since.checked_add(settings.task_timeout?)).flatten()
-    }
-
-    /// When it has had nothing to do for too long.
-    fn idle_until(&self, settings: &Settings) -> Option<Instant> {
-        let is_idle = self.lane.is_empty() && !self.leaving && !self.starting;
-        is_idle.then(|| self.since.checked_add(settings.idle_timeout?)).flatten()
-    }
-
-    fn corrupt_slot(&self) -> Option<usize> {
-        let (slot, state) = self.lane.slots().next()?;
-        (state == SlotState::Corrupt).then_some(slot)
-    }
-
-    pub(super) fn done(&self) -> u64 {
-        self.done
-    }
-
-    pub(super) fn is_busy(&self) -> bool {
-        !self.starting && self.lane.slots().any(|(_, state)| state == SlotState::Taken)
-    }
-
-    /// Tasks that it holds, and of those the ones that it has not begun with.
-    pub(super) fn n_waiting(&self) -> usize {
-        self.lane.slots().filter(|(slot, state)| *state == SlotState::Ready && self.held[*slot].is_some()).count()
-    }
-
-    pub(super) fn is_starting(&self) -> bool {
-        self.starting
-    }
-}

@@ -1,0 +1,113 @@
+//! A place in the pool, and the worker that has it.
+
+use std::{
+    sync::{Arc, atomic::Ordering::*},
+    time::{Duration, Instant},
+};
+
+use ipc::lane::{N_SLOTS, OwnerLane, SlotState};
+use proc_core::Process;
+
+use super::{builder::Settings, work::Work};
+use crate::TaskError;
+
+/// A worker's place.
+pub(super) enum Seat {
+    /// Nobody; the service starts a worker then or later.
+    Vacant(Option<Instant>),
+    Taken(Box<Worker>),
+    /// Nobody, until there is work: the worker left because there was none.
+    Resting,
+    /// Nobody, for good.
+    Closed,
+}
+
+pub(super) struct Worker {
+    pub(super) process: Process<()>,
+    pub(super) lane: OwnerLane,
+    /// What lies in each slot of the lane.
+    pub(super) held: Vec<Option<Arc<dyn Work>>>,
+    /// It has not run its initializer to the end.
+    pub(super) starting: bool,
+    /// Told to leave when it has nothing to do.
+    pub(super) leaving: bool,
+    /// It leaves because there was nothing to do.
+    pub(super) tired: bool,
+    /// Since when it has been running the task at the front of its lane, as far as the owner knows: never too early.
+    pub(super) since: Instant,
+    /// How long a task takes, on average.
+    pub(super) pace: Duration,
+    /// How many tasks it may have in hand.
+    pub(super) depth: usize,
+    /// Calls that it may still be given.
+    pub(super) budget: usize,
+    /// The task that it is being killed for, and why.
+    pub(super) condemned: Option<(usize, TaskError)>,
+    pub(super) done: u64,
+}
+
+/// Where a task is, packed into its header: a seat and a slot, or 0.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    pub(super) seat: usize,
+    pub(super) slot: usize,
+}
+
+impl Place {
+    pub(super) fn pack(self) -> u32 {
+        ((self.seat + 1) * N_SLOTS + self.slot) as u32
+    }
+
+    pub(super) fn unpack(packed: u32) -> Option<Self> {
+        let packed = packed as usize;
+        (packed >= N_SLOTS).then(|| Self { seat: packed / N_SLOTS - 1, slot: packed % N_SLOTS })
+    }
+}
+
+impl Worker {
+    /// Takes a task back that it has not begun with.
+    pub(super) fn recall(&mut self, slot: usize) -> Option<Arc<dyn Work>> {
+        if self.held[slot].is_none() || !self.lane.recall(slot) {
+            return None;
+        }
+        let work = self.held[slot].take()?;
+        work.header().place.store(0, Relaxed);
+        self.budget = self.budget.saturating_add(work.n_calls());
+        Some(work)
+    }
+
+    /// When the task that it is running is late.
+    pub(super) fn due(&self, settings: &Settings) -> Option<Instant> {
+        let (front, _) = self.lane.slots().next()?;
+        self.held[front].as_ref()?;
+        self.condemned.is_none().then(|| self.since.checked_add(settings.task_timeout?)).flatten()
+    }
+
+    /// When it has had nothing to do for too long.
+    pub(super) fn idle_until(&self, settings: &Settings) -> Option<Instant> {
+        let is_idle = self.lane.is_empty() && !self.leaving && !self.starting;
+        is_idle.then(|| self.since.checked_add(settings.idle_timeout?)).flatten()
+    }
+
+    pub(super) fn corrupt_slot(&self) -> Option<usize> {
+        let (slot, state) = self.lane.slots().next()?;
+        (state == SlotState::Corrupt).then_some(slot)
+    }
+
+    pub(super) fn done(&self) -> u64 {
+        self.done
+    }
+
+    pub(super) fn is_busy(&self) -> bool {
+        !self.starting && self.lane.slots().any(|(_, state)| state == SlotState::Taken)
+    }
+
+    /// Tasks that it holds, and of those the ones that it has not begun with.
+    pub(super) fn n_waiting(&self) -> usize {
+        self.lane.slots().filter(|(slot, state)| *state == SlotState::Ready && self.held[*slot].is_some()).count()
+    }
+
+    pub(super) fn is_starting(&self) -> bool {
+        self.starting
+    }
+}
