@@ -67,6 +67,19 @@ impl<T> Connection<T> {
         Self { end: Arc::new(end), messages: PhantomData }
     }
 
+    /// Sends a value of whatever type.
+    pub(crate) fn send_value<U: Serialize>(&self, value: &U) -> Result<(), SendError> {
+        self.end.outbox().send(&self.end.lobby, value, FOREVER)
+    }
+
+    /// Receives a message as it came, and hands it to `f`.
+    pub(crate) fn receive_with<R>(
+        &self,
+        f: impl FnOnce(&[u8], Vec<OwnedFd>) -> Result<R, RecvError>,
+    ) -> Result<R, RecvError> {
+        self.end.inbox().receive(&self.end.lobby, FOREVER, f)
+    }
+
     /// Sends the bytes as a message, without serialising them. Waits while there is no room.
     ///
     /// # Errors

@@ -19,7 +19,7 @@ mod outbox;
 mod pollable;
 mod ring;
 mod simplex;
-mod socket;
+pub(crate) mod socket;
 mod spin;
 mod stream;
 

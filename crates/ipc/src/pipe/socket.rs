@@ -23,14 +23,14 @@ use proc_core::{futex::Deadline, handover::Fd};
 use serde::{Deserialize, Serialize};
 
 /// As many descriptors as the kernel lets one packet carry (`SCM_MAX_FD`).
-pub(super) const MAX_FDS: usize = 253;
+pub(crate) const MAX_FDS: usize = 253;
 
 const BELL: [u8; 1] = [b'!'];
 const FDS_BYTES: usize = 8;
 
 /// What came in one packet.
 #[derive(Debug)]
-pub(super) enum Packet {
+pub(crate) enum Packet {
     /// Somebody should look at the rings again.
     Bell,
     /// Descriptors of the message at that position. Some may be missing, if this process could not hold more.
@@ -43,7 +43,7 @@ pub(super) enum Packet {
 
 /// How a wait ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Woken {
+pub(crate) enum Woken {
     /// A packet came, or the other end has been closed.
     Ready,
     TimedOut,
@@ -51,29 +51,33 @@ pub(super) enum Woken {
 
 /// One end of a `SOCK_SEQPACKET` pair.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Socket(pub(super) Fd);
+pub(crate) struct Socket(pub(crate) Fd);
 
 impl Socket {
-    pub(super) fn pair() -> nix::Result<(Self, Self)> {
+    pub(crate) fn pair() -> nix::Result<(Self, Self)> {
         use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
         let (a, b) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
         Ok((Self(a.into()), Self(b.into())))
     }
 
-    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
+    pub(crate) fn into_fd(self) -> OwnedFd {
+        self.0.0
+    }
+
+    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
 
     /// Wakes the peer. A full buffer means that it has packets to wake up for already, a closed one that it is gone.
     #[cold]
-    pub(super) fn ring(&self) {
+    pub(crate) fn ring(&self) {
         let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
         while nix::sys::socket::send(self.0.as_fd().as_raw_fd(), &BELL, flags) == Err(Errno::EINTR) {}
     }
 
     /// Sends descriptors of the message at `position`, waiting for room until the deadline. `EPIPE` if the peer is
     /// gone, `EAGAIN` if the time is over.
-    pub(super) fn send_fds(
+    pub(crate) fn send_fds(
         &self,
         position: u64,
         fds: &[BorrowedFd<'_>],
@@ -99,14 +103,14 @@ impl Socket {
     }
 
     /// Sleeps until there is a packet, or the end.
-    pub(super) fn wait(&self, deadline: Option<Deadline>, at_most: Option<Duration>) -> nix::Result<Woken> {
+    pub(crate) fn wait(&self, deadline: Option<Deadline>, at_most: Option<Duration>) -> nix::Result<Woken> {
         let timeout = deadline.map(|d| d.remaining());
         let timeout = timeout.into_iter().chain(at_most).min();
         self.poll(PollFlags::POLLIN, timeout)
     }
 
     /// Whether all copies of the other end are closed. One system call.
-    pub(super) fn has_ended(&self) -> bool {
+    pub(crate) fn has_ended(&self) -> bool {
         let mut poll = [PollFd::new(self.0.as_fd(), PollFlags::empty())];
         let ended = PollFlags::POLLHUP | PollFlags::POLLERR;
         ppoll(&mut poll, Some(Duration::ZERO.into()), None).is_ok_and(|n| n > 0)
@@ -114,7 +118,7 @@ impl Socket {
     }
 
     /// Whether there is a packet, or the end.
-    pub(super) fn has_packet(&self) -> bool {
+    pub(crate) fn has_packet(&self) -> bool {
         self.poll(PollFlags::POLLIN, Some(Duration::ZERO)) == Ok(Woken::Ready)
     }
 
@@ -129,7 +133,7 @@ impl Socket {
     }
 
     /// Takes the next packet; never waits.
-    pub(super) fn receive(&self) -> nix::Result<Packet> {
+    pub(crate) fn receive(&self) -> nix::Result<Packet> {
         #[repr(C, align(8))]
         struct Control([u8; 1040]);
         // SAFETY: computes a length.

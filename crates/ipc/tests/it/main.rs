@@ -3,6 +3,7 @@
 
 mod joinable;
 mod listener;
+mod manager;
 mod pipe;
 mod queue;
 mod thread_queue;

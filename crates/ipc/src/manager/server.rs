@@ -1,0 +1,177 @@
+//! What runs in the server: a thread for each connection, which calls what it is told to.
+
+use std::{
+    any::Any,
+    collections::HashMap,
+    os::fd::OwnedFd,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    thread,
+};
+
+use nix::{
+    errno::Errno,
+    sys::{
+        epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout},
+        signal::{SigSet, Signal},
+    },
+};
+use parking_lot::Mutex;
+use proc_core::{Target, function::Function, handover::Fd};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use super::method::{self, Method};
+use crate::{
+    Connection,
+    pipe::{
+        handshake,
+        socket::{Packet, Socket},
+    },
+};
+
+/// Said instead of a result.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) enum Refusal {
+    NoSuchObject,
+    /// The watch on the object's proxies could not be set up.
+    Errno(i32),
+}
+
+/// Before each reply.
+pub(super) const RETURNED: u8 = 0;
+pub(super) const FAILED: u8 = 1;
+
+/// The event of the socket through which connections come.
+const DOOR: u64 = 0;
+
+struct Server {
+    objects: Mutex<HashMap<u64, Object>>,
+    next_id: AtomicU64,
+    events: Epoll,
+}
+
+struct Object {
+    value: Arc<Mutex<dyn Any + Send>>,
+    /// Closes at the other end with the last proxy.
+    watched: OwnedFd,
+}
+
+impl Server {
+    /// Lets go of an object that nobody has a proxy of any more.
+    fn forget(&self, id: u64) {
+        let object = self.objects.lock().remove(&id);
+        if let Some(object) = object {
+            // By hand: a copy of the descriptor, in a process that was forked meanwhile, would keep it in.
+            let _ = self.events.delete(&object.watched);
+            // The object's own `Drop` may panic; that is between the two of them.
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(object)));
+        }
+    }
+}
+
+static SERVER: OnceLock<Server> = OnceLock::new();
+
+/// The server's life: ends when nobody has the other end of `door` any more.
+pub(super) fn serve(door: Socket) {
+    // What is typed at the terminal is for those who use the objects. Inherited by the threads to come.
+    let mut interrupt = SigSet::empty();
+    interrupt.add(Signal::SIGINT);
+    let _ = interrupt.thread_block();
+    let Ok(events) = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC) else { return };
+    if events.add(door.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, DOOR)).is_err() {
+        return;
+    }
+    let server = SERVER.get_or_init(|| Server { objects: Mutex::default(), next_id: AtomicU64::new(DOOR + 1), events });
+    let mut ready = [EpollEvent::empty(); 64];
+    loop {
+        let n = match server.events.wait(&mut ready, EpollTimeout::NONE) {
+            Ok(n) => n,
+            Err(Errno::EINTR) => continue,
+            Err(_) => return,
+        };
+        for event in &ready[..n] {
+            match event.data() {
+                DOOR => {
+                    if !admit(&door) {
+                        return;
+                    }
+                }
+                id => server.forget(id),
+            }
+        }
+    }
+}
+
+/// Takes in one connection; false if no more can come.
+fn admit(door: &Socket) -> bool {
+    match door.receive() {
+        Ok(Packet::Fds(_, fds)) => {
+            for fd in fds {
+                // Whoever does not get an answer sees the socket close.
+                let Ok(end) = handshake::offer(fd) else { continue };
+                let _ = thread::Builder::new().name("Manager".into()).spawn(move || attend(&Connection::new(end)));
+            }
+            true
+        }
+        Ok(Packet::Bell | Packet::Nothing) => true,
+        Ok(Packet::End) | Err(_) => false,
+    }
+}
+
+/// Does what comes through one connection, until its other end is closed.
+fn attend(connection: &Connection<()>) {
+    let mut reply = Vec::new();
+    loop {
+        let called = connection.receive_with(|bytes, fds| {
+            reply.clear();
+            reply.push(RETURNED);
+            let result = match postcard::take_from_bytes::<Function>(bytes) {
+                Ok((function, args)) => function.call(args, fds, &mut reply),
+                Err(e) => Err(proc_core::function::CallError::Arguments(e.to_string())),
+            };
+            if let Err(e) = result {
+                reply = postcard::to_extend(&e, vec![FAILED]).unwrap_or_else(|_| vec![FAILED]);
+            }
+            Ok(())
+        });
+        if called.is_err() || connection.send_bytes(&reply).is_err() {
+            return;
+        }
+    }
+}
+
+/// Makes an object, to live until the other end of `watched` is closed everywhere.
+pub(super) fn construct<F, A>(watched: Fd, args: A) -> Result<u64, Refusal>
+where
+    F: Target<A>,
+    F::Output: Send + 'static,
+{
+    let server = SERVER.get().ok_or(Refusal::NoSuchObject)?;
+    let value = Arc::new(Mutex::new(method::arrived::<F>().call(args)));
+    let id = server.next_id.fetch_add(1, Relaxed);
+    let watched = watched.0;
+    // The end of a pipe is an event of its own, asked for or not. It must find the object there.
+    let mut objects = server.objects.lock();
+    let event = EpollEvent::new(EpollFlags::empty(), id);
+    server.events.add(&watched, event).map_err(|e| Refusal::Errno(e as i32))?;
+    objects.insert(id, Object { value, watched });
+    Ok(id)
+}
+
+/// Calls a method of an object.
+pub(super) fn invoke<T, M, A, By>(id: u64, args: A) -> Result<M::Output, Refusal>
+where
+    T: Send + 'static,
+    M: Method<T, A, By>,
+    A: DeserializeOwned,
+    By: 'static,
+{
+    let object = SERVER.get().and_then(|server| server.objects.lock().get(&id).map(|object| Arc::clone(&object.value)));
+    let object = object.ok_or(Refusal::NoSuchObject)?;
+    let mut object = object.lock();
+    let object = object.downcast_mut::<T>().ok_or(Refusal::NoSuchObject)?;
+    Ok(method::arrived::<M>().call(object, args))
+}
