@@ -54,10 +54,10 @@ fn smoke() -> Result<(), ProcessError> {
 fn values_of_any_size_never_block_the_child() -> Result<(), ProcessError> {
     let _dog = watchdog();
     for method in METHODS {
-        let process = Process::builder().start_method(method).spawn(|n: usize| vec![7_u8; n], (64 << 20,))?;
+        let process = Process::builder().start_method(method).spawn(|n: usize| vec![7_u8; n], (8 << 20,))?;
         // Nobody has read anything yet.
         process.wait()?;
-        assert_eq!(process.join()?.len(), 64 << 20);
+        assert_eq!(process.join()?.len(), 8 << 20);
     }
     Ok(())
 }
