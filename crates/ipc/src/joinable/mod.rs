@@ -77,6 +77,10 @@ impl<T> JoinableQueue<T> {
         Self { raw: Arc::new(raw), item: PhantomData }
     }
 
+    pub(crate) fn raw(&self) -> &Arc<Raw> {
+        &self.raw
+    }
+
     /// Waits until every item that was put has been dealt with: those put meanwhile too.
     ///
     /// Waits also for items that nobody takes, and does not wait for dead letters.
@@ -245,18 +249,16 @@ impl<T: DeserializeOwned> JoinableQueue<T> {
     /// They stay in the queue's memory, whoever dies, until they are taken, by any one process.
     ///
     /// # Errors
-    /// An item that is no `T` is an error of its own.
-    pub fn dead_letters(&self) -> Vec<Result<T, GetError>> {
-        let next = || self.raw.take_dead_letter().transpose();
-        std::iter::from_fn(next)
-            .map(|letter| {
-                let bytes = letter.map_err(|stop| GetStop::from(stop).into_get_error())?;
-                decode(&bytes).map_err(GetError::Decode)
-            })
-            .collect()
+    /// [`GetError::Damaged`] if another process has overwritten the queue's memory. Items that are no `T` are left out.
+    pub fn dead_letters(&self) -> Result<Vec<T>, GetError> {
+        let mut letters = Vec::new();
+        while let Some(bytes) = self.raw.take_dead_letter().map_err(|stop| GetStop::from(stop).into_get_error())? {
+            letters.extend(decode::<T>(&bytes));
+        }
+        Ok(letters)
     }
 
-    fn lend(&self, patience: Patience) -> Result<Item<T>, GetStop> {
+    pub(crate) fn lend(&self, patience: Patience) -> Result<Item<T>, GetStop> {
         let lease = self.raw.patiently(Side::Items, patience, |patient| self.raw.try_lease(patient))?;
         let bytes = lease.bytes().map_err(|stop: Stop| GetStop::from(stop))?;
         match decode(&bytes) {

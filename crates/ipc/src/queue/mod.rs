@@ -6,12 +6,16 @@ mod blocks;
 mod builder;
 mod codec;
 mod events;
+#[cfg(test)]
+mod hostile;
 mod iter;
 mod layout;
 mod leases;
 mod loan;
 mod message;
 mod participants;
+mod reactor;
+mod ready;
 mod recovery;
 mod ring;
 mod segment;
@@ -28,6 +32,7 @@ pub use self::{
     builder::Builder,
     iter::{Drain, Iter},
     loan::Loan,
+    ready::{Get, Put},
 };
 pub(crate) use self::{
     codec::decode,

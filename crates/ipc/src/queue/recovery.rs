@@ -24,7 +24,7 @@ const HOUSE_EVERY_MS: u64 = 500;
 const LEASED_HOUSE_EVERY_MS: u64 = 60;
 
 impl Raw {
-    /// Frees a slot whose owner has died. False if the owner lives, or nobody owns it.
+    /// Frees a slot whose owner has died. False if the owner lives, or nobody owns it, or it could not be done now.
     #[cold]
     pub(crate) fn settle_if_dead(&self, slot: u32, word: SlotWord) -> bool {
         if !matches!(word.phase(), Phase::Writing | Phase::Reading) || self.me() == Ok(word.owner()) {
@@ -36,10 +36,10 @@ impl Raw {
                 self.settle(slot, word);
                 self.sweep(word.owner(), process);
             }
-            // Nobody leaves while a word names it; the one that did was not honest.
+            // Given up by who could not go on with it; or its owner left, which an honest one does not.
             None => self.settle(slot, word),
         }
-        true
+        self.segment.word(slot).load(Relaxed) != word.0
     }
 
     /// Takes a slot from a dead owner: a message half written never was; one half read is gone with its reader, or

@@ -3,6 +3,7 @@ use std::{thread, time::Duration};
 use proc_core::handover;
 
 use super::*;
+use crate::JoinableQueue;
 
 fn pair<T>(queue: &Queue<T>) -> Queue<T> {
     // A second mapping of the same memory, as another process has it.
@@ -97,4 +98,11 @@ fn what_does_not_decode_concerns_one_message() {
     queue.put("next".into()).unwrap();
     assert!(matches!(queue.get(), Err(GetError::Decode(_))));
     assert_eq!(queue.get().unwrap(), "next");
+}
+
+#[test]
+fn another_kind_of_queue_is_refused() {
+    let queue = Queue::<u8>::new(4).unwrap();
+    let bytes = handover::pack_reopenable(&queue).unwrap();
+    assert!(handover::unpack::<JoinableQueue<u8>>(&bytes, Vec::new()).is_err());
 }

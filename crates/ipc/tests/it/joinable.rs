@@ -68,8 +68,8 @@ fn an_item_given_up_on_is_a_dead_letter() {
     }
     assert!(matches!(queue.try_get(), Err(TryGetError::Empty)));
     queue.join().unwrap();
-    assert_eq!(queue.dead_letters(), [Ok(7)]);
-    assert_eq!(queue.dead_letters(), []);
+    assert_eq!(queue.dead_letters().unwrap(), [7]);
+    assert_eq!(queue.dead_letters().unwrap(), []);
 }
 
 #[test]

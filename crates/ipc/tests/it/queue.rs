@@ -2,16 +2,19 @@
 #![allow(clippy::unwrap_used)] // helpers of tests are tests, too
 
 use std::{
-    sync::atomic::{
-        AtomicU64,
-        Ordering::{Acquire, Relaxed, Release},
+    sync::{
+        Arc,
+        atomic::{
+            AtomicU64,
+            Ordering::{Acquire, Relaxed, Release},
+        },
     },
     thread,
     time::{Duration, Instant},
 };
 
-use ipc::{GetTimeoutError, Queue, TryGetError};
-use proc_core::{Process, Signal, shm::Shared};
+use ipc::{GetTimeoutError, PutError, Queue, TryGetError};
+use proc_core::{Process, Signal, Waitable, shm::Shared, wait_any};
 use test_support::watchdog;
 
 const LIMIT: Duration = Duration::from_secs(120);
@@ -226,4 +229,55 @@ fn a_stopped_consumer_does_not_hold_up_timed_operations() {
         queue.try_put((1, n)).unwrap();
     }
     assert!((0..4).all(|n| queue.get() == Ok((1, n))));
+}
+
+#[test]
+fn wait_any_takes_queues_among_other_things() {
+    let _dog = watchdog(LIMIT);
+    let queues: Vec<Queue<u64>> = (0..200).map(|_| Queue::new(2).unwrap()).collect();
+    let sources: Vec<&dyn Waitable> = queues.iter().map(|queue| queue as &dyn Waitable).collect();
+    assert_eq!(wait_any(&sources, Some(Duration::from_millis(5))).unwrap(), []);
+    for n in [3, 150, 199] {
+        let there = queues[n].clone();
+        let child = Process::spawn(|queue: Queue<u64>| queue.put(1).unwrap(), (there,)).unwrap();
+        assert_eq!(wait_any(&sources, None).unwrap(), [n]);
+        assert_eq!(queues[n].try_get(), Ok(1));
+        child.join().unwrap();
+    }
+    queues[7].close();
+    assert_eq!(wait_any(&sources, None).unwrap(), [7]);
+}
+
+#[test]
+fn futures_are_woken() {
+    let _dog = watchdog(LIMIT);
+    let (there, back) = (Queue::new(1).unwrap(), Queue::new(1).unwrap());
+    let child = Process::spawn(echo, (there.clone(), back.clone())).unwrap();
+    block_on(async {
+        for n in 0..200 {
+            there.put_async(n).await.unwrap();
+            assert_eq!(back.get_async().await, Ok(n));
+        }
+        there.close();
+        assert_eq!(there.put_async(1).await, Err(PutError::Closed(1)));
+    });
+    child.join().unwrap();
+}
+
+/// As small a runtime as there can be.
+fn block_on<R>(future: impl Future<Output = R>) -> R {
+    struct Unpark(thread::Thread);
+    impl std::task::Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Arc::new(Unpark(thread::current())).into();
+    let mut future = std::pin::pin!(future);
+    loop {
+        match future.as_mut().poll(&mut std::task::Context::from_waker(&waker)) {
+            std::task::Poll::Ready(result) => return result,
+            std::task::Poll::Pending => thread::park(),
+        }
+    }
 }

@@ -1,0 +1,169 @@
+//! What a process that has a queue's memory, and writes what it likes into it, can do to the others.
+//!
+//! # Safety
+//! Only atomics are written, inside the control memory.
+#![allow(unsafe_code)]
+
+use std::{
+    sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    thread,
+    time::{Duration, Instant},
+};
+
+use proc_core::{handover, shm::SharedMemory};
+
+use super::{layout::PAGE, *};
+use crate::JoinableQueue;
+
+/// A process that has the queue's memory, and writes what it likes where it likes.
+struct Scribbler {
+    memory: SharedMemory,
+    places: Vec<(usize, usize)>,
+    seed: u64,
+}
+
+impl Scribbler {
+    fn new<Q: Serialize>(queue: &Q, raw: &Raw, seed: u64) -> Self {
+        let geometry = raw.segment.geometry;
+        let slots = geometry.ring.capacity as usize * geometry.stride;
+        let mut places =
+            vec![(0, PAGE), (128, 1152), (PAGE, 512), (geometry.slots_at, slots), (geometry.slots_at, slots)];
+        places.extend(geometry.classes.iter().map(|class| (class.records_at, 512)));
+        let memory = handover::unpack(&handover::pack_reopenable(queue).unwrap(), Vec::new()).unwrap();
+        Self { memory, places, seed }
+    }
+
+    fn random(&mut self) -> u64 {
+        self.seed = self.seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.seed >> 24
+    }
+
+    fn scribble(&mut self) {
+        let place = self.random() as usize % self.places.len();
+        let (start, len) = self.places[place];
+        let at = start + self.random() as usize % len / 8 * 8;
+        let value = match self.random() % 5 {
+            0 => 0,
+            1 => u64::MAX,
+            2 => self.random() % 256,
+            3 => (self.random() << 16) | (self.random() % 256),
+            _ => (self.random() << 40) | self.random(),
+        };
+        let half = u64::from(u32::MAX) << (32 * (self.random() % 2));
+        let how = self.random() % 3;
+        let word = word_at(&self.memory, at);
+        match how {
+            0 => drop(word.fetch_add(value % 9, Relaxed)),
+            1 => drop(word.fetch_update(Relaxed, Relaxed, |old| Some((old & half) | (value & !half)))),
+            _ => word.store(value, Relaxed),
+        }
+    }
+}
+
+fn word_at(memory: &SharedMemory, at: usize) -> &AtomicU64 {
+    assert!(at + 8 <= memory.len() && at.is_multiple_of(8));
+    // SAFETY: in bounds, by the check above.
+    let place = unsafe { memory.as_ptr().add(at) };
+    // SAFETY: as above, and aligned; any bits are an atomic integer.
+    unsafe { place.cast().as_ref() }
+}
+
+const SOON: Duration = Duration::from_millis(1);
+/// Far beyond what any operation with a time limit takes, on the slowest machine.
+const HANG: Duration = Duration::from_secs(20);
+
+fn in_time<R>(what: &str, operation: impl FnOnce() -> R) -> R {
+    let begun = Instant::now();
+    let result = operation();
+    assert!(begun.elapsed() < HANG, "{what} hung");
+    result
+}
+
+/// Uses a queue in every way there is; whatever it answers is right, if it answers.
+fn use_queue(queue: &Queue<(u32, String)>, n: u32) {
+    let message = || (n, "x".repeat(n as usize * 37 % 900));
+    match n % 9 {
+        0 => drop(in_time("try_put", || queue.try_put(message()))),
+        1 => drop(in_time("put_timeout", || queue.put_timeout(message(), SOON))),
+        2 => drop(in_time("try_get", || queue.try_get())),
+        3 => drop(in_time("get_timeout", || queue.get_timeout(SOON))),
+        4 => drop(in_time("len", || (queue.len(), queue.is_full(), queue.is_empty()))),
+        5 => drop(in_time("clone", || {
+            handover::unpack::<Queue<u8>>(&handover::pack_reopenable(queue).unwrap(), Vec::new())
+        })),
+        6 => drop(in_time("drain", || queue.drain().take(20).count())),
+        7 => drop(in_time("house", || (queue.raw.keep_house(true), queue.raw.sweep_the_dead()))),
+        _ => drop(in_time("bytes", || queue.raw.put_bytes(&[1; 70_000], Patience::For(SOON)).is_ok())),
+    }
+}
+
+#[test]
+fn scribbled_memory_gives_errors_and_nothing_worse() {
+    for seed in 0..150 {
+        let queue = Queue::builder().maxsize(1 + seed as usize % 9).max_message_bytes(1 << 20).build().unwrap();
+        let mut scribbler = Scribbler::new(&queue, &queue.raw, seed);
+        // Between the operations first, beside them then.
+        for n in 0..60 {
+            if n % 4 == 0 {
+                scribbler.scribble();
+            }
+            use_queue(&queue, n);
+        }
+        let over = AtomicBool::new(false);
+        let fresh = Queue::builder().maxsize(1 + seed as usize % 9).max_message_bytes(1 << 20).build().unwrap();
+        let mut scribbler = Scribbler::new(&fresh, &fresh.raw, seed);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(Relaxed) {
+                    scribbler.scribble();
+                    thread::yield_now();
+                }
+            });
+            for n in 0..60 {
+                use_queue(&fresh, n);
+            }
+            over.store(true, Relaxed);
+        });
+    }
+}
+
+#[test]
+fn scribbled_leases_give_errors_and_nothing_worse() {
+    for seed in 0..150 {
+        let queue = Queue::<(u32, String)>::builder().maxsize(1 + seed as usize % 9).max_message_bytes(1 << 20);
+        let queue: JoinableQueue<_> = queue.build_joinable().unwrap();
+        let mut scribbler = Scribbler::new(&queue, queue.raw(), seed);
+        let over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(Relaxed) {
+                    scribbler.scribble();
+                    thread::sleep(Duration::from_micros(seed % 50));
+                }
+            });
+            for n in 0..60u32 {
+                let message = || (n, "x".repeat(n as usize * 37 % 900));
+                match n % 6 {
+                    0 => drop(in_time("try_put", || queue.try_put(message()))),
+                    1 => drop(in_time("put_timeout", || queue.put_timeout(message(), SOON))),
+                    2 => drop(in_time("try_get", || queue.try_get().map(|item| item.task_done()))),
+                    3 => drop(in_time("get_timeout", || queue.get_timeout(SOON).map(drop))),
+                    4 => drop(in_time("join", || (queue.join_timeout(SOON), queue.unfinished()))),
+                    _ => drop(in_time("house", || (queue.raw().keep_house(true), queue.dead_letters()))),
+                }
+            }
+            over.store(true, Relaxed);
+        });
+    }
+}
+
+#[test]
+fn a_header_that_contradicts_itself_is_refused() {
+    for at in [0, 8, 16, 24, 32] {
+        let queue = Queue::<u8>::new(4).unwrap();
+        let memory: SharedMemory = handover::unpack(&handover::pack_reopenable(&queue).unwrap(), Vec::new()).unwrap();
+        word_at(&memory, at).fetch_add(1 << 30, Relaxed);
+        let attached = handover::unpack::<Queue<u8>>(&handover::pack_reopenable(&queue).unwrap(), Vec::new());
+        assert!(attached.is_err(), "a changed word at {at} was not noticed");
+    }
+}

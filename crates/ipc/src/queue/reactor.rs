@@ -1,0 +1,206 @@
+//! Queues among the things that a thread or a task can wait for: one thread a process (for each 127 queues) watches
+//! their event counts with `futex_waitv(2)`, and tells whoever asked.
+//!
+//! It starts with the first wait of that kind, and sleeps while nobody waits. Kernels before 5.16 lack the call; there
+//! it looks every few milliseconds.
+//!
+//! # Safety
+//! A system call that is given the addresses of atomic words, and reads them.
+#![allow(unsafe_code)]
+
+use std::{
+    fmt, io,
+    sync::{
+        Arc,
+        atomic::{
+            AtomicU32, AtomicU64,
+            Ordering::{AcqRel, Acquire, Relaxed},
+        },
+    },
+    thread,
+    time::Duration,
+};
+
+use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
+use parking_lot::Mutex;
+use proc_core::futex;
+
+use super::{
+    barrier,
+    events::{CLOSED, SLEEPERS, Side},
+    ring::Raw,
+};
+
+/// As many words as one call takes, less the one by which the thread itself is woken.
+const WATCHED: usize = 127;
+/// The longest the thread sleeps without a look, while somebody waits.
+const RECHECK: Duration = Duration::from_millis(40);
+/// The same where the kernel cannot wait for several words.
+const POLL: Duration = Duration::from_millis(2);
+
+static REACTORS: Mutex<(u32, Vec<Arc<Reactor>>)> = Mutex::new((0, Vec::new()));
+static NEXT_ID: AtomicU64 = AtomicU64::new(0);
+
+type Notify = Arc<dyn Fn() + Send + Sync>;
+
+struct Reactor {
+    /// Changes whenever the list does; the thread sleeps on it, too.
+    changes: AtomicU32,
+    entries: Mutex<Vec<Entry>>,
+}
+
+#[derive(Clone)]
+struct Entry {
+    id: u64,
+    raw: Arc<Raw>,
+    side: Side,
+    notify: Notify,
+    /// The event count at which it was notified last.
+    notified_at: Option<u32>,
+}
+
+/// Somebody is being notified, until this is dropped.
+pub(crate) struct Registration {
+    id: u64,
+    reactor: Arc<Reactor>,
+}
+
+impl fmt::Debug for Registration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Registration").field(&self.id).finish()
+    }
+}
+
+/// Has `notify` called whenever the queue may have become ready on that side, and at least once if it is. It is called
+/// on the reactor's thread and must not block.
+pub(crate) fn register(raw: &Arc<Raw>, side: Side, notify: Notify) -> io::Result<Registration> {
+    let id = NEXT_ID.fetch_add(1, Relaxed);
+    let entry = Entry { id, raw: raw.clone(), side, notify, notified_at: None };
+    let mut reactors = REACTORS.lock();
+    if reactors.0 != barrier::forks() {
+        // Threads do not survive a fork.
+        *reactors = (barrier::forks(), Vec::new());
+    }
+    for reactor in &reactors.1 {
+        let mut entries = reactor.entries.lock();
+        if entries.len() < WATCHED {
+            entries.push(entry);
+            drop(entries);
+            reactor.changed();
+            return Ok(Registration { id, reactor: reactor.clone() });
+        }
+    }
+    let reactor = Arc::new(Reactor { changes: AtomicU32::new(0), entries: Mutex::new(vec![entry]) });
+    let running = reactor.clone();
+    let mut mask = SigSet::empty();
+    // Signals are for the program's own threads.
+    pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut mask))?;
+    let started = thread::Builder::new().name("ipc-reactor".into()).spawn(move || running.run());
+    pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&mask), None)?;
+    started?;
+    reactors.1.push(reactor.clone());
+    Ok(Registration { id, reactor })
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        self.reactor.entries.lock().retain(|entry| entry.id != self.id);
+        self.reactor.changed();
+    }
+}
+
+impl Reactor {
+    fn changed(&self) {
+        self.changes.fetch_add(1, AcqRel);
+        futex::wake(&self.changes, 1);
+    }
+
+    fn run(&self) {
+        let mut due = false;
+        loop {
+            let changes = self.changes.load(Acquire);
+            let entries = self.entries.lock().clone();
+            let seen: Vec<u32> = entries.iter().map(Entry::announce).collect();
+            barrier::heavy();
+            for (entry, seen) in entries.iter().zip(&seen) {
+                if entry.raw.is_ready(entry.side) && (due || entry.notified_at != Some(*seen)) {
+                    self.note(entry.id, *seen);
+                    (entry.notify)();
+                    // It was told, but may leave the message to others.
+                    entry.raw.wake_one(entry.raw.event(entry.side));
+                }
+            }
+            let words: Vec<_> = std::iter::once((&self.changes, changes))
+                .chain(entries.iter().map(|entry| entry.raw.event(entry.side)).zip(seen))
+                .collect();
+            due = wait_many(&words, if entries.is_empty() { None } else { Some(RECHECK) });
+        }
+    }
+
+    fn note(&self, id: u64, seen: u32) {
+        if let Some(entry) = self.entries.lock().iter_mut().find(|entry| entry.id == id) {
+            entry.notified_at = Some(seen);
+        }
+    }
+}
+
+impl Entry {
+    /// Counts this thread among the sleepers; what the event count is then.
+    fn announce(&self) -> u32 {
+        self.raw.event(self.side).fetch_or(SLEEPERS, AcqRel) | SLEEPERS
+    }
+}
+
+impl Raw {
+    /// Whether an operation on that side would end without waiting.
+    pub(crate) fn is_ready(&self, side: Side) -> bool {
+        let header = self.segment.header();
+        header.items.load(Acquire) & CLOSED != 0
+            || match side {
+                Side::Items => !self.is_empty() || (self.leases && header.orphans.load(Acquire) != 0),
+                Side::Space => !self.is_full(),
+            }
+    }
+}
+
+#[repr(C)]
+struct FutexWaitv {
+    value: u64,
+    address: u64,
+    flags: u32,
+    reserved: u32,
+}
+
+const FUTEX2_SIZE_U32: u32 = 2;
+
+/// Sleeps while all words hold what is said; true if the time is over.
+fn wait_many(words: &[(&AtomicU32, u32)], time: Option<Duration>) -> bool {
+    let waiters: Vec<_> = words
+        .iter()
+        .map(|(word, expected)| FutexWaitv {
+            value: u64::from(*expected),
+            address: word.as_ptr().addr() as u64,
+            flags: FUTEX2_SIZE_U32,
+            reserved: 0,
+        })
+        .collect();
+    let deadline = time.map(|time| {
+        let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from);
+        let end = now + time;
+        libc::timespec { tv_sec: end.as_secs().cast_signed(), tv_nsec: i64::from(end.subsec_nanos()) }
+    });
+    let timeout = deadline.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+    // SAFETY: `waiters` and `timeout` outlive the call; the words are alive, being borrowed.
+    let woken = unsafe {
+        libc::syscall(libc::SYS_futex_waitv, waiters.as_ptr(), waiters.len(), 0, timeout, libc::CLOCK_MONOTONIC)
+    };
+    match nix::errno::Errno::result(woken) {
+        Err(nix::errno::Errno::ETIMEDOUT) => true,
+        Err(nix::errno::Errno::ENOSYS | nix::errno::Errno::EPERM) => {
+            let (changes, expected) = words[0];
+            let deadline = time.and_then(|_| futex::Deadline::after(POLL));
+            futex::wait(changes, expected, deadline) == futex::Wait::TimedOut
+        }
+        _ => false,
+    }
+}
