@@ -1,14 +1,10 @@
-//! Runs every program of the gallery and checks what it says.
-//!
-//! They are built with the other examples: `cargo test -p examples`.
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+//! Processes.
 
 use std::{
     fs,
     io::{BufRead, BufReader},
     path::PathBuf,
     process::{Command, Stdio},
-    time::Duration,
 };
 
 use nix::{
@@ -17,62 +13,7 @@ use nix::{
 };
 use test_support::watchdog;
 
-const LONG: Duration = Duration::from_secs(60);
-
-fn program(name: &str) -> Command {
-    let this = std::env::current_exe().unwrap();
-    let path = this.ancestors().nth(2).unwrap().join("examples").join(name);
-    assert!(path.exists(), "{} is not built: `cargo test -p examples` does that", path.display());
-    Command::new(path)
-}
-
-/// What it writes; it must succeed.
-fn output(name: &str, arguments: &[&str]) -> String {
-    let _dog = watchdog(LONG);
-    let output = program(name).args(arguments).stdin(Stdio::null()).output().unwrap();
-    let (out, err) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{}\n{out}{err}", output.status);
-    out
-}
-
-fn sorted(text: &str) -> Vec<&str> {
-    let mut lines: Vec<_> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    lines.sort_unstable();
-    lines
-}
-
-/// The lines in order; `#` stands for any number.
-#[track_caller]
-fn assert_says(text: &str, expected: &str) {
-    let masked = |text: &str| {
-        let mut masked = String::new();
-        for c in text.chars() {
-            match c.is_ascii_digit() || c == '#' {
-                true if masked.ends_with('#') => {}
-                true => masked.push('#'),
-                false => masked.push(c),
-            }
-        }
-        masked
-    };
-    let expected: Vec<&str> = expected.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    let said: Vec<&str> = text.lines().map(str::trim).collect();
-    let same = |(said, expected): (&&str, &&str)| {
-        said == expected || (expected.contains('#') && masked(said) == masked(expected))
-    };
-    assert!(said.len() == expected.len() && said.iter().zip(&expected).all(same), "{text}\n{expected:#?}");
-}
-
-/// The lines in any order.
-#[track_caller]
-fn assert_says_somehow(text: &str, expected: &str) {
-    assert_eq!(sorted(text), sorted(expected), "{text}");
-}
-
-fn number_after(text: &str, words: &str) -> u32 {
-    let (_, rest) = text.split_once(words).unwrap_or_else(|| panic!("{words:?} in {text}"));
-    rest.split(|c: char| !c.is_ascii_digit()).next().unwrap().parse().unwrap()
-}
+use crate::*;
 
 #[test]
 fn fork_twice() {
@@ -250,122 +191,6 @@ fn external_communicate() {
          2 b
          sleep did not end in time
          It ended with signal: 9 (SIGKILL).",
-    );
-}
-
-#[test]
-fn thread_names() {
-    assert_says(
-        &output("thread_names", &[]),
-        "MainThread is running...
-         LoopThread is running...
-         LoopThread >>> 1
-         LoopThread >>> 2
-         LoopThread >>> 3
-         LoopThread ended.
-         Thread-1 is running...
-         Thread-1 >>> 1
-         Thread-1 >>> 2
-         Thread-1 >>> 3
-         Thread-1 ended.
-         unlucky panicked: it rained
-         Did join() fail? true.
-         MainThread ended.",
-    );
-}
-
-#[test]
-fn thread_as_type() {
-    assert_says(&output("thread_as_type", &[]), "Thread-1: 3\nThread-1: 2\nThread-1: 1\nlift-off!");
-}
-
-#[test]
-fn thread_race() {
-    let said = output("thread_race", &[]);
-    assert_says(
-        &said,
-        "Without a lock # of 2000000 additions were lost.
-         With a lock 0 of 2000000 additions were lost.",
-    );
-    // How many depends on the machine; on one CPU it may be none.
-    assert!(number_after(&said, "Without a lock ") < 2_000_000);
-}
-
-#[test]
-fn bank_balance() {
-    assert_says(
-        &output("bank_balance", &[]),
-        "The customer with 5 is done.
-         The customer with 8 is done.
-         The balance is 0.",
-    );
-}
-
-#[test]
-fn rlock() {
-    assert_says(&output("rlock", &[]), "The total is 22200.");
-}
-
-#[test]
-fn condition_haggle() {
-    assert_says(
-        &output("condition_haggle", &[]),
-        "Buyer: What does the lamp cost?
-         Seller: 100, for you.
-         Buyer: I give you 50.
-         Seller: 50? I would starve. 80.
-         Buyer: 75, then.
-         Seller: It is yours.
-         It took 6 words.",
-    );
-}
-
-#[test]
-fn thread_queue() {
-    assert_says(
-        &output("thread_queue", &[]),
-        "Got 1.
-         Got 4.
-         Got 9.
-         Got 16.
-         Got 25.
-         That makes 55.
-         1. put out the fire
-         2. call home
-         3. tidy up",
-    );
-}
-
-#[test]
-fn event_relay() {
-    let runners: String = (1..=10).map(|n| format!("Runner {n} has the baton.\n")).collect();
-    assert_says(&output("event_relay", &[]), &format!("Ready, steady, go!\n{runners}Finish."));
-}
-
-#[test]
-fn background_thread() {
-    assert_says(
-        &output("background_thread", &[]),
-        "The radio plays for ever: daemon = true.
-         Is the worker done? false.
-         There are 4 threads.
-         The alarm was called off in time: true.
-         Main is done.
-         The worker is done, after main.",
-    );
-}
-
-#[test]
-fn thread_local_three_ways() {
-    assert_says_somehow(
-        &output("thread_local_three_ways", &[]),
-        "1: hello Alice (in Thread-A)
-         2: hello Alice (in Thread-A)
-         3: hello Alice of class 4 (in Thread-A)
-         1: hello Bob (in Thread-B)
-         2: hello Bob (in Thread-B)
-         3: hello Bob of class 5 (in Thread-B)
-         Nobody is left here: \"\".",
     );
 }
 
