@@ -98,14 +98,19 @@ impl<R: Serialize + DeserializeOwned> Process<R> {
     /// # Errors
     /// Each way to end without a value has its own variant of [`ProcessError`].
     pub fn join(self) -> Result<R, ProcessError> {
-        let status = self.handle.wait()?;
+        let status = self.handle.wait();
         let child = &self.handle.0;
         let (name, pid) = (child.name.clone(), child.pid);
+        let found = child.report.as_ref().map_or(Ok(Found::Nothing), Report::read);
+        let status = match status {
+            // Somebody else has collected its status, but its value is here.
+            Err(ProcessError::StatusLost { .. }) if matches!(found, Ok(Found::Value(_))) => ExitStatus::default(),
+            status => status?,
+        };
         if let Some(signal) = status.signal() {
             return Err(ProcessError::Signaled { name, pid, signal, core_dumped: status.core_dumped() });
         }
         let decode = |message| ProcessError::Decode { name: name.clone(), pid, message };
-        let found = child.report.as_ref().map_or(Ok(Found::Nothing), Report::read);
         match found.map_err(|e| decode(format!("its report cannot be read: {e}")))? {
             Found::Value(bytes) => {
                 handover::unpack(&bytes, Vec::new()).map_err(|e| decode(format!("its value does not decode: {e}")))

@@ -161,10 +161,15 @@ fn stop_asks_first_and_then_kills() {
 #[test]
 fn a_status_that_somebody_else_took_is_said_so() {
     let _dog = watchdog();
-    fn thief() -> bool {
-        let process = Process::spawn(|| (), ()).unwrap();
-        nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(process.pid() as i32), None).unwrap();
-        matches!(process.join(), Err(ProcessError::StatusLost { .. }))
+    fn thief() -> (bool, bool) {
+        let steal = |process: &Process<i32>| {
+            nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(process.pid() as i32), None).unwrap();
+        };
+        let with_value = Process::spawn(|| 5, ()).unwrap();
+        steal(&with_value);
+        let without = Process::spawn(|| -> i32 { std::process::exit(5) }, ()).unwrap();
+        steal(&without);
+        (matches!(with_value.join(), Ok(5)), matches!(without.join(), Err(ProcessError::StatusLost { .. })))
     }
-    assert!(Process::spawn(thief, ()).unwrap().join().unwrap());
+    assert_eq!(Process::spawn(thief, ()).unwrap().join().unwrap(), (true, true));
 }
