@@ -6,5 +6,6 @@ mod listener;
 mod manager;
 mod pipe;
 mod queue;
+mod queue_limits;
 mod thread_queue;
 mod value;
