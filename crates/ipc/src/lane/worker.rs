@@ -245,16 +245,25 @@ impl Stream {
             return false;
         }
         let shared = &self.memory.get().buffers[self.buffer];
-        for chunk in item.chunks(8) {
-            let mut bytes = [0; 8];
-            bytes[..chunk.len()].copy_from_slice(chunk);
-            let bytes = u64::from_le_bytes(bytes);
-            let (word, shift) = (self.len / 8, self.len % 8 * 8);
+        let (words, rest) = item.as_chunks::<8>();
+        let shift = self.len % 8 * 8;
+        for word in words {
+            let bytes = u64::from_le_bytes(*word);
+            shared.bytes[self.len / 8].store((self.carry | bytes << shift).to_le(), Relaxed);
+            self.carry = bytes.checked_shr(64 - shift as u32).unwrap_or(0);
+            self.len += 8;
+        }
+        if !rest.is_empty() {
+            // Byte by byte: a call of memcpy takes longer.
+            let bytes = rest.iter().rev().fold(0, |bytes, byte| bytes << 8 | u64::from(*byte));
             let whole = self.carry | bytes << shift;
-            shared.bytes[word].store(whole.to_le(), Relaxed);
-            self.len += chunk.len();
-            // Where these bytes reach beyond the word, the rest of them; where they fill it, nothing.
-            self.carry = if self.len / 8 == word { whole } else { bytes.checked_shr(64 - shift as u32).unwrap_or(0) };
+            if shift / 8 + rest.len() >= 8 {
+                shared.bytes[self.len / 8].store(whole.to_le(), Relaxed);
+                self.carry = bytes.checked_shr(64 - shift as u32).unwrap_or(0);
+            } else {
+                self.carry = whole;
+            }
+            self.len += rest.len();
         }
         if let Some(last) = shared.bytes.get(self.len / 8) {
             last.store(self.carry.to_le(), Relaxed);

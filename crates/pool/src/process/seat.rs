@@ -76,6 +76,11 @@ impl Worker {
         Some(work)
     }
 
+    /// Whether it has nothing to do, and may be given something.
+    pub(super) fn is_idle(&self) -> bool {
+        self.lane.is_empty() && !self.leaving && self.budget > 0
+    }
+
     /// When the task that it is running is late.
     pub(super) fn due(&self, settings: &Settings) -> Option<Instant> {
         let (front, _) = self.lane.slots().next()?;

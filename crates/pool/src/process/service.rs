@@ -76,6 +76,7 @@ fn start(shared: &Shared, seat: usize) {
             let _ = process.kill();
             state.seats[seat] = Seat::Closed;
         }
+        Err(_) if state.dismissed => state.seats[seat] = Seat::Closed,
         Ok((process, lane)) => state.seat(seat, process, lane, &shared.settings),
         Err(why) => {
             state.n_failed_starts += 1;

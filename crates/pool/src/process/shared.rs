@@ -135,6 +135,9 @@ impl Shared {
 
     /// Notes under the lock what is about to be settled after it, and whether this is the end.
     pub(super) fn note(&self, state: &mut State, batch: &Batch) {
+        if std::mem::take(&mut state.nudge) {
+            self.ring();
+        }
         let n_settling = self.n_settling.fetch_add(batch.n_ended(), SeqCst) + batch.n_ended();
         if state.phase == Phase::Closed
             && !state.dismissed
@@ -328,7 +331,10 @@ impl Shared {
                 if let Some(why) = &state.broken {
                     return Err(why.clone());
                 }
-                let runs = |seat: &Seat| matches!(seat, Seat::Taken(worker) if !worker.is_starting());
+                let runs = |seat: &Seat| match seat {
+                    Seat::Taken(worker) => !worker.is_starting(),
+                    seat => matches!(seat, Seat::Resting),
+                };
                 if state.seats.iter().all(runs) {
                     return Ok(());
                 }

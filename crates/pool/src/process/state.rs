@@ -31,6 +31,8 @@ pub(super) struct State {
     pub(super) broken: Option<PoolError>,
     /// The service thread sleeps, and wants to be told of results.
     pub(super) asleep: bool,
+    /// It is to be woken all the same.
+    pub(super) nudge: bool,
     /// When it will wake up by itself.
     pub(super) wakes_at: Option<Instant>,
     /// How many threads look for results themselves, so that the service need not be told.
@@ -95,6 +97,7 @@ impl State {
             dismissed: false,
             broken: None,
             asleep: false,
+            nudge: false,
             wakes_at: None,
             n_helpers: 0,
             n_failed_starts: 0,
@@ -198,18 +201,22 @@ impl State {
         let seat = self.least_loaded(n_calls);
         let Some(seat) = seat else { return Some(work) };
         let arm = self.asleep && self.n_helpers == 0;
+        // Behind another task although somebody is idle: should that one take long, the service must see to this one.
+        let is_stacked = matches!(&self.seats[seat], Seat::Taken(worker) if !worker.lane.is_empty());
+        self.nudge |= self.asleep && is_stacked && self.workers().any(Worker::is_idle);
         let Seat::Taken(worker) = &mut self.seats[seat] else { return Some(work) };
         if worker.lane.is_empty() {
             worker.since = Instant::now();
+        }
+        if arm {
+            // Before the task can be seen, so that its result cannot come before the wish to be told of it.
+            worker.lane.arm();
         }
         match worker.lane.push(TASK, work.stream(), &work.header().payload) {
             Ok(Some(slot)) => {
                 work.header().place.store(Place { seat, slot }.pack(), Relaxed);
                 worker.held[slot] = Some(work);
                 worker.budget = worker.budget.saturating_sub(n_calls);
-                if arm {
-                    worker.lane.arm();
-                }
                 worker.lane.notify();
                 None
             }
@@ -244,8 +251,7 @@ impl State {
 
     /// Takes tasks back from the fullest lane while somebody is idle: nobody waits behind a long task.
     fn balance(&mut self) {
-        let is_idle = |worker: &Worker| worker.lane.is_empty() && !worker.leaving && worker.budget > 0;
-        if !self.workers().any(is_idle) {
+        if !self.workers().any(Worker::is_idle) {
             return;
         }
         let n_waiting = |seat: &Seat| match seat {

@@ -448,3 +448,29 @@ fn idle_workers_leave_and_come_back() {
     assert!(tasks.iter().all(|task| task.get().is_ok()));
     assert!(pool.stats().deaths.is_empty());
 }
+
+#[test]
+fn a_task_with_a_callback_does_not_wait_behind_a_long_one() {
+    let _dog = watchdog(PATIENCE);
+    let pool = ProcessPool::new(2).unwrap();
+    (0..2000).map(|n| pool.apply_async(double, (n,))).collect::<Vec<_>>().iter().for_each(|t| t.wait());
+    let gate = Shared::new(AtomicU64::new(0)).unwrap();
+    let wait_at = |gate: Shared<AtomicU64>| {
+        while gate.load(SeqCst) == 0 {
+            std::thread::yield_now();
+        }
+    };
+    let long = pool.apply_async(wait_at, (gate.clone(),));
+    // Nobody waits for these: it is up to the pool to see that one of them stands behind the long one.
+    let (tell, told) = std::sync::mpsc::channel();
+    for n in 0..10 {
+        let tell = tell.clone();
+        drop(pool.apply_async_with(double, (n,), move |result| tell.send(*result.as_ref().unwrap()).unwrap()));
+    }
+    let mut results: Vec<_> = (0..10).map(|_| told.recv().unwrap()).collect();
+    results.sort();
+    assert_eq!(results, (0..10).map(double).collect::<Vec<_>>());
+    assert!(!long.ready());
+    gate.store(1, SeqCst);
+    long.get().unwrap();
+}
