@@ -118,10 +118,15 @@ impl<T: Send, F> Local<T, F> {
     where
         F: Fn() -> T,
     {
-        match self.places.get() {
-            Some(place) if place.token == token::current() => f(&place.value),
-            _ => f(&self.get_or_init()),
+        if let Some(place) = self.places.get() {
+            if place.token == token::current() {
+                return f(&place.value);
+            }
+            if let Some(value) = place.get_later() {
+                return f(&value);
+            }
         }
+        f(&self.get_or_init())
     }
 
     #[cold]
@@ -224,7 +229,7 @@ where
 }
 
 impl<T> Place<T> {
-    #[cold]
+    #[inline(never)]
     fn get_later(&self) -> Option<Ref<'_, T>> {
         // The newest is this thread's, or nobody's: the others' threads have ended.
         cell::Ref::filter_map(self.later.borrow(), |later| {

@@ -1,4 +1,9 @@
-use std::{collections::HashMap, os::unix::process::ExitStatusExt, thread};
+use std::{
+    collections::HashMap,
+    io::{BufRead, BufReader},
+    os::unix::process::ExitStatusExt,
+    thread,
+};
 
 use nix::{
     sys::signal::{Signal, kill},
@@ -177,6 +182,38 @@ fn shutdown_has_its_grace() {
     let pids: Vec<u32> = supervisor.which_children().unwrap().iter().map(|child| child.pid.unwrap()).collect();
     supervisor.stop().unwrap();
     assert!(pids.iter().all(|pid| ProcessId::of(*pid).is_none()));
+}
+
+/// Says when it is ready to be terminated, and when it is.
+fn polite(name: String) {
+    let mut term = nix::sys::signal::SigSet::empty();
+    term.add(Signal::SIGTERM);
+    term.thread_block().unwrap();
+    println!("{name} runs");
+    term.wait().unwrap();
+    println!("{name} ends");
+}
+
+/// Ends, with its supervisor still at work, when nobody holds the other end of its standard input.
+fn owner() {
+    let child = |id: &str| ChildSpec::new(id, polite, (id.to_owned(),)).shutdown(Shutdown::Infinity);
+    let supervisor = Supervisor::builder().child(child("a")).child(child("b")).child(child("c")).start().unwrap();
+    let _ = std::io::stdin().read_line(&mut String::new());
+    std::mem::forget(supervisor);
+}
+
+#[test]
+fn the_end_of_the_process_stops_children_in_reverse_order() {
+    let _dog = watchdog(LONG);
+    let piped = std::process::Stdio::piped;
+    let owner = Process::builder().stdin(piped()).stdout(piped()).spawn(owner, ()).unwrap();
+    let mut lines = BufReader::new(owner.take_stdout().unwrap()).lines().map(Result::unwrap);
+    let mut running: Vec<String> = lines.by_ref().take(3).collect();
+    running.sort_unstable();
+    assert_eq!(running, ["a runs", "b runs", "c runs"]);
+    drop(owner.take_stdin());
+    assert_eq!(lines.collect::<Vec<_>>(), ["c ends", "b ends", "a ends"]);
+    owner.join().unwrap();
 }
 
 #[test]

@@ -265,3 +265,56 @@ pub(super) fn refuses_with_threads() {
     other.join().unwrap().unwrap();
     assert_no_children();
 }
+
+fn children_of(parent: Pid) -> Vec<Pid> {
+    let list = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
+    list.split_ascii_whitespace().map(|pid| Pid::from_raw(pid.parse().unwrap())).collect()
+}
+
+pub(super) fn stress_kills_during_the_start() {
+    prctl::set_child_subreaper(true).unwrap();
+    let daemonize = || Daemonize::new().pid_file("pid");
+    let mut killed = [0; 3];
+    for round in 0..150u64 {
+        // SAFETY: this program has one thread.
+        let launcher = match unsafe { fork() }.unwrap() {
+            ForkResult::Child => {
+                let code = i32::from(start(daemonize(), |ready| ready.notify()).is_err());
+                std::process::exit(code)
+            }
+            ForkResult::Parent { child } => child,
+        };
+        // Sooner or later in its start, one of the three.
+        thread::sleep(Duration::from_micros(round * 37 % 3_000));
+        let between = children_of(launcher);
+        let daemon = between.first().map(|between| children_of(*between)).unwrap_or_default();
+        let victims = [Some(launcher), between.first().copied(), daemon.first().copied()];
+        let which = usize::try_from(round).unwrap() % 3;
+        if let Some(victim) = victims[which]
+            && kill(victim, Signal::SIGKILL).is_ok()
+        {
+            killed[which] += 1;
+        }
+        // Nobody hangs, whoever was killed.
+        waitpid(launcher, None).unwrap();
+        match stop("pid") {
+            Ok(()) | Err(DaemonError::NotRunning { .. }) => {}
+            Err(e) => panic!("{e}"),
+        }
+        // A daemon whose launcher was killed may just be about to take the file.
+        while !children_of(Pid::this()).is_empty() {
+            let _ = stop("pid");
+            while matches!(waitpid(None, Some(nix::sys::wait::WaitPidFlag::WNOHANG)), Ok(status) if status.pid().is_some())
+            {
+            }
+        }
+        assert_eq!(pid_of("pid").unwrap(), None);
+    }
+    println!("killed {killed:?} launchers, processes between, and daemons");
+    assert!(killed.iter().all(|n| *n > 0), "{killed:?}");
+    let pid = start(daemonize(), |ready| ready.notify()).unwrap();
+    assert_eq!(pid_of("pid").unwrap(), Some(pid));
+    stop("pid").unwrap();
+    reap(pid);
+    assert_no_children();
+}

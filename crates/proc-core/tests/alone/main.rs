@@ -22,7 +22,8 @@ macro_rules! cases {
 
 const CASES: &[(&str, fn())] = cases! {
     daemon: starts_when_ready, reports_its_own_error, reports_a_panic, reports_an_early_end, reports_silence,
-        takes_over_a_stale_pid_file, runs_a_function, becomes_a_user, outlives_its_launcher, refuses_with_threads;
+        takes_over_a_stale_pid_file, runs_a_function, becomes_a_user, outlives_its_launcher, refuses_with_threads,
+        stress_kills_during_the_start;
     reaper: reaps_orphans_and_nobody_elses, knows_an_orphan_by_its_session, knows_an_orphan_by_its_former_parent,
         leaves_doubtful_ones_alone, is_process_1;
 };
