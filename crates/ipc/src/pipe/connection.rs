@@ -67,6 +67,11 @@ impl<T> Connection<T> {
         Self { end: Arc::new(end), messages: PhantomData }
     }
 
+    #[cfg(test)]
+    pub(super) fn end_socket(&self) -> &super::socket::Socket {
+        self.end.lobby.socket()
+    }
+
     /// Sends a value of whatever type.
     pub(crate) fn send_value<U: Serialize>(&self, value: &U) -> Result<(), SendError> {
         self.end.outbox().send(&self.end.lobby, value, FOREVER)

@@ -22,6 +22,8 @@ mod simplex;
 pub(crate) mod socket;
 mod spin;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 pub use self::{
     connection::{Connection, pipe},

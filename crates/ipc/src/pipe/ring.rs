@@ -200,10 +200,17 @@ fn plausible(position: u64) -> Result<u64, Damaged> {
 }
 
 /// Whether this process is the one that used an end last: its token stands in `owner`.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Claim {
     token: u64,
     forks: u32,
+}
+
+impl Default for Claim {
+    /// None.
+    fn default() -> Self {
+        Self { token: u64::MAX, forks: u32::MAX }
+    }
 }
 
 impl Claim {
@@ -242,33 +249,38 @@ impl Writer {
 
     #[cold]
     fn take_over(&mut self, ring: &Ring) -> Result<(), Damaged> {
-        self.claim.make(&ring.header().writer.0.owner);
-        self.tail = plausible(ring.header().writer.0.tail.load(Acquire))?;
-        self.refresh(ring)?;
+        let words = &ring.header().writer.0;
+        let mut claim = Claim::default();
+        claim.make(&words.owner);
+        let mut tail = plausible(words.tail.load(Acquire))?;
+        let head = Self::head(ring, tail)?;
         // The former user may have been killed between publishing a frame and saying so.
         loop {
-            let word = ring.word(self.tail).load(Acquire);
+            let word = ring.word(tail).load(Acquire);
             if word == 0 {
-                ring.header().writer.0.tail.store(self.tail, Relaxed);
-                return Ok(());
+                break;
             }
-            let (_, len) = decompose(word, self.tail).ok_or(Damaged)?;
-            self.tail += frame_bytes(len);
-            if self.tail - self.head > CAPACITY {
+            let (_, len) = decompose(word, tail).ok_or(Damaged)?;
+            tail += frame_bytes(len);
+            if tail - head > CAPACITY {
                 return Err(Damaged);
             }
         }
+        words.tail.store(tail, Relaxed);
+        *self = Self { claim, tail, head };
+        Ok(())
     }
 
-    /// Looks up how far the reader is.
-    fn refresh(&mut self, ring: &Ring) -> Result<(), Damaged> {
+    /// How far the reader is, as seen with this `tail`.
+    fn head(ring: &Ring, tail: u64) -> Result<u64, Damaged> {
         let head = ring.header().reader.0.head.load(Acquire);
-        if head.is_multiple_of(WORD) && head <= self.tail && self.tail - head <= CAPACITY {
-            self.head = head;
-            Ok(())
-        } else {
-            Err(Damaged)
-        }
+        let is_fine = head.is_multiple_of(WORD) && head <= tail && tail - head <= CAPACITY;
+        if is_fine { Ok(head) } else { Err(Damaged) }
+    }
+
+    fn refresh(&mut self, ring: &Ring) -> Result<(), Damaged> {
+        self.head = Self::head(ring, self.tail)?;
+        Ok(())
     }
 
     /// Bytes free, as far as known. The word after a frame must be free too.
@@ -466,8 +478,10 @@ impl Reader {
 
     #[cold]
     fn take_over(&mut self, ring: &Ring) -> Result<bool, Damaged> {
-        self.claim.make(&ring.header().reader.0.owner);
-        self.head = plausible(ring.header().reader.0.head.load(Acquire))?;
+        let words = &ring.header().reader.0;
+        let mut claim = Claim::default();
+        claim.make(&words.owner);
+        *self = Self { claim, head: plausible(words.head.load(Acquire))? };
         Ok(true)
     }
 

@@ -60,6 +60,11 @@ impl Socket {
         Ok((Self(a.into()), Self(b.into())))
     }
 
+    #[cfg(test)]
+    pub(crate) fn from_fd(fd: OwnedFd) -> Self {
+        Self(Fd(fd))
+    }
+
     pub(crate) fn into_fd(self) -> OwnedFd {
         self.0.0
     }

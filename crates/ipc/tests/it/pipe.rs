@@ -446,6 +446,28 @@ fn connections_travel_in_connections() {
     child.join().unwrap();
 }
 
+fn go_on(c: Connection<u64>, n: u64) -> u64 {
+    c.send(&n).unwrap();
+    c.recv().unwrap()
+}
+
+#[test]
+fn an_end_that_was_used_before_is_handed_over() {
+    let _dog = watchdog(LIMIT);
+    let (a, b) = pipe::<u64>().unwrap();
+    for n in 0..3 {
+        b.send(&n).unwrap();
+        a.send(&(10 + n)).unwrap();
+    }
+    assert_eq!((b.recv().unwrap(), b.recv().unwrap()), (10, 11));
+    let child = Process::spawn(go_on, (b, 3)).unwrap();
+    for n in 0..4 {
+        assert_eq!(a.recv().unwrap(), n);
+    }
+    assert_eq!(child.join().unwrap(), 12);
+    assert!(matches!(a.recv(), Err(RecvError::Closed)));
+}
+
 fn in_turns(tx: Sender<u64>, begun: Receiver<u64>) -> u64 {
     for round in 0..5 {
         tx.send(&(round * 3)).unwrap();
