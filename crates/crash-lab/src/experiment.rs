@@ -12,6 +12,7 @@ use test_support::{
 
 use crate::{
     cast::{self, Actor, patience},
+    ledger::Ledger,
     operation::{Role, Row, Verdict, Victims},
     world::{Instance, Template},
 };
@@ -43,8 +44,8 @@ pub(crate) struct Scene<'a> {
     n_blocked: u32,
     /// Stop for good at this blocking call, the first being 1.
     block_at: Option<u32>,
-    /// The victim was there before: its window ends where it sleeps, or with itself.
-    is_attached: bool,
+    /// Of a victim that was there before: its window ends when this says so, where it sleeps, or with itself.
+    attached: Option<Ledger>,
 }
 
 /// One instruction, or one half of a system call.
@@ -81,14 +82,8 @@ impl<'a> Experiment<'a> {
             holder = Some(actor);
         }
         let victim = Victim::start(|mark| self.row.live(which, &self.stage, self.state, mark))?;
-        let mut scene = Scene {
-            experiment: self,
-            victim,
-            others: Vec::from_iter(holder),
-            n_blocked: 0,
-            block_at,
-            is_attached: false,
-        };
+        let mut scene =
+            Scene { experiment: self, victim, others: Vec::from_iter(holder), n_blocked: 0, block_at, attached: None };
         if !self.row.has(Role::Helper) {
             scene.call_waiter()?;
         }
@@ -111,7 +106,14 @@ impl<'a> Experiment<'a> {
         } else {
             launcher.settles(patience());
         }
-        Ok(Scene { experiment: self, victim, others: vec![launcher], n_blocked: 0, block_at: None, is_attached: true })
+        Ok(Scene {
+            experiment: self,
+            victim,
+            others: vec![launcher],
+            n_blocked: 0,
+            block_at: None,
+            attached: Some(ledger),
+        })
     }
 
     /// Whether real sleepers belong to the state, whom no copy of the memory can show.
@@ -165,7 +167,8 @@ impl<'a> Scene<'a> {
         let begun = Instant::now();
         loop {
             match advance(&mut self.victim) {
-                Stop::Blocked | Stop::Ended(_) if self.is_attached => return Ok(Stop::Done),
+                Stop::Blocked | Stop::Ended(_) if self.attached.is_some() => return Ok(Stop::Done),
+                Stop::Stopped if self.attached.as_ref().is_some_and(Ledger::is_over) => return Ok(Stop::Done),
                 Stop::Blocked => {
                     if begun.elapsed() > patience() || self.n_blocked > 10 {
                         return Err(format!("WEDGED: the operation blocks for good\n{}", self.victim.whereabouts()));

@@ -25,7 +25,8 @@ const N_TAKERS: usize = 2 * N_ITEMS as usize;
 const N_TAKEN: usize = N_TAKERS + 1;
 const VICTIM: usize = N_TAKEN + 1;
 const GO: usize = VICTIM + 1;
-const COUNTERS: usize = GO + 1;
+const OVER: usize = GO + 1;
+const COUNTERS: usize = OVER + 1;
 
 const BEGUN: u64 = 1;
 const ACKNOWLEDGED: u64 = 2;
@@ -115,6 +116,15 @@ impl Ledger {
     /// In the driver: the victim is watched.
     pub(crate) fn go(&self) {
         self.0[GO].store(1, SeqCst);
+    }
+
+    /// In the victim of a launcher: its window is over.
+    pub(crate) fn over(&self) {
+        self.0[OVER].store(1, SeqCst);
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.0[OVER].load(SeqCst) > 0
     }
 
     /// Counts one more of `what`.

@@ -14,15 +14,17 @@ mod table;
 mod world;
 
 use std::{
+    collections::VecDeque,
     process::ExitCode,
     time::{Duration, Instant},
 };
 
+use driver::Driver;
 use experiment::Effort;
 use mode::Mode;
 
 const HELP: &str = "\
-usage: cargo xtask crash [OPERATION] [--mode MODE] [--state STATE] [--full] [--mutants]
+usage: cargo xtask crash [OPERATION] [--mode MODE] [--state STATE] [--full] [--mutants] [--jobs N]
 
 Single-steps a process through each operation and kills it; then other processes must find everything in order.
 OPERATION is a part of a name, as in the table. Without --full, a quick sample.
@@ -56,16 +58,27 @@ struct Options {
     state: Option<String>,
     effort: Effort,
     mutants: bool,
+    jobs: usize,
 }
 
 impl Options {
     fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Self>, String> {
-        let mut options =
-            Self { operation: String::new(), mode: None, state: None, effort: Effort::Quick, mutants: false };
+        let mut options = Self {
+            operation: String::new(),
+            mode: None,
+            state: None,
+            effort: Effort::Quick,
+            mutants: false,
+            jobs: cpus(),
+        };
         while let Some(arg) = args.next() {
             match arg.as_str() {
                 "--full" => options.effort = Effort::Full,
                 "--mutants" => options.mutants = true,
+                "--jobs" => {
+                    let n = args.next().and_then(|n| n.parse().ok()).filter(|n| *n > 0);
+                    options.jobs = n.ok_or("--jobs how many?")?;
+                }
                 "--state" => options.state = Some(args.next().ok_or("--state what?")?),
                 "--mode" => {
                     let name = args.next().ok_or("--mode what?")?;
@@ -81,6 +94,10 @@ impl Options {
     }
 }
 
+fn cpus() -> usize {
+    std::thread::available_parallelism().map_or(1, Into::into)
+}
+
 fn run(options: &Options) -> ExitCode {
     let begun = Instant::now();
     let rows = if options.mutants { ops::mutants() } else { ops::all() };
@@ -89,13 +106,29 @@ fn run(options: &Options) -> ExitCode {
     }
     let mut table = table::Table::default();
     table.head();
-    for row in rows.iter().filter(|row| row.name().contains(&options.operation)) {
-        for state in row.states().iter().filter(|state| options.state.as_deref().is_none_or(|only| only == **state)) {
-            for mode in Mode::ALL.into_iter().filter(|mode| options.mode.is_none_or(|only| only == *mode)) {
-                if let Some((report, time)) = driver::run(&**row, state, mode, options.effort) {
-                    table.line(row.name(), state, mode, &report, time);
+    let mut experiments = rows
+        .iter()
+        .filter(|row| row.name().contains(&options.operation))
+        .flat_map(|row| row.states().iter().map(move |state| (row, *state)))
+        .filter(|(_, state)| options.state.as_deref().is_none_or(|only| only == *state))
+        .flat_map(|(row, state)| Mode::ALL.map(|mode| (row, state, mode)))
+        .filter(|(.., mode)| options.mode.is_none_or(|only| only == *mode));
+    let mut drivers = VecDeque::new();
+    loop {
+        while drivers.len() < options.jobs
+            && let Some((row, state, mode)) = experiments.next()
+        {
+            match Driver::start(&**row, state, mode, options.effort) {
+                Ok(driver) => drivers.push_back((driver, row.name(), state, mode)),
+                Err(e) => {
+                    eprintln!("cannot start an experiment: {e}");
+                    return ExitCode::FAILURE;
                 }
             }
+        }
+        let Some((driver, operation, state, mode)) = drivers.pop_front() else { break };
+        if let Some((report, time)) = driver.finish() {
+            table.line(operation, state, mode, &report, time);
         }
     }
     table.foot(begun.elapsed());

@@ -97,9 +97,9 @@ impl Mode {
 
     pub(crate) fn run(self, experiment: &Experiment) -> Result<Report, String> {
         match self {
-            Self::Kill => at_instructions(experiment, 16, 600_000, |scene| scene.kill()),
-            Self::Wait => at_instructions(experiment, 8, 200_000, kill_beside_arrival),
-            Self::Stop => at_instructions(experiment, 8, 200_000, stop_and_go_on),
+            Self::Kill => at_instructions(experiment, 8, 150_000, |scene| scene.kill()),
+            Self::Wait => at_instructions(experiment, 4, 50_000, kill_beside_arrival),
+            Self::Stop => at_instructions(experiment, 4, 50_000, stop_and_go_on),
             Self::Call => at_calls(experiment),
             Self::Wake => at_wake(experiment),
             Self::Snap => snap(experiment),
@@ -180,7 +180,7 @@ fn at_calls(experiment: &Experiment) -> Result<Report, String> {
     let n_blocked = scene.n_blocked();
     drop(scene);
     let mut report = Report { instructions: n, ..Report::default() };
-    let n_points = if experiment.effort == Effort::Quick { 25 } else { 1000 };
+    let n_points = if experiment.effort == Effort::Quick { 16 } else { 1000 };
     for k in sample(n, n_points).filter(|k| *k > 0) {
         let mut scene = experiment.open().map_err(text)?;
         let verdict = scene.go_by(k, Victim::next_call).and_then(|_| scene.kill());
@@ -209,7 +209,7 @@ fn at_wake(experiment: &Experiment) -> Result<Report, String> {
     };
     let mut report = Report { instructions: open()?.go_by(LONG, Victim::step)?, ..Report::default() };
     let n = report.instructions;
-    let n_points = if experiment.effort == Effort::Quick { 16 } else { 2000 };
+    let n_points = if experiment.effort == Effort::Quick { 8 } else { 300 };
     for k in sample(n, n_points) {
         let mut scene = open()?;
         let gone = scene.go_by(k, Victim::step);
@@ -310,15 +310,14 @@ fn snap_twice(experiment: &Experiment) -> Result<Report, String> {
         return Ok(Report::default());
     }
     let mut report = Report { instructions: first.frames.len() as u64 - 1, ..Report::default() };
-    // Where nothing changed in memory, the recoverer would do the same again: once is enough for a quick look.
-    let mut ks: Vec<usize> = (0..first.frames.len()).collect();
-    if experiment.effort == Effort::Quick {
-        ks.retain(|k| *k == 0 || first.frames[*k] != first.frames[*k - 1]);
-        let chosen: Vec<usize> = sample(ks.len() as u64 - 1, 8).map(|i| ks[i as usize]).collect();
-        ks = chosen;
-    }
-    for k in ks {
-        if experiment.effort == Effort::Quick && report.points > LONG / 4 {
+    // Where nothing changed in memory, the recoverer will do the same again: those points come last.
+    let frames = &first.frames;
+    let (changes, rest): (Vec<usize>, Vec<usize>) =
+        (0..frames.len()).partition(|k| *k == 0 || frames[*k] != frames[*k - 1]);
+    let (enough, rest) = if experiment.effort == Effort::Quick { (5_000, Vec::new()) } else { (60_000, rest) };
+    let every = 1 + rest.len() / 200;
+    for k in changes.into_iter().chain(rest.into_iter().step_by(every)) {
+        if report.points > enough {
             break;
         }
         let crashed = &first.images[first.frames[k]];

@@ -3,9 +3,12 @@
 mod joinable;
 mod lane;
 mod lock;
+mod pipe;
+mod pool;
 mod proc_core;
 mod queue;
 mod selftest;
+mod shared;
 mod sync;
 
 use crate::operation::Row;
@@ -20,6 +23,9 @@ pub(crate) fn all() -> Vec<Box<dyn Row>> {
         queue::operations(),
         joinable::operations(),
         lane::operations(),
+        shared::operations(),
+        pipe::operations(),
+        pool::operations(),
     ]
     .into_iter()
     .flatten()

@@ -1,0 +1,133 @@
+//! `ipc::pipe`: what was sent is received, whole, once and in order; then the other end learns at once that this one is
+//! gone.
+//!
+//! Only the kernel can say that an end is gone, so each point has a pipe of its own: the launcher keeps one end and gives
+//! the other to the victim, a process that it starts.
+
+use ipc::{Connection, RecvError, SendError, pipe};
+use proc_core::{Process, Target};
+use serde::{Deserialize, Serialize};
+use test_support::step;
+
+use crate::{
+    cast::patience,
+    ledger::Ledger,
+    operation::{Operation, Role, Row, Verdict},
+};
+
+/// What the victim sends in its window; before that it sends 0 and 1.
+const VICTIMS: u64 = 20;
+
+/// An item, and what makes the message long.
+#[derive(Debug, Serialize, Deserialize)]
+struct Message(u64, String);
+
+impl Message {
+    fn new(item: u64, state: &str) -> Self {
+        let letter = char::from(b'0' + item as u8).to_string();
+        Self(item, letter.repeat(if state.ends_with("large") { 3000 } else { 1 }))
+    }
+}
+
+pub(crate) fn operations() -> Vec<Box<dyn Row>> {
+    vec![send(), close(), receive()]
+}
+
+type Arguments = (Connection<Message>, Ledger, String);
+
+/// Starts the peer with one end, and takes everything out of the other: while the peer is at work in the states called
+/// "waiter", else when it is dead.
+fn receive_all(peer: impl Target<Arguments, Output = ()>, ledger: &Ledger, state: &str) -> Verdict {
+    let (mine, theirs) = pipe::<Message>().map_err(|e| e.to_string())?;
+    let process = Process::spawn(peer, (theirs, ledger.clone(), state.to_owned())).map_err(|e| e.to_string())?;
+    if !state.starts_with("waiter") {
+        let _ = process.wait_timeout(5 * patience());
+    }
+    let mut rest = Vec::new();
+    let end = loop {
+        match mine.recv_timeout(3 * patience()) {
+            Ok(message) if message.1 == Message::new(message.0, state).1 => rest.push(message.0),
+            Ok(message) => return Err(format!("TORN: {message:?}")),
+            Err(end) => break end,
+        }
+    };
+    if !matches!(end, RecvError::Closed) {
+        return Err(format!("{end} where the end was to be seen"));
+    }
+    if !rest.is_sorted() {
+        return Err(format!("out of order: {rest:?}"));
+    }
+    ledger.balance(&rest)?;
+    match mine.send_timeout(&Message::new(1, state), patience()) {
+        Err(SendError::Closed) => Ok(()),
+        other => Err(format!("sent to the dead: {other:?}")),
+    }
+}
+
+fn prepare(end: &Connection<Message>, ledger: &Ledger, state: &str) {
+    for item in 0..2 {
+        ledger.putting(item);
+        end.send(&Message::new(item, state)).expect("the launcher is there");
+        ledger.has_put(item);
+    }
+    ledger.stand_ready(std::process::id(), true).expect("somebody watches");
+}
+
+fn send() -> Box<dyn Row> {
+    fn peer(end: Connection<Message>, ledger: Ledger, state: String) {
+        prepare(&end, &ledger, &state);
+        step::breakpoint();
+        ledger.putting(VICTIMS);
+        end.send(&Message::new(VICTIMS, &state)).expect("the launcher is there");
+        ledger.has_put(VICTIMS);
+        ledger.over();
+    }
+    let operation = row("pipe/send", &["late", "waiter", "late-large", "waiter-large"]);
+    operation.with(Role::Launcher, |(), ledger, state| receive_all(peer, ledger, state)).boxed()
+}
+
+fn close() -> Box<dyn Row> {
+    fn peer(end: Connection<Message>, ledger: Ledger, state: String) {
+        prepare(&end, &ledger, &state);
+        step::breakpoint();
+        drop(end);
+        ledger.over();
+    }
+    let operation = row("pipe/close", &["late", "waiter"]);
+    operation.with(Role::Launcher, |(), ledger, state| receive_all(peer, ledger, state)).boxed()
+}
+
+/// The victim takes one of two messages out; whoever sends more learns that it is gone.
+fn receive() -> Box<dyn Row> {
+    fn peer(end: Connection<Message>, ledger: Ledger, _: String) {
+        let first = end.recv().expect("the launcher sent two");
+        assert_eq!(first.0, 0);
+        ledger.stand_ready(std::process::id(), true).expect("somebody watches");
+        step::breakpoint();
+        let second = end.recv().expect("the launcher sent two");
+        assert_eq!(second.0, 1);
+        ledger.over();
+    }
+    let operation = row("pipe/recv", &["two", "two-large"]);
+    let operation = operation.with(Role::Launcher, |(), ledger, state| {
+        let (mine, theirs) = pipe::<Message>().map_err(|e| e.to_string())?;
+        let process = Process::spawn(peer, (theirs, ledger.clone(), state.to_owned())).map_err(|e| e.to_string())?;
+        for item in 0..2 {
+            mine.send(&Message::new(item, state)).map_err(|e| e.to_string())?;
+        }
+        match mine.recv_timeout(3 * patience()) {
+            Err(RecvError::Closed) => {}
+            other => return Err(format!("the dead sent {other:?}")),
+        }
+        let _ = process.wait_timeout(patience());
+        match mine.send_timeout(&Message::new(2, state), patience()) {
+            Err(SendError::Closed) => Ok(()),
+            other => Err(format!("sent to the dead: {other:?}")),
+        }
+    });
+    operation.boxed()
+}
+
+fn row(name: &'static str, states: &'static [&'static str]) -> Operation<()> {
+    Operation::new(name, states, |_, _| (), |(), _, _, _| (), |(), _, _| Ok(())).opaque()
+}
