@@ -84,7 +84,8 @@ impl Mode {
     /// Whether the experiment has what this mode needs.
     pub(crate) fn applies(self, experiment: &Experiment) -> bool {
         let row = experiment.row;
-        let is_memory_only = !row.is_opaque() && !experiment.has_waiter();
+        // Others at work would be in the picture, and not in its copy.
+        let is_memory_only = !row.is_opaque() && !row.has(Role::Helper) && !experiment.has_waiter();
         match self {
             Self::Kill | Self::Call => true,
             Self::Wake => row.has(Role::Helper),
@@ -155,13 +156,15 @@ fn sample(n: u64, n_points: u64) -> impl Iterator<Item = u64> {
     (0..n_points).map(move |i| i * n / (n_points - 1).max(1))
 }
 
-fn kill_beside_arrival(mut scene: Scene) -> Verdict {
+fn kill_beside_arrival(scene: Scene) -> Verdict {
     let mut arrival = scene.experiment().act(Role::Arrival).map_err(text)?;
     if !arrival.settles(patience()) {
         return Err("the one who came neither finished nor slept".into());
     }
-    scene.others.push(arrival);
-    scene.kill()
+    let experiment = scene.experiment();
+    scene.victim.kill();
+    arrival.verdict(patience()).map_err(|e| format!("the one who came: {e}"))?;
+    experiment.judge(scene.others)
 }
 
 fn stop_and_go_on(mut scene: Scene) -> Verdict {

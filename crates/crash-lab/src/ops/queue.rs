@@ -256,6 +256,7 @@ fn stand_by<T: Message>(queue: &Queue<T>, ledger: &Ledger, _: &str) -> Verdict {
 fn wait<T: Message>(queue: &Queue<T>, ledger: &Ledger, state: &str) -> Verdict {
     ledger.add(WAITER_CAME);
     if state.starts_with("full") {
+        ledger.add(MIXED);
         ledger.putting(WAITERS);
         queue.put(T::of(WAITERS)).map_err(|e| e.to_string())?;
         ledger.has_put(WAITERS);
@@ -295,7 +296,7 @@ fn survive<T: Message>(queue: &Queue<T>, ledger: &Ledger, state: &str) -> Verdic
     }
     ledger.balance(&rest)?;
     for i in 0..CAPACITY {
-        queue.put_timeout(T::of(i), patience() / 3).map_err(|e| format!("room for {i} of {CAPACITY}: {e}"))?;
+        queue.try_put(T::of(i)).map_err(|e| format!("room for {i} of {CAPACITY}: {e}"))?;
     }
     if !matches!(queue.try_put(T::of(CAPACITY)), Err(TryPutError::Full(_))) {
         return Err("a full queue takes more".into());
