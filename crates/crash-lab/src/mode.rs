@@ -98,9 +98,9 @@ impl Mode {
 
     pub(crate) fn run(self, experiment: &Experiment) -> Result<Report, String> {
         match self {
-            Self::Kill => at_instructions(experiment, 8, 150_000, |scene| scene.kill()),
-            Self::Wait => at_instructions(experiment, 4, 50_000, kill_beside_arrival),
-            Self::Stop => at_instructions(experiment, 4, 50_000, stop_and_go_on),
+            Self::Kill => at_instructions(experiment, 8, 60_000, |scene| scene.kill()),
+            Self::Wait => at_instructions(experiment, 4, 20_000, kill_beside_arrival),
+            Self::Stop => at_instructions(experiment, 4, 20_000, stop_and_go_on),
             Self::Call => at_calls(experiment),
             Self::Wake => at_wake(experiment),
             Self::Snap => snap(experiment),
@@ -137,7 +137,7 @@ fn at_instructions(
     let n_points = match experiment.effort {
         Effort::Quick if n == LONG => return Ok(Report { instructions: n, ..Report::default() }),
         Effort::Quick => quick_points.min(LONG / n.max(1)).max(3),
-        Effort::Full => (2 * full_steps / n.max(1)).max(quick_points),
+        Effort::Full => (2 * full_steps / n.max(1)).max(if n > LONG { 3 } else { quick_points }),
     };
     let mut report = Report { instructions: n, ..Report::default() };
     for k in sample(n, n_points) {
@@ -183,7 +183,7 @@ fn at_calls(experiment: &Experiment) -> Result<Report, String> {
     let n_blocked = scene.n_blocked();
     drop(scene);
     let mut report = Report { instructions: n, ..Report::default() };
-    let n_points = if experiment.effort == Effort::Quick { 16 } else { 1000 };
+    let n_points = if experiment.effort == Effort::Quick { 16 } else { 200 };
     for k in sample(n, n_points).filter(|k| *k > 0) {
         let mut scene = experiment.open().map_err(text)?;
         let verdict = scene.go_by(k, Victim::next_call).and_then(|_| scene.kill());
@@ -212,7 +212,7 @@ fn at_wake(experiment: &Experiment) -> Result<Report, String> {
     };
     let mut report = Report { instructions: open()?.go_by(LONG, Victim::step)?, ..Report::default() };
     let n = report.instructions;
-    let n_points = if experiment.effort == Effort::Quick { 8 } else { 300 };
+    let n_points = if experiment.effort == Effort::Quick { 8 } else { 100 };
     for k in sample(n, n_points) {
         let mut scene = open()?;
         let gone = scene.go_by(k, Victim::step);
@@ -317,7 +317,7 @@ fn snap_twice(experiment: &Experiment) -> Result<Report, String> {
     let frames = &first.frames;
     let (changes, rest): (Vec<usize>, Vec<usize>) =
         (0..frames.len()).partition(|k| *k == 0 || frames[*k] != frames[*k - 1]);
-    let (enough, rest) = if experiment.effort == Effort::Quick { (5_000, Vec::new()) } else { (60_000, rest) };
+    let (enough, rest) = if experiment.effort == Effort::Quick { (5_000, Vec::new()) } else { (30_000, rest) };
     let every = 1 + rest.len() / 200;
     for k in changes.into_iter().chain(rest.into_iter().step_by(every)) {
         if report.points > enough {

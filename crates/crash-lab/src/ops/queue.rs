@@ -214,7 +214,7 @@ fn recover<T: Message>(queue: &Queue<T>, ledger: &Ledger, state: &str, mark: &Ma
 }
 
 /// Puts and gets, in the order in which neither has to wait for anybody but the victim.
-fn arrive<T: Message>(queue: &Queue<T>, ledger: &Ledger, state: &str) -> Verdict {
+fn arrive<T: Message>(queue: &Queue<T>, ledger: &Ledger, _: &str) -> Verdict {
     let limit = patience() / 3;
     ledger.add(MIXED);
     let put = || {
@@ -229,7 +229,13 @@ fn arrive<T: Message>(queue: &Queue<T>, ledger: &Ledger, state: &str) -> Verdict
         ledger.has_taken(message.item()?);
         Ok::<_, String>(())
     };
-    if state.starts_with("full") { get().and_then(|()| put()) } else { put().and_then(|()| get()) }
+    ledger.putting(ARRIVALS);
+    if queue.try_put(T::of(ARRIVALS)).is_ok() {
+        ledger.has_put(ARRIVALS);
+        get()
+    } else {
+        get().and_then(|()| put())
+    }
 }
 
 /// Timed operations come back in time, whatever the stopped victim has in its hands.
