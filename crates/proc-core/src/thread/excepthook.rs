@@ -49,6 +49,10 @@ pub fn reset_excepthook() {
 /// Puts a hook in front of std's that notes where panics of our threads come from.
 pub(super) fn install() {
     static INSTALL: Once = Once::new();
+    // Not allowed while this thread unwinds; the next start does it.
+    if std::thread::panicking() {
+        return;
+    }
     INSTALL.call_once(|| {
         let former = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
