@@ -14,7 +14,7 @@ use std::{
     ptr::NonNull,
     sync::Arc,
     sync::atomic::{
-        AtomicI8, AtomicI16, AtomicI32, AtomicI64, AtomicIsize, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize,
+        AtomicBool, AtomicI8, AtomicI16, AtomicI32, AtomicI64, AtomicIsize, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize,
         Ordering,
     },
 };
@@ -133,6 +133,8 @@ struct Mapping {
     fd: OwnedFd,
     ptr: NonNull<u8>,
     len: usize,
+    /// Whether it stays mapped when nobody has a handle any more. See [`ShmSafe::is_pinned`].
+    pinned: AtomicBool,
 }
 
 // SAFETY: an address range and a descriptor, both valid in every thread.
@@ -146,12 +148,15 @@ impl Mapping {
         let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
         // SAFETY: a fresh mapping at an address of the kernel's choice touches nothing that exists.
         let ptr = unsafe { mmap(None, length, access, MapFlags::MAP_SHARED | MapFlags::MAP_NORESERVE, &fd, 0)? };
-        Ok(Self { fd, ptr: ptr.cast(), len })
+        Ok(Self { fd, ptr: ptr.cast(), len, pinned: AtomicBool::new(false) })
     }
 }
 
 impl Drop for Mapping {
     fn drop(&mut self) {
+        if *self.pinned.get_mut() {
+            return;
+        }
         // SAFETY: the range is this mapping's own, and nobody holds a handle to it any more.
         let unmapped = unsafe { munmap(self.ptr.cast(), self.len) };
         debug_assert!(unmapped.is_ok());
@@ -164,7 +169,13 @@ impl Drop for Mapping {
 /// The type must be `#[repr(C)]` (or a primitive), valid for **any** bit pattern and for zeros in particular, hold no
 /// pointers, references or handles of one process, need no `Drop`, and change behind a shared reference only through
 /// atomics.
-pub unsafe trait ShmSafe: Sync + 'static {}
+pub unsafe trait ShmSafe: Sync + 'static {
+    /// Whether this process must not unmap it now: the kernel has its address, as it has a held lock's. Asked when a
+    /// [`Shared`] is dropped; structs pass the question on to their fields.
+    fn is_pinned(&self) -> bool {
+        false
+    }
+}
 
 macro_rules! shm_safe_atomics {
     ($($t:ty),*) => {
@@ -188,7 +199,11 @@ shm_safe_atomics!(
 );
 
 // SAFETY: arrays lay out their elements one after another.
-unsafe impl<T: ShmSafe, const N: usize> ShmSafe for [T; N] {}
+unsafe impl<T: ShmSafe, const N: usize> ShmSafe for [T; N] {
+    fn is_pinned(&self) -> bool {
+        self.iter().any(T::is_pinned)
+    }
+}
 
 /// A value in shared memory, seen by every process that has a handle.
 ///
@@ -205,7 +220,7 @@ unsafe impl<T: ShmSafe, const N: usize> ShmSafe for [T; N] {}
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
-pub struct Shared<T> {
+pub struct Shared<T: ShmSafe> {
     memory: SharedMemory,
     value: NonNull<T>,
 }
@@ -286,9 +301,16 @@ impl<T: ShmSafe> Deref for Shared<T> {
     }
 }
 
-impl<T> Clone for Shared<T> {
+impl<T: ShmSafe> Clone for Shared<T> {
     fn clone(&self) -> Self {
         Self { memory: self.memory.clone(), value: self.value }
+    }
+}
+
+impl<T: ShmSafe> Drop for Shared<T> {
+    fn drop(&mut self) {
+        // The last handle's word counts: whoever holds a lock in there has a handle, unless it forgot its guard.
+        self.memory.0.pinned.store(self.is_pinned(), Ordering::Relaxed);
     }
 }
 

@@ -26,10 +26,7 @@ use std::{
 use proc_core::{futex::Deadline, shm::ShmSafe};
 use serde::{Deserialize, Serialize};
 
-use super::{
-    handle::{Handle, Layout},
-    raw::RawLock,
-};
+use super::{handle::Handle, raw::RawLock};
 use crate::{
     BrokenBarrier,
     machine::{Acquired, Futex},
@@ -75,11 +72,9 @@ struct Shared {
 }
 
 // SAFETY: `repr(C)`; atomics and locks.
-unsafe impl ShmSafe for Shared {}
-
-impl Layout for Shared {
-    fn is_held_here(&self) -> bool {
-        self.gate.is_held_here() || self.seats.iter().any(RawLock::is_held_here)
+unsafe impl ShmSafe for Shared {
+    fn is_pinned(&self) -> bool {
+        self.gate.is_pinned() || self.seats.iter().any(RawLock::is_pinned)
     }
 }
 

@@ -9,7 +9,7 @@ use std::{io, ops::DerefMut, time::Duration};
 use proc_core::{futex::Deadline, shm::ShmSafe};
 use serde::{Deserialize, Serialize};
 
-use super::handle::{Handle, Layout};
+use super::handle::Handle;
 use crate::{OwnerDied, WaitTimeoutResult, machine, sys::kernel::Kernel};
 
 /// Lets threads of any process sleep until another one notifies them; used with any lock of this scope.
@@ -51,12 +51,6 @@ struct Shared(machine::Condvar);
 
 // SAFETY: `repr(C)`, atomics.
 unsafe impl ShmSafe for Shared {}
-
-impl Layout for Shared {
-    fn is_held_here(&self) -> bool {
-        false
-    }
-}
 
 impl Condvar {
     /// Makes a condition variable.

@@ -9,7 +9,7 @@ use std::{io, time::Duration};
 use proc_core::{futex::Deadline, shm::ShmSafe};
 use serde::{Deserialize, Serialize};
 
-use super::handle::{Handle, Layout};
+use super::handle::Handle;
 use crate::{machine, sys::kernel::Kernel};
 
 /// A flag that processes set, clear and wait for.
@@ -41,12 +41,6 @@ struct Shared(machine::Event);
 
 // SAFETY: `repr(C)`, atomics.
 unsafe impl ShmSafe for Shared {}
-
-impl Layout for Shared {
-    fn is_held_here(&self) -> bool {
-        false
-    }
-}
 
 impl Event {
     /// Makes an event that is not set.

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     condvar::{WaitGuard, sealed},
-    handle::{Handle, Layout},
+    handle::Handle,
     holder::Holder,
     raw::RawLock,
 };
@@ -84,7 +84,11 @@ struct Shared<T> {
 // SAFETY: the data are accessed by the holder of the raw lock alone; they are `Plain`, hence `Send`.
 unsafe impl<T: Plain> Sync for Shared<T> {}
 // SAFETY: `repr(C)`; a lock and `Plain` data, both valid for any bits, without pointers and without `Drop`.
-unsafe impl<T: Plain> ShmSafe for Shared<T> {}
+unsafe impl<T: Plain> ShmSafe for Shared<T> {
+    fn is_pinned(&self) -> bool {
+        self.raw.is_pinned()
+    }
+}
 
 impl<T: Plain> Shared<T> {
     #[inline]
@@ -99,12 +103,6 @@ impl<T: Plain> Shared<T> {
             Acquired::Orderly => Ok(guard),
             Acquired::Inconsistent => Err(OwnerDied::new(guard)),
         }
-    }
-}
-
-impl<T: Plain> Layout for Shared<T> {
-    fn is_held_here(&self) -> bool {
-        self.raw.is_held_here()
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! # Safety
 //! A lock is listed with the kernel from its acquisition to its release, so its memory must stay where it is in
-//! between. Whoever gives out guards sees to that; see `handle`.
+//! between: guards borrow the handle that keeps it mapped, and a forgotten guard has it pinned (`ShmSafe::is_pinned`).
 #![allow(unsafe_code)]
 
 use proc_core::{futex::Deadline, shm::ShmSafe};
@@ -26,7 +26,11 @@ const _: () = assert!(size_of::<RawLock>() == 64);
 
 // SAFETY: made of atomics, `repr(C)`, and every bit pattern is some state of it. The links are followed by the holder
 // alone, which wrote them.
-unsafe impl ShmSafe for RawLock {}
+unsafe impl ShmSafe for RawLock {
+    fn is_pinned(&self) -> bool {
+        self.is_held_here()
+    }
+}
 
 impl RawLock {
     pub(crate) const fn new() -> Self {
@@ -113,7 +117,7 @@ impl RawLock {
     }
 
     /// Whether a thread of this process holds the lock.
-    pub(crate) fn is_held_here(&self) -> bool {
+    fn is_held_here(&self) -> bool {
         let owner = self.node.lock.owner();
         // SAFETY: takes three integers; signal 0 is none.
         owner != 0 && unsafe { libc::syscall(libc::SYS_tgkill, std::process::id(), owner, 0) } == 0

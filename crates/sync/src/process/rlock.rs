@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     condvar::{WaitGuard, sealed},
-    handle::{Handle, Layout},
+    handle::Handle,
     holder::Holder,
     raw::RawLock,
 };
@@ -64,11 +64,9 @@ struct Shared<T> {
 // SAFETY: the data are accessed by the thread that holds the raw lock alone; they are `Plain`, hence `Send`.
 unsafe impl<T: Plain> Sync for Shared<T> {}
 // SAFETY: `repr(C)`; a lock, atomics and `Plain` data, all valid for any bits, without pointers and without `Drop`.
-unsafe impl<T: Plain> ShmSafe for Shared<T> {}
-
-impl<T: Plain> Layout for Shared<T> {
-    fn is_held_here(&self) -> bool {
-        self.raw.is_held_here()
+unsafe impl<T: Plain> ShmSafe for Shared<T> {
+    fn is_pinned(&self) -> bool {
+        self.raw.is_pinned()
     }
 }
 

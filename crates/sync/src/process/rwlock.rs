@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     condvar::{WaitGuard, sealed},
-    handle::{Handle, Layout},
+    handle::Handle,
     holder::Holder,
     raw::RawLock,
 };
@@ -69,11 +69,9 @@ struct Shared<T> {
 // SAFETY: see the module; `Plain` data are `Send`, and readers in several threads need `Sync`, which guards ask for.
 unsafe impl<T: Plain> Sync for Shared<T> {}
 // SAFETY: `repr(C)`; locks, atomics and `Plain` data, all valid for any bits, without pointers and without `Drop`.
-unsafe impl<T: Plain> ShmSafe for Shared<T> {}
-
-impl<T: Plain> Layout for Shared<T> {
-    fn is_held_here(&self) -> bool {
-        self.gate.is_held_here() || self.seats.iter().any(RawLock::is_held_here)
+unsafe impl<T: Plain> ShmSafe for Shared<T> {
+    fn is_pinned(&self) -> bool {
+        self.gate.is_pinned() || self.seats.iter().any(RawLock::is_pinned)
     }
 }
 

@@ -9,7 +9,7 @@ use std::{io, mem, time::Duration};
 use proc_core::{at_fork, futex::Deadline, shm::ShmSafe};
 use serde::{Deserialize, Serialize};
 
-use super::handle::{Handle, Layout};
+use super::handle::Handle;
 use crate::{
     TooManyReleases, machine,
     sys::{kernel::Kernel, robust},
@@ -62,12 +62,6 @@ struct Shared {
 
 // SAFETY: `repr(C)`, atomics.
 unsafe impl ShmSafe for Shared {}
-
-impl Layout for Shared {
-    fn is_held_here(&self) -> bool {
-        false
-    }
-}
 
 impl Semaphore {
     /// Makes a semaphore of so many permits.

@@ -5,6 +5,7 @@
 #![allow(unsafe_code)]
 
 use std::{
+    cell::Cell,
     hint,
     sync::{
         OnceLock,
@@ -21,7 +22,14 @@ use crate::machine::Futex;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Kernel;
 
-const SPINS: u32 = 100;
+/// How often to look again at most before going to sleep, and at least.
+const SPINS: std::ops::RangeInclusive<u32> = 4..=100;
+
+thread_local! {
+    /// How often this thread looks again: less after each time that it was in vain, more with each time that it begins.
+    /// So there is little spinning where the other side is slow or waits for this CPU.
+    static PATIENCE: Cell<u32> = const { Cell::new(*SPINS.end()) };
+}
 
 const FUTEX_OP_ADD: u32 = 1;
 const FUTEX_OP_OR: u32 = 2;
@@ -44,8 +52,13 @@ impl Futex for Kernel {
     }
 
     fn spin(&self, round: u32) -> bool {
-        if round >= SPINS || !is_parallel() {
+        let patience = PATIENCE.get();
+        if round >= patience || !is_parallel() {
+            PATIENCE.set((patience * 3 / 4).max(*SPINS.start()));
             return false;
+        }
+        if round == 0 {
+            PATIENCE.set((patience + 1).min(*SPINS.end()));
         }
         hint::spin_loop();
         true

@@ -12,8 +12,8 @@
 //!
 //! # Safety
 //! - The list belongs to the thread: nothing here is `Send`, and only the thread and, after its end, the kernel look.
-//! - A node must stay mapped, at its address, from `push` to `remove`: the callers' guards borrow the mapping, and the
-//!   owner of a mapping leaves it in place when a guard was forgotten (`process::handle`).
+//! - A node must stay mapped, at its address, from `push` to `remove`: the callers' guards borrow the mapping, which is
+//!   left in place when a guard was forgotten (`ShmSafe::is_pinned`).
 //! - `prev` and `next` of a node lie in shared memory. A process that shares a lock is trusted not to overwrite them,
 //!   as with the robust mutexes of any C library.
 #![allow(unsafe_code)]
