@@ -1,4 +1,5 @@
 use std::{
+    cell::Cell,
     io::{BufRead as _, Read as _, Write as _},
     os::fd::AsFd,
     sync::atomic::{AtomicU64, Ordering::Relaxed},
@@ -7,7 +8,7 @@ use std::{
 };
 
 use ipc::{Connection, Receiver, RecvError, SendError, Sender, channel, pipe};
-use proc_core::{Process, handover::Fd};
+use proc_core::{Process, handover::Fd, shm::Shared};
 use test_support::watchdog;
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -494,4 +495,111 @@ fn the_same_end_may_be_used_by_one_process_after_the_other() {
     }
     child.join().unwrap();
     assert!(matches!(rx.recv(), Err(RecvError::Closed)));
+}
+
+// Killed at any moment -----------------------------------------------------------------------------------------------
+
+type Numbered = (u64, Vec<u8>);
+
+fn numbered(n: u64) -> Numbered {
+    let len = match n % 50 {
+        0 => 40_000,
+        1 => 3_000,
+        n => n as usize,
+    };
+    (n, vec![n as u8; len])
+}
+
+fn send_for_ever(tx: Sender<Numbered>, sent: Shared<AtomicU64>) {
+    for n in 0.. {
+        tx.send(&numbered(n)).unwrap();
+        sent.store(n + 1, Relaxed);
+    }
+}
+
+#[test]
+fn storm_of_killed_senders_loses_nothing_that_was_sent_and_tears_nothing() {
+    let _dog = watchdog(LIMIT);
+    for round in 0..40 {
+        let (tx, rx) = channel::<Numbered>().unwrap();
+        let sent = Shared::new(AtomicU64::new(0)).unwrap();
+        let child = Process::spawn(send_for_ever, (tx, sent.clone())).unwrap();
+        // More or less far, with the ring full or empty.
+        let received = Cell::new(0);
+        let receive = |rx: &Receiver<Numbered>| match rx.recv() {
+            Ok(message) => {
+                let n = received.replace(received.get() + 1);
+                assert!(message == numbered(n), "round {round}: message {n}");
+                true
+            }
+            Err(RecvError::Closed) => false,
+            Err(e) => panic!("round {round}: {e}"),
+        };
+        (0..round * 25).for_each(|_| assert!(receive(&rx)));
+        if round % 3 == 0 {
+            while sent.load(Relaxed) < received.get() + 10 {
+                thread::yield_now();
+            }
+        }
+        child.kill().unwrap();
+        while receive(&rx) {}
+        let (received, acknowledged) = (received.get(), sent.load(Relaxed));
+        assert!(received == acknowledged || received == acknowledged + 1, "round {round}: {received}, {acknowledged}");
+    }
+}
+
+fn receive_for_ever(rx: Receiver<Numbered>, received: Shared<AtomicU64>) {
+    for n in 0.. {
+        assert!(rx.recv().unwrap() == numbered(n));
+        received.store(n + 1, Relaxed);
+    }
+}
+
+#[test]
+fn storm_of_killed_receivers_stops_the_sender_each_time() {
+    let _dog = watchdog(LIMIT);
+    for round in 0..40 {
+        let (tx, rx) = channel::<Numbered>().unwrap();
+        let received = Shared::new(AtomicU64::new(0)).unwrap();
+        let child = Process::spawn(receive_for_ever, (rx, received.clone())).unwrap();
+        thread::scope(|s| {
+            let sender = s.spawn(|| (0..).find_map(|n| tx.send(&numbered(n)).err()));
+            while received.load(Relaxed) < round * 25 {
+                thread::yield_now();
+            }
+            child.kill().unwrap();
+            assert!(matches!(sender.join().unwrap(), Some(SendError::Closed)), "round {round}");
+        });
+    }
+}
+
+fn echo_for_ever(c: Connection<Numbered>) {
+    loop {
+        c.send(&c.recv().unwrap()).unwrap();
+    }
+}
+
+#[test]
+fn storm_of_killed_echoes_ends_every_exchange() {
+    let _dog = watchdog(LIMIT);
+    for round in 0..40 {
+        let (a, b) = pipe::<Numbered>().unwrap();
+        let child = Process::spawn(echo_for_ever, (b,)).unwrap();
+        thread::scope(|s| {
+            let exchange = s.spawn(|| {
+                for n in 0.. {
+                    if a.send(&numbered(n)).is_err() {
+                        return;
+                    }
+                    match a.recv() {
+                        Ok(message) => assert!(message == numbered(n)),
+                        Err(e) => return assert!(matches!(e, RecvError::Closed)),
+                    }
+                }
+            });
+            thread::sleep(Duration::from_micros(round * 70));
+            child.kill().unwrap();
+            exchange.join().unwrap();
+        });
+    }
 }
