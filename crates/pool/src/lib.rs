@@ -34,6 +34,9 @@
 //! dead process could hold. Whoever gives a task or waits for one moves results along; a thread of the pool's own does it
 //! otherwise, replaces workers, and keeps the time, asleep in one `poll` on all of them.
 //!
+//! With the feature `tracing`, the pool tells of each start, death, retry and late task under the target `pool`;
+//! [`ProcessPool::stats`] counts them without.
+//!
 //! # What this is not
 //!
 //! No pool over several machines (that is `cluster`), no scheduler with priorities or dependencies between tasks, and no

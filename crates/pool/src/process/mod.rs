@@ -3,6 +3,7 @@
 mod batch;
 mod builder;
 mod callbacks;
+mod events;
 mod seat;
 mod service;
 mod shared;

@@ -11,7 +11,7 @@ use ipc::lane::OwnerLane;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use proc_core::{Process, ProcessHandle};
 
-use super::{batch::Batch, seat::Seat, shared::Shared, state::Phase, worker};
+use super::{batch::Batch, events::event, seat::Seat, shared::Shared, state::Phase, worker};
 use crate::{PoolError, TaskError};
 
 /// How long a nap is, while workers are busy with short tasks.
@@ -57,6 +57,7 @@ fn turn(shared: &Shared, dead: &[usize]) -> Turn {
         && !state.dismissed
     {
         state.phase = state.phase.max(Phase::Closed);
+        event!(error, why = why.to_string(), "pool is broken");
         shared.mark_broken();
         state.abolish(&TaskError::Broken(why), &mut batch);
     }

@@ -13,6 +13,7 @@ use proc_core::Process;
 use super::{
     batch::{Batch, Ended},
     builder::Settings,
+    events::event,
     seat::{Place, Seat, Worker},
     work::Work,
     worker::{FAILURE, TASK},
@@ -127,6 +128,7 @@ impl State {
             condemned: None,
             done: 0,
         };
+        event!(debug, pid = worker.process.pid(), "worker started");
         self.seats[seat] = Seat::Taken(Box::new(worker));
     }
 
@@ -343,6 +345,7 @@ impl State {
         // What runs now runs to its end or ours: there is nothing else in the lane.
         let running = worker.lane.slots().find(|(_, state)| matches!(state, SlotState::Taken | SlotState::Corrupt));
         if running.is_some_and(|(running, _)| running == slot) {
+            event!(info, pid = worker.process.pid(), why = why.to_string(), "worker is killed for its task");
             worker.condemned = Some((slot, why));
             worker.leaving = true;
             let _ = worker.process.kill();
@@ -397,6 +400,7 @@ impl State {
 
     pub(super) fn delay(&mut self, work: Arc<dyn Work>, delay: Duration) {
         self.retried += 1;
+        event!(info, task = work.header().id, "task is tried again");
         self.delayed.push(Delayed { until: Instant::now() + delay, work });
     }
 
@@ -432,7 +436,10 @@ impl State {
             let how = signal.map_or("exited".into(), |signal| format!("was killed by signal {signal}"));
             self.start_failed(seat, &PoolError::RestartStorm(format!("worker {pid} {how} before its first task")));
         }
-        if !dismissed {
+        if dismissed {
+            event!(debug, pid = pid, "worker left");
+        } else {
+            event!(warn, pid = pid, signal = signal, task = victim, "worker died");
             self.deaths.push_back(Death { pid, signal, task: victim });
             self.deaths.drain(..self.deaths.len().saturating_sub(MAX_DEATHS));
         }
