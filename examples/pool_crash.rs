@@ -9,7 +9,7 @@ use pool::{ProcessPool, TaskError};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let pool =
-        ProcessPool::builder().workers(2).task_timeout(Duration::from_millis(500)).memory_limit(256 << 20).build()?;
+        ProcessPool::builder().workers(2).task_timeout(Duration::from_secs(3)).memory_limit(256 << 20).build()?;
 
     let killed = pool.apply_async(
         || {
