@@ -6,6 +6,7 @@ mod code;
 mod driver;
 mod experiment;
 mod fifo;
+mod film;
 mod ledger;
 mod mode;
 mod operation;

@@ -1,19 +1,17 @@
 //! The ways of killing.
 
-use std::{collections::HashMap, io, rc::Rc, time::Duration};
+use std::{io, time::Duration};
 
 use serde::{Deserialize, Serialize};
-use test_support::{
-    robust::RobustList,
-    step::{Stop, Victim},
-};
+use test_support::step::{Stop, Victim};
 
 use crate::{
     cast::{lose_patience, patience},
     code,
     experiment::{Advance, Effort, Experiment, Scene},
+    film::Film,
     operation::{Role, Verdict, Victims},
-    world::{Image, Mapping},
+    world::Image,
 };
 
 /// A way of killing.
@@ -132,7 +130,7 @@ fn at_instructions(
     end: fn(Scene) -> Verdict,
 ) -> Result<Report, String> {
     let mut scene = experiment.open().map_err(text)?;
-    let n = scene.go_by(if experiment.effort == Effort::Quick { LONG } else { u64::MAX }, Victim::step)?;
+    let n = scene.go_by(longest(experiment), Victim::step)?;
     drop(scene);
     let n_points = match experiment.effort {
         Effort::Quick if n == LONG => return Ok(Report { instructions: n, ..Report::default() }),
@@ -148,6 +146,10 @@ fn at_instructions(
     }
     report.judged = report.points;
     Ok(report)
+}
+
+fn longest(experiment: &Experiment) -> u64 {
+    if experiment.effort == Effort::Quick { LONG } else { u64::MAX }
 }
 
 /// 0..=n, or `n_points` of them spread evenly, both ends included.
@@ -229,69 +231,8 @@ fn at_wake(experiment: &Experiment) -> Result<Report, String> {
     Ok(report)
 }
 
-/// A victim taken through its window, with what it would leave behind if it died after each instruction.
-struct Film {
-    images: Vec<Rc<Image>>,
-    /// For each number of instructions, its image. None if the window is too long for a quick look.
-    frames: Vec<usize>,
-}
-
-impl Film {
-    fn shoot(mut scene: Scene) -> Result<Self, String> {
-        let longest = if scene.experiment().effort == Effort::Quick { LONG } else { u64::MAX };
-        let mut film = Self { images: Vec::new(), frames: Vec::new() };
-        let mut known = HashMap::new();
-        let mut live = Image::default();
-        let mut marked: Vec<u64> = Vec::new();
-        let mut mappings: Vec<Mapping> = Vec::new();
-        let stage = &scene.experiment().stage;
-        let tid = scene.victim.pid();
-        let robust = RobustList::of(tid);
-        loop {
-            let changed = stage.capture(&mut live).map_err(text)?;
-            let owned = robust.as_ref().map_or_else(Vec::new, RobustList::words);
-            if changed || owned != marked || film.frames.is_empty() {
-                let mut image = live.clone();
-                for word in &owned {
-                    if !image.owner_died(&mappings, *word, tid) {
-                        mappings = stage.mappings(tid).map_err(text)?;
-                        image.owner_died(&mappings, *word, tid);
-                    }
-                }
-                let image = Rc::new(image);
-                let id = *known.entry(Rc::clone(&image)).or_insert(film.images.len());
-                if id == film.images.len() {
-                    film.images.push(image);
-                }
-                film.frames.push(id);
-                marked = owned;
-            } else {
-                film.frames.push(film.frames[film.frames.len() - 1]);
-            }
-            if scene.go(Victim::step)? != Stop::Stopped {
-                break;
-            }
-            if film.frames.len() as u64 > longest {
-                return Ok(Self { images: Vec::new(), frames: Vec::new() });
-            }
-        }
-        // Dead, and reaped, before anybody judges: who looks for it must not find it.
-        scene.victim.kill();
-        Ok(film)
-    }
-
-    /// Judges each image once.
-    fn judge(&self, experiment: &Experiment) -> Result<Vec<Verdict>, String> {
-        let judge = |image: &Rc<Image>| {
-            experiment.stage.load(image).map_err(text)?;
-            Ok(experiment.judge(Vec::new()))
-        };
-        self.images.iter().map(judge).collect()
-    }
-}
-
 fn snap(experiment: &Experiment) -> Result<Report, String> {
-    let film = Film::shoot(experiment.open().map_err(text)?)?;
+    let film = Film::shoot(experiment.open().map_err(text)?, longest(experiment))?;
     let verdicts = film.judge(experiment)?;
     let n = (film.frames.len() as u64).saturating_sub(1);
     if film.frames.is_empty() {
@@ -308,7 +249,7 @@ fn snap(experiment: &Experiment) -> Result<Report, String> {
 }
 
 fn snap_twice(experiment: &Experiment) -> Result<Report, String> {
-    let first = Film::shoot(experiment.open().map_err(text)?)?;
+    let first = Film::shoot(experiment.open().map_err(text)?, longest(experiment))?;
     if first.frames.is_empty() {
         return Ok(Report::default());
     }
@@ -326,7 +267,7 @@ fn snap_twice(experiment: &Experiment) -> Result<Report, String> {
         let crashed = &first.images[first.frames[k]];
         experiment.stage.load(crashed).map_err(text)?;
         let recoverer = experiment.enter(Victims::Recoverer, None).map_err(text)?;
-        let second = match Film::shoot(recoverer) {
+        let second = match Film::shoot(recoverer, longest(experiment)) {
             Ok(second) => second,
             Err(why) => {
                 report.points += 1;
@@ -365,6 +306,19 @@ fn recoverer_line(experiment: &Experiment, crashed: &Image, j: u64) -> String {
     code::line(scene.victim.pid(), scene.victim.instruction())
 }
 
-fn text(e: io::Error) -> String {
+pub(crate) fn text(e: io::Error) -> String {
     e.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sample_has_both_ends_and_no_more_than_there_is() {
+        assert_eq!(sample(3, 100).collect::<Vec<_>>(), [0, 1, 2, 3]);
+        assert_eq!(sample(100, 3).collect::<Vec<_>>(), [0, 50, 100]);
+        assert_eq!(sample(100, 1).collect::<Vec<_>>(), [0, 100]);
+        assert_eq!(sample(0, 5).collect::<Vec<_>>(), [0]);
+    }
 }

@@ -1,5 +1,6 @@
 //! The table of operations: a file each area, an entry each operation.
 
+mod barrier;
 mod joinable;
 mod lane;
 mod lock;
@@ -20,6 +21,7 @@ pub(crate) fn all() -> Vec<Box<dyn Row>> {
         proc_core::operations(),
         lock::operations(),
         sync::operations(),
+        barrier::operations(),
         queue::operations(),
         joinable::operations(),
         lane::operations(),

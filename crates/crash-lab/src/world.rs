@@ -242,3 +242,46 @@ fn write_page(memory: &SharedMemory, page: usize, bytes: &[u8; PAGE]) {
         unsafe { start.copy_from_nonoverlapping(bytes.as_ptr(), len) };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn image_of(word: u32) -> Image {
+        let mut page = [0; PAGE];
+        page[8..12].copy_from_slice(&word.to_ne_bytes());
+        Image(BTreeMap::from([((0, 1), Rc::new(page))]))
+    }
+
+    #[test]
+    fn words_of_the_dead_are_marked_as_the_kernel_does() {
+        let mapping = Mapping { part: 0, start: 0x7000_0000, end: 0x7000_2000, offset: 0 };
+        let address = 0x7000_1008;
+        let after = |word: u32, address: u64| {
+            let mut image = image_of(word);
+            (image.owner_died(&[mapping], address, 77), image)
+        };
+        assert_eq!(after(77, address), (true, image_of(libc::FUTEX_OWNER_DIED)));
+        let waited_for = 77 | libc::FUTEX_WAITERS;
+        assert_eq!(after(waited_for, address).1, image_of(libc::FUTEX_OWNER_DIED | libc::FUTEX_WAITERS));
+        assert_eq!(after(78, address).1, image_of(78));
+        assert!(!after(77, 0x6000_0000).0);
+    }
+
+    #[test]
+    fn an_instance_is_a_copy_of_its_own() {
+        let template = Template::new(Ledger::new().unwrap(), Ledger::new().unwrap()).unwrap();
+        let (one, other) = (template.instance().unwrap(), template.instance().unwrap());
+        let (world, ledger) = one.enter::<Ledger>().unwrap();
+        world.add(3);
+        ledger.add(4);
+        let mut image = template.image.clone();
+        assert!(one.capture(&mut image).unwrap());
+        assert_eq!(other.enter::<Ledger>().unwrap().0.get(3), 0);
+        other.load(&image).unwrap();
+        let (world, ledger) = other.enter::<Ledger>().unwrap();
+        assert_eq!((world.get(3), ledger.get(4), ledger.get(3)), (1, 1, 0));
+        other.load(&template.image).unwrap();
+        assert_eq!(world.get(3), 0);
+    }
+}

@@ -1,9 +1,9 @@
-//! `sync::process::{Condvar, Event, Semaphore, Barrier}`: whoever waits and whoever ends waits can die; the others carry
+//! `sync::process::{Condvar, Event, Semaphore}`: whoever waits and whoever ends waits can die; the others carry
 //! on.
 
 use std::time::{Duration, Instant};
 
-use sync::process::{Barrier, Condvar, Event, Lock, LockGuard, Semaphore};
+use sync::process::{Condvar, Event, Lock, LockGuard, Semaphore};
 use test_support::step::Mark;
 
 use crate::{
@@ -15,9 +15,9 @@ use crate::{
 /// Counters: what the victim began and what it finished; waiters that came and that are back; how often a sleeping
 /// victim was helped.
 const BEGUN: usize = 0;
-const DONE: usize = 1;
-const CAME: usize = 2;
-const BACK: usize = 3;
+pub(super) const DONE: usize = 1;
+pub(super) const CAME: usize = 2;
+pub(super) const BACK: usize = 3;
 const HELPED: usize = 4;
 
 const NOTIFYING: &[&str] = &["nobody", "waiter", "waiters"];
@@ -34,13 +34,11 @@ pub(crate) fn operations() -> Vec<Box<dyn Row>> {
         acquire(),
         acquire_blocked(),
         release(),
-        barrier_last(),
-        barrier_first(),
     ]
 }
 
 /// Those who sleep are back, or will be soon.
-fn waiters_are_back(ledger: &Ledger) -> Verdict {
+pub(super) fn waiters_are_back(ledger: &Ledger) -> Verdict {
     if ledger.catches_up(BACK, CAME, patience() / 3) {
         Ok(())
     } else {
@@ -342,66 +340,4 @@ fn release() -> Box<dyn Row> {
         }
     });
     operation.recoverer(victim).with(Role::Waiter, acquire_and_tell).boxed()
-}
-
-// ------------------------------------------------------------------------------------------------------ barrier
-
-fn barrier(state: &str, _: &Ledger) -> Barrier {
-    Barrier::new(if state == "alone" || state == "waiter" { 2 } else { 3 }).expect("there is memory for a barrier")
-}
-
-fn wait_at_barrier(barrier: &Barrier, ledger: &Ledger, _: &str) -> Verdict {
-    ledger.add(CAME);
-    // Whether all came or somebody died, it is over.
-    let _ = barrier.wait();
-    ledger.add(BACK);
-    Ok(())
-}
-
-fn barrier_victim(barrier: &Barrier, ledger: &Ledger, _: &str, mark: &Mark) {
-    mark.window(|| {
-        let through = barrier.wait();
-        ledger.add(DONE);
-        assert!(through.is_ok(), "all came, and nobody died");
-    });
-}
-
-/// Nobody waits for the dead, and after a reset it is as new.
-fn barrier_works(barrier: &Barrier, ledger: &Ledger, state: &str) -> Verdict {
-    if state.starts_with("waiter") && !ledger.catches_up(BACK, CAME, Duration::from_millis(150)) {
-        // The victim died before it came; nobody but the living can know of it.
-        barrier.abort();
-    }
-    waiters_are_back(ledger)?;
-    barrier.reset();
-    if barrier.is_broken() || barrier.n_waiting() != 0 {
-        return Err(format!("after a reset: {} wait, broken: {}", barrier.n_waiting(), barrier.is_broken()));
-    }
-    std::thread::scope(|scope| {
-        let others: Vec<_> =
-            (1..barrier.parties()).map(|_| scope.spawn(|| barrier.wait_timeout(patience() / 3))).collect();
-        let mut places = vec![barrier.wait_timeout(patience() / 3)];
-        places.extend(others.into_iter().filter_map(|other| other.join().ok()));
-        let mut places =
-            places.into_iter().collect::<Result<Vec<_>, _>>().map_err(|e| format!("after a reset: {e}"))?;
-        places.sort_unstable();
-        if places.iter().copied().eq(0..barrier.parties()) { Ok(()) } else { Err(format!("places {places:?}")) }
-    })
-}
-
-/// The victim comes last.
-fn barrier_last() -> Box<dyn Row> {
-    let operation = Operation::new("barrier/wait-last", &["waiter", "waiters"], barrier, barrier_victim, barrier_works);
-    operation.with(Role::Waiter, wait_at_barrier).boxed()
-}
-
-/// The victim comes first and sleeps.
-fn barrier_first() -> Box<dyn Row> {
-    let operation =
-        Operation::new("barrier/wait-first", &["alone", "then waiter"], barrier, barrier_victim, barrier_works);
-    let operation = operation.with(Role::Helper, |barrier, _, _| {
-        let _ = barrier.wait();
-        Ok(())
-    });
-    operation.with(Role::Waiter, wait_at_barrier).boxed()
 }
