@@ -212,9 +212,9 @@ fn killed_consumers_wedge_nobody() {
 #[ignore = "long"]
 fn stress_killed_consumers() {
     let _dog = watchdog(20 * LIMIT);
-    for _ in 0..6 {
-        consumers_killed(2000, true);
-        consumers_killed(2000, false);
+    for _ in 0..5 {
+        consumers_killed(1000, true);
+        consumers_killed(1000, false);
     }
 }
 
