@@ -4,7 +4,7 @@ use std::{
     io::Write as _,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicU8, Ordering::AcqRel, Ordering::Acquire},
     },
     thread::{self, Thread},
     time::{Duration, Instant},
@@ -17,9 +17,13 @@ use crate::{processes, sys};
 #[must_use = "a watchdog watches until it is dropped"]
 pub struct Watchdog {
     owner: u32,
-    called_off: Arc<AtomicBool>,
+    state: Arc<AtomicU8>,
     watcher: Thread,
 }
+
+const WATCHING: u8 = 0;
+const CALLED_OFF: u8 = 1;
+const BITING: u8 = 2;
 
 /// Ends the calling process if the returned guard still lives after `limit`: prints where each thread of this process
 /// and of all its descendants is, kills the descendants, and exits with status 101.
@@ -35,30 +39,34 @@ pub struct Watchdog {
 /// // … what might hang …
 /// ```
 pub fn watchdog(limit: Duration) -> Watchdog {
-    let called_off = Arc::new(AtomicBool::new(false));
+    let state = Arc::new(AtomicU8::new(WATCHING));
     let test = thread::current().name().unwrap_or("?").to_owned();
     let watcher = thread::Builder::new().name("watchdog".into()).spawn({
-        let called_off = Arc::clone(&called_off);
-        move || watch(&test, limit, &called_off)
+        let state = Arc::clone(&state);
+        move || watch(&test, limit, &state)
     });
     let watcher = watcher.expect("a process under test can start a thread").thread().clone();
-    Watchdog { owner: std::process::id(), called_off, watcher }
+    Watchdog { owner: std::process::id(), state, watcher }
 }
 
 impl Drop for Watchdog {
     fn drop(&mut self) {
-        if std::process::id() == self.owner {
-            self.called_off.store(true, Ordering::Release);
-            self.watcher.unpark();
+        if std::process::id() != self.owner {
+            return;
         }
+        // What it waited for may have ended because the watchdog ends everything: too late to call the test a success.
+        while self.state.compare_exchange(WATCHING, CALLED_OFF, AcqRel, Acquire).is_err() {
+            thread::park();
+        }
+        self.watcher.unpark();
     }
 }
 
-fn watch(test: &str, limit: Duration, called_off: &AtomicBool) {
+fn watch(test: &str, limit: Duration, state: &AtomicU8) {
     let deadline = Instant::now() + limit;
-    while !called_off.load(Ordering::Acquire) {
+    while state.load(Acquire) == WATCHING {
         let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
+        if left.is_zero() && state.compare_exchange(WATCHING, BITING, AcqRel, Acquire).is_ok() {
             bite(test, limit);
         }
         thread::park_timeout(left);
