@@ -1,4 +1,27 @@
 //! Locks and their kin, for threads and for processes: the same names and methods in both scopes.
+//!
+//! ```
+//! use sync::process::Lock;
+//!
+//! let counter = Lock::new(0u64)?; // clone it, or hand it to another process: it stays the same lock
+//! *counter.lock()? += 1;
+//! assert_eq!(*counter.lock()?, 1);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # For people who know Python's multiprocessing
+//! `multiprocessing.Lock` is [`process::Lock`], `threading.Lock` is [`thread::Lock`]; `Condition` is `Condvar`. A lock
+//! owns the data that it protects, `with lock:` is a guard, `acquire(timeout=…)` is `lock_timeout`, and what Python
+//! leaves locked for ever, when a process that held it is killed, the next one is told: [`OwnerDied`].
+//!
+//! # What this is not
+//! Locks between machines, or between containers that do not share their process ids. Fair: whoever comes in time gets
+//! the lock. Proof against a hostile process: one that was given a lock can write to its memory.
+//!
+//! # How it works
+//! A lock of the process scope is a word in shared memory that the thread which holds it has in the list that the
+//! kernel goes through when a thread dies. Nobody who waits or wakes leaves a count behind that its death would make
+//! wrong; what a killed waiter was woken for, the kernel passes on.
 #![deny(unsafe_code)]
 
 #[cfg_attr(all(test, loom), allow(dead_code, unused_imports, reason = "the rest is not compiled with loom"))]
@@ -19,3 +42,7 @@ pub mod thread;
 pub use error::{BrokenBarrier, NotHolder, OwnerDied, TooManyReleases, WaitTimeoutResult};
 #[cfg(not(all(test, loom)))]
 pub use plain::Plain;
+#[cfg(not(all(test, loom)))]
+pub use proc_core::shm::ShmSafe;
+#[cfg(not(all(test, loom)))]
+pub use shm_derive::{Plain, ShmSafe};

@@ -4,16 +4,12 @@ use std::{
     fmt, io,
     ops::Deref,
     panic::{RefUnwindSafe, UnwindSafe},
-    sync::Once,
 };
 
-use proc_core::{
-    at_fork,
-    shm::{Shared, ShmSafe},
-};
+use proc_core::shm::{Shared, ShmSafe};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::sys::robust::{self, ThreadList};
+use crate::sys::robust::ThreadList;
 
 /// A handle to a `T` in shared memory; clones and handed-over copies are the same `T`.
 pub(crate) struct Handle<T: ShmSafe>(Shared<T>);
@@ -25,10 +21,7 @@ impl<T: ShmSafe> Handle<T> {
     }
 }
 
-/// Whatever locks of this scope need in a process.
 fn prepare() -> io::Result<()> {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| at_fork::on_child(robust::forget_pending_in_child));
     let unsupported = || io::Error::new(io::ErrorKind::Unsupported, "this C library keeps no list of robust locks");
     ThreadList::get().map(drop).ok_or_else(unsupported)
 }

@@ -73,24 +73,78 @@ use crate::{OwnerDied, Plain, machine::Acquired};
 #[doc(alias = "Mutex")]
 #[derive(Serialize, Deserialize)]
 #[serde(bound = "", transparent)]
-pub struct Lock<T: Plain>(Handle<Shared<T>>);
+pub struct Lock<T: Plain>(Handle<InlineLock<T>>);
 
+/// A lock with its data, as a field of a shared struct of your own.
+///
+/// It takes no memory of its own; one descriptor serves all that the struct holds. A [`Lock`] is one of these in memory
+/// of its own, and what is said there holds here.
+///
+/// # Examples
+/// ```
+/// use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+/// use proc_core::shm::Shared;
+/// use sync::{Plain, ShmSafe, process::InlineLock};
+///
+/// #[derive(Plain)]
+/// struct Account {
+///     owner: u32,
+///     balance: i64,
+/// }
+///
+/// #[derive(ShmSafe)]
+/// #[repr(C)]
+/// struct Bank {
+///     n_transfers: AtomicU64,
+///     accounts: [InlineLock<Account>; 2],
+/// }
+///
+/// let account = |owner| InlineLock::new(Account { owner, balance: 100 });
+/// let bank = Shared::new(Bank { n_transfers: AtomicU64::new(0), accounts: [account(7), account(8)] })?;
+/// bank.accounts[0].with(|account| account.balance -= 30);
+/// bank.accounts[1].with(|account| account.balance += 30);
+/// bank.n_transfers.fetch_add(1, Relaxed);
+/// assert_eq!(bank.accounts[1].with(|account| (account.owner, account.balance)), (8, 130));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[repr(C)]
-struct Shared<T> {
+pub struct InlineLock<T: Plain> {
     raw: RawLock,
     data: UnsafeCell<T>,
 }
 
 // SAFETY: the data are accessed by the holder of the raw lock alone; they are `Plain`, hence `Send`.
-unsafe impl<T: Plain> Sync for Shared<T> {}
+unsafe impl<T: Plain> Sync for InlineLock<T> {}
 // SAFETY: `repr(C)`; a lock and `Plain` data, both valid for any bits, without pointers and without `Drop`.
-unsafe impl<T: Plain> ShmSafe for Shared<T> {
+unsafe impl<T: Plain> ShmSafe for InlineLock<T> {
     fn is_pinned(&self) -> bool {
         self.raw.is_pinned()
     }
 }
 
-impl<T: Plain> Shared<T> {
+impl<T: Plain> InlineLock<T> {
+    /// Makes a free lock around `value`.
+    pub const fn new(value: T) -> Self {
+        Self { raw: RawLock::new(), data: UnsafeCell::new(value) }
+    }
+
+    /// Locks, calls `work` with the data, and releases; sleeps for as long as another thread holds the lock.
+    ///
+    /// Ask [`Locked::is_consistent`] whether a former holder may have left the data half changed. (There is no guard
+    /// that could be forgotten, since the lock might then be moved while the kernel knows its address.)
+    ///
+    /// # Panics
+    /// If the calling thread holds the lock already, or 2000 others; and when `work` does.
+    pub fn with<R>(&self, work: impl FnOnce(&mut Locked<'_, T>) -> R) -> R {
+        let _guard = self.lock().unwrap_or_else(OwnerDied::into_inner);
+        work(&mut Locked { lock: self, not_send: PhantomData })
+    }
+
+    /// Who holds the lock, for a message to a person; may have changed by the time it returns.
+    pub fn holder(&self) -> Option<Holder> {
+        Holder::of_thread(self.raw.lock().owner())
+    }
+
     #[inline]
     fn lock(&self) -> Result<LockGuard<'_, T>, OwnerDied<LockGuard<'_, T>>> {
         self.guard(self.raw.acquire_surely())
@@ -112,7 +166,7 @@ impl<T: Plain> Lock<T> {
     /// # Errors
     /// As [`SharedMemory::new`](proc_core::shm::SharedMemory::new).
     pub fn new(value: T) -> io::Result<Self> {
-        Ok(Self(Handle::new(Shared { raw: RawLock::new(), data: UnsafeCell::new(value) })?))
+        Ok(Self(Handle::new(InlineLock::new(value))?))
     }
 
     /// Locks; sleeps for as long as another thread, of this process or another, holds the lock.
@@ -190,7 +244,7 @@ impl<T: Plain> fmt::Debug for Lock<T> {
 /// It stays on the thread that locked, since it is that thread's death that the kernel reports.
 #[must_use = "the lock is released when its guard is dropped"]
 pub struct LockGuard<'a, T: Plain> {
-    lock: &'a Shared<T>,
+    lock: &'a InlineLock<T>,
     panicking: bool,
     not_send: PhantomData<*mut ()>,
 }
@@ -269,10 +323,56 @@ impl<'a, T: Plain> WaitGuard for LockGuard<'a, T> {
     }
 }
 
+impl<T: Plain> fmt::Debug for InlineLock<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InlineLock").field("holder", &self.raw.lock().owner()).finish_non_exhaustive()
+    }
+}
+
+/// Access to the data of an [`InlineLock`].
+pub struct Locked<'a, T: Plain> {
+    lock: &'a InlineLock<T>,
+    not_send: PhantomData<*mut ()>,
+}
+
+impl<T: Plain> Locked<'_, T> {
+    /// As [`LockGuard::is_consistent`].
+    pub fn is_consistent(&self) -> bool {
+        !self.lock.raw.lock().is_inconsistent()
+    }
+
+    /// As [`LockGuard::mark_consistent`].
+    pub fn mark_consistent(&self) {
+        self.lock.raw.lock().mark_consistent();
+    }
+}
+
+impl<T: Plain> Deref for Locked<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        // SAFETY: this thread holds the lock for as long as this exists; any bits are a `T`.
+        unsafe { &*self.lock.data.get() }
+    }
+}
+
+impl<T: Plain> DerefMut for Locked<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: as above; it is the only one, and borrowed exclusively.
+        unsafe { &mut *self.lock.data.get() }
+    }
+}
+
+impl<T: Plain + fmt::Debug> fmt::Debug for Locked<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
 /// A lock that its holder gave up in order to wait.
 #[doc(hidden)]
 #[expect(missing_debug_implementations, reason = "nobody sees it")]
-pub struct Unlocked<'a, T>(&'a Shared<T>);
+pub struct Unlocked<'a, T: Plain>(&'a InlineLock<T>);
 
 /// Access to a part of the data of a [`Lock`], until it is dropped. See [`LockGuard::map`].
 #[must_use = "the lock is released when its guard is dropped"]

@@ -15,7 +15,7 @@ pub use barrier::Barrier;
 pub use condvar::{Condvar, WaitGuard};
 pub use event::Event;
 pub use holder::Holder;
-pub use lock::{Lock, LockGuard, MappedLockGuard};
+pub use lock::{InlineLock, Lock, LockGuard, Locked, MappedLockGuard};
 pub use rlock::{RLock, RLockGuard};
 pub use rwlock::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 pub use semaphore::{BoundedSemaphore, Permit, Semaphore};

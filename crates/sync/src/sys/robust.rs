@@ -24,12 +24,15 @@ use std::{
     marker::PhantomData,
     mem::offset_of,
     ptr,
+    sync::Once,
     sync::atomic::{
         AtomicU32, AtomicUsize,
         Ordering::{Relaxed, SeqCst},
         compiler_fence,
     },
 };
+
+use proc_core::at_fork;
 
 use crate::machine;
 
@@ -274,7 +277,7 @@ fn link_to<T>(word: &T) -> usize {
 }
 
 /// Forgets, in a forked child, what the thread was at: it is its parent's.
-pub(crate) fn forget_pending_in_child() {
+fn forget_pending_in_child() {
     if let Some(thread) = THREAD.get() {
         thread.pending.store(0, Relaxed);
     }
@@ -317,6 +320,8 @@ fn find() -> Option<ThreadList> {
     if !is_as_expected {
         return None;
     }
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| at_fork::on_child(forget_pending_in_child));
     THREAD.set(Some(thread));
     ThreadList::known()
 }

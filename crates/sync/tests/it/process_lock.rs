@@ -276,3 +276,99 @@ impl PthreadMutex {
         assert_eq!(unsafe { libc::pthread_mutex_unlock(self.0.get()) }, 0);
     }
 }
+
+mod embedded {
+    use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+    use proc_core::shm::Shared;
+    use sync::{Plain, ShmSafe, process::InlineLock};
+
+    use crate::util::{Child, dog};
+
+    #[derive(Plain, Clone, Copy)]
+    pub(super) struct Point(pub(super) i32, #[allow(dead_code)] [u8; 3]);
+
+    #[derive(ShmSafe)]
+    #[repr(C)]
+    struct Mine {
+        count: AtomicU32,
+        pub(self) points: [InlineLock<Point>; 2],
+        pair: InlineLock<(u64, f64)>,
+    }
+
+    #[test]
+    fn holder_killed_inside_a_shared_struct_is_reported() {
+        let _dog = dog();
+        let point = || InlineLock::new(Point(0, [0; 3]));
+        let mine = Mine { count: AtomicU32::new(0), points: [point(), point()], pair: InlineLock::new((1, 0.5)) };
+        let mine = Shared::new(mine).unwrap();
+        let child = Child::spawn(|| {
+            mine.points[1].with(|point| {
+                point.0 = 5;
+                mine.count.store(1, Relaxed);
+                loop {
+                    std::thread::park();
+                }
+            })
+        });
+        while mine.count.load(Relaxed) == 0 {
+            std::thread::yield_now();
+        }
+        assert_eq!(mine.points[1].holder().unwrap().pid, child.pid());
+        assert!(mine.points[0].with(|point| point.is_consistent()));
+        child.kill();
+        mine.points[1].with(|point| {
+            assert!(!point.is_consistent() && point.0 == 5);
+            point.mark_consistent();
+        });
+        assert!(mine.points[1].with(|point| point.is_consistent()));
+        assert_eq!(mine.pair.with(|pair| pair.0), 1);
+    }
+}
+
+#[test]
+fn holders_of_every_start_method_are_reported() {
+    use proc_core::{Process, StartMethod};
+    use sync::process::Event;
+
+    fn hold(lock: Lock<u64>, held: Event) {
+        std::mem::forget(lock.lock().unwrap());
+        held.set();
+        loop {
+            thread::park();
+        }
+    }
+    let _dog = dog();
+    for method in [StartMethod::ForkServer, StartMethod::Spawn] {
+        let (lock, held) = (Lock::new(0u64).unwrap(), sync::process::Event::new().unwrap());
+        let holder = Process::builder().start_method(method).spawn(hold, (lock.clone(), held.clone())).unwrap();
+        held.wait().unwrap();
+        assert_eq!(lock.holder().unwrap().pid, holder.pid());
+        holder.kill().unwrap();
+        assert!(lock.lock().is_err(), "{method:?}");
+        holder.join().unwrap_err();
+    }
+}
+
+#[test]
+fn signals_do_not_end_a_wait() {
+    use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, kill, sigaction};
+
+    extern "C" fn nothing(_: i32) {}
+    let _dog = dog();
+    let action = SigAction::new(SigHandler::Handler(nothing), SaFlags::empty(), SigSet::empty());
+    // SAFETY: the handler does nothing.
+    unsafe { sigaction(Signal::SIGUSR1, &action) }.unwrap();
+    let lock = Lock::new(0u64).unwrap();
+    let guard = lock.lock().unwrap();
+    let waiter = Child::spawn(|| *lock.lock().unwrap() += 1);
+    for _ in 0..20 {
+        waiter.wait_until_asleep();
+        kill(nix::unistd::Pid::from_raw(waiter.pid() as i32), Signal::SIGUSR1).unwrap();
+    }
+    waiter.wait_until_asleep();
+    assert!(lock.is_locked());
+    drop(guard);
+    waiter.join();
+    assert_eq!(*lock.lock().unwrap(), 1);
+}
