@@ -1,9 +1,17 @@
 //! Figures: what things cost here, what they cost elsewhere, and what they must cost at the least.
 //!
-//! Only ratios within one run mean anything; [`measure`] therefore lets ours and the peers take turns, and [`load`]
-//! tells how much of the processors went to others meanwhile.
+//! Only ratios within one run mean anything; [`run`] therefore lets ours and the peers take turns, and [`load`] tells
+//! how much of the processors went to others meanwhile.
 #![deny(unsafe_code)]
 
+pub mod crew;
+pub mod figure;
+pub mod figures;
+pub mod limits;
 pub mod load;
 pub mod measure;
+pub mod profile;
+pub mod python;
+pub mod report;
+pub mod run;
 pub mod starts;

@@ -1,10 +1,12 @@
 //! Builds, checks and measures the workspace: `cargo xtask help`.
 
+mod bench;
 mod ci;
 mod crash;
 mod demo;
 mod examples;
 mod loom;
+mod profile;
 mod test;
 
 use std::{
@@ -25,6 +27,8 @@ usage: cargo xtask COMMAND
   loom               every interleaving in the state machines of the locks
   examples [NAME]    runs every example (or one) and expects success
   demo               the flagship: counts words with a pool of processes
+  bench [ARGS]       ours beside everyone's, in one run, with a report; `bench --help` says more
+  profile [ARGS]     instructions of single operations, by callgrind; `profile --help` says more
 ";
 
 fn main() -> ExitCode {
@@ -38,6 +42,8 @@ fn main() -> ExitCode {
         "loom" => loom::run(),
         "examples" => examples::run(rest.first().map(String::as_str)),
         "demo" => demo::run(&rest),
+        "bench" => bench::run_figures(&rest),
+        "profile" => profile::run_operations(&rest),
         "help" | "--help" | "-h" => {
             print!("{HELP}");
             Ok(())

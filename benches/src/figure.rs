@@ -1,0 +1,161 @@
+//! What a figure is made of.
+
+use std::{io, time::Duration};
+
+/// Whose a case is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// This project's.
+    Ours,
+    /// A Rust peer.
+    Rust,
+    /// What the C library or the kernel offers.
+    C,
+    /// A Python peer.
+    Python,
+    /// Bare, without types, errors or safety: what nobody can beat by much.
+    Limit,
+}
+
+impl Side {
+    /// Its name in reports and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ours => "ours",
+            Self::Rust => "rust",
+            Self::C => "c",
+            Self::Python => "python",
+            Self::Limit => "limit",
+        }
+    }
+}
+
+/// Takes one sample of about the length given, in the figure's unit.
+pub type Sampler = Box<dyn FnMut(Duration) -> io::Result<f64>>;
+
+/// One of those that a figure compares.
+pub struct Case {
+    /// Its name, unique in its figure.
+    pub name: String,
+    /// Whose it is.
+    pub side: Side,
+    /// Measures it.
+    pub sample: Sampler,
+}
+
+/// What a target is compared with.
+#[derive(Clone, Debug)]
+pub enum Against {
+    /// Another case of the figure.
+    Case(&'static str),
+    /// A constant, in the figure's unit.
+    Constant(f64),
+}
+
+/// A ratio that is to be reached.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The name of our case.
+    pub ours: &'static str,
+    /// What it is compared with.
+    pub against: Against,
+    /// The ratio: at least this if more is better in the figure, else at most.
+    pub ratio: f64,
+}
+
+/// A quantity of several programs that do the same.
+pub struct Figure {
+    /// Its name.
+    pub name: String,
+    /// What is counted.
+    pub unit: &'static str,
+    /// Whether more is better.
+    pub more_is_better: bool,
+    /// Who is compared.
+    pub cases: Vec<Case>,
+    /// What is to be reached.
+    pub targets: Vec<Target>,
+}
+
+impl Figure {
+    /// A rate: more is better.
+    pub fn rate(name: impl Into<String>, unit: &'static str) -> Self {
+        Self { name: name.into(), unit, more_is_better: true, cases: Vec::new(), targets: Vec::new() }
+    }
+
+    /// A cost: less is better.
+    pub fn cost(name: impl Into<String>, unit: &'static str) -> Self {
+        Self { more_is_better: false, ..Self::rate(name, unit) }
+    }
+
+    /// Adds a case.
+    #[must_use]
+    pub fn case(mut self, side: Side, name: &str, sample: impl FnMut(Duration) -> io::Result<f64> + 'static) -> Self {
+        self.cases.push(Case { name: name.into(), side, sample: Box::new(sample) });
+        self
+    }
+
+    /// Adds a ratio to another case that is to be reached.
+    #[must_use]
+    pub fn target(mut self, ours: &'static str, ratio: f64, case: &'static str) -> Self {
+        self.targets.push(Target { ours, against: Against::Case(case), ratio });
+        self
+    }
+
+    /// Adds a value that is to be reached.
+    #[must_use]
+    pub fn target_value(mut self, ours: &'static str, value: f64) -> Self {
+        self.targets.push(Target { ours, against: Against::Constant(value), ratio: 1.0 });
+        self
+    }
+}
+
+/// How to come by a figure. It is made only when its turn comes, so that pools and processes live no longer.
+pub struct Plan {
+    /// What it belongs to: `proc-core`, `queue`, `pipe`, `sync`, `pool`, `tls`, `memory`.
+    pub area: &'static str,
+    /// The figure's name.
+    pub name: String,
+    /// The line chart it is a point of, and where on its axis.
+    pub curve: Option<(&'static str, f64)>,
+    /// Makes it.
+    pub make: Box<dyn FnOnce() -> io::Result<Figure>>,
+}
+
+impl Plan {
+    /// A plan for the figure that `make` makes of its name.
+    pub fn new(
+        area: &'static str,
+        name: impl Into<String>,
+        make: impl FnOnce(String) -> io::Result<Figure> + 'static,
+    ) -> Self {
+        let name = name.into();
+        let its_name = name.clone();
+        Self { area, name, curve: None, make: Box::new(move || make(its_name)) }
+    }
+
+    /// Makes it a point of a line chart.
+    #[must_use]
+    pub fn on(mut self, curve: &'static str, at: f64) -> Self {
+        self.curve = Some((curve, at));
+        self
+    }
+}
+
+impl std::fmt::Debug for Plan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Plan").field("area", &self.area).field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Figure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Figure").field("name", &self.name).field("cases", &self.cases).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Case {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Case").field("name", &self.name).field("side", &self.side).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,17 @@
+//! The figures, by area.
+
+pub mod locks;
+pub mod memory;
+pub mod pools;
+pub mod queue;
+pub mod start;
+pub mod thread_local;
+
+use crate::figure::Plan;
+
+/// All of them.
+pub fn all() -> Vec<Plan> {
+    let areas =
+        [start::plans(), queue::plans(), locks::plans(), pools::plans(), memory::plans(), thread_local::plans()];
+    areas.into_iter().flatten().collect()
+}

@@ -1,0 +1,231 @@
+//! Two workers, their tasks, and a map.
+
+use std::{
+    hint::black_box,
+    io,
+    sync::{Arc, mpsc},
+    time::{Duration, Instant},
+};
+
+use pool::{ProcessPool, ThreadPool};
+use rayon::prelude::*;
+
+use crate::{
+    figure::{Figure, Plan, Side},
+    python,
+    run::rate,
+};
+
+const N_WORKERS: usize = 2;
+const N_ITEMS: u64 = 1_000_000;
+const CURVE: &str = "efficiency of two workers by task length, µs";
+
+fn nothing(n: u64) -> u64 {
+    n
+}
+
+/// About 100 ns of arithmetic.
+fn item(n: u64) -> u64 {
+    (0..60).fold(n | 1, |x, _| black_box(x.wrapping_mul(6_364_136_223_846_793_005).rotate_left(17)))
+}
+
+fn work(n_units: u64) -> u64 {
+    (0..n_units).fold(0, |sum, n| sum ^ item(n))
+}
+
+fn rayon_pool() -> rayon::ThreadPool {
+    rayon::ThreadPoolBuilder::new().num_threads(N_WORKERS).build().expect("threads can be started")
+}
+
+fn processes() -> io::Result<Arc<ProcessPool>> {
+    Ok(Arc::new(ProcessPool::new(N_WORKERS).map_err(io::Error::other)?))
+}
+
+fn threads() -> io::Result<Arc<ThreadPool>> {
+    Ok(Arc::new(ThreadPool::new(N_WORKERS).map_err(io::Error::other)?))
+}
+
+/// How long `call` takes, in seconds.
+fn seconds<R>(call: impl FnOnce() -> R) -> f64 {
+    let begun = Instant::now();
+    black_box(call());
+    begun.elapsed().as_secs_f64()
+}
+
+/// The figures of this area.
+pub fn plans() -> Vec<Plan> {
+    let mut plans = vec![
+        Plan::new("pool", "pool, tasks", tasks),
+        Plan::new("pool", "pool, round trip", round_trip),
+        Plan::new("pool", "pool, map of 1e6", map),
+    ];
+    for n_units in [1, 5, 20, 50, 100, 500, 2000] {
+        let plan = Plan::new("pool", format!("pool, tasks of {} µs", n_units as f64 / 10.0), move |name| {
+            efficiency(name, n_units)
+        });
+        plans.push(plan.on(CURVE, n_units as f64 / 10.0));
+    }
+    plans
+}
+
+fn tasks(name: String) -> io::Result<Figure> {
+    let (processes, threads, rayon) = (processes()?, threads()?, rayon_pool());
+    let threadpool = threadpool::ThreadPool::new(N_WORKERS);
+    let procspawn = procspawn::Pool::new(N_WORKERS).map_err(io::Error::other)?;
+    let n_at_once = |n: u64| n.min(20_000);
+    let by_rayon = move |n: u64| {
+        let give = |n| {
+            let (sender, receiver) = mpsc::sync_channel(1);
+            rayon.spawn(move || sender.send(nothing(n)).expect("somebody listens"));
+            receiver
+        };
+        let tasks: Vec<_> = (0..n).map(give).collect();
+        tasks.iter().map(|task| task.recv().expect("nothing fails")).sum::<u64>()
+    };
+    let in_turns = move |n: u64, once: &dyn Fn(u64) -> u64| {
+        Ok(seconds(|| (0..n.div_ceil(n_at_once(n))).map(|_| once(n_at_once(n))).sum::<u64>()))
+    };
+    let figure = Figure::rate(name, "tasks/s")
+        .case(
+            Side::Ours,
+            "ProcessPool",
+            rate(move |n| {
+                in_turns(n, &|n| {
+                    let tasks: Vec<_> = (0..n).map(|n| processes.apply_async(nothing, (n,))).collect();
+                    tasks.iter().map(|task| task.get().expect("nothing fails")).sum()
+                })
+            }),
+        )
+        .case(
+            Side::Ours,
+            "ThreadPool",
+            rate(move |n| {
+                in_turns(n, &|n| {
+                    let tasks: Vec<_> = (0..n).map(|n| threads.apply_async(nothing, (n,))).collect();
+                    tasks.iter().map(|task| task.get().expect("nothing fails")).sum()
+                })
+            }),
+        )
+        .case(Side::Rust, "rayon, a handle each", rate(move |n| in_turns(n, &by_rayon)))
+        .case(
+            Side::Rust,
+            "threadpool, one channel",
+            rate(move |n| {
+                in_turns(n, &|n| {
+                    let (sender, receiver) = mpsc::channel();
+                    for n in 0..n {
+                        let sender = sender.clone();
+                        threadpool.execute(move || sender.send(nothing(n)).expect("somebody listens"));
+                    }
+                    drop(sender);
+                    receiver.iter().sum()
+                })
+            }),
+        )
+        .case(
+            Side::Rust,
+            "procspawn",
+            rate(move |n| {
+                in_turns(n, &|n| {
+                    let tasks: Vec<_> = (0..n).map(|n| procspawn::spawn!(in procspawn, (n) || nothing(n))).collect();
+                    tasks.into_iter().map(|task| task.join().expect("nothing fails")).sum()
+                })
+            }),
+        );
+    Ok(python::add(figure, &[("pool_tasks", "Python Pool"), ("executor_tasks", "Python ProcessPoolExecutor")])
+        .target("ProcessPool", 1.0, "rayon, a handle each")
+        .target("ThreadPool", 1.0, "rayon, a handle each"))
+}
+
+fn round_trip(name: String) -> io::Result<Figure> {
+    let (processes, threads, rayon) = (processes()?, threads()?, rayon_pool());
+    let microseconds = |call: Box<dyn Fn()>| {
+        let mut rate = rate(move |n| Ok(seconds(|| (0..n).for_each(|_| call()))));
+        move |length: Duration| Ok(1e6 / rate(length)?)
+    };
+    let figure = Figure::cost(name, "µs")
+        .case(
+            Side::Ours,
+            "ProcessPool",
+            microseconds(Box::new(move || {
+                black_box(processes.apply(nothing, (1,)).expect("nothing fails"));
+            })),
+        )
+        .case(
+            Side::Ours,
+            "ThreadPool",
+            microseconds(Box::new(move || {
+                black_box(threads.apply(nothing, (1,)).expect("nothing fails"));
+            })),
+        )
+        .case(
+            Side::Rust,
+            "rayon install",
+            microseconds(Box::new(move || {
+                black_box(rayon.install(|| nothing(1)));
+            })),
+        );
+    Ok(python::add(figure, &[("pool_round_trip", "Python Pool")]).target_value("ProcessPool", 2.0))
+}
+
+fn map(name: String) -> io::Result<Figure> {
+    let (processes, threads, rayon) = (processes()?, threads()?, rayon_pool());
+    let figure = Figure::cost(name, "ms")
+        .case(Side::Ours, "ProcessPool", move |_| {
+            Ok(1e3 * seconds(|| processes.map(item, 0..N_ITEMS).expect("nothing fails")))
+        })
+        .case(Side::Ours, "ThreadPool", move |_| {
+            Ok(1e3 * seconds(|| threads.map(item, 0..N_ITEMS).expect("nothing fails")))
+        })
+        .case(Side::Rust, "rayon par_iter", move |_| {
+            let collect = || (0..N_ITEMS).into_par_iter().map(item).collect::<Vec<_>>();
+            Ok(1e3 * seconds(|| rayon.install(collect)))
+        })
+        .case(Side::Limit, "half of serial", move |_| {
+            Ok(1e3 * seconds(|| (0..N_ITEMS).map(item).collect::<Vec<_>>()) / N_WORKERS as f64)
+        });
+    Ok(python::add(figure, &[("pool_map", "Python Pool")]).target("ProcessPool", 1.1, "rayon par_iter").target(
+        "ThreadPool",
+        1.05,
+        "rayon par_iter",
+    ))
+}
+
+/// The serial time over the time that two workers use, over two: 1 if nothing is lost.
+fn efficiency(name: String, n_units: u64) -> io::Result<Figure> {
+    let (processes, threads, rayon) = (processes()?, threads()?, rayon_pool());
+    let efficiency = move |length: Duration, parallel: &dyn Fn(u64)| {
+        let n = ((length.as_secs_f64() * 1e7 / 2.0) as u64 / n_units).clamp(8, 100_000);
+        let serial = seconds(|| (0..n).map(|_| work(black_box(n_units))).fold(0, |sum, n| sum ^ n));
+        Ok(serial / N_WORKERS as f64 / seconds(|| parallel(n)))
+    };
+    let figure = Figure::rate(name, "of serial time / 2")
+        .case(Side::Ours, "ProcessPool", move |length| {
+            efficiency(length, &|n| {
+                let tasks: Vec<_> = (0..n).map(|_| processes.apply_async(work, (n_units,))).collect();
+                tasks.iter().for_each(|task| {
+                    black_box(task.get().expect("nothing fails"));
+                });
+            })
+        })
+        .case(Side::Ours, "ThreadPool", move |length| {
+            efficiency(length, &|n| {
+                let tasks: Vec<_> = (0..n).map(|_| threads.apply_async(work, (n_units,))).collect();
+                tasks.iter().for_each(|task| {
+                    black_box(task.get().expect("nothing fails"));
+                });
+            })
+        })
+        .case(Side::Rust, "rayon scope", move |length| {
+            efficiency(length, &|n| {
+                rayon.scope(|scope| {
+                    (0..n).for_each(|_| {
+                        scope.spawn(move |_| {
+                            black_box(work(n_units));
+                        })
+                    })
+                });
+            })
+        });
+    Ok(if n_units == 50 { figure.target_value("ProcessPool", 0.9) } else { figure })
+}

@@ -1,0 +1,505 @@
+//! Messages from one to another: how many, and how long there and back.
+
+use std::{
+    cell::RefCell,
+    io::{self, Read, Write},
+    os::fd::AsFd,
+    sync::atomic::{AtomicU32, Ordering::*},
+    time::Duration,
+};
+
+use ipc::{Connection, Queue};
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
+use proc_core::{futex, handover::Fd, shm::Shared};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::{
+    crew::{self, Lane},
+    figure::{Figure, Plan, Side},
+    limits::{Order, Ring},
+    python,
+    run::rate,
+};
+
+const CAPACITY: usize = 1024;
+const CURVE: &str = "queue by message size, bytes";
+
+thread_local! {
+    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Lends this thread's buffer of `len` bytes.
+pub fn with_buffer<R>(len: usize, f: impl FnOnce(&mut [u8]) -> R) -> R {
+    BUFFER.with_borrow_mut(|buffer| {
+        if buffer.len() < len {
+            buffer.resize(len, 1);
+        }
+        f(&mut buffer[..len])
+    })
+}
+
+/// The number at the beginning of a message, of which the end is looked at as well.
+pub fn number_in(message: &[u8]) -> u64 {
+    std::hint::black_box(message[message.len() - 1]);
+    u64::from_le_bytes(message[..8].try_into().expect("messages have eight bytes at least"))
+}
+
+#[derive(Serialize, Deserialize)]
+struct Numbers(Queue<u64>);
+
+impl Lane for Numbers {
+    fn put(&self, n: u64) {
+        self.0.put(n).expect("the queue is open");
+    }
+    fn get(&self) -> u64 {
+        self.0.get().expect("the queue is open")
+    }
+    fn copy(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Bytes(Queue<()>, usize);
+
+impl Bytes {
+    fn new(len: usize) -> io::Result<Self> {
+        let capacity = if len > 64 * 1024 { 8 } else { CAPACITY };
+        Ok(Self(Queue::builder().maxsize(capacity).message_bytes(len).build()?, len))
+    }
+}
+
+impl Lane for Bytes {
+    fn put(&self, n: u64) {
+        with_buffer(self.1, |buffer| {
+            buffer[..8].copy_from_slice(&n.to_le_bytes());
+            self.0.put_bytes(buffer).expect("the queue is open");
+        });
+    }
+    fn get(&self) -> u64 {
+        number_in(&self.0.get_bytes().expect("the queue is open"))
+    }
+    fn copy(&self) -> Self {
+        Self(self.0.clone(), self.1)
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Loans(Queue<()>, usize);
+
+impl Lane for Loans {
+    fn put(&self, n: u64) {
+        let mut loan = self.0.loan(self.1).expect("there is memory");
+        // Whoever lends fills in place: that is the one copy there is.
+        loan.fill(n as u8);
+        loan[..8].copy_from_slice(&n.to_le_bytes());
+        loan.send().expect("the queue is open");
+    }
+    fn get(&self) -> u64 {
+        number_in(&self.0.get_bytes().expect("the queue is open"))
+    }
+    fn copy(&self) -> Self {
+        Self(self.0.clone(), self.1)
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Batches(Queue<u64>);
+
+const BATCH: u64 = 64;
+
+impl Lane for Batches {
+    fn put(&self, n: u64) {
+        if n.is_multiple_of(BATCH) {
+            self.0.put_many(n..n + BATCH).expect("the queue is open");
+        }
+    }
+    fn get(&self) -> u64 {
+        thread_local! {
+            static TAKEN: RefCell<std::vec::IntoIter<u64>> = RefCell::new(Vec::new().into_iter());
+        }
+        TAKEN.with_borrow_mut(|taken| match taken.next() {
+            Some(n) => n,
+            None => {
+                *taken = self.0.get_many(BATCH as usize).expect("the queue is open").into_iter();
+                taken.next().expect("it waits for one")
+            }
+        })
+    }
+    fn copy(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Ends(Connection<u64>, Connection<u64>);
+
+impl Ends {
+    fn new() -> io::Result<Self> {
+        let (a, b) = ipc::pipe()?;
+        Ok(Self(a, b))
+    }
+}
+
+impl Lane for Ends {
+    fn put(&self, n: u64) {
+        self.0.send(&n).expect("the other end is open");
+    }
+    fn get(&self) -> u64 {
+        self.1.recv().expect("the other end is open")
+    }
+    fn copy(&self) -> Self {
+        Self(self.0.clone(), self.1.clone())
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Descriptors {
+    input: Fd,
+    output: Fd,
+    len: usize,
+}
+
+impl Descriptors {
+    fn pipe(len: usize) -> io::Result<Self> {
+        let (output, input) = std::io::pipe()?;
+        Ok(Self { input: Fd(input.into()), output: Fd(output.into()), len })
+    }
+}
+
+impl Lane for Descriptors {
+    fn put(&self, n: u64) {
+        with_buffer(self.len, |buffer| {
+            buffer[..8].copy_from_slice(&n.to_le_bytes());
+            Stream(self.input.as_fd()).write_all(buffer).expect("the pipe is open");
+        });
+    }
+    fn get(&self) -> u64 {
+        with_buffer(self.len, |buffer| {
+            Stream(self.output.as_fd()).read_exact(buffer).expect("the pipe is open");
+            number_in(buffer)
+        })
+    }
+    fn copy(&self) -> Self {
+        let again = |fd: &Fd| Fd(fd.0.try_clone().expect("there are descriptors left"));
+        Self { input: again(&self.input), output: again(&self.output), len: self.len }
+    }
+}
+
+struct Stream<'a>(std::os::fd::BorrowedFd<'a>);
+
+impl Read for Stream<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        Ok(nix::unistd::read(self.0, buffer)?)
+    }
+}
+
+impl Write for Stream<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(nix::unistd::write(self.0, bytes)?)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Packets(Descriptors);
+
+impl Packets {
+    fn new(len: usize) -> io::Result<Self> {
+        let (input, output) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
+        Ok(Self(Descriptors { input: Fd(input), output: Fd(output), len }))
+    }
+}
+
+impl Lane for Packets {
+    fn put(&self, n: u64) {
+        use std::os::fd::AsRawFd;
+        with_buffer(self.0.len, |buffer| {
+            buffer[..8].copy_from_slice(&n.to_le_bytes());
+            send(self.0.input.as_fd().as_raw_fd(), buffer, MsgFlags::empty()).expect("the socket is open");
+        });
+    }
+    fn get(&self) -> u64 {
+        use std::os::fd::AsRawFd;
+        with_buffer(self.0.len, |buffer| {
+            recv(self.0.output.as_fd().as_raw_fd(), buffer, MsgFlags::empty()).expect("the socket is open");
+            number_in(buffer)
+        })
+    }
+    fn copy(&self) -> Self {
+        Self(self.0.copy())
+    }
+}
+
+/// A number behind a futex: one message at a time.
+#[derive(Serialize, Deserialize)]
+struct Word(Shared<AtomicU32>);
+
+impl Lane for Word {
+    fn put(&self, n: u64) {
+        self.0.store(n as u32 + 1, Release);
+        futex::wake(&self.0, 1);
+    }
+    fn get(&self) -> u64 {
+        loop {
+            match self.0.load(Acquire) {
+                0 => drop(futex::wait(&self.0, 0, None)),
+                n => {
+                    self.0.store(0, Release);
+                    return u64::from(n) - 1;
+                }
+            }
+        }
+    }
+    fn copy(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+/// A message between threads.
+trait Message: Send + 'static {
+    fn new(n: u64, len: usize) -> Self;
+    fn number(&self) -> u64;
+}
+
+impl Message for u64 {
+    fn new(n: u64, _: usize) -> Self {
+        n
+    }
+    fn number(&self) -> u64 {
+        *self
+    }
+}
+
+impl Message for [u8; 256] {
+    fn new(n: u64, _: usize) -> Self {
+        let mut message = [1; 256];
+        message[..8].copy_from_slice(&n.to_le_bytes());
+        message
+    }
+    fn number(&self) -> u64 {
+        number_in(self)
+    }
+}
+
+impl Message for Vec<u8> {
+    fn new(n: u64, len: usize) -> Self {
+        with_buffer(len, |buffer| {
+            buffer[..8].copy_from_slice(&n.to_le_bytes());
+            buffer.to_vec()
+        })
+    }
+    fn number(&self) -> u64 {
+        number_in(self)
+    }
+}
+
+macro_rules! thread_lane {
+    ($name:ident, $sender:ty, $receiver:ty, $send:ident, $recv:ident) => {
+        struct $name<M: Message>($sender, $receiver, usize);
+
+        impl<M: Message> Lane for $name<M> {
+            fn put(&self, n: u64) {
+                let sent = self.0.$send(M::new(n, self.2));
+                assert!(sent.is_ok());
+            }
+            fn get(&self) -> u64 {
+                self.1.$recv().expect("the channel is open").number()
+            }
+            fn copy(&self) -> Self {
+                Self(self.0.clone(), self.1.clone(), self.2)
+            }
+        }
+    };
+}
+
+thread_lane!(Crossbeam, crossbeam_channel::Sender<M>, crossbeam_channel::Receiver<M>, send, recv);
+thread_lane!(Kanal, kanal::Sender<M>, kanal::Receiver<M>, send, recv);
+thread_lane!(Flume, flume::Sender<M>, flume::Receiver<M>, send, recv);
+
+/// The standard library's, whose receiver cannot be shared: one to one only.
+struct Std<M: Message>(std::sync::mpsc::SyncSender<M>, std::sync::Arc<OneReceiver<M>>, usize);
+
+struct OneReceiver<M>(std::sync::Mutex<Option<std::sync::mpsc::Receiver<M>>>);
+
+thread_local! {
+    static OWN: RefCell<Option<Box<dyn std::any::Any>>> = const { RefCell::new(None) };
+}
+
+impl<M: Message> Lane for Std<M> {
+    fn put(&self, n: u64) {
+        assert!(self.0.send(M::new(n, self.2)).is_ok());
+    }
+    fn get(&self) -> u64 {
+        OWN.with_borrow_mut(|own| {
+            let receiver = own.get_or_insert_with(|| {
+                let receiver = self.1.0.lock().expect("nobody panics").take();
+                Box::new(receiver.expect("one thread receives"))
+            });
+            let receiver = receiver.downcast_ref::<std::sync::mpsc::Receiver<M>>().expect("it was put there here");
+            receiver.recv().expect("the channel is open").number()
+        })
+    }
+    fn copy(&self) -> Self {
+        Self(self.0.clone(), self.1.clone(), self.2)
+    }
+}
+
+fn crossbeam<M: Message>(len: usize, capacity: usize) -> Crossbeam<M> {
+    let (sender, receiver) = crossbeam_channel::bounded(capacity);
+    Crossbeam(sender, receiver, len)
+}
+
+fn between_processes<L>(figure: Figure, side: Side, name: &str, n_each_side: u64, lane: L) -> Figure
+where
+    L: Lane + Serialize + DeserializeOwned + 'static,
+{
+    figure.case(side, name, rate(move |n| crew::processes(&lane, n_each_side, n)))
+}
+
+fn between_threads<M: Message>(figure: Figure, n_each_side: u64, len: usize) -> Figure {
+    let capacity = if len > 64 * 1024 { 8 } else { CAPACITY };
+    let lane = crossbeam::<M>(len, capacity);
+    let (sender, receiver) = kanal::bounded(capacity);
+    let kanal = Kanal::<M>(sender, receiver, len);
+    let (sender, receiver) = flume::bounded(capacity);
+    let flume = Flume::<M>(sender, receiver, len);
+    let figure = figure
+        .case(Side::Rust, "crossbeam (threads)", rate(move |n| crew::threads(&lane, n_each_side, n)))
+        .case(Side::Rust, "kanal (threads)", rate(move |n| crew::threads(&kanal, n_each_side, n)))
+        .case(Side::Rust, "flume (threads)", rate(move |n| crew::threads(&flume, n_each_side, n)));
+    if n_each_side > 1 {
+        return figure;
+    }
+    figure.case(
+        Side::Rust,
+        "std sync_channel (threads)",
+        rate(move |n| {
+            let (sender, receiver) = std::sync::mpsc::sync_channel::<M>(capacity);
+            let receiver = OneReceiver(std::sync::Mutex::new(Some(receiver)));
+            crew::threads(&Std(sender, receiver.into(), len), 1, n)
+        }),
+    )
+}
+
+/// The figures of this area.
+pub fn plans() -> Vec<Plan> {
+    let mut plans = Vec::new();
+    for (len, size) in [(8, "8 B"), (256, "256 B"), (4096, "4 KiB"), (1 << 20, "1 MiB")] {
+        for n_each_side in [1, 2] {
+            let plan = Plan::new("queue", format!("queue, {size}, {n_each_side}:{n_each_side}"), move |name| {
+                messages(name, len, n_each_side)
+            });
+            plans.push(if n_each_side == 1 { plan.on(CURVE, len as f64) } else { plan });
+        }
+    }
+    for n_each_side in [4, 16] {
+        plans.push(Plan::new("queue", format!("queue, 8 B, {n_each_side}:{n_each_side}"), move |name| {
+            messages(name, 8, n_each_side)
+        }));
+    }
+    plans.push(Plan::new("pipe", "pipe, 8 B", |name| {
+        let figure = Figure::rate(name, "messages/s");
+        let figure = between_processes(figure, Side::Ours, "Connection", 1, Ends::new()?);
+        let figure = between_processes(figure, Side::Limit, "bare SPSC ring", 1, Ring::new(8, Order::Single)?);
+        let figure = between_processes(figure, Side::C, "pipe(2)", 1, Descriptors::pipe(8)?);
+        let figure = between_processes(figure, Side::C, "SEQPACKET pair", 1, Packets::new(8)?);
+        Ok(python::add(figure, &[("pipe", "Python Pipe")]).target("Connection", 0.7, "bare SPSC ring"))
+    }));
+    plans.push(Plan::new("queue", "round trip, busy", |name| round_trip(name, Duration::ZERO)));
+    plans.push(Plan::new("queue", "round trip, asleep", |name| round_trip(name, Duration::from_millis(1))));
+    plans
+}
+
+fn messages(name: String, len: usize, n_each_side: u64) -> io::Result<Figure> {
+    let mut figure = Figure::rate(name, "messages/s");
+    if len == 8 {
+        figure = between_processes(figure, Side::Ours, "Queue", n_each_side, Numbers(Queue::new(CAPACITY)?));
+        if n_each_side == 1 {
+            figure = between_processes(figure, Side::Ours, "put_many/get_many", 1, Batches(Queue::new(CAPACITY)?));
+        }
+    } else {
+        figure = between_processes(figure, Side::Ours, "Queue", n_each_side, Bytes::new(len)?);
+    }
+    if len == 1 << 20 && n_each_side == 1 {
+        let Bytes(queue, _) = Bytes::new(len)?;
+        figure = between_processes(figure, Side::Ours, "Queue, loan", 1, Loans(queue, len));
+        figure = figure.case(Side::Limit, "memcpy", {
+            let (from, mut to) = (vec![1_u8; len], vec![0_u8; len]);
+            rate(move |n| {
+                let begun = std::time::Instant::now();
+                (0..n).for_each(|_| std::hint::black_box(&mut to).copy_from_slice(std::hint::black_box(&from)));
+                Ok(begun.elapsed().as_secs_f64())
+            })
+        });
+    }
+    figure = between_processes(figure, Side::Limit, "bare MPMC ring", n_each_side, Ring::new(len, Order::Many)?);
+    figure = match len {
+        8 => between_threads::<u64>(figure, n_each_side, len),
+        256 => between_threads::<[u8; 256]>(figure, n_each_side, len),
+        _ => between_threads::<Vec<u8>>(figure, n_each_side, len),
+    };
+    if len <= 4096 || n_each_side == 1 {
+        figure = between_processes(figure, Side::C, "pipe(2)", n_each_side, Descriptors::pipe(len)?);
+    }
+    if len <= 4096 {
+        figure = between_processes(figure, Side::C, "SEQPACKET pair", n_each_side, Packets::new(len)?);
+    }
+    if len == 8 && n_each_side == 1 {
+        figure = python::add(figure, &[("queue", "Python Queue"), ("simple_queue", "Python SimpleQueue")]);
+    }
+    Ok(match (len, n_each_side) {
+        (8, 1) => figure.target("Queue", 1.0, "crossbeam (threads)").target("Queue", 0.6, "bare MPMC ring").target(
+            "put_many/get_many",
+            2.0,
+            "Queue",
+        ),
+        (8, _) => figure.target("Queue", 1.0, "crossbeam (threads)").target("Queue", 0.6, "bare MPMC ring"),
+        (256, _) => figure.target("Queue", 0.7, "bare MPMC ring"),
+        (4096, _) => figure.target("Queue", 0.9, "bare MPMC ring"),
+        (_, 1) => figure.target("Queue", 0.9, "memcpy").target("Queue, loan", 1.5, "Queue"),
+        _ => figure,
+    })
+}
+
+fn round_trip(name: String, pause: Duration) -> io::Result<Figure> {
+    fn processes<L>(figure: Figure, side: Side, name: &str, pause: Duration, there: L, back: L) -> Figure
+    where
+        L: Lane + Serialize + DeserializeOwned + 'static,
+    {
+        figure.case(side, name, move |length| crew::round_trip_processes(&there, &back, n_trips(length, pause), pause))
+    }
+    let n = Numbers(Queue::new(CAPACITY)?);
+    let figure = processes(Figure::cost(name, "µs"), Side::Ours, "Queue", pause, n, Numbers(Queue::new(CAPACITY)?));
+    let figure = processes(figure, Side::Ours, "Connection", pause, Ends::new()?, Ends::new()?);
+    let ring = || Ring::new(8, Order::Many);
+    let pipe = || Descriptors::pipe(8);
+    let word = || Ok::<_, io::Error>(Word(Shared::new(AtomicU32::new(0))?));
+    let (a, b) = (crossbeam::<u64>(8, CAPACITY), crossbeam::<u64>(8, CAPACITY));
+    let (sender, receiver) = kanal::bounded(CAPACITY);
+    let c = Kanal::<u64>(sender, receiver, 8);
+    let (sender, receiver) = kanal::bounded(CAPACITY);
+    let d = Kanal::<u64>(sender, receiver, 8);
+    let mut figure = processes(figure, Side::C, "pipe(2)", pause, pipe()?, pipe()?)
+        .case(Side::Rust, "crossbeam (threads)", move |length| {
+            Ok(crew::round_trip_threads(&a, &b, n_trips(length, pause), pause))
+        })
+        .case(Side::Rust, "kanal (threads)", move |length| {
+            Ok(crew::round_trip_threads(&c, &d, n_trips(length, pause), pause))
+        });
+    figure = processes(figure, Side::Limit, "raw futex", pause, word()?, word()?);
+    if pause.is_zero() {
+        figure = processes(figure, Side::Limit, "bare MPMC ring", pause, ring()?, ring()?);
+        figure = python::add(figure, &[("round_trip", "Python Pipe")]);
+        Ok(figure.target("Queue", 2.0, "bare MPMC ring").target("Connection", 2.0, "bare MPMC ring"))
+    } else {
+        Ok(figure.target("Queue", 1.1, "raw futex").target("Connection", 1.1, "raw futex"))
+    }
+}
+
+fn n_trips(length: Duration, pause: Duration) -> u64 {
+    let each = if pause.is_zero() { Duration::from_micros(5) } else { pause + Duration::from_micros(150) };
+    (length.as_nanos() / each.as_nanos()).max(10) as u64
+}

@@ -1,0 +1,31 @@
+//! Python's peers: `benches/python/peers.py`, which prints a number.
+
+use std::{io, path::Path, process::Command};
+
+use crate::figure::{Figure, Side};
+
+/// Adds Python's ways to do the same: what the script calls them, and what the report does.
+#[must_use]
+pub fn add(figure: Figure, peers: &[(&'static str, &str)]) -> Figure {
+    peers.iter().fold(figure, |figure, &(figure_there, name)| {
+        let mut last = None;
+        figure.case(Side::Python, name, move |_| {
+            // The first sample is thrown away, and Python needs no warming up.
+            let is_first = last.is_none();
+            let value = if is_first { 0.0 } else { call(figure_there)? };
+            last = Some(value);
+            Ok(value)
+        })
+    })
+}
+
+fn call(figure: &str) -> io::Result<f64> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("python/peers.py");
+    let python = std::env::var_os("BENCH_PYTHON").unwrap_or_else(|| "python3".into());
+    let output = Command::new(python).arg(script).args(figure.split(' ')).output()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    text.trim().parse().map_err(|_| {
+        let errors = String::from_utf8_lossy(&output.stderr);
+        io::Error::other(format!("python: {}", errors.lines().last().unwrap_or("no number came out")))
+    })
+}
