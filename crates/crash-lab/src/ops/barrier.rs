@@ -68,7 +68,7 @@ fn wait_last() -> Box<dyn Row> {
 /// The victim comes first and sleeps.
 fn wait_first() -> Box<dyn Row> {
     let operation =
-        Operation::new("barrier/wait-first", &["alone", "then waiter"], barrier, barrier_victim, barrier_works);
+        Operation::new("barrier/wait-first", &["alone", "then-waiter"], barrier, barrier_victim, barrier_works);
     let operation = operation.with(Role::Helper, |barrier, _, _| {
         let _ = barrier.wait();
         Ok(())
