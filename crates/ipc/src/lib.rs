@@ -1,4 +1,34 @@
 //! Queues, pipes and shared data between processes, which outlive any of their users.
+//!
+//! ```
+//! use ipc::Queue;
+//! use proc_core::Process;
+//!
+//! let queue = Queue::new(10)?;
+//! let child = Process::spawn(|queue: Queue<String>| queue.put("from a child".into()).unwrap(), (queue.clone(),))?;
+//! assert_eq!(queue.get()?, "from a child");
+//! child.join()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Any process may be killed at any instruction: none of these ever hangs another, loses what was acknowledged, or
+//! leaves anything behind. Each type says under *Crash safety* what that means for it.
+//!
+//! # For people who know Python's multiprocessing
+//!
+//! | Python | here |
+//! |---|---|
+//! | `Queue`, `SimpleQueue` | [`Queue`]; no feeder thread: `put` has put when it returns, and `join`ing a process that put much does not deadlock |
+//! | `put_nowait`, `put(timeout=)`, `queue.Full` | [`try_put`](Queue::try_put), [`put_timeout`](Queue::put_timeout), `Err(Full(value))` |
+//! | `JoinableQueue`, `task_done()` | [`JoinableQueue`]; `task_done` is the item's, and a dead consumer's items are delivered again |
+//! | `Pipe`, `Listener`, `Client` | [`pipe()`], [`channel()`], [`Listener`], [`Client`] |
+//! | `Value`, `Array`, `Manager` | [`Value`], [`Array`], [`Manager`] |
+//! | `queue.Queue`, `LifoQueue`, `PriorityQueue` | [`thread`] |
+//!
+//! # What this is not
+//!
+//! Not for several machines, and not for processes of different users or builds: what is in a queue is read by the
+//! program that wrote it. Values are copied (see [`Queue::loan`] for bytes that are not).
 #![deny(unsafe_code)]
 
 mod array;
