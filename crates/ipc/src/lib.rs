@@ -32,6 +32,7 @@
 #![deny(unsafe_code)]
 
 mod array;
+mod barrier;
 mod error;
 pub mod joinable;
 pub mod lane;

@@ -31,7 +31,7 @@ use std::{
 use parking_lot::{Mutex, MutexGuard};
 use proc_core::futex::{self, Deadline};
 
-use super::fence;
+use crate::barrier;
 
 pub(super) struct Biased<T> {
     leaning: AtomicUsize,
@@ -60,8 +60,7 @@ pub(super) enum Patience {
 
 impl<T> Biased<T> {
     pub(super) fn new(value: T) -> Self {
-        fence::prepare();
-        let leaning = if fence::has_private() { NOBODY } else { SHARED };
+        let leaning = if barrier::register_threads() { NOBODY } else { SHARED };
         Self {
             leaning: AtomicUsize::new(leaning),
             busy: AtomicU32::new(0),
@@ -136,8 +135,7 @@ impl<T> Biased<T> {
         let next = if *turn < MAX_LEANS { me } else { SHARED };
         if leaning != NOBODY {
             self.leaning.store(SHARED, Relaxed);
-            let fenced = fence::among_threads();
-            debug_assert!(fenced, "a process that could register can also call");
+            barrier::among_threads();
             if !self.wait_until_idle(deadline) {
                 self.leaning.store(leaning, Relaxed);
                 return None;

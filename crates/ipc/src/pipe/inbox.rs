@@ -9,11 +9,11 @@ use std::{
 use super::{
     RecvError,
     biased::{Biased, Patience},
-    fence,
     lobby::{Lobby, Look, Outcome},
     ring::{Damaged, Kind, Reader, Ring, SMALL, Small},
     spin::Spin,
 };
+use crate::barrier;
 
 /// The receiving half of an end.
 pub(super) struct Inbox {
@@ -256,7 +256,7 @@ impl Inbox {
         let look = || {
             let number = self.n_sleeps.fetch_add(1, Relaxed).wrapping_add(1);
             self.ring.header().to_writer.0.reader_sleeps.store(number.max(1), Relaxed);
-            let bell_is_sure = fence::sleep();
+            let bell_is_sure = barrier::heavy();
             Look { ready: there(), bell_is_sure }
         };
         let outcome = match patience {
@@ -276,7 +276,7 @@ impl Inbox {
     #[inline(always)]
     fn wake_writer(&self, lobby: &Lobby, reader: &Reader) {
         let sleeps = &self.ring.header().to_reader.0.writer_sleeps;
-        fence::publish();
+        barrier::light();
         let wanted = sleeps.load(Relaxed);
         if wanted != 0 && wanted <= reader.position() {
             self.wake_writer_from(wanted, lobby);

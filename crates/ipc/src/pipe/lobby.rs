@@ -8,7 +8,13 @@ use std::{
     collections::VecDeque,
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    sync::OnceLock,
+    sync::{
+        OnceLock,
+        atomic::{
+            AtomicBool,
+            Ordering::{Acquire, Release},
+        },
+    },
     time::Duration,
 };
 
@@ -24,6 +30,8 @@ use super::{
 pub(super) struct Lobby {
     socket: Socket,
     pollable: OnceLock<Pollable>,
+    /// The other end is closed; for good, once seen.
+    ended: AtomicBool,
     state: Mutex<State>,
     news: Condvar,
 }
@@ -32,8 +40,8 @@ pub(super) struct Lobby {
 struct State {
     /// Somebody sleeps on the socket, and will take in what comes.
     led: bool,
-    /// The other end is closed.
-    ended: bool,
+    /// Nothing more will come through the socket.
+    drained: bool,
     /// Descriptors whose message has not been taken yet.
     fds: VecDeque<(u64, Vec<OwnedFd>)>,
 }
@@ -66,11 +74,32 @@ const MAX_WAITING: usize = 1024;
 
 impl Lobby {
     pub(super) fn new(socket: Socket) -> Self {
-        Self { socket, pollable: OnceLock::new(), state: Mutex::default(), news: Condvar::new() }
+        Self {
+            socket,
+            pollable: OnceLock::new(),
+            ended: AtomicBool::new(false),
+            state: Mutex::default(),
+            news: Condvar::new(),
+        }
     }
 
     pub(super) fn socket(&self) -> &Socket {
         &self.socket
+    }
+
+    /// Whether the other end is known to be closed.
+    #[inline]
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended.load(Acquire)
+    }
+
+    /// Whether the other end is closed, from the kernel.
+    pub(super) fn ask_whether_ended(&self) -> bool {
+        let ended = self.socket.has_ended();
+        if ended {
+            self.ended.store(true, Release);
+        }
+        ended
     }
 
     /// Sleeps until `look` is satisfied. `look` must first say where the peer sees it that somebody sleeps.
@@ -78,12 +107,13 @@ impl Lobby {
         let mut state = self.state.lock();
         let mut last_look = false;
         loop {
-            // After `ended` has been set, everything sent before is visible to this look.
+            // Asked first: after the end, everything sent before it is visible to the look.
+            let ended = self.has_ended();
             let Look { ready, bell_is_sure } = look();
             if ready {
                 return Ok(Outcome::Ready);
             }
-            if state.ended {
+            if ended {
                 return Ok(Outcome::Ended);
             }
             if deadline.is_some_and(|d| d.has_passed()) {
@@ -116,13 +146,14 @@ impl Lobby {
     pub(super) fn glance(&self, look: impl FnOnce() -> Look) -> io::Result<Outcome> {
         let mut state = self.state.lock();
         self.look_in(&mut state)?;
+        let ended = self.has_ended();
         if look().ready {
             return Ok(Outcome::Ready);
         }
         if let Some(pollable) = self.pollable.get() {
             pollable.settle();
         }
-        Ok(if state.ended { Outcome::Ended } else { Outcome::TimedOut })
+        Ok(if ended { Outcome::Ended } else { Outcome::TimedOut })
     }
 
     /// A descriptor that is readable while there is something to receive, or the other end is closed.
@@ -138,7 +169,7 @@ impl Lobby {
         let mut state = self.state.lock();
         loop {
             let there: usize = state.fds.iter().filter(|(of, _)| *of == id).map(|(_, fds)| fds.len()).sum();
-            if there >= n || state.ended || !self.socket.has_packet() {
+            if there >= n || state.drained || !self.socket.has_packet() {
                 // Ids count up. What belongs to an earlier message belongs to one that was never finished.
                 let all = std::mem::take(&mut state.fds);
                 let (later, sooner): (VecDeque<_>, VecDeque<_>) = all.into_iter().partition(|(of, _)| *of > id);
@@ -159,7 +190,7 @@ impl Lobby {
     fn look_in(&self, state: &mut State) -> io::Result<()> {
         if state.led {
             // The leader would sleep on if its packets were taken away.
-            state.ended |= self.socket.has_ended();
+            self.ask_whether_ended();
         } else {
             self.take_in(state)?;
             self.news.notify_all();
@@ -182,7 +213,8 @@ impl Lobby {
                 Packet::Nothing => break,
                 Packet::Bell => {}
                 Packet::End => {
-                    state.ended = true;
+                    state.drained = true;
+                    self.ended.store(true, Release);
                     break;
                 }
                 Packet::Fds(id, fds) => {

@@ -10,7 +10,6 @@ mod clock;
 mod connection;
 mod end;
 mod error;
-mod fence;
 pub(crate) mod handshake;
 mod inbox;
 mod layout;

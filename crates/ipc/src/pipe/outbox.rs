@@ -10,12 +10,13 @@ use serde::Serialize;
 use super::{
     SendError,
     biased::{Biased, Patience},
-    clock, fence,
+    clock,
     lobby::{Lobby, Look, Outcome},
     ring::{Damaged, Kind, MAX_PAYLOAD, Ring, Writer},
     socket::MAX_FDS,
     spin::Spin,
 };
+use crate::barrier;
 
 /// The sending half of an end.
 pub(super) struct Outbox {
@@ -70,12 +71,6 @@ impl Health {
             self.asked = now;
         }
         is_due
-    }
-
-    /// Looks again at the next message.
-    fn expire(&mut self) {
-        self.credit = 0;
-        self.asked = 0;
     }
 }
 
@@ -163,8 +158,7 @@ impl Outbox {
     fn begin(&self, state: &mut Sending, lobby: &Lobby) -> Result<(), SendError> {
         state.writer.attend(&self.ring)?;
         let left = self.ring.header().to_writer.0.reader_left.load(Acquire);
-        if state.health.is_due(left) && lobby.socket().has_ended() {
-            state.health.expire();
+        if lobby.has_ended() || (state.health.is_due(left) && lobby.ask_whether_ended()) {
             return Err(SendError::Closed);
         }
         Ok(())
@@ -258,7 +252,7 @@ impl Outbox {
             }
             let look = || {
                 words.to_reader.0.writer_sleeps.store(wanted, Relaxed);
-                let bell_is_sure = fence::sleep();
+                let bell_is_sure = barrier::heavy();
                 Look { ready: there(), bell_is_sure }
             };
             match lobby.wait(deadline, look).map_err(SendError::Io)? {
@@ -273,7 +267,7 @@ impl Outbox {
     #[inline(always)]
     fn wake_reader(&self, lobby: &Lobby) {
         let sleeps = &self.ring.header().to_writer.0.reader_sleeps;
-        fence::publish();
+        barrier::light();
         let sleep = sleeps.load(Relaxed);
         if sleep != 0 {
             self.wake_reader_from(sleep, lobby);

@@ -24,10 +24,8 @@ use std::{
 use postcard::ser_flavors::Flavor;
 use proc_core::shm::SharedMemory;
 
-use super::{
-    fence,
-    layout::{ABI, DATA_OFFSET, Header, MAGIC, RING_BYTES, RingHeader},
-};
+use super::layout::{ABI, DATA_OFFSET, Header, MAGIC, RING_BYTES, RingHeader};
+use crate::barrier;
 
 /// The memory of a ring has been overwritten with what its protocol does not allow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -217,16 +215,16 @@ impl Claim {
     #[inline(always)]
     fn holds(&self, owner: &AtomicU64) -> bool {
         // A forked child has inherited the token, but not the claim.
-        owner.load(Relaxed) == self.token && self.forks == fence::forks()
+        owner.load(Relaxed) == self.token && self.forks == barrier::forks()
     }
 
     fn make(&mut self, owner: &AtomicU64) {
         static N_CLAIMS: AtomicU64 = AtomicU64::new(0);
-        fence::prepare();
+        barrier::register();
         // Unlike any other handle's, in this process or another that lives at the same time. Never 0.
         let n = N_CLAIMS.fetch_add(1, Relaxed);
         self.token = (u64::from(std::process::id()) << 32 | 1) + (n << 1 & 0xffff_fffe);
-        self.forks = fence::forks();
+        self.forks = barrier::forks();
         owner.store(self.token, Relaxed);
     }
 }

@@ -1,6 +1,5 @@
 //! A queue between processes.
 
-mod barrier;
 mod batch;
 mod blocks;
 mod builder;
@@ -27,6 +26,8 @@ use std::{fmt, io, marker::PhantomData, sync::Arc, time::Duration};
 
 use proc_core::handover;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, de::DeserializeOwned};
+
+use crate::barrier;
 
 pub use self::{
     builder::Builder,

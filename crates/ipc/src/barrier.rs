@@ -1,4 +1,4 @@
-//! What a process is to all queues: how many forks it is away from its image, and whether its publishers may leave out
+//! What a process is to all queues and pipes: how many forks it is away from its image, and whether its publishers may leave out
 //! the fence that sleepers pay for with `membarrier(2)`.
 //!
 //! A publisher stores "ready" and then loads "is anyone asleep"; a sleeper stores "asleep" and then loads "is it
@@ -10,7 +10,7 @@
 #![allow(unsafe_code)]
 
 use std::sync::{
-    Once,
+    Once, OnceLock,
     atomic::{
         AtomicU8, AtomicU32,
         Ordering::{Relaxed, SeqCst},
@@ -33,7 +33,7 @@ pub(crate) fn forks() -> u32 {
     FORKS.load(Relaxed)
 }
 
-/// Registers this process, so that its publishers need no fence of their own. Every user of a queue calls it first.
+/// Registers this process, so that its publishers need no fence of their own. Every user of a queue or pipe calls it first.
 pub(crate) fn register() {
     static RESET: Once = Once::new();
     RESET.call_once(|| at_fork::on_child(in_child));
@@ -59,10 +59,27 @@ pub(crate) fn light() {
 }
 
 /// Between the announcement of a sleeper and its last look: every registered process passes a fence meanwhile.
-pub(crate) fn heavy() {
+///
+/// Where it is not available, publishers fence themselves; but false if this process alone has to do without.
+pub(crate) fn heavy() -> bool {
     fence(SeqCst);
-    // Where it is not available, publishers fence themselves.
-    membarrier(libc::MEMBARRIER_CMD_GLOBAL_EXPEDITED);
+    membarrier(libc::MEMBARRIER_CMD_GLOBAL_EXPEDITED)
+}
+
+/// Registers this process for [`among_threads`]; false if it is not available.
+pub(crate) fn register_threads() -> bool {
+    static AVAILABLE: OnceLock<bool> = OnceLock::new();
+    *AVAILABLE.get_or_init(|| membarrier(libc::MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED))
+}
+
+/// Makes every thread of this process that runs pass a full fence.
+pub(crate) fn among_threads() {
+    fence(SeqCst);
+    if !membarrier(libc::MEMBARRIER_CMD_PRIVATE_EXPEDITED) {
+        // A forked child that has not inherited its parent's registration.
+        membarrier(libc::MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED);
+        membarrier(libc::MEMBARRIER_CMD_PRIVATE_EXPEDITED);
+    }
 }
 
 fn membarrier(command: i32) -> bool {
