@@ -191,6 +191,14 @@ impl<'a> Scene<'a> {
         }
     }
 
+    /// Waits until each of the others is asleep, or done. In a copy of the memory nobody moves on: one who was caught in
+    /// the middle would hold what it held for ever, though it lives.
+    pub(crate) fn let_others_settle(&mut self) {
+        for other in &mut self.others {
+            other.settles(patience());
+        }
+    }
+
     /// Moves the victim on by `n`; fewer if its window ends before. Returns by how many.
     pub(crate) fn go_by(&mut self, n: u64, advance: Advance) -> Result<u64, String> {
         for i in 0..n {

@@ -56,6 +56,7 @@ impl Film {
             if scene.go(Victim::step)? != Stop::Stopped {
                 break;
             }
+            scene.let_others_settle();
             if film.frames.len() as u64 > longest {
                 return Ok(Self { images: Vec::new(), frames: Vec::new() });
             }
