@@ -47,6 +47,8 @@ impl Settings {
 /// A processor's share that others may use without a sample being called disturbed.
 const DISTURBED: f64 = 0.15;
 
+const SAMPLE_LIMIT_SECONDS: u32 = 60;
+
 /// What came out for one case.
 #[derive(Clone, Debug)]
 pub struct Outcome {
@@ -99,6 +101,8 @@ pub fn measure(figure: Figure, settings: &Settings) -> Measured {
             }
             progress(&format!("{} · {} · {:.0} s", figure.name, case.name, begun.elapsed().as_secs_f64()));
             let load = Load::now();
+            // Who waits for somebody dead ends here, and keeps what has been written so far.
+            nix::unistd::alarm::set(SAMPLE_LIMIT_SECONDS);
             match (case.sample)(settings.sample) {
                 Ok(value) if round > 0 => taken[idx].push((value, load.foreign_since())),
                 Ok(_) => {}
@@ -110,6 +114,7 @@ pub fn measure(figure: Figure, settings: &Settings) -> Measured {
         }
     }
     progress("");
+    nix::unistd::alarm::cancel();
     let outcomes = cases.iter().zip(taken).filter(|(_, taken)| !taken.is_empty());
     let outcomes = outcomes.map(|(case, taken)| outcome(&case.name, case.side, &taken, settings.n_samples)).collect();
     Measured {

@@ -55,6 +55,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             Ok(figure) => found.push(Measured { curve: plan.curve, ..run::measure(figure, &settings) }),
             Err(e) => eprintln!("    cannot be measured: {e}"),
         }
+        // Whatever comes next, this is not lost.
+        report::write(&folder, &machine, &found, before.as_ref())?;
     }
     machine.finish();
     report::write(&folder, &machine, &found, before.as_ref())?;

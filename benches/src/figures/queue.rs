@@ -402,7 +402,9 @@ pub fn plans() -> Vec<Plan> {
     }
     plans.push(Plan::new("pipe", "pipe, 8 B", |name| {
         let figure = Figure::rate(name, "messages/s");
-        let figure = between_processes(figure, Side::Ours, "Connection", 1, Ends::new()?);
+        // A pipe each time: an end is for one process.
+        let fresh = rate(|n| crew::processes(&Ends::new()?, 1, n));
+        let figure = figure.case(Side::Ours, "Connection", fresh);
         let figure = between_processes(figure, Side::Limit, "bare SPSC ring", 1, Ring::new(8, Order::Single)?);
         let figure = between_processes(figure, Side::C, "pipe(2)", 1, Descriptors::pipe(8)?);
         let figure = between_processes(figure, Side::C, "SEQPACKET pair", 1, Packets::new(8)?);
@@ -473,7 +475,9 @@ fn round_trip(name: String, pause: Duration) -> io::Result<Figure> {
     }
     let n = Numbers(Queue::new(CAPACITY)?);
     let figure = processes(Figure::cost(name, "µs"), Side::Ours, "Queue", pause, n, Numbers(Queue::new(CAPACITY)?));
-    let figure = processes(figure, Side::Ours, "Connection", pause, Ends::new()?, Ends::new()?);
+    let figure = figure.case(Side::Ours, "Connection", move |length| {
+        crew::round_trip_processes(&Ends::new()?, &Ends::new()?, n_trips(length, pause), pause)
+    });
     let ring = || Ring::new(8, Order::Many);
     let pipe = || Descriptors::pipe(8);
     let word = || Ok::<_, io::Error>(Word(Shared::new(AtomicU32::new(0))?));
