@@ -63,6 +63,9 @@ const MAX_DESCRIBED: usize = 3;
 /// A quick look does not go through windows of more instructions than this.
 const LONG: u64 = 20_000;
 
+/// After so many points that were not survived, the rest would tell no more.
+const MANY: u64 = 100;
+
 impl Mode {
     pub(crate) const ALL: [Self; 7] =
         [Self::Kill, Self::Call, Self::Wake, Self::Wait, Self::Stop, Self::Snap, Self::Snap2];
@@ -261,7 +264,7 @@ fn snap_twice(experiment: &Experiment) -> Result<Report, String> {
     let (enough, rest) = if experiment.effort == Effort::Quick { (5_000, Vec::new()) } else { (30_000, rest) };
     let every = 1 + rest.len() / 200;
     for k in changes.into_iter().chain(rest.into_iter().step_by(every)) {
-        if report.points > enough {
+        if report.points > enough || report.bad >= MANY {
             break;
         }
         let crashed = &first.images[first.frames[k]];
