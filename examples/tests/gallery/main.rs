@@ -6,6 +6,7 @@
 mod pools;
 mod processes;
 mod threads;
+mod wordcount;
 
 use std::{
     process::{Command, Stdio},
