@@ -458,10 +458,10 @@ fn messages(name: String, len: usize, n_each_side: u64) -> io::Result<Figure> {
             2.0,
             "Queue",
         ),
-        (8, _) => figure.target("Queue", 1.0, "crossbeam (threads)").target("Queue", 0.6, "bare MPMC ring"),
+        (8, 2) => figure.target("Queue", 1.0, "crossbeam (threads)").target("Queue", 0.6, "bare MPMC ring"),
         (256, _) => figure.target("Queue", 0.7, "bare MPMC ring"),
         (4096, _) => figure.target("Queue", 0.9, "bare MPMC ring"),
-        (_, 1) => figure.target("Queue", 0.9, "memcpy").target("Queue, loan", 1.5, "Queue"),
+        (_, 1) if len > 4096 => figure.target("Queue", 0.9, "memcpy").target("Queue, loan", 1.5, "Queue"),
         _ => figure,
     })
 }

@@ -70,7 +70,10 @@ pub(super) fn bars(figure: &Measured) -> String {
     format!("<p class=\"unit\">{}{scale}; {better} is better; ratios to our best</p>{svg}", escape(figure.unit))
 }
 
-const COLOURS: [&str; 8] = ["#1b6ca8", "#d1495b", "#66a182", "#edae49", "#6d597a", "#00798c", "#8d6a3a", "#444444"];
+const COLOURS: [&str; 12] = [
+    "#1b6ca8", "#d1495b", "#66a182", "#edae49", "#6d597a", "#00b4c4", "#8d6a3a", "#444444", "#e377c2", "#9acd32",
+    "#ff7f0e", "#a0a0a0",
+];
 
 /// One line a case, over the places of `figures` on the axis; both axes logarithmic.
 pub(super) fn lines(figures: &[(f64, &Measured)]) -> String {
