@@ -1,5 +1,5 @@
 //! Messages that do not fit into a slot lie in blocks: small, medium and large ones, each with a word that names its
-//! owner. The lowest free block is taken first, so the memory in use is what the longest queue needed, and warm.
+//! owner. Users rotate through the lowest blocks, so the memory in use is about what the longest queue needed, and warm.
 //!
 //! # Safety
 //! A block's bytes are written and read only by who holds it. Another process that does not keep to that can change
@@ -24,6 +24,12 @@ use super::{
 const KEPT_BYTES: u64 = 32 << 20;
 /// Messages beyond that are checked against the file's memory before anything is allocated for them.
 const SUSPICIOUS_BYTES: usize = 1 << 20;
+
+/// Through how many blocks of a class its users rotate, so that one does not wait for the very cache lines that the other
+/// has just let go of. Large ones are few, as their memory is worth more.
+const ROTATION: [u32; 3] = [64, 8, 1];
+/// How many of the lowest blocks are looked at when a rotation ends.
+const LOWEST: u32 = 4;
 
 /// A block that this process holds; freed when dropped.
 #[derive(Debug)]
@@ -141,7 +147,7 @@ impl Raw {
         Ok(bytes)
     }
 
-    /// Claims a free block of a class, the lowest first; `None` if all are taken.
+    /// Claims a free block of a class, a low one; `None` if all are taken.
     fn find_free(&self, class: u8) -> Result<Option<BlockId>, Stop> {
         let held = BlockState::Held(self.holder()?).to_word();
         let shape = &self.segment.geometry.classes[usize::from(class)];
@@ -149,7 +155,10 @@ impl Raw {
         let mut swept = false;
         loop {
             let high = pool.high.load(Relaxed).min(shape.count);
-            let first = pool.free.load(Relaxed).min(high);
+            let next = pool.free.load(Relaxed).min(high);
+            let over = next.is_multiple_of(ROTATION[usize::from(class)]);
+            let is_free = |index| self.segment.record(BlockId { class, index }).word.load(Relaxed) == 0;
+            let first = if over && (0..LOWEST.min(high)).any(is_free) { 0 } else { next };
             let free = (first..high).chain(0..first).find(|index| {
                 let word = &self.segment.record(BlockId { class, index: *index }).word;
                 word.load(Relaxed) == 0 && word.compare_exchange(0, held, Acquire, Relaxed).is_ok()
@@ -178,10 +187,6 @@ impl Raw {
             self.release_memory(id);
         }
         record.word.store(BlockState::Free.to_word(), Release);
-        let pool = &self.segment.header().pools[usize::from(id.class)];
-        if id.index < pool.free.load(Relaxed) {
-            pool.free.store(id.index, Relaxed);
-        }
     }
 
     /// Gives back the memory of a block that this process holds; small ones share their pages and keep them.

@@ -76,7 +76,7 @@ pub(crate) struct Header {
 pub(crate) struct Pool {
     /// How many records have memory; no block from there on was ever used.
     pub(crate) high: AtomicU32,
-    /// Hint: where a free block might be.
+    /// Hint: the block after the one that was taken last.
     pub(crate) free: AtomicU32,
 }
 

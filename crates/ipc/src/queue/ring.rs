@@ -42,6 +42,8 @@ pub(crate) struct Raw {
     pub(crate) max_deliveries: u8,
     /// This process's owner index below, the fork generation that it belongs to above.
     me: AtomicU64,
+    /// What blocks know this process by, see `Holder`.
+    signature: AtomicU64,
     /// What is known of `Header::reserved_slots`.
     reserved_slots: AtomicU32,
     pub(crate) spin: [Spin; 2],
@@ -105,6 +107,7 @@ impl Raw {
             leases,
             max_deliveries,
             me: AtomicU64::new(QUARANTINED - 1),
+            signature: AtomicU64::new(0),
             reserved_slots: AtomicU32::new(0),
             spin,
             last_look: AtomicU64::new(0),
@@ -131,7 +134,8 @@ impl Raw {
     }
 
     pub(crate) fn holder(&self) -> Result<Holder, Stop> {
-        Ok(Holder::new(self.me()?, ProcessId::current()))
+        let owner = self.me()?;
+        Ok(Holder { owner, signature: self.signature.load(Relaxed) })
     }
 
     /// Enters this process into the participants' table: when it attaches, and in a forked child.
@@ -150,8 +154,9 @@ impl Raw {
                 self.participants().enter(process).ok_or(Stop::System(io::ErrorKind::QuotaExceeded))?
             }
         };
+        self.signature.store(Holder::new(owner, process).signature, Relaxed);
         let me = u64::from(barrier::forks()) << 32 | u64::from(owner.0);
-        match self.me.compare_exchange(before, me, Relaxed, Relaxed) {
+        match self.me.compare_exchange(before, me, Release, Relaxed) {
             Ok(_) => Ok(owner),
             Err(_) => {
                 // Another thread was faster.

@@ -120,13 +120,17 @@ fn join_after_deaths(kills: u64) -> Vec<Duration> {
             std::thread::yield_now();
         }
         let other = Process::spawn(done_with_all, (queue.clone(),)).unwrap();
+        queue.put(1).unwrap();
+        while queue.unfinished() > 1 {
+            std::thread::yield_now();
+        }
         victim.kill().unwrap();
         victim.wait().unwrap();
         let begun = Instant::now();
         queue.join().unwrap();
         times.push(begun.elapsed());
         queue.close();
-        assert_eq!(other.join().unwrap(), n);
+        assert_eq!(other.join().unwrap(), n + 1);
     }
     times.sort();
     println!("join after a death: median {:?}, longest {:?}", times[times.len() / 2], times[times.len() - 1]);
