@@ -7,15 +7,16 @@ use crate::{Outcome, cargo, run as step};
 /// Runs `only`, or every example there is: a file `examples/NAME.rs`, or a folder with a `main.rs`.
 pub(crate) fn run(only: Option<&str>) -> Outcome {
     if let Some(name) = only {
-        return step(name, &mut cargo(["run", "--quiet", "-p", "examples", "--example", name]));
+        return step(name, &mut cargo(["run", "--quiet", "--example", name]));
     }
     let names = names()?;
     if names.is_empty() {
         return Ok(());
     }
-    step("examples: build", &mut cargo(["build", "--quiet", "-p", "examples", "--examples"]))?;
+    // Without `-p`, with the features of the whole workspace: those that `cargo test` has built them with.
+    step("examples: build", &mut cargo(["build", "--quiet", "--workspace", "--examples"]))?;
     for name in names {
-        let mut example = cargo(["run", "--quiet", "-p", "examples", "--example", &name]);
+        let mut example = cargo(["run", "--quiet", "--example", &name]);
         step(&format!("example {name}"), example.stdin(Stdio::null()).stdout(Stdio::null()))?;
     }
     Ok(())
