@@ -79,6 +79,11 @@ impl Actor {
         }
     }
 
+    /// Its pid, which is also the id of its only thread.
+    pub(crate) fn pid(&self) -> i32 {
+        self.pid.as_raw()
+    }
+
     /// Whether it sleeps in a system call (or is gone).
     pub(crate) fn settles(&mut self, limit: Duration) -> bool {
         let begun = Instant::now();

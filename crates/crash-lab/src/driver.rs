@@ -30,7 +30,10 @@ use crate::{
 /// An experiment that is being made.
 pub(crate) struct Driver {
     child: Pid,
-    outcome: PipeReader,
+    /// Where it tells the outcome, how much of that has come, and what it was.
+    told: PipeReader,
+    heard: Vec<u8>,
+    answer: Option<io::Result<(Outcome, Duration)>>,
     begun: Instant,
     limit: Duration,
 }
@@ -38,31 +41,32 @@ pub(crate) struct Driver {
 impl Driver {
     /// Begins with one mode of one operation in one state.
     pub(crate) fn start(row: &dyn Row, state: &str, mode: Mode, effort: Effort) -> io::Result<Self> {
-        let (read, mut write) = io::pipe()?;
+        let (told, mut tell) = io::pipe()?;
         let begun = Instant::now();
         let limit = Duration::from_secs(if effort == Effort::Quick { 60 } else { 900 });
         // SAFETY: the lab has one thread.
         match unsafe { fork()? } {
-            ForkResult::Parent { child } => Ok(Self { child, outcome: read, begun, limit }),
+            ForkResult::Parent { child } => Ok(Self { child, told, heard: Vec::new(), answer: None, begun, limit }),
             ForkResult::Child => {
-                drop(read);
+                drop(told);
                 // SAFETY: takes two integers.
                 unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
                 cast::adopt_orphans();
                 let work = AssertUnwindSafe(|| experiment(row, state, mode, effort));
                 let outcome = catch_unwind(work).unwrap_or_else(|_| Err("the driver panicked".into()));
                 let bytes = postcard::to_stdvec(&(outcome, begun.elapsed())).unwrap_or_default();
-                let _ = write.write_all(&bytes);
+                let _ = tell.write_all(&bytes);
                 // SAFETY: ends the process, and nothing of the lab's is run on the way out.
                 unsafe { libc::_exit(0) }
             }
         }
     }
 
-    /// Waits for what came of it, and how long that took; `None` if there was nothing to kill at: no system call in the
-    /// window, a window too long for a quick look, a mode that does not apply.
+    /// What came of it, and how long that took; `None` if there was nothing to kill at: no system call in the window, a
+    /// window too long for a quick look, a mode that does not apply.
     pub(crate) fn finish(mut self) -> Option<(Report, Duration)> {
-        let (outcome, time) = self.outcome().unwrap_or_else(|e| (Err(e.to_string()), self.begun.elapsed()));
+        let answer = self.answer.take().unwrap_or_else(|| Err(io::Error::other("asked before it was over")));
+        let (outcome, time) = answer.unwrap_or_else(|e| (Err(e.to_string()), self.begun.elapsed()));
         let report = outcome.unwrap_or_else(|why| {
             let failure = Failure { place: "experiment".into(), instruction: "?".into(), why };
             Report { points: 1, bad: 1, failures: vec![failure], ..Report::default() }
@@ -70,21 +74,40 @@ impl Driver {
         (report.points > 0).then_some((report, time))
     }
 
-    fn outcome(&mut self) -> io::Result<(Outcome, Duration)> {
-        let mut bytes = Vec::new();
-        loop {
-            let left = self.limit.saturating_sub(self.begun.elapsed());
-            let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
-            match poll(&mut [PollFd::new(self.outcome.as_fd(), PollFlags::POLLIN)], timeout) {
-                Ok(0) => return Err(io::Error::other(format!("takes longer than {:?}", self.limit))),
-                Ok(_) => {
-                    let mut chunk = [0; 4096];
-                    match self.outcome.read(&mut chunk)? {
-                        0 => return postcard::from_bytes(&bytes).map_err(|_| io::Error::other("the driver died")),
-                        n => bytes.extend_from_slice(&chunk[..n]),
-                    }
-                }
-                Err(_) => {}
+    fn left(&self) -> Duration {
+        self.limit.saturating_sub(self.begun.elapsed())
+    }
+
+    /// Hears more of the outcome, of which there is some.
+    fn listen(&mut self) {
+        let mut chunk = [0; 4096];
+        match self.told.read(&mut chunk) {
+            Ok(0) => {
+                let answer = postcard::from_bytes(&self.heard);
+                self.answer = Some(answer.map_err(|_| io::Error::other("the driver died")));
+            }
+            Ok(n) => self.heard.extend_from_slice(&chunk[..n]),
+            Err(e) => self.answer = Some(Err(e)),
+        }
+    }
+}
+
+/// Waits until one of them is over, or takes too long; returns its place.
+pub(crate) fn first_over<'a>(drivers: impl Iterator<Item = &'a mut Driver>) -> usize {
+    let mut drivers: Vec<_> = drivers.collect();
+    loop {
+        if let Some(i) = drivers.iter().position(|driver| driver.answer.is_some()) {
+            return i;
+        }
+        let left = drivers.iter().map(|driver| driver.left()).min().unwrap_or_default();
+        let mut fds: Vec<_> = drivers.iter().map(|d| PollFd::new(d.told.as_fd(), PollFlags::POLLIN)).collect();
+        let _ = poll(&mut fds, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX));
+        let has_news: Vec<_> = fds.iter().map(|fd| fd.any().unwrap_or_default()).collect();
+        for (driver, has_news) in drivers.iter_mut().zip(has_news) {
+            if has_news {
+                driver.listen();
+            } else if driver.left().is_zero() {
+                driver.answer = Some(Err(io::Error::other(format!("takes longer than {:?}", driver.limit))));
             }
         }
     }

@@ -14,7 +14,7 @@ use crate::{
     cast::{self, Actor, patience},
     ledger::Ledger,
     operation::{Role, Row, Verdict, Victims},
-    world::{Instance, Template},
+    world::{Image, Instance, Template},
 };
 
 /// How much of everything.
@@ -70,13 +70,20 @@ impl<'a> Experiment<'a> {
         self.enter(Victims::First, Some(block_at))
     }
 
+    /// Sets the stage as it was when everybody on it died at once.
+    pub(crate) fn load(&self, image: &Image) -> io::Result<()> {
+        self.stage.load(image)?;
+        self.stage.ledger()?.bury_sleepers();
+        Ok(())
+    }
+
     /// Puts a victim on the stage as it is.
     pub(crate) fn enter(&'a self, which: Victims, block_at: Option<u32>) -> io::Result<Scene<'a>> {
         if self.row.has(Role::Launcher) {
             return self.launch();
         }
         let mut holder = None;
-        if self.row.has(Role::Holder) {
+        if which == Victims::First && self.row.has(Role::Holder) {
             let mut actor = self.act(Role::Holder)?;
             actor.settles(patience());
             holder = Some(actor);
@@ -84,7 +91,7 @@ impl<'a> Experiment<'a> {
         let victim = Victim::start(|mark| self.row.live(which, &self.stage, self.state, mark))?;
         let mut scene =
             Scene { experiment: self, victim, others: Vec::from_iter(holder), n_blocked: 0, block_at, attached: None };
-        if !self.row.has(Role::Helper) {
+        if which == Victims::First && !self.row.has(Role::Helper) {
             scene.call_waiter()?;
         }
         Ok(scene)
@@ -92,7 +99,7 @@ impl<'a> Experiment<'a> {
 
     /// Has the victim launched by somebody else, and takes hold of it.
     fn launch(&'a self) -> io::Result<Scene<'a>> {
-        let ledger = self.row.ledger(&self.stage)?;
+        let ledger = self.stage.ledger()?;
         let mut launcher = self.act(Role::Launcher)?;
         let Some((pid, has_breakpoint)) = ledger.victim() else {
             return Err(io::Error::other(format!("no victim: {:?}", launcher.verdict(patience()))));
@@ -183,19 +190,14 @@ impl<'a> Scene<'a> {
                     if self.n_blocked == 1 {
                         self.call_waiter().map_err(|e| e.to_string())?;
                     }
-                    self.others.push(self.experiment.act(Role::Helper).map_err(|e| e.to_string())?);
+                    let mut helper = self.experiment.act(Role::Helper).map_err(|e| e.to_string())?;
+                    // One who came late would meet the survivor instead, or make two where the victim wants one.
+                    helper.settles(patience());
+                    self.others.push(helper);
                 }
                 Stop::Ended(status) => return Err(format!("the operation ended its process: {status:?}")),
                 stop => return Ok(stop),
             }
-        }
-    }
-
-    /// Waits until each of the others is asleep, or done. In a copy of the memory nobody moves on: one who was caught in
-    /// the middle would hold what it held for ever, though it lives.
-    pub(crate) fn let_others_settle(&mut self) {
-        for other in &mut self.others {
-            other.settles(patience());
         }
     }
 

@@ -1,4 +1,4 @@
-//! One victim, and what it would leave behind if it died after each of its instructions.
+//! One victim, and what everybody would leave behind if they died after each of its instructions.
 
 use std::{collections::HashMap, rc::Rc};
 
@@ -11,10 +11,11 @@ use crate::{
     experiment::{Experiment, Scene},
     mode::text,
     operation::Verdict,
-    world::{Image, Mapping},
+    world::{Image, Instance, Mapping},
 };
 
-/// A victim taken through its window, with what it would leave behind if it died after each instruction.
+/// A victim taken through its window, with what it would leave behind if it died after each instruction, and with it
+/// whoever sleeps beside it: in a copy of the memory nobody moves on.
 pub(crate) struct Film {
     pub(crate) images: Vec<Rc<Image>>,
     /// For each number of instructions, its image. None if the window is too long for a quick look.
@@ -27,21 +28,25 @@ impl Film {
         let mut film = Self { images: Vec::new(), frames: Vec::new() };
         let mut known = HashMap::new();
         let mut live = Image::default();
-        let mut marked: Vec<u64> = Vec::new();
-        let mut mappings: Vec<Mapping> = Vec::new();
         let stage = &scene.experiment().stage;
-        let tid = scene.victim.pid();
-        let robust = RobustList::of(tid);
+        let mut dying = vec![Dying::new(scene.victim.pid())];
         loop {
-            let changed = stage.capture(&mut live).map_err(text)?;
-            let owned = robust.as_ref().map_or_else(Vec::new, RobustList::words);
-            if changed || owned != marked || film.frames.is_empty() {
+            let mut changed = stage.capture(&mut live).map_err(text)?;
+            dying.extend(scene.others.iter().skip(dying.len() - 1).map(|other| Dying::new(other.pid())));
+            loop {
+                for dying in &mut dying {
+                    changed |= dying.look();
+                }
+                // Whoever is at work beside the victim may have moved while the picture was taken.
+                if dying.len() == 1 || !stage.capture(&mut live).map_err(text)? {
+                    break;
+                }
+                changed = true;
+            }
+            if changed || film.frames.is_empty() {
                 let mut image = live.clone();
-                for word in &owned {
-                    if !image.owner_died(&mappings, *word, tid) {
-                        mappings = stage.mappings(tid).map_err(text)?;
-                        image.owner_died(&mappings, *word, tid);
-                    }
+                for dying in &mut dying {
+                    dying.mark(&mut image, stage);
                 }
                 let image = Rc::new(image);
                 let id = *known.entry(Rc::clone(&image)).or_insert(film.images.len());
@@ -49,19 +54,17 @@ impl Film {
                     film.images.push(image);
                 }
                 film.frames.push(id);
-                marked = owned;
             } else {
                 film.frames.push(film.frames[film.frames.len() - 1]);
             }
             if scene.go(Victim::step)? != Stop::Stopped {
                 break;
             }
-            scene.let_others_settle();
             if film.frames.len() as u64 > longest {
                 return Ok(Self { images: Vec::new(), frames: Vec::new() });
             }
         }
-        // Dead, and reaped, before anybody judges: who looks for it must not find it.
+        // Dead, and reaped, before anybody judges: who looks for them must not find them.
         scene.victim.kill();
         Ok(film)
     }
@@ -69,9 +72,41 @@ impl Film {
     /// Judges each image once.
     pub(crate) fn judge(&self, experiment: &Experiment) -> Result<Vec<Verdict>, String> {
         let judge = |image: &Rc<Image>| {
-            experiment.stage.load(image).map_err(text)?;
+            experiment.load(image).map_err(text)?;
             Ok(experiment.judge(Vec::new()))
         };
         self.images.iter().map(judge).collect()
+    }
+}
+
+/// One of those who die in the picture: what the kernel would mark then.
+struct Dying {
+    tid: i32,
+    robust: Option<RobustList>,
+    words: Vec<u64>,
+    mappings: Vec<Mapping>,
+}
+
+impl Dying {
+    fn new(tid: i32) -> Self {
+        Self { tid, robust: RobustList::of(tid), words: Vec::new(), mappings: Vec::new() }
+    }
+
+    /// Reads which words are its own now; whether others than before.
+    fn look(&mut self) -> bool {
+        let words = self.robust.as_ref().map_or_else(Vec::new, RobustList::words);
+        let changed = words != self.words;
+        self.words = words;
+        changed
+    }
+
+    fn mark(&mut self, image: &mut Image, stage: &Instance) {
+        for word in &self.words {
+            if !image.owner_died(&self.mappings, *word, self.tid) {
+                // None if it has ended meanwhile: then the kernel has marked what was its own.
+                self.mappings = stage.mappings(self.tid).unwrap_or_default();
+                image.owner_died(&self.mappings, *word, self.tid);
+            }
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use proc_core::shm::Shared;
+use proc_core::shm::{Shared, SharedMemory};
 use serde::{Deserialize, Serialize};
 
 use crate::operation::Verdict;
@@ -26,7 +26,10 @@ const N_TAKEN: usize = N_TAKERS + 1;
 const VICTIM: usize = N_TAKEN + 1;
 const GO: usize = VICTIM + 1;
 const OVER: usize = GO + 1;
-const COUNTERS: usize = OVER + 1;
+const ASLEEP: usize = OVER + 1;
+const AWAKE: usize = ASLEEP + 1;
+const BURIED: usize = AWAKE + 1;
+const COUNTERS: usize = BURIED + 1;
 
 const BEGUN: u64 = 1;
 const ACKNOWLEDGED: u64 = 2;
@@ -34,6 +37,11 @@ const ACKNOWLEDGED: u64 = 2;
 impl Ledger {
     pub(crate) fn new() -> io::Result<Self> {
         Shared::new([const { AtomicU64::new(0) }; 256]).map(Self)
+    }
+
+    /// The one that lies in this memory.
+    pub(crate) fn in_memory(memory: SharedMemory) -> io::Result<Self> {
+        Shared::from_memory(memory).map(Self)
     }
 
     /// `item` is about to be put in.
@@ -127,6 +135,51 @@ impl Ledger {
         self.0[OVER].load(SeqCst) > 0
     }
 
+    /// In a sleeper: it goes to sleep now.
+    pub(crate) fn falls_asleep(&self) {
+        self.0[ASLEEP].fetch_add(1, SeqCst);
+    }
+
+    /// In a sleeper: it is back.
+    pub(crate) fn wakes_up(&self) {
+        self.0[AWAKE].fetch_add(1, SeqCst);
+    }
+
+    /// In the driver, which has a copy of the memory judged: the sleepers in the picture died with the victim.
+    pub(crate) fn bury_sleepers(&self) {
+        self.0[BURIED].fetch_add(self.n_asleep(), SeqCst);
+    }
+
+    /// How many sleepers ever came.
+    pub(crate) fn n_sleepers(&self) -> u64 {
+        self.0[ASLEEP].load(SeqCst)
+    }
+
+    /// How many of them live and are not back.
+    pub(crate) fn n_asleep(&self) -> u64 {
+        self.n_sleepers().saturating_sub(self.n_awake() + self.n_buried())
+    }
+
+    /// How many of them are back.
+    pub(crate) fn n_awake(&self) -> u64 {
+        self.0[AWAKE].load(SeqCst)
+    }
+
+    /// How many of them are dead.
+    pub(crate) fn n_buried(&self) -> u64 {
+        self.0[BURIED].load(SeqCst)
+    }
+
+    /// Waits until every living sleeper is back; false after `limit`.
+    pub(crate) fn all_wake_up(&self, limit: Duration) -> bool {
+        wait_for(limit, || self.n_asleep() == 0)
+    }
+
+    /// Waits until one sleeper is back, if one lives; false after `limit`.
+    pub(crate) fn one_wakes_up(&self, limit: Duration) -> bool {
+        wait_for(limit, || self.n_awake() > 0 || self.n_asleep() == 0)
+    }
+
     /// Counts one more of `what`.
     pub(crate) fn add(&self, what: usize) {
         self.0[COUNTERS + what].fetch_add(1, SeqCst);
@@ -140,11 +193,6 @@ impl Ledger {
     /// Waits until `what` has been counted; false after `limit`.
     pub(crate) fn comes(&self, what: usize, limit: Duration) -> bool {
         wait_for(limit, || self.get(what) > 0)
-    }
-
-    /// Waits until as many of `what` have been counted as of `aim`; false after `limit`.
-    pub(crate) fn catches_up(&self, what: usize, aim: usize, limit: Duration) -> bool {
-        wait_for(limit, || self.get(what) >= self.get(aim))
     }
 }
 

@@ -15,7 +15,7 @@ mod table;
 mod world;
 
 use std::{
-    collections::VecDeque,
+    collections::BTreeMap,
     process::ExitCode,
     time::{Duration, Instant},
 };
@@ -107,31 +107,48 @@ fn run(options: &Options) -> ExitCode {
     }
     let mut table = table::Table::default();
     table.head();
-    let mut experiments = rows
+    let experiments = rows
         .iter()
         .filter(|row| row.name().contains(&options.operation))
         .flat_map(|row| row.states().iter().map(move |state| (row, *state)))
         .filter(|(_, state)| options.state.as_deref().is_none_or(|only| only == *state))
         .flat_map(|(row, state)| Mode::ALL.map(|mode| (row, state, mode)))
         .filter(|(.., mode)| options.mode.is_none_or(|only| only == *mode));
-    let mut drivers = VecDeque::new();
+    let mut waiting = experiments.enumerate();
+    let mut at_work = Vec::new();
+    let mut over = BTreeMap::new();
+    let mut n_printed = 0;
     loop {
-        while drivers.len() < options.jobs
-            && let Some((row, state, mode)) = experiments.next()
+        while at_work.len() < options.jobs
+            && let Some((i, (row, state, mode))) = waiting.next()
         {
             match Driver::start(&**row, state, mode, options.effort) {
-                Ok(driver) => drivers.push_back((driver, row.name(), state, mode)),
+                Ok(driver) => at_work.push((driver, i, (row.name(), state, mode))),
                 Err(e) => {
                     eprintln!("cannot start an experiment: {e}");
                     return ExitCode::FAILURE;
                 }
             }
         }
-        let Some((driver, operation, state, mode)) = drivers.pop_front() else { break };
-        if let Some((report, time)) = driver.finish() {
-            table.line(operation, state, mode, &report, time);
+        if at_work.is_empty() {
+            break;
+        }
+        let first = driver::first_over(at_work.iter_mut().map(|(driver, ..)| driver));
+        let (driver, i, experiment) = at_work.swap_remove(first);
+        over.insert(i, (experiment, driver.finish()));
+        // In the order of the table, whoever was first.
+        while let Some(((operation, state, mode), outcome)) = over.remove(&n_printed) {
+            n_printed += 1;
+            if let Some((report, time)) = outcome {
+                table.line(operation, state, mode, &report, time);
+            }
         }
     }
+    if n_printed == 0 {
+        eprintln!("there is no operation like {:?} in such a state", options.operation);
+        return ExitCode::FAILURE;
+    }
+    table.why_no_snap(rows.iter().map(|row| (row.name(), row.why_no_snap())));
     table.foot(begun.elapsed());
     if table.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -85,15 +85,13 @@ impl Mode {
     /// Whether the experiment has what this mode needs.
     pub(crate) fn applies(self, experiment: &Experiment) -> bool {
         let row = experiment.row;
-        // Others at work would be in the picture, and not in its copy.
-        let is_memory_only = !row.is_opaque() && !row.has(Role::Helper) && !experiment.has_waiter();
         match self {
             Self::Kill | Self::Call => true,
             Self::Wake => row.has(Role::Helper),
             Self::Wait => row.has(Role::Arrival) && !experiment.has_waiter(),
             Self::Stop => row.has(Role::Bystander),
-            Self::Snap => is_memory_only,
-            Self::Snap2 => is_memory_only && row.has_recoverer(),
+            Self::Snap => row.why_no_snap().is_none(),
+            Self::Snap2 => row.why_no_snap().is_none() && row.has_recoverer(),
         }
     }
 
@@ -111,6 +109,13 @@ impl Mode {
 }
 
 impl Report {
+    /// Counts a death that was judged by itself.
+    fn single(&mut self, verdict: Verdict, describe: impl FnOnce() -> (String, String)) {
+        self.points += 1;
+        self.judged += 1;
+        self.note(verdict, describe);
+    }
+
     fn note(&mut self, verdict: Verdict, describe: impl FnOnce() -> (String, String)) {
         if let Err(why) = verdict {
             self.bad += 1;
@@ -134,20 +139,18 @@ fn at_instructions(
 ) -> Result<Report, String> {
     let mut scene = experiment.open().map_err(text)?;
     let n = scene.go_by(longest(experiment), Victim::step)?;
-    drop(scene);
+    let mut report = Report { instructions: n, ..Report::default() };
     let n_points = match experiment.effort {
-        Effort::Quick if n == LONG => return Ok(Report { instructions: n, ..Report::default() }),
+        Effort::Quick if n == LONG => return Ok(report),
         Effort::Quick => quick_points.min(LONG / n.max(1)).max(3),
         Effort::Full => (2 * full_steps / n.max(1)).max(if n > LONG { 3 } else { quick_points }),
     };
-    let mut report = Report { instructions: n, ..Report::default() };
-    for k in sample(n, n_points) {
+    report.single(end(scene), || (format!("after all {n} instructions"), line_at(experiment, n, Victim::step)));
+    for k in sample(n, n_points).filter(|k| *k < n) {
         let mut scene = experiment.open().map_err(text)?;
         let verdict = scene.go_by(k, Victim::step).and_then(|_| end(scene));
-        report.points += 1;
-        report.note(verdict, || (format!("after {k} of {n} instructions"), line_at(experiment, k, Victim::step)));
+        report.single(verdict, || (format!("after {k} of {n} instructions"), line_at(experiment, k, Victim::step)));
     }
-    report.judged = report.points;
     Ok(report)
 }
 
@@ -186,14 +189,14 @@ fn at_calls(experiment: &Experiment) -> Result<Report, String> {
     let mut scene = experiment.open().map_err(text)?;
     let n = scene.go_by(u64::MAX, Victim::next_call)?;
     let n_blocked = scene.n_blocked();
-    drop(scene);
     let mut report = Report { instructions: n, ..Report::default() };
     let n_points = if experiment.effort == Effort::Quick { 16 } else { 200 };
+    drop(scene);
     for k in sample(n, n_points).filter(|k| *k > 0) {
         let mut scene = experiment.open().map_err(text)?;
         let verdict = scene.go_by(k, Victim::next_call).and_then(|_| scene.kill());
-        report.points += 1;
-        report.note(verdict, || (format!("at system call stop {k} of {n}"), line_at(experiment, k, Victim::next_call)));
+        report
+            .single(verdict, || (format!("at system call stop {k} of {n}"), line_at(experiment, k, Victim::next_call)));
     }
     for block in 1..=n_blocked {
         let mut scene = experiment.open_until_blocked(block).map_err(text)?;
@@ -201,10 +204,8 @@ fn at_calls(experiment: &Experiment) -> Result<Report, String> {
         let verdict = scene.go_by(u64::MAX, Victim::next_call);
         let line = line(&scene);
         let verdict = verdict.and_then(|_| scene.kill());
-        report.points += 1;
-        report.note(verdict, || (format!("inside blocking call {block}"), line));
+        report.single(verdict, || (format!("inside blocking call {block}"), line));
     }
-    report.judged = report.points;
     Ok(report)
 }
 
@@ -221,8 +222,7 @@ fn at_wake(experiment: &Experiment) -> Result<Report, String> {
     for k in sample(n, n_points) {
         let mut scene = open()?;
         let gone = scene.go_by(k, Victim::step);
-        report.points += 1;
-        report.note(gone.and_then(|_| scene.kill()), || {
+        report.single(gone.and_then(|_| scene.kill()), || {
             let line = open().map(|mut scene| {
                 let _ = scene.go_by(k, Victim::step);
                 code::line(scene.victim.pid(), scene.victim.instruction())
@@ -230,7 +230,6 @@ fn at_wake(experiment: &Experiment) -> Result<Report, String> {
             (format!("{k} of {n} instructions after it was woken"), line.unwrap_or_default())
         });
     }
-    report.judged = report.points;
     Ok(report)
 }
 
@@ -261,14 +260,14 @@ fn snap_twice(experiment: &Experiment) -> Result<Report, String> {
     let frames = &first.frames;
     let (changes, rest): (Vec<usize>, Vec<usize>) =
         (0..frames.len()).partition(|k| *k == 0 || frames[*k] != frames[*k - 1]);
-    let (enough, rest) = if experiment.effort == Effort::Quick { (5_000, Vec::new()) } else { (30_000, rest) };
+    let (enough, rest) = if experiment.effort == Effort::Quick { (3_000, Vec::new()) } else { (30_000, rest) };
     let every = 1 + rest.len() / 200;
     for k in changes.into_iter().chain(rest.into_iter().step_by(every)) {
         if report.points > enough || report.bad >= MANY {
             break;
         }
         let crashed = &first.images[first.frames[k]];
-        experiment.stage.load(crashed).map_err(text)?;
+        experiment.load(crashed).map_err(text)?;
         let recoverer = experiment.enter(Victims::Recoverer, None).map_err(text)?;
         let second = match Film::shoot(recoverer, longest(experiment)) {
             Ok(second) => second,
@@ -301,7 +300,7 @@ fn line_at(experiment: &Experiment, k: u64, advance: Advance) -> String {
 }
 
 fn recoverer_line(experiment: &Experiment, crashed: &Image, j: u64) -> String {
-    let loaded = experiment.stage.load(crashed);
+    let loaded = experiment.load(crashed);
     let Ok(mut scene) = loaded.and_then(|()| experiment.enter(Victims::Recoverer, None)) else {
         return String::new();
     };

@@ -46,6 +46,7 @@ pub(crate) struct Operation<W> {
     parts: Vec<(Role, Part<W>)>,
     recoverer: Option<Life<W>>,
     is_opaque: bool,
+    has_threads: bool,
 }
 
 impl<W: Serialize + DeserializeOwned + 'static> Operation<W> {
@@ -59,7 +60,7 @@ impl<W: Serialize + DeserializeOwned + 'static> Operation<W> {
         survivor: Part<W>,
     ) -> Self {
         let parts = vec![(Role::Survivor, survivor)];
-        Self { name, states, world, victim, parts, recoverer: None, is_opaque: false }
+        Self { name, states, world, victim, parts, recoverer: None, is_opaque: false, has_threads: false }
     }
 
     /// Adds another participant.
@@ -81,6 +82,12 @@ impl<W: Serialize + DeserializeOwned + 'static> Operation<W> {
         self
     }
 
+    /// Says that the victim has another thread, which goes on while the first is stepped.
+    pub(crate) fn threaded(mut self) -> Self {
+        self.has_threads = true;
+        self
+    }
+
     pub(crate) fn boxed(self) -> Box<dyn Row> {
         Box::new(self)
     }
@@ -93,8 +100,9 @@ pub(crate) trait Row {
     fn has(&self, role: Role) -> bool;
     fn has_recoverer(&self) -> bool;
     fn is_opaque(&self) -> bool;
+    /// Why a copy of the memory would prove nothing; `None` if it does.
+    fn why_no_snap(&self) -> Option<&'static str>;
     fn template(&self, state: &str) -> io::Result<Template>;
-    fn ledger(&self, instance: &Instance) -> io::Result<Ledger>;
     fn play(&self, role: Role, instance: &Instance, state: &str) -> Verdict;
     fn live(&self, which: Victims, instance: &Instance, state: &str, mark: &Mark);
 }
@@ -127,8 +135,14 @@ impl<W: Serialize + DeserializeOwned + 'static> Row for Operation<W> {
         self.is_opaque
     }
 
-    fn ledger(&self, instance: &Instance) -> io::Result<Ledger> {
-        instance.enter::<W>().map(|(_, ledger)| ledger)
+    fn why_no_snap(&self) -> Option<&'static str> {
+        match self {
+            Self { is_opaque: true, .. } => {
+                Some("a copy of the memory has no processes and descriptors, and these are at stake")
+            }
+            Self { has_threads: true, .. } => Some("the victim's other thread goes on while a copy is made"),
+            _ => None,
+        }
     }
 
     fn template(&self, state: &str) -> io::Result<Template> {

@@ -11,6 +11,7 @@ mod queue;
 mod selftest;
 mod shared;
 mod sync;
+mod threads;
 
 use crate::operation::Row;
 
@@ -28,6 +29,7 @@ pub(crate) fn all() -> Vec<Box<dyn Row>> {
         shared::operations(),
         pipe::operations(),
         pool::operations(),
+        threads::operations(),
     ]
     .into_iter()
     .flatten()

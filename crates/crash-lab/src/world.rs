@@ -96,6 +96,15 @@ impl Instance {
         handover::unpack(&self.parcel, fds.collect::<io::Result<_>>()?).map_err(io::Error::other)
     }
 
+    /// For the driver: the ledger alone.
+    pub(crate) fn ledger(&self) -> io::Result<Ledger> {
+        // The last to be packed.
+        match self.parts.last() {
+            Some(Part::Memory(memory)) => Ledger::in_memory(memory.clone()),
+            _ => Err(io::Error::other("a world without a ledger")),
+        }
+    }
+
     /// Makes the memory equal to `image`.
     pub(crate) fn load(&self, image: &Image) -> io::Result<()> {
         for (i, memory) in self.memories() {

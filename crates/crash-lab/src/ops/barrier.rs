@@ -5,7 +5,7 @@ use std::time::Duration;
 use sync::process::Barrier;
 use test_support::step::Mark;
 
-use super::sync::{BACK, CAME, DONE, waiters_are_back};
+use super::sync::{DONE, waiters_are_back};
 use crate::{
     cast::patience,
     ledger::Ledger,
@@ -21,10 +21,10 @@ fn barrier(state: &str, _: &Ledger) -> Barrier {
 }
 
 fn wait_at_barrier(barrier: &Barrier, ledger: &Ledger, _: &str) -> Verdict {
-    ledger.add(CAME);
+    ledger.falls_asleep();
     // Whether all came or somebody died, it is over.
     let _ = barrier.wait();
-    ledger.add(BACK);
+    ledger.wakes_up();
     Ok(())
 }
 
@@ -38,7 +38,7 @@ fn barrier_victim(barrier: &Barrier, ledger: &Ledger, _: &str, mark: &Mark) {
 
 /// Nobody waits for the dead, and after a reset it is as new.
 fn barrier_works(barrier: &Barrier, ledger: &Ledger, state: &str) -> Verdict {
-    if state.starts_with("waiter") && !ledger.catches_up(BACK, CAME, Duration::from_millis(150)) {
+    if state.starts_with("waiter") && !ledger.all_wake_up(Duration::from_millis(150)) {
         // The victim died before it came; nobody but the living can know of it.
         barrier.abort();
     }
@@ -59,10 +59,14 @@ fn barrier_works(barrier: &Barrier, ledger: &Ledger, state: &str) -> Verdict {
     })
 }
 
+fn reset(barrier: &Barrier, _: &Ledger, _: &str, mark: &Mark) {
+    mark.window(|| barrier.reset());
+}
+
 /// The victim comes last.
 fn wait_last() -> Box<dyn Row> {
     let operation = Operation::new("barrier/wait-last", &["waiter", "waiters"], barrier, barrier_victim, barrier_works);
-    operation.with(Role::Waiter, wait_at_barrier).boxed()
+    operation.recoverer(reset).with(Role::Waiter, wait_at_barrier).boxed()
 }
 
 /// The victim comes first and sleeps.
@@ -73,5 +77,5 @@ fn wait_first() -> Box<dyn Row> {
         let _ = barrier.wait();
         Ok(())
     });
-    operation.with(Role::Waiter, wait_at_barrier).boxed()
+    operation.recoverer(reset).with(Role::Waiter, wait_at_barrier).boxed()
 }

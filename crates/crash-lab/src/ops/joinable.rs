@@ -22,11 +22,11 @@ const RECOVERERS: u64 = 30;
 const ARRIVALS: u64 = 35;
 const HELPERS: u64 = 40;
 const SURVIVORS: u64 = 60;
+/// What a second thread of the victim puts in.
+pub(super) const OTHERS: u64 = 50;
 
-/// Counters: sleepers that came, and that are back; how often the victim was helped.
-const CAME: usize = 0;
-const BACK: usize = 1;
-const HELPED: usize = 2;
+/// Counter: how often the victim was helped.
+const HELPED: usize = 0;
 
 pub(crate) fn operations() -> Vec<Box<dyn Row>> {
     vec![
@@ -59,20 +59,7 @@ pub(crate) fn operations() -> Vec<Box<dyn Row>> {
 
 fn row(name: &'static str, states: &'static [&'static str], victim: fn(&Queue, &Ledger, &str, &Mark)) -> Box<dyn Row> {
     let operation = Operation::new(name, states, world, victim, survive);
-    let operation = operation.recoverer(|queue, ledger, _, mark| {
-        mark.window(|| {
-            ledger.putting(RECOVERERS);
-            if queue.try_put(RECOVERERS).is_ok() {
-                ledger.has_put(RECOVERERS);
-            }
-            if let Ok(item) = queue.try_get() {
-                let value = *item;
-                ledger.taking();
-                item.task_done();
-                ledger.has_taken(value);
-            }
-        });
-    });
+    let operation = operation.recoverer(recover);
     let operation = operation.with(Role::Arrival, |queue, ledger, _| {
         let item = queue.try_get();
         if let Ok(item) = item {
@@ -103,7 +90,19 @@ fn row(name: &'static str, states: &'static [&'static str], victim: fn(&Queue, &
     operation.with(Role::Waiter, wait).boxed()
 }
 
-fn world(state: &str, ledger: &Ledger) -> Queue {
+fn recover(queue: &Queue, ledger: &Ledger, _: &str, mark: &Mark) {
+    mark.window(|| {
+        ledger.putting(RECOVERERS);
+        if queue.try_put(RECOVERERS).is_ok() {
+            ledger.has_put(RECOVERERS);
+        }
+        if let Ok(item) = queue.try_get() {
+            finish(item, ledger);
+        }
+    });
+}
+
+pub(super) fn world(state: &str, ledger: &Ledger) -> Queue {
     let queue = Queue::new(CAPACITY as usize).expect("the maker can make a queue");
     let n = match state {
         "one" | "join-waiter" => 1,
@@ -121,7 +120,7 @@ fn put(queue: &Queue, ledger: &Ledger, item: u64) {
     ledger.has_put(item);
 }
 
-fn finish(item: ipc::joinable::Item<u64>, ledger: &Ledger) {
+pub(super) fn finish(item: ipc::joinable::Item<u64>, ledger: &Ledger) {
     let value = *item;
     ledger.taking();
     item.task_done();
@@ -134,24 +133,24 @@ fn deal_with(queue: &Queue, ledger: &Ledger) {
 
 /// Sleeps in `join` or, in other states, in `get`.
 fn wait(queue: &Queue, ledger: &Ledger, state: &str) -> Verdict {
-    ledger.add(CAME);
+    ledger.falls_asleep();
     if state == "join-waiter" {
         queue.join().map_err(|e| e.to_string())?;
     } else {
         deal_with(queue, ledger);
     }
-    ledger.add(BACK);
+    ledger.wakes_up();
     Ok(())
 }
 
 /// Everything comes out, once for good, and then `join` returns, to those who slept in it as well.
-fn survive(queue: &Queue, ledger: &Ledger, state: &str) -> Verdict {
-    if state != "join-waiter" && ledger.get(CAME) > ledger.get(BACK) {
+pub(super) fn survive(queue: &Queue, ledger: &Ledger, state: &str) -> Verdict {
+    if state != "join-waiter" && ledger.n_asleep() > 0 {
         // Whoever sleeps while there is something to take would sleep for good.
         if queue.unfinished() == 0 {
             put(queue, ledger, SURVIVORS);
         }
-        if !ledger.catches_up(BACK, CAME, patience() / 3) {
+        if !ledger.all_wake_up(patience() / 3) {
             return Err("WEDGED: a sleeper sleeps on beside what it waits for".into());
         }
     }
@@ -170,7 +169,7 @@ fn survive(queue: &Queue, ledger: &Ledger, state: &str) -> Verdict {
     if !queue.join_timeout(patience() / 4).map_err(|e| e.to_string())? {
         return Err("WEDGED: nothing is unfinished, and join waits".into());
     }
-    if !ledger.catches_up(BACK, CAME, patience() / 4) {
+    if !ledger.all_wake_up(patience() / 4) {
         return Err(format!("WEDGED: a sleeper sleeps on; the rest was {rest:?}"));
     }
     if !matches!(queue.try_get(), Err(TryGetError::Empty)) {
@@ -197,7 +196,7 @@ fn blocked_get() -> Box<dyn Row> {
         put(queue, ledger, item);
         Ok(())
     });
-    operation.with(Role::Waiter, wait).boxed()
+    operation.recoverer(recover).with(Role::Waiter, wait).boxed()
 }
 
 /// Sleeps until everything has been dealt with.
@@ -209,5 +208,5 @@ fn join() -> Box<dyn Row> {
         deal_with(queue, ledger);
         Ok(())
     });
-    operation.with(Role::Waiter, wait).boxed()
+    operation.recoverer(recover).with(Role::Waiter, wait).boxed()
 }

@@ -18,24 +18,22 @@ use crate::{
     operation::{Operation, Role, Row, Verdict},
 };
 
-/// Counters: changes begun and changes done; the holder may let go; waiters that came, and that are back.
+/// Counters: changes begun and changes done; the holder may let go.
 const BEGUN: usize = 0;
 const DONE: usize = 1;
 const LET_GO: usize = 2;
-const CAME: usize = 3;
-const BACK: usize = 4;
 
 pub(crate) fn operations() -> Vec<Box<dyn Row>> {
     vec![
-        change::<Lock<Pair>>("lock/lock+unlock", How::Wait),
-        change::<Lock<Pair>>("lock/try_lock", How::Try),
+        changing::<Lock<Pair>>("lock/lock+unlock", How::Wait),
+        changing::<Lock<Pair>>("lock/try_lock", How::Try),
         blocked::<Lock<Pair>>("lock/lock-blocked"),
         timeout::<Lock<Pair>>("lock/lock_timeout"),
-        change::<RLock<Cell<Pair>>>("rlock/lock+unlock", How::Wait),
+        changing::<RLock<Cell<Pair>>>("rlock/lock+unlock", How::Wait),
         blocked::<RLock<Cell<Pair>>>("rlock/lock-blocked"),
         timeout::<RLock<Cell<Pair>>>("rlock/lock_timeout"),
-        change::<RwLock<Pair>>("rwlock/write", How::Wait),
-        change::<RwLock<Pair>>("rwlock/try_write", How::Try),
+        changing::<RwLock<Pair>>("rwlock/write", How::Wait),
+        changing::<RwLock<Pair>>("rwlock/try_write", How::Try),
         blocked::<RwLock<Pair>>("rwlock/write-blocked"),
         timeout::<RwLock<Pair>>("rwlock/write_timeout"),
         read(),
@@ -43,29 +41,33 @@ pub(crate) fn operations() -> Vec<Box<dyn Row>> {
 }
 
 /// Two numbers that are equal whenever the lock is free.
-type Pair = [u64; 2];
+pub(super) type Pair = [u64; 2];
 
 #[derive(Clone, Copy)]
-enum How {
+pub(super) enum How {
     Wait,
     Try,
     Within(Duration),
 }
 
 /// What whoever got in found.
-struct Entered {
+pub(super) struct Entered {
     owner_died: bool,
     before: Pair,
 }
 
 /// A lock that one can hold.
-trait Exclusive: Serialize + DeserializeOwned + Sync + 'static {
+pub(super) trait Exclusive: Serialize + DeserializeOwned + Sync + 'static {
     fn make() -> Self;
     /// Enters, mends what a dead holder left, and adds one to both numbers, one after the other. `None` if somebody
     /// else is in.
     fn enter(&self, how: How) -> Option<Entered>;
-    /// Enters and stays.
-    fn enter_for_good(&self);
+    /// Enters a sound lock and stays until the guard is dropped.
+    fn hold(&self) -> impl Sized;
+    /// Enters a fresh lock and stays.
+    fn enter_for_good(&self) {
+        std::mem::forget(self.hold());
+    }
 }
 
 fn change_pair(pair: &mut Pair) {
@@ -98,8 +100,8 @@ macro_rules! exclusive {
                 Some(Entered { owner_died, before })
             }
 
-            fn enter_for_good(&self) {
-                std::mem::forget(self.$wait().expect("a fresh lock"));
+            fn hold(&self) -> impl Sized {
+                self.$wait().expect("nobody has died")
             }
         }
     };
@@ -134,12 +136,12 @@ impl Exclusive for RLock<Cell<Pair>> {
         Some(Entered { owner_died, before })
     }
 
-    fn enter_for_good(&self) {
-        std::mem::forget(self.lock().expect("a fresh lock"));
+    fn hold(&self) -> impl Sized {
+        self.lock().expect("nobody has died")
     }
 }
 
-fn world<L: Exclusive>(state: &str, _: &Ledger) -> L {
+pub(super) fn world<L: Exclusive>(state: &str, _: &Ledger) -> L {
     let lock = L::make();
     if state == "held" {
         lock.enter_for_good();
@@ -152,7 +154,7 @@ fn world<L: Exclusive>(state: &str, _: &Ledger) -> L {
     lock
 }
 
-fn change<L: Exclusive>(name: &'static str, how: How) -> Box<dyn Row> {
+fn changing<L: Exclusive>(name: &'static str, how: How) -> Box<dyn Row> {
     let states: &[&str] = &["free", "poisoned"];
     let victim: fn(&L, &Ledger, &str, &Mark) = match how {
         How::Try => |lock, ledger, _, mark| {
@@ -175,7 +177,7 @@ fn blocked<L: Exclusive>(name: &'static str) -> Box<dyn Row> {
     let operation = Operation::new(name, states, world::<L>, lock_and_unlock, |lock, ledger, state| {
         ledger.add(LET_GO);
         arrive(lock, ledger, state)?;
-        if !ledger.catches_up(BACK, CAME, patience() / 2) {
+        if !ledger.all_wake_up(patience() / 2) {
             return Err("WEDGED: somebody sleeps on beside a free lock".into());
         }
         survive(lock, ledger, state)
@@ -190,12 +192,12 @@ fn blocked<L: Exclusive>(name: &'static str) -> Box<dyn Row> {
         Ok(())
     });
     let operation = operation.with(Role::Waiter, |lock, ledger, state| {
-        ledger.add(CAME);
+        ledger.falls_asleep();
         arrive(lock, ledger, state)?;
-        ledger.add(BACK);
+        ledger.wakes_up();
         Ok(())
     });
-    operation.boxed()
+    operation.recoverer(lock_and_unlock).boxed()
 }
 
 fn timeout<L: Exclusive>(name: &'static str) -> Box<dyn Row> {
@@ -210,14 +212,16 @@ fn timeout<L: Exclusive>(name: &'static str) -> Box<dyn Row> {
 }
 
 fn lock_and_unlock<L: Exclusive>(lock: &L, ledger: &Ledger, _: &str, mark: &Mark) {
-    mark.window(|| {
-        ledger.add(BEGUN);
-        lock.enter(How::Wait);
-        ledger.add(DONE);
-    });
+    mark.window(|| change(lock, ledger));
 }
 
-fn arrive<L: Exclusive>(lock: &L, ledger: &Ledger, _: &str) -> Verdict {
+pub(super) fn change<L: Exclusive>(lock: &L, ledger: &Ledger) {
+    ledger.add(BEGUN);
+    lock.enter(How::Wait);
+    ledger.add(DONE);
+}
+
+pub(super) fn arrive<L: Exclusive>(lock: &L, ledger: &Ledger, _: &str) -> Verdict {
     ledger.add(BEGUN);
     lock.enter(How::Within(patience() / 2)).ok_or("WEDGED: nobody is in, and nobody can get in")?;
     ledger.add(DONE);
@@ -236,7 +240,7 @@ fn stand_by<L: Exclusive>(lock: &L, ledger: &Ledger, _: &str) -> Verdict {
 }
 
 /// Gets in at once; is told of the death if the data may be half changed; and is not told twice.
-fn survive<L: Exclusive>(lock: &L, ledger: &Ledger, _: &str) -> Verdict {
+pub(super) fn survive<L: Exclusive>(lock: &L, ledger: &Ledger, _: &str) -> Verdict {
     let entered = lock.enter(How::Try).ok_or("WEDGED: the dead hold the lock")?;
     let [a, b] = entered.before;
     if a != b && !entered.owner_died {

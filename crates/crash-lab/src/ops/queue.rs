@@ -24,11 +24,9 @@ const HELPERS: u64 = 40;
 const WAITERS: u64 = 55;
 const SURVIVORS: u64 = 60;
 
-/// Counters: there is a waiter; it is back; how often the victim was helped; others have put something in meanwhile.
-const WAITER_CAME: usize = 0;
-const WAITER_BACK: usize = 1;
-const HELPED: usize = 2;
-const MIXED: usize = 3;
+/// Counters: how often the victim was helped; others have put something in meanwhile.
+const HELPED: usize = 0;
+pub(super) const MIXED: usize = 1;
 
 pub(crate) fn operations() -> Vec<Box<dyn Row>> {
     let puts = &["first", "empty", "one", "full-1", "wrapped", "waiter"];
@@ -51,7 +49,7 @@ pub(crate) fn operations() -> Vec<Box<dyn Row>> {
 }
 
 /// A message that carries an item, and can tell whether it arrived whole.
-trait Message: Serialize + DeserializeOwned + Send + 'static {
+pub(super) trait Message: Serialize + DeserializeOwned + Send + 'static {
     fn of(item: u64) -> Self;
     fn item(self) -> Result<u64, String>;
 }
@@ -91,10 +89,10 @@ fn row<T: Message>(name: &'static str, states: &'static [&'static str], victim: 
 /// An operation that sleeps until somebody does the opposite.
 fn blocking<T: Message>(name: &'static str, states: &'static [&'static str], victim: Victim<T>) -> Box<dyn Row> {
     let operation = Operation::new(name, states, world::<T>, victim, survive::<T>);
-    operation.with(Role::Helper, help).with(Role::Waiter, wait).boxed()
+    operation.recoverer(recover).with(Role::Helper, help).with(Role::Waiter, wait).boxed()
 }
 
-fn world<T: Message>(state: &str, ledger: &Ledger) -> Queue<T> {
+pub(super) fn world<T: Message>(state: &str, ledger: &Ledger) -> Queue<T> {
     let queue = Queue::new(CAPACITY as usize).expect("the maker can make a queue");
     if state == "wrapped" {
         for item in 0..CAPACITY * 2 - 1 {
@@ -125,7 +123,7 @@ fn warm_up<T: Message>(state: &str) {
     }
 }
 
-fn put<T: Message>(queue: &Queue<T>, ledger: &Ledger, state: &str, mark: &Mark) {
+pub(super) fn put<T: Message>(queue: &Queue<T>, ledger: &Ledger, state: &str, mark: &Mark) {
     warm_up::<T>(state);
     mark.window(|| {
         ledger.putting(VICTIMS);
@@ -134,7 +132,7 @@ fn put<T: Message>(queue: &Queue<T>, ledger: &Ledger, state: &str, mark: &Mark) 
     });
 }
 
-fn get<T: Message>(queue: &Queue<T>, ledger: &Ledger, state: &str, mark: &Mark) {
+pub(super) fn get<T: Message>(queue: &Queue<T>, ledger: &Ledger, state: &str, mark: &Mark) {
     warm_up::<T>(state);
     mark.window(|| {
         ledger.taking();
@@ -260,7 +258,7 @@ fn stand_by<T: Message>(queue: &Queue<T>, ledger: &Ledger, _: &str) -> Verdict {
 
 /// Sleeps: in `put` beside a full queue, else in `get`.
 fn wait<T: Message>(queue: &Queue<T>, ledger: &Ledger, state: &str) -> Verdict {
-    ledger.add(WAITER_CAME);
+    ledger.falls_asleep();
     if state.starts_with("full") {
         ledger.add(MIXED);
         ledger.putting(WAITERS);
@@ -271,12 +269,12 @@ fn wait<T: Message>(queue: &Queue<T>, ledger: &Ledger, state: &str) -> Verdict {
         let message = queue.get().map_err(|e| e.to_string())?;
         ledger.has_taken(message.item()?);
     }
-    ledger.add(WAITER_BACK);
+    ledger.wakes_up();
     Ok(())
 }
 
 /// Does what a sleeping victim waits for.
-fn help<T: Message>(queue: &Queue<T>, ledger: &Ledger, state: &str) -> Verdict {
+pub(super) fn help<T: Message>(queue: &Queue<T>, ledger: &Ledger, state: &str) -> Verdict {
     if state.starts_with("full") {
         ledger.taking();
         ledger.has_taken(queue.get().map_err(|e| e.to_string())?.item()?);
@@ -292,8 +290,8 @@ fn help<T: Message>(queue: &Queue<T>, ledger: &Ledger, state: &str) -> Verdict {
 }
 
 /// Nobody sleeps beside what it waits for; nothing is lost, or comes twice, or out of order; all the room is there.
-fn survive<T: Message>(queue: &Queue<T>, ledger: &Ledger, state: &str) -> Verdict {
-    if ledger.get(WAITER_CAME) > 0 {
+pub(super) fn survive<T: Message>(queue: &Queue<T>, ledger: &Ledger, state: &str) -> Verdict {
+    if ledger.n_sleepers() > ledger.n_buried() {
         release_waiter(queue, ledger, state)?;
     }
     let rest = drain(queue)?;
@@ -322,7 +320,7 @@ fn release_waiter<T: Message>(queue: &Queue<T>, ledger: &Ledger, state: &str) ->
         queue.put_timeout(T::of(SURVIVORS), patience() / 3).map_err(|e| format!("put: {e}"))?;
         ledger.has_put(SURVIVORS);
     }
-    if ledger.comes(WAITER_BACK, patience() / 3) {
+    if ledger.all_wake_up(patience() / 3) {
         Ok(())
     } else {
         Err("WEDGED: another sleeper sleeps on beside what it waits for".into())
@@ -349,7 +347,7 @@ fn close() -> Box<dyn Row> {
         |queue, _, _, mark| mark.window(|| queue.close()),
         |queue, ledger, _| {
             queue.close();
-            if ledger.get(WAITER_CAME) > 0 && !ledger.comes(WAITER_BACK, patience() / 3) {
+            if !ledger.all_wake_up(patience() / 3) {
                 return Err("WEDGED: a sleeper does not learn of the end".into());
             }
             if !matches!(queue.put(1), Err(ipc::PutError::Closed(1))) {
@@ -361,9 +359,9 @@ fn close() -> Box<dyn Row> {
         },
     );
     let operation = operation.with(Role::Waiter, |queue, ledger, _| {
-        ledger.add(WAITER_CAME);
+        ledger.falls_asleep();
         let end = queue.get();
-        ledger.add(WAITER_BACK);
+        ledger.wakes_up();
         if matches!(end, Err(ipc::GetError::Closed)) { Ok(()) } else { Err(format!("{end:?}")) }
     });
     operation.recoverer(|queue, _, _, mark| mark.window(|| queue.close())).boxed()

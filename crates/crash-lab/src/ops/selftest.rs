@@ -13,12 +13,8 @@ const RECOVERERS: u64 = 30;
 const HELPERS: u64 = 40;
 const SURVIVORS: u64 = 50;
 
-/// Counter: the waiter has its item.
-const WAITER_BACK: usize = 0;
-/// Counter: there is a waiter.
-const WAITER_CAME: usize = 1;
 /// Counter: how often the victim has been helped; somebody else may take what was meant for it.
-const HELPED: usize = 2;
+const HELPED: usize = 0;
 
 /// The sound ones.
 pub(crate) fn operations() -> Vec<Box<dyn Row>> {
@@ -121,18 +117,18 @@ fn blocked_get(name: &'static str, world: World) -> Box<dyn Row> {
             if fifo.len().map_err(unusable)?.0 == 0 {
                 put_in(fifo, ledger, SURVIVORS).map_err(unusable)?;
             }
-            if ledger.get(WAITER_CAME) > 0 && !ledger.comes(WAITER_BACK, patience() / 2) {
+            if !ledger.all_wake_up(patience() / 2) {
                 return Err("WEDGED: another sleeper sleeps on beside what it waits for".into());
             }
             survive(fifo, ledger, state)
         },
     );
     let operation = operation.with(Role::Waiter, |fifo, ledger, _| {
-        ledger.add(WAITER_CAME);
+        ledger.falls_asleep();
         ledger.taking();
         let item = fifo.get().map_err(unusable)?.map_err(torn)?;
         ledger.has_taken(item);
-        ledger.add(WAITER_BACK);
+        ledger.wakes_up();
         Ok(())
     });
     let operation = operation.with(Role::Helper, |fifo, ledger, _| {
@@ -140,7 +136,7 @@ fn blocked_get(name: &'static str, world: World) -> Box<dyn Row> {
         ledger.add(HELPED);
         put_in(fifo, ledger, item).map(drop).map_err(unusable)
     });
-    operation.boxed()
+    operation.recoverer(recover).boxed()
 }
 
 fn recover(fifo: &Fifo, ledger: &Ledger, _: &str, mark: &test_support::step::Mark) {

@@ -12,13 +12,15 @@ use crate::{
     operation::{Operation, Role, Row, Verdict},
 };
 
-/// Counters: what the victim began and what it finished; waiters that came and that are back; how often a sleeping
-/// victim was helped.
-const BEGUN: usize = 0;
+/// Counters: what the victim began and what it finished; how often a sleeping victim was helped; permits whose release
+/// was begun, and was done.
+pub(super) const BEGUN: usize = 0;
 pub(super) const DONE: usize = 1;
-pub(super) const CAME: usize = 2;
-pub(super) const BACK: usize = 3;
-const HELPED: usize = 4;
+const HELPED: usize = 2;
+const RELEASING: usize = 3;
+const RELEASED: usize = 4;
+/// Counter: permits that were released one at a time.
+const ALONE: usize = 5;
 
 const NOTIFYING: &[&str] = &["nobody", "waiter", "waiters"];
 const SLEEPING: &[&str] = &["alone", "waiter", "waiters"];
@@ -39,10 +41,10 @@ pub(crate) fn operations() -> Vec<Box<dyn Row>> {
 
 /// Those who sleep are back, or will be soon.
 pub(super) fn waiters_are_back(ledger: &Ledger) -> Verdict {
-    if ledger.catches_up(BACK, CAME, patience() / 3) {
+    if ledger.all_wake_up(patience() / 3) {
         Ok(())
     } else {
-        Err(format!("WEDGED: {} of {} sleepers sleep on", ledger.get(CAME) - ledger.get(BACK), ledger.get(CAME)))
+        Err(format!("WEDGED: {} of {} sleepers sleep on", ledger.n_asleep(), ledger.n_sleepers()))
     }
 }
 
@@ -59,13 +61,13 @@ fn timed(what: &str, limit: Duration, call: impl FnOnce()) -> Verdict {
 
 // ------------------------------------------------------------------------------------------------------ condvar
 
-type Stock = (Lock<u64>, Condvar);
+pub(super) type Stock = (Lock<u64>, Condvar);
 
-fn stock(_: &str, _: &Ledger) -> Stock {
+pub(super) fn stock(_: &str, _: &Ledger) -> Stock {
     (Lock::new(0).expect("there is memory for a lock"), Condvar::new().expect("there is memory for a condvar"))
 }
 
-fn hold(lock: &Lock<u64>) -> LockGuard<'_, u64> {
+pub(super) fn hold(lock: &Lock<u64>) -> LockGuard<'_, u64> {
     lock.lock().unwrap_or_else(|died| {
         let guard = died.into_inner();
         guard.mark_consistent();
@@ -74,7 +76,7 @@ fn hold(lock: &Lock<u64>) -> LockGuard<'_, u64> {
 }
 
 /// Sleeps until there is something, which it leaves there for others.
-fn wait_for_stock((lock, changed): &Stock) {
+pub(super) fn wait_for_stock((lock, changed): &Stock) {
     let mut guard = hold(lock);
     while *guard == 0 {
         guard = changed.wait(guard).unwrap_or_else(|died| {
@@ -105,11 +107,8 @@ fn notify(name: &'static str, how: fn(&Condvar)) -> Box<dyn Row> {
     let is_one = std::ptr::fn_addr_eq(how, Condvar::notify_one as fn(&Condvar));
     let operation = Operation::new(name, NOTIFYING, stock, victim[usize::from(!is_one)], |stock, ledger, _| {
         // One who was told is back by himself; for the others the survivor speaks.
-        if ledger.get(DONE) > 0 && ledger.get(CAME) > 0 {
-            ledger.add(HELPED);
-            if !ledger.catches_up(BACK, HELPED, patience() / 3) {
-                return Err("WEDGED: a notification that had been made woke nobody".into());
-            }
+        if ledger.get(DONE) > 0 && !ledger.one_wakes_up(patience() / 3) {
+            return Err("WEDGED: a notification that had been made woke nobody".into());
         }
         condvar_works(stock, ledger)
     });
@@ -126,13 +125,13 @@ fn notify(name: &'static str, how: fn(&Condvar)) -> Box<dyn Row> {
 }
 
 fn wait_and_tell(stock: &Stock, ledger: &Ledger, _: &str) -> Verdict {
-    ledger.add(CAME);
+    ledger.falls_asleep();
     wait_for_stock(stock);
-    ledger.add(BACK);
+    ledger.wakes_up();
     Ok(())
 }
 
-fn condvar_works(stock: &Stock, ledger: &Ledger) -> Verdict {
+pub(super) fn condvar_works(stock: &Stock, ledger: &Ledger) -> Verdict {
     let (lock, changed) = stock;
     *hold(lock) += 1;
     changed.notify_all();
@@ -161,6 +160,12 @@ fn condvar_wait() -> Box<dyn Row> {
         changed.notify_one();
         Ok(())
     });
+    let operation = operation.recoverer(|(lock, changed), _, _, mark| {
+        mark.window(|| {
+            *hold(lock) += 1;
+            changed.notify_all();
+        });
+    });
     operation.with(Role::Waiter, wait_and_tell).boxed()
 }
 
@@ -175,9 +180,9 @@ fn event(state: &str, _: &Ledger) -> Event {
 }
 
 fn wait_for_event(event: &Event, ledger: &Ledger, _: &str) -> Verdict {
-    ledger.add(CAME);
+    ledger.falls_asleep();
     let is_set = event.wait().map_err(|e| e.to_string())?;
-    ledger.add(BACK);
+    ledger.wakes_up();
     if is_set { Ok(()) } else { Err("a wait without a limit that ended unset".into()) }
 }
 
@@ -231,6 +236,7 @@ fn event_wait() -> Box<dyn Row> {
         event.set();
         Ok(())
     });
+    let operation = operation.recoverer(|event, _, _, mark| mark.window(|| event.set()));
     operation.with(Role::Waiter, wait_for_event).boxed()
 }
 
@@ -251,31 +257,43 @@ fn acquire_one(semaphore: &Semaphore, ledger: &Ledger, _: &str, mark: &Mark) {
 }
 
 fn acquire_and_tell(semaphore: &Semaphore, ledger: &Ledger, _: &str) -> Verdict {
-    ledger.add(CAME);
+    ledger.falls_asleep();
     semaphore.acquire().forget();
-    ledger.add(BACK);
+    ledger.wakes_up();
     Ok(())
 }
 
+fn release_one(semaphore: &Semaphore, ledger: &Ledger) -> Verdict {
+    ledger.add(ALONE);
+    ledger.add(RELEASING);
+    semaphore.release(1).map_err(|e| e.to_string())?;
+    ledger.add(RELEASED);
+    Ok(())
+}
+
+pub(super) fn release_two(semaphore: &Semaphore, ledger: &Ledger) {
+    (0..2).for_each(|_| ledger.add(RELEASING));
+    semaphore.release(2).expect("far from the limit");
+    (0..2).for_each(|_| ledger.add(RELEASED));
+}
+
 /// Nobody sleeps beside a free permit; and whoever sleeps is back when enough were released.
-fn release_waiters(semaphore: &Semaphore, ledger: &Ledger) -> Result<u64, String> {
-    let mut added = 0;
+fn release_waiters(semaphore: &Semaphore, ledger: &Ledger) -> Verdict {
     for _ in 0..2 {
-        if !ledger.catches_up(BACK, CAME, Duration::ZERO) && !settles(semaphore, ledger) {
+        if ledger.n_asleep() > 0 && !settles(semaphore, ledger) {
             return Err("WEDGED: a sleeper sleeps on beside a free permit".into());
         }
-        if ledger.get(BACK) < ledger.get(CAME) {
-            semaphore.release(1).map_err(|e| e.to_string())?;
-            added += 1;
+        if ledger.n_asleep() > 0 {
+            release_one(semaphore, ledger)?;
         }
     }
-    waiters_are_back(ledger).map(|()| added)
+    waiters_are_back(ledger)
 }
 
 /// No permit is free, or nobody sleeps; soon.
 fn settles(semaphore: &Semaphore, ledger: &Ledger) -> bool {
     let begun = Instant::now();
-    while semaphore.permits() > 0 && ledger.get(BACK) < ledger.get(CAME) {
+    while semaphore.permits() > 0 && ledger.n_asleep() > 0 {
         if begun.elapsed() > patience() / 3 {
             return false;
         }
@@ -284,14 +302,15 @@ fn settles(semaphore: &Semaphore, ledger: &Ledger) -> bool {
     true
 }
 
-/// All permits there ever were are free, or with somebody who is known to have one, or went with the victim.
-fn conserved(semaphore: &Semaphore, ledger: &Ledger, made: u64) -> Verdict {
-    let known = u64::from(semaphore.permits()) + ledger.get(BACK) + ledger.get(DONE);
-    let in_hand = ledger.get(BEGUN) - ledger.get(DONE);
-    if known <= made && known + in_hand >= made {
+/// All permits there ever were are free, or with somebody who is known to have one, or went with the dead.
+pub(super) fn conserved(semaphore: &Semaphore, ledger: &Ledger, at_first: u64) -> Verdict {
+    let known = u64::from(semaphore.permits()) + ledger.n_awake() + ledger.get(DONE);
+    let in_hand = ledger.get(BEGUN) - ledger.get(DONE) + ledger.n_buried();
+    let (least, most) = (at_first + ledger.get(RELEASED), at_first + ledger.get(RELEASING));
+    if known <= most && known + in_hand >= least {
         Ok(())
     } else {
-        Err(format!("{made} permits were made; {known} are known of, and the victim may have {in_hand}"))
+        Err(format!("{least} to {most} permits were made; {known} are known of, and the dead may have {in_hand}"))
     }
 }
 
@@ -300,9 +319,9 @@ fn acquire() -> Box<dyn Row> {
         conserved(semaphore, ledger, 2)
     });
     let operation = operation.recoverer(acquire_one).with(Role::Arrival, |semaphore, ledger, _| {
-        ledger.add(CAME);
+        ledger.falls_asleep();
         semaphore.acquire_timeout(patience() / 2).ok_or("WEDGED: there is a permit, and nobody gets it")?.forget();
-        ledger.add(BACK);
+        ledger.wakes_up();
         Ok(())
     });
     operation.boxed()
@@ -311,32 +330,28 @@ fn acquire() -> Box<dyn Row> {
 fn acquire_blocked() -> Box<dyn Row> {
     let operation =
         Operation::new("semaphore/acquire-blocked", SLEEPING, semaphore, acquire_one, |semaphore, ledger, _| {
-            let added = release_waiters(semaphore, ledger)?;
-            conserved(semaphore, ledger, ledger.get(HELPED) + added)
+            release_waiters(semaphore, ledger)?;
+            conserved(semaphore, ledger, 0)
         });
-    let operation = operation.with(Role::Helper, |semaphore, ledger, _| {
-        ledger.add(HELPED);
-        semaphore.release(1).map_err(|e| e.to_string())
+    let operation = operation.with(Role::Helper, |semaphore, ledger, _| release_one(semaphore, ledger));
+    let operation = operation.recoverer(|semaphore, ledger, _, mark| {
+        mark.window(|| release_one(semaphore, ledger).expect("below the limit"))
     });
     operation.with(Role::Waiter, acquire_and_tell).boxed()
 }
 
 fn release() -> Box<dyn Row> {
-    let victim: fn(&Semaphore, &Ledger, &str, &Mark) = |semaphore, ledger, _, mark| {
-        mark.window(|| {
-            ledger.add(HELPED);
-            semaphore.release(2).expect("far from the limit");
-            ledger.add(DONE);
-        });
-    };
+    let victim: fn(&Semaphore, &Ledger, &str, &Mark) =
+        |semaphore, ledger, _, mark| mark.window(|| release_two(semaphore, ledger));
     let operation = Operation::new("semaphore/release", NOTIFYING, semaphore, victim, |semaphore, ledger, state| {
-        let made = if state == "nobody" { 2 } else { 0 } + release_waiters(semaphore, ledger)?;
-        let known = u64::from(semaphore.permits()) + ledger.get(BACK);
-        let (begun, done) = (2 * ledger.get(HELPED), 2 * ledger.get(DONE));
-        if (made + done..=made + begun).contains(&known) && (known - made) % 2 == 0 {
+        release_waiters(semaphore, ledger)?;
+        conserved(semaphore, ledger, if state == "nobody" { 2 } else { 0 })?;
+        // Two at once or none; unless a sleeper died with one.
+        let known = u64::from(semaphore.permits()) + ledger.n_awake();
+        if ledger.n_buried() > 0 || (known - ledger.get(ALONE)) % 2 == 0 {
             Ok(())
         } else {
-            Err(format!("{made} permits there were, {done} of {begun} released, and {known} are known of"))
+            Err(format!("one of two permits was released: {known} are known of"))
         }
     });
     operation.recoverer(victim).with(Role::Waiter, acquire_and_tell).boxed()
