@@ -40,6 +40,8 @@ pub(crate) fn operations() -> Vec<Box<dyn Row>> {
         row::<u64>("queue/get_many", &["full", "wrapped", "full-waiter"], get_many),
         row::<u64>("queue/loan", &["empty", "wrapped", "waiter"], loan),
         row::<u64>("queue/attach+detach", &["empty", "one"], attach),
+        row::<Pair>("queue/put-pair", &["empty", "wrapped", "waiter"], put),
+        row::<Pair>("queue/get-pair", &["one", "full-waiter"], get),
         row::<Large>("queue/put-large", puts, put),
         row::<Large>("queue/get-large", gets, get),
         blocking::<u64>("queue/get-blocked", &["empty", "waiter"], get),
@@ -61,6 +63,20 @@ impl Message for u64 {
 
     fn item(self) -> Result<u64, String> {
         Ok(self)
+    }
+}
+
+/// No number, but it fits into a slot.
+#[derive(Debug, Serialize, Deserialize)]
+struct Pair(u64, u64);
+
+impl Message for Pair {
+    fn of(item: u64) -> Self {
+        Self(item, !item)
+    }
+
+    fn item(self) -> Result<u64, String> {
+        if self.1 == !self.0 { Ok(self.0) } else { Err(format!("TORN: {self:?}")) }
     }
 }
 

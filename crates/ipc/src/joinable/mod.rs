@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de, de::Deserializ
 pub use self::{item::Item, iter::Iter};
 use crate::{
     GetError, GetTimeoutError, PutError, PutTimeoutError, TryGetError, TryPutError,
-    queue::{Builder, GetStop, Patience, PutStop, Raw, Segment, Side, Stop, decode},
+    queue::{Builder, GetStop, Patience, PutStop, Raw, Segment, Side, Stop, decode, put_all},
 };
 
 /// A bounded first-in first-out queue between processes that lends its items out and knows which are done.
@@ -186,7 +186,7 @@ impl<T: Serialize> JoinableQueue<T> {
     /// # Errors
     /// As [`put`](Self::put), with those that have not been put.
     pub fn put_many(&self, items: impl IntoIterator<Item = T>) -> Result<(), PutError<Vec<T>>> {
-        self.raw.put_values(items)
+        put_all(items, |item| self.raw.put_value(item, Patience::Forever))
     }
 }
 

@@ -2,8 +2,15 @@
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Queue, Raw, events::Patience, message::GetStop};
+use super::{
+    Queue,
+    events::Patience,
+    message::{GetStop, PutStop},
+};
 use crate::{GetError, PutError};
+
+/// For how many messages there is room from the beginning.
+const MANY: usize = 64;
 
 impl<T: Serialize> Queue<T> {
     /// Puts all of `messages`, one after another; waits for room whenever the queue is full. Other processes' messages
@@ -12,20 +19,22 @@ impl<T: Serialize> Queue<T> {
     /// # Errors
     /// As [`put`](Self::put), with those that have not been put.
     pub fn put_many(&self, messages: impl IntoIterator<Item = T>) -> Result<(), PutError<Vec<T>>> {
-        self.raw.put_values(messages)
+        put_all(messages, |message| self.put_message(message, Patience::Forever))
     }
 }
 
-impl Raw {
-    pub(crate) fn put_values<T: Serialize>(&self, values: impl IntoIterator<Item = T>) -> Result<(), PutError<Vec<T>>> {
-        let mut values = values.into_iter();
-        while let Some(value) = values.next() {
-            if let Err(stop) = self.put_value(&value, Patience::Forever) {
-                return Err(stop.into_put_error(std::iter::once(value).chain(values).collect()));
-            }
+/// Puts one after another.
+pub(crate) fn put_all<T>(
+    messages: impl IntoIterator<Item = T>,
+    put: impl Fn(&T) -> Result<(), PutStop>,
+) -> Result<(), PutError<Vec<T>>> {
+    let mut messages = messages.into_iter();
+    while let Some(message) = messages.next() {
+        if let Err(stop) = put(&message) {
+            return Err(stop.into_put_error(std::iter::once(message).chain(messages).collect()));
         }
-        Ok(())
     }
+    Ok(())
 }
 
 impl<T: DeserializeOwned> Queue<T> {
@@ -34,10 +43,10 @@ impl<T: DeserializeOwned> Queue<T> {
     /// # Errors
     /// As [`get`](Self::get), of the first message. One further on that is no `T` is left out.
     pub fn get_many(&self, max: usize) -> Result<Vec<T>, GetError> {
-        let mut messages = Vec::new();
         if max == 0 {
-            return Ok(messages);
+            return Ok(Vec::new());
         }
+        let mut messages = Vec::with_capacity(max.min(self.maxsize()).min(MANY));
         messages.push(self.get()?);
         while messages.len() < max {
             match self.get_message(Patience::Now) {

@@ -7,12 +7,13 @@ use crate::JoinableQueue;
 use super::{
     Queue, Raw, Segment,
     layout::{DEFAULT_CAPACITY, DEFAULT_MAX_MESSAGE, Geometry, INLINE_MAX, SLOT_HEAD},
+    number,
 };
 
 /// What a slot of a queue holds unless told otherwise.
 const DEFAULT_INLINE: usize = 48;
 const DEFAULT_DELIVERIES: u8 = 5;
-/// What a slot of the smallest kind holds: numbers.
+/// What the slots hold of a queue of pairs of numbers and the like.
 const LEAST_INLINE: usize = 16;
 /// Types of up to that size are kept inside the slots without being asked.
 const AUTOMATIC_INLINE: usize = 512;
@@ -29,6 +30,8 @@ const AUTOMATIC_INLINE: usize = 512;
 pub struct Builder<T> {
     maxsize: usize,
     message_bytes: usize,
+    /// Whether each message is a number, as far as can be seen.
+    numbers: bool,
     max_message_bytes: usize,
     max_deliveries: u8,
     message: PhantomData<fn(T) -> T>,
@@ -42,6 +45,7 @@ impl<T> Builder<T> {
         Self {
             maxsize: 0,
             message_bytes,
+            numbers: size > 1 && size == align_of::<T>() && number::may_be::<T>() && !std::mem::needs_drop::<T>(),
             max_message_bytes: DEFAULT_MAX_MESSAGE,
             max_deliveries: DEFAULT_DELIVERIES,
             message: PhantomData,
@@ -60,6 +64,7 @@ impl<T> Builder<T> {
     #[must_use]
     pub fn message_bytes(mut self, bytes: usize) -> Self {
         self.message_bytes = bytes;
+        self.numbers = false;
         self
     }
 
@@ -97,10 +102,13 @@ impl<T> Builder<T> {
     fn build_raw(self, leases: bool) -> io::Result<Raw> {
         let capacity = if self.maxsize == 0 { DEFAULT_CAPACITY } else { self.maxsize };
         let inline = match self.message_bytes {
+            // Beside the word that says so there is nothing; leases are copies of bytes.
+            _ if self.numbers && !leases => 0,
             1..=LEAST_INLINE => LEAST_INLINE,
             bytes => bytes.clamp(DEFAULT_INLINE, INLINE_MAX),
         };
-        let stride = (SLOT_HEAD + inline).next_multiple_of(32).min(SLOT_HEAD + INLINE_MAX);
+        let stride =
+            (SLOT_HEAD + inline).next_multiple_of(if inline == 0 { SLOT_HEAD } else { 32 }).min(SLOT_HEAD + INLINE_MAX);
         let geometry = Geometry::new(capacity as u64, stride as u64, self.max_message_bytes as u64)
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the queue's settings are out of bounds"))?;
         Raw::new(Segment::create(geometry, leases, self.max_deliveries.into())?)

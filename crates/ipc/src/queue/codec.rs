@@ -140,6 +140,12 @@ pub(crate) unsafe fn encode_at<T: Serialize>(value: &T, start: NonNull<u8>, len:
     postcard::serialize_with_flavor(value, into) == Ok(len)
 }
 
+/// A number as it is serialised among other things.
+#[cold]
+pub(crate) fn encode(number: &u64) -> Vec<u8> {
+    postcard::to_stdvec(number).unwrap_or_default()
+}
+
 /// The value that `bytes` are, handles included.
 #[inline]
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, handover::Error> {

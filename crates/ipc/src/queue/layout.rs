@@ -91,7 +91,8 @@ const _: () = assert!(std::mem::offset_of!(Header, tail) == 128 && std::mem::off
 #[repr(C)]
 pub(crate) struct SlotHead {
     pub(crate) word: AtomicU64,
-    /// Where the payload is, see [`Meta`]; belongs to the slot's owner, and to nobody while it is ready.
+    /// The message, if it is a number; or else where it is, see [`Meta`]. Belongs to the slot's owner, and to nobody
+    /// while it is ready.
     pub(crate) meta: AtomicU64,
 }
 
@@ -191,7 +192,7 @@ impl Geometry {
         let capacity = usize::try_from(capacity).ok().filter(|n| (1..=MAX_CAPACITY).contains(n))?;
         let stride = usize::try_from(stride).ok()?;
         let max_message = usize::try_from(max_message).ok().filter(|n| *n <= MAX_MAX_MESSAGE)?;
-        if !(SLOT_HEAD + 16..=SLOT_HEAD + INLINE_MAX).contains(&stride) || !stride.is_multiple_of(16) {
+        if !(SLOT_HEAD..=SLOT_HEAD + INLINE_MAX).contains(&stride) || !stride.is_multiple_of(16) {
             return None;
         }
         let capacity_u32 = u32::try_from(capacity).ok()?;
@@ -246,7 +247,7 @@ mod tests {
         assert!(Geometry::new(0, 64, 1).is_none());
         assert!(Geometry::new(1 << 25, 64, 1).is_none());
         assert!(Geometry::new(u64::MAX, 64, 1).is_none());
-        assert!(Geometry::new(1, 16, 1).is_none());
+        assert!(Geometry::new(1, 0, 1).is_none());
         assert!(Geometry::new(1, 72, 1).is_none());
         assert!(Geometry::new(1, u64::MAX, 1).is_none());
         assert!(Geometry::new(1, 64, u64::MAX).is_none());

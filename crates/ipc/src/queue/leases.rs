@@ -22,7 +22,7 @@ use super::{
     blocks::Block,
     events::{CLOSED, Patience, SLEEPERS},
     layout::{BlockId, Meta},
-    ring::{Claim, Raw, Stop},
+    ring::{Claim, Claimed, Raw, Stop},
     word::{BlockState, Owner, Phase, SlotWord},
 };
 
@@ -102,10 +102,12 @@ impl Raw {
     fn try_lease_fresh(self: &Arc<Self>, patient: bool) -> Result<Lease, Stop> {
         // Held before the claim: with a slot in hand there must be nothing left that can fail.
         let mut spare = if self.is_empty() { None } else { Some(Block::take(self, self.segment.geometry.inline())?) };
-        let claim = match self.claim_read(patient) {
+        let claimed = match self.claim_read(patient) {
             Err(Stop::Level) => self.claim_last(patient)?,
-            claim => claim?,
+            claimed => claimed?,
         };
+        // Numbers outside of blocks are not put into a queue that leases.
+        let Claimed::Slot(claim) = claimed else { return Err(self.quarantine()) };
         if spare.is_none() {
             let block = Block::take(self, self.segment.geometry.inline());
             spare = Some(block.inspect_err(|_| self.unclaim(&claim))?);

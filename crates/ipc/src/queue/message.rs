@@ -16,7 +16,8 @@ use super::{
     blocks::Block,
     codec::{self, Buffer, NotInline},
     events::{Patience, Side},
-    ring::{Raw, Stop, Taken},
+    number,
+    ring::{Raw, Short, Stop, Taken},
 };
 use crate::{GetError, PutError};
 
@@ -93,18 +94,24 @@ impl Raw {
     pub(crate) fn put_value<T: Serialize>(&self, value: &T, patience: Patience) -> Result<(), PutStop> {
         let mut buffer = Buffer::new();
         match buffer.encode(value, self.segment.geometry.inline()) {
-            Ok(()) => match self.put_at_once(&buffer) {
-                Ok(true) => Ok(()),
-                Ok(false) => self.put_buffer(&buffer, patience),
-                Err(stop) => Err(stop.into()),
-            },
+            Ok(()) => self.put_short(&buffer, patience),
             Err(why) => self.put_other(value, why, patience),
         }
     }
 
+    /// Puts a message that fits into a slot.
+    #[inline]
+    fn put_short<M: Short + ?Sized>(&self, message: &M, patience: Patience) -> Result<(), PutStop> {
+        match self.put_at_once(message) {
+            Ok(true) => Ok(()),
+            Ok(false) => self.put_short_patiently(message, patience),
+            Err(stop) => Err(stop.into()),
+        }
+    }
+
     #[cold]
-    fn put_buffer(&self, buffer: &Buffer, patience: Patience) -> Result<(), PutStop> {
-        Ok(self.patiently(Side::Space, patience, |_| self.try_put_buffer(buffer))?)
+    fn put_short_patiently<M: Short + ?Sized>(&self, message: &M, patience: Patience) -> Result<(), PutStop> {
+        Ok(self.patiently(Side::Space, patience, |_| self.try_put(message))?)
     }
 
     /// Takes a message: into the buffer, or a block.
@@ -137,7 +144,7 @@ impl Raw {
     #[inline]
     pub(crate) fn put_bytes(&self, message: &[u8], patience: Patience) -> Result<(), PutStop> {
         if message.len() <= self.segment.geometry.inline() {
-            return Ok(self.patiently(Side::Space, patience, |_| self.try_put_short(message))?);
+            return self.put_short(message, patience);
         }
         self.put_in_block(message.len(), patience, |block| block.write(message).map(|()| true))
     }
@@ -167,6 +174,11 @@ impl Raw {
 impl<T: Serialize> Queue<T> {
     #[inline]
     pub(super) fn put_message(&self, value: &T, patience: Patience) -> Result<(), PutStop> {
+        if number::may_be::<T>()
+            && let Some(number) = number::of(value)
+        {
+            return self.raw.put_short(&number, patience);
+        }
         self.raw.put_value(value, patience)
     }
 }
@@ -174,13 +186,35 @@ impl<T: Serialize> Queue<T> {
 impl<T: DeserializeOwned> Queue<T> {
     #[inline]
     pub(super) fn get_message(&self, patience: Patience) -> Result<T, GetStop> {
+        if !number::may_be::<T>() {
+            return self.get_encoded(patience);
+        }
+        match self.raw.take_number_at_once() {
+            Some(number) => decode_number(number),
+            None => self.get_patiently(patience),
+        }
+    }
+
+    #[cold]
+    fn get_patiently(&self, patience: Patience) -> Result<T, GetStop> {
+        self.get_encoded(patience)
+    }
+
+    #[inline]
+    fn get_encoded(&self, patience: Patience) -> Result<T, GetStop> {
         let mut buffer = Buffer::new();
         match self.raw.take(&mut buffer, patience)? {
-            Taken::Inline => codec::decode(buffer.as_bytes()),
-            Taken::Block(block) => codec::decode(&block.into_vec()?),
+            Taken::Number(number) => decode_number(number),
+            Taken::Inline => codec::decode(buffer.as_bytes()).map_err(GetStop::Decode),
+            Taken::Block(block) => codec::decode(&block.into_vec()?).map_err(GetStop::Decode),
         }
-        .map_err(GetStop::Decode)
     }
+}
+
+#[inline]
+fn decode_number<T: DeserializeOwned>(number: u64) -> Result<T, GetStop> {
+    // What was put as one type and is got as another may still be read as it would be written.
+    number::decode(number).or_else(|_| codec::decode(&codec::encode(&number)).map_err(GetStop::Decode))
 }
 
 impl<T> Queue<T> {
@@ -193,6 +227,7 @@ impl<T> Queue<T> {
     pub(super) fn get_raw(&self, patience: Patience) -> Result<Vec<u8>, GetStop> {
         let mut buffer = Buffer::new();
         match self.raw.take(&mut buffer, patience)? {
+            Taken::Number(number) => Ok(codec::encode(&number)),
             Taken::Inline => Ok(buffer.as_bytes().to_vec()),
             Taken::Block(block) => Ok(block.into_vec()?),
         }

@@ -12,6 +12,7 @@ mod layout;
 mod leases;
 mod loan;
 mod message;
+mod number;
 mod participants;
 mod reactor;
 mod ready;
@@ -29,19 +30,20 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de, de::Deserializ
 
 use crate::barrier;
 
-pub use self::{
-    builder::Builder,
-    iter::{Drain, Iter},
-    loan::Loan,
-    ready::{Get, Put},
-};
 pub(crate) use self::{
+    batch::put_all,
     codec::decode,
     events::{Patience, Side},
     leases::Lease,
     message::{GetStop, PutStop},
     ring::{Raw, Stop},
     segment::Segment,
+};
+pub use self::{
+    builder::Builder,
+    iter::{Drain, Iter},
+    loan::Loan,
+    ready::{Get, Put},
 };
 use crate::{GetError, GetTimeoutError, PutError, PutTimeoutError, TryGetError, TryPutError};
 
@@ -243,7 +245,8 @@ impl<T> Queue<T> {
         self.put_raw(message, Patience::Forever).map_err(|stop| stop.into_put_error(()))
     }
 
-    /// Takes the next message as bytes; waits for one while the queue is empty.
+    /// Takes the next message as bytes; waits for one while the queue is empty. One that was not put as bytes comes in
+    /// postcard's format.
     ///
     /// # Errors
     /// If the queue is closed and empty.

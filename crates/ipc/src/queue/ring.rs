@@ -10,7 +10,7 @@ use std::{
     ptr::NonNull,
     sync::atomic::{
         AtomicU32, AtomicU64,
-        Ordering::{Acquire, Relaxed, Release},
+        Ordering::{AcqRel, Acquire, Relaxed, Release},
         fence,
     },
 };
@@ -71,7 +71,8 @@ impl From<io::Error> for Stop {
     }
 }
 
-/// A slot that this process owns, for one lap.
+/// A slot that this process owns, or is about to, for one lap.
+#[derive(Clone, Copy)]
 pub(crate) struct Claim<'a> {
     pub(crate) head: &'a SlotHead,
     pub(crate) payload: NonNull<u8>,
@@ -86,14 +87,68 @@ impl Claim<'_> {
         // Acquire: what the former owner did with the payload is done.
         self.head.word.compare_exchange(from.0, to.0, Acquire, Relaxed).is_ok()
     }
+
+    /// Takes the number of a slot that was found ready, unless somebody else does: looked at first, then claimed and
+    /// given up in one step. A word does not repeat, so what was looked at is what was claimed.
+    #[inline]
+    fn take_number(&self, ready: SlotWord) -> Option<u64> {
+        let number = self.head.meta.load(Relaxed);
+        let free = SlotWord::free(next_lap(self.lap)).0;
+        // Release: the look at the number comes before whatever the next putter does with the slot.
+        self.head.word.compare_exchange(ready.0, free, AcqRel, Relaxed).is_ok().then_some(number)
+    }
+}
+
+/// A message that is this process's, and maybe still in the ring.
+pub(crate) enum Claimed<'a> {
+    /// It is this number.
+    Number(u64),
+    Slot(Claim<'a>),
 }
 
 /// A message that has left the ring.
 #[derive(Debug)]
 pub(crate) enum Taken<'a> {
+    Number(u64),
     /// It is in the buffer that was handed in.
     Inline,
     Block(Block<'a>),
+}
+
+/// A message that a slot holds.
+pub(crate) trait Short {
+    /// Writes it into a slot that is ours; says what the slot's word becomes.
+    fn write(&self, claim: &Claim<'_>) -> SlotWord;
+}
+
+impl Short for u64 {
+    #[inline(always)]
+    fn write(&self, claim: &Claim<'_>) -> SlotWord {
+        claim.head.meta.store(*self, Relaxed);
+        SlotWord::ready_number(claim.lap)
+    }
+}
+
+/// Callers have seen that it fits.
+impl Short for Buffer {
+    #[inline(always)]
+    fn write(&self, claim: &Claim<'_>) -> SlotWord {
+        // SAFETY: the slot is ours; its payload's length is a multiple of 16, and callers keep to it.
+        unsafe { self.pour(claim.payload) };
+        claim.head.meta.store(Meta::Inline(self.as_bytes().len()).to_word(), Relaxed);
+        SlotWord::ready(claim.lap)
+    }
+}
+
+/// Callers have seen that they fit.
+impl Short for [u8] {
+    #[inline]
+    fn write(&self, claim: &Claim<'_>) -> SlotWord {
+        // SAFETY: the slot is ours, and callers keep to its length.
+        unsafe { std::ptr::copy_nonoverlapping(self.as_ptr(), claim.payload.as_ptr(), self.len()) };
+        claim.head.meta.store(Meta::Inline(self.len()).to_word(), Relaxed);
+        SlotWord::ready(claim.lap)
+    }
 }
 
 impl Raw {
@@ -177,7 +232,7 @@ impl Raw {
 
     /// Puts a short message if nothing at all stands in the way; false if something does, and nothing has been done.
     #[inline(always)]
-    pub(crate) fn put_at_once(&self, message: &Buffer) -> Result<bool, Stop> {
+    pub(crate) fn put_at_once<M: Short + ?Sized>(&self, message: &M) -> Result<bool, Stop> {
         let Some((claim, header, word, me)) = self.next_slot(|header| &header.tail) else { return Ok(false) };
         if header.items.load(Relaxed) & (CLOSING | CLOSED) != 0
             || word != SlotWord::free(claim.lap)
@@ -186,8 +241,22 @@ impl Raw {
             return Ok(false);
         }
         header.tail.store(self.segment.geometry.ring.after(claim.lap, claim.slot), Relaxed);
-        self.fill(&claim, message)?;
+        let ready = message.write(&claim);
+        self.publish(&claim, ready)?;
         Ok(true)
+    }
+
+    /// Takes a number if nothing at all stands in the way.
+    #[inline(always)]
+    pub(crate) fn take_number_at_once(&self) -> Option<u64> {
+        let (claim, header, word, _) = self.next_slot(|header| &header.head)?;
+        if word != SlotWord::ready_number(claim.lap) {
+            return None;
+        }
+        let number = claim.take_number(word)?;
+        header.head.store(self.segment.geometry.ring.after(claim.lap, claim.slot), Relaxed);
+        self.slot_is_free();
+        Some(number)
     }
 
     /// Takes a short message into `buffer` if nothing at all stands in the way; false if something does.
@@ -220,30 +289,11 @@ impl Raw {
         (me >> 32 == u64::from(barrier::forks())).then_some((claim, header, word, Owner(me as u16)))
     }
 
-    #[inline(always)]
-    fn fill(&self, claim: &Claim<'_>, message: &Buffer) -> Result<(), Stop> {
-        let len = message.as_bytes().len();
-        debug_assert!(len <= self.segment.geometry.inline());
-        // SAFETY: the slot is ours; its payload's length is a multiple of 16, and callers keep to it.
-        unsafe { message.pour(claim.payload) };
-        claim.head.meta.store(Meta::Inline(len).to_word(), Relaxed);
-        self.publish(claim)
-    }
-
     /// Puts a short message, or says why not.
-    pub(crate) fn try_put_buffer(&self, message: &Buffer) -> Result<(), Stop> {
+    pub(crate) fn try_put<M: Short + ?Sized>(&self, message: &M) -> Result<(), Stop> {
         let claim = self.claim_write()?;
-        self.fill(&claim, message)
-    }
-
-    /// The same from anywhere.
-    pub(crate) fn try_put_short(&self, message: &[u8]) -> Result<(), Stop> {
-        debug_assert!(message.len() <= self.segment.geometry.inline());
-        let claim = self.claim_write()?;
-        // SAFETY: the slot is ours, and callers keep to its length.
-        unsafe { std::ptr::copy_nonoverlapping(message.as_ptr(), claim.payload.as_ptr(), message.len()) };
-        claim.head.meta.store(Meta::Inline(message.len()).to_word(), Relaxed);
-        self.publish(&claim)
+        let ready = message.write(&claim);
+        self.publish(&claim, ready)
     }
 
     /// Puts a message that lies in a block; the block is the queue's from then on.
@@ -252,7 +302,7 @@ impl Raw {
         claim.head.meta.store(Meta::Block(block.id()).to_word(), Relaxed);
         let attached = BlockState::attached(claim.slot, claim.lap).to_word();
         self.segment.record(block.id()).word.store(attached, Release);
-        self.publish(&claim)?;
+        self.publish(&claim, SlotWord::ready(claim.lap))?;
         block.given_away();
         Ok(())
     }
@@ -316,34 +366,33 @@ impl Raw {
         }
         // SAFETY: `split` gives no other.
         let (head, payload) = unsafe { self.segment.slot(slot) };
-        let word = SlotWord(head.word.load(Relaxed));
+        // Acquire: the message is there when the word says so.
+        let word = SlotWord(head.word.load(Acquire));
         Some((Claim { head, payload, lap, slot }, word))
     }
 
     /// Makes a claimed slot's message everybody's; `Closed` if the queue was closed meanwhile and nobody took it.
     #[inline]
-    fn publish(&self, claim: &Claim<'_>) -> Result<(), Stop> {
-        claim.head.word.store(SlotWord::ready(claim.lap).0, Release);
+    fn publish(&self, claim: &Claim<'_>, ready: SlotWord) -> Result<(), Stop> {
+        claim.head.word.store(ready.0, Release);
         barrier::light();
         let items = self.segment.header().items.load(Relaxed);
-        if items & (SLEEPERS | CLOSING | CLOSED) == 0 { Ok(()) } else { self.published(claim, items) }
+        if items & (SLEEPERS | CLOSING | CLOSED) == 0 { Ok(()) } else { self.published(claim, ready, items) }
     }
 
     #[cold]
-    fn published(&self, claim: &Claim<'_>, items: u32) -> Result<(), Stop> {
+    fn published(&self, claim: &Claim<'_>, ready: SlotWord, items: u32) -> Result<(), Stop> {
         if items & (CLOSING | CLOSED) != 0 {
             // Whoever finds the queue closed and empty never comes back: take the message out again, if it is there.
-            let retracted = SlotWord::reading(claim.lap, self.me()?);
-            let ready = SlotWord::ready(claim.lap).0;
-            if claim.head.word.compare_exchange(ready, retracted.0, Acquire, Relaxed).is_ok() {
+            let Some(taken) = self.claim_ready(*claim, ready, self.me()?) else { return Ok(()) };
+            if let Claimed::Slot(claim) = taken {
                 let meta = Meta::from_word(claim.head.meta.load(Relaxed), &self.segment.geometry);
                 if let (Some(Meta::Block(id)), Ok(holder)) = (meta, self.holder()) {
                     self.segment.record(id).word.store(BlockState::Held(holder).to_word(), Relaxed);
                 }
-                self.free_slot(claim);
-                return Err(Stop::Closed);
+                self.free_slot(&claim);
             }
-            return Ok(());
+            return Err(Stop::Closed);
         }
         self.wake_one(&self.segment.header().items);
         Ok(())
@@ -383,9 +432,13 @@ impl Raw {
     /// may pass over it.
     #[inline]
     pub(crate) fn try_take(&self, buffer: &mut Buffer, patient: bool) -> Result<Taken<'_>, Stop> {
-        let claim = match self.claim_read(patient) {
+        let claimed = match self.claim_read(patient) {
             Err(Stop::Level) => self.claim_last(patient)?,
-            claim => claim?,
+            claimed => claimed?,
+        };
+        let claim = match claimed {
+            Claimed::Number(number) => return Ok(Taken::Number(number)),
+            Claimed::Slot(claim) => claim,
         };
         let geometry = &self.segment.geometry;
         match Meta::from_word(claim.head.meta.load(Relaxed), geometry) {
@@ -409,25 +462,28 @@ impl Raw {
 
     /// Claims the next message for reading.
     #[inline]
-    pub(crate) fn claim_read(&self, patient: bool) -> Result<Claim<'_>, Stop> {
+    pub(crate) fn claim_read(&self, patient: bool) -> Result<Claimed<'_>, Stop> {
         let me = self.me()?;
-        let header = self.segment.header();
-        let position = header.head.load(Relaxed);
+        let position = self.segment.header().head.load(Relaxed);
         match self.slot_at(position) {
-            Some((claim, word))
-                if word == SlotWord::ready(claim.lap) && claim.advance(word, SlotWord::reading(claim.lap, me)) =>
-            {
-                header.head.store(self.segment.geometry.ring.after(claim.lap, claim.slot), Relaxed);
-                Ok(claim)
-            }
             Some((claim, word)) if word == SlotWord::free(claim.lap) => Err(Stop::Level),
             _ => self.seek_read(position, me, patient),
         }
     }
 
+    /// Claims the message of a slot that was found ready, if nobody else has: a number leaves its slot at once.
+    fn claim_ready<'a>(&self, claim: Claim<'a>, word: SlotWord, me: Owner) -> Option<Claimed<'a>> {
+        if word.is_number() {
+            let number = claim.take_number(word)?;
+            self.slot_is_free();
+            return Some(Claimed::Number(number));
+        }
+        claim.advance(word, SlotWord::reading(claim.lap, me)).then_some(Claimed::Slot(claim))
+    }
+
     /// The same where the hint was not up to date, or another getter was faster, or nothing is ready.
     #[cold]
-    fn seek_read(&self, first: u64, me: Owner, patient: bool) -> Result<Claim<'_>, Stop> {
+    fn seek_read(&self, first: u64, me: Owner, patient: bool) -> Result<Claimed<'_>, Stop> {
         let header = self.segment.header();
         let ring = self.segment.geometry.ring;
         let mut position = first;
@@ -443,17 +499,17 @@ impl Raw {
             match (word.laps_ahead_of(claim.lap), word.phase()) {
                 (_, Phase::Invalid) => return Err(self.quarantine()),
                 (0, Phase::Ready) => {
-                    if claim.advance(word, SlotWord::reading(claim.lap, me)) {
+                    if let Some(claimed) = self.claim_ready(claim, word, me) {
                         header.head.store(ring.after(claim.lap, claim.slot), Relaxed);
-                        return Ok(claim);
+                        return Ok(claimed);
                     }
                 }
                 (0, Phase::Reading) => position = ring.after(claim.lap, claim.slot),
                 (1.., _) => position = ring.after(previous_lap(word.lap()), claim.slot),
                 (0, Phase::Writing) => {
                     stop = Stop::Held(claim.slot, word);
-                    if patient && let Some(claim) = self.claim_beyond(position, me) {
-                        return Ok(claim);
+                    if patient && let Some(claimed) = self.claim_beyond(position, me) {
+                        return Ok(claimed);
                     }
                     break;
                 }
@@ -467,7 +523,7 @@ impl Raw {
     }
 
     /// Claims a message behind slots whose writers are slow. They have not put theirs yet, so nothing is overtaken.
-    fn claim_beyond(&self, from: u64, me: Owner) -> Option<Claim<'_>> {
+    fn claim_beyond(&self, from: u64, me: Owner) -> Option<Claimed<'_>> {
         let ring = self.segment.geometry.ring;
         self.refresh_reserved();
         let mut position = from;
@@ -475,14 +531,14 @@ impl Raw {
             let (lap, slot) = ring.split(position)?;
             position = ring.after(lap, slot);
             let (claim, word) = self.slot_at(position)?;
-            if word == SlotWord::ready(claim.lap) {
+            if word.is_ready(claim.lap) {
                 // What became ready before this one must be taken before it.
                 fence(Acquire);
                 if self.any_ready_between(from, position) {
                     return None;
                 }
-                if claim.advance(word, SlotWord::reading(claim.lap, me)) {
-                    return Some(claim);
+                if let Some(claimed) = self.claim_ready(claim, word, me) {
+                    return Some(claimed);
                 }
             } else if word.laps_ahead_of(claim.lap) < 0 || word == SlotWord::free(claim.lap) {
                 return None;
@@ -496,7 +552,7 @@ impl Raw {
         let mut position = from;
         while position != to {
             let Some((lap, slot)) = ring.split(position) else { return false };
-            if SlotWord(self.segment.word(slot).load(Acquire)) == SlotWord::ready(lap) {
+            if SlotWord(self.segment.word(slot).load(Acquire)).is_ready(lap) {
                 return true;
             }
             position = ring.after(lap, slot);
@@ -505,7 +561,7 @@ impl Raw {
     }
 
     /// An empty queue may be a closed one; then nothing can come any more, and one last look decides.
-    pub(crate) fn claim_last(&self, patient: bool) -> Result<Claim<'_>, Stop> {
+    pub(crate) fn claim_last(&self, patient: bool) -> Result<Claimed<'_>, Stop> {
         let items = &self.segment.header().items;
         let mut state = items.load(Acquire);
         if state & (CLOSING | CLOSED) == CLOSING {
@@ -522,6 +578,12 @@ impl Raw {
     #[inline]
     pub(crate) fn free_slot(&self, claim: &Claim<'_>) {
         claim.head.word.store(SlotWord::free(next_lap(claim.lap)).0, Release);
+        self.slot_is_free();
+    }
+
+    /// Wakes a putter that sleeps, after a slot has become free.
+    #[inline]
+    fn slot_is_free(&self) {
         barrier::light();
         let space = &self.segment.header().space;
         if space.load(Relaxed) & SLEEPERS != 0 {

@@ -106,3 +106,28 @@ fn another_kind_of_queue_is_refused() {
     let bytes = handover::pack_reopenable(&queue).unwrap();
     assert!(handover::unpack::<JoinableQueue<u8>>(&bytes, Vec::new()).is_err());
 }
+
+#[test]
+fn a_number_is_what_other_types_would_read() {
+    let queue = Queue::<i8>::new(8).unwrap();
+    queue.put(-1).unwrap();
+    queue.put_bytes(&[5]).unwrap();
+    assert_eq!((queue.get().unwrap(), queue.get().unwrap()), (-1, 5));
+    let bytes = handover::pack_reopenable(&queue).unwrap();
+    let same: Queue<(u8,)> = handover::unpack(&bytes, Vec::new()).unwrap();
+    queue.put(7).unwrap();
+    assert_eq!(same.get().unwrap(), (7,));
+    queue.put(9).unwrap();
+    assert_eq!(same.get_bytes().unwrap(), [9]);
+}
+
+#[test]
+fn numbers_and_other_messages_keep_their_order() {
+    let queue = Queue::<Result<u8, u32>>::new(40).unwrap();
+    let messages: Vec<_> = (0..40).map(|n| if n % 3 == 0 { Ok(n as u8) } else { Err(n << 20) }).collect();
+    queue.put_many(messages.clone()).unwrap();
+    assert_eq!(queue.get_many(100).unwrap(), messages);
+    let variants = Queue::<Option<u32>>::new(9).unwrap();
+    variants.put_many([None, Some(u32::MAX)]).unwrap();
+    assert_eq!(variants.get_many(2).unwrap(), [None, Some(u32::MAX)]);
+}

@@ -4,7 +4,7 @@
 //! | bits | meaning |
 //! |---|---|
 //! | 0..3 | phase |
-//! | 3..16 | owner: an index into the participants table, 0 for nobody |
+//! | 3..16 | owner: an index into the participants table, 0 for nobody; while ready: 1 if the message is a number |
 //! | 16..64 | lap, modulo 2^48 |
 //!
 //! # A block's word
@@ -23,6 +23,7 @@ use proc_core::identity::ProcessId;
 
 const LAP_MASK: u64 = (1 << 48) - 1;
 const OWNER_MASK: u64 = (1 << 13) - 1;
+const NUMBER: u64 = 1 << 3;
 const SIGNATURE_SHIFT: u32 = 24;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +51,20 @@ impl SlotWord {
 
     pub(crate) fn ready(lap: u64) -> Self {
         Self(lap << 16 | 2)
+    }
+
+    /// Ready, with a message that is the word beside this one.
+    pub(crate) fn ready_number(lap: u64) -> Self {
+        Self(lap << 16 | NUMBER | 2)
+    }
+
+    /// Whether it is ready for that lap, whatever the message.
+    pub(crate) fn is_ready(self, lap: u64) -> bool {
+        self.0 & !NUMBER == lap << 16 | 2
+    }
+
+    pub(crate) fn is_number(self) -> bool {
+        self.0 & NUMBER != 0
     }
 
     pub(crate) fn reading(lap: u64, owner: Owner) -> Self {
