@@ -2,8 +2,11 @@
 
 use std::{io, time::Duration};
 
+use serde::{Deserialize, Serialize};
+
 /// Whose a case is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Side {
     /// This project's.
     Ours,
@@ -44,19 +47,20 @@ pub struct Case {
 }
 
 /// What a target is compared with.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Against {
     /// Another case of the figure.
-    Case(&'static str),
+    Case(String),
     /// A constant, in the figure's unit.
     Constant(f64),
 }
 
 /// A ratio that is to be reached.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Target {
     /// The name of our case.
-    pub ours: &'static str,
+    pub ours: String,
     /// What it is compared with.
     pub against: Against,
     /// The ratio: at least this if more is better in the figure, else at most.
@@ -71,6 +75,8 @@ pub struct Figure {
     pub unit: &'static str,
     /// Whether more is better.
     pub more_is_better: bool,
+    /// Whether it comes out the same each time, so that one sample of a case is enough and others cannot disturb it.
+    pub is_exact: bool,
     /// Who is compared.
     pub cases: Vec<Case>,
     /// What is to be reached.
@@ -80,12 +86,17 @@ pub struct Figure {
 impl Figure {
     /// A rate: more is better.
     pub fn rate(name: impl Into<String>, unit: &'static str) -> Self {
-        Self { name: name.into(), unit, more_is_better: true, cases: Vec::new(), targets: Vec::new() }
+        Self { name: name.into(), unit, more_is_better: true, is_exact: false, cases: Vec::new(), targets: Vec::new() }
     }
 
     /// A cost: less is better.
     pub fn cost(name: impl Into<String>, unit: &'static str) -> Self {
         Self { more_is_better: false, ..Self::rate(name, unit) }
+    }
+
+    /// A cost that is counted, not timed.
+    pub fn count(name: impl Into<String>, unit: &'static str) -> Self {
+        Self { is_exact: true, ..Self::cost(name, unit) }
     }
 
     /// Adds a case.
@@ -97,17 +108,26 @@ impl Figure {
 
     /// Adds a ratio to another case that is to be reached.
     #[must_use]
-    pub fn target(mut self, ours: &'static str, ratio: f64, case: &'static str) -> Self {
-        self.targets.push(Target { ours, against: Against::Case(case), ratio });
+    pub fn target(mut self, ours: &str, ratio: f64, case: &str) -> Self {
+        self.targets.push(Target { ours: ours.into(), against: Against::Case(case.into()), ratio });
         self
     }
 
     /// Adds a value that is to be reached.
     #[must_use]
-    pub fn target_value(mut self, ours: &'static str, value: f64) -> Self {
-        self.targets.push(Target { ours, against: Against::Constant(value), ratio: 1.0 });
+    pub fn target_value(mut self, ours: &str, value: f64) -> Self {
+        self.targets.push(Target { ours: ours.into(), against: Against::Constant(value), ratio: 1.0 });
         self
     }
+}
+
+/// A place on a line chart.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Point {
+    /// The chart.
+    pub curve: String,
+    /// Where on its axis.
+    pub at: f64,
 }
 
 /// How to come by a figure. It is made only when its turn comes, so that pools and processes live no longer.
@@ -116,8 +136,10 @@ pub struct Plan {
     pub area: &'static str,
     /// The figure's name.
     pub name: String,
-    /// The line chart it is a point of, and where on its axis.
-    pub curve: Option<(&'static str, f64)>,
+    /// The line charts it is a point of, and where on their axes.
+    pub curves: Vec<Point>,
+    /// Whether a quick run leaves it out: a point of a curve that is drawn without it as well.
+    pub is_for_thorough: bool,
     /// Makes it.
     pub make: Box<dyn FnOnce() -> io::Result<Figure>>,
 }
@@ -131,13 +153,20 @@ impl Plan {
     ) -> Self {
         let name = name.into();
         let its_name = name.clone();
-        Self { area, name, curve: None, make: Box::new(move || make(its_name)) }
+        Self { area, name, curves: Vec::new(), is_for_thorough: false, make: Box::new(move || make(its_name)) }
     }
 
     /// Makes it a point of a line chart.
     #[must_use]
-    pub fn on(mut self, curve: &'static str, at: f64) -> Self {
-        self.curve = Some((curve, at));
+    pub fn on(mut self, curve: &str, at: f64) -> Self {
+        self.curves.push(Point { curve: curve.into(), at });
+        self
+    }
+
+    /// Has quick runs leave it out if `is_for_thorough`.
+    #[must_use]
+    pub fn thorough_only(mut self, is_for_thorough: bool) -> Self {
+        self.is_for_thorough = is_for_thorough;
         self
     }
 }

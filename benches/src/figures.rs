@@ -7,11 +7,18 @@ pub mod queue;
 pub mod start;
 pub mod thread_local;
 
-use crate::figure::Plan;
+use crate::{figure::Plan, profile};
 
 /// All of them.
 pub fn all() -> Vec<Plan> {
-    let areas =
-        [start::plans(), queue::plans(), locks::plans(), pools::plans(), memory::plans(), thread_local::plans()];
+    let areas = [
+        start::plans(),
+        queue::plans(),
+        locks::plans(),
+        pools::plans(),
+        memory::plans(),
+        thread_local::plans(),
+        profile::plans(),
+    ];
     areas.into_iter().flatten().collect()
 }

@@ -2,8 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 /// Some values of one quantity, sorted.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Samples(Vec<f64>);
 
 impl Samples {
@@ -25,6 +27,17 @@ impl Samples {
     /// The value in the middle.
     pub fn median(&self) -> f64 {
         self.quantile(0.5)
+    }
+
+    /// Whether they lie in two heaps with a gap between: the median is then that of whichever was hit more often, and
+    /// ratios to it are worth little.
+    pub fn is_bimodal(&self) -> bool {
+        let splits = (2..self.0.len().saturating_sub(1)).map(|at| self.0.split_at(at));
+        splits.into_iter().any(|(low, high)| {
+            let spread = |heap: &[f64]| heap[heap.len() - 1] / heap[0];
+            let gap = high[0] / low[low.len() - 1];
+            low[0] > 0.0 && gap > 1.25 && gap > spread(low) && gap > spread(high)
+        })
     }
 
     /// How many.
@@ -81,6 +94,14 @@ mod tests {
         assert_eq!((samples.len(), samples.median()), (4, 2.5));
         assert_eq!((samples.quantile(0.0), samples.quantile(1.0)), (1.0, 4.0));
         assert!(Samples::default().median().is_nan());
+    }
+
+    #[test]
+    fn two_heaps_are_told_from_a_wide_one() {
+        assert!(Samples::new(vec![1.0, 1.05, 1.1, 2.0, 2.1]).is_bimodal());
+        assert!(!Samples::new(vec![1.0, 1.3, 1.6, 1.9, 2.2]).is_bimodal());
+        // One outlier is no heap.
+        assert!(!Samples::new(vec![1.0, 1.01, 1.02, 5.0]).is_bimodal());
     }
 
     #[test]

@@ -1,33 +1,63 @@
 //! Instructions of one operation, counted by callgrind: the same on a noisy machine as on a quiet one.
 //!
-//! A program is run that does the operation so many times, and again with more; the difference is what they cost.
+//! A program is run that does the operation so many times, and again with more; the difference is what they cost. What
+//! one thread does alone is counted: who waits for others spins as often as it pleases the machine.
 
-use std::{error::Error, fs, hint::black_box, path::Path, process::Command};
+use std::{
+    error::Error,
+    fs,
+    hint::black_box,
+    io,
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use ipc::Queue;
 use sync::process;
 
+use crate::{
+    figure::{Figure, Plan, Side},
+    report::COUNTED,
+};
+
 const FEW: u64 = 1_000;
 const MANY: u64 = 11_000;
 
-/// Its name, and what does it so many times.
-pub type Operation = (&'static str, fn(u64));
+/// The first argument of a program that shall perform an operation.
+const PERFORM: &str = "perform";
+
+/// The figure it belongs to and what is done, whose it is, and what does it so many times.
+pub type Operation = (&'static str, Side, fn(u64));
 
 /// The operations that can be counted.
 pub const OPERATIONS: &[Operation] = &[
-    ("empty loop", |n| {
+    ("loop of nothing", Side::Limit, |n| {
         (0..n).for_each(|n| {
             black_box(n);
-        })
+        });
     }),
-    ("queue put + get, 8 B", |n| {
+    ("queue, 8 B: put + get", Side::Ours, |n| {
         let queue = Queue::<u64>::new(1024).expect("there is memory");
         (0..n).for_each(|n| {
             queue.put(n).expect("it is open");
             black_box(queue.get().expect("it is open"));
         });
     }),
-    ("queue put + get, 256 B", |n| {
+    ("queue, 8 B: put_many + get_many of 64", Side::Ours, |n| {
+        let queue = Queue::<u64>::new(1024).expect("there is memory");
+        (0..n).for_each(|_| {
+            queue.put_many(0..64).expect("it is open");
+            black_box(queue.get_many(64).expect("it is open"));
+        });
+    }),
+    ("queue, 8 B: crossbeam send + recv", Side::Rust, |n| {
+        let (sender, receiver) = crossbeam_channel::bounded(1024);
+        (0..n).for_each(|n| {
+            sender.send(n).expect("it is open");
+            black_box(receiver.recv().expect("it is open"));
+        });
+    }),
+    ("queue, 256 B: put + get", Side::Ours, |n| {
         let queue = Queue::<()>::builder().maxsize(1024).message_bytes(256).build().expect("there is memory");
         let message = [1; 256];
         (0..n).for_each(|_| {
@@ -35,39 +65,36 @@ pub const OPERATIONS: &[Operation] = &[
             black_box(queue.get_bytes().expect("it is open"));
         });
     }),
-    ("pipe send + recv, 8 B", |n| {
+    ("pipe, 8 B: send + recv", Side::Ours, |n| {
         let (a, b) = ipc::pipe::<u64>().expect("there is memory");
         (0..n).for_each(|n| {
             a.send(&n).expect("it is open");
             black_box(b.recv().expect("it is open"));
         });
     }),
-    ("crossbeam send + recv, 8 B", |n| {
-        let (sender, receiver) = crossbeam_channel::bounded(1024);
-        (0..n).for_each(|n| {
-            sender.send(n).expect("it is open");
-            black_box(receiver.recv().expect("it is open"));
-        });
-    }),
-    ("lock + unlock", |n| {
+    ("lock, alone: Lock", Side::Ours, |n| {
         let lock = process::Lock::new(0_u64).expect("there is memory");
         (0..n).for_each(|_| *lock.lock().expect("nobody dies") += 1);
     }),
-    ("rlock + unlock", |n| {
+    ("lock, alone: RLock", Side::Ours, |n| {
         let lock = process::RLock::new(0_u64).expect("there is memory");
         (0..n).for_each(|_| {
             black_box(*lock.lock().expect("nobody dies"));
         });
     }),
-    ("parking_lot lock + unlock", |n| {
+    ("lock, alone: thread::Lock", Side::Ours, |n| {
+        let lock = sync::thread::Lock::new(0_u64);
+        (0..n).for_each(|_| *black_box(&lock).lock() += 1);
+    }),
+    ("lock, alone: parking_lot", Side::Rust, |n| {
         let lock = parking_lot::Mutex::new(0_u64);
         (0..n).for_each(|_| *black_box(&lock).lock() += 1);
     }),
-    ("tls access", |n| {
+    ("tls, one access: Local", Side::Ours, |n| {
         let local = tls::Local::new(|| std::cell::Cell::new(0_u64));
         (0..n).for_each(|_| local.with(|value| value.set(black_box(value.get() + 1))));
     }),
-    ("thread_local crate access", |n| {
+    ("tls, one access: thread_local crate", Side::Rust, |n| {
         let local = thread_local::ThreadLocal::new();
         (0..n).for_each(|_| {
             let value = local.get_or(|| std::cell::Cell::new(0_u64));
@@ -76,15 +103,46 @@ pub const OPERATIONS: &[Operation] = &[
     }),
 ];
 
-/// Does an operation `n` times, for callgrind to watch.
+/// The figure of all of them, if callgrind is there.
+pub fn plans() -> Vec<Plan> {
+    let mut probe = Command::new("valgrind");
+    probe.arg("--version").stdout(Stdio::null()).stderr(Stdio::null());
+    if !probe.status().is_ok_and(|status| status.success()) {
+        return Vec::new();
+    }
+    vec![Plan::new(COUNTED, COUNTED, |name| {
+        let folder = std::env::temp_dir().join(format!("callgrind-{}", std::process::id()));
+        fs::create_dir_all(&folder)?;
+        let folder = std::rc::Rc::new(Folder(folder));
+        Ok(OPERATIONS.iter().fold(Figure::count(name, COUNTED), |figure, &(name, side, _)| {
+            let folder = folder.clone();
+            figure.case(side, name, move |_| count(name, &folder.0).map_err(|e| io::Error::other(e.to_string())))
+        }))
+    })]
+}
+
+struct Folder(std::path::PathBuf);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// To be called in `main`: if this process was executed to perform an operation, it does so, and returns true.
 ///
 /// # Errors
 /// If there is no such operation.
-pub fn perform(name: &str, n: u64) -> Result<(), String> {
-    let (_, operation) =
-        OPERATIONS.iter().find(|each| each.0 == name).ok_or_else(|| format!("there is no operation {name:?}"))?;
-    operation(n);
-    Ok(())
+pub fn has_served() -> Result<bool, Box<dyn Error>> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let [first, name, n] = &args[..] else { return Ok(false) };
+    if first != PERFORM {
+        return Ok(false);
+    }
+    let operation = OPERATIONS.iter().find(|each| each.0 == name);
+    let (.., operation) = operation.ok_or_else(|| format!("there is no operation {name:?}"))?;
+    operation(n.parse()?);
+    Ok(true)
 }
 
 /// Instructions of one operation.
@@ -97,11 +155,11 @@ pub fn count(name: &str, folder: &Path) -> Result<f64, Box<dyn Error>> {
 }
 
 fn instructions(name: &str, n: u64, folder: &Path) -> Result<i64, Box<dyn Error>> {
-    let file = folder.join(format!("callgrind.{}.{n}", name.replace([' ', '+', ','], "")));
+    let file = folder.join(format!("callgrind.{}.{n}", name.replace(|c: char| !c.is_ascii_alphanumeric(), "")));
     let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--quiet", &format!("--callgrind-out-file={}", file.display())])
         .arg(std::env::current_exe()?)
-        .args(["perform", name, &n.to_string()])
+        .args([PERFORM, name, &n.to_string()])
         .output()?;
     if !output.status.success() {
         return Err(format!("{name}: {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim()).into());

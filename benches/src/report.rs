@@ -1,5 +1,6 @@
 //! What is made of the figures: a table of ratios, `report.json`, and `report.html` with its charts.
 
+mod change;
 mod chart;
 mod html;
 mod machine;
@@ -7,58 +8,40 @@ mod verdict;
 
 use std::{fs, io, path::Path};
 
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 
-use crate::run::Measured;
+use crate::outcome::{Measured, Outcome};
 
+pub use change::{COUNTED, Change, changes, changes_table};
 pub use machine::Machine;
 pub use verdict::{Verdict, table, verdicts};
 
-/// Writes `report.json` and `report.html` into `folder`.
-///
-/// # Errors
-/// If they cannot be written.
-pub fn write(folder: &Path, machine: &Machine, figures: &[Measured], before: Option<&Value>) -> io::Result<()> {
-    fs::create_dir_all(folder)?;
-    fs::write(folder.join("report.json"), format!("{:#}\n", to_json(machine, figures)))?;
-    fs::write(folder.join("report.html"), html::page(machine, figures, before))
+/// All that has been found, and where.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Report {
+    /// Where, when and with what.
+    pub machine: Vec<(String, String)>,
+    /// What came out.
+    pub figures: Vec<Measured>,
 }
 
-/// All that has been found.
-pub fn to_json(machine: &Machine, figures: &[Measured]) -> Value {
-    let figures: Vec<Value> = figures.iter().map(figure_to_json).collect();
-    json!({ "machine": machine.lines(), "figures": figures })
-}
+impl Report {
+    /// Writes `report.json` and `report.html` into `folder`; the latter with what has changed since `before`.
+    ///
+    /// # Errors
+    /// If they cannot be written.
+    pub fn write(&self, folder: &Path, before: Option<&Self>) -> io::Result<()> {
+        fs::create_dir_all(folder)?;
+        // The verdicts are for those who read it with other tools.
+        let targets: Vec<Verdict> = self.figures.iter().flat_map(verdicts).collect();
+        let all = json!({ "machine": self.machine, "targets": targets, "figures": self.figures });
+        fs::write(folder.join("report.json"), format!("{all:#}\n"))?;
+        fs::write(folder.join("report.html"), html::page(self, before))
+    }
 
-fn figure_to_json(figure: &Measured) -> Value {
-    let cases: Vec<Value> = figure
-        .outcomes
-        .iter()
-        .map(|case| {
-            json!({
-                "name": case.name, "side": case.side.name(), "median": case.samples.median(),
-                "p10": case.samples.quantile(0.1), "p90": case.samples.quantile(0.9),
-                "n_samples": case.samples.len(), "disturbed": case.is_disturbed, "foreign_cpus": case.foreign,
-            })
-        })
-        .collect();
-    let targets: Vec<Value> = verdicts(figure)
-        .iter()
-        .map(|verdict| {
-            json!({
-                "ours": verdict.ours, "against": verdict.against, "ratio": verdict.ratio, "target": verdict.target,
-                "reached": verdict.is_reached, "disturbed": verdict.is_disturbed,
-            })
-        })
-        .collect();
-    json!({
-        "name": figure.name, "unit": figure.unit, "more_is_better": figure.more_is_better,
-        "cases": cases, "targets": targets, "failures": figure.failures,
-    })
-}
-
-/// The median of a case in a report that was saved before.
-pub fn median_in(report: &Value, figure: &str, case: &str) -> Option<f64> {
-    let find = |list: &Value, name: &str| list.as_array()?.iter().find(|each| each["name"] == name).cloned();
-    find(&find(&report["figures"], figure)?["cases"], case)?["median"].as_f64()
+    /// What came out for a case.
+    pub fn outcome(&self, figure: &str, case: &str) -> Option<&Outcome> {
+        self.figures.iter().find(|each| each.name == figure)?.outcome(case)
+    }
 }

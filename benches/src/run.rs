@@ -1,14 +1,14 @@
 //! Measures a figure: its cases take turns, and what others disturbed is measured again.
 
 use std::{
-    io::{self, IsTerminal, Write},
+    io,
     time::{Duration, Instant},
 };
 
 use crate::{
-    figure::{Figure, Side, Target},
+    figure::{Figure, Side},
     load::{self, Load},
-    measure::Samples,
+    outcome::Event,
 };
 
 /// How thoroughly to measure.
@@ -22,6 +22,8 @@ pub struct Settings {
     pub n_repeats: usize,
     /// How long to wait for a quiet machine before a figure, at most.
     pub patience: Duration,
+    /// How long the samples of a case take together, at most, once there is one.
+    pub budget: Duration,
     /// Which peers to measure.
     pub sides: Vec<Side>,
 }
@@ -34,127 +36,89 @@ impl Settings {
             n_samples: 7,
             n_repeats: 7,
             patience: Duration::from_secs(20),
+            budget: Duration::from_secs(20),
             sides,
         }
     }
 
     /// For a look.
     pub fn quick(sides: Vec<Side>) -> Self {
-        Self { sample: Duration::from_millis(60), n_samples: 3, n_repeats: 1, patience: Duration::from_secs(1), sides }
-    }
-}
-
-/// A processor's share that others may use without a sample being called disturbed.
-const DISTURBED: f64 = 0.15;
-
-const SAMPLE_LIMIT_SECONDS: u32 = 60;
-
-/// What came out for one case.
-#[derive(Clone, Debug)]
-pub struct Outcome {
-    /// The case.
-    pub name: String,
-    /// Whose it is.
-    pub side: Side,
-    /// The undisturbed samples, or all of them if there are too few of those.
-    pub samples: Samples,
-    /// Whether others disturbed the samples.
-    pub is_disturbed: bool,
-    /// How many processors others used meanwhile, on average.
-    pub foreign: f64,
-}
-
-/// What came out for a figure.
-#[derive(Clone, Debug)]
-pub struct Measured {
-    /// The figure's name.
-    pub name: String,
-    /// What is counted.
-    pub unit: &'static str,
-    /// Whether more is better.
-    pub more_is_better: bool,
-    /// The cases.
-    pub outcomes: Vec<Outcome>,
-    /// What is to be reached.
-    pub targets: Vec<Target>,
-    /// The line chart it is a point of, and where.
-    pub curve: Option<(&'static str, f64)>,
-    /// Which cases failed, and why.
-    pub failures: Vec<String>,
-}
-
-/// Measures `figure`.
-pub fn measure(figure: Figure, settings: &Settings) -> Measured {
-    load::wait_for_quiet(DISTURBED, settings.patience);
-    let mut failures = Vec::new();
-    let mut taken: Vec<Vec<(f64, f64)>> = figure.cases.iter().map(|_| Vec::new()).collect();
-    let mut cases = figure.cases;
-    let is_wanted = |side| matches!(side, Side::Ours | Side::Limit) || settings.sides.contains(&side);
-    let mut is_open: Vec<bool> = cases.iter().map(|case| is_wanted(case.side)).collect();
-    let begun = Instant::now();
-    // The first round is for warming up: caches, spin lengths, the samples' own calibration.
-    for round in 0..=settings.n_samples + settings.n_repeats {
-        for (idx, case) in cases.iter_mut().enumerate() {
-            let n_quiet = taken[idx].iter().filter(|sample| sample.1 < DISTURBED).count();
-            if !is_open[idx] || (round > settings.n_samples && n_quiet >= settings.n_samples) {
-                continue;
-            }
-            progress(&format!("{} · {} · {:.0} s", figure.name, case.name, begun.elapsed().as_secs_f64()));
-            let load = Load::now();
-            // Who waits for somebody dead ends here, and keeps what has been written so far.
-            nix::unistd::alarm::set(SAMPLE_LIMIT_SECONDS);
-            match (case.sample)(settings.sample) {
-                Ok(value) if round > 0 => taken[idx].push((value, load.foreign_since())),
-                Ok(_) => {}
-                Err(e) => {
-                    failures.push(format!("{}: {e}", case.name));
-                    is_open[idx] = false;
-                }
-            }
+        Self {
+            sample: Duration::from_millis(60),
+            n_samples: 5,
+            n_repeats: 1,
+            patience: Duration::from_secs(1),
+            budget: Duration::from_millis(700),
+            sides,
         }
     }
-    progress("");
-    nix::unistd::alarm::cancel();
-    let outcomes = cases.iter().zip(taken).filter(|(_, taken)| !taken.is_empty());
-    let outcomes = outcomes.map(|(case, taken)| outcome(&case.name, case.side, &taken, settings.n_samples)).collect();
-    Measured {
-        name: figure.name,
-        unit: figure.unit,
+}
+
+/// Measures `figure`, and tells `report` what goes on.
+///
+/// # Errors
+/// Those of `report`.
+pub fn measure(figure: Figure, settings: &Settings, report: impl Fn(&Event) -> io::Result<()>) -> io::Result<()> {
+    report(&Event::Begins {
+        unit: figure.unit.into(),
         more_is_better: figure.more_is_better,
-        outcomes,
+        n_samples: if figure.is_exact { 1 } else { settings.n_samples },
         targets: figure.targets,
-        curve: None,
-        failures,
+        cases: figure.cases.iter().map(|case| (case.name.clone(), case.side)).collect(),
+    })?;
+    if !figure.is_exact {
+        load::wait_for_quiet(settings.patience);
     }
-}
-
-fn outcome(name: &str, side: Side, taken: &[(f64, f64)], n_samples: usize) -> Outcome {
-    let quiet: Vec<f64> = taken.iter().filter(|sample| sample.1 < DISTURBED).map(|sample| sample.0).collect();
-    let is_disturbed = quiet.len() * 2 < n_samples;
-    let values = if is_disturbed { taken.iter().map(|sample| sample.0).collect() } else { quiet };
-    let foreign = taken.iter().map(|sample| sample.1).sum::<f64>() / taken.len() as f64;
-    Outcome { name: name.into(), side, samples: Samples::new(values), is_disturbed, foreign }
-}
-
-/// A line on the terminal that the next one replaces.
-pub fn progress(line: &str) {
-    if io::stderr().is_terminal() {
-        eprint!("\r\x1b[K{line}");
-        let _ = io::stderr().flush();
+    let is_wanted = |side| matches!(side, Side::Ours | Side::Limit) || settings.sides.contains(&side);
+    let mut cases: Vec<_> = figure.cases.into_iter().enumerate().filter(|(_, case)| is_wanted(case.side)).collect();
+    let n_cases = cases.iter().map(|(idx, _)| idx + 1).max().unwrap_or_default();
+    let (mut n_quiet, mut spent) = (vec![0; n_cases], vec![Duration::ZERO; n_cases]);
+    // The first round is for warming up: caches, spin lengths, the samples' own calibration.
+    let rounds = if figure.is_exact { 1..=1 } else { 0..=settings.n_samples + settings.n_repeats };
+    for round in rounds {
+        let mut failed = Vec::new();
+        for (idx, case) in &mut cases {
+            let is_complete = round > settings.n_samples && n_quiet[*idx] >= settings.n_samples;
+            if is_complete || (round > 1 && spent[*idx] > settings.budget) {
+                continue;
+            }
+            report(&Event::Takes { case: *idx })?;
+            let (load, begun) = (Load::now(), Instant::now());
+            match (case.sample)(settings.sample) {
+                Ok(_) if round == 0 => {}
+                Ok(value) => {
+                    let foreign = if figure.is_exact { 0.0 } else { load.foreign_since() };
+                    n_quiet[*idx] += usize::from(foreign == 0.0);
+                    report(&Event::Took { case: *idx, value, foreign })?;
+                }
+                Err(e) => {
+                    report(&Event::Failed { case: *idx, error: e.to_string() })?;
+                    failed.push(*idx);
+                }
+            }
+            spent[*idx] += begun.elapsed();
+        }
+        cases.retain(|(idx, _)| !failed.contains(idx));
     }
+    Ok(())
 }
 
 /// Calls `many(n)`, which returns seconds, with an `n` that takes about as long as a sample shall; it learns from call
 /// to call. Returns how many a second.
-pub fn rate(mut many: impl FnMut(u64) -> io::Result<f64>) -> impl FnMut(Duration) -> io::Result<f64> {
-    let mut n = 64_u64;
+pub fn rate(many: impl FnMut(u64) -> io::Result<f64>) -> impl FnMut(Duration) -> io::Result<f64> {
+    rate_in(64, many)
+}
+
+/// As [`rate`], with multiples of `step`: few where one takes long, and as many as those who share them.
+pub fn rate_in(step: u64, mut many: impl FnMut(u64) -> io::Result<f64>) -> impl FnMut(Duration) -> io::Result<f64> {
+    let mut n = step;
     move |length| {
         loop {
             let seconds = many(n)?.max(1e-9);
             let rate = n as f64 / seconds;
             let is_long_enough = seconds >= length.as_secs_f64() / 2.0;
             let ideal = (rate * length.as_secs_f64()) as u64;
-            n = (ideal.min(n.saturating_mul(32)).max(64)).next_multiple_of(64);
+            n = (ideal.min(n.saturating_mul(32)).max(step)).next_multiple_of(step);
             if is_long_enough {
                 return Ok(rate);
             }
@@ -174,15 +138,9 @@ pub fn nanoseconds(mut call: impl FnMut()) -> impl FnMut(Duration) -> io::Result
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::cell::RefCell;
 
-    #[test]
-    fn disturbed_samples_do_not_count_if_there_are_others() {
-        let found = outcome("a", Side::Ours, &[(1.0, 0.0), (9.0, 1.5), (3.0, 0.1)], 3);
-        assert_eq!((found.samples.median(), found.is_disturbed), (2.0, false));
-        let found = outcome("a", Side::Ours, &[(1.0, 0.9), (9.0, 1.5), (3.0, 0.0)], 3);
-        assert_eq!((found.samples.median(), found.is_disturbed), (3.0, true));
-    }
+    use super::*;
 
     #[test]
     fn samples_grow_to_the_length_asked_for() {
@@ -195,5 +153,29 @@ mod tests {
         assert!((found - 1e6).abs() < 1.0);
         drop(sample);
         assert!(calls.iter().any(|&n| n >= 5_000) && calls.iter().all(|&n| n <= 10_100), "{calls:?}");
+    }
+
+    #[test]
+    fn what_fails_is_left_out_from_then_on() {
+        let mut n_bad = 0;
+        let figure = Figure::count("f", "calls").case(Side::Rust, "unwanted", |_| unreachable!());
+        let figure = figure.case(Side::Ours, "good", |_| Ok(1.0)).case(Side::Limit, "bad", move |_| {
+            n_bad += 1;
+            assert_eq!(n_bad, 1);
+            Err(io::Error::other("no"))
+        });
+        let events = RefCell::new(Vec::new());
+        let settings = Settings { patience: Duration::ZERO, ..Settings::quick(Vec::new()) };
+        let rounds = Figure { is_exact: false, ..figure };
+        measure(rounds, &settings, |event| {
+            events.borrow_mut().push(event.clone());
+            Ok(())
+        })
+        .unwrap();
+        let events = events.into_inner();
+        let n = |wanted: fn(&Event) -> bool| events.iter().filter(|event| wanted(event)).count();
+        assert_eq!(n(|event| matches!(event, Event::Failed { case: 2, .. })), 1);
+        assert!(n(|event| matches!(event, Event::Took { case: 1, .. })) >= settings.n_samples);
+        assert_eq!(n(|event| matches!(event, Event::Took { case: 0 | 2, .. })), 0);
     }
 }

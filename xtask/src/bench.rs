@@ -1,28 +1,56 @@
 //! Ours beside everyone's, in one run.
 
-use std::path::Path;
+use std::{
+    path::Path,
+    process::{Command, Stdio},
+    time::SystemTime,
+};
 
 use crate::{Outcome, cargo, run};
+
+/// Packages of Python's that figures compare with.
+const PEERS: [&str; 3] = ["loky", "billiard", "pebble"];
 
 pub(crate) fn run_figures(args: &[String]) -> Outcome {
     let mut command = cargo(["run", "--quiet", "--release", "--package", "benches", "--bin", "report", "--"]);
     command.args(args);
-    let is_with_python = !args.iter().any(|arg| arg == "--list" || arg == "--help");
-    if is_with_python && let Some(python) = python() {
+    let is_to_say_something = args.iter().any(|arg| arg == "--list" || arg == "--help" || arg == "-h");
+    let peers = args.iter().position(|arg| arg == "--peers").and_then(|at| args.get(at + 1));
+    if !is_to_say_something
+        && peers.is_none_or(|peers| peers.contains("python"))
+        && let Some(python) = python()
+    {
         command.env("BENCH_PYTHON", python);
+    }
+    // Without --quick and a choice of figures: after each of these options comes its value.
+    let is_of_all = args.chunks(2).all(|pair| ["--peers", "--save", "--against"].contains(&pair[0].as_str()));
+    if is_of_all {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_secs());
+        run("benches of criterion", &mut cargo(["bench", "--package", "benches"]))?;
+        command.env("BENCH_CRITERION_SINCE", since.to_string());
     }
     run("bench", &mut command)
 }
 
-/// The interpreter of an environment of the figures' own, so that what else is installed makes no difference.
+/// The interpreter of an environment of the figures' own, so that what else is installed makes no difference. Without
+/// Python there are no figures of its; without a network, none of its packages.
 fn python() -> Option<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent()?;
     let venv = root.join("target/bench/venv");
-    let python = venv.join("bin/python");
-    if !python.exists() {
-        let mut command = std::process::Command::new("python3");
-        command.args(["-m", "venv", "--without-pip"]).arg(&venv);
-        command.status().ok().filter(std::process::ExitStatus::success)?;
+    let (python, is_complete) = (venv.join("bin/python"), venv.join("is-complete"));
+    let is_done = |command: &mut Command| command.status().is_ok_and(|status| status.success());
+    if !python.exists() && !is_done(Command::new("python3").args(["-m", "venv"]).arg(&venv)) {
+        eprintln!("    no figures of Python's: it cannot make an environment");
+        return None;
+    }
+    if !is_complete.exists() {
+        let mut install = Command::new(&python);
+        install.args(["-m", "pip", "install", "--quiet"]).args(PEERS).stdout(Stdio::null());
+        if is_done(&mut install) {
+            std::fs::write(is_complete, "").ok()?;
+        } else {
+            eprintln!("    no figures of {}: pip cannot install them", PEERS.join(", "));
+        }
     }
     Some(python.to_str()?.to_owned())
 }

@@ -2,27 +2,25 @@
 
 use std::{collections::BTreeMap, error::Error, fs, path::Path};
 
-use benches::profile::{OPERATIONS, count, perform};
+use benches::profile::{OPERATIONS, count, has_served};
 
 const HELP: &str = "\
-usage: cargo xtask profile [OPERATION]... [--save NAME] [--against NAME]
+usage: cargo xtask profile [FIGURE]... [--save NAME] [--against NAME]
 
-  OPERATION is any part of an operation's name. Counts by callgrind, which leaves its files for callgrind_annotate
-  in target/bench/profile; --against fails if an operation takes 5 % more than there.";
+  FIGURE is any part of an operation's name, which begins with its figure's. Counts instructions by callgrind, which
+  leaves its files for callgrind_annotate in target/bench/profile. --against compares with counts that were saved, and
+  fails if an operation takes 2 % more than there.";
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    if let [first, name, n] = &args[..]
-        && first == "perform"
-    {
-        return Ok(perform(name, n.parse()?)?);
+    if has_served()? {
+        return Ok(());
     }
     let (mut wanted, mut save, mut against) = (Vec::new(), None, None);
-    let mut rest = args.into_iter();
-    while let Some(arg) = rest.next() {
+    let mut args = std::env::args().skip(1);
+    while let Some(arg) = args.next() {
         match arg.as_str() {
-            "--save" => save = rest.next(),
-            "--against" => against = rest.next(),
+            "--save" => save = Some(args.next().ok_or(HELP)?),
+            "--against" => against = Some(args.next().ok_or(HELP)?),
             option if option.starts_with('-') => {
                 println!("{HELP}");
                 return Ok(());
@@ -39,20 +37,24 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let mut counts = BTreeMap::new();
     let mut n_worse = 0;
-    println!("{:32} {:>14}", "operation", "instructions");
+    println!("{:40} {:>14}", "operation", "instructions");
     let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|word| name.contains(word.as_str()));
-    for (name, _) in OPERATIONS.iter().filter(|(name, _)| is_wanted(name)) {
+    if !OPERATIONS.iter().any(|(name, ..)| is_wanted(name)) {
+        let names: Vec<&str> = OPERATIONS.iter().map(|each| each.0).collect();
+        return Err(format!("no operation is called {wanted:?}; there are\n{}", names.join("\n")).into());
+    }
+    for (name, ..) in OPERATIONS.iter().filter(|(name, ..)| is_wanted(name)) {
         let n = count(name, folder)?;
         let change = before.get(*name).map(|earlier| n / earlier);
-        n_worse += usize::from(change.is_some_and(|change| change > 1.05));
-        println!("{name:32} {n:14.1} {}", change.map_or(String::new(), |change| format!("{change:8.3}x")));
+        n_worse += usize::from(change.is_some_and(|change| change > 1.02));
+        println!("{name:40} {n:14.1} {}", change.map_or(String::new(), |change| format!("{change:8.3}x")));
         counts.insert((*name).to_owned(), n);
     }
     if let Some(name) = save {
         fs::write(file(&name), serde_json::to_string_pretty(&counts)?)?;
     }
     if n_worse > 0 {
-        Err(format!("{n_worse} operations take 5 % more instructions than before").into())
+        Err(format!("{n_worse} operations take 2 % more instructions than before").into())
     } else {
         Ok(())
     }

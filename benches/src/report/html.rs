@@ -1,47 +1,35 @@
-//! The page: verdicts first, then charts and tables. It needs nothing but itself.
+//! The page: ratios first, then charts and tables. It needs nothing but itself.
 
 use std::fmt::Write;
 
-use serde_json::Value;
+use super::{Report, Verdict, chart, verdict::short, verdicts};
+use crate::{measure::human, outcome::Measured};
 
-use super::{Machine, chart, median_in, verdicts};
-use crate::{measure::human, run::Measured};
-
-const STYLE: &str = "
-body { font: 15px/1.45 system-ui, sans-serif; max-width: 960px; margin: 2em auto; padding: 0 1em; color: #222; background: #fff }
-h1 { font-size: 1.5em } h2 { font-size: 1.15em; margin: 2em 0 .3em }
-table { border-collapse: collapse; font-size: 14px; margin: .5em 0 } td, th { padding: 2px 12px 2px 0; text-align: left }
-td.n, th.n { text-align: right; font-variant-numeric: tabular-nums } tr.missed td { color: #b3261e } tr.met td.n { color: #1d6b35 }
-svg { max-width: 100%; height: auto; display: block } svg text { font: 13px system-ui, sans-serif; fill: #333 }
-svg .us { font-weight: 700 } .unit { color: #666; font-size: 13px; margin: .2em 0 }
-.ours { fill: #1b6ca8 } .rust { fill: #c9a88d } .c { fill: #b5b8bd } .python { fill: #e3cf8b } .limit { fill: #8fbf9f }
-.spread { stroke: #222; stroke-width: 1.5; opacity: .55 } .grid { stroke: #ddd }
-.key span { display: inline-block; padding: 0 .6em; margin-right: .5em; border-radius: 2px }
-.warn { color: #b3261e } details { margin: .3em 0 1em }
-";
+const STYLE: &str = include_str!("style.css");
 
 pub(super) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
-pub(super) fn page(machine: &Machine, figures: &[Measured], before: Option<&Value>) -> String {
+pub(super) fn page(report: &Report, before: Option<&Report>) -> String {
     let mut page = format!(
-        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>Ours beside everyone's</title>\
+        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>Ours beside everyone's</title>\
          <style>{STYLE}</style></head><body><h1>Ours beside everyone's, in one run</h1>"
     );
-    page.push_str(&facts(machine));
-    page.push_str(&targets(figures));
+    page.push_str(&targets(&report.figures));
+    page.push_str(&facts(&report.machine));
     page.push_str(
-        "<p class=\"key\"><span style=\"background:#1b6ca8;color:#fff\">ours</span>\
-         <span style=\"background:#8fbf9f\">limit: bare, unsafe</span><span style=\"background:#c9a88d\">Rust</span>\
-         <span style=\"background:#b5b8bd\">C, kernel</span><span style=\"background:#e3cf8b\">Python</span>\
-         The thin line is the spread, p10 to p90; ⚠ marks what others disturbed.</p>",
+        "<p class=\"key\"><span class=\"ours\">ours</span><span class=\"limit\">limit: bare, unsafe</span>\
+         <span class=\"rust\">Rust</span><span class=\"c\">C, kernel</span><span class=\"python\">Python</span></p>\
+         <p class=\"unit\">A bar is the median, the thin line on it the spread (p10 to p90). ⚠ others used the processors \
+         meanwhile; ≈ the samples lie in two heaps, so that ratios below 1.5 mean little.</p>",
     );
-    page.push_str(&curves(figures));
-    for figure in figures {
+    page.push_str(&curves(&report.figures));
+    for figure in &report.figures {
         let _ = write!(page, "<h2>{}</h2>{}", escape(&figure.name), chart::bars(figure));
         for failure in &figure.failures {
-            let _ = write!(page, "<p class=\"warn\">failed: {}</p>", escape(failure));
+            let _ = write!(page, "<p class=\"missed\">failed: {}</p>", escape(failure));
         }
         page.push_str(&numbers(figure, before));
     }
@@ -49,69 +37,79 @@ pub(super) fn page(machine: &Machine, figures: &[Measured], before: Option<&Valu
     page
 }
 
-fn facts(machine: &Machine) -> String {
-    let mut table = String::from("<table>");
-    for (key, value) in machine.lines() {
+fn facts(lines: &[(String, String)]) -> String {
+    let mut table = String::from("<table class=\"facts\">");
+    for (key, value) in lines {
         let _ = write!(table, "<tr><td>{}</td><td>{}</td></tr>", escape(key), escape(value));
     }
     table + "</table>"
 }
 
 fn targets(figures: &[Measured]) -> String {
-    let mut table = String::from(
-        "<h2>Ratios and targets</h2><table><tr><th>figure</th><th>ours</th><th>against</th>\
-         <th class=\"n\">ratio</th><th class=\"n\">target</th><th></th></tr>",
+    let all: Vec<Verdict> = figures.iter().flat_map(verdicts).collect();
+    let n_reached = all.iter().filter(|verdict| verdict.is_reached).count();
+    let mut table = format!(
+        "<h2>Targets: {n_reached} of {} reached</h2><div class=\"wide\"><table><tr><th>figure</th><th>ours</th>\
+         <th>against</th><th class=\"n\">ratio</th><th class=\"n\">target</th><th></th><th class=\"n\">ours</th>\
+         <th class=\"n\">against</th><th class=\"n\">limit</th><th>unit</th></tr>",
+        all.len()
     );
     for figure in figures {
         for verdict in verdicts(figure) {
+            let marks = [(verdict.is_disturbed, " ⚠"), (verdict.is_bimodal, " ≈")];
+            let marks: String = marks.iter().filter(|mark| mark.0).map(|mark| mark.1).collect();
             let _ = write!(
                 table,
-                "<tr class=\"{}\"><td>{}</td><td>{}</td><td>{}</td><td class=\"n\">{:.3}x</td><td class=\"n\">{} {}</td>\
-                 <td>{}{}</td></tr>",
-                if verdict.is_reached { "met" } else { "missed" },
+                "<tr class=\"{class}\"><td>{}</td><td>{}</td><td>{}</td><td class=\"n\"><b>{:.3}x</b></td>\
+                 <td class=\"n\">{} {}</td><td class=\"state\">{sign}{marks}</td><td class=\"n\">{}</td>\
+                 <td class=\"n\">{}</td><td class=\"n\">{}</td><td>{}</td></tr>",
                 escape(&figure.name),
                 escape(&verdict.ours),
                 escape(&verdict.against),
                 verdict.ratio,
                 if verdict.more_is_better { "≥" } else { "≤" },
-                human(verdict.target),
-                if verdict.is_reached { "reached" } else { "missed" },
-                if verdict.is_disturbed { " ⚠" } else { "" },
+                short(verdict.target),
+                human(verdict.value),
+                human(verdict.value / verdict.ratio),
+                verdict.limit.map_or("–".into(), human),
+                escape(&figure.unit),
+                class = if verdict.is_reached { "met" } else { "missed" },
+                sign = if verdict.is_reached { "✓ reached" } else { "✗ missed" },
             );
         }
     }
-    table + "</table>"
+    table + "</table></div>"
 }
 
 fn curves(figures: &[Measured]) -> String {
     let mut page = String::new();
     let mut done: Vec<&str> = Vec::new();
-    for (name, _) in figures.iter().filter_map(|figure| figure.curve) {
-        if done.contains(&name) {
+    for curve in figures.iter().flat_map(|figure| &figure.curves) {
+        if done.contains(&curve.curve.as_str()) {
             continue;
         }
-        done.push(name);
+        done.push(&curve.curve);
+        let on_it = |figure: &Measured| figure.curves.iter().find(|each| each.curve == curve.curve).map(|each| each.at);
         let mut points: Vec<(f64, &Measured)> =
-            figures.iter().filter_map(|f| f.curve.filter(|curve| curve.0 == name).map(|(_, at)| (at, f))).collect();
+            figures.iter().filter_map(|figure| Some((on_it(figure)?, figure))).collect();
         points.sort_by(|a, b| a.0.total_cmp(&b.0));
         if let [(_, first), _, ..] = points[..] {
-            let unit = escape(first.unit);
-            let _ = write!(page, "<h2>{}</h2><p class=\"unit\">{unit}; both axes logarithmic</p>", escape(name));
-            page.push_str(&chart::lines(&points));
+            let _ = write!(page, "<h2>{}</h2><p class=\"unit\">{}</p>", escape(&curve.curve), escape(&first.unit));
+            page.push_str(&chart::lines(&curve.curve, &points));
         }
     }
     page
 }
 
-fn numbers(figure: &Measured, before: Option<&Value>) -> String {
+fn numbers(figure: &Measured, before: Option<&Report>) -> String {
     let mut table = String::from(
-        "<details><summary>numbers</summary><table><tr><th>case</th><th>side</th><th class=\"n\">median</th>\
-         <th class=\"n\">p10</th><th class=\"n\">p90</th><th class=\"n\">samples</th><th class=\"n\">others' CPUs</th>\
-         <th class=\"n\">against before</th></tr>",
+        "<details><summary>numbers</summary><div class=\"wide\"><table><tr><th>case</th><th>side</th>\
+         <th class=\"n\">median</th><th class=\"n\">p10</th><th class=\"n\">p90</th><th class=\"n\">samples</th>\
+         <th class=\"n\">others' CPUs</th><th class=\"n\">against before</th></tr>",
     );
     for case in &figure.outcomes {
         let median = case.samples.median();
-        let earlier = before.and_then(|report| median_in(report, &figure.name, &case.name));
+        let earlier = before.and_then(|report| report.outcome(&figure.name, &case.name));
         let _ = write!(
             table,
             "<tr><td>{}</td><td>{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td>\
@@ -123,9 +121,9 @@ fn numbers(figure: &Measured, before: Option<&Value>) -> String {
             human(case.samples.quantile(0.9)),
             case.samples.len(),
             case.foreign,
-            if case.is_disturbed { " ⚠" } else { "" },
-            earlier.map_or(String::new(), |earlier| format!("{:.3}x", median / earlier)),
+            chart::marks(case),
+            earlier.map_or(String::new(), |earlier| format!("{:.3}x", median / earlier.samples.median())),
         );
     }
-    table + "</table></details>"
+    table + "</table></div></details>"
 }
