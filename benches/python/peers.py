@@ -3,8 +3,10 @@
 import multiprocessing as mp
 import statistics
 import sys
+import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing.pool import ThreadPool
 
 
 def seven():
@@ -126,14 +128,177 @@ def pool_map():
         return (time.perf_counter() - begun) * 1e3
 
 
+def executor_map():
+    with ProcessPoolExecutor(2) as pool:
+        pool.submit(nothing, 1).result()
+        n = 100_000
+        begun = time.perf_counter()
+        list(pool.map(nothing, range(n), chunksize=1000))
+        # Of a tenth: all of them take too long.
+        return (time.perf_counter() - begun) * 1e3 * 10
+
+
 def private_kib(_):
     with open("/proc/self/smaps_rollup") as lines:
         return sum(int(line.split()[1]) for line in lines if line.startswith("Private_"))
 
 
-def worker_memory():
-    with mp.Pool(2) as pool:
+def worker_memory(method):
+    with mp.get_context(method).Pool(2) as pool:
         return pool.apply(private_kib, (1,))
+
+
+def thread_pool_tasks():
+    with ThreadPool(2) as pool:
+        return tasks_a_second(lambda n: pool.apply_async(nothing, (n,)).get, 20_000)
+
+
+def tasks_a_second(submit, n):
+    """`submit` gives a task and returns what waits for its result."""
+    submit(1)()
+    begun = time.perf_counter()
+    for wait in [submit(i) for i in range(n)]:
+        wait()
+    return n / (time.perf_counter() - begun)
+
+
+def loky_pool():
+    # Its workers must be able to import this file by name.
+    from loky import get_reusable_executor
+
+    pool = get_reusable_executor(max_workers=2)
+    pool.submit(abs, 1).result()
+    return pool
+
+
+def loky_tasks():
+    pool = loky_pool()
+    return tasks_a_second(lambda n: pool.submit(abs, n).result, 5_000)
+
+
+def loky_round_trip():
+    pool = loky_pool()
+    begun = time.perf_counter()
+    for n in range(500):
+        pool.submit(abs, n).result()
+    return (time.perf_counter() - begun) / 500 * 1e6
+
+
+def loky_memory():
+    return loky_pool().submit(private_kib, 1).result()
+
+
+def start_loky():
+    from loky.backend import get_context
+
+    context = get_context("loky")
+    times = []
+    for _ in range(10):
+        begun = time.perf_counter()
+        process = context.Process(target=abs, args=(1,))
+        process.start()
+        process.join()
+        times.append(time.perf_counter() - begun)
+    return statistics.median(times) * 1e6
+
+
+def billiard_queue():
+    import billiard
+
+    queue = billiard.Queue(1024)
+    n = 20_000
+    producer = billiard.Process(target=put, args=(queue, n))
+    producer.start()
+    queue.get()
+    begun = time.perf_counter()
+    for _ in range(n - 1):
+        queue.get()
+    seconds = time.perf_counter() - begun
+    producer.join()
+    return (n - 1) / seconds
+
+
+def billiard_tasks():
+    import billiard
+
+    pool = billiard.Pool(2)
+    rate = tasks_a_second(lambda n: pool.apply_async(nothing, (n,)).get, 5_000)
+    pool.terminate()
+    pool.join()
+    return rate
+
+
+def pebble_tasks():
+    from pebble import ProcessPool
+
+    with ProcessPool(max_workers=2) as pool:
+        return tasks_a_second(lambda n: pool.submit(nothing, None, n).result, 2_000)
+
+
+def pass_queue(there, back):
+    while (n := there.get()) is not None:
+        back.put(n)
+
+
+def queue_round_trip():
+    there, back = mp.Queue(), mp.Queue()
+    process = mp.Process(target=pass_queue, args=(there, back))
+    process.start()
+    n = 2000
+    begun = time.perf_counter()
+    for i in range(n):
+        there.put(i)
+        back.get()
+    seconds = time.perf_counter() - begun
+    there.put(None)
+    process.join()
+    return seconds / n * 1e6
+
+
+def nanoseconds_of_lock(lock):
+    n = 100_000
+    begun = time.perf_counter()
+    for _ in range(n):
+        lock.acquire()
+        lock.release()
+    return (time.perf_counter() - begun) / n * 1e9
+
+
+def lock():
+    return nanoseconds_of_lock(mp.Lock())
+
+
+def rlock():
+    return nanoseconds_of_lock(mp.RLock())
+
+
+def wake_up():
+    """A semaphore that another process waits for, and back."""
+    there, back = mp.Semaphore(0), mp.Semaphore(0)
+    process = mp.Process(target=wake_back, args=(there, back), daemon=True)
+    process.start()
+    n = 2000
+    begun = time.perf_counter()
+    for _ in range(n):
+        there.release()
+        back.acquire()
+    return (time.perf_counter() - begun) / n * 1e6
+
+
+def wake_back(there, back):
+    while True:
+        there.acquire()
+        back.release()
+
+
+def thread_local():
+    local = threading.local()
+    local.n = 0
+    n = 1_000_000
+    begun = time.perf_counter()
+    for _ in range(n):
+        local.n += 1
+    return (time.perf_counter() - begun) / n * 1e9
 
 
 if __name__ == "__main__":

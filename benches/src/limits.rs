@@ -2,6 +2,8 @@
 
 mod lock;
 mod ring;
+mod sleeper;
 
 pub use lock::{Bare, FutexMutex, PosixSemaphore, Pthread};
 pub use ring::{Order, Ring};
+pub use sleeper::Sleeper;

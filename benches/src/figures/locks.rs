@@ -16,6 +16,8 @@ use crate::{
     crew::{Gate, Span, arrive, gate, now, share},
     figure::{Figure, Plan, Side},
     limits::{Bare, FutexMutex, PosixSemaphore, Pthread},
+    peers::Flock,
+    python,
     run::nanoseconds,
 };
 
@@ -140,6 +142,8 @@ fn alone(name: String) -> io::Result<Figure> {
     let figure = add(figure, Side::C, "pthread shared", Pthread::new(false)?);
     let figure = add(figure, Side::C, "pthread shared, robust", Pthread::new(true)?);
     let figure = add(figure, Side::C, "POSIX semaphore", PosixSemaphore::new()?);
+    let figure = add(figure, Side::C, "flock", Flock::new()?);
+    let figure = python::add(figure, &[("lock", "Python Lock"), ("rlock", "Python RLock")]);
     Ok(figure
         .target("Lock", 1.2, "parking_lot (threads)")
         .target("thread::Lock", 1.05, "parking_lot (threads)")
@@ -167,5 +171,6 @@ fn contended(figure: Figure, part: fn((f64, f64)) -> f64) -> io::Result<Figure> 
         .case(Side::Rust, "std Mutex (threads)", move |length| threads(&std, length).map(part));
     let figure = of_processes(figure, Side::C, "pthread shared", part, Pthread::new(false)?);
     let figure = of_processes(figure, Side::C, "pthread shared, robust", part, Pthread::new(true)?);
+    let figure = of_processes(figure, Side::C, "flock", part, Flock::new()?);
     Ok(of_processes(figure, Side::C, "POSIX semaphore", part, PosixSemaphore::new()?))
 }

@@ -4,31 +4,62 @@ use std::{fs, io};
 
 use ipc::Queue;
 use pool::ProcessPool;
-use proc_core::Process;
+use proc_core::{Process, StartMethod};
 
 use crate::{
     figure::{Figure, Plan, Side},
+    limits::Sleeper,
     python,
 };
 
+const BY_WORKERS: &str = "memory of an idle worker, by workers";
+const BY_MAXSIZE: &str = "memory of an idle queue, by maxsize";
+
 /// The figures of this area.
 pub fn plans() -> Vec<Plan> {
-    vec![
+    let mut plans = vec![
         Plan::new("memory", "memory of an idle worker", |name| {
-            let figure = Figure::cost(name, "KiB private").case(Side::Ours, "ProcessPool", |_| workers()).case(
-                Side::Ours,
-                "Process",
-                |_| child(),
-            );
-            Ok(python::add(figure, &[("worker_memory", "Python Pool")]).target_value("ProcessPool", 48.0))
+            let figure = Figure::count(name, "KiB private")
+                .case(Side::Ours, "ProcessPool", |_| workers(4))
+                .case(Side::Ours, "Process", |_| child(StartMethod::ForkServer))
+                .case(Side::Ours, "Process, Fork", |_| child(StartMethod::Fork))
+                .case(Side::Ours, "Process, Spawn", |_| child(StartMethod::Spawn))
+                .case(Side::Limit, "bare fork", |_| kib(&Sleeper::new()?.pid().to_string(), &["Private_"]))
+                .case(Side::Rust, "procspawn", |_| {
+                    procspawn::spawn((), |()| kib("self", &["Private_"]).unwrap_or(f64::NAN))
+                        .join()
+                        .map_err(io::Error::other)
+                });
+            let peers = [
+                ("worker_memory fork", "Python Pool, fork"),
+                ("worker_memory forkserver", "Python Pool, forkserver"),
+                ("worker_memory spawn", "Python Pool, spawn"),
+                ("loky_memory", "loky"),
+            ];
+            Ok(python::add(figure, &peers).target_value("ProcessPool", 48.0))
         }),
         Plan::new("memory", "memory of an idle queue", |name| {
-            Ok(Figure::cost(name, "KiB resident").case(Side::Ours, "Queue", |_| queues()).target_value("Queue", 128.0))
+            let figure = Figure::count(name, "KiB resident").case(Side::Ours, "Queue", |_| queues(1024));
+            Ok(figure.target_value("Queue", 128.0))
         }),
         Plan::new("memory", "descriptors of a queue", |name| {
-            Ok(Figure::cost(name, "fds").case(Side::Ours, "Queue", |_| descriptors()).target_value("Queue", 1.0))
+            let figure = Figure::count(name, "fds").case(Side::Ours, "Queue", |_| descriptors());
+            Ok(figure.target_value("Queue", 1.0))
         }),
-    ]
+    ];
+    for n in [1, 4, 16, 64] {
+        let plan = Plan::new("memory", format!("memory of each of {n} idle workers"), move |name| {
+            Ok(Figure::count(name, "KiB private").case(Side::Ours, "ProcessPool", move |_| workers(n)))
+        });
+        plans.push(plan.on(BY_WORKERS, n as f64).thorough_only(n > 16));
+    }
+    for maxsize in [16, 1024, 65536] {
+        let plan = Plan::new("memory", format!("memory of an idle Queue({maxsize})"), move |name| {
+            Ok(Figure::count(name, "KiB resident").case(Side::Ours, "Queue", move |_| queues(maxsize)))
+        });
+        plans.push(plan.on(BY_MAXSIZE, maxsize as f64));
+    }
+    plans
 }
 
 fn kib(pid: &str, what: &[&str]) -> io::Result<f64> {
@@ -37,21 +68,24 @@ fn kib(pid: &str, what: &[&str]) -> io::Result<f64> {
     Ok(text.lines().filter(|line| what.iter().any(|what| line.starts_with(what))).filter_map(of).sum())
 }
 
-fn workers() -> io::Result<f64> {
-    let pool = ProcessPool::new(4).map_err(io::Error::other)?;
-    (0..100).try_for_each(|n| pool.apply(|n: u64| n, (n,)).map(drop)).map_err(io::Error::other)?;
+fn workers(n: usize) -> io::Result<f64> {
+    let pool = ProcessPool::new(n).map_err(io::Error::other)?;
+    (0..100 * n as u64).try_for_each(|n| pool.apply(|n: u64| n, (n,)).map(drop)).map_err(io::Error::other)?;
     let pids: Vec<u32> = pool.stats().workers.iter().filter_map(|worker| worker.pid).collect();
     let all: io::Result<Vec<f64>> = pids.iter().map(|pid| kib(&pid.to_string(), &["Private_"])).collect();
     Ok(all?.iter().sum::<f64>() / pids.len().max(1) as f64)
 }
 
-fn child() -> io::Result<f64> {
+fn child(start: StartMethod) -> io::Result<f64> {
     let (sleeper, ready) = (Queue::<()>::new(1)?, Queue::<()>::new(1)?);
     let wait = |sleeper: Queue<()>, ready: Queue<()>| {
         ready.put(()).expect("the queue is open");
         sleeper.get().expect("the queue is open");
     };
-    let process = Process::spawn(wait, (sleeper.clone(), ready.clone())).map_err(io::Error::other)?;
+    let process = Process::builder()
+        .start_method(start)
+        .spawn(wait, (sleeper.clone(), ready.clone()))
+        .map_err(io::Error::other)?;
     ready.get().map_err(io::Error::other)?;
     let found = kib(&process.pid().to_string(), &["Private_"]);
     sleeper.put(()).map_err(io::Error::other)?;
@@ -61,8 +95,8 @@ fn child() -> io::Result<f64> {
 
 const N_QUEUES: usize = 64;
 
-fn make_queues() -> io::Result<Vec<Queue<u64>>> {
-    let queues: Vec<Queue<u64>> = (0..N_QUEUES).map(|_| Queue::new(1024)).collect::<io::Result<_>>()?;
+fn make_queues(maxsize: usize) -> io::Result<Vec<Queue<u64>>> {
+    let queues: Vec<Queue<u64>> = (0..N_QUEUES).map(|_| Queue::new(maxsize)).collect::<io::Result<_>>()?;
     for queue in &queues {
         queue.put(1).map_err(io::Error::other)?;
         queue.get().map_err(io::Error::other)?;
@@ -70,9 +104,9 @@ fn make_queues() -> io::Result<Vec<Queue<u64>>> {
     Ok(queues)
 }
 
-fn queues() -> io::Result<f64> {
+fn queues(maxsize: usize) -> io::Result<f64> {
     let before = kib("self", &["Rss"])?;
-    let queues = make_queues()?;
+    let queues = make_queues(maxsize)?;
     let after = kib("self", &["Rss"])?;
     drop(queues);
     Ok((after - before).max(0.0) / N_QUEUES as f64)
@@ -81,7 +115,7 @@ fn queues() -> io::Result<f64> {
 fn descriptors() -> io::Result<f64> {
     let count = || Ok::<_, io::Error>(fs::read_dir("/proc/self/fd")?.count());
     let before = count()?;
-    let queues = make_queues()?;
+    let queues = make_queues(1024)?;
     let after = count()?;
     drop(queues);
     Ok(after.saturating_sub(before) as f64 / N_QUEUES as f64)

@@ -18,7 +18,8 @@ use crate::{
 
 const N_WORKERS: usize = 2;
 const N_ITEMS: u64 = 1_000_000;
-const CURVE: &str = "efficiency of two workers by task length, µs";
+const BY_LENGTH: &str = "efficiency of two workers by task length, µs";
+const BY_WORKERS: &str = "tasks of 5 µs by workers";
 
 fn nothing(n: u64) -> u64 {
     n
@@ -63,7 +64,12 @@ pub fn plans() -> Vec<Plan> {
         let plan = Plan::new("pool", format!("pool, tasks of {} µs", n_units as f64 / 10.0), move |name| {
             efficiency(name, n_units)
         });
-        plans.push(plan.on(CURVE, n_units as f64 / 10.0));
+        plans.push(plan.on(BY_LENGTH, n_units as f64 / 10.0));
+    }
+    for n_workers in [1, 2, 4, 8, 16] {
+        let name = format!("pool, {n_workers} workers");
+        let plan = Plan::new("pool", name, move |name| by_workers(name, n_workers));
+        plans.push(plan.on(BY_WORKERS, n_workers as f64).thorough_only(n_workers > 4));
     }
     plans
 }
@@ -132,9 +138,19 @@ fn tasks(name: String) -> io::Result<Figure> {
                 })
             }),
         );
-    Ok(python::add(figure, &[("pool_tasks", "Python Pool"), ("executor_tasks", "Python ProcessPoolExecutor")])
-        .target("ProcessPool", 1.0, "rayon, a handle each")
-        .target("ThreadPool", 1.0, "rayon, a handle each"))
+    Ok(python::add(
+        figure,
+        &[
+            ("pool_tasks", "Python Pool"),
+            ("thread_pool_tasks", "Python ThreadPool"),
+            ("executor_tasks", "Python ProcessPoolExecutor"),
+            ("loky_tasks", "loky"),
+            ("billiard_tasks", "billiard Pool"),
+            ("pebble_tasks", "pebble ProcessPool"),
+        ],
+    )
+    .target("ProcessPool", 1.0, "rayon, a handle each")
+    .target("ThreadPool", 1.0, "rayon, a handle each"))
 }
 
 fn round_trip(name: String) -> io::Result<Figure> {
@@ -165,7 +181,8 @@ fn round_trip(name: String) -> io::Result<Figure> {
                 black_box(rayon.install(|| nothing(1)));
             })),
         );
-    Ok(python::add(figure, &[("pool_round_trip", "Python Pool")]).target_value("ProcessPool", 2.0))
+    Ok(python::add(figure, &[("pool_round_trip", "Python Pool"), ("loky_round_trip", "loky")])
+        .target_value("ProcessPool", 2.0))
 }
 
 fn map(name: String) -> io::Result<Figure> {
@@ -184,11 +201,9 @@ fn map(name: String) -> io::Result<Figure> {
         .case(Side::Limit, "half of serial", move |_| {
             Ok(1e3 * seconds(|| (0..N_ITEMS).map(item).collect::<Vec<_>>()) / N_WORKERS as f64)
         });
-    Ok(python::add(figure, &[("pool_map", "Python Pool")]).target("ProcessPool", 1.1, "rayon par_iter").target(
-        "ThreadPool",
-        1.05,
-        "rayon par_iter",
-    ))
+    Ok(python::add(figure, &[("pool_map", "Python Pool"), ("executor_map", "Python ProcessPoolExecutor")])
+        .target("ProcessPool", 1.1, "rayon par_iter")
+        .target("ThreadPool", 1.05, "rayon par_iter"))
 }
 
 /// The serial time over the time that two workers use, over two: 1 if nothing is lost.
@@ -228,4 +243,53 @@ fn efficiency(name: String, n_units: u64) -> io::Result<Figure> {
             })
         });
     Ok(if n_units == 50 { figure.target_value("ProcessPool", 0.9) } else { figure })
+}
+
+/// Tasks of 5 µs: how many a second, beside what one thread manages of them alone.
+fn by_workers(name: String, n_workers: usize) -> io::Result<Figure> {
+    const N_UNITS: u64 = 50;
+    let processes = ProcessPool::new(n_workers).map_err(io::Error::other)?;
+    let threads = ThreadPool::new(n_workers).map_err(io::Error::other)?;
+    let rayon = rayon::ThreadPoolBuilder::new().num_threads(n_workers).build().map_err(io::Error::other)?;
+    let figure = Figure::rate(name, "tasks/s")
+        .case(
+            Side::Ours,
+            "ProcessPool",
+            rate(move |n| {
+                Ok(seconds(|| {
+                    let tasks: Vec<_> = (0..n).map(|_| processes.apply_async(work, (N_UNITS,))).collect();
+                    tasks.iter().map(|task| task.get().expect("nothing fails")).fold(0, |sum, n| sum ^ n)
+                }))
+            }),
+        )
+        .case(
+            Side::Ours,
+            "ThreadPool",
+            rate(move |n| {
+                Ok(seconds(|| {
+                    let tasks: Vec<_> = (0..n).map(|_| threads.apply_async(work, (N_UNITS,))).collect();
+                    tasks.iter().map(|task| task.get().expect("nothing fails")).fold(0, |sum, n| sum ^ n)
+                }))
+            }),
+        )
+        .case(
+            Side::Rust,
+            "rayon scope",
+            rate(move |n| {
+                Ok(seconds(|| {
+                    rayon.scope(|scope| {
+                        (0..n).for_each(|_| {
+                            scope.spawn(move |_| {
+                                black_box(work(black_box(N_UNITS)));
+                            })
+                        });
+                    });
+                }))
+            }),
+        );
+    Ok(figure.case(
+        Side::Limit,
+        "one thread, serially",
+        rate(move |n| Ok(seconds(|| (0..n).map(|_| work(black_box(N_UNITS))).fold(0, |sum, n| sum ^ n)))),
+    ))
 }

@@ -17,12 +17,24 @@ use crate::{
     crew::{self, Lane},
     figure::{Figure, Plan, Side},
     limits::{Order, Ring},
+    peers::{PosixMq, boost, ipc_channel},
     python,
-    run::rate,
+    run::{rate, rate_in},
 };
 
 const CAPACITY: usize = 1024;
-const CURVE: &str = "queue by message size, bytes";
+const BY_SIZE: &str = "queue by message size, B";
+const BY_PROCESSES: &str = "queue, 8 B, by processes on each side";
+
+/// How many messages of that size a queue holds: what it needs is bounded.
+fn capacity(len: usize) -> usize {
+    if len > 64 * 1024 { (64 * 1024 * 1024 / len).clamp(1, 8) } else { CAPACITY }
+}
+
+/// Messages of a sample come in multiples of this.
+fn step(len: usize) -> u64 {
+    if len > 1 << 20 { 2 } else { 64 }
+}
 
 thread_local! {
     static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
@@ -64,8 +76,7 @@ struct Bytes(Queue<()>, usize);
 
 impl Bytes {
     fn new(len: usize) -> io::Result<Self> {
-        let capacity = if len > 64 * 1024 { 8 } else { CAPACITY };
-        Ok(Self(Queue::builder().maxsize(capacity).message_bytes(len).build()?, len))
+        Ok(Self(Queue::builder().maxsize(capacity(len)).message_bytes(len).build()?, len))
     }
 }
 
@@ -356,27 +367,35 @@ fn between_processes<L>(figure: Figure, side: Side, name: &str, n_each_side: u64
 where
     L: Lane + Serialize + DeserializeOwned + 'static,
 {
-    figure.case(side, name, rate(move |n| crew::processes(&lane, n_each_side, n)))
+    in_steps(figure, side, name, n_each_side, 64, lane)
+}
+
+fn in_steps<L>(figure: Figure, side: Side, name: &str, n_each_side: u64, step: u64, lane: L) -> Figure
+where
+    L: Lane + Serialize + DeserializeOwned + 'static,
+{
+    figure.case(side, name, rate_in(step, move |n| crew::processes(&lane, n_each_side, n)))
 }
 
 fn between_threads<M: Message>(figure: Figure, n_each_side: u64, len: usize) -> Figure {
-    let capacity = if len > 64 * 1024 { 8 } else { CAPACITY };
+    let capacity = capacity(len);
     let lane = crossbeam::<M>(len, capacity);
     let (sender, receiver) = kanal::bounded(capacity);
     let kanal = Kanal::<M>(sender, receiver, len);
     let (sender, receiver) = flume::bounded(capacity);
     let flume = Flume::<M>(sender, receiver, len);
+    let step = step(len);
     let figure = figure
-        .case(Side::Rust, "crossbeam (threads)", rate(move |n| crew::threads(&lane, n_each_side, n)))
-        .case(Side::Rust, "kanal (threads)", rate(move |n| crew::threads(&kanal, n_each_side, n)))
-        .case(Side::Rust, "flume (threads)", rate(move |n| crew::threads(&flume, n_each_side, n)));
+        .case(Side::Rust, "crossbeam (threads)", rate_in(step, move |n| crew::threads(&lane, n_each_side, n)))
+        .case(Side::Rust, "kanal (threads)", rate_in(step, move |n| crew::threads(&kanal, n_each_side, n)))
+        .case(Side::Rust, "flume (threads)", rate_in(step, move |n| crew::threads(&flume, n_each_side, n)));
     if n_each_side > 1 {
         return figure;
     }
     figure.case(
         Side::Rust,
         "std sync_channel (threads)",
-        rate(move |n| {
+        rate_in(step, move |n| {
             let (sender, receiver) = std::sync::mpsc::sync_channel::<M>(capacity);
             let receiver = OneReceiver(std::sync::Mutex::new(Some(receiver)));
             crew::threads(&Std(sender, receiver.into(), len), 1, n)
@@ -389,16 +408,20 @@ pub fn plans() -> Vec<Plan> {
     let mut plans = Vec::new();
     for (len, size) in [(8, "8 B"), (256, "256 B"), (4096, "4 KiB"), (1 << 20, "1 MiB")] {
         for n_each_side in [1, 2] {
-            let plan = Plan::new("queue", format!("queue, {size}, {n_each_side}:{n_each_side}"), move |name| {
-                messages(name, len, n_each_side)
-            });
-            plans.push(if n_each_side == 1 { plan.on(CURVE, len as f64) } else { plan });
+            let name = format!("queue, {size}, {n_each_side}:{n_each_side}");
+            let plan = Plan::new("queue", name, move |name| messages(name, len, n_each_side));
+            let plan = if n_each_side == 1 { plan.on(BY_SIZE, len as f64) } else { plan };
+            plans.push(if len == 8 { plan.on(BY_PROCESSES, n_each_side as f64) } else { plan });
         }
     }
-    for n_each_side in [4, 16] {
-        plans.push(Plan::new("queue", format!("queue, 8 B, {n_each_side}:{n_each_side}"), move |name| {
-            messages(name, 8, n_each_side)
-        }));
+    for (len, size) in [(64 << 10, "64 KiB"), (16 << 20, "16 MiB"), (256 << 20, "256 MiB"), (1 << 30, "1 GiB")] {
+        let plan = Plan::new("queue", format!("queue, {size}, 1:1"), move |name| messages(name, len, 1));
+        plans.push(plan.on(BY_SIZE, len as f64).thorough_only(len > 16 << 20));
+    }
+    for n_each_side in [4, 16, 32] {
+        let name = format!("queue, 8 B, {n_each_side}:{n_each_side}");
+        let plan = Plan::new("queue", name, move |name| messages(name, 8, n_each_side));
+        plans.push(plan.on(BY_PROCESSES, n_each_side as f64).thorough_only(n_each_side > 16));
     }
     plans.push(Plan::new("pipe", "pipe, 8 B", |name| {
         let figure = Figure::rate(name, "messages/s");
@@ -416,41 +439,58 @@ pub fn plans() -> Vec<Plan> {
 }
 
 fn messages(name: String, len: usize, n_each_side: u64) -> io::Result<Figure> {
-    let mut figure = Figure::rate(name, "messages/s");
+    let (mut figure, step) = (Figure::rate(name, "messages/s"), step(len));
     if len == 8 {
         figure = between_processes(figure, Side::Ours, "Queue", n_each_side, Numbers(Queue::new(CAPACITY)?));
         if n_each_side == 1 {
             figure = between_processes(figure, Side::Ours, "put_many/get_many", 1, Batches(Queue::new(CAPACITY)?));
         }
     } else {
-        figure = between_processes(figure, Side::Ours, "Queue", n_each_side, Bytes::new(len)?);
+        figure = in_steps(figure, Side::Ours, "Queue", n_each_side, step, Bytes::new(len)?);
     }
-    if len == 1 << 20 && n_each_side == 1 {
+    if len >= 1 << 20 && n_each_side == 1 {
         let Bytes(queue, _) = Bytes::new(len)?;
-        figure = between_processes(figure, Side::Ours, "Queue, loan", 1, Loans(queue, len));
+        figure = in_steps(figure, Side::Ours, "Queue, loan", 1, step, Loans(queue, len));
         figure = figure.case(Side::Limit, "memcpy", {
             let (from, mut to) = (vec![1_u8; len], vec![0_u8; len]);
-            rate(move |n| {
+            rate_in(step, move |n| {
                 let begun = std::time::Instant::now();
                 (0..n).for_each(|_| std::hint::black_box(&mut to).copy_from_slice(std::hint::black_box(&from)));
                 Ok(begun.elapsed().as_secs_f64())
             })
         });
     }
-    figure = between_processes(figure, Side::Limit, "bare MPMC ring", n_each_side, Ring::new(len, Order::Many)?);
+    if len <= 1 << 20 {
+        figure = between_processes(figure, Side::Limit, "bare MPMC ring", n_each_side, Ring::new(len, Order::Many)?);
+    }
     figure = match len {
         8 => between_threads::<u64>(figure, n_each_side, len),
         256 => between_threads::<[u8; 256]>(figure, n_each_side, len),
         _ => between_threads::<Vec<u8>>(figure, n_each_side, len),
     };
+    if n_each_side == 1 {
+        let by_ipc_channel = rate_in(step, move |n| ipc_channel::messages(len, n));
+        figure = figure.case(Side::Rust, "ipc-channel, bytes", by_ipc_channel);
+    }
     if len <= 4096 || n_each_side == 1 {
-        figure = between_processes(figure, Side::C, "pipe(2)", n_each_side, Descriptors::pipe(len)?);
+        figure = in_steps(figure, Side::C, "pipe(2)", n_each_side, step, Descriptors::pipe(len)?);
     }
     if len <= 4096 {
         figure = between_processes(figure, Side::C, "SEQPACKET pair", n_each_side, Packets::new(len)?);
+        figure = match PosixMq::new(len) {
+            Ok(queue) => between_processes(figure, Side::C, "POSIX mq", n_each_side, queue),
+            Err(e) => {
+                eprintln!("    no POSIX mq: {e}");
+                figure
+            }
+        };
+    }
+    if len <= 1 << 20 && boost::is_there() {
+        figure = figure.case(Side::C, "boost message_queue", rate(move |n| boost::messages(len, n_each_side, n)));
     }
     if len == 8 && n_each_side == 1 {
         figure = python::add(figure, &[("queue", "Python Queue"), ("simple_queue", "Python SimpleQueue")]);
+        figure = python::add(figure, &[("billiard_queue", "billiard Queue")]);
     }
     Ok(match (len, n_each_side) {
         (8, 1) => figure.target("Queue", 1.0, "crossbeam (threads)").target("Queue", 0.6, "bare MPMC ring").target(
@@ -461,7 +501,7 @@ fn messages(name: String, len: usize, n_each_side: u64) -> io::Result<Figure> {
         (8, 2) => figure.target("Queue", 1.0, "crossbeam (threads)").target("Queue", 0.6, "bare MPMC ring"),
         (256, _) => figure.target("Queue", 0.7, "bare MPMC ring"),
         (4096, _) => figure.target("Queue", 0.9, "bare MPMC ring"),
-        (_, 1) if len > 4096 => figure.target("Queue", 0.9, "memcpy").target("Queue, loan", 1.5, "Queue"),
+        (0x10_0000, 1) => figure.target("Queue", 0.9, "memcpy").target("Queue, loan", 1.5, "Queue"),
         _ => figure,
     })
 }
@@ -494,9 +534,15 @@ fn round_trip(name: String, pause: Duration) -> io::Result<Figure> {
             Ok(crew::round_trip_threads(&c, &d, n_trips(length, pause), pause))
         });
     figure = processes(figure, Side::Limit, "raw futex", pause, word()?, word()?);
+    if let (Ok(there), Ok(back)) = (PosixMq::new(8), PosixMq::new(8)) {
+        figure = processes(figure, Side::C, "POSIX mq", pause, there, back);
+    }
+    figure = figure.case(Side::Rust, "ipc-channel", move |length| {
+        ipc_channel::round_trip(n_trips(length, pause.max(Duration::from_micros(10))), pause)
+    });
     if pause.is_zero() {
         figure = processes(figure, Side::Limit, "bare MPMC ring", pause, ring()?, ring()?);
-        figure = python::add(figure, &[("round_trip", "Python Pipe")]);
+        figure = python::add(figure, &[("round_trip", "Python Pipe"), ("queue_round_trip", "Python Queue")]);
         Ok(figure.target("Queue", 2.0, "bare MPMC ring").target("Connection", 2.0, "bare MPMC ring"))
     } else {
         Ok(figure.target("Queue", 1.1, "raw futex").target("Connection", 1.1, "raw futex"))

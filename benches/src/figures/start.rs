@@ -9,20 +9,35 @@ use crate::{
     starts::{Kind, Parent, Way},
 };
 
-const CURVE: &str = "start by the parent's heap, MiB";
+const BY_HEAP: &str = "start by the parent's heap, MiB";
+const BY_THREADS: &str = "start by the parent's threads";
 
 /// The figures of this area.
 pub fn plans() -> Vec<Plan> {
     let small = Plan::new("proc-core", "start", |name| {
         let figure = ways(name, Kind::Small)?;
-        Ok(python::add(figure, &[("start fork", "Python fork"), ("start forkserver", "Python forkserver")])
-            .target("ForkServer", 1.0, "bare fork + wait")
-            .target("Spawn", 1.1, "Command of itself")
-            .target("Fork", 1.25, "bare fork + wait"))
+        Ok(python::add(
+            figure,
+            &[
+                ("start fork", "Python fork"),
+                ("start forkserver", "Python forkserver"),
+                ("start spawn", "Python spawn"),
+                ("start_loky", "loky"),
+            ],
+        )
+        .target("ForkServer", 1.0, "bare fork + wait")
+        .target("Spawn", 1.1, "Command of itself")
+        .target("Fork", 1.25, "bare fork + wait"))
     });
-    let heaps = [1, 64, 256].map(|mib| {
+    let heaps = [1, 64, 256, 4096, 8192].into_iter().filter(|&mib| mib <= 256 || has_room_for(mib)).map(|mib| {
         Plan::new("proc-core", format!("start, {mib} MiB heap"), move |name| few_ways(name, Kind::Heap(mib)))
-            .on(CURVE, mib as f64)
+            .on(BY_HEAP, mib as f64)
+            .thorough_only(mib > 1024)
+    });
+    let many_threads = [1, 64, 256].map(|n| {
+        Plan::new("proc-core", format!("start, {n} threads"), move |name| few_ways(name, Kind::Threads(n)))
+            .on(BY_THREADS, n as f64)
+            .thorough_only(n > 64)
     });
     let large =
         Plan::new("proc-core", "start, 1 GiB heap", |name| {
@@ -34,7 +49,16 @@ pub fn plans() -> Vec<Plan> {
     let threads = Plan::new("proc-core", "start, 8 threads", |name| {
         Ok(with_small(few_ways(name, Kind::Threads(8))?)?.target("ForkServer", 1.1, "ForkServer, small parent"))
     });
-    [small].into_iter().chain(heaps).chain([large.on(CURVE, 1024.0), threads]).collect()
+    let both = [large.on(BY_HEAP, 1024.0), threads.on(BY_THREADS, 8.0)];
+    [small].into_iter().chain(both).chain(heaps).chain(many_threads).collect()
+}
+
+/// Whether a process may have so many MiB, and a fork of it, without the machine's running out of memory.
+fn has_room_for(mib: usize) -> bool {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
+    let kib: Option<usize> = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+    kib.is_some_and(|kib| kib / 1024 > mib + mib / 2)
 }
 
 fn ways(name: String, kind: Kind) -> io::Result<Figure> {

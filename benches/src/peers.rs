@@ -1,0 +1,10 @@
+//! Peers that need more than a line.
+
+pub mod boost;
+pub mod ipc_channel;
+
+mod flock;
+mod posix_mq;
+
+pub use flock::Flock;
+pub use posix_mq::PosixMq;
