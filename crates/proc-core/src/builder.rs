@@ -2,7 +2,7 @@
 
 use std::{
     ffi::OsString,
-    os::fd::{AsFd, AsRawFd, RawFd},
+    os::fd::{AsRawFd, RawFd},
     path::PathBuf,
     process::Stdio,
 };
@@ -19,7 +19,7 @@ use crate::{
     options::{Options, Resource},
     process::{Process, Runnable},
     report::Report,
-    start::{self, StartMethod, Started, failed, forkserver::Registering, request::Request, spawn, stdio::Streams},
+    start::{self, StartMethod, Started, forkserver::Registering, request::Request, spawn, stdio::Streams},
 };
 
 /// Says what a process is to be like before it is started.
@@ -177,7 +177,7 @@ impl Builder {
             return self.fork(move || target.call(args));
         }
         let parcel = handover::pack(&args).map_err(ProcessError::Arguments)?;
-        self.launch(|report, identity, options, streams| {
+        self.launch(|identity, options, streams| {
             let fingerprint = Image::get().fingerprint;
             let request = Request { fingerprint, function, identity: identity.clone(), options: options.clone() };
             let request = postcard::to_stdvec(&request).map_err(|e| ProcessError::Start {
@@ -186,15 +186,12 @@ impl Builder {
             })?;
             let streams = streams.theirs.iter().map(AsRawFd::as_raw_fd);
             let handed_over = parcel.fds();
-            let fds: Vec<RawFd> = [report.as_fd().as_raw_fd()]
-                .into_iter()
-                .chain(streams)
-                .chain(handed_over.iter().map(AsRawFd::as_raw_fd))
-                .collect();
+            let fds: Vec<RawFd> = streams.chain(handed_over.iter().map(AsRawFd::as_raw_fd)).collect();
             let body = [&request[..], parcel.bytes()];
             match method {
-                StartMethod::Spawn => Ok((spawn::start(&body, &fds)?, None)),
-                _ => start::forkserver::start(&body, &fds).map(|(started, registering)| (started, Some(registering))),
+                StartMethod::Spawn => spawn::start(&body, &fds).map(|(started, report)| (started, report, None)),
+                _ => start::forkserver::start(&body, &fds)
+                    .map(|(started, report, registering)| (started, report, Some(registering))),
             }
         })
     }
@@ -216,24 +213,24 @@ impl Builder {
         F: FnOnce() -> R,
         R: Serialize + DeserializeOwned,
     {
-        self.launch(|report, identity, options, streams| {
-            Ok((start::fork::start(report, identity, options, &streams.theirs, target)?, None))
+        self.launch(|identity, options, streams| {
+            let (started, report) = start::fork::start(identity, options, &streams.theirs, target)?;
+            Ok((started, report, None))
         })
     }
 
     /// Makes what every process has, starts it by `start`, and takes note of it.
     fn launch<R>(
         mut self,
-        start: impl FnOnce(&Report, &Identity, &Options, &Streams) -> Result<(Started, Option<Registering>), ProcessError>,
+        start: impl FnOnce(&Identity, &Options, &Streams) -> Result<(Started, Report, Option<Registering>), ProcessError>,
     ) -> Result<Process<R>, ProcessError> {
         let _starting = crate::reaper::starting();
         let identity = Identity::of_child(self.name, self.daemon);
         let mut streams = Streams::open(self.streams)
             .map_err(|source| ProcessError::Start { operation: "open the standard streams".into(), source })?;
         self.options.streams = streams.given;
-        let report = Report::new().map_err(failed("make a memory file"))?;
-        let (started, _registering) = start(&report, &identity, &self.options, &streams)?;
-        let handle = children::register(started, &identity, report, self.options.own_group);
+        let (started, report, _registering) = start(&identity, &self.options, &streams)?;
+        let handle = children::register(started, &identity, Some(report), self.options.own_group);
         *lock(&handle.0.pipes) = std::mem::take(&mut streams.ours);
         Ok(Process::new(handle))
     }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::{
     current::Identity,
     death_link,
-    function::{self, CallError},
+    function::{self, CallError, Function},
     handover,
     image::Image,
     options::{Options, Refusal},
@@ -22,8 +22,8 @@ const PANICKED: i32 = 101;
 /// The exit code of a process that could not be set up, or was not addressed properly.
 pub(crate) const REFUSED: i32 = 126;
 
-/// Runs what `body` asks for. `fds` are the descriptors that came with it.
-pub(crate) fn run_request(body: &[u8], mut fds: Vec<OwnedFd>) -> ! {
+/// Runs what `body` asks for. `streams` and other descriptors came with it, over `socket`.
+pub(crate) fn run_request(socket: OwnedFd, body: &[u8], mut streams: Vec<OwnedFd>) -> ! {
     let (request, args) = match postcard::take_from_bytes::<Request>(body) {
         Ok(request) => request,
         Err(e) => refuse(&format!("a request that does not decode: {e}")),
@@ -31,13 +31,12 @@ pub(crate) fn run_request(body: &[u8], mut fds: Vec<OwnedFd>) -> ! {
     if request.fingerprint != Image::get().fingerprint {
         refuse("a request from another build of this program");
     }
-    let streams = request.options.streams.iter().filter(|given| **given).count();
-    if fds.len() < 1 + streams {
+    let n_streams = request.options.streams.iter().filter(|given| **given).count();
+    if streams.len() < n_streams {
         refuse("a request without its descriptors");
     }
-    let handed_over = fds.split_off(1 + streams);
-    let streams = fds.split_off(1);
-    let Some(report) = fds.pop().map(Report::from) else { refuse("a request without a report") };
+    let handed_over = streams.split_off(n_streams);
+    let report = Report::from(socket);
     run(report, request.identity, request.options, streams, |value| request.function.call(args, handed_over, value))
 }
 
@@ -86,6 +85,28 @@ pub(crate) fn warm_up() {
     // Registers the thread-locals of a hand-over, which has the loader look a function up.
     let nothing = handover::unpack::<()>(&[], Vec::new());
     debug_assert!(nothing.is_ok());
+}
+
+/// Takes page faults that a child would take later, while nobody waits for it: does what its run will do, as far as
+/// that has no effect.
+pub(crate) fn rehearse() {
+    // The stream buffers of C and the masks: code and data of the C library.
+    at_exit::flush_streams();
+    std::mem::forget(signals::block_all());
+    let request = Request {
+        fingerprint: 0,
+        function: Function::NOWHERE,
+        identity: Identity::default(),
+        options: Options::default(),
+    };
+    let mut value = Vec::new();
+    let called = function::run(&mut value, || {
+        let bytes = postcard::to_stdvec(&request).map_err(|e| CallError::Value(e.to_string()))?;
+        let decoded = postcard::take_from_bytes::<Request>(&bytes).map(|(request, rest)| (request.options, rest.len()));
+        std::hint::black_box(decoded.is_ok());
+        Ok(7_u64)
+    });
+    debug_assert!(called.is_ok());
 }
 
 fn set_up(identity: Identity, options: &Options, streams: Vec<OwnedFd>) -> Result<(), Refusal> {

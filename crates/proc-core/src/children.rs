@@ -38,8 +38,10 @@ pub(crate) struct Child {
     pub(crate) daemon: bool,
     /// It leads a process group of its own, which is signalled as a whole.
     pub(crate) own_group: bool,
-    /// Only those that run a function of ours have one.
+    /// What it will leave behind; only those that run a function of ours have one.
     pub(crate) report: Option<Report>,
+    /// Another program, not a copy of this one.
+    is_program: bool,
     /// Our ends of its standard streams.
     pub(crate) pipes: Mutex<[Option<OwnedFd>; 3]>,
     end: OnceLock<End>,
@@ -55,14 +57,15 @@ enum End {
 }
 
 impl Child {
-    fn new(started: Started, name: &str, daemon: bool, own_group: bool, report: Option<Report>) -> Self {
+    fn new(started: Started, name: &str, daemon: bool, own_group: bool) -> Self {
         Self {
             pid: started.pid,
             pidfd: started.pidfd,
             name: name.to_owned(),
             daemon,
             own_group,
-            report,
+            report: None,
+            is_program: false,
             pipes: Mutex::default(),
             end: OnceLock::new(),
             reaping: Mutex::new(()),
@@ -131,8 +134,14 @@ impl Child {
 static CHILDREN: ForkLocal<Mutex<BTreeMap<u32, Arc<Child>>>> = ForkLocal::new();
 
 /// Takes note of a child that has just been started.
-pub(crate) fn register(started: Started, identity: &Identity, report: Report, own_group: bool) -> ProcessHandle {
-    let child = Arc::new(Child::new(started, &identity.name, identity.daemon, own_group, Some(report)));
+pub(crate) fn register(
+    started: Started,
+    identity: &Identity,
+    report: Option<Report>,
+    own_group: bool,
+) -> ProcessHandle {
+    let child = Child::new(started, &identity.name, identity.daemon, own_group);
+    let child = Arc::new(Child { report, ..child });
     note(&child);
     ProcessHandle(child)
 }
@@ -146,8 +155,8 @@ pub(crate) fn register_program(
     own_group: bool,
     linked: bool,
 ) -> ProcessHandle {
-    let child = Arc::new(Child::new(started, name, true, own_group, None));
-    *lock(&child.pipes) = pipes;
+    let child = Child::new(started, name, true, own_group);
+    let child = Arc::new(Child { is_program: true, pipes: Mutex::new(pipes), ..child });
     if linked {
         note(&child);
     }
@@ -171,7 +180,7 @@ pub(crate) fn is_registered(pid: u32) -> bool {
 /// Their handles can still be joined.
 pub fn active_children() -> Vec<ProcessHandle> {
     forkserver::tidy();
-    let children: Vec<_> = lock(CHILDREN.get()).values().filter(|child| child.report.is_some()).cloned().collect();
+    let children: Vec<_> = lock(CHILDREN.get()).values().filter(|child| !child.is_program).cloned().collect();
     children.into_iter().filter(|child| matches!(child.try_wait(), Ok(None))).map(ProcessHandle).collect()
 }
 

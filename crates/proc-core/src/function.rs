@@ -65,6 +65,9 @@ pub struct Function {
 type Trampoline = fn(&[u8], Vec<OwnedFd>, &mut Vec<u8>) -> Result<(), CallError>;
 
 impl Function {
+    /// No function's place: it lies outside every program's code.
+    pub(crate) const NOWHERE: Self = Self { offset: u64::MAX };
+
     /// The place of `target`.
     ///
     /// # Errors

@@ -1,30 +1,34 @@
-//! What a child leaves behind for its owner: a memory file with its value, its panic, or why it did not start.
+//! What a child leaves behind for its owner: a packet with its value, its panic, or why it did not start.
 //!
-//! A memory file, not a pipe: a child never waits for its result to be read, so joining never deadlocks, whatever the
-//! size. Its owner looks into it after the child's exit only.
+//! It goes over the socket that its request came by, into a queue that was empty, so that the child never waits for it
+//! to be read, and joining never deadlocks. What is larger than [`INLINE_BYTES`] goes as a memory file beside the
+//! packet. A packet is there as a whole or not at all, wherever the child was killed. Its owner looks for it after the
+//! child's exit only.
 
 use std::{
-    io,
-    os::{
-        fd::{AsFd, BorrowedFd, OwnedFd},
-        unix::fs::FileExt,
-    },
+    io::{self, IoSlice},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
 };
 
-use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
-use crate::{function::CallError, handover};
+use crate::{
+    function::CallError,
+    handover,
+    sys::{memfd, seqpacket},
+};
 
-/// The file. Starts with a head of [`HEAD_BYTES`]: kind, and length of what follows.
+/// One end of the socket. A packet is a byte that says what it holds, and the body.
 #[derive(Debug)]
-pub(crate) struct Report(std::fs::File);
+pub(crate) struct Report(OwnedFd);
 
-const HEAD_BYTES: usize = 16;
-const VALUE: u64 = 1;
-const FAILURE: u64 = 2;
-/// Values of up to this size are written in one piece with their head.
-const SMALL_BYTES: usize = 240;
+const VALUE: u8 = 1;
+const FAILURE: u8 = 2;
+/// Added to either: the body is in a memory file.
+const IN_FILE: u8 = 0x80;
+/// Bodies of up to this size travel in the packet.
+const INLINE_BYTES: usize = 4096;
 
 /// Why there is no value.
 #[derive(Debug, Serialize, Deserialize)]
@@ -45,68 +49,57 @@ pub(crate) enum Found {
 }
 
 impl Report {
-    pub(crate) fn new() -> nix::Result<Self> {
-        Ok(Self(std::fs::File::from(memfd_create("proc-core-report", MFdFlags::MFD_CLOEXEC)?)))
+    /// The owner's end and the child's.
+    pub(crate) fn pair() -> nix::Result<(Self, Self)> {
+        let (owners, childs) = seqpacket::pair()?;
+        Ok((Self(owners), Self(childs)))
     }
 
     /// In the child: leaves its value.
     pub(crate) fn value(&self, value: &[u8]) -> io::Result<()> {
-        self.write(VALUE, value)
+        self.send(VALUE, value)
     }
 
     /// In the child: leaves the reason why there is no value.
     pub(crate) fn failure(&self, failure: &Failure) -> io::Result<()> {
         let bytes = postcard::to_stdvec(failure).map_err(io::Error::other)?;
-        self.write(FAILURE, &bytes)
+        self.send(FAILURE, &bytes)
+    }
+
+    fn send(&self, kind: u8, body: &[u8]) -> io::Result<()> {
+        let sent = if body.len() <= INLINE_BYTES {
+            seqpacket::send(self.as_fd(), &[IoSlice::new(&[kind]), IoSlice::new(body)], &[])
+        } else {
+            let file = memfd::holding("proc-core-report", &[body])?;
+            seqpacket::send(self.as_fd(), &[IoSlice::new(&[kind | IN_FILE])], &[file.as_raw_fd()])
+        };
+        match sent {
+            // An owner that has let go of it does not want to know.
+            Ok(()) | Err(Errno::EPIPE | Errno::ECONNRESET) => Ok(()),
+            Err(e) => Err(e.into()),
+        }
     }
 
     /// In the owner, after the child's exit: what it left.
     pub(crate) fn read(&self) -> io::Result<Found> {
-        let mut start = [0; 4096];
-        let n = self.0.read_at(&mut start, 0)?;
-        let Some((kind, len)) = parse_head(&start[..n]) else { return Ok(Found::Nothing) };
-        // The length is the child's word; the file's is the kernel's.
-        if len > start.len() as u64 && len > self.0.metadata()?.len() {
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the report is cut off"));
-        }
-        let len = usize::try_from(len).map_err(io::Error::other)?;
-        let mut body = vec![0; len];
-        let inline = len.min(n - HEAD_BYTES);
-        body[..inline].copy_from_slice(&start[HEAD_BYTES..HEAD_BYTES + inline]);
-        self.0.read_exact_at(&mut body[inline..], (HEAD_BYTES + inline) as u64)?;
+        let mut packet = [0; 1 + INLINE_BYTES];
+        // Never waits: a grandchild may have the other end still.
+        let (len, file) = match seqpacket::receive_small(self.as_fd(), &mut packet, false) {
+            Ok((0, _)) | Err(Errno::EAGAIN | Errno::ECONNRESET) => return Ok(Found::Nothing),
+            received => received?,
+        };
+        let (kind, body) = (packet[0] & !IN_FILE, &packet[1..len]);
+        let body = match (packet[0] & IN_FILE != 0, file) {
+            (false, _) => body.to_vec(),
+            (true, Some(file)) => memfd::read_whole(file)?,
+            (true, None) => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the report is cut off")),
+        };
         match kind {
             VALUE => Ok(Found::Value(body)),
             FAILURE => handover::unpack(&body, Vec::new()).map(Found::Failure).map_err(io::Error::other),
             _ => Err(io::Error::new(io::ErrorKind::InvalidData, "the report is garbled")),
         }
     }
-
-    /// The body first: a head is only ever in front of a whole body.
-    fn write(&self, kind: u64, body: &[u8]) -> io::Result<()> {
-        if body.len() <= SMALL_BYTES {
-            let mut whole = [0; HEAD_BYTES + SMALL_BYTES];
-            whole[..HEAD_BYTES].copy_from_slice(&head(kind, body.len()));
-            whole[HEAD_BYTES..][..body.len()].copy_from_slice(body);
-            // One write of one page: it happens, or it does not.
-            return self.0.write_all_at(&whole[..HEAD_BYTES + body.len()], 0);
-        }
-        self.0.write_all_at(body, HEAD_BYTES as u64)?;
-        self.0.write_all_at(&head(kind, body.len()), 0)
-    }
-}
-
-fn head(kind: u64, len: usize) -> [u8; HEAD_BYTES] {
-    let mut head = [0; HEAD_BYTES];
-    head[..8].copy_from_slice(&kind.to_ne_bytes());
-    head[8..].copy_from_slice(&(len as u64).to_ne_bytes());
-    head
-}
-
-fn parse_head(bytes: &[u8]) -> Option<(u64, u64)> {
-    let (head, _) = bytes.split_first_chunk::<HEAD_BYTES>()?;
-    let [kind @ .., _, _, _, _, _, _, _, _] = *head;
-    let [_, _, _, _, _, _, _, _, len @ ..] = *head;
-    Some((u64::from_ne_bytes(kind), u64::from_ne_bytes(len)))
 }
 
 impl AsFd for Report {
@@ -116,8 +109,8 @@ impl AsFd for Report {
 }
 
 impl From<OwnedFd> for Report {
-    fn from(fd: OwnedFd) -> Self {
-        Self(fd.into())
+    fn from(socket: OwnedFd) -> Self {
+        Self(socket)
     }
 }
 
@@ -127,17 +120,34 @@ mod tests {
 
     #[test]
     fn a_value_of_any_size() {
-        for len in [0, 1, 4079, 4080, 4081, 3 << 20] {
-            let report = Report::new().unwrap();
-            report.value(&vec![7; len]).unwrap();
-            assert!(matches!(report.read().unwrap(), Found::Value(v) if v == vec![7; len]));
+        for len in [0, 1, INLINE_BYTES, INLINE_BYTES + 1, 3 << 20] {
+            let (owners, childs) = Report::pair().unwrap();
+            childs.value(&vec![7; len]).unwrap();
+            assert!(matches!(owners.read().unwrap(), Found::Value(v) if v == vec![7; len]));
         }
     }
 
     #[test]
+    fn nothing_is_found_where_nothing_was_left() {
+        let (owners, childs) = Report::pair().unwrap();
+        assert!(matches!(owners.read().unwrap(), Found::Nothing));
+        drop(childs);
+        assert!(matches!(owners.read().unwrap(), Found::Nothing));
+    }
+
+    #[test]
+    fn a_report_to_nobody_is_no_error() {
+        let (owners, childs) = Report::pair().unwrap();
+        drop(owners);
+        childs.value(&[7]).unwrap();
+    }
+
+    #[test]
     fn garbage_is_an_error() {
-        let report = Report::new().unwrap();
-        report.0.write_all_at(&[0xff; 64], 0).unwrap();
-        assert!(report.read().is_err());
+        for garbage in [&[0xff; 64][..], &[VALUE | IN_FILE], &[7], &[0; 2 * INLINE_BYTES]] {
+            let (owners, childs) = Report::pair().unwrap();
+            seqpacket::send(childs.as_fd(), &[IoSlice::new(garbage)], &[]).unwrap();
+            assert!(owners.read().is_err());
+        }
     }
 }

@@ -60,10 +60,9 @@ pub enum Fork {
 pub unsafe fn fork() -> Result<Fork, ProcessError> {
     let _starting = crate::reaper::starting();
     let identity = Identity::of_child(None, false);
-    let report = Report::new().map_err(failed("make a memory file"))?;
     // SAFETY: the caller vouches for what the child does.
     match unsafe { split() }? {
-        Split::Parent(started) => Ok(Fork::Parent(children::register(started, &identity, report, false))),
+        Split::Parent(started) => Ok(Fork::Parent(children::register(started, &identity, None, false))),
         Split::Child(link) => {
             death_link::tie(link).map_err(failed("link the child to its owner's life"))?;
             identity.assume();
@@ -74,12 +73,11 @@ pub unsafe fn fork() -> Result<Fork, ProcessError> {
 
 /// Forks and runs `target` in the child.
 pub(crate) fn start<R: Serialize>(
-    report: &Report,
     identity: &Identity,
     options: &Options,
     streams: &[OwnedFd],
     target: impl FnOnce() -> R,
-) -> Result<Started, ProcessError> {
+) -> Result<(Started, Report), ProcessError> {
     let n_threads = proc_fs::thread_count()
         .map_err(|source| ProcessError::Start { operation: "count this process's threads".into(), source })?
         .saturating_sub(helper::count());
@@ -87,7 +85,10 @@ pub(crate) fn start<R: Serialize>(
         return Err(ProcessError::Multithreaded { n_threads });
     }
     let duplicate = |fd: &OwnedFd| fds::duplicate(fd.as_fd()).map_err(failed("duplicate a descriptor"));
-    let report = fds::duplicate(report.as_fd()).map_err(failed("duplicate a descriptor"))?;
+    let (report, childs_report) = Report::pair().map_err(failed("make a socket pair"))?;
+    // Above the standard streams, which others are put in the place of.
+    let childs_end = fds::duplicate(childs_report.as_fd()).map_err(failed("duplicate a descriptor"))?;
+    drop(childs_report);
     let streams = streams.iter().map(duplicate).collect::<Result<_, _>>()?;
     // Signals stay blocked in the child until it can tell of its end.
     let blocked = signals::block_all();
@@ -95,11 +96,12 @@ pub(crate) fn start<R: Serialize>(
     match unsafe { split() }? {
         Split::Parent(started) => {
             drop(blocked);
-            Ok(started)
+            Ok((started, report))
         }
         Split::Child(link) => {
             death_link::tie(link).map_err(failed("link the child to its owner's life"))?;
-            run_closure(Report::from(report), identity.clone(), options.clone(), streams, target)
+            drop(report);
+            run_closure(Report::from(childs_end), identity.clone(), options.clone(), streams, target)
         }
     }
 }

@@ -4,9 +4,10 @@
 //! the same whatever its owner's size and threads. Its children are made as siblings ([`Cloner`]): direct children of
 //! the owner, who waits for them and gets their status itself.
 //!
-//! It always keeps one child ready, the *spare*, and has told the owner of it: pid, pidfd, and a socket of the spare's
-//! own. To start a process is to send the spare its request, and to ask for the next spare; the work of forking is
-//! done by then, or goes on meanwhile on another CPU.
+//! It always keeps one child ready, the *spare*, and has told the owner its pid. The owner has made a socket pair for
+//! it, and sent one end along with the wish for a spare. To start a process is to send the spare its request, and to
+//! ask for the next spare; the work of forking is done by then, or goes on meanwhile on another CPU. The spare's value
+//! comes back over the same socket.
 //!
 //! Who may die where: the owner (helper and spare die with it, by their death links); the helper (the next start that
 //! needs it finds its socket closed, and executes another; a spare that it had not told of yet is reaped, known by its
@@ -17,7 +18,7 @@
 
 use std::{
     io,
-    os::fd::{AsFd, AsRawFd, OwnedFd, RawFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
     sync::{
         Mutex, MutexGuard,
         atomic::{AtomicU32, Ordering::Relaxed},
@@ -35,6 +36,7 @@ use crate::{
     death_link,
     error::ProcessError,
     fork_local::ForkLocal,
+    report::Report,
     start::{
         Started, failed,
         request::{self, Receiver},
@@ -42,7 +44,7 @@ use crate::{
     },
     sys::{
         clone::{Cloned, Cloner},
-        pidfd, prefault, proc_fs, reap, seqpacket, signals,
+        pidfd, proc_fs, reap, seqpacket, signals,
     },
 };
 
@@ -61,7 +63,7 @@ pub(crate) struct Registering {
 }
 
 /// Sends the message to a spare.
-pub(crate) fn start(body: &[&[u8]], fds: &[RawFd]) -> Result<(Started, Registering), ProcessError> {
+pub(crate) fn start(body: &[&[u8]], fds: &[RawFd]) -> Result<(Started, Report, Registering), ProcessError> {
     let mut slot = lock(HELPER.get());
     for _ in 0..ATTEMPTS {
         let mut helper = match slot.take() {
@@ -71,15 +73,14 @@ pub(crate) fn start(body: &[&[u8]], fds: &[RawFd]) -> Result<(Started, Registeri
         match helper.take_spare() {
             Ok(Taken::Spare(spare)) => {
                 let sent = spare.send(body, fds);
-                // Asked for after the spare has been woken, which is in a hurry.
-                helper.ask_for_spare();
+                // Asked for after the spare has been woken, which is in a hurry. If that fails, the next start asks.
+                let _ = helper.ask_for_spare();
                 *slot = Some(helper);
-                if let Some(started) = sent? {
-                    return Ok((started, Registering { _slot: slot }));
+                if let Some((started, report)) = sent? {
+                    return Ok((started, report, Registering { _slot: slot }));
                 }
             }
             Ok(Taken::Refused(errno)) => {
-                helper.ask_for_spare();
                 *slot = Some(helper);
                 return Err(failed("fork in the fork server")(errno));
             }
@@ -115,6 +116,8 @@ struct Helper {
     process: Started,
     /// Its name in `/proc/PID/comm`, and that of its spares.
     name: String,
+    /// Our end of the socket of the spare that has been asked for.
+    next_spare: Option<OwnedFd>,
 }
 
 /// The helper is gone, or stopped.
@@ -122,7 +125,7 @@ struct Lost;
 
 enum Taken {
     Spare(Spare),
-    /// The helper could not make one.
+    /// There is none, for want of something.
     Refused(Errno),
 }
 
@@ -135,9 +138,9 @@ struct Spare {
 
 impl Spare {
     /// Gives it its request; `None` if it was found dead.
-    fn send(self, body: &[&[u8]], fds: &[RawFd]) -> Result<Option<Started>, ProcessError> {
+    fn send(self, body: &[&[u8]], fds: &[RawFd]) -> Result<Option<(Started, Report)>, ProcessError> {
         match request::send(self.socket.as_fd(), body, fds) {
-            Ok(()) => Ok(Some(self.process)),
+            Ok(()) => Ok(Some((self.process, self.socket.into()))),
             Err(e) => {
                 self.process.kill();
                 if matches!(e, Errno::EPIPE | Errno::ECONNRESET) { Ok(None) } else { Err(failed("send a request")(e)) }
@@ -151,7 +154,7 @@ impl Helper {
         static LAUNCHED: AtomicU32 = AtomicU32::new(0);
         let name = format!("forkserver-{}", LAUNCHED.fetch_add(1, Relaxed) % 10_000);
         let (socket, process) = spawn::execute("server")?;
-        let helper = Self { socket, process, name };
+        let helper = Self { socket, process, name, next_spare: None };
         match spawn::greet(&helper.socket, &helper.name) {
             // One that is dead already is found out when its spare is needed.
             Ok(()) | Err(Errno::EPIPE | Errno::ECONNRESET) => Ok(helper),
@@ -162,29 +165,44 @@ impl Helper {
         }
     }
 
-    fn ask_for_spare(&self) {
-        // One that is dead is found out when the spare is needed.
-        let _ = seqpacket::send_small(self.socket.as_fd(), &[0], []);
+    fn ask_for_spare(&mut self) -> nix::Result<()> {
+        let (ours, spares) = seqpacket::pair()?;
+        match seqpacket::send_small(self.socket.as_fd(), &[0], &[spares.as_raw_fd()]) {
+            // A helper that is dead is found out when the spare is needed.
+            Ok(()) | Err(Errno::EPIPE | Errno::ECONNRESET) => {
+                self.next_spare = Some(ours);
+                Ok(())
+            }
+            Err(e) => Err(e),
+        }
     }
 
     /// The spare that it keeps ready; waits for one that is being made.
     fn take_spare(&mut self) -> Result<Taken, Lost> {
+        if self.next_spare.is_none()
+            && let Err(e) = self.ask_for_spare()
+        {
+            return Ok(Taken::Refused(e));
+        }
         self.await_news()?;
-        let (mut news, mut fds) = ([0; NEWS_BYTES], Vec::with_capacity(2));
-        let received = seqpacket::receive(self.socket.as_fd(), &mut news, &mut seqpacket::control_buffer(), &mut fds);
+        let mut news = [0; NEWS_BYTES];
+        let received = seqpacket::receive_small(self.socket.as_fd(), &mut news, true);
+        let (Ok((NEWS_BYTES, None)), Some(socket)) = (received, self.next_spare.take()) else { return Err(Lost) };
         let (errno, pid) = parse_news(news);
-        match (received, fds.pop(), fds.pop()) {
-            (Ok(NEWS_BYTES), Some(socket), Some(pidfd)) => {
-                Ok(Taken::Spare(Spare { process: Started { pid, pidfd }, socket }))
-            }
-            (Ok(NEWS_BYTES), None, None) if errno != 0 => Ok(Taken::Refused(Errno::from_raw(errno))),
-            // No room for its descriptors: without its socket the spare ends by itself. It is ours, and not reaped.
-            (Err(Errno::EMSGSIZE), _, _) => {
+        if errno != 0 {
+            return Ok(Taken::Refused(Errno::from_raw(errno)));
+        }
+        match pidfd::open(pid) {
+            // It is the spare's: if the spare had ended, and its pid were another's by now, its socket would refuse the
+            // request.
+            Ok(pidfd) => Ok(Taken::Spare(Spare { process: Started { pid, pidfd }, socket })),
+            // It is ours, and nobody else reaps it.
+            Err(e) => {
                 let pid = nix::unistd::Pid::from_raw(pid.cast_signed());
+                let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
                 let _ = nix::sys::wait::waitpid(pid, None);
-                Ok(Taken::Refused(Errno::EMFILE))
+                Ok(Taken::Refused(e))
             }
-            _ => Err(Lost),
         }
     }
 
@@ -224,14 +242,14 @@ fn parse_news(news: [u8; NEWS_BYTES]) -> (i32, u32) {
 }
 
 /// An owner that is gone needs no news; the helper's next receive finds that out.
-fn tell<const N: usize>(owner: &OwnedFd, errno: i32, pid: i32, fds: [RawFd; N]) {
+fn tell(owner: &OwnedFd, errno: i32, pid: i32) {
     let mut news = [0; NEWS_BYTES];
     news[..4].copy_from_slice(&errno.to_ne_bytes());
     news[4..].copy_from_slice(&pid.to_ne_bytes());
-    let _ = seqpacket::send_small(owner.as_fd(), &news, fds);
+    let _ = seqpacket::send_small(owner.as_fd(), &news, &[]);
 }
 
-/// The helper's side: makes a spare, and another each time it is asked to, until its owner is gone.
+/// The helper's side: makes a spare each time it is asked to, until its owner is gone.
 pub(crate) fn serve(owner: OwnedFd) -> ! {
     let mut receiver = Receiver::new();
     let (name, link) = spawn::await_greeting(&owner, &mut receiver);
@@ -241,38 +259,35 @@ pub(crate) fn serve(owner: OwnedFd) -> ! {
         let _ = nix::sys::prctl::set_name(&name);
     }
     child::warm_up();
-    prefault::copy_file_mappings_on_fork();
     // The terminal's signals are for the owner and its children; only SIGKILL ends a helper from outside.
     std::mem::forget(signals::block_all());
     loop {
-        match make_spare(&cloner, link.as_fd()) {
-            Ok(Made::Spare { pid, pidfd, socket }) => {
-                tell(&owner, 0, pid, [pidfd.as_raw_fd(), socket.as_raw_fd()]);
-            }
+        let made = match seqpacket::receive_small(owner.as_fd(), &mut [0], true) {
+            Ok((1, Some(socket))) => make_spare(&cloner, socket, link.as_fd()),
+            Err(Errno::EMSGSIZE) => Err(Errno::EMFILE),
+            _ => child::end_silently(),
+        };
+        match made {
+            Ok(Made::Spare { pid }) => tell(&owner, 0, pid),
             Ok(Made::Myself { socket, link: own_link }) => {
                 drop((owner, link));
                 be_spare(socket, own_link, receiver)
             }
-            Err(e) => tell(&owner, e as i32, 0, []),
-        }
-        let asked = seqpacket::receive(owner.as_fd(), &mut [0], &mut [], &mut Vec::new());
-        if !matches!(asked, Ok(1)) {
-            child::end_silently()
+            Err(e) => tell(&owner, e as i32, 0),
         }
     }
 }
 
 enum Made {
-    Spare { pid: i32, pidfd: OwnedFd, socket: OwnedFd },
+    Spare { pid: i32 },
     Myself { socket: OwnedFd, link: OwnedFd },
 }
 
-fn make_spare(cloner: &Cloner, link: std::os::fd::BorrowedFd<'_>) -> nix::Result<Made> {
-    let (owners_end, spares_end) = seqpacket::pair()?;
+fn make_spare(cloner: &Cloner, socket: OwnedFd, link: BorrowedFd<'_>) -> nix::Result<Made> {
     let link = death_link::new_link(link)?;
     Ok(match cloner.clone_sibling()? {
-        Cloned::Original { pid, pidfd } => Made::Spare { pid, pidfd, socket: owners_end },
-        Cloned::Child => Made::Myself { socket: spares_end, link },
+        Cloned::Original { pid } => Made::Spare { pid },
+        Cloned::Child => Made::Myself { socket, link },
     })
 }
 
@@ -281,12 +296,9 @@ fn be_spare(socket: OwnedFd, link: OwnedFd, mut receiver: Receiver) -> ! {
     if death_link::tie(link).is_err() {
         child::refuse("a link to its owner's life that does not hold")
     }
-    prefault::touch_own_memory();
+    child::rehearse();
     match receiver.receive(socket.as_fd()) {
-        Ok(Some((body, fds))) => {
-            drop(socket);
-            child::run_request(body, fds)
-        }
+        Ok(Some((body, fds))) => child::run_request(socket, body, fds),
         // Nobody needs it any more.
         Ok(None) | Err(Errno::ECONNRESET) => child::end_silently(),
         Err(Errno::EMSGSIZE) => child::refuse("more descriptors than it may have open"),

@@ -5,28 +5,24 @@
 
 use std::{
     io::IoSlice,
-    os::{
-        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
-        unix::fs::FileExt,
-    },
+    os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd},
 };
 
-use nix::{
-    errno::Errno,
-    fcntl::{FcntlArg, fcntl},
-    sys::memfd::{MFdFlags, memfd_create},
-};
+use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     current::Identity,
     function::Function,
     options::Options,
-    sys::seqpacket::{self, MAX_FDS},
+    sys::{
+        memfd,
+        seqpacket::{self, MAX_FDS},
+    },
 };
 
-/// What is to be run, and as whom. The function's packed arguments follow it. Of the descriptors the first is the
-/// report, then come the standard streams that `options` names, then what the arguments hand over.
+/// What is to be run, and as whom. The function's packed arguments follow it. Of the descriptors the
+/// first are the standard streams that `options` names, then comes what the arguments hand over.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Request {
     /// The build that the owner runs; a function's place means nothing in another.
@@ -48,12 +44,8 @@ pub(crate) fn send(socket: BorrowedFd<'_>, body: &[&[u8]], fds: &[RawFd]) -> nix
     if len <= INLINE_BYTES {
         return send_frames(socket, body, fds, 0);
     }
-    let file = std::fs::File::from(memfd_create("proc-core-request", MFdFlags::MFD_CLOEXEC)?);
-    let mut offset = 0;
-    for part in body {
-        file.write_all_at(part, offset).map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO)))?;
-        offset += part.len() as u64;
-    }
+    let file = memfd::holding("proc-core-request", body)
+        .map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO)))?;
     let fds: Vec<RawFd> = [file.as_raw_fd()].into_iter().chain(fds.iter().copied()).collect();
     send_frames(socket, &[], &fds, BODY_IN_FILE)
 }
@@ -115,7 +107,7 @@ impl Receiver {
         if fds.is_empty() {
             return Err(Errno::EBADMSG);
         }
-        self.large = read_body(fds.remove(0))?;
+        self.large = memfd::read_whole(fds.remove(0)).map_err(|_| Errno::EBADMSG)?;
         Ok(Some((&self.large, fds)))
     }
 }
@@ -127,15 +119,4 @@ fn parse_frame(packet: &[u8]) -> nix::Result<(u32, usize)> {
         return Err(Errno::EBADMSG);
     }
     Ok((word(4), word(8) as usize))
-}
-
-/// Reads a memory file: as much as it really holds.
-fn read_body(file: OwnedFd) -> nix::Result<Vec<u8>> {
-    // Only memory files have seals; anything else might block.
-    fcntl(file.as_fd(), FcntlArg::F_GET_SEALS).map_err(|_| Errno::EBADMSG)?;
-    let file = std::fs::File::from(file);
-    let len = file.metadata().map_err(|_| Errno::EBADMSG)?.len();
-    let mut body = vec![0; usize::try_from(len).map_err(|_| Errno::EBADMSG)?];
-    file.read_exact_at(&mut body, 0).map_err(|_| Errno::EBADMSG)?;
-    Ok(body)
 }

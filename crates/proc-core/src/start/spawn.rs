@@ -7,6 +7,7 @@ use nix::errno::Errno;
 use crate::{
     child, death_link, entry,
     error::ProcessError,
+    report::Report,
     start::{
         Started, failed,
         request::{self, Receiver},
@@ -15,11 +16,11 @@ use crate::{
 };
 
 /// Starts one child, and hands it its request.
-pub(crate) fn start(body: &[&[u8]], fds: &[RawFd]) -> Result<Started, ProcessError> {
+pub(crate) fn start(body: &[&[u8]], fds: &[RawFd]) -> Result<(Started, Report), ProcessError> {
     let (socket, started) = execute("child")?;
     match greet(&socket, "").and_then(|()| request::send(socket.as_fd(), body, fds)) {
         // A child that died before it has read this is found out at its join.
-        Ok(()) | Err(Errno::EPIPE | Errno::ECONNRESET) => Ok(started),
+        Ok(()) | Err(Errno::EPIPE | Errno::ECONNRESET) => Ok((started, socket.into())),
         Err(e) => {
             started.kill();
             Err(failed("send a request")(e))
@@ -62,11 +63,10 @@ pub(crate) fn serve(socket: OwnedFd) -> ! {
     let (_, link) = await_greeting(&socket, &mut receiver);
     match receiver.receive(socket.as_fd()) {
         Ok(Some((body, fds))) => {
-            drop(socket);
             let tied = death_link::new_link(link.as_fd()).and_then(death_link::tie);
             drop(link);
             match tied {
-                Ok(()) => child::run_request(body, fds),
+                Ok(()) => child::run_request(socket, body, fds),
                 Err(e) => child::refuse(&format!("a link to its owner's life that does not hold: {e}")),
             }
         }

@@ -1,4 +1,4 @@
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
 
 use crate::{
     child::REFUSED,
@@ -15,23 +15,21 @@ use crate::{
     sys::reap,
 };
 
-fn run_forged(fingerprint: u64, offset: u64, with_report: bool) -> (i32, Found) {
+fn run_forged(fingerprint: u64, offset: u64, options: Options) -> (i32, Found) {
     let function: Function = postcard::from_bytes(&postcard::to_stdvec(&offset).unwrap()).unwrap();
     let identity = Identity::of_child(None, false);
-    let request = Request { fingerprint, function, identity, options: Options::default() };
-    let report = Report::new().unwrap();
-    let fds = [report.as_fd().as_raw_fd()];
+    let request = Request { fingerprint, function, identity, options };
     let body = postcard::to_stdvec(&request).unwrap();
     let (socket, Started { pidfd, .. }) = spawn::execute("child").unwrap();
     spawn::greet(&socket, "").unwrap();
-    request::send(socket.as_fd(), &[&body], if with_report { &fds } else { &[] }).unwrap();
-    (reap::blocking(&pidfd).unwrap().code().unwrap(), report.read().unwrap())
+    request::send(socket.as_fd(), &[&body], &[]).unwrap();
+    (reap::blocking(&pidfd).unwrap().code().unwrap(), Report::from(socket).read().unwrap())
 }
 
 #[test]
 fn an_offset_outside_the_text_is_refused() {
     for offset in [0, u64::MAX, u64::MAX / 2, 1 << 40] {
-        let (code, found) = run_forged(Image::get().fingerprint, offset, true);
+        let (code, found) = run_forged(Image::get().fingerprint, offset, Options::default());
         assert_eq!(code, REFUSED);
         assert!(matches!(found, Found::Failure(Failure::Call(CallError::Foreign(_)))), "{found:?}");
     }
@@ -39,12 +37,13 @@ fn an_offset_outside_the_text_is_refused() {
 
 #[test]
 fn another_build_is_refused() {
-    let (code, found) = run_forged(Image::get().fingerprint ^ 1, 0, true);
+    let (code, found) = run_forged(Image::get().fingerprint ^ 1, 0, Options::default());
     assert!(matches!((code, found), (REFUSED, Found::Nothing)));
 }
 
 #[test]
 fn a_request_without_its_descriptors_is_refused() {
-    let (code, found) = run_forged(Image::get().fingerprint, 0, false);
+    let options = Options { streams: [true; 3], ..Options::default() };
+    let (code, found) = run_forged(Image::get().fingerprint, 0, options);
     assert!(matches!((code, found), (REFUSED, Found::Nothing)));
 }

@@ -26,10 +26,15 @@ pub(crate) extern "C" fn run() {
     hooks.into_iter().rev().for_each(|hook| hook());
 }
 
-/// Ends this process at once, but for the buffers of C's streams, which are flushed.
-pub(crate) fn end_now(code: i32) -> ! {
+/// Flushes the buffers of C's streams.
+pub(crate) fn flush_streams() {
     // SAFETY: null means all streams.
     unsafe { libc::fflush(std::ptr::null_mut()) };
+}
+
+/// Ends this process at once, but for the buffers of C's streams, which are flushed.
+pub(crate) fn end_now(code: i32) -> ! {
+    flush_streams();
     // SAFETY: ends this process.
     unsafe { libc::_exit(code) }
 }

@@ -1,6 +1,13 @@
 //! Anonymous memory files: no name, nothing to clean up, gone with their last user.
 
-use std::os::fd::OwnedFd;
+use std::{
+    fs::File,
+    io,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::fs::FileExt,
+    },
+};
 
 use nix::{
     fcntl::{FallocateFlags, FcntlArg, SealFlag, fallocate, fcntl},
@@ -38,4 +45,26 @@ pub(crate) fn sealed_len(fd: &OwnedFd) -> nix::Result<u64> {
     }
     let stat = nix::sys::stat::fstat(fd)?;
     u64::try_from(stat.st_size).map_err(|_| nix::errno::Errno::EINVAL)
+}
+
+/// Makes a memory file that holds `parts`, one after another.
+pub(crate) fn holding(name: &str, parts: &[&[u8]]) -> io::Result<File> {
+    let file = File::from(memfd_create(name, MFdFlags::MFD_CLOEXEC)?);
+    let mut offset = 0;
+    for part in parts {
+        file.write_all_at(part, offset)?;
+        offset += part.len() as u64;
+    }
+    Ok(file)
+}
+
+/// Reads a memory file that another process made: as much as it really holds.
+pub(crate) fn read_whole(file: OwnedFd) -> io::Result<Vec<u8>> {
+    // Only memory files have seals; anything else might block.
+    fcntl(file.as_fd(), FcntlArg::F_GET_SEALS)?;
+    let file = File::from(file);
+    let len = file.metadata()?.len();
+    let mut bytes = vec![0; usize::try_from(len).map_err(io::Error::other)?];
+    file.read_exact_at(&mut bytes, 0)?;
+    Ok(bytes)
 }

@@ -6,9 +6,7 @@ pub(crate) mod death_signal;
 pub(crate) mod exec;
 pub(crate) mod fds;
 pub(crate) mod memfd;
-#[allow(dead_code)] // until `Process` lands
 pub(crate) mod pidfd;
-pub(crate) mod prefault;
 pub(crate) mod proc_fs;
 pub(crate) mod reap;
 pub(crate) mod record_lock;

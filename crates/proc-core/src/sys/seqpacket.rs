@@ -37,19 +37,21 @@ pub(crate) fn send(socket: BorrowedFd<'_>, parts: &[IoSlice<'_>], fds: &[RawFd])
     }
 }
 
-/// [`send`] for a short packet with a few descriptors. Does not allocate.
-pub(crate) fn send_small<const N: usize>(socket: BorrowedFd<'_>, bytes: &[u8], fds: [RawFd; N]) -> nix::Result<()> {
-    #[repr(C, align(8))]
-    struct Control([u8; 64]);
-    const { assert!(N <= 3) };
-    let mut control = Control([0; 64]);
+/// Room for three descriptors beside a packet.
+#[repr(C, align(8))]
+struct SmallControl([u8; 64]);
+
+/// [`send`] for a short packet with at most three descriptors. Does not allocate.
+pub(crate) fn send_small(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[RawFd]) -> nix::Result<()> {
+    assert!(fds.len() <= 3, "more have no room");
+    let mut control = SmallControl([0; 64]);
     let mut iov = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
-    let fds_bytes = size_of_val(&fds) as u32;
+    let fds_bytes = size_of_val(fds) as u32;
     // SAFETY: a msghdr is plain data; all zeros is an empty message.
     let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
     message.msg_iov = &raw mut iov;
     message.msg_iovlen = 1;
-    if N > 0 {
+    if !fds.is_empty() {
         message.msg_control = control.0.as_mut_ptr().cast();
         // SAFETY: computes a length, at most 32 for 12 bytes.
         message.msg_controllen = unsafe { libc::CMSG_SPACE(fds_bytes) } as _;
@@ -63,8 +65,8 @@ pub(crate) fn send_small<const N: usize>(socket: BorrowedFd<'_>, bytes: &[u8], f
         header.cmsg_len = unsafe { libc::CMSG_LEN(fds_bytes) } as _;
         // SAFETY: the data follows the header inside the control buffer.
         let data = unsafe { libc::CMSG_DATA(header) };
-        // SAFETY: as above; the data need not be aligned.
-        unsafe { data.cast::<[RawFd; N]>().write_unaligned(fds) };
+        // SAFETY: as above; bytes need not be aligned.
+        unsafe { data.copy_from_nonoverlapping(fds.as_ptr().cast(), size_of_val(fds)) };
     }
     // SAFETY: the message and all it points at outlive the call.
     Errno::result(unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL) }).map(drop)
@@ -97,6 +99,56 @@ pub(crate) fn receive(
         return Err(Errno::EMSGSIZE);
     }
     Ok(message.bytes)
+}
+
+/// [`receive`] for a packet with at most one descriptor. Does not allocate. If it shall not `wait`, `EAGAIN` if there is
+/// none.
+pub(crate) fn receive_small(
+    socket: BorrowedFd<'_>,
+    buffer: &mut [u8],
+    wait: bool,
+) -> nix::Result<(usize, Option<OwnedFd>)> {
+    let mut control = SmallControl([0; 64]);
+    let mut iov = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    // SAFETY: a msghdr is plain data; all zeros is an empty message.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = &raw mut iov;
+    message.msg_iovlen = 1;
+    message.msg_control = control.0.as_mut_ptr().cast();
+    // SAFETY: computes a length, 24 for 4 bytes.
+    message.msg_controllen = unsafe { libc::CMSG_SPACE(size_of::<RawFd>() as u32) } as _;
+    let flags = libc::MSG_CMSG_CLOEXEC | if wait { 0 } else { libc::MSG_DONTWAIT };
+    let len = loop {
+        // SAFETY: the message and all it points at outlive the call.
+        match Errno::result(unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, flags) }) {
+            Err(Errno::EINTR) => {}
+            len => break len?,
+        }
+    };
+    let fd = first_fd(&message);
+    if message.msg_flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) != 0 {
+        return Err(Errno::EMSGSIZE);
+    }
+    Ok((len as usize, fd))
+}
+
+/// Takes charge of the descriptor that the kernel installed, if it did.
+fn first_fd(message: &libc::msghdr) -> Option<OwnedFd> {
+    // SAFETY: reads two fields of the message.
+    let header = unsafe { libc::CMSG_FIRSTHDR(message) };
+    // SAFETY: null, or in the control buffer, which the kernel has filled up to here.
+    let header = unsafe { header.as_ref() }?;
+    // SAFETY: computes a length.
+    let whole = unsafe { libc::CMSG_LEN(size_of::<RawFd>() as u32) };
+    if (header.cmsg_level, header.cmsg_type) != (libc::SOL_SOCKET, libc::SCM_RIGHTS) || header.cmsg_len < whole as _ {
+        return None;
+    }
+    // SAFETY: the data follows the header, as long as it says.
+    let data = unsafe { libc::CMSG_DATA(header) };
+    // SAFETY: as above; it need not be aligned.
+    let fd = unsafe { data.cast::<RawFd>().read_unaligned() };
+    // SAFETY: the kernel just installed it for us.
+    Some(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// A buffer for the descriptors of one packet.
