@@ -15,8 +15,9 @@
 //! leaves locked for ever, when a process that held it is killed, the next one is told: [`OwnerDied`].
 //!
 //! # What this is not
-//! Locks between machines, or between containers that do not share their process ids. Fair: whoever comes in time gets
-//! the lock. Proof against a hostile process: one that was given a lock can write to its memory.
+//! Locks between machines, or between containers that do not share their process ids. Strictly fair: whoever comes in
+//! time gets the lock; who waits claims it in the end. Proof against a hostile process: one that was given a lock can
+//! write to its memory.
 //!
 //! # How it works
 //! A lock of the process scope is a word in shared memory that the thread which holds it has in the list that the

@@ -6,7 +6,8 @@
 //! | 0–29  | owner   | thread id of the holder, 0 if there is none                                           |
 //! | 30    | DIED    | the data are not in order: a holder died or panicked, and nobody has repaired them yet |
 //! | 31    | WAITERS | somebody may be asleep on the word                                                    |
-//! | 32–63 | turn    | while WAITERS is set: another number after each acquisition; else 0                   |
+//! | 32–62 | turn    | while WAITERS is set: another number after each acquisition; else 0                   |
+//! | 63    | CLAIMED | who comes anew is to let somebody else go first; goes with the next acquisition       |
 //!
 //! The low half is what the kernel expects of a robust futex: when a holder dies, the kernel replaces the owner by
 //! DIED, keeps WAITERS, and wakes one sleeper.
@@ -16,6 +17,18 @@
 //! and the whole word still as it left it; `turn` makes sure that it is the same and not merely looks alike, because
 //! whoever fell asleep since then did so after an acquisition. A free lock without waiters is 0, so that it can be
 //! acquired without having been looked at.
+//!
+//! # Fairness
+//! Whoever comes may take a free lock, also before those who wait: a lock that waited for each to wake up would stand
+//! idle most of the time. But who has stayed away from it for a while (it slept, or [backed off](Futex::back_off)) and
+//! finds it taken again claims it: whoever comes anew lets the claimant go first, and then stays away itself. So of two
+//! that do nothing else, each has the lock for some microseconds, without the other tearing at its cache line.
+//!
+//! A claim stands while its maker is awake. One that has slept in vain [`MANY_SLEEPS`] times leaves it standing when it
+//! goes to sleep again, and is waited for, at most for a [`NAP`]. A claim is a request and names nobody: if its maker
+//! is killed, it costs the next comer a nap and is gone.
+
+use std::time::Duration;
 
 use proc_core::futex::Deadline;
 
@@ -25,6 +38,13 @@ const OWNER: u64 = (1 << 30) - 1;
 const DIED: u64 = 1 << 30;
 const WAITERS: u64 = 1 << 31;
 const LOW_HALF: u64 = (1 << 32) - 1;
+const CLAIMED: u64 = 1 << 63;
+
+/// How often to sleep in vain before others are kept from the lock until one wakes up.
+const MANY_SLEEPS: u32 = if cfg!(all(test, loom)) { 1 } else { 8 };
+
+/// How long to leave a free lock to those who claim it: longer than most take to wake up.
+const NAP: Duration = Duration::from_micros(100);
 
 #[derive(Debug)]
 #[repr(C)]
@@ -68,12 +88,12 @@ impl Lock {
 
     /// Acquires the lock if nobody holds it or waits for it, and its data are in order.
     #[inline]
-    pub(crate) fn try_acquire_idle(&self, me: u32) -> Option<Acquired> {
+    pub(crate) fn try_acquire_idle(&self, me: u32) -> bool {
         // SeqCst: as for `owner`; the Acquire that it includes pairs with the release.
-        let before = self.state.compare_exchange(0, u64::from(me), Ordering::SeqCst, Ordering::Relaxed);
-        before.is_ok().then_some(Acquired::Orderly)
+        self.state.compare_exchange(0, u64::from(me), Ordering::SeqCst, Ordering::Relaxed).is_ok()
     }
 
+    /// Acquires the lock if it is free, whoever claims it.
     pub(crate) fn try_acquire(&self, me: u32) -> Option<Acquired> {
         let mut old = self.state.load(Ordering::Relaxed);
         while old & OWNER == 0 {
@@ -90,25 +110,60 @@ impl Lock {
         None
     }
 
-    /// Another number than ever before, or than 2³² ago, in its place in the word.
+    /// Another number than ever before, or than 2³¹ ago, in its place in the word.
     fn next_turn(&self) -> u64 {
-        self.turns.fetch_add(1, Ordering::Relaxed) << 32
+        (self.turns.fetch_add(1, Ordering::Relaxed) << 32) & !CLAIMED
     }
 
     /// As [`try_acquire`](Self::try_acquire), and sleeps until then; `None` once the deadline has passed.
-    #[cold]
     pub(crate) fn acquire(&self, me: u32, futex: &impl Futex, deadline: Option<Deadline>) -> Option<Acquired> {
-        let mut round = 0;
+        let gave_way = self.give_way(futex, deadline);
+        let mut may_claim = futex.back_off(gave_way);
+        let (mut round, mut n_sleeps) = (0, 0);
         loop {
             let acquired = self.try_acquire(me);
             if acquired.is_some() {
+                futex.has_contended();
                 return acquired;
+            }
+            if may_claim {
+                self.claim();
             }
             if futex.spin(round) {
                 round += 1;
-            } else if !self.sleep_while_held(futex, deadline) {
+                continue;
+            }
+            let kept = if n_sleeps < MANY_SLEEPS { 0 } else { CLAIMED };
+            if !self.sleep_while_held(kept, futex, deadline) {
                 return self.try_acquire(me);
             }
+            (round, n_sleeps, may_claim) = (0, n_sleeps + 1, true);
+        }
+    }
+
+    /// Has whoever comes anew leave the lock, once it is free, to somebody who has stayed away from it.
+    pub(super) fn claim(&self) {
+        let seen = self.state.load(Ordering::Relaxed);
+        if seen & OWNER != 0 && seen & CLAIMED == 0 {
+            // If it fails, the lock has been released, most likely.
+            let _ = self.state.compare_exchange(seen, seen | CLAIMED, Ordering::Relaxed, Ordering::Relaxed);
+        }
+    }
+
+    /// Leaves a free lock that somebody claims to that one, for a while; true if somebody did.
+    fn give_way(&self, futex: &impl Futex, deadline: Option<Deadline>) -> bool {
+        let mut round = 0;
+        loop {
+            let seen = self.state.load(Ordering::Relaxed);
+            if seen & (OWNER | CLAIMED) != CLAIMED {
+                return round > 0;
+            }
+            if !futex.spin_patiently(round) {
+                let nap = deadline.map_or(NAP, |deadline| deadline.remaining().min(NAP));
+                self.sleep_on(seen, seen, futex, Deadline::after(nap));
+                return true;
+            }
+            round += 1;
         }
     }
 
@@ -122,7 +177,7 @@ impl Lock {
                 continue;
             }
             slept = true;
-            if !self.sleep_while_held(futex, deadline) {
+            if !self.sleep_while_held(CLAIMED, futex, deadline) {
                 return self.owner() == 0;
             }
         }
@@ -134,13 +189,16 @@ impl Lock {
     }
 
     /// Sleeps until the lock is free or its holder another one, or for no reason; false once the deadline has passed.
-    fn sleep_while_held(&self, futex: &impl Futex, deadline: Option<Deadline>) -> bool {
+    /// Leaves the `kept` flags in the word.
+    fn sleep_while_held(&self, kept: u64, futex: &impl Futex, deadline: Option<Deadline>) -> bool {
         let seen = self.state.load(Ordering::Relaxed);
-        if seen & OWNER == 0 {
-            return true;
-        }
-        if seen & WAITERS == 0 {
-            let flagged = seen | WAITERS | self.next_turn();
+        seen & OWNER == 0 || self.sleep_on(seen, seen & (kept | !CLAIMED), futex, deadline)
+    }
+
+    /// Sleeps while the word is as it was `seen`, after having made `left` of it; as `sleep_while_held`.
+    fn sleep_on(&self, seen: u64, left: u64, futex: &impl Futex, deadline: Option<Deadline>) -> bool {
+        if seen & OWNER == 0 || seen & WAITERS == 0 || seen != left {
+            let flagged = (left & (LOW_HALF | CLAIMED)) | WAITERS | self.next_turn();
             if self.state.compare_exchange(seen, flagged, Ordering::Relaxed, Ordering::Relaxed).is_err() {
                 return true;
             }
@@ -148,18 +206,19 @@ impl Lock {
         futex.wait(&self.state, word(seen | WAITERS), deadline)
     }
 
-    /// Gives up the lock that `me` holds.
+    /// Gives up the lock that `me` holds in the most frequent case: nobody waits for it, and its data are in order.
     #[inline]
-    pub(crate) fn release(&self, me: u32, futex: &impl Futex) {
-        let old = self.state.fetch_sub(u64::from(me), Ordering::Release);
-        if old & WAITERS != 0 {
-            self.wake_one(old - u64::from(me), futex);
-        }
+    pub(crate) fn release_idle(&self, me: u32) -> bool {
+        self.state.compare_exchange(u64::from(me), 0, Ordering::Release, Ordering::Relaxed).is_ok()
     }
 
+    /// Gives up the lock that `me` holds, and wakes somebody for it.
     #[cold]
-    fn wake_one(&self, left: u64, futex: &impl Futex) {
-        if futex.wake(&self.state, 1) == 0 {
+    #[inline(never)]
+    pub(crate) fn release(&self, me: u32, futex: &impl Futex) {
+        let held = self.state.fetch_sub(u64::from(me), Ordering::Release);
+        if held & WAITERS != 0 && futex.wake(&self.state, 1) == 0 {
+            let left = held - u64::from(me);
             // If it fails, somebody came in between and sees to WAITERS.
             let _ = self.state.compare_exchange(left, left & DIED, Ordering::Relaxed, Ordering::Relaxed);
         }

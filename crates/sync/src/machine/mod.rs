@@ -42,6 +42,16 @@ pub(crate) trait Futex {
 
     /// Whether to look once more before going to sleep, for the `round`th time; if so, lets a moment pass.
     fn spin(&self, round: u32) -> bool;
+
+    /// As [`spin`](Self::spin), where what is looked for is likely to come.
+    fn spin_patiently(&self, round: u32) -> bool;
+
+    /// Lets others go on for a moment before looking again, if this thread fights with them: it `has_given_way` just now,
+    /// or [has contended](Self::has_contended) a moment ago. Returns whether it did.
+    fn back_off(&self, has_given_way: bool) -> bool;
+
+    /// Remembers that this thread found a lock taken.
+    fn has_contended(&self);
 }
 
 /// The half of `state` that the kernel compares.

@@ -39,7 +39,11 @@ impl Model {
 
 impl Futex for Model {
     fn wait(&self, state: &AtomicU64, expected: u32, deadline: Option<Deadline>) -> bool {
-        assert!(deadline.is_none(), "there is no time in a model");
+        if deadline.is_some() {
+            // There is no time in a model: it has passed at once.
+            loom::thread::yield_now();
+            return false;
+        }
         let mut sleepers = self.sleepers.lock().unwrap();
         if word(state.load(Ordering::SeqCst)) != expected {
             return true;
@@ -72,6 +76,16 @@ impl Futex for Model {
     fn spin(&self, _: u32) -> bool {
         false
     }
+
+    fn spin_patiently(&self, _: u32) -> bool {
+        false
+    }
+
+    fn back_off(&self, has_given_way: bool) -> bool {
+        has_given_way
+    }
+
+    fn has_contended(&self) {}
 }
 
 /// The futexes of a thread that is killed at a system call: when it has been woken, or before it wakes anybody. What
@@ -109,4 +123,14 @@ impl<F: Fn()> Futex for Doomed<'_, F> {
     fn spin(&self, _: u32) -> bool {
         false
     }
+
+    fn spin_patiently(&self, _: u32) -> bool {
+        false
+    }
+
+    fn back_off(&self, has_given_way: bool) -> bool {
+        has_given_way
+    }
+
+    fn has_contended(&self) {}
 }

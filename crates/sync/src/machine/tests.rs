@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use loom::{cell::UnsafeCell, sync::Arc, thread};
 
 use super::{
-    Condvar, Event, Lock, Semaphore,
+    Condvar, Event, Futex, Lock, Semaphore,
     model::{Doomed, Model},
 };
 
@@ -19,6 +19,12 @@ fn explore(preemptions: usize, body: impl Fn() + Sync + Send + 'static) {
     builder.preemption_bound = Some(preemptions);
     builder.max_branches = 10_000;
     builder.check(body);
+}
+
+fn release(lock: &Lock, me: u32, futex: &impl Futex) {
+    if !lock.release_idle(me) {
+        lock.release(me, futex);
+    }
 }
 
 /// Runs `life`, which may end in a kill.
@@ -43,13 +49,13 @@ impl Guarded {
     }
 
     fn acquire(&self, me: u32) {
-        if self.lock.try_acquire_idle(me).is_none() {
+        if !self.lock.try_acquire_idle(me) {
             self.lock.acquire(me, &self.futex, None).unwrap();
         }
     }
 
     fn release(&self, me: u32) {
-        self.lock.release(me, &self.futex);
+        release(&self.lock, me, &self.futex);
     }
 
     /// Adds 1 under the lock.
@@ -138,8 +144,27 @@ fn lock_survives_a_releaser_killed_before_it_wakes() {
             })
             .collect();
         let epitaph = || guarded.lock.holder_dies(3, &guarded.futex);
-        mortal(|| guarded.lock.release(3, &Doomed { model: &guarded.futex, epitaph }));
+        mortal(|| release(&guarded.lock, 3, &Doomed { model: &guarded.futex, epitaph }));
         others.into_iter().for_each(|other| other.join().unwrap());
+        assert_eq!(guarded.count(), 2);
+    });
+}
+
+#[test]
+fn lock_survives_a_killed_claimant() {
+    explore(2, || {
+        let guarded = Guarded::new();
+        guarded.acquire(3);
+        let others: Vec<_> = (1..=2)
+            .map(|me| {
+                let guarded = Arc::clone(&guarded);
+                thread::spawn(move || guarded.add(me))
+            })
+            .collect();
+        guarded.lock.claim();
+        guarded.release(3);
+        others.into_iter().for_each(|other| other.join().unwrap());
+        guarded.acquire(3);
         assert_eq!(guarded.count(), 2);
     });
 }
@@ -157,11 +182,11 @@ fn readers_and_writers_exclude_one_another() {
                 if g.lock.owner() == 0 {
                     break;
                 }
-                s.release(1, &g.futex);
+                release(&s, 1, &g.futex);
                 g.lock.wait_while_held(&g.futex, None);
             }
             let read = g.count();
-            s.release(1, &g.futex);
+            release(&s, 1, &g.futex);
             read
         });
         let g = Arc::clone(&gate);
@@ -196,7 +221,6 @@ impl Counted {
 
     /// What the kernel does for one who dies with the word announced.
     fn epitaph(&self) {
-        use super::Futex;
         self.futex.wake(self.semaphore.state(), 1);
     }
 }

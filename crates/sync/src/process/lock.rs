@@ -147,15 +147,21 @@ impl<T: Plain> InlineLock<T> {
 
     #[inline]
     fn lock(&self) -> Result<LockGuard<'_, T>, OwnerDied<LockGuard<'_, T>>> {
-        self.guard(self.raw.acquire_surely())
+        if self.raw.try_acquire_idle() {
+            return Ok(self.guard());
+        }
+        self.report(self.raw.wait_surely())
     }
 
     #[inline]
-    fn guard(&self, acquired: Acquired) -> Result<LockGuard<'_, T>, OwnerDied<LockGuard<'_, T>>> {
-        let guard = LockGuard { lock: self, panicking: thread::panicking(), not_send: PhantomData };
+    fn guard(&self) -> LockGuard<'_, T> {
+        LockGuard { lock: self, panicking: thread::panicking(), not_send: PhantomData }
+    }
+
+    fn report(&self, acquired: Acquired) -> Result<LockGuard<'_, T>, OwnerDied<LockGuard<'_, T>>> {
         match acquired {
-            Acquired::Orderly => Ok(guard),
-            Acquired::Inconsistent => Err(OwnerDied::new(guard)),
+            Acquired::Orderly => Ok(self.guard()),
+            Acquired::Inconsistent => Err(OwnerDied::new(self.guard())),
         }
     }
 }
@@ -188,7 +194,7 @@ impl<T: Plain> Lock<T> {
     /// [`OwnerDied`], as [`lock`](Self::lock).
     #[inline]
     pub fn try_lock(&self) -> Result<Option<LockGuard<'_, T>>, OwnerDied<LockGuard<'_, T>>> {
-        self.0.raw.try_acquire().map(|acquired| self.0.guard(acquired)).transpose()
+        self.0.raw.try_acquire().map(|acquired| self.0.report(acquired)).transpose()
     }
 
     /// Locks if that is possible within `timeout`, on the monotonic clock; `None` otherwise.
@@ -197,7 +203,7 @@ impl<T: Plain> Lock<T> {
     /// [`OwnerDied`], as [`lock`](Self::lock).
     pub fn lock_timeout(&self, timeout: Duration) -> Result<Option<LockGuard<'_, T>>, OwnerDied<LockGuard<'_, T>>> {
         let acquired = self.0.raw.try_acquire().or_else(|| self.0.raw.acquire(Deadline::after(timeout)));
-        acquired.map(|acquired| self.0.guard(acquired)).transpose()
+        acquired.map(|acquired| self.0.report(acquired)).transpose()
     }
 
     /// Locks for good and returns a copy of the data; other handles can go on using the lock.
@@ -296,8 +302,8 @@ impl<T: Plain> DerefMut for LockGuard<'_, T> {
 impl<T: Plain> Drop for LockGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        if !self.panicking && thread::panicking() && self.lock.raw.is_mine() {
-            self.lock.raw.lock().mark_inconsistent();
+        if !self.panicking && thread::panicking() {
+            self.lock.raw.mark_mine_inconsistent();
         }
         self.lock.raw.release();
     }

@@ -40,34 +40,37 @@ impl RawLock {
     /// Acquires the lock if it is free.
     ///
     /// The lock must stay mapped until it is released.
-    #[inline]
     pub(crate) fn try_acquire(&self) -> Option<Acquired> {
-        self.try_acquire_idle().or_else(|| self.try_acquire_slowly())
-    }
-
-    /// Acquires the lock, and waits for that as long as it takes.
-    #[inline]
-    pub(crate) fn acquire_surely(&self) -> Acquired {
-        self.try_acquire_idle().unwrap_or_else(|| self.acquire(None).expect("there is no deadline to pass"))
-    }
-
-    /// Acquires the lock in the most frequent case, and in as few instructions as that takes.
-    #[inline]
-    fn try_acquire_idle(&self) -> Option<Acquired> {
-        let list = ThreadList::known().filter(|list| !list.may_be_full())?;
-        // SAFETY: it stays mapped until it is released (the caller's duty), and is in no list while it is free.
-        unsafe { list.acquire(&self.node, || self.node.lock.try_acquire_idle(list.tid())) }
-    }
-
-    #[cold]
-    fn try_acquire_slowly(&self) -> Option<Acquired> {
+        if self.try_acquire_idle() {
+            return Some(Acquired::Orderly);
+        }
         let list = list();
-        // SAFETY: as above.
+        // SAFETY: it stays mapped until it is released (the caller's duty), and is in no list while it is free.
         unsafe { list.acquire(&self.node, || self.node.lock.try_acquire(list.tid())) }
     }
 
-    /// Acquires the lock, and waits for that; `None` once the deadline has passed.
+    /// Acquires the lock, and waits for that as long as it takes.
+    pub(crate) fn acquire_surely(&self) -> Acquired {
+        if self.try_acquire_idle() { Acquired::Orderly } else { self.wait_surely() }
+    }
+
+    /// Acquires the lock in the most frequent case, and in as few instructions as that takes: nobody holds it or waits
+    /// for it, its data are in order, and the thread holds no other.
+    #[inline]
+    pub(crate) fn try_acquire_idle(&self) -> bool {
+        let Some(list) = ThreadList::known() else { return false };
+        // SAFETY: as above.
+        unsafe { list.acquire_single(&self.node, || self.node.lock.try_acquire_idle(list.tid())) }
+    }
+
+    /// [`acquire`](Self::acquire) without a deadline.
     #[cold]
+    #[inline(never)]
+    pub(crate) fn wait_surely(&self) -> Acquired {
+        self.acquire(None).expect("there is no deadline to pass")
+    }
+
+    /// Acquires the lock, and waits for that; `None` once the deadline has passed.
     pub(crate) fn acquire(&self, deadline: Option<Deadline>) -> Option<Acquired> {
         let list = list();
         if deadline.is_none() && self.node.lock.owner() == list.tid() {
@@ -81,12 +84,25 @@ impl RawLock {
     #[inline]
     pub(crate) fn release(&self) {
         let Some(list) = ThreadList::known() else { return };
-        let me = list.tid();
-        if self.node.lock.owner() != me {
-            return;
+        if !list.release_single(&self.node, || self.release_unlisted(list)) {
+            self.release_surely(list);
         }
-        // SAFETY: this thread holds the lock, so it is in this thread's list.
-        unsafe { list.release(&self.node, || self.node.lock.release(me, &Kernel)) };
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn release_surely(&self, list: ThreadList) {
+        if self.node.lock.owner() == list.tid() {
+            // SAFETY: this thread holds the lock, so it is in this thread's list.
+            unsafe { list.release(&self.node, || self.release_unlisted(list)) };
+        }
+    }
+
+    #[inline]
+    fn release_unlisted(&self, list: ThreadList) {
+        if !self.node.lock.release_idle(list.tid()) {
+            self.node.lock.release(list.tid(), &Kernel);
+        }
     }
 
     /// Sleeps until nobody holds the lock, without acquiring it; false once the deadline has passed.
@@ -114,6 +130,14 @@ impl RawLock {
     #[inline]
     pub(crate) fn is_mine(&self) -> bool {
         self.node.lock.owner() == list().tid()
+    }
+
+    /// Says that the data are not in order, if the calling thread holds the lock.
+    #[cold]
+    pub(crate) fn mark_mine_inconsistent(&self) {
+        if self.is_mine() {
+            self.node.lock.mark_inconsistent();
+        }
     }
 
     /// Whether a thread of this process holds the lock.

@@ -54,8 +54,8 @@ pub struct RLock<T: Plain>(Handle<Shared<T>>);
 #[repr(C)]
 struct Shared<T> {
     raw: RawLock,
-    /// How often the holder has locked it; changed by the holder alone.
-    depth: AtomicU32,
+    /// How often the holder has locked it beside the first time; changed by the holder alone, who leaves 0.
+    again: AtomicU32,
     /// How many of these have no guard.
     forgotten: AtomicU32,
     data: T,
@@ -78,7 +78,7 @@ impl<T: Plain> RLock<T> {
     /// # Errors
     /// As [`SharedMemory::new`](proc_core::shm::SharedMemory::new).
     pub fn new(value: T) -> io::Result<Self> {
-        let shared = Shared { raw: RawLock::new(), depth: 0.into(), forgotten: 0.into(), data: value };
+        let shared = Shared { raw: RawLock::new(), again: 0.into(), forgotten: 0.into(), data: value };
         Ok(Self(Handle::new(shared)?))
     }
 
@@ -92,10 +92,7 @@ impl<T: Plain> RLock<T> {
     #[doc(alias = "acquire")]
     #[inline]
     pub fn lock(&self) -> Locked<'_, T> {
-        if let Some(again) = self.lock_again() {
-            return again;
-        }
-        self.first(self.0.raw.acquire_surely())
+        self.0.lock()
     }
 
     /// Locks if that is possible at once.
@@ -103,8 +100,8 @@ impl<T: Plain> RLock<T> {
     /// # Errors
     /// [`OwnerDied`], as [`lock`](Self::lock).
     pub fn try_lock(&self) -> Result<Option<RLockGuard<'_, T>>, OwnerDied<RLockGuard<'_, T>>> {
-        let again = self.lock_again();
-        again.or_else(|| Some(self.first(self.0.raw.try_acquire()?))).transpose()
+        let again = self.0.lock_again();
+        again.or_else(|| Some(self.0.first(self.0.raw.try_acquire()?))).transpose()
     }
 
     /// Locks if that is possible within `timeout`, on the monotonic clock.
@@ -113,7 +110,7 @@ impl<T: Plain> RLock<T> {
     /// [`OwnerDied`], as [`lock`](Self::lock).
     pub fn lock_timeout(&self, timeout: Duration) -> Result<Option<RLockGuard<'_, T>>, OwnerDied<RLockGuard<'_, T>>> {
         match self.try_lock() {
-            Ok(None) => self.0.raw.acquire(Deadline::after(timeout)).map(|acquired| self.first(acquired)).transpose(),
+            Ok(None) => self.0.raw.acquire(Deadline::after(timeout)).map(|acquired| self.0.first(acquired)).transpose(),
             locked => locked,
         }
     }
@@ -129,7 +126,7 @@ impl<T: Plain> RLock<T> {
         }
         let forgotten = shared.forgotten.load(Relaxed).checked_sub(1).ok_or(NotHolder)?;
         shared.forgotten.store(forgotten, Relaxed);
-        self.release_once();
+        shared.release_once();
         Ok(())
     }
 
@@ -142,38 +139,60 @@ impl<T: Plain> RLock<T> {
     pub fn holder(&self) -> Option<Holder> {
         Holder::of_thread(self.0.raw.lock().owner())
     }
+}
 
+impl<T: Plain> Shared<T> {
     #[inline]
+    fn lock(&self) -> Locked<'_, T> {
+        if self.raw.try_acquire_idle() {
+            return Ok(self.guard());
+        }
+        self.lock_slowly()
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn lock_slowly(&self) -> Locked<'_, T> {
+        self.lock_again().unwrap_or_else(|| self.first(self.raw.wait_surely()))
+    }
+
     fn lock_again(&self) -> Option<Locked<'_, T>> {
-        let shared = &*self.0;
-        if !shared.raw.is_mine() {
+        if !self.raw.is_mine() {
             return None;
         }
-        let depth = shared.depth.load(Relaxed).checked_add(1).expect("an RLock was locked 2^32 times");
-        shared.depth.store(depth, Relaxed);
-        Some(self.guard(shared.raw.lock().is_inconsistent()))
+        let again = self.again.load(Relaxed).checked_add(1).expect("an RLock was locked 2^32 times");
+        self.again.store(again, Relaxed);
+        Some(self.report(self.raw.lock().is_inconsistent()))
     }
 
-    #[inline]
     fn first(&self, acquired: Acquired) -> Locked<'_, T> {
-        // A holder that died may have left other counts.
-        self.0.depth.store(1, Relaxed);
-        self.0.forgotten.store(0, Relaxed);
-        self.guard(acquired == Acquired::Inconsistent)
+        if acquired == Acquired::Inconsistent {
+            // A holder that died may have left counts.
+            self.again.store(0, Relaxed);
+            self.forgotten.store(0, Relaxed);
+        }
+        self.report(acquired == Acquired::Inconsistent)
+    }
+
+    fn report(&self, is_inconsistent: bool) -> Locked<'_, T> {
+        if is_inconsistent { Err(OwnerDied::new(self.guard())) } else { Ok(self.guard()) }
     }
 
     #[inline]
-    fn guard(&self, is_inconsistent: bool) -> Locked<'_, T> {
-        let guard = RLockGuard { lock: self, panicking: thread::panicking(), not_send: PhantomData };
-        if is_inconsistent { Err(OwnerDied::new(guard)) } else { Ok(guard) }
+    fn guard(&self) -> RLockGuard<'_, T> {
+        RLockGuard { lock: self, panicking: thread::panicking(), not_send: PhantomData }
     }
 
+    /// Does nothing in a child that was forked meanwhile.
     #[inline]
     fn release_once(&self) {
-        let depth = self.0.depth.load(Relaxed) - 1;
-        self.0.depth.store(depth, Relaxed);
-        if depth == 0 {
-            self.0.raw.release();
+        if self.again.load(Relaxed) == 0 { self.raw.release() } else { self.release_again() }
+    }
+
+    #[cold]
+    fn release_again(&self) {
+        if self.raw.is_mine() {
+            self.again.fetch_sub(1, Relaxed);
         }
     }
 }
@@ -195,7 +214,7 @@ impl<T: Plain> fmt::Debug for RLock<T> {
 /// It stays on the thread that locked.
 #[must_use = "the lock is released when its guard is dropped"]
 pub struct RLockGuard<'a, T: Plain> {
-    lock: &'a RLock<T>,
+    lock: &'a Shared<T>,
     panicking: bool,
     not_send: PhantomData<*mut ()>,
 }
@@ -203,12 +222,12 @@ pub struct RLockGuard<'a, T: Plain> {
 impl<T: Plain> RLockGuard<'_, T> {
     /// Says that the data are in order again, after [`OwnerDied`].
     pub fn mark_consistent(&self) {
-        self.lock.0.raw.lock().mark_consistent();
+        self.lock.raw.lock().mark_consistent();
     }
 
     /// Keeps it locked until [`RLock::release`] is called, on the same thread.
     pub fn forget(self) {
-        self.lock.0.forgotten.fetch_add(1, Relaxed);
+        self.lock.forgotten.fetch_add(1, Relaxed);
         mem::forget(self);
     }
 }
@@ -218,20 +237,17 @@ impl<T: Plain> Deref for RLockGuard<'_, T> {
 
     #[inline]
     fn deref(&self) -> &T {
-        &self.lock.0.data
+        &self.lock.data
     }
 }
 
 impl<T: Plain> Drop for RLockGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        // In a child that was forked meanwhile, this is a copy of its parent's.
-        if self.lock.0.raw.is_mine() {
-            if !self.panicking && thread::panicking() {
-                self.lock.0.raw.lock().mark_inconsistent();
-            }
-            self.lock.release_once();
+        if !self.panicking && thread::panicking() {
+            self.lock.raw.mark_mine_inconsistent();
         }
+        self.lock.release_once();
     }
 }
 
@@ -243,21 +259,33 @@ impl<T: Plain + fmt::Debug> fmt::Debug for RLockGuard<'_, T> {
 
 impl<T: Plain> sealed::Sealed for RLockGuard<'_, T> {}
 
+/// A lock that its holder gave up in order to wait, and the counts that go with it.
+#[doc(hidden)]
+#[expect(missing_debug_implementations, reason = "nobody sees it")]
+pub struct Unlocked<'a, T: Plain> {
+    lock: &'a Shared<T>,
+    again: u32,
+    forgotten: u32,
+}
+
 impl<'a, T: Plain> WaitGuard for RLockGuard<'a, T> {
-    type Unlocked = (&'a RLock<T>, u32, u32);
+    type Unlocked = Unlocked<'a, T>;
 
     fn unlock(self) -> Self::Unlocked {
         let lock = self.lock;
         mem::forget(self);
-        let (depth, forgotten) = (lock.0.depth.load(Relaxed), lock.0.forgotten.load(Relaxed));
-        lock.0.raw.release();
-        (lock, depth, forgotten)
+        let unlocked = Unlocked { lock, again: lock.again.load(Relaxed), forgotten: lock.forgotten.load(Relaxed) };
+        lock.again.store(0, Relaxed);
+        lock.forgotten.store(0, Relaxed);
+        lock.raw.release();
+        unlocked
     }
 
-    fn relock((lock, depth, forgotten): Self::Unlocked) -> Result<Self, OwnerDied<Self>> {
+    fn relock(unlocked: Self::Unlocked) -> Result<Self, OwnerDied<Self>> {
+        let lock = unlocked.lock;
         let guard = lock.lock();
-        lock.0.depth.store(depth, Relaxed);
-        lock.0.forgotten.store(forgotten, Relaxed);
+        lock.again.store(unlocked.again, Relaxed);
+        lock.forgotten.store(unlocked.forgotten, Relaxed);
         guard
     }
 }

@@ -344,7 +344,7 @@ impl<T: Plain> Drop for RwLockWriteGuard<'_, T> {
             return;
         }
         if !self.panicking && thread::panicking() {
-            shared.gate.lock().mark_inconsistent();
+            shared.gate.mark_mine_inconsistent();
         }
         if !shared.gate.lock().is_inconsistent() {
             shared.writing.store(0, Relaxed);

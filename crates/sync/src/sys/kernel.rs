@@ -11,7 +11,7 @@ use std::{
         OnceLock,
         atomic::{AtomicU32, AtomicU64},
     },
-    thread,
+    time::{Duration, Instant},
 };
 
 use proc_core::futex::{self, Deadline, Wait};
@@ -29,7 +29,16 @@ thread_local! {
     /// How often this thread looks again: less after each time that it was in vain, more with each time that it begins.
     /// So there is little spinning where the other side is slow or waits for this CPU.
     static PATIENCE: Cell<u32> = const { Cell::new(*SPINS.end()) };
+    /// When this thread last found a lock taken.
+    static CONTENDED: Cell<Option<Instant>> = const { Cell::new(None) };
 }
+
+/// Who finds a lock taken twice within this time fights for it with somebody who does little else.
+const FIGHT: Duration = Duration::from_micros(1);
+
+/// How long to stay away from a lock that one fights for. Two CPUs that take its cache line from each other for every
+/// single acquisition are several times slower than two of which each has it for a while.
+const TRUCE: Duration = Duration::from_micros(4);
 
 const FUTEX_OP_ADD: u32 = 1;
 const FUTEX_OP_OR: u32 = 2;
@@ -63,6 +72,26 @@ impl Futex for Kernel {
         hint::spin_loop();
         true
     }
+
+    fn spin_patiently(&self, round: u32) -> bool {
+        hint::spin_loop();
+        round < *SPINS.end() && is_parallel()
+    }
+
+    fn back_off(&self, has_given_way: bool) -> bool {
+        let begun = Instant::now();
+        let fights = has_given_way || CONTENDED.get().is_some_and(|last| begun - last < FIGHT);
+        if fights && is_parallel() {
+            while begun.elapsed() < TRUCE {
+                hint::spin_loop();
+            }
+        }
+        fights
+    }
+
+    fn has_contended(&self) {
+        CONTENDED.set(Some(Instant::now()));
+    }
 }
 
 fn low_half(state: &AtomicU64) -> &AtomicU32 {
@@ -71,9 +100,12 @@ fn low_half(state: &AtomicU64) -> &AtomicU32 {
     unsafe { AtomicU32::from_ptr(state.as_ptr().cast()) }
 }
 
+/// Whether the machine has several CPUs. Those that this thread may run on are another matter: whoever it waits for may
+/// be bound to another one.
 fn is_parallel() -> bool {
     static PARALLEL: OnceLock<bool> = OnceLock::new();
-    *PARALLEL.get_or_init(|| thread::available_parallelism().is_ok_and(|n| n.get() > 1))
+    // SAFETY: asks for a number.
+    *PARALLEL.get_or_init(|| unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) } > 1)
 }
 
 /// Combines the word with 1 by `op` and wakes at most `n` of its sleepers, in one step.

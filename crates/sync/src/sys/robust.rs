@@ -92,6 +92,12 @@ impl Node {
             next: AtomicUsize::new(0),
         }
     }
+
+    /// What its neighbours in a list know it by.
+    #[inline]
+    fn link(&self) -> usize {
+        ptr::from_ref(&self.next).expose_provenance()
+    }
 }
 
 impl ThreadList {
@@ -130,10 +136,9 @@ impl ThreadList {
     ///
     /// # Safety
     /// The node stays mapped at its address until `release`, and is in no list if `try_acquire` succeeds.
-    #[inline]
     pub(crate) unsafe fn acquire<A>(self, node: &Node, try_acquire: impl FnOnce() -> Option<A>) -> Option<A> {
         let former = self.thread.pending.load(Relaxed);
-        self.thread.pending.store(link_to(&node.lock), Relaxed);
+        self.thread.pending.store(node.link(), Relaxed);
         compiler_fence(SeqCst);
         let acquired = try_acquire();
         if acquired.is_some() {
@@ -147,13 +152,36 @@ impl ThreadList {
         acquired
     }
 
+    /// As [`acquire`](Self::acquire), in few instructions; false also if the thread holds another lock or has another
+    /// one announced.
+    ///
+    /// # Safety
+    /// As [`acquire`](Self::acquire).
+    #[inline]
+    pub(crate) unsafe fn acquire_single(self, node: &Node, try_acquire: impl FnOnce() -> bool) -> bool {
+        let head = self.head();
+        if self.thread.first.load(Relaxed) != head || self.thread.pending.load(Relaxed) != 0 {
+            return false;
+        }
+        self.thread.pending.store(node.link(), Relaxed);
+        compiler_fence(SeqCst);
+        let acquired = try_acquire();
+        if acquired {
+            node.next.store(head, Relaxed);
+            compiler_fence(SeqCst);
+            self.thread.first.store(node.link(), Relaxed);
+        } else {
+            self.thread.pending.store(0, Relaxed);
+        }
+        acquired
+    }
+
     /// Takes a lock out of the list and releases it by `release`.
     ///
     /// # Safety
     /// The node is in this list.
-    #[inline]
     pub(crate) unsafe fn release(self, node: &Node, release: impl FnOnce()) {
-        let link = link_to(&node.lock);
+        let link = node.link();
         let mut former = self.thread.pending.load(Relaxed);
         if former == link {
             former = 0;
@@ -168,37 +196,56 @@ impl ThreadList {
         self.thread.pending.store(former, Relaxed);
     }
 
+    /// As [`release`](Self::release), in few instructions; does nothing and returns false unless the lock is the only
+    /// one that the thread holds, and has been left announced. (In a forked child nothing is.)
+    #[inline]
+    pub(crate) fn release_single(self, node: &Node, release: impl FnOnce()) -> bool {
+        let head = self.head();
+        if self.thread.pending.load(Relaxed) != node.link()
+            || self.thread.first.load(Relaxed) != node.link()
+            || node.next.load(Relaxed) != head
+        {
+            return false;
+        }
+        self.thread.first.store(head, Relaxed);
+        compiler_fence(SeqCst);
+        release();
+        compiler_fence(SeqCst);
+        self.thread.pending.store(0, Relaxed);
+        true
+    }
+
     /// Lists a lock that this thread has just acquired, and still has announced.
+    ///
+    /// The `prev` of the first node is not kept: whoever comes before it sets it.
     ///
     /// # Safety
     /// As [`acquire`](Self::acquire).
-    #[inline]
     unsafe fn push(self, node: &Node) {
         let head = self.head();
-        let me = ptr::from_ref(&node.next).expose_provenance();
         let next = self.thread.first.load(Relaxed);
         compiler_fence(SeqCst);
         node.next.store(next, Relaxed);
-        node.prev.store(head, Relaxed);
         compiler_fence(SeqCst);
-        self.thread.first.store(me, Relaxed);
+        self.thread.first.store(node.link(), Relaxed);
         if next != head {
             // Last, so that a signal handler that pushed and removed something in between has left it right.
             compiler_fence(SeqCst);
             // SAFETY: `next` is a node of this list, which stays mapped as this one does.
-            unsafe { prev_of(next) }.store(me, Relaxed);
+            unsafe { prev_of(next) }.store(node.link(), Relaxed);
             BELOW.set(BELOW.get() + 1);
         }
     }
 
     /// # Safety
     /// The node is in this list.
-    #[inline]
     unsafe fn remove(self, node: &Node) {
-        let (prev, next) = (node.prev.load(Relaxed), node.next.load(Relaxed));
+        let head = self.head();
+        let next = node.next.load(Relaxed);
+        let prev = if self.thread.first.load(Relaxed) == node.link() { head } else { node.prev.load(Relaxed) };
         // SAFETY: `prev` is the head or a node of this list.
         unsafe { next_of(prev) }.store(next, Relaxed);
-        if next != self.head() {
+        if next != head {
             // SAFETY: `next` is a node of this list.
             unsafe { prev_of(next) }.store(prev, Relaxed);
         }
@@ -214,15 +261,9 @@ impl ThreadList {
         ptr::from_ref(&self.thread.first).expose_provenance()
     }
 
-    /// Whether this thread might hold as many locks as it may; [`is_full`](Self::is_full) knows for sure.
-    #[inline]
-    pub(crate) fn may_be_full(self) -> bool {
-        BELOW.get() >= MAX_HELD - 1
-    }
-
     /// Whether this thread holds as many locks as it may.
     pub(crate) fn is_full(self) -> bool {
-        self.may_be_full() && self.recount() >= MAX_HELD
+        BELOW.get() >= MAX_HELD - 1 && self.recount() >= MAX_HELD
     }
 
     /// A forked child starts with an empty list, but a copy of the count.

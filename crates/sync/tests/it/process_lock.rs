@@ -35,6 +35,22 @@ fn processes_and_threads_exclude_one_another() {
 }
 
 #[test]
+fn who_waits_gets_the_lock_from_who_does_nothing_else() {
+    let _dog = dog();
+    let lock = Lock::new(()).unwrap();
+    let _hog = Child::spawn(|| {
+        loop {
+            let _guard = lock.lock().unwrap();
+            let begun = std::time::Instant::now();
+            while begun.elapsed() < Duration::from_micros(100) {}
+        }
+    });
+    for _ in 0..300 {
+        drop(lock.lock().unwrap());
+    }
+}
+
+#[test]
 fn holder_killed_releases_the_lock_and_says_so_until_repaired() {
     let _dog = dog();
     let lock = Lock::new(0u64).unwrap();
