@@ -97,7 +97,12 @@ pub fn pid_of(pid_file: impl AsRef<Path>) -> io::Result<Option<u32>> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(e),
     }
-    Ok(holder(&File::open(pid_file)?)?)
+    match File::open(pid_file) {
+        Ok(file) => Ok(holder(&file)?),
+        // Its daemon has removed it in this moment.
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(e),
+    }
 }
 
 /// Ends the daemon that holds this pid file: SIGTERM, ten seconds, SIGKILL. Returns once it has ended.
