@@ -44,6 +44,7 @@ fn done_with_all(queue: JoinableQueue<u64>) -> u64 {
 
 #[test]
 fn an_item_dropped_comes_back_marked() {
+    let _dog = watchdog(LIMIT);
     let queue = JoinableQueue::new(0).unwrap();
     queue.put("a".to_string()).unwrap();
     let item = queue.get().unwrap();
@@ -61,6 +62,7 @@ fn an_item_dropped_comes_back_marked() {
 
 #[test]
 fn an_item_given_up_on_is_a_dead_letter() {
+    let _dog = watchdog(LIMIT);
     let queue = JoinableQueue::<u64>::builder().max_deliveries(3).build_joinable().unwrap();
     queue.put(7).unwrap();
     for n in 1..=3 {
@@ -74,6 +76,7 @@ fn an_item_given_up_on_is_a_dead_letter() {
 
 #[test]
 fn a_slow_item_holds_up_nobody() {
+    let _dog = watchdog(LIMIT);
     let queue = JoinableQueue::new(2).unwrap();
     queue.put(0u64).unwrap();
     let slow = queue.get().unwrap();
@@ -101,6 +104,7 @@ fn join_waits_for_the_last_item_of_all_processes() {
 
 #[test]
 fn what_does_not_decode_is_done() {
+    let _dog = watchdog(LIMIT);
     let numbers = ipc::JoinableQueue::<u8>::new(0).unwrap();
     let bytes = proc_core::handover::pack_reopenable(&numbers).unwrap();
     let pairs: JoinableQueue<(u8, u8)> = proc_core::handover::unpack(&bytes, Vec::new()).unwrap();

@@ -95,6 +95,7 @@ fn a_process_that_put_much_can_be_joined_before_anybody_gets_it() {
 
 #[test]
 fn a_message_beyond_the_limit_comes_back() {
+    let _dog = watchdog(LIMIT);
     let queue = Queue::<Vec<u8>>::builder().maxsize(2).max_message_bytes(100_000).build().unwrap();
     assert!(matches!(queue.put(vec![1; 200_000]), Err(PutError::TooLarge(message)) if message.len() == 200_000));
     assert!(matches!(queue.loan(200_000), Err(PutError::TooLarge(()))));
@@ -104,6 +105,7 @@ fn a_message_beyond_the_limit_comes_back() {
 
 #[test]
 fn a_default_queue_grows_to_its_limit() {
+    let _dog = watchdog(LIMIT);
     let queue = Queue::new(0).unwrap();
     let mut n = 0u64;
     while queue.try_put(n).is_ok() {
@@ -116,6 +118,7 @@ fn a_default_queue_grows_to_its_limit() {
 
 #[test]
 fn loans_need_not_be_sent_and_can_be_shortened() {
+    let _dog = watchdog(LIMIT);
     let queue = Queue::<()>::new(2).unwrap();
     drop(queue.loan(1 << 20).unwrap());
     let mut loan = queue.loan(1 << 20).unwrap();

@@ -151,6 +151,7 @@ conformance!(joinable, JoinableQueue, Item::into_inner);
 
 #[test]
 fn order_is_each_queues_own() {
+    let _dog = watchdog(LIMIT);
     let values = [3, 1, 2];
     let (fifo, lifo, priority) = (Queue::new(0), LifoQueue::new(0), PriorityQueue::new(0));
     fifo.put_many(values).unwrap();

@@ -25,6 +25,7 @@ fn changes_of_several_processes_add_up() {
 
 #[test]
 fn a_value_is_set_got_and_updated() {
+    let _dog = watchdog(LIMIT);
     let value = Value::new((1_u8, [2.5_f64; 3])).unwrap();
     value.set((2, [0.0; 3]));
     assert_eq!(value.clone().get(), (2, [0.0; 3]));
@@ -37,6 +38,7 @@ fn a_value_is_set_got_and_updated() {
 
 #[test]
 fn an_array_is_a_slice_while_locked() {
+    let _dog = watchdog(LIMIT);
     let array = Array::from_slice(&[3, 1, 2]).unwrap();
     array.lock().unwrap().sort();
     assert_eq!(array.iter().collect::<Vec<_>>(), [1, 2, 3]);

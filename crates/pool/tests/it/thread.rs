@@ -12,9 +12,13 @@ use std::{
 };
 
 use pool::{PoolError, Task, TaskError, ThreadPool, Until, as_completed, wait};
+use test_support::watchdog;
+
+const PATIENCE: Duration = Duration::from_secs(30);
 
 #[test]
 fn smoke() {
+    let _dog = watchdog(PATIENCE);
     let pool = ThreadPool::new(3).unwrap();
     assert_eq!(pool.apply(|| 1, ()).unwrap(), 1);
     let captured = String::from("x");
@@ -32,6 +36,7 @@ fn smoke() {
 
 #[test]
 fn a_panic_is_the_error_of_its_task() {
+    let _dog = watchdog(PATIENCE);
     struct PanicsOnDrop;
     impl Drop for PanicsOnDrop {
         fn drop(&mut self) {
@@ -55,6 +60,7 @@ fn a_panic_is_the_error_of_its_task() {
 
 #[test]
 fn no_task_is_lost_at_shutdown() {
+    let _dog = watchdog(PATIENCE);
     let ran = Arc::new(AtomicUsize::new(0));
     for _ in 0..50 {
         ran.store(0, SeqCst);
@@ -82,6 +88,7 @@ fn no_task_is_lost_at_shutdown() {
 
 #[test]
 fn drop_waits_for_what_was_given() {
+    let _dog = watchdog(PATIENCE);
     let ran = Arc::new(AtomicUsize::new(0));
     let pool = ThreadPool::new(2).unwrap();
     for _ in 0..100 {
@@ -94,6 +101,7 @@ fn drop_waits_for_what_was_given() {
 
 #[test]
 fn terminate_cancels_what_has_not_begun() {
+    let _dog = watchdog(PATIENCE);
     let pool = ThreadPool::new(1).unwrap();
     let (go, wait_for_go) = mpsc::channel::<()>();
     let (begun, has_begun) = mpsc::channel();
@@ -117,6 +125,7 @@ fn terminate_cancels_what_has_not_begun() {
 
 #[test]
 fn a_cancelled_task_never_runs() {
+    let _dog = watchdog(PATIENCE);
     let pool = ThreadPool::new(1).unwrap();
     let gate = Arc::new(Barrier::new(2));
     let at_gate = gate.clone();
@@ -134,6 +143,7 @@ fn a_cancelled_task_never_runs() {
 
 #[test]
 fn a_task_may_wait_for_tasks_of_its_own_pool() {
+    let _dog = watchdog(PATIENCE);
     fn fib(pool: &Arc<ThreadPool>, n: u64) -> u64 {
         if n < 2 {
             return n;
@@ -149,6 +159,7 @@ fn a_task_may_wait_for_tasks_of_its_own_pool() {
 
 #[test]
 fn callbacks_run_before_get_returns_and_may_panic() {
+    let _dog = watchdog(PATIENCE);
     let pool = ThreadPool::new(2).unwrap();
     let (tell, told) = mpsc::channel();
     let task = pool.apply_async_with(
@@ -170,6 +181,7 @@ fn callbacks_run_before_get_returns_and_may_panic() {
 
 #[test]
 fn many_tasks_at_once() {
+    let _dog = watchdog(PATIENCE);
     let pool = ThreadPool::new(2).unwrap();
     let gate = Arc::new(Barrier::new(2));
     let at_gate = gate.clone();
@@ -188,6 +200,7 @@ fn many_tasks_at_once() {
 
 #[test]
 fn infinite_input_is_read_only_as_far_as_needed() {
+    let _dog = watchdog(PATIENCE);
     let read = Arc::new(AtomicUsize::new(0));
     let count = read.clone();
     let pool = ThreadPool::builder().workers(2).window(8).build().unwrap();
@@ -202,6 +215,7 @@ fn infinite_input_is_read_only_as_far_as_needed() {
 
 #[test]
 fn scope_borrows_and_ends_after_its_tasks() {
+    let _dog = watchdog(PATIENCE);
     let pool = ThreadPool::new(2).unwrap();
     let words = [String::from("a"), String::from("bc")];
     let count = AtomicUsize::new(0);
@@ -217,6 +231,7 @@ fn scope_borrows_and_ends_after_its_tasks() {
 
 #[test]
 fn initializer_runs_in_every_thread_or_fails_the_pool() {
+    let _dog = watchdog(PATIENCE);
     let count = Arc::new(AtomicUsize::new(0));
     let counted = count.clone();
     let pool = ThreadPool::builder().workers(3).initializer(move |n: usize| counted.fetch_add(n, SeqCst), (2,));
@@ -228,6 +243,7 @@ fn initializer_runs_in_every_thread_or_fails_the_pool() {
 
 #[test]
 fn a_task_is_a_future() {
+    let _dog = watchdog(PATIENCE);
     struct Unpark(thread::Thread);
     impl Wake for Unpark {
         fn wake(self: Arc<Self>) {
@@ -249,6 +265,7 @@ fn a_task_is_a_future() {
 
 #[test]
 fn many_tiny_tasks_from_several_threads() {
+    let _dog = watchdog(PATIENCE);
     let pool = ThreadPool::new(2).unwrap();
     thread::scope(|scope| {
         for _ in 0..2 {

@@ -55,6 +55,7 @@ fn notify_n_wakes_so_many_and_notify_all_the_rest() {
 
 #[test]
 fn timeouts() {
+    let _dog = dog();
     let lock = Lock::new(0u32).unwrap();
     let changed = Condvar::new().unwrap();
     for timeout in [Duration::ZERO, SOON] {

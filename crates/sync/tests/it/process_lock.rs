@@ -6,6 +6,7 @@ use crate::util::{Child, SOON, dog};
 
 #[test]
 fn smoke() {
+    let _dog = dog();
     let lock = Lock::new(1u64).unwrap();
     *lock.lock().unwrap() += 1;
     assert!(!lock.is_locked());
@@ -108,6 +109,7 @@ fn killed_waiters_disturb_nobody() {
 
 #[test]
 fn a_thread_that_ends_as_holder_is_a_dead_holder() {
+    let _dog = dog();
     let lock = Lock::new(0u64).unwrap();
     thread::scope(|scope| scope.spawn(|| std::mem::forget(lock.lock().unwrap())).join().unwrap());
     assert!(lock.lock().is_err());
@@ -115,6 +117,7 @@ fn a_thread_that_ends_as_holder_is_a_dead_holder() {
 
 #[test]
 fn panicking_holder_is_a_dead_holder() {
+    let _dog = dog();
     let lock = Lock::new(0u64).unwrap();
     let panicked = std::panic::catch_unwind(|| {
         let _guard = lock.lock().unwrap();
@@ -129,6 +132,7 @@ fn panicking_holder_is_a_dead_holder() {
 
 #[test]
 fn guard_dropped_by_a_panic_that_began_before_does_not_poison() {
+    let _dog = dog();
     struct LocksOnDrop<'a>(&'a Lock<u64>);
     impl Drop for LocksOnDrop<'_> {
         fn drop(&mut self) {
@@ -195,6 +199,7 @@ fn locking_twice_panics_rather_than_hangs() {
 
 #[test]
 fn clones_and_copies_handed_over_are_the_same_lock() {
+    let _dog = dog();
     use proc_core::handover::{pack, unpack};
     let lock = Lock::new(5u64).unwrap();
     let parcel = pack(&lock).unwrap();
@@ -209,6 +214,7 @@ fn clones_and_copies_handed_over_are_the_same_lock() {
 
 #[test]
 fn forgotten_guard_keeps_the_memory_in_place() {
+    let _dog = dog();
     let lock = Lock::new(0u64).unwrap();
     std::mem::forget(lock.lock().unwrap());
     drop(lock);
@@ -220,6 +226,7 @@ fn forgotten_guard_keeps_the_memory_in_place() {
 
 #[test]
 fn five_hundred_locks_of_one_holder_are_all_released() {
+    let _dog = dog();
     let locks: Vec<Lock<u8>> = (0..500).map(|_| Lock::new(0).unwrap()).collect();
     let child = Child::spawn_and_stay(|| locks.iter().for_each(|lock| std::mem::forget(lock.lock().unwrap())));
     child.kill();
@@ -228,6 +235,7 @@ fn five_hundred_locks_of_one_holder_are_all_released() {
 
 #[test]
 fn mapped_guard_reaches_a_part() {
+    let _dog = dog();
     let lock = Lock::new((1u32, [2u8; 4])).unwrap();
     let mut byte = LockGuard::map(lock.lock().unwrap(), |pair| &mut pair.1[3]);
     *byte = 9;
@@ -238,6 +246,7 @@ fn mapped_guard_reaches_a_part() {
 
 #[test]
 fn robust_mutexes_of_the_c_library_are_good_neighbours() {
+    let _dog = dog();
     let lock = || Lock::new(0u8).unwrap();
     let (a, b, c) = (lock(), lock(), lock());
     let (first, second) = (PthreadMutex::new(), PthreadMutex::new());

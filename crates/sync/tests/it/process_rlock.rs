@@ -23,6 +23,7 @@ fn counts_per_thread() {
 
 #[test]
 fn release_is_for_the_holder() {
+    let _dog = dog();
     let lock = RLock::new(()).unwrap();
     assert_eq!(lock.release(), Err(NotHolder));
     lock.lock().unwrap().forget();

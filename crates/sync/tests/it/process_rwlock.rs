@@ -32,6 +32,7 @@ fn many_readers_or_one_writer() {
 
 #[test]
 fn readers_share_and_writers_do_not() {
+    let _dog = dog();
     let lock = RwLock::new(0u8).unwrap();
     let (one, other) = (lock.read().unwrap(), lock.read().unwrap());
     Child::spawn(|| {

@@ -53,6 +53,7 @@ fn bounded_refuses_one_release_too_many() {
 
 #[test]
 fn timeouts() {
+    let _dog = dog();
     let semaphore = Semaphore::new(1).unwrap();
     let permit = semaphore.acquire_timeout(Duration::ZERO).unwrap();
     assert!(semaphore.try_acquire().is_none());
