@@ -7,7 +7,10 @@ pub(crate) fn line(pid: i32, address: Option<u64>) -> String {
     let Some(address) = address else { return "nowhere: it has ended".into() };
     let Some((file, address)) = locate(pid, address) else { return format!("{address:#x}") };
     let source = output("addr2line", &["-Cfpie", &file, &format!("{address:#x}")]);
-    let source = source.lines().next().unwrap_or_default().trim().to_owned();
+    // From the innermost of the inlined functions outwards, the first that is not the standard library's.
+    let mut functions = source.lines().map(|line| line.trim().trim_start_matches("(inlined by) "));
+    let ours = functions.clone().find(|function| !function.contains(" at /rustc/"));
+    let source = ours.or_else(|| functions.next()).unwrap_or_default();
     let (from, to) = (format!("--start-address={address:#x}"), format!("--stop-address={:#x}", address + 16));
     let disassembly = output("objdump", &["-dC", "--no-show-raw-insn", &from, &to, &file]);
     let instruction = disassembly.lines().find(|line| line.trim_start().starts_with(&format!("{address:x}:")));

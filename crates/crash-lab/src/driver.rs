@@ -19,6 +19,7 @@ use nix::{
     },
     unistd::{ForkResult, Pid, fork},
 };
+use test_support::processes;
 
 use crate::{
     cast,
@@ -107,7 +108,12 @@ pub(crate) fn first_over<'a>(drivers: impl Iterator<Item = &'a mut Driver>) -> u
             if has_news {
                 driver.listen();
             } else if driver.left().is_zero() {
-                driver.answer = Some(Err(io::Error::other(format!("takes longer than {:?}", driver.limit))));
+                let where_it_is: String = std::iter::once(driver.child.as_raw())
+                    .chain(processes::children(driver.child.as_raw()))
+                    .map(processes::whereabouts)
+                    .collect();
+                let text = format!("takes longer than {:?}\n{where_it_is}", driver.limit);
+                driver.answer = Some(Err(io::Error::other(text)));
             }
         }
     }

@@ -133,12 +133,13 @@ impl<'a> Experiment<'a> {
         let begun = Instant::now();
         loop {
             cast::reap_strays();
-            let me = std::process::id();
-            let children = std::fs::read_to_string(format!("/proc/self/task/{me}/children")).unwrap_or_default();
-            let Some(first) = children.split_ascii_whitespace().next() else { return Ok(()) };
+            let orphans = processes::children(std::process::id().cast_signed());
+            if orphans.is_empty() {
+                return Ok(());
+            }
             if begun.elapsed() > patience() {
-                let who = first.parse().map(processes::whereabouts).unwrap_or_default();
-                return Err(format!("ORPHANS: {children}\n{who}"));
+                let who: String = orphans.iter().map(|orphan| processes::whereabouts(*orphan)).collect();
+                return Err(format!("ORPHANS:\n{who}"));
             }
             std::thread::sleep(Duration::from_micros(200));
         }

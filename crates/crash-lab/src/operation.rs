@@ -93,6 +93,13 @@ impl<W: Serialize + DeserializeOwned + 'static> Operation<W> {
     }
 }
 
+impl Operation<()> {
+    /// Of processes that are started for each death: the launcher has everything, and judges.
+    pub(crate) fn nothing(name: &'static str, states: &'static [&'static str]) -> Self {
+        Self::new(name, states, |_, _| (), |(), _, _, _| (), |(), _, _| Ok(())).opaque()
+    }
+}
+
 /// An [`Operation`] whose type of world is forgotten.
 pub(crate) trait Row {
     fn name(&self) -> &'static str;

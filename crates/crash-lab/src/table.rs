@@ -43,6 +43,9 @@ impl Table {
                 println!("         {line}");
             }
         }
+        if report.bad > 0 {
+            println!("  again: cargo xtask crash {operation} --state {state} --mode {}", mode.name());
+        }
         if report.bad > report.failures.len() as u64 {
             println!("  … and {} more", report.bad - report.failures.len() as u64);
         }

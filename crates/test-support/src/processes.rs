@@ -65,6 +65,12 @@ pub fn whereabouts(pid: i32) -> String {
     text
 }
 
+/// The children of a process that its first thread has started or adopted.
+pub fn children(pid: i32) -> Vec<i32> {
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    children.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+}
+
 /// Whether a process sleeps in a system call.
 pub fn is_asleep(pid: i32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();

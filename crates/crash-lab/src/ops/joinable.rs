@@ -52,8 +52,19 @@ pub(crate) fn operations() -> Vec<Box<dyn Row>> {
             let item = queue.get().expect("there is an item");
             mark.window(|| drop(item));
         }),
+        row("joinable/put_many", &["empty", "one", "waiter"], |queue, ledger, _, mark| {
+            mark.window(|| {
+                (0..2).for_each(|i| ledger.putting(VICTIMS + i));
+                queue.put_many((0..2).map(|i| VICTIMS + i)).expect("an open queue takes them");
+                (0..2).for_each(|i| ledger.has_put(VICTIMS + i));
+            });
+        }),
+        row("joinable/get_many", &["one", "full", "join-waiter"], |queue, _, _, mark| {
+            mark.window(|| std::mem::forget(queue.get_many(2).expect("there is an item")));
+        }),
         blocked_get(),
         join(),
+        close(),
     ]
 }
 
@@ -209,4 +220,28 @@ fn join() -> Box<dyn Row> {
         Ok(())
     });
     operation.recoverer(recover).with(Role::Waiter, wait).boxed()
+}
+
+/// What was put before can be dealt with; then everybody is told of the end.
+fn close() -> Box<dyn Row> {
+    let victim: fn(&Queue, &Ledger, &str, &Mark) = |queue, _, _, mark| mark.window(|| queue.close());
+    let operation = Operation::new("joinable/close", &["empty", "one", "waiter"], world, victim, |queue, ledger, _| {
+        queue.close();
+        if !ledger.all_wake_up(patience() / 3) {
+            return Err("WEDGED: a sleeper does not learn of the end".into());
+        }
+        if !matches!(queue.put(1), Err(ipc::PutError::Closed(1))) {
+            return Err("a closed queue takes more".into());
+        }
+        queue.iter().for_each(|item| finish(item, ledger));
+        ledger.balance(&[])?;
+        if queue.join_timeout(patience() / 3).is_ok_and(|joined| joined) { Ok(()) } else { Err("WEDGED: join".into()) }
+    });
+    let operation = operation.with(Role::Waiter, |queue, ledger, _| {
+        ledger.falls_asleep();
+        let end = queue.get();
+        ledger.wakes_up();
+        if matches!(end, Err(ipc::GetError::Closed)) { Ok(()) } else { Err(format!("{end:?}")) }
+    });
+    operation.recoverer(victim).boxed()
 }

@@ -27,14 +27,15 @@ pub(crate) fn operations() -> Vec<Box<dyn Row>> {
     vec![
         changing::<Lock<Pair>>("lock/lock+unlock", How::Wait),
         changing::<Lock<Pair>>("lock/try_lock", How::Try),
-        blocked::<Lock<Pair>>("lock/lock-blocked"),
+        blocked::<Lock<Pair>>("lock/lock-blocked", lock_and_unlock),
         timeout::<Lock<Pair>>("lock/lock_timeout"),
         changing::<RLock<Cell<Pair>>>("rlock/lock+unlock", How::Wait),
-        blocked::<RLock<Cell<Pair>>>("rlock/lock-blocked"),
+        blocked::<RLock<Cell<Pair>>>("rlock/lock-blocked", lock_and_unlock),
         timeout::<RLock<Cell<Pair>>>("rlock/lock_timeout"),
         changing::<RwLock<Pair>>("rwlock/write", How::Wait),
         changing::<RwLock<Pair>>("rwlock/try_write", How::Try),
-        blocked::<RwLock<Pair>>("rwlock/write-blocked"),
+        blocked::<RwLock<Pair>>("rwlock/write-blocked", lock_and_unlock),
+        blocked::<RwLock<Pair>>("rwlock/read-blocked", |lock, _, _, mark| mark.window(|| drop(lock.read()))),
         timeout::<RwLock<Pair>>("rwlock/write_timeout"),
         read(),
     ]
@@ -172,9 +173,9 @@ fn changing<L: Exclusive>(name: &'static str, how: How) -> Box<dyn Row> {
 }
 
 /// The victim sleeps until the holder lets go; in the state "held-waiters" beside others that do.
-fn blocked<L: Exclusive>(name: &'static str) -> Box<dyn Row> {
+fn blocked<L: Exclusive>(name: &'static str, victim: fn(&L, &Ledger, &str, &Mark)) -> Box<dyn Row> {
     let states: &[&str] = &["held-waiter", "held-waiters"];
-    let operation = Operation::new(name, states, world::<L>, lock_and_unlock, |lock, ledger, state| {
+    let operation = Operation::new(name, states, world::<L>, victim, |lock, ledger, state| {
         ledger.add(LET_GO);
         arrive(lock, ledger, state)?;
         if !ledger.all_wake_up(patience() / 2) {

@@ -1,10 +1,12 @@
-//! `ipc::pipe`: what was sent is received, whole, once and in order; then the other end learns at once that this one is
+//! `ipc::{pipe, channel}`: what was sent is received, whole, once and in order; then the other end learns at once that this one is
 //! gone.
 //!
 //! Only the kernel can say that an end is gone, so each point has a pipe of its own: the launcher keeps one end and gives
 //! the other to the victim, a process that it starts.
 
-use ipc::{Connection, RecvError, SendError, pipe};
+use std::time::Duration;
+
+use ipc::{Connection, Receiver, RecvError, SendError, Sender, channel, pipe};
 use proc_core::{Process, Target};
 use serde::{Deserialize, Serialize};
 use test_support::step;
@@ -30,7 +32,7 @@ impl Message {
 }
 
 pub(crate) fn operations() -> Vec<Box<dyn Row>> {
-    vec![send(), close(), receive()]
+    vec![send(), close(), receive(), channel_send(), channel_receive()]
 }
 
 type Arguments = (Connection<Message>, Ledger, String);
@@ -43,9 +45,18 @@ fn receive_all(peer: impl Target<Arguments, Output = ()>, ledger: &Ledger, state
     if !state.starts_with("waiter") {
         let _ = process.wait_timeout(5 * patience());
     }
+    take_all(|limit| mine.recv_timeout(limit), ledger, state)?;
+    match mine.send_timeout(&Message::new(1, state), patience()) {
+        Err(SendError::Closed) => Ok(()),
+        other => Err(format!("sent to the dead: {other:?}")),
+    }
+}
+
+/// Everything that was sent, to the end.
+fn take_all(receive: impl Fn(Duration) -> Result<Message, RecvError>, ledger: &Ledger, state: &str) -> Verdict {
     let mut rest = Vec::new();
     let end = loop {
-        match mine.recv_timeout(3 * patience()) {
+        match receive(3 * patience()) {
             Ok(message) if message.1 == Message::new(message.0, state).1 => rest.push(message.0),
             Ok(message) => return Err(format!("TORN: {message:?}")),
             Err(end) => break end,
@@ -57,17 +68,13 @@ fn receive_all(peer: impl Target<Arguments, Output = ()>, ledger: &Ledger, state
     if !rest.is_sorted() {
         return Err(format!("out of order: {rest:?}"));
     }
-    ledger.balance(&rest)?;
-    match mine.send_timeout(&Message::new(1, state), patience()) {
-        Err(SendError::Closed) => Ok(()),
-        other => Err(format!("sent to the dead: {other:?}")),
-    }
+    ledger.balance(&rest)
 }
 
-fn prepare(end: &Connection<Message>, ledger: &Ledger, state: &str) {
+fn prepare(send: impl Fn(&Message) -> Result<(), SendError>, ledger: &Ledger, state: &str) {
     for item in 0..2 {
         ledger.putting(item);
-        end.send(&Message::new(item, state)).expect("the launcher is there");
+        send(&Message::new(item, state)).expect("the launcher is there");
         ledger.has_put(item);
     }
     ledger.stand_ready(std::process::id(), true).expect("somebody watches");
@@ -75,25 +82,25 @@ fn prepare(end: &Connection<Message>, ledger: &Ledger, state: &str) {
 
 fn send() -> Box<dyn Row> {
     fn peer(end: Connection<Message>, ledger: Ledger, state: String) {
-        prepare(&end, &ledger, &state);
+        prepare(|message| end.send(message), &ledger, &state);
         step::breakpoint();
         ledger.putting(VICTIMS);
         end.send(&Message::new(VICTIMS, &state)).expect("the launcher is there");
         ledger.has_put(VICTIMS);
         ledger.over();
     }
-    let operation = row("pipe/send", &["late", "waiter", "late-large", "waiter-large"]);
+    let operation = Operation::nothing("pipe/send", &["late", "waiter", "late-large", "waiter-large"]);
     operation.with(Role::Launcher, |(), ledger, state| receive_all(peer, ledger, state)).boxed()
 }
 
 fn close() -> Box<dyn Row> {
     fn peer(end: Connection<Message>, ledger: Ledger, state: String) {
-        prepare(&end, &ledger, &state);
+        prepare(|message| end.send(message), &ledger, &state);
         step::breakpoint();
         drop(end);
         ledger.over();
     }
-    let operation = row("pipe/close", &["late", "waiter"]);
+    let operation = Operation::nothing("pipe/close", &["late", "waiter"]);
     operation.with(Role::Launcher, |(), ledger, state| receive_all(peer, ledger, state)).boxed()
 }
 
@@ -108,7 +115,7 @@ fn receive() -> Box<dyn Row> {
         assert_eq!(second.0, 1);
         ledger.over();
     }
-    let operation = row("pipe/recv", &["two", "two-large"]);
+    let operation = Operation::nothing("pipe/recv", &["two", "two-large"]);
     let operation = operation.with(Role::Launcher, |(), ledger, state| {
         let (mine, theirs) = pipe::<Message>().map_err(|e| e.to_string())?;
         let process = Process::spawn(peer, (theirs, ledger.clone(), state.to_owned())).map_err(|e| e.to_string())?;
@@ -128,6 +135,50 @@ fn receive() -> Box<dyn Row> {
     operation.boxed()
 }
 
-fn row(name: &'static str, states: &'static [&'static str]) -> Operation<()> {
-    Operation::new(name, states, |_, _| (), |(), _, _, _| (), |(), _, _| Ok(())).opaque()
+fn channel_send() -> Box<dyn Row> {
+    fn peer(end: Sender<Message>, ledger: Ledger, state: String) {
+        prepare(|message| end.send(message), &ledger, &state);
+        step::breakpoint();
+        ledger.putting(VICTIMS);
+        end.send(&Message::new(VICTIMS, &state)).expect("the launcher is there");
+        ledger.has_put(VICTIMS);
+        drop(end);
+        ledger.over();
+    }
+    let operation = Operation::nothing("channel/send+close", &["late", "waiter"]);
+    let operation = operation.with(Role::Launcher, |(), ledger, state| {
+        let (theirs, mine) = channel::<Message>().map_err(|e| e.to_string())?;
+        let process = Process::spawn(peer, (theirs, ledger.clone(), state.to_owned())).map_err(|e| e.to_string())?;
+        if state == "late" {
+            let _ = process.wait_timeout(5 * patience());
+        }
+        take_all(|limit| mine.recv_timeout(limit), ledger, state)
+    });
+    operation.boxed()
+}
+
+/// The victim takes one of two messages out; whoever sends more learns that it is gone.
+fn channel_receive() -> Box<dyn Row> {
+    fn peer(end: Receiver<Message>, ledger: Ledger) {
+        assert_eq!(end.recv().expect("the launcher sent two").0, 0);
+        ledger.stand_ready(std::process::id(), true).expect("somebody watches");
+        step::breakpoint();
+        assert_eq!(end.recv().expect("the launcher sent two").0, 1);
+        drop(end);
+        ledger.over();
+    }
+    let operation = Operation::nothing("channel/recv+close", &["two"]);
+    let operation = operation.with(Role::Launcher, |(), ledger, state| {
+        let (mine, theirs) = channel::<Message>().map_err(|e| e.to_string())?;
+        let process = Process::spawn(peer, (theirs, ledger.clone())).map_err(|e| e.to_string())?;
+        for item in 0..2 {
+            mine.send(&Message::new(item, state)).map_err(|e| e.to_string())?;
+        }
+        let _ = process.wait_timeout(5 * patience());
+        match mine.send_timeout(&Message::new(2, state), patience()) {
+            Err(SendError::Closed) => Ok(()),
+            other => Err(format!("sent to the dead: {other:?}")),
+        }
+    });
+    operation.boxed()
 }

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use proc_core::{Process, ProcessError, StartMethod};
-use test_support::step;
+use test_support::{processes, step};
 
 use crate::{
     cast::patience,
@@ -109,11 +109,9 @@ fn server() -> Box<dyn Row> {
 fn server_and_spare() -> Result<(u32, u32), String> {
     let begun = Instant::now();
     loop {
-        let me = std::process::id();
-        let children = std::fs::read_to_string(format!("/proc/self/task/{me}/children")).map_err(|e| e.to_string())?;
-        let children: Vec<u32> = children.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect();
+        let children = processes::children(std::process::id().cast_signed());
         match children[..] {
-            [server, spare] => return Ok((server, spare)),
+            [server, spare] => return Ok((server.cast_unsigned(), spare.cast_unsigned())),
             _ if begun.elapsed() < patience() => std::thread::yield_now(),
             _ => return Err(format!("a server and a spare, not {children:?}")),
         }
@@ -121,7 +119,7 @@ fn server_and_spare() -> Result<(u32, u32), String> {
 }
 
 /// Whoever is left can start processes.
-fn works() -> Verdict {
+pub(super) fn works() -> Verdict {
     match Process::spawn(|| 7, ()).and_then(Process::join) {
         Ok(7) => Ok(()),
         other => Err(format!("a later process: {other:?}")),

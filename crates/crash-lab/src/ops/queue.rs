@@ -15,6 +15,7 @@ use crate::{
 };
 
 const CAPACITY: u64 = 4;
+const SOON: Duration = Duration::from_millis(2);
 
 /// Who puts what in; the state's own items count from 0. In this order where there is one.
 const VICTIMS: u64 = 20;
@@ -44,6 +45,23 @@ pub(crate) fn operations() -> Vec<Box<dyn Row>> {
         row::<Pair>("queue/get-pair", &["one", "full-waiter"], get),
         row::<Large>("queue/put-large", puts, put),
         row::<Large>("queue/get-large", gets, get),
+        row::<u64>("queue/get_timeout", &["empty"], |queue, ledger, state, mark| {
+            warm_up::<u64>(state);
+            mark.window(|| {
+                ledger.taking();
+                let item = queue.get_timeout(SOON).ok();
+                ledger.has_taken(item);
+            });
+        }),
+        row::<u64>("queue/put_timeout", &["full"], |queue, ledger, state, mark| {
+            warm_up::<u64>(state);
+            mark.window(|| {
+                ledger.putting(VICTIMS);
+                if queue.put_timeout(VICTIMS, SOON).is_ok() {
+                    ledger.has_put(VICTIMS);
+                }
+            });
+        }),
         blocking::<u64>("queue/get-blocked", &["empty", "waiter"], get),
         blocking::<u64>("queue/put-blocked", &["full", "full-waiter"], put),
         close(),

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use sync::process::{Condvar, Event, Lock, LockGuard, Semaphore};
+use sync::process::{BoundedSemaphore, Condvar, Event, Lock, LockGuard, Semaphore};
 use test_support::step::Mark;
 
 use crate::{
@@ -30,12 +30,15 @@ pub(crate) fn operations() -> Vec<Box<dyn Row>> {
         notify("condvar/notify_one", |condvar| condvar.notify_one()),
         notify("condvar/notify_all", |condvar| condvar.notify_all()),
         condvar_wait(),
+        condvar_timeout(),
         set(),
         clear(),
         event_wait(),
+        event_timeout(),
         acquire(),
         acquire_blocked(),
         release(),
+        bounded(),
     ]
 }
 
@@ -169,6 +172,17 @@ fn condvar_wait() -> Box<dyn Row> {
     operation.with(Role::Waiter, wait_and_tell).boxed()
 }
 
+/// Nobody notifies in time.
+fn condvar_timeout() -> Box<dyn Row> {
+    let victim: fn(&Stock, &Ledger, &str, &Mark) = |(lock, changed), _, _, mark| {
+        mark.window(|| drop(changed.wait_timeout(hold(lock), Duration::from_millis(2))));
+    };
+    let operation = Operation::new("condvar/wait_timeout", &["nobody"], stock, victim, |stock, ledger, _| {
+        condvar_works(stock, ledger)
+    });
+    operation.recoverer(victim).boxed()
+}
+
 // -------------------------------------------------------------------------------------------------------- event
 
 fn event(state: &str, _: &Ledger) -> Event {
@@ -238,6 +252,14 @@ fn event_wait() -> Box<dyn Row> {
     });
     let operation = operation.recoverer(|event, _, _, mark| mark.window(|| event.set()));
     operation.with(Role::Waiter, wait_for_event).boxed()
+}
+
+/// Nobody sets it in time.
+fn event_timeout() -> Box<dyn Row> {
+    let victim: fn(&Event, &Ledger, &str, &Mark) = |event, _, _, mark| {
+        mark.window(|| drop(event.wait_timeout(Duration::from_millis(2))));
+    };
+    Operation::new("event/wait_timeout", &["unset"], event, victim, event_works).recoverer(victim).boxed()
 }
 
 // ---------------------------------------------------------------------------------------------------- semaphore
@@ -355,4 +377,25 @@ fn release() -> Box<dyn Row> {
         }
     });
     operation.recoverer(victim).with(Role::Waiter, acquire_and_tell).boxed()
+}
+
+/// A permit is taken and comes back; there are never more than at first.
+fn bounded() -> Box<dyn Row> {
+    let victim: fn(&BoundedSemaphore, &Ledger, &str, &Mark) = |semaphore, ledger, _, mark| {
+        mark.window(|| {
+            ledger.add(BEGUN);
+            drop(semaphore.acquire());
+            ledger.add(DONE);
+        });
+    };
+    let world = |_: &str, _: &Ledger| BoundedSemaphore::new(3).expect("there is memory for a semaphore");
+    let operation = Operation::new("semaphore/bounded", &["free"], world, victim, |semaphore, ledger, _| {
+        let in_hand = ledger.get(BEGUN) - ledger.get(DONE);
+        let free = u64::from(semaphore.permits());
+        if free > 3 || free + in_hand < 3 {
+            return Err(format!("{free} of 3 permits are free, and the dead may have {in_hand}"));
+        }
+        if semaphore.release(1).is_ok() == (free < 3) { Ok(()) } else { Err("the bound is another".into()) }
+    });
+    operation.recoverer(victim).boxed()
 }
