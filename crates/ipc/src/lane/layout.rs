@@ -159,10 +159,11 @@ pub(super) fn copy_in(words: &[AtomicU64], bytes: &[u8]) {
 /// Appends the first `len` bytes of `words` to `bytes`; fewer if there are not so many.
 pub(super) fn copy_out(words: &[AtomicU64], len: usize, bytes: &mut Vec<u8>) {
     let len = len.min(words.len() * 8);
-    bytes.reserve(len.next_multiple_of(8));
-    let end = bytes.len() + len;
-    for word in &words[..len.div_ceil(8)] {
-        bytes.extend_from_slice(&word.load(Relaxed).to_ne_bytes());
+    let begin = bytes.len();
+    bytes.resize(begin + len.next_multiple_of(8), 0);
+    let (copies, _) = bytes[begin..].as_chunks_mut();
+    for (copy, word) in copies.iter_mut().zip(words) {
+        *copy = word.load(Relaxed).to_ne_bytes();
     }
-    bytes.truncate(end);
+    bytes.truncate(begin + len);
 }

@@ -14,7 +14,7 @@ use super::{
     layout::{
         BUFFER_WORDS, Memory, N_BUFFERS, N_SLOTS, NO_BUFFER, SLOT_WORDS, Slot, copy_in, copy_out, phase, split, word,
     },
-    spill::{self, Side},
+    spill::{self, Place},
     worker::LaneHandle,
 };
 
@@ -151,10 +151,13 @@ impl OwnerLane {
             return Ok(None);
         }
         let spilled = payload.len() > SLOT_WORDS * 8;
+        let buffer = stream.and_then(|_| self.free_buffers.last().copied());
         if spilled {
-            spill::write(&self.spill, index, Side::Task, payload)?;
+            spill::write(&self.spill, Place::task(index, buffer), payload)?;
         }
-        let buffer = stream.and_then(|_| self.free_buffers.pop());
+        if buffer.is_some() {
+            self.free_buffers.pop();
+        }
         let layout = self.memory.get();
         let slot = &layout.slots[index];
         if !spilled {
@@ -282,8 +285,8 @@ impl OwnerLane {
         if slot.spilled.load(Relaxed) == 0 {
             copy_out(&slot.payload, len as usize, arena);
         } else {
-            let read = spill::read(&self.spill, index, Side::Result, len, arena);
-            spill::release(&self.spill, index, Side::Result, len);
+            let read = spill::read(&self.spill, Place::Result(index), len, arena);
+            spill::release(&self.spill, Place::Result(index), len);
             if let Err(e) = read {
                 arena.truncate(begin);
                 return Err(e);
@@ -306,6 +309,6 @@ impl OwnerLane {
         let index = slot_of(given.position);
         self.occupied[index] = false;
         self.free_buffers.extend(given.buffer);
-        spill::release(&self.spill, index, Side::Task, given.spilled_bytes);
+        spill::release(&self.spill, Place::task(index, given.buffer), given.spilled_bytes);
     }
 }

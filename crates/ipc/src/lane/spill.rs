@@ -13,38 +13,58 @@ use nix::{
     unistd::ftruncate,
 };
 
-use super::layout::N_SLOTS;
+use super::layout::{N_BUFFERS, N_SLOTS};
 
 /// Most bytes of one payload.
 pub(super) const MAX_BYTES: u64 = 8 << 30;
-/// Payloads up to this keep their pages, for the next to come by; the pages of larger ones are given back.
+/// Payloads up to this keep their pages, for the next to come by; the pages of larger ones are given back. Chunks keep
+/// more, for there are few of them in a lane.
 const KEEP_BYTES: u64 = 16 << 10;
+const KEEP_CHUNK_BYTES: u64 = 64 << 10;
 
-/// Which of a slot's two places.
+/// Where a payload lies.
 #[derive(Clone, Copy)]
-pub(super) enum Side {
-    Task = 0,
-    Result = 1,
+pub(super) enum Place {
+    /// The task in a slot, which has no stream.
+    Task(usize),
+    /// The task with a stream buffer: these are few, so that the same pages serve again and again.
+    Chunk(u32),
+    /// The result in a slot.
+    Result(usize),
 }
+
+impl Place {
+    /// The place of the task in a slot.
+    pub(super) fn task(slot: usize, buffer: Option<u32>) -> Self {
+        buffer.map_or(Self::Task(slot), Self::Chunk)
+    }
+
+    fn offset(self) -> i64 {
+        let index = match self {
+            Self::Task(slot) => slot,
+            Self::Result(slot) => N_SLOTS + slot,
+            Self::Chunk(buffer) => 2 * N_SLOTS + buffer as usize % N_BUFFERS,
+        };
+        (index as u64 * MAX_BYTES) as i64
+    }
+}
+
+const N_PLACES: usize = 2 * N_SLOTS + N_BUFFERS;
 
 pub(super) fn create() -> io::Result<OwnedFd> {
     let fd = memfd_create("ipc-lane-spill", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
-    ftruncate(&fd, (MAX_BYTES * 2 * N_SLOTS as u64) as i64)?;
+    ftruncate(&fd, (MAX_BYTES * N_PLACES as u64) as i64)?;
     let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
     fcntl(&fd, FcntlArg::F_ADD_SEALS(seals))?;
     Ok(fd)
 }
 
-fn offset(slot: usize, side: Side) -> i64 {
-    ((slot as u64 * 2 + side as u64) * MAX_BYTES) as i64
-}
-
 /// `ENOSPC`/`ENOMEM` if memory is short, `EFBIG` beyond the maximum.
-pub(super) fn write(fd: &OwnedFd, slot: usize, side: Side, mut bytes: &[u8]) -> io::Result<()> {
+pub(super) fn write(fd: &OwnedFd, place: Place, mut bytes: &[u8]) -> io::Result<()> {
     if bytes.len() as u64 > MAX_BYTES {
         return Err(Errno::EFBIG.into());
     }
-    let mut at = offset(slot, side);
+    let mut at = place.offset();
     while !bytes.is_empty() {
         match pwrite(fd, bytes, at) {
             Ok(0) => return Err(Errno::ENOSPC.into()),
@@ -60,14 +80,14 @@ pub(super) fn write(fd: &OwnedFd, slot: usize, side: Side, mut bytes: &[u8]) -> 
 }
 
 /// Appends `len` bytes to `bytes`; an error if `len` is made up, for want of so many bytes in the whole file.
-pub(super) fn read(fd: &OwnedFd, slot: usize, side: Side, len: u64, bytes: &mut Vec<u8>) -> io::Result<()> {
+pub(super) fn read(fd: &OwnedFd, place: Place, len: u64, bytes: &mut Vec<u8>) -> io::Result<()> {
     let in_file = fstat(fd)?.st_blocks as u64 * 512;
     if len > in_file.min(MAX_BYTES) {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
     let mut left = usize::try_from(len).map_err(io::Error::other)?;
     bytes.try_reserve_exact(left).map_err(|_| Errno::ENOMEM)?;
-    let mut at = offset(slot, side);
+    let mut at = place.offset();
     while left > 0 {
         let begin = bytes.len();
         bytes.resize(begin + left.min(1 << 20), 0);
@@ -87,10 +107,11 @@ pub(super) fn read(fd: &OwnedFd, slot: usize, side: Side, len: u64, bytes: &mut 
 }
 
 /// Gives the pages of a large payload back.
-pub(super) fn release(fd: &OwnedFd, slot: usize, side: Side, len: u64) {
-    if len > KEEP_BYTES {
+pub(super) fn release(fd: &OwnedFd, place: Place, len: u64) {
+    let keep = if matches!(place, Place::Chunk(_)) { KEEP_CHUNK_BYTES } else { KEEP_BYTES };
+    if len > keep {
         let punch = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
         // What is not given back now is written over by the next payload, or freed with the lane.
-        let _ = fallocate(fd, punch, offset(slot, side), len.min(MAX_BYTES) as i64);
+        let _ = fallocate(fd, punch, place.offset(), len.min(MAX_BYTES) as i64);
     }
 }

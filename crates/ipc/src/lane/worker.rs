@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     layout::{BUFFER_WORDS, Memory, N_BUFFERS, N_SLOTS, NO_BUFFER, SLOT_WORDS, copy_in, copy_out, phase, split, word},
-    spill::{self, Side},
+    spill::{self, Place},
 };
 
 /// The worker's end of a lane, on its way there: an argument of the worker's process.
@@ -163,7 +163,8 @@ impl Claim<'_> {
         let slot = &self.lane.memory.get().slots[self.index];
         let len = slot.len.load(Relaxed);
         if slot.spilled.load(Relaxed) != 0 {
-            return spill::read(&self.lane.spill, self.index, Side::Task, len, payload);
+            let buffer = Some(slot.buffer.load(Relaxed)).filter(|buffer| *buffer != NO_BUFFER);
+            return spill::read(&self.lane.spill, Place::task(self.index, buffer), len, payload);
         }
         copy_out(&slot.payload, len as usize, payload);
         Ok(())
@@ -194,7 +195,7 @@ impl Claim<'_> {
     pub fn finish(&mut self, tag: u32, result: &[u8]) -> io::Result<()> {
         let spilled = result.len() > SLOT_WORDS * 8;
         if spilled {
-            spill::write(&self.lane.spill, self.index, Side::Result, result)?;
+            spill::write(&self.lane.spill, Place::Result(self.index), result)?;
         }
         let layout = self.lane.memory.get();
         let slot = &layout.slots[self.index];
@@ -265,8 +266,8 @@ impl Stream {
             }
             self.len += rest.len();
         }
-        if let Some(last) = shared.bytes.get(self.len / 8) {
-            last.store(self.carry.to_le(), Relaxed);
+        if !self.len.is_multiple_of(8) {
+            shared.bytes[self.len / 8].store(self.carry.to_le(), Relaxed);
         }
         self.n_items += 1;
         shared.published.store(u64::from(self.n_items) << 32 | self.len as u64, Release);
