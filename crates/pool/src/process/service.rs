@@ -11,18 +11,23 @@ use ipc::lane::OwnerLane;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use proc_core::{Process, ProcessHandle};
 
-use super::{batch::Batch, events::event, seat::Seat, shared::Shared, state::Phase, worker};
+use super::{
+    batch::Batch,
+    events::event,
+    seat::Seat,
+    shared::Shared,
+    state::{BATCH, Phase},
+    worker,
+};
 use crate::{PoolError, TaskError};
-
-/// How long a nap is, while workers are busy with short tasks.
-const DOZE: Duration = Duration::from_micros(100);
 
 pub(super) fn run(shared: &Shared) {
     let mut dead = Vec::new();
     loop {
         shared.unring();
         let turn = turn(shared, &dead);
-        let more = shared.settle(turn.batch);
+        let was_full = turn.batch.n_ended() >= BATCH;
+        let more = shared.settle(turn.batch) || was_full;
         turn.vacant.into_iter().for_each(|seat| start(shared, seat));
         if turn.over && shared.n_settling() == 0 {
             return shared.gone();
@@ -107,8 +112,8 @@ fn sleep(shared: &Shared) -> Vec<usize> {
         let mut state = shared.state.lock();
         let now = Instant::now();
         let next = state.timers(now, &shared.settings);
-        if state.may_doze() {
-            Some(DOZE)
+        if let Some(doze) = state.may_doze() {
+            Some(doze)
         } else if state.n_helpers == 0 && state.arm_all() {
             Some(Duration::ZERO)
         } else {

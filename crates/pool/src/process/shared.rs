@@ -16,7 +16,7 @@ use crossbeam_deque::{Injector, Steal};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use parking_lot::{Mutex, MutexGuard};
 use proc_core::{
-    at_fork,
+    at_fork, cpu_count,
     futex::{self, Deadline, Wait},
 };
 
@@ -48,6 +48,7 @@ pub(super) struct Shared {
     spins: AtomicU32,
     /// Counts the turns of the service, for who waits for it; `GONE` once it has ended.
     turns: AtomicU32,
+    n_cpus: usize,
     /// Which process of a line of forks this is.
     generation: u32,
 }
@@ -73,6 +74,7 @@ impl Shared {
             n_failed: AtomicU64::new(0),
             spins: AtomicU32::new(MAX_SPINS),
             turns: AtomicU32::new(0),
+            n_cpus: cpu_count(),
             generation: at_fork::generation(),
         }))
     }
@@ -225,6 +227,11 @@ impl Shared {
         }
         {
             let mut state = self.state.lock();
+            if state.needs_all_cpus(self.n_cpus) {
+                drop(state);
+                self.pump(true);
+                return done();
+            }
             state.n_helpers += 1;
             if state.asleep && state.n_helpers == 1 {
                 state.disarm_all();

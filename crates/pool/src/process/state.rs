@@ -77,14 +77,18 @@ impl Ord for Delayed {
 }
 
 /// Most results taken at a time, so that the lock is not held for long.
-const BATCH: usize = 64;
+pub(super) const BATCH: usize = 64;
 /// How much work a worker should have in hand.
-const DEPTH_TIME: Duration = Duration::from_micros(200);
+const DEPTH_TIME: Duration = Duration::from_micros(1600);
 /// What it takes to wake a worker.
 const WAKE_TIME: Duration = Duration::from_micros(5);
 /// A worker that has so many tasks in hand, each of so little time, need not be watched at every one.
 const DOZE_TASKS: usize = 4;
-const DOZE_PACE: Duration = Duration::from_micros(20);
+const DOZE_PACE: Duration = Duration::from_micros(100);
+const MIN_DOZE: Duration = Duration::from_micros(50);
+const MAX_DOZE: Duration = Duration::from_micros(400);
+/// Tasks of less than this are worth looking out for even if it takes a worker's CPU.
+const TINY_PACE: Duration = Duration::from_micros(2);
 /// Tasks in hand of a worker whose tasks take long: one that runs, one that it goes on with.
 const MIN_DEPTH: usize = 2;
 
@@ -164,6 +168,9 @@ impl State {
         if n_taken > 0 {
             let now = Instant::now();
             let each = (now - worker.since) / n_taken;
+            // A worker that has run dry was idle for some of that time.
+            let was_idle = n_taken > 1 && worker.lane.is_empty();
+            let each = if was_idle { each.min(worker.pace) } else { each };
             worker.pace = (worker.pace * 3 + each) / 4;
             let depth = DEPTH_TIME.as_nanos() / worker.pace.as_nanos().max(1);
             worker.depth = usize::try_from(depth).unwrap_or(N_SLOTS).clamp(MIN_DEPTH, N_SLOTS);
@@ -467,9 +474,19 @@ impl State {
         busy.fold(false, |any, worker| worker.lane.arm() | any)
     }
 
-    /// Whether workers are so busy with short tasks that it is better to look in a moment than to be told of each.
-    pub(super) fn may_doze(&self) -> bool {
-        self.workers().any(|worker| worker.lane.len() >= DOZE_TASKS && worker.pace < DOZE_PACE)
+    /// How long workers that are busy with short tasks may be left alone: it is better to look then than to be told of
+    /// each task.
+    pub(super) fn may_doze(&self) -> Option<Duration> {
+        let busy = || self.workers().filter(|worker| !worker.lane.is_empty());
+        let in_hand = busy().map(|worker| worker.pace * worker.lane.len() as u32).min()?;
+        let is_worth_it = busy().any(|worker| worker.lane.len() >= DOZE_TASKS && worker.pace < DOZE_PACE);
+        is_worth_it.then(|| (in_hand / 2).clamp(MIN_DOZE, MAX_DOZE))
+    }
+
+    /// Whether a thread that looked out for results now would take a CPU from a worker that needs it longer.
+    pub(super) fn needs_all_cpus(&self, n_cpus: usize) -> bool {
+        let busy = || self.workers().filter(|worker| !worker.lane.is_empty());
+        busy().count() >= n_cpus && busy().all(|worker| worker.pace > TINY_PACE)
     }
 
     pub(super) fn disarm_all(&self) {
