@@ -20,13 +20,13 @@ pub(crate) fn gather<I: Iterator, R: Send + 'static>(
     cut: Cut,
     mut submit: Submit<I::Item, R>,
 ) -> Task<Vec<R>> {
-    let mut items: Vec<_> = input.collect();
+    let items: Vec<_> = input.collect();
     let size = cut.chunk_size.unwrap_or_else(|| items.len().div_ceil(4 * cut.n_workers));
     let size = size.min(cut.max_chunk.unwrap_or(usize::MAX)).max(1);
     let mut tasks = Vec::with_capacity(items.len().div_ceil(size));
-    while !items.is_empty() {
-        let rest = items.split_off(size.min(items.len()));
-        tasks.push(submit(std::mem::replace(&mut items, rest)));
+    let mut items = items.into_iter().peekable();
+    while items.peek().is_some() {
+        tasks.push(submit(items.by_ref().take(size).collect()));
     }
     let n_left = AtomicUsize::new(tasks.len());
     let gather = Arc::new(Gather { tasks, n_left, core: Core::new(next_id()) });

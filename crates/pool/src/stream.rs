@@ -30,18 +30,28 @@ pub(crate) struct Chunk<R> {
     pub(crate) failures: Vec<(usize, TaskError)>,
     /// How long it took.
     pub(crate) busy: Duration,
+    /// How often it had to be given to a worker, for want of room for all its results at once.
+    pub(crate) n_rounds: usize,
 }
 
 impl<R> Chunk<R> {
-    /// Works on `items` here and now; `f` must not unwind.
-    pub(crate) fn run<A>(items: Vec<A>, f: impl Fn(A) -> Result<R, TaskError>) -> Self {
+    /// One of `n_items` that nobody has worked on.
+    pub(crate) fn new(n_items: usize) -> Self {
+        Self { values: Vec::with_capacity(n_items), failures: Vec::new(), busy: Duration::ZERO, n_rounds: 0 }
+    }
+
+    /// Works on `items` here and now; `caught` is to catch a panic of what it calls.
+    pub(crate) fn run<A>(
+        items: Vec<A>,
+        f: impl Fn(A) -> R,
+        caught: impl Fn(&mut dyn FnMut()) -> Result<(), TaskError>,
+    ) -> Self {
         let begun = Instant::now();
-        let mut chunk = Self { values: Vec::with_capacity(items.len()), failures: Vec::new(), busy: Duration::ZERO };
-        for (index, item) in items.into_iter().enumerate() {
-            match f(item) {
-                Ok(value) => chunk.values.push(value),
-                Err(e) => chunk.failures.push((index, e)),
-            }
+        let mut chunk = Self { n_rounds: 1, ..Self::new(items.len()) };
+        let mut items = items.into_iter();
+        // One guard for all items up to the next that fails: it costs more than a tiny call.
+        while let Err(why) = caught(&mut || items.by_ref().for_each(|item| chunk.values.push(f(item)))) {
+            chunk.failures.push((chunk.len(), why));
         }
         chunk.busy = begun.elapsed();
         chunk
@@ -56,7 +66,8 @@ impl<R> Chunk<R> {
 const CHUNKS_EACH: usize = 4;
 /// How long a chunk should take: much longer than handing it over, much shorter than anybody's patience.
 const CHUNK_TIME: Duration = Duration::from_micros(400);
-const MAX_CHUNK: usize = 1 << 13;
+/// Results of eight bytes, so many, fit a worker's stream buffer.
+const MAX_CHUNK: usize = 8000;
 
 /// The input of a map, cut into chunks that are given to a pool.
 struct Feed<I: Iterator, R> {
@@ -64,6 +75,7 @@ struct Feed<I: Iterator, R> {
     submit: Submit<I::Item, R>,
     cut: Cut,
     chunk_size: usize,
+    max_chunk: usize,
     /// Items taken and not yet yielded.
     items_out: usize,
 }
@@ -72,7 +84,8 @@ pub(crate) type Submit<A, R> = Box<dyn FnMut(Vec<A>) -> Task<Chunk<R>> + Send>;
 
 impl<I: Iterator, R> Feed<I, R> {
     fn new(input: I, cut: Cut, submit: Submit<I::Item, R>) -> Self {
-        Self { input: input.fuse(), submit, cut, chunk_size: cut.chunk_size.unwrap_or(1).max(1), items_out: 0 }
+        let chunk_size = cut.chunk_size.unwrap_or(1).max(1);
+        Self { input: input.fuse(), submit, cut, chunk_size, max_chunk: MAX_CHUNK, items_out: 0 }
     }
 
     /// Gives the next chunk to the pool, unless the input has ended or enough is under way.
@@ -108,10 +121,13 @@ impl<I: Iterator, R> Feed<I, R> {
         match task.get() {
             Ok(chunk) => {
                 if self.cut.chunk_size.is_none() {
+                    if chunk.n_rounds > 1 {
+                        self.max_chunk = (chunk.len() / chunk.n_rounds).max(1);
+                    }
                     let n_items = u32::try_from(chunk.len()).unwrap_or(u32::MAX).max(1);
                     let each = (chunk.busy / n_items).max(Duration::from_nanos(1));
                     let wanted = usize::try_from(CHUNK_TIME.as_nanos() / each.as_nanos()).unwrap_or(MAX_CHUNK);
-                    self.chunk_size = wanted.clamp(1, (self.chunk_size * 8).min(MAX_CHUNK));
+                    self.chunk_size = wanted.clamp(1, (self.chunk_size * 8).min(self.max_chunk));
                 }
                 Outcome::Chunk {
                     index: 0,
@@ -145,92 +161,58 @@ impl<R> Iterator for Outcome<R> {
     }
 }
 
-/// The results of `imap`, in the order of the input.
-///
-/// The input is read only as far as the window allows; `next` blocks until the next result is there. What was given to
-/// the pool runs on when the iterator is dropped.
-#[must_use = "nothing is read from the input before the first `next`"]
-pub struct Imap<I: Iterator, R> {
+/// Chunks under way, and the order in which they are taken out.
+pub(crate) trait UnderWay<R>: Default {
+    fn len(&self) -> usize;
+
+    fn insert(&mut self, n_items: usize, task: Task<Chunk<R>>);
+
+    /// The next chunk, which may have to be waited for.
+    fn next(&mut self) -> Option<(usize, Task<Chunk<R>>)>;
+}
+
+impl<R> UnderWay<R> for VecDeque<(usize, Task<Chunk<R>>)> {
+    fn len(&self) -> usize {
+        self.len()
+    }
+
+    fn insert(&mut self, n_items: usize, task: Task<Chunk<R>>) {
+        self.push_back((n_items, task));
+    }
+
+    fn next(&mut self) -> Option<(usize, Task<Chunk<R>>)> {
+        self.pop_front()
+    }
+}
+
+impl<R> UnderWay<R> for Set<Chunk<R>> {
+    fn len(&self) -> usize {
+        self.len()
+    }
+
+    fn insert(&mut self, n_items: usize, task: Task<Chunk<R>>) {
+        self.insert(n_items, task);
+    }
+
+    fn next(&mut self) -> Option<(usize, Task<Chunk<R>>)> {
+        self.next()
+    }
+}
+
+/// The results of a map over an iterator, chunk by chunk and item by item.
+struct Results<I: Iterator, R, U> {
     feed: Feed<I, R>,
-    out: VecDeque<(usize, Task<Chunk<R>>)>,
+    out: U,
     current: Outcome<R>,
 }
 
-impl<I: Iterator, R> Imap<I, R> {
-    pub(crate) fn new(input: I, cut: Cut, submit: Submit<I::Item, R>) -> Self {
+impl<I: Iterator, R, U: UnderWay<R>> Results<I, R, U> {
+    fn new(input: I, cut: Cut, submit: Submit<I::Item, R>) -> Self {
         let current = Outcome::Failed(iter::repeat_n(TaskError::Taken, 0));
-        Self { feed: Feed::new(input, cut, submit), out: VecDeque::new(), current }
+        Self { feed: Feed::new(input, cut, submit), out: U::default(), current }
     }
 
     /// Moves on to the next chunk; false if that was the last.
-    fn advance(&mut self) -> bool {
-        while let Some(chunk) = self.feed.next(self.out.len()) {
-            self.out.push_back(chunk);
-        }
-        let Some((n_items, task)) = self.out.pop_front() else { return false };
-        self.current = self.feed.done(n_items, &task);
-        true
-    }
-
-    /// All results, or the first failure.
-    pub(crate) fn collect_all(mut self) -> Result<Vec<R>, TaskError> {
-        let mut all = Vec::with_capacity(self.feed.input.size_hint().0);
-        while self.advance() {
-            if let Outcome::Chunk { values, failures, .. } = &mut self.current
-                && failures.peek().is_none()
-            {
-                all.extend(values);
-            }
-            for result in self.current.by_ref() {
-                all.push(result?);
-            }
-        }
-        Ok(all)
-    }
-}
-
-impl<I: Iterator, R> Iterator for Imap<I, R> {
-    type Item = Result<R, TaskError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            if let Some(result) = self.current.next() {
-                self.feed.items_out = self.feed.items_out.saturating_sub(1);
-                return Some(result);
-            }
-            if !self.advance() {
-                return None;
-            }
-        }
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        self.feed.size_hint()
-    }
-}
-
-impl<I: Iterator, R> fmt::Debug for Imap<I, R> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Imap").field("under_way", &self.feed.items_out).finish_non_exhaustive()
-    }
-}
-
-/// The results of `imap_unordered`, each as soon as it is there.
-///
-/// Otherwise as [`Imap`].
-#[must_use = "nothing is read from the input before the first `next`"]
-pub struct ImapUnordered<I: Iterator, R> {
-    feed: Feed<I, R>,
-    out: Set<Chunk<R>>,
-    current: Outcome<R>,
-}
-
-impl<I: Iterator, R> ImapUnordered<I, R> {
-    pub(crate) fn new(input: I, cut: Cut, submit: Submit<I::Item, R>) -> Self {
-        let current = Outcome::Failed(iter::repeat_n(TaskError::Taken, 0));
-        Self { feed: Feed::new(input, cut, submit), out: Set::default(), current }
-    }
-
     fn advance(&mut self) -> bool {
         while let Some((n_items, task)) = self.feed.next(self.out.len()) {
             self.out.insert(n_items, task);
@@ -239,12 +221,8 @@ impl<I: Iterator, R> ImapUnordered<I, R> {
         self.current = self.feed.done(n_items, &task);
         true
     }
-}
 
-impl<I: Iterator, R> Iterator for ImapUnordered<I, R> {
-    type Item = Result<R, TaskError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
+    fn next(&mut self) -> Option<Result<R, TaskError>> {
         loop {
             if let Some(result) = self.current.next() {
                 self.feed.items_out = self.feed.items_out.saturating_sub(1);
@@ -255,14 +233,66 @@ impl<I: Iterator, R> Iterator for ImapUnordered<I, R> {
             }
         }
     }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        self.feed.size_hint()
-    }
 }
 
-impl<I: Iterator, R> fmt::Debug for ImapUnordered<I, R> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ImapUnordered").field("under_way", &self.feed.items_out).finish_non_exhaustive()
+/// All results in the order of the input, or the first failure.
+pub(crate) fn map<I: Iterator, R>(input: I, cut: Cut, submit: Submit<I::Item, R>) -> Result<Vec<R>, TaskError> {
+    let mut results: Results<I, R, VecDeque<_>> = Results::new(input, cut, submit);
+    let mut all = Vec::with_capacity(results.feed.input.size_hint().0);
+    while results.advance() {
+        if let Outcome::Chunk { values, failures, .. } = &mut results.current
+            && failures.peek().is_none()
+        {
+            all.extend(values);
+        }
+        for result in results.current.by_ref() {
+            all.push(result?);
+        }
     }
+    Ok(all)
 }
+
+macro_rules! iterators {
+    ($($(#[$doc:meta])* $name:ident: $under_way:ty;)*) => {
+        $(
+            $(#[$doc])*
+            #[must_use = "nothing is read from the input before the first `next`"]
+            pub struct $name<I: Iterator, R>(Results<I, R, $under_way>);
+
+            impl<I: Iterator, R> $name<I, R> {
+                pub(crate) fn new(input: I, cut: Cut, submit: Submit<I::Item, R>) -> Self {
+                    Self(Results::new(input, cut, submit))
+                }
+            }
+
+            impl<I: Iterator, R> Iterator for $name<I, R> {
+                type Item = Result<R, TaskError>;
+
+                fn next(&mut self) -> Option<Self::Item> {
+                    self.0.next()
+                }
+
+                fn size_hint(&self) -> (usize, Option<usize>) {
+                    self.0.feed.size_hint()
+                }
+            }
+
+            impl<I: Iterator, R> fmt::Debug for $name<I, R> {
+                fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                    f.debug_struct(stringify!($name)).field("under_way", &self.0.feed.items_out).finish_non_exhaustive()
+                }
+            }
+        )*
+    };
+}
+iterators!(
+    /// The results of `imap`, in the order of the input.
+    ///
+    /// The input is read only as far as the window allows; `next` blocks until the next result is there. What was given
+    /// to the pool runs on when the iterator is dropped.
+    Imap: VecDeque<(usize, Task<Chunk<R>>)>;
+    /// The results of `imap_unordered`, each as soon as it is there.
+    ///
+    /// Otherwise as [`Imap`].
+    ImapUnordered: Set<Chunk<R>>;
+);

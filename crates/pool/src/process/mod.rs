@@ -3,7 +3,9 @@
 mod batch;
 mod builder;
 mod callbacks;
+mod codec;
 mod events;
+mod items;
 mod seat;
 mod service;
 mod shared;
@@ -22,7 +24,7 @@ use self::{
 };
 use crate::{
     Imap, ImapUnordered, PoolError, Stats, Task, TaskError,
-    stream::{Chunk, Cut, Submit},
+    stream::{self, Chunk, Cut, Submit},
     task::{Ended, Handle},
 };
 
@@ -142,7 +144,7 @@ impl ProcessPool {
         I: IntoIterator<Item: Serialize + DeserializeOwned + Send + 'static>,
         R: Serialize + DeserializeOwned + Send + 'static,
     {
-        Imap::new(items.into_iter(), self.cut, self.feeder(f)).collect_all()
+        stream::map(items.into_iter(), self.cut, self.feeder(f))
     }
 
     /// As [`map`](Self::map), in the background: reads all of `items` now, and returns at once.

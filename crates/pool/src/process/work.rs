@@ -1,7 +1,7 @@
 //! Tasks of a process pool, from the side of the pool: what goes out, and what comes of it.
 
 use std::{
-    io,
+    fmt, io,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering::*},
@@ -14,8 +14,10 @@ use proc_core::{Target, function::CallError, function::Function, futex::Deadline
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
+    codec::decode,
+    items::Items,
     shared::Shared,
-    worker::{self, FAILURE, ITEM_FAILURE, ITEM_VALUE, Returned, VALUE},
+    worker::{self, FAILURE, Returned, VALUE},
 };
 use crate::{
     TaskError,
@@ -144,8 +146,8 @@ where
     fn ended(self: Arc<Self>, left: Left<'_>) -> Verdict {
         let result = match left.result {
             Some((FAILURE, Ok(bytes))) => Err(failure(bytes)),
-            Some((_, Ok(bytes))) => handover::unpack(bytes, Vec::new()).map_err(|e| TaskError::Decode(e.to_string())),
-            Some((_, Err(e))) => Err(TaskError::Decode(e.to_string())),
+            Some((_, Ok(bytes))) => handover::unpack(bytes, Vec::new()).map_err(undecodable),
+            Some((_, Err(e))) => Err(undecodable(e)),
             None => Err(TaskError::Decode("there is none".into())),
         };
         self.complete(result);
@@ -172,7 +174,7 @@ where
 pub(super) struct ChunkJob<A, R> {
     header: Header,
     core: Core<Chunk<R>>,
-    items: Mutex<Option<Vec<A>>>,
+    items: Mutex<Option<Items<A>>>,
     n_items: u32,
     so_far: Mutex<SoFar<R>>,
 }
@@ -192,12 +194,12 @@ where
     where
         F: Fn(A) -> R + Copy + 'static,
     {
-        let target = move |items: Vec<A>| worker::run_chunk(items, f);
-        let args = (items,);
+        let target = move |items: Items<A>| worker::run_chunk(items, f);
+        let args = (Items(items),);
         let payload = pack(Function::of(target).map_err(|_| TaskError::ForeignCode)?, &args)?;
         let id = next_id();
-        let n_items = u32::try_from(args.0.len()).map_err(|e| TaskError::Encode(e.to_string()))?;
-        let chunk = Chunk { values: Vec::new(), failures: Vec::new(), busy: Duration::ZERO };
+        let n_items = u32::try_from(args.0.0.len()).map_err(|e| TaskError::Encode(e.to_string()))?;
+        let chunk = Chunk::new(0);
         Ok(Arc::new(Self {
             header: Header::new(pool, id, payload),
             core: Core::new(id),
@@ -227,16 +229,26 @@ where
         }
         so_far.chunk.values.reserve(n_items as usize);
         for _ in 0..n_items {
-            bytes = so_far.push(bytes)?;
+            so_far.chunk.values.push(decode(&mut bytes).map_err(undecodable)?);
         }
+        so_far.next += n_items;
         if !bytes.is_empty() {
             return Err(TaskError::Decode("bytes are left over".into()));
         }
         if let Some((VALUE, Ok(returned))) = &left.result {
-            let returned: Returned = postcard::from_bytes(returned).map_err(|e| TaskError::Decode(e.to_string()))?;
+            let returned: Returned = postcard::from_bytes(returned).map_err(undecodable)?;
             so_far.chunk.busy += Duration::from_nanos(returned.nanos);
-            if !returned.overflow.is_empty() && so_far.next < self.n_items {
-                so_far.push(&returned.overflow)?;
+            so_far.chunk.n_rounds += usize::from(!matches!(returned.last, Some(Err(_))));
+            match returned.last {
+                Some(_) if so_far.next == self.n_items => {
+                    return Err(TaskError::Decode("more results than items".into()));
+                }
+                Some(Ok(packed)) => {
+                    so_far.chunk.values.push(decode(&mut &packed[..]).map_err(undecodable)?);
+                    so_far.next += 1;
+                }
+                Some(Err(why)) => so_far.fail(why.into()),
+                None => {}
             }
         }
         Ok(())
@@ -249,33 +261,17 @@ where
                 drop(so_far);
                 return Verdict::Again(self);
             }
-            let empty = Chunk { values: Vec::new(), failures: Vec::new(), busy: Duration::ZERO };
-            error.map_or_else(|| Ok(std::mem::replace(&mut so_far.chunk, empty)), Err)
+            error.map_or_else(|| Ok(std::mem::replace(&mut so_far.chunk, Chunk::new(0))), Err)
         };
         self.complete(result);
         Verdict::Over
     }
 }
 
-impl<R: DeserializeOwned> SoFar<R> {
-    /// Takes in the next item's result from the front of `bytes`, and returns what follows.
-    fn push<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], TaskError> {
-        let undecodable = |e: postcard::Error| TaskError::Decode(e.to_string());
-        let rest = match bytes.split_first() {
-            Some((&ITEM_VALUE, value)) => {
-                let (value, rest) = postcard::take_from_bytes(value).map_err(undecodable)?;
-                self.chunk.values.push(value);
-                rest
-            }
-            Some((&ITEM_FAILURE, error)) => {
-                let (error, rest) = postcard::take_from_bytes::<CallError>(error).map_err(undecodable)?;
-                self.chunk.failures.push((self.next as usize, error.into()));
-                rest
-            }
-            _ => return Err(TaskError::Decode("an item's result is neither value nor failure".into())),
-        };
+impl<R> SoFar<R> {
+    fn fail(&mut self, why: TaskError) {
+        self.chunk.failures.push((self.next as usize, why));
         self.next += 1;
-        Ok(rest)
     }
 }
 
@@ -308,7 +304,7 @@ where
             match (absorbed, &left.result) {
                 (Err(e), _) => Some(e),
                 (_, Some((FAILURE, Ok(bytes)))) => Some(failure(bytes)),
-                (_, Some((_, Err(e)))) => Some(TaskError::Decode(e.to_string())),
+                (_, Some((_, Err(e)))) => Some(undecodable(e)),
                 _ if so_far.next == before => Some(TaskError::Decode("no results".into())),
                 _ => None,
             }
@@ -329,9 +325,7 @@ where
                     }
                     Ok(_) => None,
                     Err(why) => {
-                        let suspect = so_far.next as usize;
-                        so_far.chunk.failures.push((suspect, why));
-                        so_far.next += 1;
+                        so_far.fail(why);
                         self.header.deaths.store(0, Relaxed);
                         None
                     }
@@ -411,10 +405,14 @@ fn pack(function: Function, args: &impl Serialize) -> Result<Vec<u8>, TaskError>
     handover::pack_reopenable(&(function, args)).map_err(|e| TaskError::Encode(e.to_string()))
 }
 
+fn undecodable(why: impl fmt::Display) -> TaskError {
+    TaskError::Decode(why.to_string())
+}
+
 pub(super) fn failure(bytes: &[u8]) -> TaskError {
     match postcard::from_bytes::<CallError>(bytes) {
         Ok(error) => error.into(),
-        Err(e) => TaskError::Decode(e.to_string()),
+        Err(e) => undecodable(e),
     }
 }
 

@@ -17,6 +17,8 @@ use proc_core::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::{codec::encode, items::Items};
+
 /// The tag of a result that is the packed value.
 pub(super) const VALUE: u32 = 0;
 /// The tag of a result that is a packed [`CallError`].
@@ -84,61 +86,35 @@ fn call(claim: &Claim<'_>, task: &[u8], result: &mut Vec<u8>) -> Result<(), Call
     function.call(args, Vec::new(), result)
 }
 
-/// The first byte of an item's result, before the packed value.
-pub(super) const ITEM_VALUE: u8 = 0;
-/// The first byte of an item's result, before the packed [`CallError`].
-pub(super) const ITEM_FAILURE: u8 = 1;
-
 /// What a chunk returns beside its stream.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Returned {
     /// How long it took.
     pub(super) nanos: u64,
-    /// The packed result of its last item, if the stream had no room for it.
-    pub(super) overflow: Vec<u8>,
+    /// What became of the item at which it ended early: packed, without room in the stream; or failed.
+    pub(super) last: Option<Result<Vec<u8>, CallError>>,
 }
 
-/// Works on the items of a chunk, from where the stream says; stops early when the stream is full.
-pub(super) fn run_chunk<A, R: Serialize>(items: Vec<A>, f: impl Fn(A) -> R) -> Returned {
+/// Works on the items of a chunk, from where the stream says; ends early when the stream is full or an item fails.
+pub(super) fn run_chunk<A, R: Serialize>(items: Items<A>, f: impl Fn(A) -> R) -> Returned {
     let begun = Instant::now();
     let mut stream = STREAM.take().expect("the call of a chunk comes with a stream");
-    let mut overflow = Vec::new();
-    for item in items.into_iter().skip(stream.first() as usize) {
-        let mut small = [0; SMALL_BYTES];
-        let mut large = Vec::new();
-        let ran = catch_unwind(AssertUnwindSafe(|| encode(&f(item), &mut small, &mut large)));
-        let encoded = match ran.unwrap_or_else(|payload| Err(CallError::Panicked(Panic::of(payload)))) {
-            Ok(Some(n)) => &small[..n],
-            Ok(None) => &large[..],
-            Err(e) => {
-                large = vec![ITEM_FAILURE];
-                large.extend(postcard::to_stdvec(&e).expect("text encodes into memory"));
-                &large[..]
+    let mut items = items.0.into_iter().skip(stream.first() as usize);
+    let ran = catch_unwind(AssertUnwindSafe(|| {
+        let mut packed = Vec::with_capacity(64);
+        for item in items.by_ref() {
+            packed.clear();
+            if let Err(e) = encode(&f(item), &mut packed) {
+                return Some(Err(CallError::Value(e.to_string())));
             }
-        };
-        if !stream.publish(encoded) {
-            overflow = encoded.to_vec();
-            break;
+            if !stream.publish(&packed) {
+                return Some(Ok(packed));
+            }
         }
-    }
-    Returned { nanos: u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX), overflow }
-}
-
-/// Results up to this are encoded on the stack.
-const SMALL_BYTES: usize = 64;
-
-/// Encodes a value into `small` (how many bytes), or else into `large`.
-fn encode<R: Serialize>(value: &R, small: &mut [u8], large: &mut Vec<u8>) -> Result<Option<usize>, CallError> {
-    small[0] = ITEM_VALUE;
-    match postcard::to_slice(value, &mut small[1..]) {
-        Ok(encoded) => Ok(Some(1 + encoded.len())),
-        Err(postcard::Error::SerializeBufferFull) => {
-            let encoded = postcard::to_extend(value, vec![ITEM_VALUE]).map_err(|e| CallError::Value(e.to_string()))?;
-            *large = encoded;
-            Ok(None)
-        }
-        Err(e) => Err(CallError::Value(e.to_string())),
-    }
+        None
+    }));
+    let last = ran.unwrap_or_else(|payload| Some(Err(CallError::Panicked(Panic::of(payload)))));
+    Returned { nanos: u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX), last }
 }
 
 /// Limits how much a task may add to this process's private writable memory.

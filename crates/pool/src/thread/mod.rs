@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use self::{job::Job, shared::Shared};
 use crate::{
     Call, CallOnce, Imap, ImapUnordered, PoolError, Stats, Task, TaskError,
-    stream::{Chunk, Cut, Submit},
+    stream::{self, Chunk, Cut, Submit},
     task::Handle,
 };
 
@@ -179,7 +179,7 @@ impl ThreadPool {
         I: IntoIterator<Item: Send + 'static>,
         R: Send + 'static,
     {
-        Imap::new(items.into_iter(), self.cut, self.submit(f)).collect_all()
+        stream::map(items.into_iter(), self.cut, self.submit(f))
     }
 
     /// As [`map`](Self::map), in the background: reads all of `items` now, and returns at once.
@@ -233,7 +233,7 @@ impl ThreadPool {
         let (shared, f) = (self.shared.clone(), Arc::new(f));
         Box::new(move |items| {
             let f = f.clone();
-            spawn(&shared, move || Chunk::run(items, |item| job::caught(|| f(item))))
+            spawn(&shared, move || Chunk::run(items, &*f, |work| job::caught(work)))
         })
     }
 

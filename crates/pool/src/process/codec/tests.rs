@@ -1,0 +1,86 @@
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use super::{decode, encode};
+
+fn packed(value: &impl Serialize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    encode(value, &mut bytes).unwrap();
+    bytes
+}
+
+fn survives<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(value: T) {
+    let mut bytes = packed(&value);
+    let n_bytes = bytes.len();
+    bytes.push(77);
+    let mut rest = &bytes[..];
+    assert_eq!(decode::<T>(&mut rest).unwrap(), value);
+    assert_eq!(rest, [77], "{value:?} takes as many bytes as it was given");
+    for end in 0..n_bytes {
+        assert!(decode::<T>(&mut &bytes[..end]).is_err(), "{value:?} of {end} bytes");
+    }
+}
+
+#[derive(Serialize, Deserialize, PartialEq, Debug)]
+enum Shape {
+    Point,
+    Circle(f64),
+    Line((i8, i16), (i32, i64)),
+    Named { name: String, corners: Vec<(u16, u32)>, inner: Option<Box<Shape>> },
+}
+
+#[derive(Serialize, Deserialize, PartialEq, Debug, Clone)]
+struct Unit;
+
+#[derive(Serialize, Deserialize, PartialEq, Debug)]
+struct Wrapped<T>(T, u128, i128);
+
+#[test]
+fn every_kind_of_value_comes_back() {
+    survives(());
+    survives((true, false, 'ß', 1.5_f32, -2.5_f64));
+    survives((u8::MAX, u16::MAX, u32::MAX, u64::MAX, usize::MAX));
+    survives([i8::MIN; 3]);
+    survives(String::from("grüße"));
+    survives("x".repeat(70_000));
+    survives(vec![Some(1_u64), None]);
+    survives(BTreeMap::from([(1, "a".to_owned()), (2, "b".to_owned())]));
+    survives((0..300).map(|n| (n, n * n)).collect::<HashMap<u32, u32>>());
+    survives(vec![Shape::Point, Shape::Circle(1.0), Shape::Line((1, 2), (3, 4))]);
+    let inner = Some(Box::new(Shape::Circle(0.0)));
+    survives(Shape::Named { name: "n".into(), corners: vec![(1, 2); 300], inner });
+    survives(Wrapped(Unit, u128::MAX, i128::MIN));
+    survives((vec![(); 1000], vec![Unit; 3].len(), 5_u8));
+    survives((vec![vec![(); 300]; 2], Duration::from_nanos(7), std::net::Ipv4Addr::LOCALHOST));
+}
+
+#[test]
+fn made_up_bytes_are_errors() {
+    // Lengths that nothing follows: neither memory nor time is spent on them.
+    let long = [&[255][..], &u64::MAX.to_le_bytes(), &[1; 9]].concat();
+    assert!(decode::<Vec<u64>>(&mut &long[..]).is_err());
+    assert!(decode::<Vec<()>>(&mut &long[..]).is_err());
+    assert!(decode::<String>(&mut &long[..]).is_err());
+    assert!(decode::<HashMap<(), ()>>(&mut &long[..]).is_err());
+    assert!(decode::<Shape>(&mut &long[..]).is_err());
+    assert!(decode::<Shape>(&mut &[4_u8][..]).is_err());
+    assert!(decode::<bool>(&mut &[2_u8][..]).is_err());
+    assert!(decode::<Option<u8>>(&mut &[2_u8, 0][..]).is_err());
+    assert!(decode::<char>(&mut &[0, 0xD8, 0, 0][..]).is_err());
+    assert!(decode::<String>(&mut &[1, 0xFF][..]).is_err());
+    // Whatever the bytes, an answer.
+    let mut random = 1_u64;
+    for _ in 0..20_000 {
+        let bytes: Vec<u8> = (0..40)
+            .map(|_| {
+                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                (random >> 60) as u8 * 17
+            })
+            .collect();
+        let _ = decode::<(Shape, BTreeMap<String, Vec<Option<i16>>>)>(&mut &bytes[..]);
+    }
+}
