@@ -69,9 +69,9 @@ pub(super) fn marks(case: &Outcome) -> &'static str {
     }
 }
 
-const COLOURS: [&str; 12] = [
+const COLOURS: [&str; 16] = [
     "#2f7fd0", "#d1495b", "#3a9a6a", "#d98e04", "#8a63b5", "#00a5b5", "#a9743a", "#777777", "#d65db1", "#7cab1f",
-    "#e8590c", "#5c6bc0",
+    "#e8590c", "#5c6bc0", "#b59f00", "#4f9d8f", "#a04668", "#9aa5b1",
 ];
 const WIDTH: f64 = 900.0;
 const HEIGHT: f64 = 340.0;
@@ -128,11 +128,12 @@ pub(super) fn lines(curve: &str, figures: &[(f64, &Measured)]) -> String {
     let x_axis = Axis { low, high, is_logarithmic: true };
     let (low, high) =
         span(&mut figures.iter().flat_map(|(_, figure)| names.iter().filter_map(|(name, _)| value(figure, name))));
+    // Shares, and what hardly changes, are seen for what they are from 0 on.
     let is_share = figures.iter().any(|(_, figure)| figure.unit.starts_with("of "));
-    let y_axis = if is_share {
-        Axis { low: 0.0, high: high.max(1.0), is_logarithmic: false }
-    } else {
-        Axis { low, high, is_logarithmic: true }
+    let y_axis = match (is_share, high < low * 4.0) {
+        (true, _) => Axis { low: 0.0, high: high.max(1.0), is_logarithmic: false },
+        (false, true) => Axis { low: 0.0, high: high * 1.1, is_logarithmic: false },
+        (false, false) => Axis { low, high, is_logarithmic: true },
     };
     let x = |at: f64| LEFT + x_axis.share(at) * (WIDTH - LEFT - RIGHT);
     let y = |value: f64| HEIGHT - BOTTOM - y_axis.share(value) * (HEIGHT - BOTTOM - TOP);
@@ -144,7 +145,7 @@ pub(super) fn lines(curve: &str, figures: &[(f64, &Measured)]) -> String {
         let _ = write!(svg, r#"<text x="{x:.1}" y="{label}" text-anchor="middle">{text}</text>"#);
     }
     for tick in y_axis.ticks() {
-        let (y, end, text) = (y(tick), WIDTH - RIGHT, human(tick));
+        let (y, end, text) = (y(tick), WIDTH - RIGHT, tidy(tick));
         let _ = write!(svg, r#"<line x1="{LEFT}" x2="{end}" y1="{y:.1}" y2="{y:.1}" class="grid"/>"#);
         let _ = write!(svg, r#"<text x="{}" y="{:.1}" text-anchor="end">{text}</text>"#, LEFT - 6.0, y + 4.0);
     }
@@ -172,13 +173,21 @@ pub(super) fn lines(curve: &str, figures: &[(f64, &Measured)]) -> String {
 /// A place on an axis: sizes as multiples of 1024.
 fn label_on(curve: &str, at: f64) -> String {
     let Some(unit) = ["B", "KiB", "MiB", "GiB"].iter().position(|unit| curve.ends_with(&format!(", {unit}"))) else {
-        return human(at).trim_end_matches('0').trim_end_matches('.').into();
+        return tidy(at);
     };
     let (mut at, mut unit) = (at, unit);
     while at >= 1024.0 && unit < 3 {
         (at, unit) = (at / 1024.0, unit + 1);
     }
     format!("{at} {}", ["B", "KiB", "MiB", "GiB"][unit])
+}
+
+/// Without zeros that say nothing.
+fn tidy(value: f64) -> String {
+    let text = human(value);
+    let (number, prefix) = text.split_once(' ').unwrap_or((&text, ""));
+    let number = if number.contains('.') { number.trim_end_matches('0').trim_end_matches('.') } else { number };
+    format!("{number} {prefix}").trim_end().into()
 }
 
 #[cfg(test)]
@@ -191,11 +200,13 @@ mod tests {
         assert_eq!(label_on("by size, B", 1048576.0), "1 MiB");
         assert_eq!(label_on("by heap, MiB", 8192.0), "8 GiB");
         assert_eq!(label_on("by workers", 16.0), "16");
+        assert_eq!(label_on("by workers", 100.0), "100");
         assert_eq!(label_on("by length, µs", 0.5), "0.5");
     }
 
     #[test]
     fn ticks_are_round_and_on_the_axis() {
+        assert_eq!([1e6, 2.5e4, 0.25, 1000.0].map(tidy), ["1 M", "25 k", "0.25", "1000"]);
         let axis = Axis { low: 3.0, high: 250.0, is_logarithmic: true };
         assert_eq!(axis.ticks(), [5.0, 10.0, 20.0, 50.0, 100.0, 200.0]);
         let axis = Axis { low: 0.0, high: 1.0, is_logarithmic: false };

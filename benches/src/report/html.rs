@@ -49,8 +49,8 @@ fn targets(figures: &[Measured]) -> String {
     let all: Vec<Verdict> = figures.iter().flat_map(verdicts).collect();
     let n_reached = all.iter().filter(|verdict| verdict.is_reached).count();
     let mut table = format!(
-        "<h2>Targets: {n_reached} of {} reached</h2><div class=\"wide\"><table><tr><th>figure</th><th>ours</th>\
-         <th>against</th><th class=\"n\">ratio</th><th class=\"n\">target</th><th></th><th class=\"n\">ours</th>\
+        "<h2>Targets: {n_reached} of {} reached</h2><div class=\"wide\"><table><tr><th class=\"n\">ratio</th>\
+         <th class=\"n\">target</th><th></th><th>figure</th><th>ours</th><th>against</th><th class=\"n\">ours</th>\
          <th class=\"n\">against</th><th class=\"n\">limit</th><th>unit</th></tr>",
         all.len()
     );
@@ -60,15 +60,15 @@ fn targets(figures: &[Measured]) -> String {
             let marks: String = marks.iter().filter(|mark| mark.0).map(|mark| mark.1).collect();
             let _ = write!(
                 table,
-                "<tr class=\"{class}\"><td>{}</td><td>{}</td><td>{}</td><td class=\"n\"><b>{:.3}x</b></td>\
-                 <td class=\"n\">{} {}</td><td class=\"state\">{sign}{marks}</td><td class=\"n\">{}</td>\
+                "<tr class=\"{class}\"><td class=\"n\"><b>{:.3}x</b></td><td class=\"n\">{} {}</td>\
+                 <td class=\"state\">{sign}{marks}</td><td>{}</td><td>{}</td><td>{}</td><td class=\"n\">{}</td>\
                  <td class=\"n\">{}</td><td class=\"n\">{}</td><td>{}</td></tr>",
-                escape(&figure.name),
-                escape(&verdict.ours),
-                escape(&verdict.against),
                 verdict.ratio,
                 if verdict.more_is_better { "≥" } else { "≤" },
                 short(verdict.target),
+                escape(&figure.name),
+                escape(&verdict.ours),
+                escape(&verdict.against),
                 human(verdict.value),
                 human(verdict.value / verdict.ratio),
                 verdict.limit.map_or("–".into(), human),
