@@ -3,7 +3,9 @@
 mod lock;
 mod ring;
 mod sleeper;
+mod word;
 
 pub use lock::{Bare, FutexMutex, PosixSemaphore, Pthread};
 pub use ring::{Order, Ring};
 pub use sleeper::Sleeper;
+pub use word::FutexWord;

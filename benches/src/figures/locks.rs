@@ -13,9 +13,9 @@ use proc_core::{Process, shm::Shared};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
-    crew::{Gate, Span, arrive, gate, now, share},
+    crew::{self, Gate, Lane, Span, arrive, gate, now, share},
     figure::{Figure, Plan, Side},
-    limits::{Bare, FutexMutex, PosixSemaphore, Pthread},
+    limits::{Bare, FutexMutex, FutexWord, PosixSemaphore, Pthread},
     peers::Flock,
     python,
     run::nanoseconds,
@@ -124,6 +124,7 @@ pub fn plans() -> Vec<Plan> {
         Plan::new("sync", "lock, share of the weaker of two", |name| {
             Ok(contended(Figure::rate(name, "of all"), |found| found.1)?.target_value("Lock", 0.35))
         }),
+        Plan::new("sync", "lock, wake", wake),
     ]
 }
 
@@ -173,4 +174,97 @@ fn contended(figure: Figure, part: fn((f64, f64)) -> f64) -> io::Result<Figure> 
     let figure = of_processes(figure, Side::C, "pthread shared, robust", part, Pthread::new(true)?);
     let figure = of_processes(figure, Side::C, "flock", part, Flock::new()?);
     Ok(of_processes(figure, Side::C, "POSIX semaphore", part, PosixSemaphore::new()?))
+}
+
+/// A number, and a semaphore that says it is there.
+#[derive(Serialize, Deserialize)]
+struct Announced<S> {
+    number: Shared<AtomicU64>,
+    semaphore: S,
+}
+
+trait Announce: Clone {
+    fn announce(&self);
+    fn wait(&self);
+}
+
+impl Announce for sync::process::Semaphore {
+    fn announce(&self) {
+        self.release(1).expect("never so many");
+    }
+    fn wait(&self) {
+        self.acquire().forget();
+    }
+}
+
+impl Announce for PosixSemaphore {
+    fn announce(&self) {
+        self.post();
+    }
+    fn wait(&self) {
+        self.wait();
+    }
+}
+
+impl<S: Announce> Lane for Announced<S> {
+    fn put(&self, n: u64) {
+        self.number.store(n, Relaxed);
+        self.semaphore.announce();
+    }
+    fn get(&self) -> u64 {
+        self.semaphore.wait();
+        self.number.load(Relaxed)
+    }
+    fn copy(&self) -> Self {
+        Self { number: self.number.clone(), semaphore: self.semaphore.clone() }
+    }
+}
+
+/// A number that a condition variable announces; 0 where there is none.
+#[derive(Serialize, Deserialize)]
+struct Conditional(sync::process::Lock<u64>, sync::process::Condvar);
+
+impl Lane for Conditional {
+    fn put(&self, n: u64) {
+        *self.0.lock().expect("nobody dies") = n + 1;
+        self.1.notify_one();
+    }
+    fn get(&self) -> u64 {
+        let lock = self.0.lock().expect("nobody dies");
+        let mut number = self.1.wait_while(lock, |number| *number == 0).expect("nobody dies");
+        std::mem::take(&mut *number) - 1
+    }
+    fn copy(&self) -> Self {
+        Self(self.0.clone(), self.1.clone())
+    }
+}
+
+/// To wake a process that has slept for a while, and be woken by it.
+fn wake(name: String) -> io::Result<Figure> {
+    const PAUSE: Duration = Duration::from_millis(1);
+    fn add<L>(figure: Figure, side: Side, name: &str, make: impl Fn() -> io::Result<L>) -> io::Result<Figure>
+    where
+        L: Lane + Serialize + DeserializeOwned + 'static,
+    {
+        let (there, back) = (make()?, make()?);
+        Ok(figure.case(side, name, move |length| {
+            let n = (length.as_micros() / (PAUSE.as_micros() + 150)).max(10) as u64;
+            crew::round_trip_processes(&there, &back, n, PAUSE)
+        }))
+    }
+    let number = || Shared::new(AtomicU64::new(0));
+    let figure = add(Figure::cost(name, "µs there and back"), Side::Ours, "Semaphore", || {
+        Ok(Announced { number: number()?, semaphore: sync::process::Semaphore::new(0)? })
+    })?;
+    let figure = add(figure, Side::Ours, "Lock + Condvar", || {
+        Ok(Conditional(sync::process::Lock::new(0)?, sync::process::Condvar::new()?))
+    })?;
+    let figure = add(figure, Side::Limit, "raw futex", FutexWord::new)?;
+    let figure = add(figure, Side::C, "POSIX semaphore", || {
+        let semaphore = PosixSemaphore::new()?;
+        // It is made with a permit, as a lock.
+        semaphore.wait();
+        Ok(Announced { number: number()?, semaphore })
+    })?;
+    Ok(python::add(figure, &[("wake_up", "Python Semaphore")]).target("Semaphore", 1.05, "raw futex"))
 }

@@ -11,7 +11,9 @@ use pool::{ProcessPool, ThreadPool};
 use rayon::prelude::*;
 
 use crate::{
+    crew,
     figure::{Figure, Plan, Side},
+    limits::FutexWord,
     python,
     run::rate,
 };
@@ -57,7 +59,8 @@ fn seconds<R>(call: impl FnOnce() -> R) -> f64 {
 pub fn plans() -> Vec<Plan> {
     let mut plans = vec![
         Plan::new("pool", "pool, tasks", tasks),
-        Plan::new("pool", "pool, round trip", round_trip),
+        Plan::new("pool", "pool, round trip, busy", round_trip),
+        Plan::new("pool", "pool, round trip, asleep", round_trip_asleep),
         Plan::new("pool", "pool, map of 1e6", map),
     ];
     for n_units in [1, 5, 20, 50, 100, 500, 2000] {
@@ -183,6 +186,36 @@ fn round_trip(name: String) -> io::Result<Figure> {
         );
     Ok(python::add(figure, &[("pool_round_trip", "Python Pool"), ("loky_round_trip", "loky")])
         .target_value("ProcessPool", 2.0))
+}
+
+/// One task, when everybody has slept for a while.
+fn round_trip_asleep(name: String) -> io::Result<Figure> {
+    const PAUSE: Duration = Duration::from_millis(1);
+    fn microseconds(length: Duration, call: impl Fn()) -> f64 {
+        let n = (length.as_micros() / (PAUSE.as_micros() + 150)).max(10) as u32;
+        let once = || {
+            std::thread::sleep(PAUSE);
+            seconds(&call)
+        };
+        (0..n).map(|_| once()).sum::<f64>() / f64::from(n) * 1e6
+    }
+    let (processes, threads, rayon) = (processes()?, threads()?, rayon_pool());
+    let (there, back) = (FutexWord::new()?, FutexWord::new()?);
+    let figure = Figure::cost(name, "µs")
+        .case(Side::Ours, "ProcessPool", move |length| {
+            Ok(microseconds(length, || assert_eq!(processes.apply(nothing, (1,)).expect("nothing fails"), 1)))
+        })
+        .case(Side::Ours, "ThreadPool", move |length| {
+            Ok(microseconds(length, || assert_eq!(threads.apply(nothing, (1,)).expect("nothing fails"), 1)))
+        })
+        .case(Side::Rust, "rayon install", move |length| {
+            Ok(microseconds(length, || assert_eq!(rayon.install(|| nothing(1)), 1)))
+        })
+        .case(Side::Limit, "raw futex", move |length| {
+            let n = (length.as_micros() / (PAUSE.as_micros() + 150)).max(10) as u64;
+            crew::round_trip_processes(&there, &back, n, PAUSE)
+        });
+    Ok(figure.target("ProcessPool", 1.1, "raw futex"))
 }
 
 fn map(name: String) -> io::Result<Figure> {

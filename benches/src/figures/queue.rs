@@ -4,19 +4,18 @@ use std::{
     cell::RefCell,
     io::{self, Read, Write},
     os::fd::AsFd,
-    sync::atomic::{AtomicU32, Ordering::*},
     time::Duration,
 };
 
 use ipc::{Connection, Queue};
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
-use proc_core::{futex, handover::Fd, shm::Shared};
+use proc_core::handover::Fd;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     crew::{self, Lane},
     figure::{Figure, Plan, Side},
-    limits::{Order, Ring},
+    limits::{FutexWord, Order, Ring},
     peers::{PosixMq, boost, ipc_channel},
     python,
     run::{rate, rate_in},
@@ -241,31 +240,6 @@ impl Lane for Packets {
     }
     fn copy(&self) -> Self {
         Self(self.0.copy())
-    }
-}
-
-/// A number behind a futex: one message at a time.
-#[derive(Serialize, Deserialize)]
-struct Word(Shared<AtomicU32>);
-
-impl Lane for Word {
-    fn put(&self, n: u64) {
-        self.0.store(n as u32 + 1, Release);
-        futex::wake(&self.0, 1);
-    }
-    fn get(&self) -> u64 {
-        loop {
-            match self.0.load(Acquire) {
-                0 => drop(futex::wait(&self.0, 0, None)),
-                n => {
-                    self.0.store(0, Release);
-                    return u64::from(n) - 1;
-                }
-            }
-        }
-    }
-    fn copy(&self) -> Self {
-        Self(self.0.clone())
     }
 }
 
@@ -520,7 +494,6 @@ fn round_trip(name: String, pause: Duration) -> io::Result<Figure> {
     });
     let ring = || Ring::new(8, Order::Many);
     let pipe = || Descriptors::pipe(8);
-    let word = || Ok::<_, io::Error>(Word(Shared::new(AtomicU32::new(0))?));
     let (a, b) = (crossbeam::<u64>(8, CAPACITY), crossbeam::<u64>(8, CAPACITY));
     let (sender, receiver) = kanal::bounded(CAPACITY);
     let c = Kanal::<u64>(sender, receiver, 8);
@@ -533,7 +506,7 @@ fn round_trip(name: String, pause: Duration) -> io::Result<Figure> {
         .case(Side::Rust, "kanal (threads)", move |length| {
             Ok(crew::round_trip_threads(&c, &d, n_trips(length, pause), pause))
         });
-    figure = processes(figure, Side::Limit, "raw futex", pause, word()?, word()?);
+    figure = processes(figure, Side::Limit, "raw futex", pause, FutexWord::new()?, FutexWord::new()?);
     if let (Ok(there), Ok(back)) = (PosixMq::new(8), PosixMq::new(8)) {
         figure = processes(figure, Side::C, "POSIX mq", pause, there, back);
     }

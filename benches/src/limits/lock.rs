@@ -133,16 +133,27 @@ impl PosixSemaphore {
             _ => Err(io::Error::last_os_error()),
         }
     }
+
+    /// Takes a permit; waits for one.
+    #[inline]
+    pub fn wait(&self) {
+        // SAFETY: initialised at its making.
+        while unsafe { libc::sem_wait(self.0.as_ptr().as_ptr().cast()) } != 0 {}
+    }
+
+    /// Adds a permit.
+    #[inline]
+    pub fn post(&self) {
+        // SAFETY: initialised at its making.
+        unsafe { libc::sem_post(self.0.as_ptr().as_ptr().cast()) };
+    }
 }
 
 impl Bare for PosixSemaphore {
     #[inline]
     fn pass(&self) {
-        let semaphore = self.0.as_ptr().as_ptr().cast::<libc::sem_t>();
-        // SAFETY: initialised at its making.
-        while unsafe { libc::sem_wait(semaphore) } != 0 {}
+        self.wait();
         counted_in(&self.0);
-        // SAFETY: as above.
-        unsafe { libc::sem_post(semaphore) };
+        self.post();
     }
 }
