@@ -33,14 +33,16 @@ pub(crate) fn forks() -> u32 {
     FORKS.load(Relaxed)
 }
 
-/// Registers this process, so that its publishers need no fence of their own. Every user of a queue or pipe calls it first.
-pub(crate) fn register() {
+/// Registers this process, so that its publishers need no fence of their own; false if they do. Every user of a queue or
+/// pipe calls it first.
+pub(crate) fn register() -> bool {
     static RESET: Once = Once::new();
     RESET.call_once(|| at_fork::on_child(in_child));
     if STATE.load(Relaxed) == UNKNOWN {
         let state = if membarrier(libc::MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED) { REGISTERED } else { UNAVAILABLE };
         STATE.store(state, Relaxed);
     }
+    STATE.load(Relaxed) == REGISTERED
 }
 
 fn in_child() {

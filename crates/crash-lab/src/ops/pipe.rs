@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use ipc::{Connection, Receiver, RecvError, SendError, Sender, channel, pipe};
-use proc_core::{Process, Target};
+use proc_core::{Process, Target, identity::ProcessId};
 use serde::{Deserialize, Serialize};
 use test_support::step;
 
@@ -17,8 +17,16 @@ use crate::{
     operation::{Operation, Role, Row, Verdict},
 };
 
-/// What the victim sends in its window; before that it sends 0 and 1.
+/// What the victim sends in its window; before that it sends 0 and 1, unless it shares its end.
 const VICTIMS: u64 = 20;
+
+/// What the launcher sends through the end that it shares with the victim: before it starts, and when it is dead.
+const BEFORE: u64 = 30;
+const AFTERWARDS: u64 = 31;
+
+fn is_shared(state: &str) -> bool {
+    state.starts_with("shared")
+}
 
 /// An item, and what makes the message long.
 #[derive(Debug, Serialize, Deserialize)]
@@ -41,10 +49,19 @@ type Arguments = (Connection<Message>, Ledger, String);
 /// "waiter", else when it is dead.
 fn receive_all(peer: impl Target<Arguments, Output = ()>, ledger: &Ledger, state: &str) -> Verdict {
     let (mine, theirs) = pipe::<Message>().map_err(|e| e.to_string())?;
+    let shared = is_shared(state).then(|| theirs.clone());
+    if let Some(shared) = &shared {
+        shared.send(&Message::new(BEFORE, state)).map_err(|e| e.to_string())?;
+        let _: Message = mine.recv().map_err(|e| e.to_string())?;
+    }
     let process = Process::spawn(peer, (theirs, ledger.clone(), state.to_owned())).map_err(|e| e.to_string())?;
     if !state.starts_with("waiter") {
         let _ = process.wait_timeout(5 * patience());
     }
+    if let Some(shared) = &shared {
+        shared.send_timeout(&Message::new(AFTERWARDS, state), patience()).map_err(|e| format!("shared end: {e}"))?;
+    }
+    drop(shared);
     take_all(|limit| mine.recv_timeout(limit), ledger, state)?;
     match mine.send_timeout(&Message::new(1, state), patience()) {
         Err(SendError::Closed) => Ok(()),
@@ -68,11 +85,16 @@ fn take_all(receive: impl Fn(Duration) -> Result<Message, RecvError>, ledger: &L
     if !rest.is_sorted() {
         return Err(format!("out of order: {rest:?}"));
     }
+    if is_shared(state) && rest.pop() != Some(AFTERWARDS) {
+        return Err(format!("what the survivor sent last came in the middle, or not at all: {rest:?}"));
+    }
     ledger.balance(&rest)
 }
 
 fn prepare(send: impl Fn(&Message) -> Result<(), SendError>, ledger: &Ledger, state: &str) {
-    for item in 0..2 {
+    // Read once a process, and not in the window.
+    ProcessId::current();
+    for item in (0..2).filter(|_| !is_shared(state)) {
         ledger.putting(item);
         send(&Message::new(item, state)).expect("the launcher is there");
         ledger.has_put(item);
@@ -89,7 +111,8 @@ fn send() -> Box<dyn Row> {
         ledger.has_put(VICTIMS);
         ledger.over();
     }
-    let operation = Operation::nothing("pipe/send", &["late", "waiter", "late-large", "waiter-large"]);
+    let states = &["late", "waiter", "shared", "late-large", "waiter-large", "shared-large"];
+    let operation = Operation::nothing("pipe/send", states);
     operation.with(Role::Launcher, |(), ledger, state| receive_all(peer, ledger, state)).boxed()
 }
 
@@ -106,21 +129,40 @@ fn close() -> Box<dyn Row> {
 
 /// The victim takes one of two messages out; whoever sends more learns that it is gone.
 fn receive() -> Box<dyn Row> {
-    fn peer(end: Connection<Message>, ledger: Ledger, _: String) {
-        let first = end.recv().expect("the launcher sent two");
-        assert_eq!(first.0, 0);
+    fn peer(end: Connection<Message>, ledger: Ledger, state: String) {
+        ProcessId::current();
+        if !is_shared(&state) {
+            let first = end.recv().expect("the launcher sent two");
+            assert_eq!(first.0, 0);
+        }
         ledger.stand_ready(std::process::id(), true).expect("somebody watches");
         step::breakpoint();
         let second = end.recv().expect("the launcher sent two");
         assert_eq!(second.0, 1);
         ledger.over();
     }
-    let operation = Operation::nothing("pipe/recv", &["two", "two-large"]);
+    let operation = Operation::nothing("pipe/recv", &["two", "shared", "two-large", "shared-large"]);
     let operation = operation.with(Role::Launcher, |(), ledger, state| {
         let (mine, theirs) = pipe::<Message>().map_err(|e| e.to_string())?;
-        let process = Process::spawn(peer, (theirs, ledger.clone(), state.to_owned())).map_err(|e| e.to_string())?;
         for item in 0..2 {
             mine.send(&Message::new(item, state)).map_err(|e| e.to_string())?;
+        }
+        let shared = is_shared(state).then(|| theirs.clone());
+        if let Some(shared) = &shared {
+            let _: Message = shared.recv().map_err(|e| e.to_string())?;
+        }
+        let process = Process::spawn(peer, (theirs, ledger.clone(), state.to_owned())).map_err(|e| e.to_string())?;
+        if let Some(shared) = shared {
+            let _ = process.wait_timeout(5 * patience());
+            mine.send(&Message::new(AFTERWARDS, state)).map_err(|e| e.to_string())?;
+            // The one that the victim was taking may be gone with it.
+            let got = match shared.recv_timeout(patience()).map_err(|e| format!("shared end: {e}"))?.0 {
+                1 => shared.recv_timeout(patience()).map_err(|e| format!("shared end: {e}"))?.0,
+                got => got,
+            };
+            if got != AFTERWARDS {
+                return Err(format!("the survivor received {got}"));
+            }
         }
         match mine.recv_timeout(3 * patience()) {
             Err(RecvError::Closed) => {}

@@ -44,17 +44,20 @@ pub fn pipe<T>() -> io::Result<(Connection<T>, Connection<T>)> {
 /// of a direction goes through in pieces, so that the sender waits for the receiver. Values may hold handles: other
 /// connections, queues, locks, descriptors.
 ///
-/// Several threads may use an end at once. So may its clones, which are the same end. Handing an end over to another
-/// process moves it there in effect: **one process at a time** should use an end, or messages may be spoiled (as in
-/// Python). Passing it by value, as an argument of a process, leaves no copy behind that would hide the end of file.
+/// Several threads may use an end at once. So may its clones, which are the same end, and other processes that an end was
+/// handed over to: each message goes to one of them, whole (Python's may be corrupted). Best is **one process at a
+/// time**, which is fast: those that share an end take turns, all but one look for news once a millisecond when they
+/// wait, and a message with handles may fail to decode because they went to another process. Passing an end by value, as
+/// an argument of a process, leaves no copy behind that would hide the end of file.
 ///
 /// The descriptor ([`AsFd`]) is readable while there may be something to receive, and when the other end is closed; it
-/// stops being so when a `try_recv` says `Empty`. The first use takes two more descriptors.
+/// stops being so when a `try_recv` says `Empty`. The first use takes two more descriptors. It tells one process only.
 ///
 /// # Crash safety
 /// If a process that has an end is killed at any instruction, then
 /// - what it had sent (`send` had returned) is received; what it was sending is received whole or not at all;
 /// - at most the one message that it was receiving is gone with it;
+/// - other processes that use the same end carry on;
 /// - the other end sees [`Closed`](RecvError::Closed) once it has received everything, as soon as the kernel has closed
 ///   the dead process's descriptors, also if it sleeps in `send` or `recv`; unless a copy of the end lives elsewhere.
 pub struct Connection<T> {
@@ -210,7 +213,7 @@ impl<T> Clone for Connection<T> {
 
 impl<T> fmt::Debug for Connection<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connection").field("fd", &self.end.as_fd()).finish_non_exhaustive()
+        f.debug_struct("Connection").field("fd", &self.end.lobby.socket().as_fd()).finish_non_exhaustive()
     }
 }
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::{
     inbox::Inbox,
-    lobby::Lobby,
+    lobby::{Lobby, Post},
     outbox::Outbox,
     ring::{self, Ring},
     socket::Socket,
@@ -56,9 +56,10 @@ impl End {
             (Side::Receiver, [only]) => (None, Some(only)),
             _ => return Err(io::Error::new(io::ErrorKind::InvalidData, "shared memory holds a pipe of another shape")),
         };
+        let post = incoming.or(outgoing).cloned().map(|ring| Post::new(ring, incoming.is_some()));
         Ok(Self {
             side,
-            lobby: Lobby::new(socket),
+            lobby: Lobby::new(socket, post.expect("an end has a ring")),
             outbox: outgoing.cloned().map(Outbox::new),
             inbox: incoming.cloned().map(Inbox::new),
             memory,

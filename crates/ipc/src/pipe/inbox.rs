@@ -1,14 +1,16 @@
 use std::{
     os::fd::{BorrowedFd, OwnedFd},
-    sync::atomic::{
-        AtomicU32,
-        Ordering::{AcqRel, Relaxed, Release},
-    },
+    sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release},
+    time::Duration,
 };
+
+use proc_core::{futex::Deadline, identity::ProcessId};
 
 use super::{
     RecvError,
     biased::{Biased, Patience},
+    claim::{Claim, Inside, is_gone},
+    layout::{ReaderWords, TurnWords},
     lobby::{Lobby, Look, Outcome},
     ring::{Damaged, Kind, Reader, Ring, SMALL, Small},
     spin::Spin,
@@ -20,12 +22,11 @@ pub(super) struct Inbox {
     ring: Ring,
     state: Biased<Receiving>,
     spin: Spin,
-    /// Numbers this end's sleeps, so that the peer's answer to one does not cancel the next.
-    n_sleeps: AtomicU32,
 }
 
 #[derive(Default)]
 struct Receiving {
+    claim: Claim,
     reader: Reader,
     /// The message whose first part has been taken, and its descriptors.
     begun: Option<Begun>,
@@ -54,6 +55,8 @@ enum Taken {
     Nothing(u64),
 }
 
+const MOMENT: Duration = Duration::from_millis(1);
+
 /// Memory that is kept for the next large message, at most.
 const MAX_SPARE: usize = 4 << 20;
 
@@ -64,7 +67,7 @@ const MAX_FDS_PER_MESSAGE: u64 = 1 << 20;
 
 impl Inbox {
     pub(super) fn new(ring: Ring) -> Self {
-        Self { ring, state: Biased::new(Receiving::default()), spin: Spin::default(), n_sleeps: AtomicU32::new(0) }
+        Self { ring, state: Biased::new(Receiving::default()), spin: Spin::default() }
     }
 
     /// Receives a message and hands it to `f`, outside of all locks.
@@ -118,7 +121,11 @@ impl Inbox {
     pub(super) fn poll(&self, lobby: &Lobby, patience: Patience) -> Result<bool, RecvError> {
         let position = {
             let Some(mut state) = self.state.lock(patience) else { return Ok(false) };
-            self.attend(&mut state)?;
+            let _inside = match self.go_inside(&mut state, patience) {
+                Ok(inside) => inside,
+                Err(RecvError::TimedOut | RecvError::Empty) => return Ok(false),
+                Err(e) => return Err(e),
+            };
             if state.reader.peek(&self.ring)?.is_some() {
                 lobby.owe();
                 return Ok(true);
@@ -140,33 +147,68 @@ impl Inbox {
     }
 
     #[inline(always)]
-    fn attend(&self, state: &mut Receiving) -> Result<(), Damaged> {
-        if state.reader.attend(&self.ring)? {
-            // What another process has taken in between is not the rest of what this one began with.
-            state.begun = None;
+    fn words(&self) -> &ReaderWords {
+        &self.ring.header().reader.0
+    }
+
+    #[inline(always)]
+    fn turn(&self) -> &TurnWords {
+        &self.words().turn
+    }
+
+    /// Keeps other processes out, until dropped. One that has taken a part of a message is waited for until it has the
+    /// rest, or is dead.
+    fn go_inside(&self, state: &mut Receiving, patience: Patience) -> Result<Inside<'_>, RecvError> {
+        if let Some(inside) = state.claim.enter(self.turn()) {
+            return Ok(Inside::Leaning(inside));
         }
-        Ok(())
+        let deadline = match patience {
+            Patience::None => Deadline::after(MOMENT),
+            Patience::Until(deadline) => deadline,
+        };
+        loop {
+            let turn = state.claim.lock(self.turn(), deadline).ok_or_else(|| out_of(patience))?;
+            let begun = self.words().begun.load(Acquire);
+            if begun == 0 || begun == state.claim.id() || is_gone(self.words().begun_by.load(Relaxed)) {
+                if state.claim.is_news_to(&turn) {
+                    state.reader = Reader::reload(&self.ring)?;
+                    if begun != state.claim.id() {
+                        self.words().begun.store(0, Relaxed);
+                        state.begun = None;
+                    }
+                }
+                state.claim.settle(&turn);
+                return Ok(Inside::Turn(turn));
+            }
+            drop(turn);
+            if deadline.is_some_and(|d| d.has_passed()) {
+                return Err(out_of(patience));
+            }
+            std::thread::sleep(MOMENT);
+        }
     }
 
     #[inline(always)]
     fn take(&self, lobby: &Lobby, patience: Patience, small: &mut Small) -> Result<Taken, RecvError> {
-        match self.state.enter_leaning() {
-            Some(mut state) => self.take_as(&mut state, lobby, small),
-            None => self.take_locked(lobby, patience, small),
+        if let Some(mut state) = self.state.enter_leaning()
+            && let Some(_inside) = state.claim.enter(self.turn())
+        {
+            return self.take_as(&mut state, lobby, small);
         }
+        self.take_by_turns(lobby, patience, small)
     }
 
     #[cold]
-    fn take_locked(&self, lobby: &Lobby, patience: Patience, small: &mut Small) -> Result<Taken, RecvError> {
+    fn take_by_turns(&self, lobby: &Lobby, patience: Patience, small: &mut Small) -> Result<Taken, RecvError> {
         let mut state = self.state.lock(patience).ok_or_else(|| out_of(patience))?;
+        let _inside = self.go_inside(&mut state, patience)?;
         self.take_as(&mut state, lobby, small)
     }
 
     #[inline(always)]
     fn take_as(&self, state: &mut Receiving, lobby: &Lobby, small: &mut Small) -> Result<Taken, RecvError> {
-        self.attend(state)?;
         match state.reader.peek(&self.ring)? {
-            None => Ok(Taken::Nothing(state.reader.position())),
+            None => Ok(self.nothing(state)?),
             Some((Kind::Whole, len)) if len <= SMALL && state.begun.is_none() => {
                 state.reader.copy_small(&self.ring, len, small);
                 state.reader.advance(&self.ring, len);
@@ -185,7 +227,13 @@ impl Inbox {
                 return Ok(Taken::Large(bytes, fds));
             }
         }
-        Ok(Taken::Nothing(state.reader.position()))
+        Ok(self.nothing(state)?)
+    }
+
+    /// Whoever waits for the next frame looks at the shared `head` too, which nobody else may move meanwhile.
+    fn nothing(&self, state: &Receiving) -> Result<Taken, Damaged> {
+        let position = state.reader.position();
+        if self.words().head.load(Relaxed) == position { Ok(Taken::Nothing(position)) } else { Err(Damaged) }
     }
 
     /// Takes the frame that was peeked at; the message, if that was its end.
@@ -208,6 +256,8 @@ impl Inbox {
                 _ => None,
             };
             state.begun = Some(Begun { bytes, fds });
+            self.words().begun_by.store(ProcessId::current().to_word(), Relaxed);
+            self.words().begun.store(state.claim.id(), Release);
         }
         // A part whose begin is not here belongs to a message that another process began to receive: it is lost.
         if let Some(begun) = &mut state.begun {
@@ -215,7 +265,11 @@ impl Inbox {
         }
         state.reader.advance(&self.ring, len);
         self.wake_writer(lobby, &state.reader);
-        Ok(if matches!(kind, Kind::First | Kind::FirstWithFds | Kind::Middle) { None } else { state.begun.take() })
+        if matches!(kind, Kind::First | Kind::FirstWithFds | Kind::Middle) {
+            return Ok(None);
+        }
+        self.words().begun.store(0, Relaxed);
+        Ok(state.begun.take())
     }
 
     fn prefix(&self, reader: &Reader, len: usize) -> Result<FdsOf, Damaged> {
@@ -252,9 +306,10 @@ impl Inbox {
 
     /// Sleeps until a frame stands at `position`; or another thread has taken it, so that whatever stands there is old.
     fn wait_for_frame(&self, lobby: &Lobby, position: u64, patience: Patience) -> Result<(), RecvError> {
-        let there = || self.ring.has_frame(position);
+        let there = || self.ring.has_frame(position) || self.words().head.load(Relaxed) != position;
         let look = || {
-            let number = self.n_sleeps.fetch_add(1, Relaxed).wrapping_add(1);
+            // Numbered, so that the peer's answer to one sleep does not cancel the next.
+            let number = self.words().n_sleeps.fetch_add(1, Relaxed).wrapping_add(1);
             self.ring.header().to_writer.0.reader_sleeps.store(number.max(1), Relaxed);
             let bell_is_sure = barrier::heavy();
             Look { ready: there(), bell_is_sure }
@@ -294,6 +349,12 @@ impl Inbox {
 impl Drop for Inbox {
     /// Tells a writer that there is reason to ask the kernel whether anybody still reads.
     fn drop(&mut self) {
+        let words = &self.ring.header().reader.0;
+        let Receiving { claim, begun, .. } = self.state.get_mut();
+        if begun.is_some() && claim.is_of_this_process() {
+            let _ = words.begun.compare_exchange(claim.id(), 0, Release, Relaxed);
+        }
+        claim.give_up(&words.turn);
         self.ring.header().to_writer.0.reader_left.fetch_add(1, Release);
     }
 }

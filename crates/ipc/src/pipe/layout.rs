@@ -5,7 +5,10 @@
 //! | `tail` | the writer | where the next frame goes, as of its last publication |
 //! | `head` | the reader | up to where frames have been taken |
 //! | `n_with_fds` | the writer | how many messages with descriptors there were: their ids |
-//! | `owner` | whoever comes to use the end | token of the process that used it last |
+//! | `turn` | see `claim.rs` | which process uses this half of the end |
+//! | `listener` | whoever sleeps on the end's socket | that process, or 0 |
+//! | `begun`, `begun_by` | the reader | the claim, and its process, that has taken a part of a message; or 0 |
+//! | `n_sleeps` | the reader | how many sleeps there were: their numbers |
 //! | `reader_sleeps` | the reader; cleared by the writer after ringing | 0, or the number of this sleep |
 //! | `writer_sleeps` | the writer; cleared by the reader after ringing | 0, or the `head` at which there is room enough |
 //! | `reader_left` | handles of the reader's end that are dropped | how many were |
@@ -28,7 +31,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64};
 use proc_core::shm::ShmSafe;
 
 pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"ipcPipe1");
-pub(super) const ABI: u32 = 1;
+pub(super) const ABI: u32 = 2;
 
 /// Where the first ring's bytes begin.
 pub(super) const DATA_OFFSET: usize = 4096;
@@ -60,14 +63,32 @@ pub(super) struct RingHeader {
 #[repr(C)]
 pub(super) struct WriterWords {
     pub(super) tail: AtomicU64,
-    pub(super) owner: AtomicU64,
+    pub(super) turn: TurnWords,
     pub(super) n_with_fds: AtomicU64,
+    /// Of an end that only sends.
+    pub(super) listener: AtomicU64,
 }
 
 #[repr(C)]
 pub(super) struct ReaderWords {
     pub(super) head: AtomicU64,
-    pub(super) owner: AtomicU64,
+    pub(super) turn: TurnWords,
+    pub(super) begun: AtomicU64,
+    pub(super) begun_by: AtomicU64,
+    pub(super) n_sleeps: AtomicU32,
+    /// Of an end that receives.
+    pub(super) listener: AtomicU64,
+}
+
+/// Who uses one half of an end: `claim.rs`.
+#[repr(C)]
+pub(super) struct TurnWords {
+    pub(super) lean: AtomicU64,
+    pub(super) busy: AtomicU32,
+    pub(super) waiting: AtomicU32,
+    pub(super) leaner: AtomicU64,
+    pub(super) holder: AtomicU64,
+    pub(super) last: AtomicU64,
 }
 
 #[repr(C)]

@@ -3,6 +3,9 @@
 //! One of them, the leader, sleeps on the socket; the others on a condition variable. Whatever wakes the leader, it takes
 //! in all packets and has everybody look again. So a bell that was meant for another thread is not lost, and the end of
 //! file reaches all.
+//!
+//! The leader's process says in shared memory that it listens. In other processes that wait at the same end, nobody
+//! takes packets in meanwhile, as they may be meant for the leader; they look again every millisecond.
 
 use std::{
     collections::VecDeque,
@@ -11,29 +14,65 @@ use std::{
     sync::{
         OnceLock,
         atomic::{
-            AtomicBool,
-            Ordering::{Acquire, Release},
+            AtomicBool, AtomicU64,
+            Ordering::{Acquire, Relaxed, Release},
         },
     },
     time::Duration,
 };
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
-use proc_core::futex::Deadline;
+use proc_core::{futex::Deadline, identity::ProcessId};
 
 use super::{
+    claim::is_gone,
     pollable::Pollable,
+    ring::Ring,
     socket::{Packet, Socket},
 };
 
 #[derive(Debug)]
 pub(super) struct Lobby {
     socket: Socket,
+    post: Post,
     pollable: OnceLock<Pollable>,
     /// The other end is closed; for good, once seen.
     ended: AtomicBool,
     state: Mutex<State>,
     news: Condvar,
+}
+
+/// The word that says which process listens at an end's socket.
+#[derive(Debug)]
+pub(super) struct Post {
+    ring: Ring,
+    reads: bool,
+}
+
+/// Being the process that listens, until dropped.
+struct Listening<'a>(&'a AtomicU64);
+
+impl Post {
+    pub(super) fn new(ring: Ring, reads: bool) -> Self {
+        Self { ring, reads }
+    }
+
+    /// `None` if another process listens.
+    fn take(&self) -> Option<Listening<'_>> {
+        let word = self.ring.listener(self.reads);
+        let me = ProcessId::current().to_word();
+        let of = match word.compare_exchange(0, me, Acquire, Relaxed) {
+            Ok(_) => return Some(Listening(word)),
+            Err(other) => other,
+        };
+        (is_gone(of) && word.compare_exchange(of, me, Acquire, Relaxed).is_ok()).then(|| Listening(word))
+    }
+}
+
+impl Drop for Listening<'_> {
+    fn drop(&mut self) {
+        self.0.store(0, Release);
+    }
 }
 
 #[derive(Debug, Default)]
@@ -66,6 +105,9 @@ pub(super) enum Outcome {
 /// How long to sleep where the bell is not sure.
 const NAP: Duration = Duration::from_millis(1);
 
+/// Naps for descriptors that another process may be about to take in.
+const MAX_NAPS: u32 = 100;
+
 /// Packets taken in at one go; a peer that sends nonsense faster than that is not waited for.
 const MAX_PACKETS: usize = 4096;
 
@@ -73,9 +115,10 @@ const MAX_PACKETS: usize = 4096;
 const MAX_WAITING: usize = 1024;
 
 impl Lobby {
-    pub(super) fn new(socket: Socket) -> Self {
+    pub(super) fn new(socket: Socket, post: Post) -> Self {
         Self {
             socket,
+            post,
             pollable: OnceLock::new(),
             ended: AtomicBool::new(false),
             state: Mutex::default(),
@@ -107,6 +150,11 @@ impl Lobby {
         let mut state = self.state.lock();
         let mut last_look = false;
         loop {
+            // Taken first: what a bell rings for from now on is seen here or by the look.
+            let listening = if state.led { None } else { self.post.take() };
+            if listening.is_none() && !state.led {
+                self.ask_whether_ended();
+            }
             // Asked first: after the end, everything sent before it is visible to the look.
             let ended = self.has_ended();
             let Look { ready, bell_is_sure } = look();
@@ -121,11 +169,13 @@ impl Lobby {
                     return Ok(Outcome::TimedOut);
                 }
                 last_look = true;
+                drop(listening);
                 self.look_in(&mut state)?;
                 continue;
             }
-            let at_most = (!bell_is_sure).then_some(NAP);
-            if state.led {
+            let hears = state.led || listening.is_some();
+            let at_most = (!bell_is_sure || !hears).then_some(NAP);
+            if listening.is_none() {
                 match deadline.map(|d| d.remaining()).into_iter().chain(at_most).min() {
                     None => self.news.wait(&mut state),
                     Some(timeout) => drop(self.news.wait_for(&mut state, timeout)),
@@ -135,6 +185,7 @@ impl Lobby {
                 let woken = MutexGuard::unlocked(&mut state, || self.socket.wait(deadline, at_most));
                 state.led = false;
                 let taken_in = self.take_in(&mut state);
+                drop(listening);
                 self.news.notify_all();
                 woken?;
                 taken_in?;
@@ -167,33 +218,38 @@ impl Lobby {
     /// The `n` descriptors of the message `id`, which were sent before the message; fewer if they did not all arrive.
     pub(super) fn take_fds(&self, id: u64, n: usize) -> io::Result<Vec<OwnedFd>> {
         let mut state = self.state.lock();
+        let mut patience = MAX_NAPS;
         loop {
             let there: usize = state.fds.iter().filter(|(of, _)| *of == id).map(|(_, fds)| fds.len()).sum();
-            if there >= n || state.drained || !self.socket.has_packet() {
+            if there >= n || state.drained || patience == 0 || !self.socket.has_packet() {
                 // Ids count up. What belongs to an earlier message belongs to one that was never finished.
                 let all = std::mem::take(&mut state.fds);
                 let (later, sooner): (VecDeque<_>, VecDeque<_>) = all.into_iter().partition(|(of, _)| *of > id);
                 state.fds = later;
                 return Ok(sooner.into_iter().filter(|(of, _)| *of == id).flat_map(|(_, fds)| fds).collect());
             }
-            if state.led {
-                // The leader is about to take in what has come; should another packet wake it instead, look again soon.
-                self.news.wait_for(&mut state, NAP);
-            } else {
+            let listening = if state.led { None } else { self.post.take() };
+            if listening.is_some() {
                 self.take_in(&mut state)?;
                 self.news.notify_all();
+            } else {
+                // The leader is about to take in what has come; should another packet wake it instead, look again soon.
+                // In another process it may be stopped, or keep the descriptors.
+                patience -= u32::from(!state.led);
+                self.news.wait_for(&mut state, NAP);
             }
         }
     }
 
     /// Finds out, without sleeping, whether the other end is closed, and takes in what has come.
     fn look_in(&self, state: &mut State) -> io::Result<()> {
-        if state.led {
-            // The leader would sleep on if its packets were taken away.
-            self.ask_whether_ended();
-        } else {
+        let listening = if state.led { None } else { self.post.take() };
+        if listening.is_some() {
             self.take_in(state)?;
             self.news.notify_all();
+        } else {
+            // The leader would sleep on if its packets were taken away.
+            self.ask_whether_ended();
         }
         Ok(())
     }

@@ -6,6 +6,7 @@
 //! How it works is in `README.md` beside this file.
 
 mod biased;
+mod claim;
 mod clock;
 mod connection;
 mod end;

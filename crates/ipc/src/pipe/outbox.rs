@@ -1,6 +1,7 @@
 use std::{
     os::fd::BorrowedFd,
     sync::atomic::Ordering::{AcqRel, Acquire, Relaxed},
+    time::Duration,
 };
 
 use nix::errno::Errno;
@@ -10,7 +11,9 @@ use serde::Serialize;
 use super::{
     SendError,
     biased::{Biased, Patience},
+    claim::{Claim, Inside},
     clock,
+    layout::TurnWords,
     lobby::{Lobby, Look, Outcome},
     ring::{Damaged, Kind, MAX_PAYLOAD, Ring, Writer},
     socket::MAX_FDS,
@@ -27,6 +30,7 @@ pub(super) struct Outbox {
 
 #[derive(Default)]
 struct Sending {
+    claim: Claim,
     writer: Writer,
     health: Health,
 }
@@ -74,6 +78,8 @@ impl Health {
     }
 }
 
+const MOMENT: Duration = Duration::from_millis(1);
+
 /// What precedes the bytes of a message with descriptors: its id, and how many.
 const PREFIX_BYTES: usize = 16;
 
@@ -90,21 +96,46 @@ impl Outbox {
         value: &T,
         patience: Patience,
     ) -> Result<(), SendError> {
-        match self.state.enter_leaning() {
-            Some(mut state) => self.send_as(&mut state, lobby, value, patience),
-            None => self.send_locked(lobby, value, patience),
+        if let Some(mut state) = self.state.enter_leaning()
+            && let Some(_inside) = state.claim.enter(self.turn())
+        {
+            return self.send_as(&mut state, lobby, value, patience);
         }
+        self.send_by_turns(lobby, value, patience)
     }
 
     #[cold]
-    fn send_locked<T: Serialize + ?Sized>(
+    fn send_by_turns<T: Serialize + ?Sized>(
         &self,
         lobby: &Lobby,
         value: &T,
         patience: Patience,
     ) -> Result<(), SendError> {
         let mut state = self.state.lock(patience).ok_or_else(|| out_of(patience))?;
+        let _inside = self.go_inside(&mut state, patience)?;
         self.send_as(&mut state, lobby, value, patience)
+    }
+
+    #[inline(always)]
+    fn turn(&self) -> &TurnWords {
+        &self.ring.header().writer.0.turn
+    }
+
+    /// Keeps other processes out, until dropped.
+    fn go_inside(&self, state: &mut Sending, patience: Patience) -> Result<Inside<'_>, SendError> {
+        if let Some(inside) = state.claim.enter(self.turn()) {
+            return Ok(Inside::Leaning(inside));
+        }
+        let deadline = match patience {
+            Patience::None => Deadline::after(MOMENT),
+            Patience::Until(deadline) => deadline,
+        };
+        let turn = state.claim.lock(self.turn(), deadline).ok_or_else(|| out_of(patience))?;
+        if state.claim.is_news_to(&turn) {
+            state.writer = Writer::reload(&self.ring)?;
+        }
+        state.claim.settle(&turn);
+        Ok(Inside::Turn(turn))
     }
 
     #[inline(always)]
@@ -141,22 +172,14 @@ impl Outbox {
 
     /// Sends bytes as they are.
     pub(super) fn send_bytes(&self, lobby: &Lobby, bytes: &[u8], patience: Patience) -> Result<(), SendError> {
-        match self.state.enter_leaning() {
-            Some(mut state) => {
-                self.begin(&mut state, lobby)?;
-                self.send_in_pieces(&mut state, lobby, bytes, &[], patience)
-            }
-            None => {
-                let mut state = self.state.lock(patience).ok_or_else(|| out_of(patience))?;
-                self.begin(&mut state, lobby)?;
-                self.send_in_pieces(&mut state, lobby, bytes, &[], patience)
-            }
-        }
+        let mut state = self.state.lock(patience).ok_or_else(|| out_of(patience))?;
+        let _inside = self.go_inside(&mut state, patience)?;
+        self.begin(&mut state, lobby)?;
+        self.send_in_pieces(&mut state, lobby, bytes, &[], patience)
     }
 
     #[inline(always)]
     fn begin(&self, state: &mut Sending, lobby: &Lobby) -> Result<(), SendError> {
-        state.writer.attend(&self.ring)?;
         let left = self.ring.header().to_writer.0.reader_left.load(Acquire);
         if lobby.has_ended() || (state.health.is_due(left) && lobby.ask_whether_ended()) {
             return Err(SendError::Closed);
@@ -216,7 +239,7 @@ impl Outbox {
     ) -> Result<[u8; PREFIX_BYTES], SendError> {
         let id = self.ring.header().writer.0.n_with_fds.fetch_add(1, Relaxed).wrapping_add(1);
         let deadline = match patience {
-            Patience::None => Deadline::after(std::time::Duration::ZERO),
+            Patience::None => Deadline::after(Duration::ZERO),
             Patience::Until(deadline) => deadline,
         };
         for fds in fds.chunks(MAX_FDS) {
@@ -279,6 +302,12 @@ impl Outbox {
         lobby.socket().ring();
         // Fails if the reader woke up and went to sleep again meanwhile: that sleep has its own bell.
         let _ = self.ring.header().to_writer.0.reader_sleeps.compare_exchange(sleep, 0, AcqRel, Relaxed);
+    }
+}
+
+impl Drop for Outbox {
+    fn drop(&mut self) {
+        self.state.get_mut().claim.give_up(&self.ring.header().writer.0.turn);
     }
 }
 

@@ -25,7 +25,6 @@ use postcard::ser_flavors::Flavor;
 use proc_core::shm::SharedMemory;
 
 use super::layout::{ABI, DATA_OFFSET, Header, MAGIC, RING_BYTES, RingHeader};
-use crate::barrier;
 
 /// The memory of a ring has been overwritten with what its protocol does not allow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,6 +146,11 @@ impl Ring {
         unsafe { self.header.as_ref() }
     }
 
+    /// Who sleeps on the socket of the end that reads this ring, or of one that only writes it.
+    pub(super) fn listener(&self, reads: bool) -> &AtomicU64 {
+        if reads { &self.header().reader.0.listener } else { &self.header().writer.0.listener }
+    }
+
     /// The frame word at `position`.
     #[inline(always)]
     fn word(&self, position: u64) -> &AtomicU64 {
@@ -197,59 +201,18 @@ fn plausible(position: u64) -> Result<u64, Damaged> {
     if position.is_multiple_of(WORD) && position < 1 << 62 { Ok(position) } else { Err(Damaged) }
 }
 
-/// Whether this process is the one that used an end last: its token stands in `owner`.
-#[derive(Debug)]
-struct Claim {
-    token: u64,
-    forks: u32,
-}
-
-impl Default for Claim {
-    /// None.
-    fn default() -> Self {
-        Self { token: u64::MAX, forks: u32::MAX }
-    }
-}
-
-impl Claim {
-    #[inline(always)]
-    fn holds(&self, owner: &AtomicU64) -> bool {
-        // A forked child has inherited the token, but not the claim.
-        owner.load(Relaxed) == self.token && self.forks == barrier::forks()
-    }
-
-    fn make(&mut self, owner: &AtomicU64) {
-        static N_CLAIMS: AtomicU64 = AtomicU64::new(0);
-        barrier::register();
-        // Unlike any other handle's, in this process or another that lives at the same time. Never 0.
-        let n = N_CLAIMS.fetch_add(1, Relaxed);
-        self.token = (u64::from(std::process::id()) << 32 | 1) + (n << 1 & 0xffff_fffe);
-        self.forks = barrier::forks();
-        owner.store(self.token, Relaxed);
-    }
-}
-
 /// The writer's end of a ring; what it knows between two frames.
 #[derive(Debug, Default)]
 pub(super) struct Writer {
-    claim: Claim,
     tail: u64,
     /// The last known `head`; the real one may be further.
     head: u64,
 }
 
 impl Writer {
-    /// Makes sure that what `self` knows is still so: another process may have used this end meanwhile.
-    #[inline(always)]
-    pub(super) fn attend(&mut self, ring: &Ring) -> Result<(), Damaged> {
-        if self.claim.holds(&ring.header().writer.0.owner) { Ok(()) } else { self.take_over(ring) }
-    }
-
-    #[cold]
-    fn take_over(&mut self, ring: &Ring) -> Result<(), Damaged> {
+    /// What there is to know when another process has used this end meanwhile.
+    pub(super) fn reload(ring: &Ring) -> Result<Self, Damaged> {
         let words = &ring.header().writer.0;
-        let mut claim = Claim::default();
-        claim.make(&words.owner);
         let mut tail = plausible(words.tail.load(Acquire))?;
         let head = Self::head(ring, tail)?;
         // The former user may have been killed between publishing a frame and saying so.
@@ -265,8 +228,7 @@ impl Writer {
             }
         }
         words.tail.store(tail, Relaxed);
-        *self = Self { claim, tail, head };
-        Ok(())
+        Ok(Self { tail, head })
     }
 
     /// How far the reader is, as seen with this `tail`.
@@ -463,24 +425,13 @@ impl Small {
 /// The reader's end of a ring; what it knows between two frames.
 #[derive(Debug, Default)]
 pub(super) struct Reader {
-    claim: Claim,
     head: u64,
 }
 
 impl Reader {
-    /// Makes sure that what `self` knows is still so: another process may have used this end meanwhile. True if it was.
-    #[inline(always)]
-    pub(super) fn attend(&mut self, ring: &Ring) -> Result<bool, Damaged> {
-        if self.claim.holds(&ring.header().reader.0.owner) { Ok(false) } else { self.take_over(ring) }
-    }
-
-    #[cold]
-    fn take_over(&mut self, ring: &Ring) -> Result<bool, Damaged> {
-        let words = &ring.header().reader.0;
-        let mut claim = Claim::default();
-        claim.make(&words.owner);
-        *self = Self { claim, head: plausible(words.head.load(Acquire))? };
-        Ok(true)
+    /// What there is to know when another process has used this end meanwhile.
+    pub(super) fn reload(ring: &Ring) -> Result<Self, Damaged> {
+        Ok(Self { head: plausible(ring.header().reader.0.head.load(Acquire))? })
     }
 
     /// The next frame, if it has been published.

@@ -165,7 +165,7 @@ macro_rules! handle {
 
         impl<T> fmt::Debug for $name<T> {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.debug_struct(stringify!($name)).field("fd", &self.end.as_fd()).finish_non_exhaustive()
+                f.debug_struct(stringify!($name)).field("fd", &self.end.lobby.socket().as_fd()).finish_non_exhaustive()
             }
         }
 

@@ -13,8 +13,6 @@ use proc_core::identity::ProcessId;
 
 use super::{layout::PARTICIPANTS, word::Owner};
 
-const PID_BITS: u32 = 22;
-
 /// A table in shared memory.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Participants<'a>(pub(crate) &'a [AtomicU64; PARTICIPANTS]);
@@ -22,7 +20,7 @@ pub(crate) struct Participants<'a>(pub(crate) &'a [AtomicU64; PARTICIPANTS]);
 impl Participants<'_> {
     /// Takes an empty entry; `None` if there is none.
     pub(crate) fn enter(self, process: ProcessId) -> Option<Owner> {
-        let entry = pack(process);
+        let entry = process.to_word();
         let free = |i: &usize| self.0[*i].compare_exchange(0, entry, AcqRel, Relaxed).is_ok();
         (1..PARTICIPANTS).find(free).map(|i| Owner(i as u16))
     }
@@ -30,7 +28,7 @@ impl Participants<'_> {
     /// Gives an entry back, if it is still that process's.
     pub(crate) fn leave(self, owner: Owner, process: ProcessId) {
         if let Some(entry) = self.0.get(usize::from(owner.0)) {
-            let _ = entry.compare_exchange(pack(process), 0, AcqRel, Relaxed);
+            let _ = entry.compare_exchange(process.to_word(), 0, AcqRel, Relaxed);
         }
     }
 
@@ -38,21 +36,13 @@ impl Participants<'_> {
     /// no word names it, so the word cannot be a later bearer's.
     pub(crate) fn process(self, owner: Owner) -> Option<ProcessId> {
         let entry = self.0.get(usize::from(owner.0))?.load(Acquire);
-        (entry != 0).then(|| unpack(entry))
+        (entry != 0).then(|| ProcessId::from_word(entry))
     }
 
     /// The entries that are taken.
     pub(crate) fn taken(self) -> impl Iterator<Item = (Owner, ProcessId)> {
         (1..PARTICIPANTS).map(|i| Owner(i as u16)).filter_map(move |owner| Some((owner, self.process(owner)?)))
     }
-}
-
-fn pack(process: ProcessId) -> u64 {
-    process.start_time << PID_BITS | u64::from(process.pid) & ((1 << PID_BITS) - 1)
-}
-
-fn unpack(entry: u64) -> ProcessId {
-    ProcessId { pid: (entry & ((1 << PID_BITS) - 1)) as u32, start_time: entry >> PID_BITS }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ mod joinable;
 mod listener;
 mod manager;
 mod pipe;
+mod pipe_shared;
 mod queue;
 mod queue_limits;
 mod thread_queue;
