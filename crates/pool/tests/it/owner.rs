@@ -1,13 +1,14 @@
 //! What becomes of workers when their owner goes, one way or another.
 
 use std::{
+    io::Read,
     sync::atomic::{AtomicU32, Ordering::SeqCst},
     thread,
     time::Duration,
 };
 
-use pool::{ProcessPool, Task, TaskError};
-use proc_core::{Process, identity::ProcessId, shm::Shared};
+use pool::{ProcessPool, Task, TaskError, ThreadPool};
+use proc_core::{Process, ProcessError, identity::ProcessId, shm::Shared};
 use test_support::watchdog;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -70,24 +71,91 @@ fn a_killed_owner_takes_its_workers_along() {
 }
 
 #[test]
-fn an_owner_that_returns_leaves_nobody_behind() {
+fn an_owner_that_ends_by_itself_leaves_nobody_behind() {
     let _dog = watchdog(PATIENCE);
-    for leak in [false, true] {
+    for how in ["drop", "leak", "exit"] {
         let pids = new_pids();
         let owner = Process::spawn(
-            |pids: Pids, leak: bool| {
+            |pids: Pids, how: String| {
                 let pool = stuck_pool(&pids);
-                if leak {
-                    std::mem::forget(pool);
+                match &*how {
+                    "leak" => std::mem::forget(pool),
+                    "exit" => std::process::exit(3),
+                    _ => {}
                 }
             },
-            (pids.clone(), leak),
+            (pids.clone(), how.to_owned()),
         )
         .unwrap();
-        owner.join().unwrap();
+        assert_eq!(owner.join().is_ok(), how != "exit");
         let left: Vec<_> = pids.iter().filter_map(|pid| ProcessId::of(pid.load(SeqCst))).collect();
         wait_for(|| left.iter().all(|worker| !worker.is_alive()));
     }
+}
+
+/// Interrupts a process as a terminal does, its whole group. What they all printed until none of them was left.
+fn interrupt(owner: Process<()>, mut output: std::io::PipeReader) -> String {
+    let group = nix::unistd::Pid::from_raw(owner.pid() as i32);
+    nix::sys::signal::killpg(group, nix::sys::signal::SIGINT).unwrap();
+    assert!(matches!(owner.join(), Err(ProcessError::Signaled { signal: 2, .. })));
+    let mut printed = String::new();
+    output.read_to_string(&mut printed).unwrap();
+    printed
+}
+
+#[test]
+fn ctrl_c_ends_everybody_in_silence() {
+    let _dog = watchdog(PATIENCE);
+    let pids = new_pids();
+    let (output, writer) = std::io::pipe().unwrap();
+    let owner = Process::builder()
+        .process_group()
+        .stdout(writer.try_clone().unwrap())
+        .stderr(writer)
+        .spawn(
+            |pids: Pids| {
+                let _pool = stuck_pool(&pids);
+                hang();
+            },
+            (pids.clone(),),
+        )
+        .unwrap();
+    let workers = all_known(&pids);
+    assert_eq!(interrupt(owner, output), "");
+    wait_for(|| workers.iter().all(|worker| !worker.is_alive()));
+}
+
+#[test]
+fn ctrl_c_ends_a_pool_of_threads_in_silence() {
+    let _dog = watchdog(PATIENCE);
+    let pids = new_pids();
+    let (output, writer) = std::io::pipe().unwrap();
+    let owner = Process::builder()
+        .process_group()
+        .stdout(writer.try_clone().unwrap())
+        .stderr(writer)
+        .spawn(
+            |pids: Pids| {
+                let pool = ThreadPool::new(pids.len()).unwrap();
+                let stuck: Vec<_> = (0..pids.len())
+                    .map(|n| {
+                        let pids = pids.clone();
+                        pool.apply_async(
+                            move || {
+                                pids[n].store(std::process::id(), SeqCst);
+                                hang();
+                            },
+                            (),
+                        )
+                    })
+                    .collect();
+                stuck.iter().for_each(|task| task.wait());
+            },
+            (pids.clone(),),
+        )
+        .unwrap();
+    all_known(&pids);
+    assert_eq!(interrupt(owner, output), "");
 }
 
 #[test]

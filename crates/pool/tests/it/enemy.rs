@@ -1,0 +1,170 @@
+//! Tasks that mean harm, or do some.
+
+use std::{
+    sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst},
+    time::Duration,
+};
+
+use pool::{ProcessPool, Task, TaskError};
+use proc_core::{Process, identity::ProcessId, shm::Shared};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
+use test_support::watchdog;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn double(n: u64) -> u64 {
+    2 * n
+}
+
+fn hang() {
+    loop {
+        std::thread::park();
+    }
+}
+
+#[test]
+fn what_a_task_forks_ends_with_its_worker() {
+    let _dog = watchdog(PATIENCE);
+    let pool = ProcessPool::new(1).unwrap();
+    let forks = || {
+        let child = Process::fork(hang).unwrap();
+        let pid = child.pid();
+        std::mem::forget(child);
+        pid
+    };
+    let pid = pool.apply(forks, ()).unwrap();
+    let child = ProcessId::of(pid).unwrap();
+    assert_eq!(pool.apply(double, (3,)).unwrap(), 6);
+    drop(pool);
+    while child.is_alive() {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_worker_without_descriptors_harms_no_other_task() {
+    let _dog = watchdog(PATIENCE);
+    let pool = ProcessPool::new(2).unwrap();
+    let close_all = || (3..1024).filter(|fd| nix::unistd::close(*fd).is_ok()).count();
+    assert!(pool.apply(close_all, ()).unwrap() > 0);
+    let tasks: Vec<_> = (0..200).map(|n| pool.apply_async(double, (n,))).collect();
+    assert!((0..).zip(&tasks).all(|(n, task)| task.get().unwrap() == 2 * n));
+    // What does not fit a slot goes through a descriptor.
+    let large: Vec<_> = (0..10).map(|_| pool.apply_async(|| "x".repeat(1000), ()).get()).collect();
+    assert!(large.iter().all(|r| matches!(r, Ok(_) | Err(TaskError::WorkerDied { .. } | TaskError::Encode(_)))));
+    assert_eq!(pool.apply(double, (3,)).unwrap(), 6);
+}
+
+fn stop_myself() {
+    nix::sys::signal::raise(nix::sys::signal::SIGSTOP).unwrap();
+}
+
+#[test]
+fn a_stopped_worker_is_late_like_any_other() {
+    let _dog = watchdog(PATIENCE);
+    let pool = ProcessPool::builder().workers(2).task_timeout(Duration::from_millis(100)).build().unwrap();
+    let stopped = pool.apply_async(stop_myself, ());
+    let others: Vec<_> = (0..100).map(|n| pool.apply_async(double, (n,))).collect();
+    assert!(others.iter().all(|task| task.get().is_ok()));
+    assert!(matches!(stopped.get(), Err(TaskError::TimedOut)));
+    assert_eq!(pool.apply(double, (3,)).unwrap(), 6);
+}
+
+#[test]
+fn a_stopped_worker_holds_up_neither_the_others_nor_the_end() {
+    let _dog = watchdog(PATIENCE);
+    let pool = ProcessPool::new(2).unwrap();
+    let stopped: Task<()> = pool.apply_async(stop_myself, ());
+    let others: Vec<_> = (0..100).map(|n| pool.apply_async(double, (n,))).collect();
+    assert!(others.iter().all(|task| task.get().is_ok()));
+    assert!(!stopped.ready());
+    drop(pool);
+    assert!(matches!(stopped.get(), Err(TaskError::Cancelled)));
+}
+
+#[test]
+fn a_task_that_exits_with_success_has_no_result() {
+    let _dog = watchdog(PATIENCE);
+    let pool = ProcessPool::new(1).unwrap();
+    let exited = pool.apply(|| -> () { std::process::exit(0) }, ());
+    assert!(matches!(exited, Err(TaskError::WorkerDied { signal: None, .. })));
+    let results: Vec<_> = pool.imap(|n: u64| if n == 4 { std::process::exit(0) } else { n }, 0..9).collect();
+    assert!(results.iter().enumerate().all(|(n, result)| result.is_ok() == (n != 4)));
+}
+
+/// Encodes, or not, as it says.
+#[derive(Debug, PartialEq)]
+struct Moody(bool);
+
+impl Serialize for Moody {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.0 { serializer.serialize_bool(true) } else { Err(ser::Error::custom("not now")) }
+    }
+}
+
+impl<'de> Deserialize<'de> for Moody {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if bool::deserialize(deserializer)? { Ok(Self(true)) } else { Err(de::Error::custom("never sent")) }
+    }
+}
+
+#[test]
+fn a_chunk_of_which_many_items_fail_is_worked_on_to_its_end() {
+    let _dog = watchdog(PATIENCE);
+    let runs = Shared::new(AtomicU64::new(0)).unwrap();
+    let pool = ProcessPool::builder().workers(2).chunk_size(150).build().unwrap();
+    let moody = |(n, runs): (u64, Shared<AtomicU64>)| {
+        runs.fetch_add(1, SeqCst);
+        Moody(n.is_multiple_of(3))
+    };
+    let results: Vec<_> = pool.imap(moody, (0..600).map(|n| (n, runs.clone()))).collect();
+    for (n, result) in results.iter().enumerate() {
+        match result {
+            Ok(value) => assert!(*value == Moody(true) && n.is_multiple_of(3)),
+            Err(e) => assert!(!n.is_multiple_of(3) && matches!(e, TaskError::Encode(_)), "{n}: {e}"),
+        }
+    }
+    assert_eq!((results.len(), runs.load(SeqCst)), (600, 600), "each item ran once");
+    assert!(matches!(pool.map(|n: u64| n, 0..10).as_deref(), Ok([0, .., 9])));
+}
+
+#[test]
+fn results_larger_than_a_stream_come_in_several_rounds() {
+    let _dog = watchdog(PATIENCE);
+    let pool = ProcessPool::new(2).unwrap();
+    let text = |n: usize| n.to_string().repeat(n % 700);
+    let texts = pool.map(text, 0..20_000).unwrap();
+    assert!(texts.iter().enumerate().all(|(n, got)| *got == text(n)));
+}
+
+#[test]
+fn a_payload_that_panics_again_is_one_error() {
+    let _dog = watchdog(PATIENCE);
+    struct Again;
+    impl Drop for Again {
+        fn drop(&mut self) {
+            if !std::thread::panicking() {
+                panic!("in drop");
+            }
+        }
+    }
+    let pool = ProcessPool::new(1).unwrap();
+    let odd = pool.apply(|| -> () { std::panic::panic_any(Again) }, ());
+    assert!(matches!(odd, Err(TaskError::Panicked { .. })));
+    let results: Vec<_> = pool.imap(|n: u8| if n == 1 { std::panic::panic_any(Again) } else { n }, 0..3).collect();
+    assert!(matches!(&results[..], [Ok(0), Err(TaskError::Panicked { .. }), Ok(2)]));
+}
+
+#[test]
+fn infinite_input_is_read_only_as_far_as_needed() {
+    let _dog = watchdog(PATIENCE);
+    let read = std::sync::Arc::new(AtomicU32::new(0));
+    let count = read.clone();
+    let pool = ProcessPool::builder().workers(2).window(8).build().unwrap();
+    let input = (0_u64..).inspect(move |_| {
+        count.fetch_add(1, SeqCst);
+    });
+    let first: Vec<_> = pool.imap(double, input).take(20).map(Result::unwrap).collect();
+    assert_eq!(first, (0..20).map(double).collect::<Vec<_>>());
+    assert!(read.load(SeqCst) <= 28, "{read:?}");
+}
