@@ -16,9 +16,10 @@ fn nothing(n: u64) -> u64 {
     n
 }
 
-/// About 100 ns of arithmetic.
+/// About 100 ns of arithmetic; never inlined, for it is up to twice as fast in some loops as in others.
+#[inline(never)]
 fn item(n: u64) -> u64 {
-    (0..60).fold(n | 1, |x, _| black_box(x.wrapping_mul(6_364_136_223_846_793_005).rotate_left(17)))
+    (0..105).fold(n | 1, |x, _| black_box(x.wrapping_mul(6_364_136_223_846_793_005).rotate_left(17)))
 }
 
 fn rayon_pool() -> rayon::ThreadPool {

@@ -65,7 +65,7 @@ impl<R> Chunk<R> {
 /// Chunks that one worker should have in hand, so that it need not wait for the next.
 const CHUNKS_EACH: usize = 4;
 /// How long a chunk should take: much longer than handing it over, much shorter than anybody's patience.
-const CHUNK_TIME: Duration = Duration::from_micros(400);
+const CHUNK_TIME: Duration = Duration::from_micros(800);
 /// Results of eight bytes, so many, fit a worker's stream buffer.
 const MAX_CHUNK: usize = 8000;
 
@@ -127,7 +127,7 @@ impl<I: Iterator, R> Feed<I, R> {
                     let n_items = u32::try_from(chunk.len()).unwrap_or(u32::MAX).max(1);
                     let each = (chunk.busy / n_items).max(Duration::from_nanos(1));
                     let wanted = usize::try_from(CHUNK_TIME.as_nanos() / each.as_nanos()).unwrap_or(MAX_CHUNK);
-                    self.chunk_size = wanted.clamp(1, (self.chunk_size * 8).min(self.max_chunk));
+                    self.chunk_size = wanted.clamp(1, (self.chunk_size * 64).min(self.max_chunk));
                 }
                 Outcome::Chunk {
                     index: 0,
@@ -212,11 +212,16 @@ impl<I: Iterator, R, U: UnderWay<R>> Results<I, R, U> {
         Self { feed: Feed::new(input, cut, submit), out: U::default(), current }
     }
 
-    /// Moves on to the next chunk; false if that was the last.
-    fn advance(&mut self) -> bool {
+    /// Gives chunks to the pool, as many as may be under way.
+    fn fill(&mut self) {
         while let Some((n_items, task)) = self.feed.next(self.out.len()) {
             self.out.insert(n_items, task);
         }
+    }
+
+    /// Moves on to the next chunk; false if that was the last.
+    fn advance(&mut self) -> bool {
+        self.fill();
         let Some((n_items, task)) = self.out.next() else { return false };
         self.current = self.feed.done(n_items, &task);
         true
@@ -239,7 +244,15 @@ impl<I: Iterator, R, U: UnderWay<R>> Results<I, R, U> {
 pub(crate) fn map<I: Iterator, R>(input: I, cut: Cut, submit: Submit<I::Item, R>) -> Result<Vec<R>, TaskError> {
     let mut results: Results<I, R, VecDeque<_>> = Results::new(input, cut, submit);
     let mut all = Vec::with_capacity(results.feed.input.size_hint().0);
-    while results.advance() {
+    loop {
+        results.fill();
+        // Nobody waits for single results: be woken for several at a time.
+        if results.out.front().is_some_and(|(_, first)| !first.ready()) {
+            results.out[results.out.len() / 2].1.wait();
+        }
+        if !results.advance() {
+            return Ok(all);
+        }
         if let Outcome::Chunk { values, failures, .. } = &mut results.current
             && failures.peek().is_none()
         {
@@ -249,7 +262,6 @@ pub(crate) fn map<I: Iterator, R>(input: I, cut: Cut, submit: Submit<I::Item, R>
             all.push(result?);
         }
     }
-    Ok(all)
 }
 
 macro_rules! iterators {

@@ -79,7 +79,7 @@ impl Ord for Delayed {
 /// Most results taken at a time, so that the lock is not held for long.
 pub(super) const BATCH: usize = 64;
 /// How much work a worker should have in hand.
-const DEPTH_TIME: Duration = Duration::from_micros(1600);
+const DEPTH_TIME: Duration = Duration::from_micros(3200);
 /// What it takes to wake a worker.
 const WAKE_TIME: Duration = Duration::from_micros(5);
 /// A worker that has so many tasks in hand, each of so little time, need not be watched at every one.

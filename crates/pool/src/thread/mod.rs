@@ -79,7 +79,7 @@ impl ThreadPoolBuilder {
         Self { initializer: Some(Initializer(Arc::new(call))), ..self }
     }
 
-    /// Items of `map` and its like that make one task. By default it adapts to their speed: about 0.4 ms a task, and
+    /// Items of `map` and its like that make one task. By default it adapts to their speed: about 0.8 ms a task, and
     /// smaller towards the end of the input.
     #[doc(alias = "chunksize")]
     pub fn chunk_size(self, n_items: usize) -> Self {
