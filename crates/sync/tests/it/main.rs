@@ -12,3 +12,4 @@ mod process_rlock;
 mod process_rwlock;
 mod process_semaphore;
 mod storm;
+mod ticket_office;

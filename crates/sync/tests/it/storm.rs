@@ -1,8 +1,8 @@
-//! Processes that are killed at random, by the hundred; `SYNC_KILLS=10000` says how many.
+//! Processes that are killed at random, by the hundred, in each of the roles that they can have when they die;
+//! `SYNC_KILLS=10000` says how many of each.
 
 use std::{
     cell::Cell,
-    io::{Read, Seek, SeekFrom, Write},
     sync::atomic::{AtomicU64, Ordering::SeqCst},
     time::Duration,
 };
@@ -10,61 +10,69 @@ use std::{
 use proc_core::shm::Shared;
 use sync::{
     OwnerDied,
-    process::{Barrier, Condvar, Event, Lock, RLock, RwLock, Semaphore},
+    process::{Barrier, BoundedSemaphore, Condvar, Event, Lock, RLock, RwLock, Semaphore},
 };
 
-use crate::util::{Child, dog_for};
+use crate::util::{Child, Dice, counter, dog_for};
 
-/// How many are killed.
+/// How many are killed in each role.
 fn n_kills() -> u64 {
-    std::env::var("SYNC_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(200)
+    std::env::var("SYNC_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(100)
 }
 
-/// Random enough, and another sequence each time.
-struct Dice(u64);
+const N_WORKERS: usize = 3;
 
-impl Dice {
-    fn new() -> Self {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-        Self(now.as_nanos() as u64 | 1)
-    }
+/// What a worker is at, said before it begins and read when it is dead.
+struct Role<'a>(&'a AtomicU64);
 
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % sides
-    }
-
-    fn sleep_a_little(&mut self) {
-        std::thread::sleep(Duration::from_micros(self.roll(300)));
+impl Role<'_> {
+    fn is(&self, role: usize) {
+        self.0.store(role as u64, SeqCst);
     }
 }
 
-/// Keeps `work` running over and over in three processes, kills one of them at random, starts another in its place,
-/// and so on; `progress` counts rounds, and must go on after every kill.
-fn storm(work: impl Fn(), progress: &AtomicU64) {
-    let _dog = dog_for(Duration::from_secs(60 + n_kills() / 20));
+/// Keeps `work` running over and over in three processes, kills one of them at random, starts another in its place, and
+/// so on, until enough have died in each of the roles: the next victim is one that is in a rare role now, and counts for
+/// what it was at when it died. After every kill the rounds must go on.
+fn storm<const N: usize>(roles: [&str; N], work: impl Fn(&Role<'_>)) {
+    let _dog = dog_for(Duration::from_secs(60 + n_kills() / 10));
     let mut dice = Dice::new();
-    let spawn = || {
+    let progress = counter();
+    let at = Shared::new([const { AtomicU64::new(0) }; N_WORKERS]).unwrap();
+    let spawn = |place: usize| {
+        let role = Role(&at[place]);
+        role.is(N);
         Child::spawn(|| {
             loop {
-                work();
+                work(&role);
+                role.is(N);
                 progress.fetch_add(1, SeqCst);
             }
         })
     };
-    let mut workers: Vec<Child> = (0..3).map(|_| spawn()).collect();
-    for _ in 0..n_kills() {
+    let mut workers: Vec<Option<Child>> = (0..N_WORKERS).map(|place| Some(spawn(place))).collect();
+    let mut killed = [0; N];
+    while killed.iter().any(|n| *n < n_kills()) {
         dice.sleep_a_little();
-        let victim = dice.roll(workers.len() as u64) as usize;
-        workers.swap_remove(victim).kill();
-        let before = progress.load(SeqCst);
-        while progress.load(SeqCst) == before {
-            std::thread::yield_now();
+        let first = dice.roll(N_WORKERS as u64) as usize;
+        let n_killed = |place: &usize| killed.get(at[*place].load(SeqCst) as usize).copied().unwrap_or(u64::MAX);
+        let place = (first..first + N_WORKERS).map(|place| place % N_WORKERS).min_by_key(n_killed).unwrap();
+        workers[place].take().unwrap().kill();
+        if let Some(n) = killed.get_mut(at[place].load(SeqCst) as usize) {
+            *n += 1;
         }
-        workers.push(spawn());
+        let before = progress.load(SeqCst);
+        for look in 1u32.. {
+            if progress.load(SeqCst) != before {
+                break;
+            }
+            // Somebody is at it on another CPU, most likely; if not, this one is needed.
+            if look % 10_000 == 0 { std::thread::yield_now() } else { std::hint::spin_loop() }
+        }
+        workers[place] = Some(spawn(place));
     }
+    let said: Vec<_> = roles.iter().zip(killed).map(|(role, n)| format!("{n} {role}")).collect();
+    println!("killed {}; none wedged", said.join(", "));
 }
 
 fn repaired<G>(result: Result<G, OwnerDied<G>>, repair: impl FnOnce(&G)) -> G {
@@ -75,86 +83,87 @@ fn repaired<G>(result: Result<G, OwnerDied<G>>, repair: impl FnOnce(&G)) -> G {
     })
 }
 
-fn counter() -> Shared<AtomicU64> {
-    Shared::new(AtomicU64::new(0)).unwrap()
+/// Two numbers that are the same whenever nobody is changing them.
+type Pair = (u64, u64);
+
+fn change(pair: &mut Pair) {
+    assert_eq!(pair.0, pair.1);
+    pair.0 += 1;
+    std::hint::black_box(&mut *pair);
+    pair.1 += 1;
 }
 
 #[test]
 fn holders_and_waiters_of_a_lock() {
-    let (lock, progress) = (Lock::new((0u64, 0u64)).unwrap(), counter());
-    let work = || {
+    let lock = Lock::new(Pair::default()).unwrap();
+    storm(["waiting", "holding"], |role| {
+        role.is(0);
         let mut pair = lock.lock().unwrap_or_else(|died| {
             let mut pair = died.into_inner();
             pair.1 = pair.0;
             pair.mark_consistent();
             pair
         });
-        assert_eq!(pair.0, pair.1);
-        pair.0 += 1;
-        std::hint::black_box(&mut *pair);
-        pair.1 += 1;
-    };
-    storm(work, &progress);
+        role.is(1);
+        change(&mut pair);
+    });
 }
 
 #[test]
 fn holders_and_waiters_of_a_recursive_lock() {
-    let (lock, progress) = (RLock::new(Cell::new(0u64)).unwrap(), counter());
-    let work = || {
+    let lock = RLock::new(Cell::new(0u64)).unwrap();
+    storm(["waiting", "holding once", "holding twice"], |role| {
+        role.is(0);
         let outer = repaired(lock.lock(), |guard| guard.mark_consistent());
+        role.is(1);
         let inner = lock.lock().unwrap();
+        role.is(2);
         inner.set(outer.get() + 1);
-    };
-    storm(work, &progress);
+    });
 }
 
 #[test]
 fn readers_and_writers() {
-    let (lock, progress) = (RwLock::new((0u64, 0u64)).unwrap(), counter());
-    let work = || {
+    let lock = RwLock::new(Pair::default()).unwrap();
+    storm(["waiting to write", "writing", "waiting to read", "reading"], |role| {
+        role.is(0);
         let mut pair = lock.write().unwrap_or_else(|died| {
             let mut pair = died.into_inner();
             pair.1 = pair.0;
             pair.mark_consistent();
             pair
         });
-        assert_eq!(pair.0, pair.1);
-        pair.0 += 1;
-        std::hint::black_box(&mut *pair);
-        pair.1 += 1;
+        role.is(1);
+        change(&mut pair);
         drop(pair);
+        role.is(2);
         if let Ok(pair) = lock.read() {
+            role.is(3);
             assert_eq!(pair.0, pair.1);
         }
-    };
-    storm(work, &progress);
+    });
 }
 
 #[test]
 fn notifiers_and_waiters_of_a_condition() {
-    let (lock, progress) = (Lock::new(0u64).unwrap(), counter());
-    let changed = Condvar::new().unwrap();
+    let (lock, changed) = (Lock::new(0u64).unwrap(), Condvar::new().unwrap());
     // Everybody waits for somebody else to count on; the last resort is its own time-out, as the one who would have
     // notified it may be dead.
-    let work = || {
+    storm(["notifying", "waiting"], |role| {
+        role.is(0);
         let mut count = repaired(lock.lock(), |guard| guard.mark_consistent());
         *count += 1;
         let seen = *count;
         changed.notify_all();
+        role.is(1);
         let wait = changed.wait_timeout_while(count, Duration::from_millis(2), |count| *count == seen);
         drop(wait.map_err(|died| died.into_inner().mark_consistent()));
-    };
-    storm(work, &progress);
+    });
 }
 
 #[test]
 fn setters_and_waiters_of_an_event() {
-    let (event, progress) = (Event::new().unwrap(), counter());
-    let work = || {
-        event.set();
-        event.clear();
-        event.wait_timeout(Duration::from_micros(100)).unwrap();
-    };
+    let event = Event::new().unwrap();
     let stop = AtomicU64::new(0);
     std::thread::scope(|scope| {
         // Nobody kills this one, and it has no time-out: a lost wake-up would be its last.
@@ -163,7 +172,13 @@ fn setters_and_waiters_of_an_event() {
                 event.wait().unwrap();
             }
         });
-        storm(work, &progress);
+        storm(["setting", "waiting"], |role| {
+            role.is(0);
+            event.set();
+            event.clear();
+            role.is(1);
+            event.wait_timeout(Duration::from_micros(100)).unwrap();
+        });
         stop.store(1, SeqCst);
         let _dog = dog_for(Duration::from_secs(10));
         while !waiter.is_finished() {
@@ -173,111 +188,74 @@ fn setters_and_waiters_of_an_event() {
     });
 }
 
-#[test]
-fn waiters_for_permits() {
-    // Nobody holds a permit while it may be killed: the releaser is this process.
-    let (semaphore, progress) = (Semaphore::new(0).unwrap(), counter());
-    let taken = counter();
+/// Lets `work` run in processes that are killed, and `helper` over and over in a thread that is not.
+fn storm_beside<const N: usize>(helper: impl Fn() + Sync, roles: [&str; N], work: impl Fn(&Role<'_>)) {
     let stop = AtomicU64::new(0);
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while stop.load(SeqCst) == 0 {
-                if semaphore.permits() < 4 {
-                    semaphore.release(2).unwrap();
-                }
-                std::thread::yield_now();
+                helper();
             }
         });
-        storm(
-            || {
-                semaphore.acquire().forget();
-                taken.fetch_add(1, SeqCst);
-            },
-            &progress,
-        );
+        storm(roles, work);
         stop.store(1, SeqCst);
     });
-    assert!(taken.load(SeqCst) >= progress.load(SeqCst));
+}
+
+#[test]
+fn waiters_for_permits() {
+    // Nobody holds a permit while it may be killed: that one would be gone.
+    let (semaphore, taken) = (Semaphore::new(0).unwrap(), counter());
+    let release = || {
+        if semaphore.permits() < 4 {
+            semaphore.release(2).unwrap();
+        }
+        std::thread::yield_now();
+    };
+    storm_beside(release, ["waiting"], |role| {
+        role.is(0);
+        semaphore.acquire().forget();
+        taken.fetch_add(1, SeqCst);
+    });
+    assert!(taken.load(SeqCst) >= n_kills());
+}
+
+#[test]
+fn releasers_of_permits() {
+    // A permit that was released when its releaser died wakes who waits for it, who has no time-out.
+    let (semaphore, taken) = (BoundedSemaphore::new(4).unwrap(), counter());
+    let stop = AtomicU64::new(0);
+    (0..4).for_each(|_| semaphore.acquire().forget());
+    std::thread::scope(|scope| {
+        let taker = scope.spawn(|| {
+            while stop.load(SeqCst) == 0 {
+                semaphore.acquire().forget();
+                taken.fetch_add(1, SeqCst);
+            }
+        });
+        storm(["releasing"], |role| {
+            role.is(0);
+            let before = taken.load(SeqCst);
+            if semaphore.release(1).is_ok() {
+                while taken.load(SeqCst) == before {
+                    std::thread::yield_now();
+                }
+            }
+        });
+        stop.store(1, SeqCst);
+        let _ = semaphore.release(1);
+        taker.join().unwrap();
+    });
 }
 
 #[test]
 fn parties_of_a_barrier() {
-    let (barrier, progress) = (Barrier::new(2).unwrap(), counter());
-    let work = || {
-        if barrier.wait_timeout(Duration::from_millis(200)).is_err() {
+    // Of three, two can always meet; nobody has a time-out.
+    let barrier = Barrier::new(2).unwrap();
+    storm(["waiting"], |role| {
+        role.is(0);
+        if barrier.wait().is_err() {
             barrier.reset();
         }
-    };
-    storm(work, &progress);
-}
-
-/// Eight buyers, two tickets, and a file for a database.
-struct TicketOffice {
-    file: std::fs::File,
-    lock: Lock<()>,
-    sold: Shared<AtomicU64>,
-}
-
-const TICKETS: u64 = 2;
-
-impl TicketOffice {
-    fn open() -> Self {
-        let path =
-            std::env::temp_dir().join(format!("tickets-{}-{:?}", std::process::id(), std::thread::current().id()));
-        let mut options = std::fs::File::options();
-        let mut file = options.read(true).write(true).create(true).truncate(true).open(&path).unwrap();
-        std::fs::remove_file(path).unwrap();
-        write!(file, "{TICKETS}").unwrap();
-        Self { file, lock: Lock::new(()).unwrap(), sold: counter() }
-    }
-
-    /// Looks, thinks, and buys; the sale counts from when it is in the file.
-    fn buy(&self) {
-        let mut text = String::new();
-        (&self.file).seek(SeekFrom::Start(0)).unwrap();
-        (&self.file).read_to_string(&mut text).unwrap();
-        let left: u64 = text.parse().unwrap();
-        std::thread::yield_now();
-        if left > 0 {
-            // The seat is given away when the office says so, and the number is written first: a buyer killed in
-            // between loses a ticket, and never sells one twice.
-            std::os::unix::fs::FileExt::write_all_at(&self.file, (left - 1).to_string().as_bytes(), 0).unwrap();
-            self.sold.fetch_add(1, SeqCst);
-        }
-    }
-
-    fn buy_with_lock(&self) {
-        let _guard = repaired(self.lock.lock(), |guard| guard.mark_consistent());
-        self.buy();
-    }
-}
-
-#[test]
-fn ticket_office_with_a_lock_never_oversells_though_buyers_are_killed() {
-    let _dog = dog_for(Duration::from_secs(60 + n_kills() / 5));
-    let mut dice = Dice::new();
-    for _ in 0..n_kills() / 8 {
-        let office = TicketOffice::open();
-        let mut buyers: Vec<Child> = (0..8).map(|_| Child::spawn(|| office.buy_with_lock())).collect();
-        let victim = dice.roll(8) as usize;
-        dice.sleep_a_little();
-        buyers.swap_remove(victim).kill();
-        buyers.into_iter().for_each(Child::join);
-        assert!(office.sold.load(SeqCst) <= TICKETS);
-    }
-}
-
-#[test]
-fn ticket_office_without_a_lock_oversells() {
-    let _dog = dog_for(Duration::from_secs(60));
-    let oversold = (0..500).any(|_| {
-        let office = TicketOffice::open();
-        let buyers: Vec<Child> = (0..8).map(|_| Child::spawn(|| office.buy())).collect();
-        // Some may read while another writes: no number at all is as wrong as a wrong one.
-        buyers.into_iter().for_each(|buyer| {
-            buyer.end();
-        });
-        office.sold.load(SeqCst) > TICKETS
     });
-    assert!(oversold);
 }

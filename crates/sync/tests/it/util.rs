@@ -3,6 +3,7 @@
 use std::{
     io::{Read, Write},
     panic::{AssertUnwindSafe, catch_unwind},
+    sync::atomic::AtomicU64,
     time::Duration,
 };
 
@@ -13,6 +14,7 @@ use nix::{
     },
     unistd::{ForkResult, Pid, fork},
 };
+use proc_core::shm::Shared;
 use test_support::Watchdog;
 
 pub(crate) const SOON: Duration = Duration::from_millis(20);
@@ -24,6 +26,32 @@ pub(crate) fn dog() -> Watchdog {
 
 pub(crate) fn dog_for(limit: Duration) -> Watchdog {
     test_support::watchdog(limit)
+}
+
+/// Random enough, and another sequence each time.
+pub(crate) struct Dice(u64);
+
+impl Dice {
+    pub(crate) fn new() -> Self {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        Self(now.as_nanos() as u64 | 1)
+    }
+
+    pub(crate) fn roll(&mut self, sides: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % sides
+    }
+
+    pub(crate) fn sleep_a_little(&mut self) {
+        std::thread::sleep(Duration::from_micros(self.roll(300)));
+    }
+}
+
+/// A number that all processes share.
+pub(crate) fn counter() -> Shared<AtomicU64> {
+    Shared::new(AtomicU64::new(0)).unwrap()
 }
 
 /// A forked child, killed when dropped.
@@ -83,15 +111,13 @@ impl Child {
         waitpid(self.0.take().unwrap(), None).unwrap()
     }
 
-    /// Returns when the child sleeps in the kernel (on a futex, that is), or is gone.
+    /// Returns when the child sleeps on a futex, or is gone.
     pub(crate) fn wait_until_asleep(&self) {
-        let path = format!("/proc/{}/stat", self.pid());
-        loop {
-            let stat = std::fs::read_to_string(&path).unwrap_or_default();
-            match stat.rsplit_once(')').map(|(_, rest)| rest.trim_start().as_bytes()[0]) {
-                Some(b'R' | b'D') => std::thread::yield_now(),
-                _ => return,
-            }
+        let futex = format!("{} ", libc::SYS_futex);
+        let read = |file: &str| std::fs::read_to_string(format!("/proc/{}/{file}", self.pid())).unwrap_or_default();
+        let is_gone = || read("stat").rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('Z'));
+        while !read("syscall").starts_with(&futex) && !is_gone() {
+            std::thread::yield_now();
         }
     }
 }
