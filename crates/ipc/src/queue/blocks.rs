@@ -15,7 +15,8 @@ use std::{
 use super::{
     barrier,
     layout::{BlockId, PAGE, RECORDS_STEP},
-    ring::{Claim, Raw, Stop},
+    protocol::{Claim, Ring, Stop},
+    ring::Raw,
     segment::BlockMemory,
     word::BlockState,
 };

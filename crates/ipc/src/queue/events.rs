@@ -26,13 +26,9 @@ use proc_core::futex::{self, Deadline, Wait};
 
 use super::{
     barrier,
-    ring::{Raw, Stop},
+    protocol::{CLOSED, CLOSING, Ring, SLEEPERS, Side, Stop},
+    ring::Raw,
 };
-
-pub(crate) const SLEEPERS: u32 = 1;
-pub(crate) const CLOSING: u32 = 2;
-pub(crate) const CLOSED: u32 = 4;
-const SEQUENCE: u32 = 8;
 
 /// The longest sleep without a look: bounds what a killed process can do to others.
 const RECHECK: Duration = Duration::from_millis(40);
@@ -79,15 +75,6 @@ impl Spin {
 /// With a single CPU, spinning keeps the other side from running.
 fn several_cpus() -> bool {
     std::thread::available_parallelism().is_ok_and(|n| n.get() > 1)
-}
-
-/// Which side of the queue waits, for what.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Side {
-    /// A getter, for messages.
-    Items,
-    /// A putter, for room.
-    Space,
 }
 
 /// How long an operation may take.
@@ -146,13 +133,7 @@ impl Raw {
         let begun = Instant::now();
         let mut quiet = false;
         loop {
-            let mut seen = event.load(Acquire);
-            if seen & SLEEPERS == 0 {
-                match event.compare_exchange(seen, seen | SLEEPERS, AcqRel, Relaxed) {
-                    Ok(_) => seen |= SLEEPERS,
-                    Err(_) => continue,
-                }
-            }
+            let seen = self.announce(side);
             barrier::heavy();
             match attempt(true) {
                 Err(Stop::Held(slot, word)) if self.settle_if_dead(slot, word) => continue,
@@ -194,38 +175,6 @@ impl Raw {
         }
     }
 
-    pub(crate) fn event(&self, side: Side) -> &AtomicU32 {
-        let header = self.segment.header();
-        match side {
-            Side::Items => &header.items,
-            Side::Space => &header.space,
-        }
-    }
-
-    /// Wakes who sleeps on an event count, two at most.
-    #[cold]
-    pub(crate) fn wake_one(&self, event: &AtomicU32) {
-        let mut seen = event.load(Relaxed);
-        while seen & SLEEPERS != 0 {
-            let next = (seen & !SLEEPERS).wrapping_add(SEQUENCE);
-            match event.compare_exchange(seen, next, AcqRel, Relaxed) {
-                Ok(_) => {
-                    if futex::wake(event, 2) == 2 {
-                        event.fetch_or(SLEEPERS, AcqRel);
-                    }
-                    return;
-                }
-                Err(changed) => seen = changed,
-            }
-        }
-    }
-
-    /// Wakes everybody who sleeps on an event count.
-    pub(crate) fn wake_all(&self, event: &AtomicU32) {
-        event.fetch_add(SEQUENCE, AcqRel);
-        futex::wake(event, u32::MAX);
-    }
-
     /// One who was woken wakes the next if there is more to do than it does itself.
     fn pass_on(&self, side: Side) {
         let event = self.event(side);
@@ -234,7 +183,7 @@ impl Raw {
             Side::Space => !self.is_full(),
         };
         if more && event.load(Relaxed) & SLEEPERS != 0 {
-            self.wake_one(event);
+            self.wake_one(side);
         }
     }
 

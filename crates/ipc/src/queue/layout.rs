@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use proc_core::shm::ShmSafe;
 
-use super::word::Positions;
+use super::{protocol::SlotHead, word::Positions};
 
 pub(crate) const PAGE: usize = 4096;
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"ipcQueue");
@@ -86,15 +86,6 @@ unsafe impl ShmSafe for Header {}
 
 const _: () = assert!(size_of::<Header>() <= PAGE && align_of::<Header>() == 128);
 const _: () = assert!(std::mem::offset_of!(Header, tail) == 128 && std::mem::offset_of!(Header, pools) == 128 * 10);
-
-/// The part of a slot that every slot has.
-#[repr(C)]
-pub(crate) struct SlotHead {
-    pub(crate) word: AtomicU64,
-    /// The message, if it is a number; or else where it is, see [`Meta`]. Belongs to the slot's owner, and to nobody
-    /// while it is ready.
-    pub(crate) meta: AtomicU64,
-}
 
 const _: () = assert!(size_of::<SlotHead>() == SLOT_HEAD);
 

@@ -20,9 +20,10 @@ use proc_core::futex::{self, Deadline};
 use super::{
     barrier,
     blocks::Block,
-    events::{CLOSED, Patience, SLEEPERS},
+    events::Patience,
     layout::{BlockId, Meta},
-    ring::{Claim, Claimed, Raw, Stop},
+    protocol::{CLOSED, Claim, Claimed, Ring, SLEEPERS, Side, Stop},
+    ring::Raw,
     word::{BlockState, Owner, Phase, SlotWord},
 };
 
@@ -102,7 +103,7 @@ impl Raw {
     fn try_lease_fresh(self: &Arc<Self>, patient: bool) -> Result<Lease, Stop> {
         // Held before the claim: with a slot in hand there must be nothing left that can fail.
         let mut spare = if self.is_empty() { None } else { Some(Block::take(self, self.segment.geometry.inline())?) };
-        let claimed = match self.claim_read(patient) {
+        let claimed = match self.claim_read(patient, self.me()?) {
             Err(Stop::Level) => self.claim_last(patient)?,
             claimed => claimed?,
         };
@@ -228,7 +229,7 @@ impl Raw {
         let header = self.segment.header();
         header.orphans.store(1, Release);
         barrier::light();
-        self.wake_one(&header.items);
+        self.wake_one(Side::Items);
     }
 
     fn announce_done(&self) {

@@ -10,12 +10,7 @@ use std::{
     ops::{Deref, DerefMut},
 };
 
-use super::{
-    Queue,
-    blocks::Block,
-    events::{Patience, Side},
-    segment::BlockMemory,
-};
+use super::{Queue, blocks::Block, events::Patience, protocol::Side, segment::BlockMemory};
 use crate::PutError;
 
 /// Shared memory for one message, to be filled in place and [sent](Self::send); see [`Queue::loan`].

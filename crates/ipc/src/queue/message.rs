@@ -15,9 +15,10 @@ use super::{
     Queue,
     blocks::Block,
     codec::{self, Buffer, NotInline},
-    events::{Patience, Side},
+    events::Patience,
     number,
-    ring::{Raw, Short, Stop, Taken},
+    protocol::{Ring, Short, Side, Stop},
+    ring::{Raw, Taken},
 };
 use crate::{GetError, PutError};
 
@@ -102,16 +103,16 @@ impl Raw {
     /// Puts a message that fits into a slot.
     #[inline]
     fn put_short<M: Short + ?Sized>(&self, message: &M, patience: Patience) -> Result<(), PutStop> {
-        match self.put_at_once(message) {
-            Ok(true) => Ok(()),
-            Ok(false) => self.put_short_patiently(message, patience),
-            Err(stop) => Err(stop.into()),
-        }
+        let put = match self.me_at_once() {
+            Some(me) => self.put_at_once(message, me)?,
+            None => false,
+        };
+        if put { Ok(()) } else { self.put_short_patiently(message, patience) }
     }
 
     #[cold]
     fn put_short_patiently<M: Short + ?Sized>(&self, message: &M, patience: Patience) -> Result<(), PutStop> {
-        Ok(self.patiently(Side::Space, patience, |_| self.try_put(message))?)
+        Ok(self.patiently(Side::Space, patience, |_| self.try_put(message, self.me()?))?)
     }
 
     /// Takes a message: into the buffer, or a block.
@@ -189,7 +190,7 @@ impl<T: DeserializeOwned> Queue<T> {
         if !number::may_be::<T>() {
             return self.get_encoded(patience);
         }
-        match self.raw.take_number_at_once() {
+        match self.raw.me_at_once().and_then(|_| self.raw.take_number_at_once()) {
             Some(number) => decode_number(number),
             None => self.get_patiently(patience),
         }

@@ -14,6 +14,7 @@ mod loan;
 mod message;
 mod number;
 mod participants;
+mod protocol;
 mod reactor;
 mod ready;
 mod recovery;
@@ -33,10 +34,12 @@ use crate::barrier;
 pub(crate) use self::{
     batch::put_all,
     codec::decode,
-    events::{Patience, Side},
+    events::Patience,
     leases::Lease,
     message::{GetStop, PutStop},
-    ring::{Raw, Stop},
+    protocol::Side,
+    protocol::Stop,
+    ring::Raw,
     segment::Segment,
 };
 pub use self::{

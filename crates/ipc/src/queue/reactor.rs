@@ -27,7 +27,7 @@ use proc_core::futex;
 
 use super::{
     barrier,
-    events::{CLOSED, SLEEPERS, Side},
+    protocol::{CLOSED, Ring, Side},
     ring::Raw,
 };
 
@@ -127,7 +127,7 @@ impl Reactor {
                     self.note(entry.id, *seen);
                     (entry.notify)();
                     // It was told, but may leave the message to others.
-                    entry.raw.wake_one(entry.raw.event(entry.side));
+                    entry.raw.wake_one(entry.side);
                 }
             }
             let words: Vec<_> = std::iter::once((&self.changes, changes))
@@ -147,7 +147,7 @@ impl Reactor {
 impl Entry {
     /// Counts this thread among the sleepers; what the event count is then.
     fn announce(&self) -> u32 {
-        self.raw.event(self.side).fetch_or(SLEEPERS, AcqRel) | SLEEPERS
+        self.raw.announce(self.side)
     }
 }
 

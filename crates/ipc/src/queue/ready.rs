@@ -17,8 +17,9 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     Queue,
-    events::{Patience, Side},
+    events::Patience,
     message::{GetStop, PutStop},
+    protocol::Side,
     reactor::{self, Registration},
     ring::Raw,
 };

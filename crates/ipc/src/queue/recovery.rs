@@ -12,10 +12,10 @@ use std::sync::atomic::{
 use proc_core::identity::ProcessId;
 
 use super::{
-    events::Side,
     layout::BlockId,
+    protocol::Ring,
     ring::Raw,
-    word::{BlockState, Holder, Owner, Phase, SlotWord, next_lap},
+    word::{BlockState, Holder, Owner, Phase, SlotWord},
 };
 
 /// How often an operation that does not wait, or one that sleeps, looks whether others live: milliseconds.
@@ -49,11 +49,7 @@ impl Raw {
             self.rescue(slot, word);
             return;
         }
-        let freed = SlotWord::free(next_lap(word.lap()));
-        if self.segment.word(slot).compare_exchange(word.0, freed.0, AcqRel, Relaxed).is_ok() {
-            self.wake_one(self.event(Side::Space));
-            self.wake_one(self.event(Side::Items));
-        }
+        self.free_of_the_dead(self.segment.word(slot), word);
     }
 
     /// Settles everything that names a dead process, then its index is free for another.

@@ -7,29 +7,26 @@
 
 use std::{
     io,
-    ptr::NonNull,
     sync::atomic::{
         AtomicU32, AtomicU64,
-        Ordering::{AcqRel, Acquire, Relaxed, Release},
-        fence,
+        Ordering::{Acquire, Relaxed, Release},
     },
 };
 
-use proc_core::identity::ProcessId;
+use proc_core::{futex, identity::ProcessId};
 
 use super::{
     barrier,
     blocks::Block,
     codec::Buffer,
-    events::{CLOSED, CLOSING, Patience, SLEEPERS, Side, Spin},
-    layout::{Header, Line, Meta, SlotHead},
+    events::{Patience, Spin},
+    layout::Meta,
     participants::Participants,
+    protocol::{CLOSED, CLOSING, Claim, Claimed, Ring, Short, Side, Stop},
     segment::Segment,
-    word::{BlockState, Holder, Owner, Phase, SlotWord, next_lap, previous_lap},
+    word::{BlockState, Holder, Owner, Phase, Positions, SlotWord, previous_lap},
 };
 
-/// How far a getter looks past slots whose writers are slow.
-const LOOK_AHEAD: u32 = 64;
 /// `me` of a handle that has seen damaged memory: no generation is that large.
 const QUARANTINED: u64 = u64::MAX;
 
@@ -53,57 +50,10 @@ pub(crate) struct Raw {
     pub(crate) leases_taken: AtomicU32,
 }
 
-/// Why an operation did not go ahead.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stop {
-    /// Full for a put, empty for a get.
-    Level,
-    /// The slot whose turn it is belongs to another process at this moment.
-    Held(u32, SlotWord),
-    Closed,
-    Damaged,
-    System(io::ErrorKind),
-}
-
 impl From<io::Error> for Stop {
     fn from(e: io::Error) -> Self {
         Self::System(e.kind())
     }
-}
-
-/// A slot that this process owns, or is about to, for one lap.
-#[derive(Clone, Copy)]
-pub(crate) struct Claim<'a> {
-    pub(crate) head: &'a SlotHead,
-    pub(crate) payload: NonNull<u8>,
-    pub(crate) lap: u64,
-    pub(crate) slot: u32,
-}
-
-impl Claim<'_> {
-    /// Moves the slot's word on, if it is still what it was.
-    #[inline]
-    fn advance(&self, from: SlotWord, to: SlotWord) -> bool {
-        // Acquire: what the former owner did with the payload is done.
-        self.head.word.compare_exchange(from.0, to.0, Acquire, Relaxed).is_ok()
-    }
-
-    /// Takes the number of a slot that was found ready, unless somebody else does: looked at first, then claimed and
-    /// given up in one step. A word does not repeat, so what was looked at is what was claimed.
-    #[inline]
-    fn take_number(&self, ready: SlotWord) -> Option<u64> {
-        let number = self.head.meta.load(Relaxed);
-        let free = SlotWord::free(next_lap(self.lap)).0;
-        // Release: the look at the number comes before whatever the next putter does with the slot.
-        self.head.word.compare_exchange(ready.0, free, AcqRel, Relaxed).is_ok().then_some(number)
-    }
-}
-
-/// A message that is this process's, and maybe still in the ring.
-pub(crate) enum Claimed<'a> {
-    /// It is this number.
-    Number(u64),
-    Slot(Claim<'a>),
 }
 
 /// A message that has left the ring.
@@ -113,20 +63,6 @@ pub(crate) enum Taken<'a> {
     /// It is in the buffer that was handed in.
     Inline,
     Block(Block<'a>),
-}
-
-/// A message that a slot holds.
-pub(crate) trait Short {
-    /// Writes it into a slot that is ours; says what the slot's word becomes.
-    fn write(&self, claim: &Claim<'_>) -> SlotWord;
-}
-
-impl Short for u64 {
-    #[inline(always)]
-    fn write(&self, claim: &Claim<'_>) -> SlotWord {
-        claim.head.meta.store(*self, Relaxed);
-        SlotWord::ready_number(claim.lap)
-    }
 }
 
 /// Callers have seen that it fits.
@@ -148,6 +84,76 @@ impl Short for [u8] {
         unsafe { std::ptr::copy_nonoverlapping(self.as_ptr(), claim.payload.as_ptr(), self.len()) };
         claim.head.meta.store(Meta::Inline(self.len()).to_word(), Relaxed);
         SlotWord::ready(claim.lap)
+    }
+}
+
+impl Ring for Raw {
+    #[inline(always)]
+    fn positions(&self) -> Positions {
+        self.segment.geometry.ring
+    }
+
+    #[inline(always)]
+    fn hint(&self, side: Side) -> &AtomicU64 {
+        let header = self.segment.header();
+        match side {
+            Side::Items => &header.head,
+            Side::Space => &header.tail,
+        }
+    }
+
+    #[inline(always)]
+    fn event(&self, side: Side) -> &AtomicU32 {
+        let header = self.segment.header();
+        match side {
+            Side::Items => &header.items,
+            Side::Space => &header.space,
+        }
+    }
+
+    #[inline(always)]
+    fn slot_at(&self, position: u64) -> Option<(Claim<'_>, SlotWord)> {
+        let (lap, slot) = self.segment.geometry.ring.split(position)?;
+        if slot >= self.reserved_slots.load(Relaxed) {
+            return None;
+        }
+        // SAFETY: `split` gives no other.
+        let (head, payload) = unsafe { self.segment.slot(slot) };
+        // Acquire: the message is there when the word says so.
+        let word = SlotWord(head.word.load(Acquire));
+        Some((Claim { head, payload, lap, slot }, word))
+    }
+
+    #[cold]
+    fn provide(&self, position: u64, side: Side) -> Result<bool, Stop> {
+        let (_, slot) = self.segment.geometry.ring.split(position).ok_or_else(|| self.quarantine())?;
+        if side == Side::Space {
+            self.reserve_slots(slot)?;
+        }
+        Ok(slot < self.refresh_reserved())
+    }
+
+    #[cold]
+    fn quarantine(&self) -> Stop {
+        self.me.store(QUARANTINED, Relaxed);
+        Stop::Damaged
+    }
+
+    #[inline(always)]
+    fn light(&self) {
+        barrier::light();
+    }
+
+    fn wake(&self, event: &AtomicU32, n: u32) -> usize {
+        futex::wake(event, n)
+    }
+
+    fn take_back(&self, claim: &Claim<'_>) {
+        let meta = Meta::from_word(claim.head.meta.load(Relaxed), &self.segment.geometry);
+        if let (Some(Meta::Block(id)), Ok(holder)) = (meta, self.holder()) {
+            self.segment.record(id).word.store(BlockState::Held(holder).to_word(), Relaxed);
+        }
+        self.free_slot(claim);
     }
 }
 
@@ -188,6 +194,13 @@ impl Raw {
         if me >> 32 == u64::from(barrier::forks()) { Ok(Owner(me as u16)) } else { self.enter() }
     }
 
+    /// The same, if it is beyond question.
+    #[inline(always)]
+    pub(crate) fn me_at_once(&self) -> Option<Owner> {
+        let me = self.me.load(Relaxed);
+        (me >> 32 == u64::from(barrier::forks())).then_some(Owner(me as u16))
+    }
+
     pub(crate) fn holder(&self) -> Result<Holder, Stop> {
         let owner = self.me()?;
         Ok(Holder { owner, signature: self.signature.load(Relaxed) })
@@ -221,48 +234,14 @@ impl Raw {
         }
     }
 
-    /// Nothing that this handle reads from the queue's memory is believed any more.
-    #[cold]
-    pub(crate) fn quarantine(&self) -> Stop {
-        self.me.store(QUARANTINED, Relaxed);
-        Stop::Damaged
-    }
-
     // ---------------------------------------------------------------------------------------------- writing
-
-    /// Puts a short message if nothing at all stands in the way; false if something does, and nothing has been done.
-    #[inline(always)]
-    pub(crate) fn put_at_once<M: Short + ?Sized>(&self, message: &M) -> Result<bool, Stop> {
-        let Some((claim, header, word, me)) = self.next_slot(|header| &header.tail) else { return Ok(false) };
-        if header.items.load(Relaxed) & (CLOSING | CLOSED) != 0
-            || word != SlotWord::free(claim.lap)
-            || !claim.advance(word, SlotWord::writing(claim.lap, me))
-        {
-            return Ok(false);
-        }
-        header.tail.store(self.segment.geometry.ring.after(claim.lap, claim.slot), Relaxed);
-        let ready = message.write(&claim);
-        self.publish(&claim, ready)?;
-        Ok(true)
-    }
-
-    /// Takes a number if nothing at all stands in the way.
-    #[inline(always)]
-    pub(crate) fn take_number_at_once(&self) -> Option<u64> {
-        let (claim, header, word, _) = self.next_slot(|header| &header.head)?;
-        if word != SlotWord::ready_number(claim.lap) {
-            return None;
-        }
-        let number = claim.take_number(word)?;
-        header.head.store(self.segment.geometry.ring.after(claim.lap, claim.slot), Relaxed);
-        self.slot_is_free();
-        Some(number)
-    }
 
     /// Takes a short message into `buffer` if nothing at all stands in the way; false if something does.
     #[inline(always)]
     pub(crate) fn take_at_once(&self, buffer: &mut Buffer) -> bool {
-        let Some((claim, header, word, me)) = self.next_slot(|header| &header.head) else { return false };
+        let Some(me) = self.me_at_once() else { return false };
+        let head = self.hint(Side::Items);
+        let Some((claim, word)) = self.slot_at(head.load(Relaxed)) else { return false };
         if word != SlotWord::ready(claim.lap) {
             return false;
         }
@@ -270,131 +249,22 @@ impl Raw {
         if !claim.advance(word, SlotWord::reading(claim.lap, me)) {
             return false;
         }
-        header.head.store(self.segment.geometry.ring.after(claim.lap, claim.slot), Relaxed);
+        head.store(self.segment.geometry.ring.after(claim.lap, claim.slot), Relaxed);
         // SAFETY: the slot is ours; `inline` has checked the length.
         unsafe { buffer.fill(claim.payload, len) };
         self.free_slot(&claim);
         true
     }
 
-    /// The slot that a hint points at, if that is beyond question.
-    #[inline(always)]
-    fn next_slot(
-        &self,
-        hint: impl FnOnce(&Header) -> &Line<AtomicU64>,
-    ) -> Option<(Claim<'_>, &Header, SlotWord, Owner)> {
-        let me = self.me.load(Relaxed);
-        let header = self.segment.header();
-        let (claim, word) = self.slot_at(hint(header).load(Relaxed))?;
-        (me >> 32 == u64::from(barrier::forks())).then_some((claim, header, word, Owner(me as u16)))
-    }
-
-    /// Puts a short message, or says why not.
-    pub(crate) fn try_put<M: Short + ?Sized>(&self, message: &M) -> Result<(), Stop> {
-        let claim = self.claim_write()?;
-        let ready = message.write(&claim);
-        self.publish(&claim, ready)
-    }
-
     /// Puts a message that lies in a block; the block is the queue's from then on.
     pub(crate) fn try_put_block(&self, block: &mut Block<'_>) -> Result<(), Stop> {
-        let claim = self.claim_write()?;
+        let me = self.me()?;
+        let claim = self.claim_write(me)?;
         claim.head.meta.store(Meta::Block(block.id()).to_word(), Relaxed);
         let attached = BlockState::attached(claim.slot, claim.lap).to_word();
         self.segment.record(block.id()).word.store(attached, Release);
-        self.publish(&claim, SlotWord::ready(claim.lap))?;
+        self.publish(&claim, SlotWord::ready(claim.lap), me)?;
         block.given_away();
-        Ok(())
-    }
-
-    /// Claims the next slot for writing.
-    #[inline]
-    fn claim_write(&self) -> Result<Claim<'_>, Stop> {
-        let me = self.me()?;
-        let header = self.segment.header();
-        if header.items.load(Relaxed) & (CLOSING | CLOSED) != 0 {
-            return Err(Stop::Closed);
-        }
-        let position = header.tail.load(Relaxed);
-        match self.slot_at(position) {
-            Some((claim, word))
-                if word == SlotWord::free(claim.lap) && claim.advance(word, SlotWord::writing(claim.lap, me)) =>
-            {
-                header.tail.store(self.segment.geometry.ring.after(claim.lap, claim.slot), Relaxed);
-                Ok(claim)
-            }
-            _ => self.seek_write(position, me),
-        }
-    }
-
-    /// The same where the hint was not up to date, or another putter was faster, or the queue is full.
-    #[cold]
-    fn seek_write(&self, mut position: u64, me: Owner) -> Result<Claim<'_>, Stop> {
-        let header = self.segment.header();
-        let ring = self.segment.geometry.ring;
-        // Honest memory needs few steps; the limit is for the other kind.
-        for _ in 0..self.step_limit() {
-            let Some((claim, word)) = self.slot_at(position) else {
-                let (_, slot) = ring.split(position).ok_or_else(|| self.quarantine())?;
-                self.reserve_slots(slot)?;
-                continue;
-            };
-            match (word.laps_ahead_of(claim.lap), word.phase()) {
-                (_, Phase::Invalid) => return Err(self.quarantine()),
-                (0, Phase::Free) => {
-                    if claim.advance(word, SlotWord::writing(claim.lap, me)) {
-                        header.tail.store(ring.after(claim.lap, claim.slot), Relaxed);
-                        return Ok(claim);
-                    }
-                    position = ring.after(claim.lap, claim.slot);
-                }
-                (0, _) => position = ring.after(claim.lap, claim.slot),
-                (1.., _) => position = ring.after(previous_lap(word.lap()), claim.slot),
-                (_, Phase::Writing | Phase::Reading) => return Err(Stop::Held(claim.slot, word)),
-                (_, _) => return Err(Stop::Level),
-            }
-        }
-        Err(Stop::Level)
-    }
-
-    /// The slot of a position and its word; `None` if there is no such slot, or no memory behind it yet.
-    #[inline(always)]
-    pub(crate) fn slot_at(&self, position: u64) -> Option<(Claim<'_>, SlotWord)> {
-        let (lap, slot) = self.segment.geometry.ring.split(position)?;
-        if slot >= self.reserved_slots.load(Relaxed) {
-            return None;
-        }
-        // SAFETY: `split` gives no other.
-        let (head, payload) = unsafe { self.segment.slot(slot) };
-        // Acquire: the message is there when the word says so.
-        let word = SlotWord(head.word.load(Acquire));
-        Some((Claim { head, payload, lap, slot }, word))
-    }
-
-    /// Makes a claimed slot's message everybody's; `Closed` if the queue was closed meanwhile and nobody took it.
-    #[inline]
-    fn publish(&self, claim: &Claim<'_>, ready: SlotWord) -> Result<(), Stop> {
-        claim.head.word.store(ready.0, Release);
-        barrier::light();
-        let items = self.segment.header().items.load(Relaxed);
-        if items & (SLEEPERS | CLOSING | CLOSED) == 0 { Ok(()) } else { self.published(claim, ready, items) }
-    }
-
-    #[cold]
-    fn published(&self, claim: &Claim<'_>, ready: SlotWord, items: u32) -> Result<(), Stop> {
-        if items & (CLOSING | CLOSED) != 0 {
-            // Whoever finds the queue closed and empty never comes back: take the message out again, if it is there.
-            let Some(taken) = self.claim_ready(*claim, ready, self.me()?) else { return Ok(()) };
-            if let Claimed::Slot(claim) = taken {
-                let meta = Meta::from_word(claim.head.meta.load(Relaxed), &self.segment.geometry);
-                if let (Some(Meta::Block(id)), Ok(holder)) = (meta, self.holder()) {
-                    self.segment.record(id).word.store(BlockState::Held(holder).to_word(), Relaxed);
-                }
-                self.free_slot(&claim);
-            }
-            return Err(Stop::Closed);
-        }
-        self.wake_one(&self.segment.header().items);
         Ok(())
     }
 
@@ -422,17 +292,13 @@ impl Raw {
         self.refresh_reserved()
     }
 
-    fn step_limit(&self) -> u32 {
-        self.segment.geometry.ring.capacity.saturating_mul(4).saturating_add(64)
-    }
-
     // ---------------------------------------------------------------------------------------------- reading
 
     /// Takes the next message out of the ring, or says why not. A `patient` getter has waited for a slow writer, and
     /// may pass over it.
     #[inline]
     pub(crate) fn try_take(&self, buffer: &mut Buffer, patient: bool) -> Result<Taken<'_>, Stop> {
-        let claimed = match self.claim_read(patient) {
+        let claimed = match self.claim_read(patient, self.me()?) {
             Err(Stop::Level) => self.claim_last(patient)?,
             claimed => claimed?,
         };
@@ -460,106 +326,6 @@ impl Raw {
         }
     }
 
-    /// Claims the next message for reading.
-    #[inline]
-    pub(crate) fn claim_read(&self, patient: bool) -> Result<Claimed<'_>, Stop> {
-        let me = self.me()?;
-        let position = self.segment.header().head.load(Relaxed);
-        match self.slot_at(position) {
-            Some((claim, word)) if word == SlotWord::free(claim.lap) => Err(Stop::Level),
-            _ => self.seek_read(position, me, patient),
-        }
-    }
-
-    /// Claims the message of a slot that was found ready, if nobody else has: a number leaves its slot at once.
-    fn claim_ready<'a>(&self, claim: Claim<'a>, word: SlotWord, me: Owner) -> Option<Claimed<'a>> {
-        if word.is_number() {
-            let number = claim.take_number(word)?;
-            self.slot_is_free();
-            return Some(Claimed::Number(number));
-        }
-        claim.advance(word, SlotWord::reading(claim.lap, me)).then_some(Claimed::Slot(claim))
-    }
-
-    /// The same where the hint was not up to date, or another getter was faster, or nothing is ready.
-    #[cold]
-    fn seek_read(&self, first: u64, me: Owner, patient: bool) -> Result<Claimed<'_>, Stop> {
-        let header = self.segment.header();
-        let ring = self.segment.geometry.ring;
-        let mut position = first;
-        let mut stop = Stop::Level;
-        for _ in 0..self.step_limit() {
-            let Some((claim, word)) = self.slot_at(position) else {
-                let (_, slot) = ring.split(position).ok_or_else(|| self.quarantine())?;
-                if slot >= self.refresh_reserved() {
-                    break;
-                }
-                continue;
-            };
-            match (word.laps_ahead_of(claim.lap), word.phase()) {
-                (_, Phase::Invalid) => return Err(self.quarantine()),
-                (0, Phase::Ready) => {
-                    if let Some(claimed) = self.claim_ready(claim, word, me) {
-                        header.head.store(ring.after(claim.lap, claim.slot), Relaxed);
-                        return Ok(claimed);
-                    }
-                }
-                (0, Phase::Reading) => position = ring.after(claim.lap, claim.slot),
-                (1.., _) => position = ring.after(previous_lap(word.lap()), claim.slot),
-                (0, Phase::Writing) => {
-                    stop = Stop::Held(claim.slot, word);
-                    if patient && let Some(claimed) = self.claim_beyond(position, me) {
-                        return Ok(claimed);
-                    }
-                    break;
-                }
-                (_, _) => break,
-            }
-        }
-        if position != first {
-            header.head.store(position, Relaxed);
-        }
-        Err(stop)
-    }
-
-    /// Claims a message behind slots whose writers are slow. They have not put theirs yet, so nothing is overtaken.
-    fn claim_beyond(&self, from: u64, me: Owner) -> Option<Claimed<'_>> {
-        let ring = self.segment.geometry.ring;
-        self.refresh_reserved();
-        let mut position = from;
-        for _ in 0..LOOK_AHEAD.min(ring.capacity - 1) {
-            let (lap, slot) = ring.split(position)?;
-            position = ring.after(lap, slot);
-            let (claim, word) = self.slot_at(position)?;
-            if word.is_ready(claim.lap) {
-                // What became ready before this one must be taken before it.
-                fence(Acquire);
-                if self.any_ready_between(from, position) {
-                    return None;
-                }
-                if let Some(claimed) = self.claim_ready(claim, word, me) {
-                    return Some(claimed);
-                }
-            } else if word.laps_ahead_of(claim.lap) < 0 || word == SlotWord::free(claim.lap) {
-                return None;
-            }
-        }
-        None
-    }
-
-    fn any_ready_between(&self, from: u64, to: u64) -> bool {
-        let ring = self.segment.geometry.ring;
-        let mut position = from;
-        while position != to {
-            let Some((lap, slot)) = ring.split(position) else { return false };
-            if SlotWord(self.segment.word(slot).load(Acquire)).is_ready(lap) {
-                return true;
-            }
-            position = ring.after(lap, slot);
-        }
-        false
-    }
-
     /// An empty queue may be a closed one; then nothing can come any more, and one last look decides.
     pub(crate) fn claim_last(&self, patient: bool) -> Result<Claimed<'_>, Stop> {
         let items = &self.segment.header().items;
@@ -571,24 +337,7 @@ impl Raw {
         if state & CLOSED == 0 {
             return Err(Stop::Level);
         }
-        self.claim_read(patient).map_err(|stop| if stop == Stop::Level { Stop::Closed } else { stop })
-    }
-
-    /// Gives a slot that was read to the next lap.
-    #[inline]
-    pub(crate) fn free_slot(&self, claim: &Claim<'_>) {
-        claim.head.word.store(SlotWord::free(next_lap(claim.lap)).0, Release);
-        self.slot_is_free();
-    }
-
-    /// Wakes a putter that sleeps, after a slot has become free.
-    #[inline]
-    fn slot_is_free(&self) {
-        barrier::light();
-        let space = &self.segment.header().space;
-        if space.load(Relaxed) & SLEEPERS != 0 {
-            self.wake_one(space);
-        }
+        self.claim_read(patient, self.me()?).map_err(|stop| if stop == Stop::Level { Stop::Closed } else { stop })
     }
 
     // ---------------------------------------------------------------------------------------------- looking

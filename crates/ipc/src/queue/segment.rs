@@ -30,7 +30,10 @@ use nix::{
 };
 use parking_lot::Mutex;
 
-use super::layout::{BlockId, Geometry, Header, MAGIC, PAGE, PARTICIPANTS, RECORDS_STEP, Record, SlotHead, VERSION};
+use super::{
+    layout::{BlockId, Geometry, Header, MAGIC, PAGE, PARTICIPANTS, RECORDS_STEP, Record, VERSION},
+    protocol::SlotHead,
+};
 
 /// How many large blocks stay mapped after their use, at most.
 const KEPT_WINDOWS: usize = 16;
