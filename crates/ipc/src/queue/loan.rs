@@ -1,4 +1,4 @@
-//! Messages written where they will be read: no copy on the way in.
+//! Messages written where they will be read, and read where they were written: no copy on the way.
 //!
 //! # Safety
 //! A loan's bytes are in a block that this process holds, mapped as long as the loan lives. They are plain bytes; a
@@ -10,8 +10,17 @@ use std::{
     ops::{Deref, DerefMut},
 };
 
-use super::{Queue, blocks::Block, events::Patience, protocol::Side, segment::BlockMemory};
-use crate::PutError;
+use super::{
+    Queue,
+    blocks::Block,
+    codec::Buffer,
+    events::Patience,
+    message::{GetStop, PutStop},
+    protocol::Side,
+    ring::Taken,
+    segment::BlockMemory,
+};
+use crate::{GetError, PutError};
 
 /// Shared memory for one message, to be filled in place and [sent](Self::send); see [`Queue::loan`].
 ///
@@ -28,7 +37,7 @@ impl<T> Queue<T> {
     /// Borrows room for a message of `len` bytes from the queue, to be written there and sent without a copy. The bytes
     /// are arbitrary at first. Waits only if thousands of loans and messages are under way.
     ///
-    /// The message is for [`get_bytes`](Self::get_bytes).
+    /// The message is for [`get_loan`](Self::get_loan) or [`get_bytes`](Self::get_bytes).
     ///
     /// # Errors
     /// If it is too large, or memory is short.
@@ -39,15 +48,60 @@ impl<T> Queue<T> {
     /// let mut loan = queue.loan(1 << 20)?;
     /// loan.fill(7);
     /// loan.send()?;
-    /// assert_eq!(queue.get_bytes()?, vec![7; 1 << 20]);
+    /// assert_eq!(*queue.get_loan()?, [7; 1 << 20]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn loan(&self, len: usize) -> Result<Loan<'_>, PutError<()>> {
         let raw = &*self.raw;
         let block = raw.patiently(Side::Space, Patience::Forever, |_| Block::take(raw, len));
         let memory = block.and_then(|block| Ok((block.memory()?, block)));
-        let (memory, block) = memory.map_err(|stop| super::message::PutStop::from(stop).into_put_error(()))?;
+        let (memory, block) = memory.map_err(|stop| PutStop::from(stop).into_put_error(()))?;
         Ok(Loan { block, memory })
+    }
+
+    /// Takes the next message as bytes, to be read where they lie; waits for one while the queue is empty. What is
+    /// short enough for the ring itself is copied.
+    ///
+    /// # Errors
+    /// If the queue is closed and empty.
+    ///
+    /// # Crash safety
+    /// The message has left the queue: if this process dies, it is gone, and its memory goes back to the queue.
+    pub fn get_loan(&self) -> Result<Received<'_>, GetError> {
+        let mut buffer = Buffer::new();
+        let message = self.raw.take(&mut buffer, Patience::Forever).and_then(|taken| match taken {
+            Taken::Block(block) => Ok(Place::Block { memory: block.memory()?, block }),
+            taken => Ok(Place::Copy(taken.into_vec(&buffer)?)),
+        });
+        message.map(Received).map_err(|stop| GetStop::from(stop).into_get_error())
+    }
+}
+
+/// A message that is read where it lies; see [`Queue::get_loan`].
+///
+/// Dropped, its memory goes back to the queue.
+pub struct Received<'a>(Place<'a>);
+
+enum Place<'a> {
+    Copy(Vec<u8>),
+    Block { block: Block<'a>, memory: BlockMemory },
+}
+
+impl Deref for Received<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match &self.0 {
+            Place::Copy(bytes) => bytes,
+            // SAFETY: `len` bytes are mapped there, and they are this message's as long as it holds the block.
+            Place::Block { block, memory } => unsafe { std::slice::from_raw_parts(memory.start.as_ptr(), block.len()) },
+        }
+    }
+}
+
+impl fmt::Debug for Received<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Received").field("len", &self.len()).finish()
     }
 }
 

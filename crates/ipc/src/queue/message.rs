@@ -117,7 +117,7 @@ impl Raw {
 
     /// Takes a message: into the buffer, or a block.
     #[inline]
-    fn take(&self, buffer: &mut Buffer, patience: Patience) -> Result<Taken<'_>, Stop> {
+    pub(super) fn take(&self, buffer: &mut Buffer, patience: Patience) -> Result<Taken<'_>, Stop> {
         if self.take_at_once(buffer) { Ok(Taken::Inline) } else { self.take_patiently(buffer, patience) }
     }
 
@@ -169,6 +169,17 @@ impl Raw {
     /// Puts the message that lies in `block`.
     pub(crate) fn put_block(&self, block: &mut Block<'_>, patience: Patience) -> Result<(), PutStop> {
         Ok(self.patiently(Side::Space, patience, |_| self.try_put_block(block))?)
+    }
+}
+
+impl Taken<'_> {
+    /// The message's bytes; those of a short one are in `buffer`.
+    pub(super) fn into_vec(self, buffer: &Buffer) -> Result<Vec<u8>, Stop> {
+        match self {
+            Self::Number(number) => Ok(codec::encode(&number)),
+            Self::Inline => Ok(buffer.as_bytes().to_vec()),
+            Self::Block(block) => block.into_vec(),
+        }
     }
 }
 
@@ -227,10 +238,6 @@ impl<T> Queue<T> {
     #[inline]
     pub(super) fn get_raw(&self, patience: Patience) -> Result<Vec<u8>, GetStop> {
         let mut buffer = Buffer::new();
-        match self.raw.take(&mut buffer, patience)? {
-            Taken::Number(number) => Ok(codec::encode(&number)),
-            Taken::Inline => Ok(buffer.as_bytes().to_vec()),
-            Taken::Block(block) => Ok(block.into_vec()?),
-        }
+        Ok(self.raw.take(&mut buffer, patience)?.into_vec(&buffer)?)
     }
 }

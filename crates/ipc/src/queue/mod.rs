@@ -45,7 +45,7 @@ pub(crate) use self::{
 pub use self::{
     builder::Builder,
     iter::{Drain, Iter},
-    loan::Loan,
+    loan::{Loan, Received},
     ready::{Get, Put},
 };
 use crate::{GetError, GetTimeoutError, PutError, PutTimeoutError, TryGetError, TryPutError};

@@ -131,3 +131,22 @@ fn numbers_and_other_messages_keep_their_order() {
     variants.put_many([None, Some(u32::MAX)]).unwrap();
     assert_eq!(variants.get_many(2).unwrap(), [None, Some(u32::MAX)]);
 }
+
+#[test]
+fn a_message_is_read_where_it_lies() {
+    let queue = Queue::<()>::new(2).unwrap();
+    for len in [1, 40, 1000, 200_000] {
+        let mut loan = queue.loan(len).unwrap();
+        loan.fill(len as u8);
+        let written = loan.as_ptr();
+        loan.send().unwrap();
+        let message = queue.get_loan().unwrap();
+        assert_eq!(*message, vec![len as u8; len]);
+        assert_eq!(message.as_ptr(), written);
+        assert_ne!(queue.loan(len).unwrap().as_ptr(), written);
+    }
+    queue.put_bytes(b"short").unwrap();
+    queue.close();
+    assert_eq!(*queue.get_loan().unwrap(), *b"short");
+    assert_eq!(queue.get_loan().unwrap_err(), GetError::Closed);
+}
