@@ -205,29 +205,34 @@ fn pipe(_n_pairs: u64) -> f64 {
     messages as f64 / begun.elapsed().as_secs_f64()
 }
 
-/// Messages of `len` bytes: copied in and out, or (`loan`) written in place and copied out.
+/// Messages of `len` bytes: copied in and out, or (`loan`) written and read in place.
 fn bytes(len: usize, inside: bool, loan: bool) -> f64 {
     fn put(queue: Queue<()>, gate: Gate, share: u64, len: usize, loan: bool) {
         let message = vec![1; len];
         ready(&gate);
         for _ in 0..share {
             if loan {
-                queue.loan(len).expect("memory").send().expect("open");
+                let mut loan = queue.loan(len).expect("memory");
+                loan.fill(1);
+                loan.send().expect("open");
             } else {
                 queue.put_bytes(&message).expect("open");
             }
         }
     }
-    fn get(queue: Queue<()>, gate: Gate, share: u64) {
+    fn get(queue: Queue<()>, gate: Gate, share: u64, loan: bool) {
         ready(&gate);
-        (0..share).for_each(|_| took(queue.get_bytes()));
+        for _ in 0..share {
+            if loan { took(queue.get_loan().expect("open").last()) } else { took(queue.get_bytes()) }
+        }
         gate[2].fetch_add(1, Release);
     }
     let builder = Queue::<()>::builder().maxsize(if len > 100_000 { 16 } else { CAPACITY });
     let queue = if inside { builder.message_bytes(len) } else { builder }.build().expect("memory for a queue");
     let messages = (200_000_000 / len as u64).clamp(300, 200_000);
     let put = |queue, gate, share| Process::spawn(put, (queue, gate, share, len, loan)).expect("a process");
-    processes(&queue, 1, messages, put, start!(get))
+    let get = |queue, gate, share| Process::spawn(get, (queue, gate, share, loan)).expect("a process");
+    processes(&queue, 1, messages, put, get)
 }
 
 fn copied(len: usize) -> f64 {

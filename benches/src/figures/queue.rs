@@ -106,7 +106,7 @@ impl Lane for Loans {
         loan.send().expect("the queue is open");
     }
     fn get(&self) -> u64 {
-        number_in(&self.0.get_bytes().expect("the queue is open"))
+        number_in(&self.0.get_loan().expect("the queue is open"))
     }
     fn copy(&self) -> Self {
         Self(self.0.clone(), self.1)
