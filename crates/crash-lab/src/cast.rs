@@ -29,12 +29,15 @@ pub(crate) fn patience() -> Duration {
     Duration::from_millis(PATIENCE_MILLIS.load(Relaxed))
 }
 
+/// Patience enough with what has failed before.
+pub(crate) const SHORT: Duration = Duration::from_millis(300);
+
 /// From now on, waits for no answer longer than `limit`.
 pub(crate) fn lose_patience(limit: Duration) {
     PATIENCE_MILLIS.fetch_min(limit.as_millis() as u64, Relaxed);
 }
 
-static PATIENCE_MILLIS: AtomicU64 = AtomicU64::new(3000);
+static PATIENCE_MILLIS: AtomicU64 = AtomicU64::new(6000);
 
 /// Adopts those whose parents die. Called once, in each driver.
 pub(crate) fn adopt_orphans() {

@@ -8,8 +8,9 @@ use test_support::{
 };
 
 use crate::{
+    cast::{SHORT, lose_patience},
     experiment::{Experiment, Scene},
-    mode::text,
+    mode::{MAX_DESCRIBED, text},
     operation::Verdict,
     world::{Image, Instance, Mapping},
 };
@@ -71,9 +72,15 @@ impl Film {
 
     /// Judges each image once.
     pub(crate) fn judge(&self, experiment: &Experiment) -> Result<Vec<Verdict>, String> {
+        let mut n_bad = 0;
         let judge = |image: &Rc<Image>| {
             experiment.load(image).map_err(text)?;
-            Ok(experiment.judge(Vec::new()))
+            let verdict = experiment.judge(Vec::new());
+            n_bad += u64::from(verdict.is_err());
+            if n_bad >= MAX_DESCRIBED as u64 {
+                lose_patience(SHORT);
+            }
+            Ok(verdict)
         };
         self.images.iter().map(judge).collect()
     }

@@ -103,7 +103,7 @@ fn run(options: &Options) -> ExitCode {
     let begun = Instant::now();
     let rows = if options.mutants { ops::mutants() } else { ops::all() };
     if options.mutants {
-        cast::lose_patience(Duration::from_millis(300));
+        cast::lose_patience(Duration::from_secs(1));
     }
     let mut table = table::Table::default();
     table.head();

@@ -1,12 +1,12 @@
 //! The ways of killing.
 
-use std::{io, time::Duration};
+use std::io;
 
 use serde::{Deserialize, Serialize};
 use test_support::step::{Stop, Victim};
 
 use crate::{
-    cast::{lose_patience, patience},
+    cast::{SHORT, lose_patience, patience},
     code,
     experiment::{Advance, Effort, Experiment, Scene},
     film::Film,
@@ -58,7 +58,7 @@ pub(crate) struct Failure {
 }
 
 /// More are counted, not described.
-const MAX_DESCRIBED: usize = 3;
+pub(crate) const MAX_DESCRIBED: usize = 3;
 
 /// A quick look does not go through windows of more instructions than this.
 const LONG: u64 = 20_000;
@@ -120,7 +120,7 @@ impl Report {
         if let Err(why) = verdict {
             self.bad += 1;
             if self.bad >= MAX_DESCRIBED as u64 {
-                lose_patience(Duration::from_millis(300));
+                lose_patience(SHORT);
             }
             if self.failures.len() < MAX_DESCRIBED {
                 let (place, instruction) = describe();
