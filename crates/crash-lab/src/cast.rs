@@ -7,7 +7,7 @@
 use std::{
     io,
     sync::atomic::{AtomicU64, Ordering::Relaxed},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use nix::{
@@ -21,7 +21,7 @@ use nix::{
 use proc_core::shm::SharedMemory;
 use test_support::processes;
 
-use crate::operation::Verdict;
+use crate::{operation::Verdict, stopwatch::Stopwatch};
 
 /// How long a survivor may take. Far more than it needs, for the machine may be busy; less once it is clear that there
 /// is a fault to be counted.
@@ -89,7 +89,7 @@ impl Actor {
 
     /// Whether it sleeps in a system call (or is gone).
     pub(crate) fn settles(&mut self, limit: Duration) -> bool {
-        let begun = Instant::now();
+        let mut begun = Stopwatch::start();
         let mut asleep = 0;
         while asleep < 3 {
             if self.poll().is_some() {
@@ -106,7 +106,7 @@ impl Actor {
 
     /// Waits for the end.
     pub(crate) fn verdict(mut self, limit: Duration) -> Verdict {
-        let begun = Instant::now();
+        let mut begun = Stopwatch::start();
         loop {
             if let Some(verdict) = self.poll() {
                 return verdict;

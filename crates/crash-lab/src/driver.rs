@@ -26,6 +26,7 @@ use crate::{
     experiment::{Effort, Experiment},
     mode::{Failure, Mode, Report},
     operation::Row,
+    stopwatch::Stopwatch,
 };
 
 /// An experiment that is being made.
@@ -36,6 +37,7 @@ pub(crate) struct Driver {
     heard: Vec<u8>,
     answer: Option<io::Result<(Outcome, Duration)>>,
     begun: Instant,
+    watched: Stopwatch,
     limit: Duration,
 }
 
@@ -47,7 +49,10 @@ impl Driver {
         let limit = Duration::from_secs(if effort == Effort::Quick { 60 } else { 900 });
         // SAFETY: the lab has one thread.
         match unsafe { fork()? } {
-            ForkResult::Parent { child } => Ok(Self { child, told, heard: Vec::new(), answer: None, begun, limit }),
+            ForkResult::Parent { child } => {
+                let watched = Stopwatch::start();
+                Ok(Self { child, told, heard: Vec::new(), answer: None, begun, watched, limit })
+            }
             ForkResult::Child => {
                 drop(told);
                 // SAFETY: takes two integers.
@@ -75,10 +80,6 @@ impl Driver {
         (report.points > 0).then_some((report, time))
     }
 
-    fn left(&self) -> Duration {
-        self.limit.saturating_sub(self.begun.elapsed())
-    }
-
     /// Hears more of the outcome, of which there is some.
     fn listen(&mut self) {
         let mut chunk = [0; 4096];
@@ -100,14 +101,13 @@ pub(crate) fn first_over<'a>(drivers: impl Iterator<Item = &'a mut Driver>) -> u
         if let Some(i) = drivers.iter().position(|driver| driver.answer.is_some()) {
             return i;
         }
-        let left = drivers.iter().map(|driver| driver.left()).min().unwrap_or_default();
         let mut fds: Vec<_> = drivers.iter().map(|d| PollFd::new(d.told.as_fd(), PollFlags::POLLIN)).collect();
-        let _ = poll(&mut fds, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX));
+        let _ = poll(&mut fds, PollTimeout::from(20u16));
         let has_news: Vec<_> = fds.iter().map(|fd| fd.any().unwrap_or_default()).collect();
         for (driver, has_news) in drivers.iter_mut().zip(has_news) {
             if has_news {
                 driver.listen();
-            } else if driver.left().is_zero() {
+            } else if driver.watched.elapsed() > driver.limit {
                 let where_it_is: String = std::iter::once(driver.child.as_raw())
                     .chain(processes::children(driver.child.as_raw()))
                     .map(processes::whereabouts)

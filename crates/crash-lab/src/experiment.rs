@@ -1,9 +1,6 @@
 //! One operation in one initial state: brings a victim to instruction k, ends it there, and asks the survivors.
 
-use std::{
-    io,
-    time::{Duration, Instant},
-};
+use std::{io, time::Duration};
 
 use test_support::{
     processes,
@@ -14,6 +11,7 @@ use crate::{
     cast::{self, Actor, patience},
     ledger::Ledger,
     operation::{Role, Row, Verdict, Victims},
+    stopwatch::Stopwatch,
     world::{Image, Instance, Template},
 };
 
@@ -130,7 +128,7 @@ impl<'a> Experiment<'a> {
 
     /// Whoever lost its parent became a child of this driver, and ought to be dead.
     fn nobody_is_left(&self) -> Verdict {
-        let begun = Instant::now();
+        let mut begun = Stopwatch::start();
         loop {
             cast::reap_strays();
             let orphans = processes::children(std::process::id().cast_signed());
@@ -172,7 +170,7 @@ impl<'a> Scene<'a> {
 
     /// Moves the victim on; where it blocks, has somebody do what it waits for.
     pub(crate) fn go(&mut self, advance: Advance) -> Result<Stop, String> {
-        let begun = Instant::now();
+        let mut begun = Stopwatch::start();
         loop {
             match advance(&mut self.victim) {
                 Stop::Blocked | Stop::Ended(_) if self.attached.is_some() => return Ok(Stop::Done),

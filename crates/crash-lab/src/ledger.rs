@@ -3,13 +3,13 @@
 use std::{
     io,
     sync::atomic::{AtomicU64, Ordering::SeqCst},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use proc_core::shm::{Shared, SharedMemory};
 use serde::{Deserialize, Serialize};
 
-use crate::operation::Verdict;
+use crate::{operation::Verdict, stopwatch::Stopwatch};
 
 /// A table of words, all zero at the beginning: what was put in and taken out, by item, and [counters](Self::add) whose
 /// meaning is the operation's business.
@@ -197,7 +197,7 @@ impl Ledger {
 }
 
 fn wait_for(limit: Duration, is_so: impl Fn() -> bool) -> bool {
-    let begun = Instant::now();
+    let mut begun = Stopwatch::start();
     while !is_so() {
         if begun.elapsed() >= limit {
             return false;

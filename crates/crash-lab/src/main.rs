@@ -11,6 +11,7 @@ mod ledger;
 mod mode;
 mod operation;
 mod ops;
+mod stopwatch;
 mod table;
 mod world;
 

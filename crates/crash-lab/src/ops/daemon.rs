@@ -1,11 +1,7 @@
 //! Daemons: whoever of the three processes dies during a start, nobody hangs, at most one daemon runs, and the pid file
 //! is the next one's.
 
-use std::{
-    os::unix::process::parent_id,
-    path::PathBuf,
-    time::{Duration, Instant},
-};
+use std::{os::unix::process::parent_id, path::PathBuf, time::Duration};
 
 use proc_core::daemon::{DaemonError, Daemonize, Ready, pid_of};
 use test_support::step;
@@ -13,6 +9,7 @@ use test_support::step;
 use crate::{
     cast::patience,
     operation::{Operation, Role, Row, Verdict},
+    stopwatch::Stopwatch,
 };
 
 /// Counters: the victim's daemon ran; the start has returned.
@@ -82,8 +79,8 @@ fn run() -> Box<dyn Row> {
 
 /// As soon as the one before is gone; and then nothing is left of either.
 fn another_works() -> Verdict {
-    let begun = Instant::now();
-    let wait = || {
+    let mut begun = Stopwatch::start();
+    let mut wait = || {
         std::thread::sleep(Duration::from_millis(1));
         begun.elapsed() < patience() / 2
     };

@@ -10,6 +10,7 @@ use crate::{
     cast::patience,
     ledger::Ledger,
     operation::{Operation, Role, Row, Verdict},
+    stopwatch::Stopwatch,
 };
 
 type Queue = JoinableQueue<u64>;
@@ -165,7 +166,7 @@ pub(super) fn survive(queue: &Queue, ledger: &Ledger, state: &str) -> Verdict {
             return Err("WEDGED: a sleeper sleeps on beside what it waits for".into());
         }
     }
-    let begun = Instant::now();
+    let mut begun = Stopwatch::start();
     let mut rest = Vec::new();
     while queue.unfinished() > 0 {
         match queue.get_timeout(Duration::from_millis(100)) {

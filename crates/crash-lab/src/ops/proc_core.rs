@@ -1,7 +1,5 @@
 //! Processes: whoever starts one, waits for one, serves the starts of others, or comes to its end.
 
-use std::time::Instant;
-
 use proc_core::{Process, ProcessError, StartMethod};
 use test_support::{processes, step};
 
@@ -9,6 +7,7 @@ use crate::{
     cast::patience,
     ledger::Ledger,
     operation::{Operation, Role, Row, Verdict},
+    stopwatch::Stopwatch,
 };
 
 /// Counter: a function ran.
@@ -107,7 +106,7 @@ fn server() -> Box<dyn Row> {
 
 /// The server is the elder; it makes the next spare when it comes to it.
 fn server_and_spare() -> Result<(u32, u32), String> {
-    let begun = Instant::now();
+    let mut begun = Stopwatch::start();
     loop {
         let children = processes::children(std::process::id().cast_signed());
         match children[..] {

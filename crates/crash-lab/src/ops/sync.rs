@@ -10,6 +10,7 @@ use crate::{
     cast::patience,
     ledger::Ledger,
     operation::{Operation, Role, Row, Verdict},
+    stopwatch::Stopwatch,
 };
 
 /// Counters: what the victim began and what it finished; how often a sleeping victim was helped; permits whose release
@@ -314,7 +315,7 @@ fn release_waiters(semaphore: &Semaphore, ledger: &Ledger) -> Verdict {
 
 /// No permit is free, or nobody sleeps; soon.
 fn settles(semaphore: &Semaphore, ledger: &Ledger) -> bool {
-    let begun = Instant::now();
+    let mut begun = Stopwatch::start();
     while semaphore.permits() > 0 && ledger.n_asleep() > 0 {
         if begun.elapsed() > patience() / 3 {
             return false;
