@@ -17,7 +17,7 @@ use crate::util::{Child, Dice, counter, dog_for};
 
 /// How many are killed in each role.
 fn n_kills() -> u64 {
-    std::env::var("SYNC_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(100)
+    std::env::var("SYNC_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(40)
 }
 
 const N_WORKERS: usize = 3;
@@ -35,7 +35,6 @@ impl Role<'_> {
 /// so on, until enough have died in each of the roles: the next victim is one that is in a rare role now, and counts for
 /// what it was at when it died. After every kill the rounds must go on.
 fn storm<const N: usize>(roles: [&str; N], work: impl Fn(&Role<'_>)) {
-    let _dog = dog_for(Duration::from_secs(60 + n_kills() / 10));
     let mut dice = Dice::new();
     let progress = counter();
     let at = Shared::new([const { AtomicU64::new(0) }; N_WORKERS]).unwrap();
@@ -52,7 +51,14 @@ fn storm<const N: usize>(roles: [&str; N], work: impl Fn(&Role<'_>)) {
     };
     let mut workers: Vec<Option<Child>> = (0..N_WORKERS).map(|place| Some(spawn(place))).collect();
     let mut killed = [0; N];
+    // However long it takes in all, on a machine that is busy: some of it must be done each minute.
+    let mut dog = dog_for(Duration::from_secs(60));
+    let mut n_watched = 0;
     while killed.iter().any(|n| *n < n_kills()) {
+        n_watched += 1;
+        if n_watched % 20 == 0 {
+            dog = dog_for(Duration::from_secs(60));
+        }
         dice.sleep_a_little();
         let first = dice.roll(N_WORKERS as u64) as usize;
         let n_killed = |place: &usize| killed.get(at[*place].load(SeqCst) as usize).copied().unwrap_or(u64::MAX);
@@ -71,6 +77,7 @@ fn storm<const N: usize>(roles: [&str; N], work: impl Fn(&Role<'_>)) {
         }
         workers[place] = Some(spawn(place));
     }
+    drop(dog);
     let said: Vec<_> = roles.iter().zip(killed).map(|(role, n)| format!("{n} {role}")).collect();
     println!("killed {}; none wedged", said.join(", "));
 }
