@@ -17,7 +17,7 @@ use super::{
     codec::decode,
     items::Items,
     shared::Shared,
-    worker::{self, FAILURE, Returned, VALUE},
+    worker::{self, FAILURE, ITEM_FAILURE, ITEM_VALUE, Returned, TAGGED, VALUE},
 };
 use crate::{
     TaskError,
@@ -29,7 +29,7 @@ use crate::{
 pub(super) trait Work: Send + Sync {
     fn header(&self) -> &Header;
 
-    /// The item to begin with, of a task on many.
+    /// The item to begin with, of a task on many, and whether [`TAGGED`].
     fn stream(&self) -> Option<u32> {
         None
     }
@@ -182,6 +182,8 @@ pub(super) struct ChunkJob<A, R> {
 struct SoFar<R> {
     /// The item to go on with.
     next: u32,
+    /// An item has failed: from the next round on results are tagged, so that others may without ending it.
+    is_tagged: bool,
     chunk: Chunk<R>,
 }
 
@@ -198,14 +200,15 @@ where
         let args = (Items(items),);
         let payload = pack(Function::of(target).map_err(|_| TaskError::ForeignCode)?, &args)?;
         let id = next_id();
-        let n_items = u32::try_from(args.0.0.len()).map_err(|e| TaskError::Encode(e.to_string()))?;
+        let n_items = u32::try_from(args.0.0.len()).ok().filter(|n| *n < TAGGED);
+        let n_items = n_items.ok_or_else(|| TaskError::Encode("a chunk of so many items".into()))?;
         let chunk = Chunk::new(0);
         Ok(Arc::new(Self {
             header: Header::new(pool, id, payload),
             core: Core::new(id),
             items: Mutex::new(Some(args.0)),
             n_items,
-            so_far: Mutex::new(SoFar { next: 0, chunk }),
+            so_far: Mutex::new(SoFar { next: 0, is_tagged: false, chunk }),
         }))
     }
 
@@ -229,9 +232,8 @@ where
         }
         so_far.chunk.values.reserve(n_items as usize);
         for _ in 0..n_items {
-            so_far.chunk.values.push(decode(&mut bytes).map_err(undecodable)?);
+            so_far.push(&mut bytes)?;
         }
-        so_far.next += n_items;
         if !bytes.is_empty() {
             return Err(TaskError::Decode("bytes are left over".into()));
         }
@@ -243,11 +245,11 @@ where
                 Some(_) if so_far.next == self.n_items => {
                     return Err(TaskError::Decode("more results than items".into()));
                 }
-                Some(Ok(packed)) => {
-                    so_far.chunk.values.push(decode(&mut &packed[..]).map_err(undecodable)?);
-                    so_far.next += 1;
+                Some(Ok(packed)) => so_far.push(&mut &packed[..])?,
+                Some(Err(why)) => {
+                    so_far.fail(why.into());
+                    so_far.is_tagged = true;
                 }
-                Some(Err(why)) => so_far.fail(why.into()),
                 None => {}
             }
         }
@@ -268,6 +270,33 @@ where
     }
 }
 
+impl<R: DeserializeOwned> SoFar<R> {
+    /// Takes in the next item's result from the front of `bytes`.
+    #[inline]
+    fn push(&mut self, bytes: &mut &[u8]) -> Result<(), TaskError> {
+        if self.is_tagged && self.push_failure(bytes)? {
+            return Ok(());
+        }
+        self.chunk.values.push(decode(bytes).map_err(undecodable)?);
+        self.next += 1;
+        Ok(())
+    }
+
+    /// Takes the tag, and the failure if it is one (true).
+    fn push_failure(&mut self, bytes: &mut &[u8]) -> Result<bool, TaskError> {
+        match bytes.split_off_first() {
+            Some(&ITEM_VALUE) => Ok(false),
+            Some(&ITEM_FAILURE) => {
+                let (why, rest) = postcard::take_from_bytes::<CallError>(bytes).map_err(undecodable)?;
+                *bytes = rest;
+                self.fail(why.into());
+                Ok(true)
+            }
+            _ => Err(TaskError::Decode("an item's result is neither value nor failure".into())),
+        }
+    }
+}
+
 impl<R> SoFar<R> {
     fn fail(&mut self, why: TaskError) {
         self.chunk.failures.push((self.next as usize, why));
@@ -285,7 +314,8 @@ where
     }
 
     fn stream(&self) -> Option<u32> {
-        Some(self.so_far.lock().next)
+        let so_far = self.so_far.lock();
+        Some(so_far.next | if so_far.is_tagged { TAGGED } else { 0 })
     }
 
     fn n_calls(&self) -> usize {

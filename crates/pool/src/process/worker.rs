@@ -86,34 +86,56 @@ fn call(claim: &Claim<'_>, task: &[u8], result: &mut Vec<u8>) -> Result<(), Call
     function.call(args, Vec::new(), result)
 }
 
+/// Beside the item to begin with: each result has one of these bytes before it, so that a failure can stand for one.
+pub(super) const TAGGED: u32 = 1 << 31;
+pub(super) const ITEM_VALUE: u8 = 0;
+/// Before a packed [`CallError`].
+pub(super) const ITEM_FAILURE: u8 = 1;
+
 /// What a chunk returns beside its stream.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Returned {
     /// How long it took.
     pub(super) nanos: u64,
-    /// What became of the item at which it ended early: packed, without room in the stream; or failed.
+    /// What became of the item at which it ended early: packed, without room in the stream; or, of results without
+    /// tags, the first that failed.
     pub(super) last: Option<Result<Vec<u8>, CallError>>,
 }
 
-/// Works on the items of a chunk, from where the stream says; ends early when the stream is full or an item fails.
+/// Works on the items of a chunk, from where the stream says.
 pub(super) fn run_chunk<A, R: Serialize>(items: Items<A>, f: impl Fn(A) -> R) -> Returned {
     let begun = Instant::now();
     let mut stream = STREAM.take().expect("the call of a chunk comes with a stream");
-    let mut items = items.0.into_iter().skip(stream.first() as usize);
-    let ran = catch_unwind(AssertUnwindSafe(|| {
-        let mut packed = Vec::with_capacity(64);
-        for item in items.by_ref() {
-            packed.clear();
-            if let Err(e) = encode(&f(item), &mut packed) {
-                return Some(Err(CallError::Value(e.to_string())));
+    let is_tagged = stream.first() & TAGGED != 0;
+    let mut items = items.0.into_iter().skip((stream.first() & !TAGGED) as usize);
+    let mut packed = Vec::with_capacity(64);
+    let last = loop {
+        // One guard up to the next item that fails: it costs more than a tiny call.
+        let ran = catch_unwind(AssertUnwindSafe(|| {
+            for item in items.by_ref() {
+                packed.clear();
+                if is_tagged {
+                    packed.push(ITEM_VALUE);
+                }
+                encode(&f(item), &mut packed).map_err(|e| CallError::Value(e.to_string()))?;
+                if !stream.publish(&packed) {
+                    return Ok(false);
+                }
             }
-            if !stream.publish(&packed) {
-                return Some(Ok(packed));
+            Ok(true)
+        }));
+        match ran.unwrap_or_else(|payload| Err(CallError::Panicked(Panic::of(payload)))) {
+            Ok(true) => break None,
+            Ok(false) => break Some(Ok(packed)),
+            Err(why) if !is_tagged => break Some(Err(why)),
+            Err(why) => {
+                packed = postcard::to_extend(&why, vec![ITEM_FAILURE]).expect("text encodes into memory");
+                if !stream.publish(&packed) {
+                    break Some(Ok(packed));
+                }
             }
         }
-        None
-    }));
-    let last = ran.unwrap_or_else(|payload| Some(Err(CallError::Panicked(Panic::of(payload)))));
+    };
     Returned { nanos: u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX), last }
 }
 
