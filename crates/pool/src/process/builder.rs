@@ -63,7 +63,7 @@ impl ProcessPoolBuilder {
     /// Has every worker call `f(args…)` before its first task, also those that replace others.
     ///
     /// If it panics, or its worker dies of it again and again, the pool is broken: [`build`](Self::build) fails, or
-    /// later every task does.
+    /// later every task does. It may take its time, whatever the [`task_timeout`](Self::task_timeout): `build` waits.
     pub fn initializer<F, A>(mut self, f: F, args: A) -> Self
     where
         F: Target<A>,
@@ -123,6 +123,11 @@ impl ProcessPoolBuilder {
     /// How much private memory a task may take on top of what its worker has. The kernel enforces it while the task
     /// runs; a task whose allocation fails ends in [`TaskError::MemoryLimit`](crate::TaskError::MemoryLimit), with its
     /// worker. (So does, in such a pool, one that calls `abort`.) Costs a few microseconds a task.
+    ///
+    /// It is `RLIMIT_DATA`, set anew before each task: heap, stacks of threads and private mappings count, touched or
+    /// not; shared memory, files, and processes that the task starts do not. Not a control group: that would need one
+    /// to be writable, which it seldom is outside containers; and what exceeds it is killed, not told that there is no
+    /// memory, with the worker, whose own memory counts too.
     pub fn memory_limit(mut self, bytes: u64) -> Self {
         self.settings.memory_limit = Some(bytes);
         self
@@ -135,7 +140,7 @@ impl ProcessPoolBuilder {
     }
 
     /// Items of `map` and its like that make one task. By default it adapts to their speed: about 0.8 ms a task, and
-    /// smaller towards the end of the input.
+    /// smaller towards the end of the input; no more than have room for their results in 64 KiB.
     #[doc(alias = "chunksize")]
     pub fn chunk_size(mut self, n_items: usize) -> Self {
         self.cut.chunk_size = Some(n_items);
