@@ -4,19 +4,19 @@
 //! the same whatever its owner's size and threads. Its children are made as siblings ([`Cloner`]): direct children of
 //! the owner, who waits for them and gets their status itself.
 //!
-//! It always keeps one child ready, the *spare*, and has told the owner its pid. The owner has made a socket pair for
-//! it, and sent one end along with the wish for a spare. To start a process is to send the spare its request, and to
-//! ask for the next spare; the work of forking is done by then, or goes on meanwhile on another CPU. The spare's value
-//! comes back over the same socket.
+//! It keeps [`AHEAD`] children ready, the *spares*, and has told the owner their pids. The owner has made a socket pair
+//! for each, and sent one end along with the wish for a spare. To start a process is to ask for another spare, and to
+//! send the eldest its request; the work of forking was done before, or goes on meanwhile on another CPU. The spare's
+//! value comes back over the same socket.
 //!
-//! Who may die where: the owner (helper and spare die with it, by their death links); the helper (the next start that
-//! needs it finds its socket closed, and executes another; a spare that it had not told of yet is reaped, known by its
-//! name); the spare while idle (its socket is closed: the next one is asked for); the spare with its request (found
-//! out at its join, like the death of any child). A request is sent to one process only, which is known beforehand, so
-//! nothing ever runs twice, or without a handle. Nobody waits for anybody who may be stopped for good: a helper that is
-//! stopped is replaced.
+//! Who may die where: the owner (helper and spares die with it, by their death links); the helper (the next start that
+//! needs it finds its socket closed, and executes another; its spares are reaped, known by their name); a spare while
+//! idle (its socket is closed: the next one is taken); a spare with its request (found out at its join, like the death
+//! of any child). A request is sent to one process only, which is known beforehand, so nothing ever runs twice, or
+//! without a handle. Nobody waits for anybody who may be stopped for good: a helper that is stopped is replaced.
 
 use std::{
+    collections::VecDeque,
     io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
     sync::{
@@ -48,6 +48,9 @@ use crate::{
     },
 };
 
+/// With two, whoever starts one process after another never waits for a fork: while it runs one child, the helper makes
+/// the next but one on another CPU. With one, every other fork got in front of the very child that was waited for.
+const AHEAD: usize = 2;
 /// How often in one start a helper that was killed is replaced.
 const ATTEMPTS: u32 = 8;
 /// Without an answer for so many milliseconds, the owner looks whether its helper is stopped.
@@ -72,9 +75,11 @@ pub(crate) fn start(body: &[&[u8]], fds: &[RawFd]) -> Result<(Started, Report, R
         };
         match helper.take_spare() {
             Ok(Taken::Spare(spare)) => {
+                // The helper before the spare: so it gets the idle CPU, and the spare the one that we are about to leave
+                // when we wait for it. The other way round it would share a CPU with the spare, and fork first. If there
+                // is no room for another spare now, the next start asks for it.
+                let _ = helper.ask_for_spares();
                 let sent = spare.send(body, fds);
-                // Asked for after the spare has been woken, which is in a hurry. If that fails, the next start asks.
-                let _ = helper.ask_for_spare();
                 *slot = Some(helper);
                 if let Some((started, report)) = sent? {
                     return Ok((started, report, Registering { _slot: slot }));
@@ -102,7 +107,7 @@ pub(crate) fn tidy() {
     }
 }
 
-/// Ends the helper and its spare, if there are any.
+/// Ends the helper and its spares, if there are any.
 pub(crate) fn stop() {
     if let Some(helper) = lock(HELPER.get()).take() {
         // What cannot be cleared up now is cleared up by our death.
@@ -116,8 +121,8 @@ struct Helper {
     process: Started,
     /// Its name in `/proc/PID/comm`, and that of its spares.
     name: String,
-    /// Our end of the socket of the spare that has been asked for.
-    next_spare: Option<OwnedFd>,
+    /// Our ends of the sockets of the spares that have been asked for, the eldest first.
+    spares: VecDeque<OwnedFd>,
 }
 
 /// The helper is gone, or stopped.
@@ -154,7 +159,7 @@ impl Helper {
         static LAUNCHED: AtomicU32 = AtomicU32::new(0);
         let name = format!("forkserver-{}", LAUNCHED.fetch_add(1, Relaxed) % 10_000);
         let (socket, process) = spawn::execute("server")?;
-        let helper = Self { socket, process, name, next_spare: None };
+        let helper = Self { socket, process, name, spares: VecDeque::with_capacity(AHEAD) };
         match spawn::greet(&helper.socket, &helper.name) {
             // One that is dead already is found out when its spare is needed.
             Ok(()) | Err(Errno::EPIPE | Errno::ECONNRESET) => Ok(helper),
@@ -165,29 +170,33 @@ impl Helper {
         }
     }
 
-    fn ask_for_spare(&mut self) -> nix::Result<()> {
-        let (ours, spares) = seqpacket::pair()?;
-        match seqpacket::send_small(self.socket.as_fd(), &[0], &[spares.as_raw_fd()]) {
-            // A helper that is dead is found out when the spare is needed.
-            Ok(()) | Err(Errno::EPIPE | Errno::ECONNRESET) => {
-                self.next_spare = Some(ours);
-                Ok(())
+    fn ask_for_spares(&mut self) -> nix::Result<()> {
+        while self.spares.len() < AHEAD {
+            let (ours, spares) = seqpacket::pair()?;
+            match seqpacket::send_small(self.socket.as_fd(), &[0], &[spares.as_raw_fd()]) {
+                // A helper that is dead is found out when the spare is needed.
+                Ok(()) | Err(Errno::EPIPE | Errno::ECONNRESET) => self.spares.push_back(ours),
+                Err(e) => return Err(e),
             }
-            Err(e) => Err(e),
         }
+        Ok(())
     }
 
-    /// The spare that it keeps ready; waits for one that is being made.
+    /// The eldest of the spares that it keeps ready; waits for one that is being made.
     fn take_spare(&mut self) -> Result<Taken, Lost> {
-        if self.next_spare.is_none()
-            && let Err(e) = self.ask_for_spare()
+        if self.spares.is_empty()
+            && let Err(e) = self.ask_for_spares()
+            && self.spares.is_empty()
         {
             return Ok(Taken::Refused(e));
         }
-        self.await_news()?;
         let mut news = [0; NEWS_BYTES];
-        let received = seqpacket::receive_small(self.socket.as_fd(), &mut news, true);
-        let (Ok((NEWS_BYTES, None)), Some(socket)) = (received, self.next_spare.take()) else { return Err(Lost) };
+        let mut received = seqpacket::receive_small(self.socket.as_fd(), &mut news, false);
+        if matches!(received, Err(Errno::EAGAIN)) {
+            self.await_news()?;
+            received = seqpacket::receive_small(self.socket.as_fd(), &mut news, false);
+        }
+        let (Ok((NEWS_BYTES, None)), Some(socket)) = (received, self.spares.pop_front()) else { return Err(Lost) };
         let (errno, pid) = parse_news(news);
         if errno != 0 {
             return Ok(Taken::Refused(Errno::from_raw(errno)));
@@ -218,7 +227,7 @@ impl Helper {
         }
     }
 
-    /// Ends and reaps the helper, and the spare that it may have made without a chance to tell.
+    /// Ends and reaps the helper and its spares, also one that it made without a chance to tell.
     fn end(self) -> io::Result<()> {
         self.process.kill();
         for pid in proc_fs::children_named(&self.name)? {
