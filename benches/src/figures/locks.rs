@@ -239,7 +239,7 @@ impl Lane for Conditional {
     }
 }
 
-/// To wake a process that has slept for a while, and be woken by it.
+/// To wake a process that has slept for a while, and be woken by it: there and back.
 fn wake(name: String) -> io::Result<Figure> {
     const PAUSE: Duration = Duration::from_millis(1);
     fn add<L>(figure: Figure, side: Side, name: &str, make: impl Fn() -> io::Result<L>) -> io::Result<Figure>
@@ -253,7 +253,7 @@ fn wake(name: String) -> io::Result<Figure> {
         }))
     }
     let number = || Shared::new(AtomicU64::new(0));
-    let figure = add(Figure::cost(name, "µs there and back"), Side::Ours, "Semaphore", || {
+    let figure = add(Figure::cost(name, "µs"), Side::Ours, "Semaphore", || {
         Ok(Announced { number: number()?, semaphore: sync::process::Semaphore::new(0)? })
     })?;
     let figure = add(figure, Side::Ours, "Lock + Condvar", || {

@@ -66,7 +66,7 @@ fn ways(name: String, kind: Kind) -> io::Result<Figure> {
 }
 
 fn few_ways(name: String, kind: Kind) -> io::Result<Figure> {
-    of(Figure::cost(name, "µs"), kind, &[Way::BareFork, Way::ForkServer, Way::Spawn, Way::Thread], "")
+    of(Figure::cost(name, "µs"), kind, &[Way::Vfork, Way::BareFork, Way::ForkServer, Way::Spawn, Way::Thread], "")
 }
 
 fn with_small(figure: Figure) -> io::Result<Figure> {

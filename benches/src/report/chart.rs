@@ -101,7 +101,11 @@ impl Axis {
     /// Round values that lie on it.
     fn ticks(&self) -> Vec<f64> {
         if !self.is_logarithmic {
-            return (0..=4).map(|n| self.low + (self.high - self.low) * f64::from(n) / 4.0).collect();
+            let least = (self.high - self.low) / 4.0;
+            let decade = 10_f64.powf(least.log10().floor());
+            let step = [1.0, 2.0, 2.5, 5.0].map(|step| step * decade).into_iter().find(|step| *step >= least * 0.999);
+            let step = step.unwrap_or(decade * 10.0);
+            return (0..=4).map(|n| self.low + step * f64::from(n)).filter(|tick| *tick <= self.high).collect();
         }
         let decades = (self.low.log10().floor() as i32)..=(self.high.log10().ceil() as i32);
         let steps: &[f64] = if self.high / self.low > 1e3 { &[1.0] } else { &[1.0, 2.0, 5.0] };
@@ -211,5 +215,7 @@ mod tests {
         assert_eq!(axis.ticks(), [5.0, 10.0, 20.0, 50.0, 100.0, 200.0]);
         let axis = Axis { low: 0.0, high: 1.0, is_logarithmic: false };
         assert_eq!(axis.ticks(), [0.0, 0.25, 0.5, 0.75, 1.0]);
+        let axis = Axis { low: 0.0, high: 42.0, is_logarithmic: false };
+        assert_eq!(axis.ticks(), [0.0, 20.0, 40.0]);
     }
 }
