@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de, de::Deserializ
 pub use self::{item::Item, iter::Iter};
 use crate::{
     GetError, GetTimeoutError, PutError, PutTimeoutError, TryGetError, TryPutError,
-    queue::{Builder, GetStop, Patience, PutStop, Raw, Segment, Side, Stop, decode, put_all},
+    queue::{Builder, GetStop, Patience, Raw, Segment, Side, Stop, decode, put_all},
 };
 
 /// A bounded first-in first-out queue between processes that lends its items out and knows which are done.
@@ -164,10 +164,7 @@ impl<T: Serialize> JoinableQueue<T> {
     /// As [`put`](Self::put), and [`TryPutError::Full`].
     #[doc(alias = "put_nowait")]
     pub fn try_put(&self, item: T) -> Result<(), TryPutError<T>> {
-        self.raw.put_value(&item, Patience::Now).map_err(|stop| match stop {
-            PutStop::Full => TryPutError::Full(item),
-            stop => stop.into_put_error(item).into(),
-        })
+        self.raw.put_value(&item, Patience::Now).map_err(|stop| stop.into_try_put_error(item))
     }
 
     /// Puts an item into the queue; waits for room, but no longer than `timeout`.
@@ -175,10 +172,7 @@ impl<T: Serialize> JoinableQueue<T> {
     /// # Errors
     /// As [`put`](Self::put), and [`PutTimeoutError::TimedOut`].
     pub fn put_timeout(&self, item: T, timeout: Duration) -> Result<(), PutTimeoutError<T>> {
-        self.raw.put_value(&item, Patience::For(timeout)).map_err(|stop| match stop {
-            PutStop::Full => PutTimeoutError::TimedOut(item),
-            stop => stop.into_put_error(item).into(),
-        })
+        self.raw.put_value(&item, Patience::For(timeout)).map_err(|stop| stop.into_put_timeout_error(item))
     }
 
     /// Puts all of `items`, one after another; waits for room whenever the queue is full.
@@ -208,10 +202,7 @@ impl<T: DeserializeOwned> JoinableQueue<T> {
     /// As [`get`](Self::get), and [`TryGetError::Empty`].
     #[doc(alias = "get_nowait")]
     pub fn try_get(&self) -> Result<Item<T>, TryGetError> {
-        self.lend(Patience::Now).map_err(|stop| match stop {
-            GetStop::Empty => TryGetError::Empty,
-            stop => stop.into_get_error().into(),
-        })
+        self.lend(Patience::Now).map_err(GetStop::into_try_get_error)
     }
 
     /// Borrows the next item; waits for one, but no longer than `timeout`.
@@ -219,10 +210,7 @@ impl<T: DeserializeOwned> JoinableQueue<T> {
     /// # Errors
     /// As [`get`](Self::get), and [`GetTimeoutError::TimedOut`].
     pub fn get_timeout(&self, timeout: Duration) -> Result<Item<T>, GetTimeoutError> {
-        self.lend(Patience::For(timeout)).map_err(|stop| match stop {
-            GetStop::Empty => GetTimeoutError::TimedOut,
-            stop => stop.into_get_error().into(),
-        })
+        self.lend(Patience::For(timeout)).map_err(GetStop::into_get_timeout_error)
     }
 
     /// Borrows up to `max` items: waits for the first, and takes what else is there.

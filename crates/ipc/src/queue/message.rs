@@ -20,7 +20,7 @@ use super::{
     protocol::{Ring, Short, Side, Stop},
     ring::{Raw, Taken},
 };
-use crate::{GetError, PutError};
+use crate::{GetError, GetTimeoutError, PutError, PutTimeoutError, TryGetError, TryPutError};
 
 /// Why a message was not put.
 pub(crate) enum PutStop {
@@ -55,6 +55,20 @@ impl PutStop {
             Self::Full => unreachable!("`put` waits, the others have an error of their own for it"),
         }
     }
+
+    pub(crate) fn into_try_put_error<T>(self, value: T) -> TryPutError<T> {
+        match self {
+            Self::Full => TryPutError::Full(value),
+            stop => stop.into_put_error(value).into(),
+        }
+    }
+
+    pub(crate) fn into_put_timeout_error<T>(self, value: T) -> PutTimeoutError<T> {
+        match self {
+            Self::Full => PutTimeoutError::TimedOut(value),
+            stop => stop.into_put_error(value).into(),
+        }
+    }
 }
 
 /// Why no message was got.
@@ -85,6 +99,20 @@ impl GetStop {
             Self::Decode(e) => GetError::Decode(e),
             Self::System(kind) => GetError::System(kind),
             Self::Empty => unreachable!("`get` waits, the others have an error of their own for it"),
+        }
+    }
+
+    pub(crate) fn into_try_get_error(self) -> TryGetError {
+        match self {
+            Self::Empty => TryGetError::Empty,
+            stop => stop.into_get_error().into(),
+        }
+    }
+
+    pub(crate) fn into_get_timeout_error(self) -> GetTimeoutError {
+        match self {
+            Self::Empty => GetTimeoutError::TimedOut,
+            stop => stop.into_get_error().into(),
         }
     }
 }

@@ -32,15 +32,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de, de::Deserializ
 use crate::barrier;
 
 pub(crate) use self::{
-    batch::put_all,
-    codec::decode,
-    events::Patience,
-    leases::Lease,
-    message::{GetStop, PutStop},
-    protocol::Side,
-    protocol::Stop,
-    ring::Raw,
-    segment::Segment,
+    batch::put_all, codec::decode, events::Patience, leases::Lease, message::GetStop, protocol::Side, protocol::Stop,
+    ring::Raw, segment::Segment,
 };
 pub use self::{
     builder::Builder,
@@ -176,10 +169,7 @@ impl<T: Serialize> Queue<T> {
     #[doc(alias = "put_nowait")]
     #[inline]
     pub fn try_put(&self, message: T) -> Result<(), TryPutError<T>> {
-        self.put_message(&message, Patience::Now).map_err(|stop| match stop {
-            PutStop::Full => TryPutError::Full(message),
-            stop => stop.into_put_error(message).into(),
-        })
+        self.put_message(&message, Patience::Now).map_err(|stop| stop.into_try_put_error(message))
     }
 
     /// Puts a message into the queue; waits for room, but no longer than `timeout`.
@@ -188,10 +178,7 @@ impl<T: Serialize> Queue<T> {
     /// As [`put`](Self::put), and [`PutTimeoutError::TimedOut`].
     #[doc(alias = "send_timeout")]
     pub fn put_timeout(&self, message: T, timeout: Duration) -> Result<(), PutTimeoutError<T>> {
-        self.put_message(&message, Patience::For(timeout)).map_err(|stop| match stop {
-            PutStop::Full => PutTimeoutError::TimedOut(message),
-            stop => stop.into_put_error(message).into(),
-        })
+        self.put_message(&message, Patience::For(timeout)).map_err(|stop| stop.into_put_timeout_error(message))
     }
 }
 
@@ -217,10 +204,7 @@ impl<T: DeserializeOwned> Queue<T> {
     #[doc(alias = "get_nowait")]
     #[inline]
     pub fn try_get(&self) -> Result<T, TryGetError> {
-        self.get_message(Patience::Now).map_err(|stop| match stop {
-            GetStop::Empty => TryGetError::Empty,
-            stop => stop.into_get_error().into(),
-        })
+        self.get_message(Patience::Now).map_err(GetStop::into_try_get_error)
     }
 
     /// Takes the next message; waits for one, but no longer than `timeout`.
@@ -229,10 +213,7 @@ impl<T: DeserializeOwned> Queue<T> {
     /// As [`get`](Self::get), and [`GetTimeoutError::TimedOut`].
     #[doc(alias = "recv_timeout")]
     pub fn get_timeout(&self, timeout: Duration) -> Result<T, GetTimeoutError> {
-        self.get_message(Patience::For(timeout)).map_err(|stop| match stop {
-            GetStop::Empty => GetTimeoutError::TimedOut,
-            stop => stop.into_get_error().into(),
-        })
+        self.get_message(Patience::For(timeout)).map_err(GetStop::into_get_timeout_error)
     }
 }
 
