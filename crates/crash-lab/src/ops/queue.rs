@@ -62,6 +62,7 @@ pub(crate) fn operations() -> Vec<Box<dyn Row>> {
                 }
             });
         }),
+        row::<Large>("queue/get_loan", &["one", "full", "wrapped"], get_loan),
         blocking::<u64>("queue/get-blocked", &["empty", "waiter"], get),
         blocking::<u64>("queue/put-blocked", &["full", "full-waiter"], put),
         close(),
@@ -223,6 +224,17 @@ fn loan(queue: &Queue<u64>, ledger: &Ledger, state: &str, mark: &Mark) {
         loan[0] = VICTIMS as u8;
         loan.send().expect("an open queue takes it");
         ledger.has_put(VICTIMS);
+    });
+}
+
+fn get_loan(queue: &Queue<Large>, ledger: &Ledger, state: &str, mark: &Mark) {
+    warm_up::<Large>(state);
+    mark.window(|| {
+        ledger.taking();
+        let message = queue.get_loan().expect("an open queue gives it");
+        let large: Large = postcard::from_bytes(&message).expect("as it was put");
+        drop(message);
+        ledger.has_taken(large.item().expect("whole"));
     });
 }
 
