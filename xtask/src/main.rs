@@ -5,6 +5,7 @@ mod ci;
 mod crash;
 mod demo;
 mod examples;
+mod fuzz;
 mod loom;
 mod profile;
 mod test;
@@ -24,6 +25,8 @@ usage: cargo xtask COMMAND
   ci                 everything that must hold before a change lands
   test [ARGS]        all tests of the workspace, doc tests included
   crash [ARGS]       kills processes at every instruction of every operation; `crash --help` says more
+  fuzz [TARGET] [--seconds N]
+                     libFuzzer over what other processes may have written
   loom               every interleaving in the state machines of the locks
   examples [NAME]    runs every example (or one) and expects success
   demo               the flagship: counts words with a pool of processes
@@ -39,6 +42,7 @@ fn main() -> ExitCode {
         "ci" => ci::run(),
         "test" => test::run(&rest),
         "crash" => crash::run(&rest),
+        "fuzz" => fuzz::run(&rest),
         "loom" => loom::run(),
         "examples" => examples::run(rest.first().map(String::as_str)),
         "demo" => demo::run(&rest),

@@ -26,6 +26,9 @@ mod error;
 mod fork_local;
 pub mod function;
 pub mod futex;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod handover;
 pub mod helper;
 pub mod identity;

@@ -116,10 +116,9 @@ impl Socket {
 
     /// Whether all copies of the other end are closed. One system call.
     pub(crate) fn has_ended(&self) -> bool {
-        let mut poll = [PollFd::new(self.0.as_fd(), PollFlags::empty())];
-        let ended = PollFlags::POLLHUP | PollFlags::POLLERR;
+        let mut poll = [PollFd::new(self.0.as_fd(), PollFlags::from_bits_retain(libc::POLLRDHUP))];
+        // Nothing else is asked for.
         ppoll(&mut poll, Some(Duration::ZERO.into()), None).is_ok_and(|n| n > 0)
-            && poll[0].revents().is_some_and(|events| events.intersects(ended))
     }
 
     /// Whether there is a packet, or the end.
@@ -165,7 +164,8 @@ impl Socket {
         };
         let fds = take_fds(&message);
         Ok(match len {
-            0 => Packet::End,
+            // So may an empty packet be, which nobody sends who means well.
+            0 if self.has_ended() => Packet::End,
             8 => Packet::Fds(u64::from_ne_bytes(payload), fds),
             _ => Packet::Bell,
         })

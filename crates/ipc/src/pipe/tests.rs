@@ -176,8 +176,8 @@ fn anything_may_come_through_the_socket() {
     let null = std::fs::File::open("/dev/null").unwrap();
     for n in 0..500 {
         for _ in 0..random.below(5) {
-            // An empty packet would be the end of file.
-            let bytes: Vec<u8> = (0..1 + random.below(20)).map(|_| random.next() as u8).collect();
+            // None at all looks like the end of file.
+            let bytes: Vec<u8> = (0..random.below(20)).map(|_| random.next() as u8).collect();
             let fds = vec![null.as_fd().as_raw_fd(); random.below(5)];
             let rights = [ControlMessage::ScmRights(&fds)];
             let parts = [std::io::IoSlice::new(&bytes)];
