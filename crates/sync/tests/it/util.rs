@@ -9,6 +9,7 @@ use std::{
 
 use nix::{
     sys::{
+        prctl::set_pdeathsig,
         signal::{Signal, kill},
         wait::{WaitStatus, waitpid},
     },
@@ -64,6 +65,8 @@ impl Child {
         match unsafe { fork() }.unwrap() {
             ForkResult::Parent { child } => Self(Some(child)),
             ForkResult::Child => {
+                // A run that is given up leaves nobody behind. The test's thread waits for its children: it outlives them.
+                let _ = set_pdeathsig(Signal::SIGKILL);
                 let status = i32::from(catch_unwind(AssertUnwindSafe(work)).is_err());
                 // SAFETY: ends the child, without what the parent registered to run at exit.
                 unsafe { libc::_exit(status) }
