@@ -52,7 +52,13 @@ pub(crate) fn hello(mut input: Input<'_>) {
             let client = Client::to(ipc::Address::Abstract(name("hello"))).timeout(SOON).open::<String>();
             drop(client.map(|connection| connection.recv_timeout(Duration::ZERO)));
         });
-        let fd = nix::sys::socket::accept(door.as_raw_fd()).expect("the client comes");
+        // The fuzzer's own clock interrupts.
+        let fd = loop {
+            match nix::sys::socket::accept(door.as_raw_fd()) {
+                Err(nix::errno::Errno::EINTR) => {}
+                accepted => break accepted.expect("the client comes"),
+            }
+        };
         // SAFETY: just accepted.
         let fd = unsafe { <OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(fd) };
         babble(&fd, &mut input);

@@ -172,6 +172,12 @@ impl Outbox {
 
     /// Sends bytes as they are.
     pub(super) fn send_bytes(&self, lobby: &Lobby, bytes: &[u8], patience: Patience) -> Result<(), SendError> {
+        if let Some(mut state) = self.state.enter_leaning()
+            && let Some(_inside) = state.claim.enter(self.turn())
+        {
+            self.begin(&mut state, lobby)?;
+            return self.send_in_pieces(&mut state, lobby, bytes, &[], patience);
+        }
         let mut state = self.state.lock(patience).ok_or_else(|| out_of(patience))?;
         let _inside = self.go_inside(&mut state, patience)?;
         self.begin(&mut state, lobby)?;
