@@ -74,11 +74,9 @@ pub(super) fn start(wanted: Daemonize) -> Result<Daemonized, DaemonError> {
 fn await_ready(channel: OwnedFd, timeout: Option<Duration>) -> Result<u32, DaemonError> {
     let mut deadline = timeout.and_then(Deadline::after);
     let mut too_late = DaemonError::TimedOut;
-    let mut daemon = 0;
     let error = loop {
         match hear(&channel, deadline) {
-            Ok(Some(Word::Started { pid })) => daemon = pid,
-            Ok(Some(Word::Ready)) => return Ok(daemon),
+            Ok(Some(Word::Ready { pid })) => return Ok(pid),
             Ok(Some(Word::Failed(failure))) => break failure.into(),
             // An exit may be on its way, and says more.
             Ok(Some(Word::Dropped)) => (deadline, too_late) = (Deadline::after(GRACE), DaemonError::NeverReady),
@@ -132,7 +130,6 @@ fn between(plan: Plan, channel: OwnedFd) -> Result<Daemonized, DaemonError> {
             drop(plan);
             // The launcher's signals are not for it; it ends when the launcher does.
             std::mem::forget(signals::block_all());
-            Word::Started { pid: child.as_raw().cast_unsigned() }.say(&channel);
             watch(child, &channel);
             end(0)
         }

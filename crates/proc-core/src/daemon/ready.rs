@@ -16,16 +16,16 @@ use crate::{
     sys::seqpacket,
 };
 
-/// What is said to the launcher; the last two by the process between the two.
+/// What is said to the launcher; the last by the process between the two.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Word {
-    Ready,
+    /// Of the daemon's own: a word from the process between might come after it.
+    Ready {
+        pid: u32,
+    },
     Failed(Failure),
     /// The `Ready` is gone.
     Dropped,
-    Started {
-        pid: u32,
-    },
     Ended {
         wait_status: i32,
     },
@@ -50,18 +50,19 @@ impl Word {
 #[derive(Debug)]
 #[must_use = "the launcher waits until it is notified"]
 pub struct Ready {
+    pid: u32,
     channel: Mutex<Option<OwnedFd>>,
 }
 
 impl Ready {
     pub(super) fn new(channel: OwnedFd) -> Self {
         panic_report::install_hook();
-        Self { channel: Mutex::new(Some(channel)) }
+        Self { pid: std::process::id(), channel: Mutex::new(Some(channel)) }
     }
 
     /// Lets the launcher go on. The first word counts; later ones are not heard.
     pub fn notify(&self) {
-        self.say(&Word::Ready);
+        self.say(&Word::Ready { pid: self.pid });
     }
 
     /// Has the launcher's `start` return this error. The daemon is to end then; it is killed if it takes two seconds.
