@@ -2,10 +2,7 @@
 
 use std::{
     io::{Read, Write},
-    os::{
-        fd::AsRawFd,
-        unix::{fs::PermissionsExt, net::UnixStream},
-    },
+    os::{fd::AsRawFd, unix::net::UnixStream},
     process::{Command, Stdio},
 };
 
@@ -102,15 +99,17 @@ fn a_privileged_program_ignores_the_marker() {
         println!("skipped: only root can make a program of another user");
         return;
     }
-    let dir = std::env::temp_dir().join(format!("proc-core-setuid-{}", std::process::id()));
-    std::fs::create_dir(&dir).unwrap();
-    std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o755)).unwrap();
-    let program = dir.join("it");
-    std::fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
-    let nobody = nix::unistd::Uid::from_raw(65_534);
-    nix::unistd::chown(&program, Some(nobody), None).unwrap();
-    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o4755)).unwrap();
-    let output = Command::new(&program).arg("--list").env(MARKER, "server:0").stdin(Stdio::null()).output().unwrap();
-    std::fs::remove_dir_all(&dir).unwrap();
+    let program = std::env::temp_dir().join(format!("proc-core-setuid-{}", std::process::id()));
+    // By another process: if this one opened it for writing, a fork in another thread could hold it open
+    // and exec would refuse it (ETXTBSY).
+    let installed = Command::new("install")
+        .args(["-m", "4755", "-o", "65534"])
+        .arg(std::env::current_exe().unwrap())
+        .arg(&program)
+        .status();
+    assert!(installed.unwrap().success());
+    let output = Command::new(&program).arg("--list").env(MARKER, "server:0").stdin(Stdio::null()).output();
+    std::fs::remove_file(&program).unwrap();
+    let output = output.unwrap();
     assert!(String::from_utf8_lossy(&output.stdout).contains("a_privileged_program_ignores_the_marker: test"));
 }
