@@ -230,7 +230,7 @@ impl<T> Queue<T> {
     }
 
     /// Takes the next message as bytes; waits for one while the queue is empty. One that was not put as bytes comes in
-    /// postcard's format.
+    /// postcard's format; one that is a number (an integer, a float, …) as that of the `u64` with its bits.
     ///
     /// # Errors
     /// If the queue is closed and empty.
