@@ -8,7 +8,7 @@ use std::{
 };
 
 use pool::{ProcessPool, Task, TaskError, ThreadPool};
-use proc_core::{Process, ProcessError, identity::ProcessId, shm::Shared};
+use proc_core::{Process, ProcessError, Target, identity::ProcessId, shm::Shared};
 use test_support::watchdog;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -93,6 +93,13 @@ fn an_owner_that_ends_by_itself_leaves_nobody_behind() {
     }
 }
 
+/// A process in a group of its own, and what all in there print.
+fn group_of(owner: impl Target<(Pids,), Output = ()>, pids: &Pids) -> (Process<()>, std::io::PipeReader) {
+    let (output, writer) = std::io::pipe().unwrap();
+    let builder = Process::builder().process_group().stdout(writer.try_clone().unwrap()).stderr(writer);
+    (builder.spawn(owner, (pids.clone(),)).unwrap(), output)
+}
+
 /// Interrupts a process as a terminal does, its whole group. What they all printed until none of them was left.
 fn interrupt(owner: Process<()>, mut output: std::io::PipeReader) -> String {
     let group = nix::unistd::Pid::from_raw(owner.pid() as i32);
@@ -107,19 +114,13 @@ fn interrupt(owner: Process<()>, mut output: std::io::PipeReader) -> String {
 fn ctrl_c_ends_everybody_in_silence() {
     let _dog = watchdog(PATIENCE);
     let pids = new_pids();
-    let (output, writer) = std::io::pipe().unwrap();
-    let owner = Process::builder()
-        .process_group()
-        .stdout(writer.try_clone().unwrap())
-        .stderr(writer)
-        .spawn(
-            |pids: Pids| {
-                let _pool = stuck_pool(&pids);
-                hang();
-            },
-            (pids.clone(),),
-        )
-        .unwrap();
+    let (owner, output) = group_of(
+        |pids: Pids| {
+            let _pool = stuck_pool(&pids);
+            hang();
+        },
+        &pids,
+    );
     let workers = all_known(&pids);
     assert_eq!(interrupt(owner, output), "");
     wait_for(|| workers.iter().all(|worker| !worker.is_alive()));
@@ -129,31 +130,25 @@ fn ctrl_c_ends_everybody_in_silence() {
 fn ctrl_c_ends_a_pool_of_threads_in_silence() {
     let _dog = watchdog(PATIENCE);
     let pids = new_pids();
-    let (output, writer) = std::io::pipe().unwrap();
-    let owner = Process::builder()
-        .process_group()
-        .stdout(writer.try_clone().unwrap())
-        .stderr(writer)
-        .spawn(
-            |pids: Pids| {
-                let pool = ThreadPool::new(pids.len()).unwrap();
-                let stuck: Vec<_> = (0..pids.len())
-                    .map(|n| {
-                        let pids = pids.clone();
-                        pool.apply_async(
-                            move || {
-                                pids[n].store(std::process::id(), SeqCst);
-                                hang();
-                            },
-                            (),
-                        )
-                    })
-                    .collect();
-                stuck.iter().for_each(|task| task.wait());
-            },
-            (pids.clone(),),
-        )
-        .unwrap();
+    let (owner, output) = group_of(
+        |pids: Pids| {
+            let pool = ThreadPool::new(pids.len()).unwrap();
+            let stuck: Vec<_> = (0..pids.len())
+                .map(|n| {
+                    let pids = pids.clone();
+                    pool.apply_async(
+                        move || {
+                            pids[n].store(std::process::id(), SeqCst);
+                            hang();
+                        },
+                        (),
+                    )
+                })
+                .collect();
+            stuck.iter().for_each(|task| task.wait());
+        },
+        &pids,
+    );
     all_known(&pids);
     assert_eq!(interrupt(owner, output), "");
 }
