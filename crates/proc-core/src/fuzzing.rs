@@ -1,16 +1,14 @@
 //! What a fuzzer needs of the crate's insides: the decoders of what comes through its own sockets.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, send, socketpair};
+use nix::sys::socket::{MsgFlags, send};
 
-use crate::{report::Report, start::request};
+use crate::{report::Report, start::request, sys::seqpacket};
 
 /// Packets of the lengths that the bytes' own first ones say.
-fn packets(bytes: &[u8]) -> std::os::fd::OwnedFd {
-    use std::os::fd::AsRawFd;
-    let flags = SockFlag::SOCK_CLOEXEC;
-    let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags).expect("sockets are free");
+fn packets(bytes: &[u8]) -> OwnedFd {
+    let (ours, theirs) = seqpacket::pair().expect("sockets are free");
     let mut rest = bytes;
     while let Some((len, after)) = rest.split_first_chunk::<2>() {
         let (packet, after) = after.split_at(usize::from(u16::from_le_bytes(*len)).min(after.len()));
