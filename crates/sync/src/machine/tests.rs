@@ -66,6 +66,14 @@ impl Guarded {
         self.release(me);
     }
 
+    /// Two threads that do that.
+    fn two_add(guarded: &Arc<Self>) -> [thread::JoinHandle<()>; 2] {
+        [1, 2].map(|me| {
+            let guarded = Arc::clone(guarded);
+            thread::spawn(move || guarded.add(me))
+        })
+    }
+
     fn count(&self) -> u32 {
         // SAFETY: as above.
         self.count.with(|count| unsafe { *count })
@@ -86,12 +94,7 @@ impl Guarded {
 fn lock_excludes() {
     explore(3, || {
         let guarded = Guarded::new();
-        let others: Vec<_> = (1..=2)
-            .map(|me| {
-                let guarded = Arc::clone(&guarded);
-                thread::spawn(move || guarded.add(me))
-            })
-            .collect();
+        let others = Guarded::two_add(&guarded);
         guarded.add(3);
         others.into_iter().for_each(|other| other.join().unwrap());
         guarded.acquire(3);
@@ -119,12 +122,7 @@ fn lock_survives_a_killed_waiter() {
 fn lock_survives_a_killed_holder() {
     explore(3, || {
         let guarded = Guarded::new();
-        let others: Vec<_> = (1..=2)
-            .map(|me| {
-                let guarded = Arc::clone(&guarded);
-                thread::spawn(move || guarded.add(me))
-            })
-            .collect();
+        let others = Guarded::two_add(&guarded);
         guarded.acquire(3);
         guarded.lock.holder_dies(3, &guarded.futex);
         others.into_iter().for_each(|other| other.join().unwrap());
@@ -137,12 +135,7 @@ fn lock_survives_a_releaser_killed_before_it_wakes() {
     explore(3, || {
         let guarded = Guarded::new();
         guarded.acquire(3);
-        let others: Vec<_> = (1..=2)
-            .map(|me| {
-                let guarded = Arc::clone(&guarded);
-                thread::spawn(move || guarded.add(me))
-            })
-            .collect();
+        let others = Guarded::two_add(&guarded);
         let epitaph = || guarded.lock.holder_dies(3, &guarded.futex);
         mortal(|| release(&guarded.lock, 3, &Doomed { model: &guarded.futex, epitaph }));
         others.into_iter().for_each(|other| other.join().unwrap());
@@ -155,12 +148,7 @@ fn lock_survives_a_killed_claimant() {
     explore(2, || {
         let guarded = Guarded::new();
         guarded.acquire(3);
-        let others: Vec<_> = (1..=2)
-            .map(|me| {
-                let guarded = Arc::clone(&guarded);
-                thread::spawn(move || guarded.add(me))
-            })
-            .collect();
+        let others = Guarded::two_add(&guarded);
         guarded.lock.claim();
         guarded.release(3);
         others.into_iter().for_each(|other| other.join().unwrap());
