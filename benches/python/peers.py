@@ -30,13 +30,16 @@ def put(queue, n):
         queue.put(i)
 
 
-def rate(queue, n):
-    producer = mp.Process(target=put, args=(queue, n))
+def rate(queue, n, process=mp.Process):
+    return rate_of(process(target=put, args=(queue, n)), queue.get, n)
+
+
+def rate_of(producer, get, n):
     producer.start()
-    queue.get()
+    get()
     begun = time.perf_counter()
     for _ in range(n - 1):
-        queue.get()
+        get()
     seconds = time.perf_counter() - begun
     producer.join()
     return (n - 1) / seconds
@@ -58,15 +61,7 @@ def send(connection, n):
 def pipe():
     ours, theirs = mp.Pipe()
     n = 50_000
-    producer = mp.Process(target=send, args=(theirs, n))
-    producer.start()
-    ours.recv()
-    begun = time.perf_counter()
-    for _ in range(n - 1):
-        ours.recv()
-    seconds = time.perf_counter() - begun
-    producer.join()
-    return (n - 1) / seconds
+    return rate_of(mp.Process(target=send, args=(theirs, n)), ours.recv, n)
 
 
 def echo(connection):
@@ -95,20 +90,12 @@ def nothing(n):
 
 def pool_tasks():
     with mp.Pool(2) as pool:
-        pool.apply(nothing, (1,))
-        begun = time.perf_counter()
-        for task in [pool.apply_async(nothing, (n,)) for n in range(10_000)]:
-            task.get()
-        return 10_000 / (time.perf_counter() - begun)
+        return tasks_a_second(lambda n: pool.apply_async(nothing, (n,)).get, 10_000)
 
 
 def executor_tasks():
     with ProcessPoolExecutor(2) as pool:
-        pool.submit(nothing, 1).result()
-        begun = time.perf_counter()
-        for task in [pool.submit(nothing, n) for n in range(5_000)]:
-            task.result()
-        return 5_000 / (time.perf_counter() - begun)
+        return tasks_a_second(lambda n: pool.submit(nothing, n).result, 5_000)
 
 
 def pool_round_trip():
@@ -205,17 +192,7 @@ def start_loky():
 def billiard_queue():
     import billiard
 
-    queue = billiard.Queue(1024)
-    n = 20_000
-    producer = billiard.Process(target=put, args=(queue, n))
-    producer.start()
-    queue.get()
-    begun = time.perf_counter()
-    for _ in range(n - 1):
-        queue.get()
-    seconds = time.perf_counter() - begun
-    producer.join()
-    return (n - 1) / seconds
+    return rate(billiard.Queue(1024), 20_000, billiard.Process)
 
 
 def billiard_tasks():
