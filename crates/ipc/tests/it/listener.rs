@@ -165,19 +165,16 @@ fn clients_that_say_nothing_or_die_delay_nobody() {
         send(garbled.as_raw_fd(), &vec![0xa5; len], nix::sys::socket::MsgFlags::empty()).unwrap();
     }
     let child = Process::spawn(ask, (path.to_str().unwrap().into(), 9)).unwrap();
-    let mut connections = Vec::new();
-    let mut answered = false;
-    while !answered {
-        let connection = listener.accept().unwrap();
-        match connection.recv_timeout(Duration::from_millis(300)) {
-            Ok(n) => {
-                connection.send(&n).unwrap();
-                answered = true;
-            }
-            Err(e) => assert!(matches!(e, RecvError::TimedOut | RecvError::Closed), "{e}"),
+    thread::scope(|scope| {
+        let answered = scope.spawn(|| child.join().unwrap());
+        while !answered.is_finished() {
+            let Some(connection) = listener.accept_timeout(SHORT).unwrap() else { continue };
+            scope.spawn(move || match connection.recv() {
+                Ok(n) => connection.send(&n).unwrap(),
+                Err(e) => assert!(matches!(e, RecvError::Closed), "{e}"),
+            });
         }
-        connections.push(connection);
-    }
-    assert_eq!(child.join().unwrap(), 9);
-    drop(mute);
+        assert_eq!(answered.join().unwrap(), 9);
+        drop((mute, garbled));
+    });
 }

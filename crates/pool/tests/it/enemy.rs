@@ -62,7 +62,7 @@ fn stop_myself() {
 #[test]
 fn a_stopped_worker_is_late_like_any_other() {
     let _dog = watchdog(PATIENCE);
-    let pool = ProcessPool::builder().workers(2).task_timeout(Duration::from_millis(100)).build().unwrap();
+    let pool = ProcessPool::builder().workers(2).task_timeout(Duration::from_secs(1)).build().unwrap();
     let stopped = pool.apply_async(stop_myself, ());
     let others: Vec<_> = (0..100).map(|n| pool.apply_async(double, (n,))).collect();
     assert!(others.iter().all(|task| task.get().is_ok()));

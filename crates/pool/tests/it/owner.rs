@@ -156,7 +156,7 @@ fn ctrl_c_ends_a_pool_of_threads_in_silence() {
 #[test]
 fn what_a_killed_task_started_dies_with_it() {
     let _dog = watchdog(PATIENCE);
-    let pool = ProcessPool::builder().workers(1).task_timeout(Duration::from_millis(300)).build().unwrap();
+    let pool = ProcessPool::builder().workers(1).task_timeout(Duration::from_secs(2)).build().unwrap();
     let pids = new_pids();
     let with_child = |pids: Pids| {
         let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();

@@ -45,7 +45,9 @@ fn wait_any_over_processes_and_descriptors() -> Result<(), Box<dyn std::error::E
 fn owners_exit() -> Result<(), Box<dyn std::error::Error>> {
     let _dog = watchdog();
     fn owner(log: Fd) {
-        let slow = |log: Fd| {
+        let slow = |log: Fd, owner_wrote: Fd| {
+            std::io::read_to_string(std::fs::File::from(owner_wrote.0)).unwrap();
+            // Time for an owner that does not wait to be gone; its death link would end this one.
             std::thread::sleep(Duration::from_millis(50));
             std::io::Write::write_all(&mut std::fs::File::from(log.0), b"child ").unwrap();
         };
@@ -55,8 +57,10 @@ fn owners_exit() -> Result<(), Box<dyn std::error::Error>> {
         };
         let copy = |log: &Fd| Fd::from(log.0.try_clone().unwrap());
         drop(Process::builder().daemon(true).spawn(daemon, (copy(&log),)).unwrap());
-        drop(Process::spawn(slow, (copy(&log),)).unwrap());
+        let (owner_wrote, writing) = std::io::pipe().unwrap();
+        drop(Process::spawn(slow, (copy(&log), owner_wrote.into())).unwrap());
         std::io::Write::write_all(&mut std::fs::File::from(log.0), b"owner ").unwrap();
+        drop(writing);
     }
     let (reader, writer) = std::io::pipe()?;
     let owner = Process::spawn(owner, (writer.into(),))?;
