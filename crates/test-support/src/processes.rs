@@ -17,6 +17,12 @@ use nix::{
 
 use crate::sys;
 
+/// Lets an interrupt (SIGINT) end this process also where a shell ignores it for its background jobs, which all their
+/// descendants inherit.
+pub fn end_by_interrupt() {
+    sys::default_action(libc::SIGINT);
+}
+
 /// The descendants of this process, and those among their like that lost their parent: orphans running the same
 /// program that started after us.
 pub(crate) fn family() -> Vec<i32> {

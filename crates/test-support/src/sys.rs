@@ -40,6 +40,12 @@ pub(crate) fn breakpoint() {
     }
 }
 
+/// Gives `signal` its default action back.
+pub(crate) fn default_action(signal: libc::c_int) {
+    // SAFETY: installs no handler.
+    unsafe { libc::signal(signal, libc::SIG_DFL) };
+}
+
 /// Has SIGALRM sent to this process again and again.
 pub(crate) fn start_interval_timer(interval: Duration) {
     let interval = libc::timeval { tv_sec: 0, tv_usec: interval.subsec_micros().into() };

@@ -9,7 +9,7 @@ use std::{
 
 use pool::{ProcessPool, Task, TaskError, ThreadPool};
 use proc_core::{Process, ProcessError, Target, identity::ProcessId, shm::Shared};
-use test_support::watchdog;
+use test_support::{processes, watchdog};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -116,6 +116,7 @@ fn ctrl_c_ends_everybody_in_silence() {
     let pids = new_pids();
     let (owner, output) = group_of(
         |pids: Pids| {
+            processes::end_by_interrupt();
             let _pool = stuck_pool(&pids);
             hang();
         },
@@ -132,6 +133,7 @@ fn ctrl_c_ends_a_pool_of_threads_in_silence() {
     let pids = new_pids();
     let (owner, output) = group_of(
         |pids: Pids| {
+            processes::end_by_interrupt();
             let pool = ThreadPool::new(pids.len()).unwrap();
             let stuck: Vec<_> = (0..pids.len())
                 .map(|n| {
