@@ -21,6 +21,9 @@ pub struct Watchdog {
     watcher: Thread,
 }
 
+/// A longer time from one look to the next was a stall of the whole machine, in which the test could not go on either.
+const LONGEST_NAP: Duration = Duration::from_secs(1);
+
 const WATCHING: u8 = 0;
 const CALLED_OFF: u8 = 1;
 const BITING: u8 = 2;
@@ -63,13 +66,15 @@ impl Drop for Watchdog {
 }
 
 fn watch(test: &str, limit: Duration, state: &AtomicU8) {
-    let deadline = Instant::now() + limit;
+    let mut left = limit;
     while state.load(Acquire) == WATCHING {
-        let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() && state.compare_exchange(WATCHING, BITING, AcqRel, Acquire).is_ok() {
             bite(test, limit);
         }
-        thread::park_timeout(left);
+        let nap = left.min(LONGEST_NAP);
+        let begun = Instant::now();
+        thread::park_timeout(nap);
+        left -= begun.elapsed().min(nap);
     }
 }
 
