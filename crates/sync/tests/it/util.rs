@@ -11,7 +11,7 @@ use nix::{
     sys::{
         prctl::set_pdeathsig,
         signal::{Signal, kill},
-        wait::{WaitStatus, waitpid},
+        wait::{WaitPidFlag, WaitStatus, waitpid},
     },
     unistd::{ForkResult, Pid, fork},
 };
@@ -114,14 +114,29 @@ impl Child {
         waitpid(self.0.take().unwrap(), None).unwrap()
     }
 
+    /// Stops the child, which must not have ended.
+    pub(crate) fn stop(&self) {
+        let pid = self.0.unwrap();
+        kill(pid, Signal::SIGSTOP).unwrap();
+        let status = waitpid(pid, Some(WaitPidFlag::WUNTRACED)).unwrap();
+        assert!(matches!(status, WaitStatus::Stopped(..)), "a child has failed: {status:?}");
+    }
+
     /// Returns when the child sleeps on a futex, or is gone.
     pub(crate) fn wait_until_asleep(&self) {
-        let futex = format!("{} ", libc::SYS_futex);
-        let read = |file: &str| std::fs::read_to_string(format!("/proc/{}/{file}", self.pid())).unwrap_or_default();
-        let is_gone = || read("stat").rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('Z'));
-        while !read("syscall").starts_with(&futex) && !is_gone() {
+        let is_gone = || self.look_up("stat").rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('Z'));
+        while !self.is_in_futex() && !is_gone() {
             std::thread::yield_now();
         }
+    }
+
+    /// Whether the child sleeps on a futex, or has been stopped there.
+    pub(crate) fn is_in_futex(&self) -> bool {
+        self.look_up("syscall").starts_with(&format!("{} ", libc::SYS_futex))
+    }
+
+    fn look_up(&self, file: &str) -> String {
+        std::fs::read_to_string(format!("/proc/{}/{file}", self.pid())).unwrap_or_default()
     }
 }
 
