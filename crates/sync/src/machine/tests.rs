@@ -165,13 +165,12 @@ fn readers_and_writers_exclude_one_another() {
         let seat = Arc::new(Lock::new());
         let (g, s) = (Arc::clone(&gate), Arc::clone(&seat));
         let reader = thread::spawn(move || {
-            loop {
-                s.acquire(1, &g.futex, None).unwrap();
-                if g.lock.owner() == 0 {
-                    break;
-                }
+            s.acquire(1, &g.futex, None).unwrap();
+            if g.lock.owner() != 0 {
                 release(&s, 1, &g.futex);
-                g.lock.wait_while_held(&g.futex, None);
+                g.acquire(1);
+                s.acquire(1, &g.futex, None).unwrap();
+                g.release(1);
             }
             let read = g.count();
             release(&s, 1, &g.futex);

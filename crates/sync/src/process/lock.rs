@@ -202,7 +202,10 @@ impl<T: Plain> Lock<T> {
     /// # Errors
     /// [`OwnerDied`], as [`lock`](Self::lock).
     pub fn lock_timeout(&self, timeout: Duration) -> Result<Option<LockGuard<'_, T>>, OwnerDied<LockGuard<'_, T>>> {
-        let acquired = self.0.raw.try_acquire().or_else(|| self.0.raw.acquire(Deadline::after(timeout)));
+        if self.0.raw.try_acquire_idle() {
+            return Ok(Some(self.0.guard()));
+        }
+        let acquired = self.0.raw.acquire(Deadline::after(timeout));
         acquired.map(|acquired| self.0.report(acquired)).transpose()
     }
 

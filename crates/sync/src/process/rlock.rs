@@ -109,10 +109,11 @@ impl<T: Plain> RLock<T> {
     /// # Errors
     /// [`OwnerDied`], as [`lock`](Self::lock).
     pub fn lock_timeout(&self, timeout: Duration) -> Result<Option<RLockGuard<'_, T>>, OwnerDied<RLockGuard<'_, T>>> {
-        match self.try_lock() {
-            Ok(None) => self.0.raw.acquire(Deadline::after(timeout)).map(|acquired| self.0.first(acquired)).transpose(),
-            locked => locked,
+        if self.0.raw.try_acquire_idle() {
+            return Ok(Some(self.0.guard()));
         }
+        let again = self.0.lock_again();
+        again.or_else(|| Some(self.0.first(self.0.raw.acquire(Deadline::after(timeout))?))).transpose()
     }
 
     /// Takes back one [`forget`](RLockGuard::forget), as Python's `release`.

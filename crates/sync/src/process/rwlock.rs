@@ -4,6 +4,9 @@
 //! when the reader dies. A reader takes a seat and then looks at the gate; a writer takes the gate and then looks at
 //! the seats, so at least one of two sees the other. The reader gives way; the writer waits.
 //!
+//! A reader that has given way waits for the gate as a writer does, and takes its seat behind it. So the gate's own
+//! fairness is that of readers and writers: nobody comes back so fast that others never get in.
+//!
 //! # Safety
 //! The data are written only by who holds the gate and has found all seats empty since, and read only by who has found
 //! the gate open since it took a seat. They are `Plain`.
@@ -32,6 +35,8 @@ use crate::{OwnerDied, Plain, machine::Acquired, sys::robust};
 
 /// Readers that can be in at a time; more wait for one to leave.
 const SEATS: usize = 32;
+
+const READING: &str = "this thread is reading and would wait for itself";
 
 /// A lock that lets in many readers or one writer.
 ///
@@ -117,10 +122,7 @@ impl<T: Plain + Sync> RwLock<T> {
     /// # Errors
     /// As [`read`](Self::read).
     pub fn read_timeout(&self, timeout: Duration) -> Result<Option<Read<'_, T>>, OwnerDied<Read<'_, T>>> {
-        match self.try_read() {
-            Ok(None) => self.read_by(Deadline::after(timeout)),
-            read => read,
-        }
+        self.read_by(Deadline::after(timeout))
     }
 
     /// Lets a writer in; sleeps for as long as anybody else is in.
@@ -131,11 +133,7 @@ impl<T: Plain + Sync> RwLock<T> {
     /// # Panics
     /// If the calling thread is in already, or holds 2000 locks.
     pub fn write(&self) -> Result<Write<'_, T>, OwnerDied<Write<'_, T>>> {
-        match self.try_write() {
-            Ok(None) => self.write_by(None).map(|guard| guard.expect("there is no deadline to pass")),
-            Ok(Some(guard)) => Ok(guard),
-            Err(died) => Err(died),
-        }
+        self.write_by(None).map(|guard| guard.expect("there is no deadline to pass"))
     }
 
     /// Lets a writer in if that is possible at once.
@@ -157,10 +155,7 @@ impl<T: Plain + Sync> RwLock<T> {
     /// # Errors
     /// As [`write`](Self::write).
     pub fn write_timeout(&self, timeout: Duration) -> Result<Option<Write<'_, T>>, OwnerDied<Write<'_, T>>> {
-        match self.try_write() {
-            Ok(None) => self.write_by(Deadline::after(timeout)),
-            write => write,
-        }
+        self.write_by(Deadline::after(timeout))
     }
 
     /// Waits until nobody is in and returns a copy of the data; other handles can go on using the lock.
@@ -176,29 +171,24 @@ impl<T: Plain + Sync> RwLock<T> {
         }
     }
 
-    /// The writer that is in or waits for readers to leave, for a message to a person.
+    /// The writer that is in or waits for readers to leave, for a message to a person; or a reader that just comes in.
     pub fn holder(&self) -> Option<Holder> {
         Holder::of_thread(self.0.gate.lock().owner())
     }
 
     fn read_by(&self, deadline: Option<Deadline>) -> Result<Option<Read<'_, T>>, OwnerDied<Read<'_, T>>> {
         let shared = &*self.0;
+        if let Some(guard) = self.sit_down().and_then(|seat| self.look_at_gate(seat)) {
+            return guard.map(Some);
+        }
         loop {
-            let seat = match self.sit_down() {
-                Some(seat) => seat,
-                None => {
-                    let seat = robust::tid() as usize % SEATS;
-                    if shared.seats[seat].acquire(deadline).is_none() {
-                        return Ok(None);
-                    }
-                    seat
-                }
-            };
-            if let Some(guard) = self.look_at_gate(seat) {
-                return guard.map(Some);
+            let Some(acquired) = shared.gate.acquire(deadline) else { return Ok(None) };
+            let seat = self.sit_down();
+            self.leave_gate(acquired);
+            if let Some(seat) = seat {
+                return self.reader_at(seat).map(Some);
             }
-            assert!(!shared.gate.is_mine(), "this thread is writing and would wait for itself");
-            if !shared.gate.wait_while_held(deadline) {
+            if !shared.seats[self.first_seat()].wait_while_held(deadline) {
                 return Ok(None);
             }
         }
@@ -206,34 +196,61 @@ impl<T: Plain + Sync> RwLock<T> {
 
     /// Takes a seat if there is one.
     fn sit_down(&self) -> Option<usize> {
-        // Neighbours in time have different seats, so that they do not fight for one cache line.
-        let first = robust::tid() as usize;
-        (0..SEATS).map(|i| (first + i) % SEATS).find(|seat| self.0.seats[*seat].try_acquire().is_some())
+        let first = self.first_seat();
+        (0..SEATS).map(|i| (first + i) % SEATS).find(|seat| {
+            let seat = &self.0.seats[*seat];
+            let acquired = seat.try_acquire();
+            if acquired == Some(Acquired::Inconsistent) {
+                // The one before died on it; that is of no importance.
+                seat.lock().mark_consistent();
+            }
+            acquired.is_some()
+        })
     }
 
-    /// Makes a guard of a seat, or gives it up if there is a writer.
+    /// Neighbours in time have different ones, so that they do not fight for one cache line.
+    fn first_seat(&self) -> usize {
+        robust::tid() as usize % SEATS
+    }
+
+    /// Makes a guard of a seat, or gives it up if somebody is at the gate.
     fn look_at_gate(&self, seat: usize) -> Option<Result<Read<'_, T>, OwnerDied<Read<'_, T>>>> {
-        let shared = &*self.0;
-        // The one before may have died on it; that is of no importance.
-        shared.seats[seat].lock().mark_consistent();
-        let guard = RwLockReadGuard { lock: self, seat, not_send: PhantomData };
-        if shared.gate.lock().owner() != 0 {
+        if self.0.gate.is_held() {
+            self.0.seats[seat].release();
             return None;
         }
+        Some(self.reader_at(seat))
+    }
+
+    fn reader_at(&self, seat: usize) -> Result<Read<'_, T>, OwnerDied<Read<'_, T>>> {
+        let shared = &*self.0;
+        let guard = RwLockReadGuard { lock: self, seat, not_send: PhantomData };
         let is_inconsistent = shared.gate.lock().is_inconsistent() && shared.writing.load(Relaxed) != 0;
-        Some(if is_inconsistent { Err(OwnerDied::new(guard)) } else { Ok(guard) })
+        if is_inconsistent { Err(OwnerDied::new(guard)) } else { Ok(guard) }
     }
 
     fn write_by(&self, deadline: Option<Deadline>) -> Result<Option<Write<'_, T>>, OwnerDied<Write<'_, T>>> {
         let shared = &*self.0;
-        let is_reading = shared.seats.iter().any(|seat| seat.is_held() && seat.is_mine());
-        assert!(!is_reading || deadline.is_some(), "this thread is reading and would wait for itself");
-        let Some(acquired) = shared.gate.acquire(deadline) else { return Ok(None) };
-        if shared.seats.iter().all(|seat| !seat.is_held() || seat.wait_while_held(deadline)) {
-            return self.let_in(acquired).map(Some);
+        let acquired = if shared.gate.try_acquire_idle() {
+            Acquired::Orderly
+        } else {
+            assert!(deadline.is_some() || !self.is_reading(), "{READING}");
+            let Some(acquired) = shared.gate.acquire(deadline) else { return Ok(None) };
+            acquired
+        };
+        for seat in shared.seats.iter().filter(|seat| seat.is_held()) {
+            let is_mine = deadline.is_none() && seat.is_mine();
+            if is_mine || !seat.wait_while_held(deadline) {
+                self.leave_gate(acquired);
+                assert!(!is_mine, "{READING}");
+                return Ok(None);
+            }
         }
-        self.leave_gate(acquired);
-        Ok(None)
+        self.let_in(acquired).map(Some)
+    }
+
+    fn is_reading(&self) -> bool {
+        self.0.seats.iter().any(RawLock::is_mine)
     }
 
     fn let_in(&self, acquired: Acquired) -> Result<Write<'_, T>, OwnerDied<Write<'_, T>>> {
@@ -250,7 +267,7 @@ impl<T: Plain + Sync> RwLock<T> {
         Ok(guard)
     }
 
-    /// Gives up the gate without having been let in.
+    /// Gives up the gate, at which nothing was changed.
     fn leave_gate(&self, acquired: Acquired) {
         let shared = &*self.0;
         if acquired == Acquired::Inconsistent && shared.writing.load(Relaxed) == 0 {

@@ -111,6 +111,40 @@ fn more_readers_than_seats_take_turns() {
 }
 
 #[test]
+fn reader_gets_in_beside_a_writer_that_does_nothing_else() {
+    let _dog = dog();
+    let lock = RwLock::new(0u64).unwrap();
+    let _hog = Child::spawn(|| {
+        loop {
+            let mut count = lock.write().unwrap();
+            *count += 1;
+            (0..1_000).for_each(|_| std::hint::spin_loop());
+        }
+    });
+    for _ in 0..300 {
+        drop(lock.read().unwrap());
+    }
+    for _ in 0..300 {
+        drop(lock.read_timeout(Duration::MAX).unwrap().unwrap());
+    }
+}
+
+#[test]
+fn who_would_wait_for_itself_panics_and_leaves_the_lock_as_it_was() {
+    let _dog = dog();
+    let lock = RwLock::new(0u8).unwrap();
+    let reader = lock.read().unwrap();
+    assert!(std::panic::catch_unwind(|| drop(lock.write())).is_err());
+    assert!(lock.try_read().unwrap().is_some(), "the gate is open again");
+    drop(reader);
+    let writer = lock.write().unwrap();
+    assert!(std::panic::catch_unwind(|| drop(lock.write())).is_err());
+    assert!(std::panic::catch_unwind(|| drop(lock.read())).is_err());
+    drop(writer);
+    assert!(lock.try_write().unwrap().is_some());
+}
+
+#[test]
 fn waits_with_a_condition_variable() {
     let _dog = dog();
     let (lock, changed) = (RwLock::new(0u8).unwrap(), Condvar::new().unwrap());
