@@ -10,7 +10,7 @@ use proc_core::{Process, identity::ProcessId, shm::Shared};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 use test_support::watchdog;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(100);
 
 fn double(n: u64) -> u64 {
     2 * n

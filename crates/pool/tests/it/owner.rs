@@ -11,7 +11,7 @@ use pool::{ProcessPool, Task, TaskError, ThreadPool};
 use proc_core::{Process, ProcessError, Target, identity::ProcessId, shm::Shared};
 use test_support::{processes, watchdog};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(100);
 
 /// Where an owner in another process writes its workers' pids.
 type Pids = Shared<[AtomicU32; 4]>;

@@ -7,7 +7,7 @@ use pool::{PoolError, ProcessPool, Task, TaskError};
 use proc_core::shm::Shared;
 use test_support::watchdog;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(100);
 
 fn double(n: u64) -> u64 {
     2 * n

@@ -14,7 +14,7 @@ use std::{
 use pool::{PoolError, Task, TaskError, ThreadPool, Until, as_completed, wait};
 use test_support::watchdog;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(100);
 
 #[test]
 fn smoke() {
