@@ -36,7 +36,7 @@ fn main() -> ExitCode {
         run();
         return ExitCode::SUCCESS;
     }
-    let _dog = test_support::watchdog(Duration::from_secs(60));
+    let _dog = test_support::watchdog(Duration::from_secs(120));
     let filter = std::env::args().skip(1).find(|arg| !arg.starts_with('-')).unwrap_or_default();
     let mut failed = 0;
     for (name, _) in CASES.iter().filter(|(name, _)| name.contains(&filter)) {

@@ -24,7 +24,7 @@ use proc_core::StartMethod;
 const METHODS: [StartMethod; 2] = [StartMethod::ForkServer, StartMethod::Spawn];
 
 fn watchdog() -> test_support::Watchdog {
-    test_support::watchdog(Duration::from_secs(60))
+    test_support::watchdog(Duration::from_secs(120))
 }
 
 /// How many children of the calling process have ended and have not been reaped.
