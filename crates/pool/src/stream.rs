@@ -117,26 +117,18 @@ impl<I: Iterator, R> Feed<I, R> {
     }
 
     /// Takes a chunk's outcome and learns from it how long items take.
-    fn done(&mut self, n_items: usize, task: &Task<Chunk<R>>) -> Outcome<R> {
-        match task.get() {
-            Ok(chunk) => {
-                if self.cut.chunk_size.is_none() {
-                    if chunk.n_rounds > 1 {
-                        self.max_chunk = (chunk.len() / chunk.n_rounds).max(1);
-                    }
-                    let n_items = u32::try_from(chunk.len()).unwrap_or(u32::MAX).max(1);
-                    let each = (chunk.busy / n_items).max(Duration::from_nanos(1));
-                    let wanted = usize::try_from(CHUNK_TIME.as_nanos() / each.as_nanos()).unwrap_or(MAX_CHUNK);
-                    self.chunk_size = wanted.clamp(1, (self.chunk_size * 64).min(self.max_chunk));
-                }
-                Outcome::Chunk {
-                    index: 0,
-                    values: chunk.values.into_iter(),
-                    failures: chunk.failures.into_iter().peekable(),
-                }
+    fn done(&mut self, task: &Task<Chunk<R>>) -> Result<Chunk<R>, TaskError> {
+        let chunk = task.get()?;
+        if self.cut.chunk_size.is_none() {
+            if chunk.n_rounds > 1 {
+                self.max_chunk = (chunk.len() / chunk.n_rounds).max(1);
             }
-            Err(e) => Outcome::Failed(iter::repeat_n(e, n_items)),
+            let n_items = u32::try_from(chunk.len()).unwrap_or(u32::MAX).max(1);
+            let each = (chunk.busy / n_items).max(Duration::from_nanos(1));
+            let wanted = usize::try_from(CHUNK_TIME.as_nanos() / each.as_nanos()).unwrap_or(MAX_CHUNK);
+            self.chunk_size = wanted.clamp(1, (self.chunk_size * 64).min(self.max_chunk));
         }
+        Ok(chunk)
     }
 }
 
@@ -144,6 +136,19 @@ impl<I: Iterator, R> Feed<I, R> {
 enum Outcome<R> {
     Chunk { index: usize, values: vec::IntoIter<R>, failures: iter::Peekable<vec::IntoIter<(usize, TaskError)>> },
     Failed(iter::RepeatN<TaskError>),
+}
+
+impl<R> Outcome<R> {
+    fn of(n_items: usize, chunk: Result<Chunk<R>, TaskError>) -> Self {
+        match chunk {
+            Ok(chunk) => Self::Chunk {
+                index: 0,
+                values: chunk.values.into_iter(),
+                failures: chunk.failures.into_iter().peekable(),
+            },
+            Err(e) => Self::Failed(iter::repeat_n(e, n_items)),
+        }
+    }
 }
 
 impl<R> Iterator for Outcome<R> {
@@ -223,7 +228,7 @@ impl<I: Iterator, R, U: UnderWay<R>> Results<I, R, U> {
     fn advance(&mut self) -> bool {
         self.fill();
         let Some((n_items, task)) = self.out.next() else { return false };
-        self.current = self.feed.done(n_items, &task);
+        self.current = Outcome::of(n_items, self.feed.done(&task));
         true
     }
 
@@ -250,17 +255,13 @@ pub(crate) fn map<I: Iterator, R>(input: I, cut: Cut, submit: Submit<I::Item, R>
         if results.out.front().is_some_and(|(_, first)| !first.ready()) {
             results.out[results.out.len() / 2].1.wait();
         }
-        if !results.advance() {
-            return Ok(all);
+        let Some((n_items, task)) = results.out.next() else { return Ok(all) };
+        let mut chunk = results.feed.done(&task)?;
+        if !chunk.failures.is_empty() {
+            return Err(chunk.failures.swap_remove(0).1);
         }
-        if let Outcome::Chunk { values, failures, .. } = &mut results.current
-            && failures.peek().is_none()
-        {
-            all.extend(values);
-        }
-        for result in results.current.by_ref() {
-            all.push(result?);
-        }
+        results.feed.items_out -= n_items;
+        all.append(&mut chunk.values);
     }
 }
 

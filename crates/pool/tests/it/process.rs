@@ -474,3 +474,12 @@ fn a_task_with_a_callback_does_not_wait_behind_a_long_one() {
     gate.store(1, SeqCst);
     long.get().unwrap();
 }
+
+#[test]
+fn a_window_bounds_a_map_without_cutting_it_short() {
+    let _dog = watchdog(PATIENCE);
+    let pool = ProcessPool::builder().workers(2).window(8).chunk_size(3).build().unwrap();
+    let expected: Vec<u64> = (0..100).map(double).collect();
+    assert_eq!(pool.map(double, 0..100).unwrap(), expected);
+    assert_eq!(pool.imap(double, 0..100).collect::<Result<Vec<_>, _>>().unwrap(), expected);
+}

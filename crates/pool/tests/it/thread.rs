@@ -278,3 +278,12 @@ fn many_tiny_tasks_from_several_threads() {
     let squares = pool.map(|n| n * n, 0..1_000_000_u64).unwrap();
     assert!(squares.iter().enumerate().all(|(n, square)| *square == (n * n) as u64));
 }
+
+#[test]
+fn a_window_bounds_a_map_without_cutting_it_short() {
+    let _dog = watchdog(PATIENCE);
+    let pool = ThreadPool::builder().workers(2).window(8).chunk_size(3).build().unwrap();
+    let expected: Vec<u64> = (0..100).map(|n| 2 * n).collect();
+    assert_eq!(pool.map(|n| 2 * n, 0..100).unwrap(), expected);
+    assert_eq!(pool.imap(|n| 2 * n, 0..100).collect::<Result<Vec<_>, _>>().unwrap(), expected);
+}
