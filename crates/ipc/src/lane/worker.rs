@@ -241,10 +241,28 @@ impl Stream {
     }
 
     /// Publishes the next item's result; false if there is no room for it.
+    #[inline]
     pub fn publish(&mut self, item: &[u8]) -> bool {
         if item.len() > BUFFER_WORDS * 8 - self.len {
             return false;
         }
+        if let Ok(number) = item.try_into()
+            && self.len.is_multiple_of(8)
+        {
+            // One number after another, as most results are.
+            let shared = &self.memory.get().buffers[self.buffer];
+            shared.bytes[self.len / 8].store(u64::from_ne_bytes(number), Relaxed);
+            self.len += 8;
+        } else {
+            self.append(item);
+        }
+        self.n_items += 1;
+        let shared = &self.memory.get().buffers[self.buffer];
+        shared.published.store(u64::from(self.n_items) << 32 | self.len as u64, Release);
+        true
+    }
+
+    fn append(&mut self, item: &[u8]) {
         let shared = &self.memory.get().buffers[self.buffer];
         let (words, rest) = item.as_chunks::<8>();
         let shift = self.len % 8 * 8;
@@ -269,8 +287,5 @@ impl Stream {
         if !self.len.is_multiple_of(8) {
             shared.bytes[self.len / 8].store(self.carry.to_le(), Relaxed);
         }
-        self.n_items += 1;
-        shared.published.store(u64::from(self.n_items) << 32 | self.len as u64, Release);
-        true
     }
 }

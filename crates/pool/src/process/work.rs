@@ -14,7 +14,7 @@ use proc_core::{Target, function::CallError, function::Function, futex::Deadline
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    codec::decode,
+    codec::{decode, decode_all},
     items::Items,
     shared::Shared,
     worker::{self, FAILURE, ITEM_FAILURE, ITEM_VALUE, Returned, TAGGED, VALUE},
@@ -230,10 +230,7 @@ where
         if n_items > 0 {
             self.header.deaths.store(0, Relaxed);
         }
-        so_far.chunk.values.reserve(n_items as usize);
-        for _ in 0..n_items {
-            so_far.push(&mut bytes)?;
-        }
+        so_far.push_all(n_items, &mut bytes)?;
         if !bytes.is_empty() {
             return Err(TaskError::Decode("bytes are left over".into()));
         }
@@ -270,9 +267,18 @@ where
     }
 }
 
-impl<R: DeserializeOwned> SoFar<R> {
+impl<R: DeserializeOwned + 'static> SoFar<R> {
+    /// Takes in the results of the next items.
+    fn push_all(&mut self, n_items: u32, bytes: &mut &[u8]) -> Result<(), TaskError> {
+        if self.is_tagged {
+            return (0..n_items).try_for_each(|_| self.push(bytes));
+        }
+        decode_all(n_items as usize, bytes, &mut self.chunk.values).map_err(undecodable)?;
+        self.next += n_items;
+        Ok(())
+    }
+
     /// Takes in the next item's result from the front of `bytes`.
-    #[inline]
     fn push(&mut self, bytes: &mut &[u8]) -> Result<(), TaskError> {
         if self.is_tagged && self.push_failure(bytes)? {
             return Ok(());

@@ -6,6 +6,7 @@
 //! element (it is padded), so that what came bounds how long a decoder is busy with it.
 
 mod de;
+mod run;
 mod ser;
 #[cfg(test)]
 mod tests;
@@ -13,6 +14,8 @@ mod tests;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+
+pub(super) use self::run::{decode_all, encode_all};
 
 /// Appends `value` to `bytes`.
 pub(super) fn encode<T: Serialize>(value: &T, bytes: &mut Vec<u8>) -> Result<(), Error> {

@@ -5,7 +5,7 @@ use std::{
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::{decode, encode};
+use super::{decode, decode_all, encode, encode_all};
 
 fn packed(value: &impl Serialize) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -83,4 +83,49 @@ fn made_up_bytes_are_errors() {
             .collect();
         let _ = decode::<(Shape, BTreeMap<String, Vec<Option<i16>>>)>(&mut &bytes[..]);
     }
+}
+
+fn a_row_survives<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug + 'static>(values: Vec<T>) {
+    let mut bytes = vec![66];
+    encode_all(&values, &mut bytes).unwrap();
+    assert_eq!(bytes[1..], packed_row(&values), "{values:?}");
+    let mut row: Vec<T> = Vec::new();
+    let (first, rest) = values.split_at(1);
+    for part in [first, rest] {
+        decode_all(part.len(), &mut &*packed_row(part), &mut row).unwrap();
+    }
+    assert_eq!(row, values, "appended to what is there");
+    bytes.push(77);
+    let mut left = &bytes[1..];
+    decode_all(values.len(), &mut left, &mut Vec::<T>::new()).unwrap();
+    assert_eq!(left, [77], "{values:?} takes as many bytes as it was given");
+    for end in 1..bytes.len() - 1 {
+        assert!(decode_all(values.len(), &mut &bytes[1..end], &mut Vec::<T>::new()).is_err(), "{values:?}");
+    }
+}
+
+fn packed_row(values: &[impl Serialize]) -> Vec<u8> {
+    values.iter().flat_map(packed).collect()
+}
+
+#[test]
+fn a_row_is_its_values_one_by_one() {
+    a_row_survives(vec![u8::MAX, 0, 1]);
+    a_row_survives(vec![i8::MIN, -1]);
+    a_row_survives(vec![u16::MAX, 258]);
+    a_row_survives(vec![i16::MIN, 258]);
+    a_row_survives(vec![u32::MAX, 0x01020304]);
+    a_row_survives(vec![i32::MIN, 0x01020304]);
+    a_row_survives(vec![u64::MAX, 0x0102030405060708]);
+    a_row_survives(vec![i64::MIN, 0x0102030405060708]);
+    a_row_survives(vec![usize::MAX, 513]);
+    a_row_survives(vec![isize::MIN, 513]);
+    a_row_survives(vec![u128::MAX, 7]);
+    a_row_survives(vec![i128::MIN, 7]);
+    a_row_survives(vec![0.5_f32, -1.5]);
+    a_row_survives(vec![0.5_f64, -1.5, f64::INFINITY]);
+    a_row_survives(vec![true, false]);
+    a_row_survives(vec!['ß', 'x']);
+    a_row_survives(vec![(1_u8, "a".to_owned()), (2, String::new())]);
+    a_row_survives(vec![vec![1_u64, 2], vec![3]]);
 }
