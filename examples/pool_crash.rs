@@ -3,7 +3,7 @@
 //! The order of its output: each line waits for its own task, so they stand as written. (The message of the panic, and
 //! that of the failed allocation, are printed to standard error by the workers themselves.)
 
-use std::{thread, time::Duration};
+use std::{hint::black_box, thread, time::Duration};
 
 use pool::{ProcessPool, TaskError};
 
@@ -18,7 +18,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         (),
     );
     let late = pool.apply_async(|| thread::sleep(Duration::from_secs(1000)), ());
-    let greedy = pool.apply_async(|| vec![1_u8; 1 << 30].len(), ());
+    let greedy = pool.apply_async(|| black_box(vec![1_u8; 1 << 30]).len(), ());
     let panics = pool.apply_async(|n: u32| n.checked_sub(1).expect("nothing to take from"), (0,));
     let innocent = pool.apply_async(|n: u32| n + 1, (41,));
 

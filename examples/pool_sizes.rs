@@ -1,4 +1,7 @@
 //! Pools of four and of five workers, with a few more tasks than workers; the results are collected afterwards.
+//!
+//! The order of its output: as written, whichever task ended first, because each result is asked for by its task, in the
+//! order of the tasks, and all of them are there after `join`. Which worker runs which task is not said: it varies.
 
 use std::{collections::BTreeSet, error::Error, thread::sleep, time::Duration};
 

@@ -1,4 +1,7 @@
 //! A pool of the default size, one worker for each CPU, on a function that sleeps: its workers sleep at the same time.
+//!
+//! The order of its output: as written, since each line waits for what it tells of. The times are the machine's: never
+//! less than the sleep for the first, about that over the number of CPUs for the second.
 
 use std::{
     error::Error,
