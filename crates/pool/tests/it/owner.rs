@@ -1,12 +1,16 @@
 //! What becomes of workers when their owner goes, one way or another.
 
 use std::{
-    io::Read,
+    fs::File,
+    io::{Read, Write},
+    os::fd::AsRawFd,
+    path::{Path, PathBuf},
     sync::atomic::{AtomicU32, Ordering::SeqCst},
     thread,
     time::Duration,
 };
 
+use nix::pty::openpty;
 use pool::{ProcessPool, Task, TaskError, ThreadPool};
 use proc_core::{Process, ProcessError, Target, identity::ProcessId, shm::Shared};
 use test_support::{processes, watchdog};
@@ -101,9 +105,14 @@ fn group_of(owner: impl Target<(Pids,), Output = ()>, pids: &Pids) -> (Process<(
 }
 
 /// Interrupts a process as a terminal does, its whole group. What they all printed until none of them was left.
-fn interrupt(owner: Process<()>, mut output: std::io::PipeReader) -> String {
+fn interrupt(owner: Process<()>, output: std::io::PipeReader) -> String {
     let group = nix::unistd::Pid::from_raw(owner.pid() as i32);
     nix::sys::signal::killpg(group, nix::sys::signal::SIGINT).unwrap();
+    interrupted(owner, output)
+}
+
+/// What all of them print until none of them is left, when the owner is interrupted.
+fn interrupted(owner: Process<()>, mut output: std::io::PipeReader) -> String {
     assert!(matches!(owner.join(), Err(ProcessError::Signaled { signal: 2, .. })));
     let mut printed = String::new();
     output.read_to_string(&mut printed).unwrap();
@@ -124,6 +133,38 @@ fn ctrl_c_ends_everybody_in_silence() {
     );
     let workers = all_known(&pids);
     assert_eq!(interrupt(owner, output), "");
+    wait_for(|| workers.iter().all(|worker| !worker.is_alive()));
+}
+
+/// The real thing: a key pressed at a terminal, which has a session and its processes in the foreground.
+#[test]
+fn ctrl_c_at_a_terminal_ends_everybody_in_silence() {
+    let _dog = watchdog(PATIENCE);
+    let terminal = match openpty(None, None) {
+        // A container without terminals.
+        Err(nix::Error::ENOENT) if !Path::new("/dev/ptmx").exists() => return,
+        opened => opened.unwrap(),
+    };
+    let name = std::fs::read_link(format!("/proc/self/fd/{}", terminal.slave.as_raw_fd())).unwrap();
+    let (output, writer) = std::io::pipe().unwrap();
+    let pids = new_pids();
+    let owner = Process::builder().stdout(writer.try_clone().unwrap()).stderr(writer).spawn(
+        |pids: Pids, name: PathBuf| {
+            nix::unistd::setsid().unwrap();
+            // The leader of a session without a terminal opens one: that is the session's from now on.
+            let terminal = File::options().read(true).write(true).open(name).unwrap();
+            assert_eq!(nix::unistd::tcgetpgrp(&terminal).unwrap(), nix::unistd::getpid());
+            let _pool = stuck_pool(&pids);
+            hang();
+        },
+        (pids.clone(), name),
+    );
+    let workers = all_known(&pids);
+    // Open until all is over: to close it would be to hang up.
+    let mut keyboard = File::from(terminal.master);
+    const CTRL_C: &[u8] = b"\x03";
+    keyboard.write_all(CTRL_C).unwrap();
+    assert_eq!(interrupted(owner.unwrap(), output), "");
     wait_for(|| workers.iter().all(|worker| !worker.is_alive()));
 }
 
