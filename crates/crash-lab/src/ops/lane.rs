@@ -31,6 +31,7 @@ pub(crate) fn operations() -> Vec<Box<dyn Row>> {
     let states = &["first", "wrapped", "hole", "large", "armed"];
     vec![
         Operation::new("pool/claim+finish", states, world, work, judge_worker).boxed(),
+        Operation::new("pool/give back", &["first", "wrapped"], world, give_back, judge_give_back).boxed(),
         Operation::new("pool/chunk", &["first", "wrapped"], world, work_on_items, judge_worker).boxed(),
         Operation::new("pool/submit", &["first", "wrapped", "large"], empty_world, submit, judge_submit).boxed(),
         Operation::new("pool/recall", &["first", "wrapped"], world, recall, judge_recall).boxed(),
@@ -120,6 +121,29 @@ fn work_on_items(lane: &Lane, ledger: &Ledger, _: &str, mark: &Mark) {
         claim.finish(0, &payload("", 0)).expect("there is room");
         ledger.add(FINISHED);
     });
+}
+
+fn give_back(lane: &Lane, ledger: &Ledger, _: &str, mark: &Mark) {
+    let mut worker = lane.0.open().expect("there are descriptors");
+    mark.window(|| {
+        worker.claim().expect("there is a task").give_back();
+        ledger.add(RETURNED);
+    });
+}
+
+/// It is the first task that was running, or none was.
+fn judge_give_back(lane: &Lane, ledger: &Ledger, _: &str) -> Verdict {
+    let mut owner = OwnerLane::adopt(&lane.0).map_err(|e| e.to_string())?;
+    let states: Vec<_> = owner.slots().collect();
+    let n_running = states.iter().filter(|(_, state)| *state == SlotState::Taken).count();
+    let others_wait = states.iter().skip(1).all(|(_, state)| *state == SlotState::Ready);
+    if states.len() as u64 != N_TASKS || !others_wait || n_running > 0 && ledger.get(RETURNED) > 0 {
+        return Err(format!("{states:?}"));
+    }
+    match states.iter().filter(|(slot, _)| owner.recall(*slot)).count() as u64 {
+        n if n + n_running as u64 == N_TASKS => Ok(()),
+        n => Err(format!("{n} tasks can be taken back")),
+    }
 }
 
 /// First one that goes in as a word, as numbers do.

@@ -105,6 +105,16 @@ fn states_tell_the_one_that_was_running() {
 }
 
 #[test]
+fn a_worker_that_gives_back_takes_no_more() {
+    let (mut owner, mut worker, _bell) = lane();
+    (0..2).for_each(|n| assert!(owner.push(n, None, &[]).unwrap().is_some()));
+    worker.claim().unwrap().give_back();
+    assert!(worker.claim().is_none());
+    assert!(owner.slots().all(|(_, state)| state == SlotState::Ready));
+    assert!(owner.recall(0) && owner.recall(1));
+}
+
+#[test]
 fn streams_publish_item_by_item() {
     let (mut owner, mut worker, _bell) = lane();
     owner.push(0, Some(5), b"items").unwrap();

@@ -6,6 +6,10 @@ use std::{
     sync::atomic::{Ordering::*, fence},
 };
 
+use nix::{
+    errno::Errno,
+    fcntl::{FcntlArg, fcntl},
+};
 use proc_core::{futex, handover::Fd};
 use serde::{Deserialize, Serialize};
 
@@ -33,7 +37,7 @@ impl LaneHandle {
     /// Want of descriptors (it takes two).
     pub fn open(&self) -> io::Result<WorkerLane> {
         let (spill, bell) = (self.spill.0.try_clone()?, self.bell.0.try_clone()?);
-        Ok(WorkerLane { memory: self.memory.clone(), spill, bell, position: 0, spins: MIN_SPINS })
+        Ok(WorkerLane { memory: self.memory.clone(), spill, bell, position: 0, spins: MIN_SPINS, is_cut_off: false })
     }
 
     pub(super) fn parts(&self) -> io::Result<(Memory, OwnedFd)> {
@@ -53,6 +57,8 @@ pub struct WorkerLane {
     position: u64,
     /// How often to look before sleeping: more while that pays, less while it does not.
     spins: u32,
+    /// A task has closed the descriptors that this stands on.
+    is_cut_off: bool,
 }
 
 const MIN_SPINS: u32 = 256;
@@ -61,11 +67,15 @@ const MAX_SPINS: u32 = 2048;
 const SPINS_TO_A_YIELD: u32 = 64;
 
 impl WorkerLane {
-    /// Waits for a task and begins with it; `None` if there is none and the owner wants this worker to leave.
+    /// Waits for a task and begins with it; `None` if there is none and the owner wants this worker to leave, or if it
+    /// must leave, because a task closed descriptors that were not its own.
     ///
     /// Spins for at most some 30 µs, and only while that proves worthwhile, then sleeps.
     pub fn claim(&mut self) -> Option<Claim<'_>> {
         loop {
+            if self.is_cut_off {
+                return None;
+            }
             if let Some(index) = self.try_claim() {
                 return Some(Claim { lane: self, index });
             }
@@ -128,7 +138,12 @@ impl WorkerLane {
         false
     }
 
-    fn sleep(&self) {
+    fn sleep(&mut self) {
+        // Before a system call another one is cheap; and who sleeps without a bell is not heard of again.
+        self.is_cut_off = fcntl(&self.bell, FcntlArg::F_GETFD).is_err();
+        if self.is_cut_off {
+            return;
+        }
         let layout = self.memory.get();
         layout.asleep.store(1, Relaxed);
         // Pairs with the owner's: either it sees this asleep, or this sees what it pushed.
@@ -168,6 +183,15 @@ impl Claim<'_> {
         }
         copy_out(&slot.payload, len as usize, payload);
         Ok(())
+    }
+
+    /// Puts the task back as one that has not begun, for another worker: to be called before anything of it was done.
+    /// This one takes no further tasks.
+    pub fn give_back(self) {
+        let Self { lane, index } = self;
+        let lap = lane.position / N_SLOTS as u64;
+        lane.memory.get().slots[index].word.store(word(lap, phase::READY), Release);
+        lane.is_cut_off = true;
     }
 
     /// Whether it was given with a stream.
@@ -211,7 +235,8 @@ impl Claim<'_> {
         fence(SeqCst);
         if layout.bell.load(Relaxed) != 0 && layout.bell.swap(0, Relaxed) != 0 {
             // A counter that is full is as good as one that has just grown.
-            let _ = nix::unistd::write(&self.lane.bell, &1_u64.to_ne_bytes());
+            let rung = nix::unistd::write(&self.lane.bell, &1_u64.to_ne_bytes());
+            self.lane.is_cut_off = rung.is_err_and(|e| e != Errno::EAGAIN);
         }
         Ok(())
     }

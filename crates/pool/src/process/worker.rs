@@ -10,7 +10,10 @@ use std::{
 };
 
 use ipc::lane::{Claim, LaneHandle, Stream};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::{
+    errno::Errno,
+    sys::resource::{Resource, getrlimit, setrlimit},
+};
 use proc_core::{
     Panic,
     function::{CallError, Function},
@@ -40,7 +43,12 @@ pub(super) fn run(lane: LaneHandle, memory_limit: Option<u64>) {
     let (mut task, mut result) = (Vec::new(), Vec::new());
     while let Some(mut claim) = lane.claim() {
         result.clear();
-        let called = claim.read(&mut task).map_err(|e| CallError::Arguments(e.to_string()));
+        let read = claim.read(&mut task);
+        if read.as_ref().is_err_and(|e| e.raw_os_error() == Some(Errno::EBADF as i32)) {
+            // An earlier task has closed all descriptors: somebody else's turn.
+            return claim.give_back();
+        }
+        let called = read.map_err(|e| CallError::Arguments(e.to_string()));
         let called = called.and_then(|()| {
             if let Some(limiter) = &limiter {
                 limiter.begin();

@@ -53,6 +53,22 @@ fn a_worker_without_descriptors_harms_no_other_task() {
     let large: Vec<_> = (0..10).map(|_| pool.apply_async(|| "x".repeat(1000), ()).get()).collect();
     assert!(large.iter().all(|r| matches!(r, Ok(_) | Err(TaskError::WorkerDied { .. } | TaskError::Encode(_)))));
     assert_eq!(pool.apply(double, (3,)).unwrap(), 6);
+    while pool.stats().restarts == 0 {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn arguments_that_a_worker_without_descriptors_cannot_read_are_read_by_its_successor() {
+    let _dog = watchdog(PATIENCE);
+    let pool = ProcessPool::new(1).unwrap();
+    let closes = pool.apply_async(|| (3..1024).filter(|fd| nix::unistd::close(*fd).is_ok()).count(), ());
+    let large: Vec<_> = (0..20).map(|n| pool.apply_async(|text: String| text.len(), ("x".repeat(1000 + n),))).collect();
+    assert!(closes.get().unwrap() > 0);
+    assert!((1000..).zip(&large).all(|(len, task)| task.get().unwrap() == len));
+    assert_eq!(pool.map(double, 0..10_000).unwrap().len(), 10_000);
+    let stats = pool.stats();
+    assert_eq!((stats.restarts, stats.failed), (1, 0));
 }
 
 fn stop_myself() {
