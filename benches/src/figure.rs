@@ -46,27 +46,6 @@ pub struct Case {
     pub sample: Sampler,
 }
 
-/// What a target is compared with.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Against {
-    /// Another case of the figure.
-    Case(String),
-    /// A constant, in the figure's unit.
-    Constant(f64),
-}
-
-/// A ratio that is to be reached.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Target {
-    /// The name of our case.
-    pub ours: String,
-    /// What it is compared with.
-    pub against: Against,
-    /// The ratio: at least this if more is better in the figure, else at most.
-    pub ratio: f64,
-}
-
 /// A quantity of several programs that do the same.
 pub struct Figure {
     /// Its name.
@@ -79,14 +58,12 @@ pub struct Figure {
     pub is_exact: bool,
     /// Who is compared.
     pub cases: Vec<Case>,
-    /// What is to be reached.
-    pub targets: Vec<Target>,
 }
 
 impl Figure {
     /// A rate: more is better.
     pub fn rate(name: impl Into<String>, unit: &'static str) -> Self {
-        Self { name: name.into(), unit, more_is_better: true, is_exact: false, cases: Vec::new(), targets: Vec::new() }
+        Self { name: name.into(), unit, more_is_better: true, is_exact: false, cases: Vec::new() }
     }
 
     /// A cost: less is better.
@@ -103,20 +80,6 @@ impl Figure {
     #[must_use]
     pub fn case(mut self, side: Side, name: &str, sample: impl FnMut(Duration) -> io::Result<f64> + 'static) -> Self {
         self.cases.push(Case { name: name.into(), side, sample: Box::new(sample) });
-        self
-    }
-
-    /// Adds a ratio to another case that is to be reached.
-    #[must_use]
-    pub fn target(mut self, ours: &str, ratio: f64, case: &str) -> Self {
-        self.targets.push(Target { ours: ours.into(), against: Against::Case(case.into()), ratio });
-        self
-    }
-
-    /// Adds a value that is to be reached.
-    #[must_use]
-    pub fn target_value(mut self, ours: &str, value: f64) -> Self {
-        self.targets.push(Target { ours: ours.into(), against: Against::Constant(value), ratio: 1.0 });
         self
     }
 }

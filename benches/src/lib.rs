@@ -20,3 +20,4 @@ pub mod report;
 pub mod run;
 pub mod runner;
 pub mod starts;
+pub mod targets;

@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    figure::{Point, Side, Target},
+    figure::{Plan, Point, Side},
     measure::Samples,
+    targets::{self, Target},
 };
 
 /// What happens while a figure is measured. Cases go by their number in the figure.
@@ -19,8 +20,6 @@ pub enum Event {
         more_is_better: bool,
         /// How many samples a case is to get.
         n_samples: usize,
-        /// What is to be reached.
-        targets: Vec<Target>,
         /// Who is compared.
         cases: Vec<(String, Side)>,
     },
@@ -99,16 +98,17 @@ pub struct Gathered {
 }
 
 impl Gathered {
-    /// For the figure of that name.
-    pub fn new(name: &str, curves: Vec<Point>) -> Self {
-        Self { figure: Measured { name: name.into(), curves, ..Measured::default() }, ..Self::default() }
+    /// For the figure of that plan.
+    pub fn new(plan: &Plan) -> Self {
+        let (name, curves, targets) = (plan.name.clone(), plan.curves.clone(), targets::of(&plan.name));
+        Self { figure: Measured { name, curves, targets, ..Measured::default() }, ..Self::default() }
     }
 
     /// Adds what happened.
     pub fn add(&mut self, event: Event) {
         match event {
-            Event::Begins { unit, more_is_better, n_samples, targets, cases } => {
-                self.figure = Measured { unit, more_is_better, targets, ..std::mem::take(&mut self.figure) };
+            Event::Begins { unit, more_is_better, n_samples, cases } => {
+                self.figure = Measured { unit, more_is_better, ..std::mem::take(&mut self.figure) };
                 self.n_samples = n_samples;
                 self.taken = vec![Vec::new(); cases.len()];
                 self.cases = cases;
@@ -149,11 +149,12 @@ fn outcome(name: String, side: Side, taken: &[(f64, f64)], n_samples: usize) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::figure::Figure;
 
     fn begun() -> Gathered {
-        let mut gathered = Gathered::new("f", Vec::new());
+        let mut gathered = Gathered::new(&Plan::new("area", "f", |name| Ok(Figure::cost(name, "s"))));
         let cases = vec![("ours".into(), Side::Ours), ("theirs".into(), Side::Rust)];
-        gathered.add(Event::Begins { unit: "s".into(), more_is_better: false, n_samples: 3, targets: vec![], cases });
+        gathered.add(Event::Begins { unit: "s".into(), more_is_better: false, n_samples: 3, cases });
         gathered
     }
 

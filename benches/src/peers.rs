@@ -1,6 +1,7 @@
 //! Peers that need more than a line.
 
 pub mod boost;
+pub mod iceoryx2;
 pub mod ipc_channel;
 
 mod flock;

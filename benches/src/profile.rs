@@ -1,7 +1,8 @@
 //! Instructions of one operation, counted by callgrind: the same on a noisy machine as on a quiet one.
 //!
 //! A program is run that does the operation so many times, and again with more; the difference is what they cost. What
-//! one thread does alone is counted: who waits for others spins as often as it pleases the machine.
+//! one thread does alone is counted: who waits for others spins as often as it pleases the machine. Starts are counted
+//! step by step: callgrind is no program to execute again.
 
 use std::{
     error::Error,
@@ -13,24 +14,45 @@ use std::{
 };
 
 use ipc::Queue;
+use proc_core::Process;
 use sync::process;
+use test_support::step::{Stop, Victim};
 
 use crate::{
     figure::{Figure, Plan, Side},
-    report::COUNTED,
+    report::INSTRUCTIONS,
 };
 
 const FEW: u64 = 1_000;
 const MANY: u64 = 11_000;
+const FEW_STEPPED: u64 = 5;
+const MANY_STEPPED: u64 = 25;
 
-/// The first argument of a program that shall perform an operation.
+/// The first argument of a program that shall perform an operation, and of one that shall count the steps of one.
 const PERFORM: &str = "perform";
+const STEP: &str = "step";
 
 /// The figure it belongs to and what is done, whose it is, and what does it so many times.
 pub type Operation = (&'static str, Side, fn(u64));
 
-/// The operations that can be counted.
-pub const OPERATIONS: &[Operation] = &[
+/// What the caller does; the child, and the fork server, are processes of their own. A system call is one instruction.
+const STEPPED: &[Operation] = &[
+    ("start: ForkServer, the caller's side", Side::Ours, |n| {
+        (0..n).for_each(|n| {
+            let process = Process::spawn(|n: u64| n, (n,)).expect("processes can be started");
+            assert_eq!(process.join().expect("the child returns"), n);
+        });
+    }),
+    ("start: Fork, the caller's side", Side::Ours, |n| {
+        (0..n).for_each(|n| {
+            let process = Process::fork(move || n).expect("one thread can fork");
+            assert_eq!(process.join().expect("the child returns"), n);
+        });
+    }),
+];
+
+/// The operations that callgrind can count.
+const OPERATIONS: &[Operation] = &[
     ("loop of nothing", Side::Limit, |n| {
         (0..n).for_each(|n| {
             black_box(n);
@@ -103,18 +125,28 @@ pub const OPERATIONS: &[Operation] = &[
     }),
 ];
 
-/// The figure of all of them, if callgrind is there.
-pub fn plans() -> Vec<Plan> {
+/// The operations that can be counted.
+pub fn operations() -> impl Iterator<Item = &'static Operation> {
+    STEPPED.iter().chain(OPERATIONS)
+}
+
+/// Whether callgrind is there.
+pub fn can_count() -> bool {
     let mut probe = Command::new("valgrind");
     probe.arg("--version").stdout(Stdio::null()).stderr(Stdio::null());
-    if !probe.status().is_ok_and(|status| status.success()) {
+    probe.status().is_ok_and(|status| status.success())
+}
+
+/// The figure of all of them, if they can be counted.
+pub fn plans() -> Vec<Plan> {
+    if !can_count() {
         return Vec::new();
     }
-    vec![Plan::new(COUNTED, COUNTED, |name| {
+    vec![Plan::new(INSTRUCTIONS, INSTRUCTIONS, |name| {
         let folder = std::env::temp_dir().join(format!("callgrind-{}", std::process::id()));
         fs::create_dir_all(&folder)?;
         let folder = std::rc::Rc::new(Folder(folder));
-        Ok(OPERATIONS.iter().fold(Figure::count(name, COUNTED), |figure, &(name, side, _)| {
+        Ok(operations().fold(Figure::count(name, INSTRUCTIONS), |figure, &(name, side, _)| {
             let folder = folder.clone();
             figure.case(side, name, move |_| count(name, &folder.0).map_err(|e| io::Error::other(e.to_string())))
         }))
@@ -136,12 +168,16 @@ impl Drop for Folder {
 pub fn has_served() -> Result<bool, Box<dyn Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let [first, name, n] = &args[..] else { return Ok(false) };
-    if first != PERFORM {
+    if first != PERFORM && first != STEP {
         return Ok(false);
     }
-    let operation = OPERATIONS.iter().find(|each| each.0 == name);
-    let (.., operation) = operation.ok_or_else(|| format!("there is no operation {name:?}"))?;
-    operation(n.parse()?);
+    let operation = operations().find(|each| each.0 == name);
+    let &(.., operation) = operation.ok_or_else(|| format!("there is no operation {name:?}"))?;
+    if first == STEP {
+        println!("{}", steps(|| operation(n.parse().unwrap_or_default()))?);
+    } else {
+        operation(n.parse()?);
+    }
     Ok(true)
 }
 
@@ -150,8 +186,31 @@ pub fn has_served() -> Result<bool, Box<dyn Error>> {
 /// # Errors
 /// If valgrind is not there, or the operation fails.
 pub fn count(name: &str, folder: &Path) -> Result<f64, Box<dyn Error>> {
-    let (few, many) = (instructions(name, FEW, folder)?, instructions(name, MANY, folder)?);
-    Ok((many - few) as f64 / (MANY - FEW) as f64)
+    let is_stepped = STEPPED.iter().any(|each| each.0 == name);
+    let (few, many) = if is_stepped { (FEW_STEPPED, MANY_STEPPED) } else { (FEW, MANY) };
+    let of = |n| if is_stepped { instructions_in_steps(name, n) } else { instructions(name, n, folder) };
+    Ok((of(many)? - of(few)?) as f64 / (many - few) as f64)
+}
+
+fn instructions_in_steps(name: &str, n: u64) -> Result<i64, Box<dyn Error>> {
+    let output = Command::new(std::env::current_exe()?).args([STEP, name, &n.to_string()]).output()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let errors = || format!("{name}: {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
+    Ok(text.trim().parse().map_err(|_| errors())?)
+}
+
+/// How many instructions `operation` takes in a child of this process, which has one thread.
+fn steps(operation: impl FnOnce()) -> io::Result<i64> {
+    let mut victim = Victim::start(|mark| mark.window(operation))?;
+    let mut n = 0;
+    loop {
+        match victim.step() {
+            Stop::Stopped => n += 1,
+            Stop::Blocked => {}
+            Stop::Done => return Ok(n),
+            Stop::Ended(status) => return Err(io::Error::other(format!("it ended: {status:?}"))),
+        }
+    }
 }
 
 fn instructions(name: &str, n: u64, folder: &Path) -> Result<i64, Box<dyn Error>> {

@@ -13,9 +13,9 @@ use serde_json::json;
 
 use crate::outcome::{Measured, Outcome};
 
-pub use change::{COUNTED, Change, changes, changes_table};
+pub use change::{Change, INSTRUCTIONS, changes, changes_table};
 pub use machine::Machine;
-pub use verdict::{Verdict, table, verdicts};
+pub use verdict::{Found, Verdict, table, verdicts};
 
 /// All that has been found, and where.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]

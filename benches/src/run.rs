@@ -63,7 +63,6 @@ pub fn measure(figure: Figure, settings: &Settings, report: impl Fn(&Event) -> i
         unit: figure.unit.into(),
         more_is_better: figure.more_is_better,
         n_samples: if figure.is_exact { 1 } else { settings.n_samples },
-        targets: figure.targets,
         cases: figure.cases.iter().map(|case| (case.name.clone(), case.side)).collect(),
     })?;
     if !figure.is_exact {

@@ -40,7 +40,7 @@ pub fn measure_here(plan: Plan, settings: &Settings) -> Result<(), Box<dyn Error
 /// Has this program, called with `args`, measure the figure of `plan` by [`measure_here`]. Whatever befalls it is a
 /// failure of that figure.
 pub fn measure_elsewhere(plan: &Plan, args: &[OsString], progress: &str) -> Measured {
-    let mut gathered = Gathered::new(&plan.name, plan.curves.clone());
+    let mut gathered = Gathered::new(plan);
     if let Err(e) = gather(&mut gathered, args, progress) {
         gathered.fail(&e.to_string());
     }

@@ -9,7 +9,7 @@
 #![allow(unsafe_code)]
 
 use std::{
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader, Read, Write},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     time::Duration,
 };
@@ -38,6 +38,8 @@ pub enum Kind {
 pub enum Way {
     /// `fork` and `waitpid`; the child does nothing, returns nothing.
     BareFork,
+    /// The same, with a value that comes by a pipe.
+    ForkAndPipe,
     /// The least that a process can cost: the child shares the memory and ends at once.
     Vfork,
     /// `std::thread::spawn`, and `join` for a value.
@@ -58,10 +60,11 @@ pub enum Way {
 
 impl Way {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Vfork,
         Self::Thread,
         Self::BareFork,
+        Self::ForkAndPipe,
         Self::ForkServer,
         Self::Spawn,
         Self::Fork,
@@ -74,6 +77,7 @@ impl Way {
     pub fn name(self) -> &'static str {
         match self {
             Self::BareFork => "bare fork + wait",
+            Self::ForkAndPipe => "bare fork + pipe",
             Self::Vfork => "vfork + _exit",
             Self::Thread => "std::thread",
             Self::ForkServer => "ForkServer",
@@ -93,6 +97,7 @@ impl Way {
     fn take(self) {
         match self {
             Self::BareFork => bare_fork(),
+            Self::ForkAndPipe => assert_eq!(fork_and_pipe(7), 7),
             Self::Vfork => vfork(),
             Self::Thread => assert_eq!(std::thread::spawn(|| seven(7)).join().expect("it does not panic"), 7),
             Self::ForkServer => start(StartMethod::ForkServer),
@@ -130,6 +135,22 @@ fn bare_fork() {
         unsafe { libc::_exit(0) };
     }
     wait_for(pid);
+}
+
+fn fork_and_pipe(n: u64) -> u64 {
+    let (mut output, mut input) = std::io::pipe().expect("there are descriptors left");
+    // SAFETY: the child calls nothing but `write` and `_exit`.
+    let pid = unsafe { libc::fork() };
+    if pid == 0 {
+        let is_sent = input.write_all(&n.to_ne_bytes()).is_ok();
+        // SAFETY: ends the process.
+        unsafe { libc::_exit(i32::from(!is_sent)) };
+    }
+    drop(input);
+    let mut value = [0; 8];
+    output.read_exact(&mut value).expect("the child writes that much");
+    wait_for(pid);
+    u64::from_ne_bytes(value)
 }
 
 fn vfork() {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, error::Error, fs, path::Path};
 
-use benches::profile::{OPERATIONS, count, has_served};
+use benches::profile::{count, has_served, operations};
 
 const HELP: &str = "\
 usage: cargo xtask profile [FIGURE]... [--save NAME] [--against NAME]
@@ -39,11 +39,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut n_worse = 0;
     println!("{:40} {:>14}", "operation", "instructions");
     let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|word| name.contains(word.as_str()));
-    if !OPERATIONS.iter().any(|(name, ..)| is_wanted(name)) {
-        let names: Vec<&str> = OPERATIONS.iter().map(|each| each.0).collect();
+    if !operations().any(|(name, ..)| is_wanted(name)) {
+        let names: Vec<&str> = operations().map(|each| each.0).collect();
         return Err(format!("no operation is called {wanted:?}; there are\n{}", names.join("\n")).into());
     }
-    for (name, ..) in OPERATIONS.iter().filter(|(name, ..)| is_wanted(name)) {
+    for (name, ..) in operations().filter(|(name, ..)| is_wanted(name)) {
         let n = count(name, folder)?;
         let change = before.get(*name).map(|earlier| n / earlier);
         n_worse += usize::from(change.is_some_and(|change| change > 1.02));

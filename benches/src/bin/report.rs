@@ -24,7 +24,7 @@ usage: cargo xtask bench [AREA|FIGURE]... [--quick] [--list] [--peers rust,pytho
   The report is target/bench/report.html, with report.json beside it. Without --quick and FIGURE, the benches of
   criterion run first, and their estimates are in the report.
   --save keeps the report as target/bench/NAME.json. --against compares with one that was kept, and fails if one of
-  our operations takes 2 % more instructions than there: these are counted, and the same on a busy machine.";
+  ours takes 2 % more instructions, or descriptors, than there: these are counted, and the same on a busy machine.";
 
 #[derive(Clone, Default)]
 struct Order {
@@ -96,7 +96,7 @@ fn run(order: &Order, plans: &[Plan]) -> Result<(), Box<dyn Error>> {
             let changes = report::changes(before, &report);
             println!("\nours against {name}, later over earlier:\n{}", report::changes_table(&changes));
             let n_worse = changes.iter().filter(|change| change.is_regression).count();
-            if n_worse == 0 { Ok(()) } else { Err(format!("{n_worse} take more instructions than in {name}").into()) }
+            if n_worse == 0 { Ok(()) } else { Err(format!("{n_worse} count more than in {name}").into()) }
         }
         _ => Ok(()),
     }

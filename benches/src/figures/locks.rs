@@ -118,11 +118,9 @@ fn threads<L: Bare + Send + Sync>(lock: &L, length: Duration) -> io::Result<(f64
 pub fn plans() -> Vec<Plan> {
     vec![
         Plan::new("sync", "lock, alone", alone),
-        Plan::new("sync", "lock, two contending", |name| {
-            Ok(contended(Figure::rate(name, "op/s"), |found| found.0)?.target("Lock", 1.5, "pthread shared, robust"))
-        }),
+        Plan::new("sync", "lock, two contending", |name| contended(Figure::rate(name, "op/s"), |found| found.0)),
         Plan::new("sync", "lock, share of the weaker of two", |name| {
-            Ok(contended(Figure::rate(name, "of all"), |found| found.1)?.target_value("Lock", 0.35))
+            contended(Figure::rate(name, "of all"), |found| found.1)
         }),
         Plan::new("sync", "lock, wake", wake),
     ]
@@ -144,11 +142,7 @@ fn alone(name: String) -> io::Result<Figure> {
     let figure = add(figure, Side::C, "pthread shared, robust", Pthread::new(true)?);
     let figure = add(figure, Side::C, "POSIX semaphore", PosixSemaphore::new()?);
     let figure = add(figure, Side::C, "flock", Flock::new()?);
-    let figure = python::add(figure, &[("lock", "Python Lock"), ("rlock", "Python RLock")]);
-    Ok(figure
-        .target("Lock", 1.2, "parking_lot (threads)")
-        .target("thread::Lock", 1.05, "parking_lot (threads)")
-        .target("RLock", 1.3, "Lock"))
+    Ok(python::add(figure, &[("lock", "Python Lock"), ("rlock", "Python RLock")]))
 }
 
 fn contended(figure: Figure, part: fn((f64, f64)) -> f64) -> io::Result<Figure> {
@@ -266,5 +260,5 @@ fn wake(name: String) -> io::Result<Figure> {
         semaphore.wait();
         Ok(Announced { number: number()?, semaphore })
     })?;
-    Ok(python::add(figure, &[("wake_up", "Python Semaphore")]).target("Semaphore", 1.05, "raw futex"))
+    Ok(python::add(figure, &[("wake_up", "Python Semaphore")]))
 }

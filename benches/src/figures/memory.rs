@@ -7,8 +7,9 @@ use pool::ProcessPool;
 use proc_core::{Process, StartMethod};
 
 use crate::{
+    crew::Lane,
     figure::{Figure, Plan, Side},
-    limits::Sleeper,
+    limits::{Order, Ring, Sleeper},
     python,
 };
 
@@ -36,15 +37,15 @@ pub fn plans() -> Vec<Plan> {
                 ("worker_memory spawn", "Python Pool, spawn"),
                 ("loky_memory", "loky"),
             ];
-            Ok(python::add(figure, &peers).target_value("ProcessPool", 48.0))
+            Ok(python::add(figure, &peers))
         }),
         Plan::new("memory", "memory of an idle queue", |name| {
             let figure = Figure::count(name, "KiB resident").case(Side::Ours, "Queue", |_| queues(1024));
-            Ok(figure.target_value("Queue", 128.0))
+            Ok(figure.case(Side::Limit, "bare MPMC ring", |_| resident(make_rings)))
         }),
         Plan::new("memory", "descriptors of a queue", |name| {
-            let figure = Figure::count(name, "fds").case(Side::Ours, "Queue", |_| descriptors());
-            Ok(figure.target_value("Queue", 1.0))
+            let figure = Figure::count(name, "fds").case(Side::Ours, "Queue", |_| descriptors(|| make_queues(1024)));
+            Ok(figure.case(Side::Limit, "bare MPMC ring", |_| descriptors(make_rings)))
         }),
     ];
     for n in [1, 4, 16, 64] {
@@ -104,19 +105,31 @@ fn make_queues(maxsize: usize) -> io::Result<Vec<Queue<u64>>> {
     Ok(queues)
 }
 
-fn queues(maxsize: usize) -> io::Result<f64> {
-    let before = kib("self", &["Rss"])?;
-    let queues = make_queues(maxsize)?;
-    let after = kib("self", &["Rss"])?;
-    drop(queues);
-    Ok((after - before).max(0.0) / N_QUEUES as f64)
+/// They have 1024 slots.
+fn make_rings() -> io::Result<Vec<Ring>> {
+    let rings: Vec<Ring> = (0..N_QUEUES).map(|_| Ring::new(8, Order::Many)).collect::<io::Result<_>>()?;
+    for ring in &rings {
+        ring.put(1);
+        assert_eq!(ring.get(), 1);
+    }
+    Ok(rings)
 }
 
-fn descriptors() -> io::Result<f64> {
+fn queues(maxsize: usize) -> io::Result<f64> {
+    resident(|| make_queues(maxsize))
+}
+
+fn resident<T>(make: impl FnOnce() -> io::Result<Vec<T>>) -> io::Result<f64> {
+    let before = kib("self", &["Rss"])?;
+    let made = make()?;
+    let after = kib("self", &["Rss"])?;
+    Ok((after - before).max(0.0) / made.len() as f64)
+}
+
+fn descriptors<T>(make: impl FnOnce() -> io::Result<Vec<T>>) -> io::Result<f64> {
     let count = || Ok::<_, io::Error>(fs::read_dir("/proc/self/fd")?.count());
     let before = count()?;
-    let queues = make_queues(1024)?;
+    let made = make()?;
     let after = count()?;
-    drop(queues);
-    Ok(after.saturating_sub(before) as f64 / N_QUEUES as f64)
+    Ok(after.saturating_sub(before) as f64 / made.len() as f64)
 }

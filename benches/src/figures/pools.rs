@@ -8,12 +8,13 @@ use std::{
 };
 
 use pool::{ProcessPool, ThreadPool};
+use proc_core::Process;
 use rayon::prelude::*;
 
 use crate::{
-    crew,
+    crew::{self, Lane},
     figure::{Figure, Plan, Side},
-    limits::FutexWord,
+    limits::{FutexWord, Order, Ring},
     python,
     run::rate,
 };
@@ -47,6 +48,59 @@ fn processes() -> io::Result<Arc<ProcessPool>> {
 
 fn threads() -> io::Result<Arc<ThreadPool>> {
     Ok(Arc::new(ThreadPool::new(N_WORKERS).map_err(io::Error::other)?))
+}
+
+/// Passes numbers from one ring to the other; whoever owns them ends it.
+fn serve(there: Ring, back: Ring) {
+    loop {
+        back.put(nothing(there.get()));
+    }
+}
+
+/// A pool's least: two processes that pass numbers on from one bare ring to another.
+struct BareRings {
+    there: Ring,
+    back: Ring,
+    workers: Vec<Process<()>>,
+}
+
+impl BareRings {
+    /// As many as these wait for a worker or for their owner, at most: none waits for room in a ring.
+    const N_UNDER_WAY: u64 = 1000;
+
+    fn new() -> io::Result<Self> {
+        let (there, back) = (Ring::new(8, Order::Many)?, Ring::new(8, Order::Many)?);
+        let start = |_| Process::spawn(serve, (there.copy(), back.copy())).map_err(io::Error::other);
+        let workers = (0..N_WORKERS).map(start).collect::<io::Result<_>>()?;
+        Ok(Self { there, back, workers })
+    }
+
+    /// How many seconds it takes to give `n` numbers and have them back.
+    fn seconds(n: u64) -> io::Result<f64> {
+        // Made anew each time: its processes, who wait in turns for the processors, are to disturb nobody else.
+        let rings = Self::new()?;
+        rings.pass(N_WORKERS as u64);
+        Ok(seconds(|| rings.pass(n)))
+    }
+
+    fn pass(&self, n: u64) -> u64 {
+        let n_ahead = n.min(Self::N_UNDER_WAY);
+        (0..n_ahead).for_each(|n| self.there.put(n));
+        let sum = (n_ahead..n).fold(0, |sum, n| {
+            self.there.put(n);
+            self.back.get() + sum
+        });
+        (0..n_ahead).fold(sum, |sum, _| self.back.get() + sum)
+    }
+}
+
+impl Drop for BareRings {
+    fn drop(&mut self) {
+        for worker in self.workers.drain(..) {
+            let _ = worker.kill();
+            let _ = worker.join();
+        }
+    }
 }
 
 /// How long `call` takes, in seconds.
@@ -143,7 +197,7 @@ fn tasks(name: String) -> io::Result<Figure> {
             }),
         );
     Ok(python::add(
-        figure,
+        figure.case(Side::Limit, "bare rings, two processes", rate(BareRings::seconds)),
         &[
             ("pool_tasks", "Python Pool"),
             ("thread_pool_tasks", "Python ThreadPool"),
@@ -152,9 +206,7 @@ fn tasks(name: String) -> io::Result<Figure> {
             ("billiard_tasks", "billiard Pool"),
             ("pebble_tasks", "pebble ProcessPool"),
         ],
-    )
-    .target("ProcessPool", 1.0, "rayon, a handle each")
-    .target("ThreadPool", 1.0, "rayon, a handle each"))
+    ))
 }
 
 fn round_trip(name: String) -> io::Result<Figure> {
@@ -185,8 +237,12 @@ fn round_trip(name: String) -> io::Result<Figure> {
                 black_box(rayon.install(|| nothing(1)));
             })),
         );
-    Ok(python::add(figure, &[("pool_round_trip", "Python Pool"), ("loky_round_trip", "loky")])
-        .target_value("ProcessPool", 2.0))
+    let (there, back) = (Ring::new(8, Order::Many)?, Ring::new(8, Order::Many)?);
+    let figure = figure.case(Side::Limit, "bare MPMC ring", move |length| {
+        let n = (length.as_micros() / 2).max(10) as u64;
+        crew::round_trip_processes(&there, &back, n, Duration::ZERO)
+    });
+    Ok(python::add(figure, &[("pool_round_trip", "Python Pool"), ("loky_round_trip", "loky")]))
 }
 
 /// One task, when everybody has slept for a while.
@@ -216,7 +272,7 @@ fn round_trip_asleep(name: String) -> io::Result<Figure> {
             let n = (length.as_micros() / (PAUSE.as_micros() + 150)).max(10) as u64;
             crew::round_trip_processes(&there, &back, n, PAUSE)
         });
-    Ok(figure.target("ProcessPool", 1.1, "raw futex"))
+    Ok(figure)
 }
 
 fn map(name: String) -> io::Result<Figure> {
@@ -235,9 +291,7 @@ fn map(name: String) -> io::Result<Figure> {
         .case(Side::Limit, "half of serial", move |_| {
             Ok(1e3 * seconds(|| (0..N_ITEMS).map(item).collect::<Vec<_>>()) / N_WORKERS as f64)
         });
-    Ok(python::add(figure, &[("pool_map", "Python Pool"), ("executor_map", "Python ProcessPoolExecutor")])
-        .target("ProcessPool", 1.1, "rayon par_iter")
-        .target("ThreadPool", 1.05, "rayon par_iter"))
+    Ok(python::add(figure, &[("pool_map", "Python Pool"), ("executor_map", "Python ProcessPoolExecutor")]))
 }
 
 /// The serial time over the time that two workers use, over two: 1 if nothing is lost.
@@ -276,7 +330,15 @@ fn efficiency(name: String, n_units: u64) -> io::Result<Figure> {
                 });
             })
         });
-    Ok(if n_units == 50 { figure.target_value("ProcessPool", 0.9) } else { figure })
+    Ok(figure.case(Side::Limit, "two threads, half each", move |length| {
+        efficiency(length, &|n| {
+            let half = || (0..n / 2).map(|_| work(black_box(n_units))).fold(0, |sum, n| sum ^ n);
+            std::thread::scope(|scope| {
+                let other = scope.spawn(half);
+                black_box((half(), other.join().expect("it does not panic")));
+            });
+        })
+    }))
 }
 
 /// Tasks of 5 µs: how many a second, beside what one thread manages of them alone.

@@ -16,7 +16,7 @@ use crate::{
     crew::{self, Lane},
     figure::{Figure, Plan, Side},
     limits::{FutexWord, Order, Ring},
-    peers::{PosixMq, boost, ipc_channel},
+    peers::{PosixMq, boost, iceoryx2, ipc_channel},
     python,
     run::{rate, rate_in},
 };
@@ -405,7 +405,7 @@ pub fn plans() -> Vec<Plan> {
         let figure = between_processes(figure, Side::Limit, "bare SPSC ring", 1, Ring::new(8, Order::Single)?);
         let figure = between_processes(figure, Side::C, "pipe(2)", 1, Descriptors::pipe(8)?);
         let figure = between_processes(figure, Side::C, "SEQPACKET pair", 1, Packets::new(8)?);
-        Ok(python::add(figure, &[("pipe", "Python Pipe")]).target("Connection", 0.7, "bare SPSC ring"))
+        Ok(python::add(figure, &[("pipe", "Python Pipe")]))
     }));
     plans.push(Plan::new("queue", "round trip, busy", |name| round_trip(name, Duration::ZERO)));
     plans.push(Plan::new("queue", "round trip, asleep", |name| round_trip(name, Duration::from_millis(1))));
@@ -445,6 +445,9 @@ fn messages(name: String, len: usize, n_each_side: u64) -> io::Result<Figure> {
     if n_each_side == 1 {
         let by_ipc_channel = rate_in(step, move |n| ipc_channel::messages(len, n));
         figure = figure.case(Side::Rust, "ipc-channel, bytes", by_ipc_channel);
+        if len <= 1 << 20 {
+            figure = figure.case(Side::Rust, "iceoryx2", rate_in(step, move |n| iceoryx2::messages(len, n)));
+        }
     }
     if len <= 4096 || n_each_side == 1 {
         figure = in_steps(figure, Side::C, "pipe(2)", n_each_side, step, Descriptors::pipe(len)?);
@@ -459,25 +462,14 @@ fn messages(name: String, len: usize, n_each_side: u64) -> io::Result<Figure> {
             }
         };
     }
-    if len <= 1 << 20 && boost::is_there() {
+    if len <= 1 << 20 {
         figure = figure.case(Side::C, "boost message_queue", rate(move |n| boost::messages(len, n_each_side, n)));
     }
     if len == 8 && n_each_side == 1 {
         figure = python::add(figure, &[("queue", "Python Queue"), ("simple_queue", "Python SimpleQueue")]);
         figure = python::add(figure, &[("billiard_queue", "billiard Queue")]);
     }
-    Ok(match (len, n_each_side) {
-        (8, 1) => figure.target("Queue", 1.0, "crossbeam (threads)").target("Queue", 0.6, "bare MPMC ring").target(
-            "put_many/get_many",
-            2.0,
-            "Queue",
-        ),
-        (8, 2) => figure.target("Queue", 1.0, "crossbeam (threads)").target("Queue", 0.6, "bare MPMC ring"),
-        (256, _) => figure.target("Queue", 0.7, "bare MPMC ring"),
-        (4096, _) => figure.target("Queue", 0.9, "bare MPMC ring"),
-        (0x10_0000, 1) => figure.target("Queue", 0.9, "memcpy").target("Queue, loan", 1.5, "Queue"),
-        _ => figure,
-    })
+    Ok(figure)
 }
 
 fn round_trip(name: String, pause: Duration) -> io::Result<Figure> {
@@ -514,12 +506,11 @@ fn round_trip(name: String, pause: Duration) -> io::Result<Figure> {
         ipc_channel::round_trip(n_trips(length, pause.max(Duration::from_micros(10))), pause)
     });
     if pause.is_zero() {
+        figure = figure.case(Side::Rust, "iceoryx2", move |length| iceoryx2::round_trip(n_trips(length, pause)));
         figure = processes(figure, Side::Limit, "bare MPMC ring", pause, ring()?, ring()?);
         figure = python::add(figure, &[("round_trip", "Python Pipe"), ("queue_round_trip", "Python Queue")]);
-        Ok(figure.target("Queue", 2.0, "bare MPMC ring").target("Connection", 2.0, "bare MPMC ring"))
-    } else {
-        Ok(figure.target("Queue", 1.1, "raw futex").target("Connection", 1.1, "raw futex"))
     }
+    Ok(figure)
 }
 
 fn n_trips(length: Duration, pause: Duration) -> u64 {

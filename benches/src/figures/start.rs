@@ -1,6 +1,6 @@
 //! Start a child, get a number back, join.
 
-use std::{cell::RefCell, io, rc::Rc, time::Duration};
+use std::{cell::RefCell, rc::Rc, time::Duration};
 
 use crate::{
     figure::{Figure, Plan, Side},
@@ -15,7 +15,7 @@ const BY_THREADS: &str = "start by the parent's threads";
 /// The figures of this area.
 pub fn plans() -> Vec<Plan> {
     let small = Plan::new("proc-core", "start", |name| {
-        let figure = ways(name, Kind::Small)?;
+        let figure = of(Figure::cost(name, "µs"), Kind::Small, &Way::ALL, "");
         Ok(python::add(
             figure,
             &[
@@ -24,31 +24,20 @@ pub fn plans() -> Vec<Plan> {
                 ("start spawn", "Python spawn"),
                 ("start_loky", "loky"),
             ],
-        )
-        .target("ForkServer", 1.0, "bare fork + wait")
-        .target("Spawn", 1.1, "Command of itself")
-        .target("Fork", 1.25, "bare fork + wait"))
+        ))
     });
     let heaps = [1, 64, 256, 4096, 8192].into_iter().filter(|&mib| mib <= 256 || has_room_for(mib)).map(|mib| {
-        Plan::new("proc-core", format!("start, {mib} MiB heap"), move |name| few_ways(name, Kind::Heap(mib)))
+        Plan::new("proc-core", format!("start, {mib} MiB heap"), move |name| Ok(few_ways(name, Kind::Heap(mib))))
             .on(BY_HEAP, mib as f64)
             .thorough_only(mib > 1024)
     });
     let many_threads = [1, 64, 256].map(|n| {
-        Plan::new("proc-core", format!("start, {n} threads"), move |name| few_ways(name, Kind::Threads(n)))
+        Plan::new("proc-core", format!("start, {n} threads"), move |name| Ok(few_ways(name, Kind::Threads(n))))
             .on(BY_THREADS, n as f64)
             .thorough_only(n > 64)
     });
-    let large =
-        Plan::new("proc-core", "start, 1 GiB heap", |name| {
-            // Ours from the small parent beside it: the size shall make no difference.
-            Ok(with_small(few_ways(name, Kind::Heap(1024))?)?
-                .target("ForkServer", 1.1, "ForkServer, small parent")
-                .target("ForkServer", 1.0 / 150.0, "bare fork + wait"))
-        });
-    let threads = Plan::new("proc-core", "start, 8 threads", |name| {
-        Ok(with_small(few_ways(name, Kind::Threads(8))?)?.target("ForkServer", 1.1, "ForkServer, small parent"))
-    });
+    let large = Plan::new("proc-core", "start, 1 GiB heap", |name| Ok(with_small(few_ways(name, Kind::Heap(1024)))));
+    let threads = Plan::new("proc-core", "start, 8 threads", |name| Ok(with_small(few_ways(name, Kind::Threads(8)))));
     let both = [large.on(BY_HEAP, 1024.0), threads.on(BY_THREADS, 8.0)];
     [small].into_iter().chain(both).chain(heaps).chain(many_threads).collect()
 }
@@ -61,34 +50,33 @@ fn has_room_for(mib: usize) -> bool {
     kib.is_some_and(|kib| kib / 1024 > mib + mib / 2)
 }
 
-fn ways(name: String, kind: Kind) -> io::Result<Figure> {
-    of(Figure::cost(name, "µs"), kind, &Way::ALL, "")
-}
-
-fn few_ways(name: String, kind: Kind) -> io::Result<Figure> {
+fn few_ways(name: String, kind: Kind) -> Figure {
     of(Figure::cost(name, "µs"), kind, &[Way::Vfork, Way::BareFork, Way::ForkServer, Way::Spawn, Way::Thread], "")
 }
 
-fn with_small(figure: Figure) -> io::Result<Figure> {
+/// Ours from the small parent beside it: what the parent is like shall make no difference.
+fn with_small(figure: Figure) -> Figure {
     of(figure, Kind::Small, &[Way::ForkServer], ", small parent")
 }
 
-fn of(mut figure: Figure, kind: Kind, ways: &[Way], suffix: &str) -> io::Result<Figure> {
-    let parent = Rc::new(RefCell::new(Parent::new(kind)?));
+fn of(mut figure: Figure, kind: Kind, ways: &[Way], suffix: &str) -> Figure {
+    let parent = Rc::new(RefCell::new(None));
     for &way in ways {
         let parent = parent.clone();
         let side = match way {
             Way::ForkServer | Way::Spawn | Way::Fork => Side::Ours,
-            Way::Vfork => Side::Limit,
-            Way::BareFork => Side::C,
+            // Bare forks are what ours are measured by, whoever else is asked for.
+            Way::Vfork | Way::BareFork | Way::ForkAndPipe => Side::Limit,
             _ => Side::Rust,
         };
-        // A bare fork is what ours are measured by, whoever else is asked for.
-        let side = if way == Way::BareFork { Side::Limit } else { side };
         figure = figure.case(side, &format!("{}{suffix}", way.name()), move |length: Duration| {
-            let times = parent.borrow_mut().start(way, 5000, length)?;
-            Ok(Samples::new(times).median())
+            let mut parent = parent.borrow_mut();
+            let parent = match &mut *parent {
+                Some(parent) => parent,
+                none => none.insert(Parent::new(kind)?),
+            };
+            Ok(Samples::new(parent.start(way, 5000, length)?).median())
         });
     }
-    Ok(figure)
+    figure
 }

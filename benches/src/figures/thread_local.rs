@@ -36,5 +36,5 @@ fn access(name: String) -> io::Result<Figure> {
     let figure = add(figure, Side::Rust, "thread_local crate", move || bump(peer.get_or(|| Cell::new(0))));
     let figure = add(figure, Side::Limit, "std, const", || PLAIN.with(bump));
     let figure = add(figure, Side::Rust, "std, lazy", || LAZY.with(|cell| bump(cell)));
-    Ok(python::add(figure, &[("thread_local", "Python threading.local")]).target("Local", 1.1, "thread_local crate"))
+    Ok(python::add(figure, &[("thread_local", "Python threading.local")]))
 }

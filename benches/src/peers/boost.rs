@@ -10,18 +10,14 @@ use std::{
 /// How many seconds `n` messages of `len` bytes take with so many processes on each side.
 ///
 /// # Errors
-/// If there is no such program ([`is_there`]), or it fails.
+/// If it cannot be compiled, or fails.
 pub fn messages(len: usize, n_each_side: u64, n: u64) -> io::Result<f64> {
-    let program = program().ok_or(io::ErrorKind::NotFound)?;
+    let missing = || io::Error::other("its headers, or a compiler, are not installed");
+    let program = program().ok_or_else(missing)?;
     let args = [len as u64, n_each_side, n / n_each_side].map(|number| number.to_string());
     let output = Command::new(program).args(args).output()?;
     let text = String::from_utf8_lossy(&output.stdout);
     text.trim().parse().map_err(|_| io::Error::other(String::from_utf8_lossy(&output.stderr).into_owned()))
-}
-
-/// Whether it could be compiled; says so if not.
-pub fn is_there() -> bool {
-    program().is_some()
 }
 
 fn program() -> Option<&'static Path> {
@@ -33,9 +29,6 @@ fn program() -> Option<&'static Path> {
         let mut compile = Command::new("c++");
         compile.args(["-O2", "-pthread", "-o"]).arg(&program).arg(source).arg("-lrt").stderr(Stdio::null());
         let is_compiled = program.exists() || compile.status().is_ok_and(|status| status.success());
-        if !is_compiled {
-            eprintln!("    no boost message_queue: its headers, or a compiler, are not installed");
-        }
         is_compiled.then_some(program)
     });
     program.as_deref()

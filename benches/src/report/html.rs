@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Report, Verdict, chart, verdict::short, verdicts};
+use super::{Report, chart, verdict::summary, verdicts};
 use crate::{measure::human, outcome::Measured};
 
 const STYLE: &str = include_str!("style.css");
@@ -46,35 +46,33 @@ fn facts(lines: &[(String, String)]) -> String {
 }
 
 fn targets(figures: &[Measured]) -> String {
-    let all: Vec<Verdict> = figures.iter().flat_map(verdicts).collect();
-    let n_reached = all.iter().filter(|verdict| verdict.is_reached).count();
     let mut table = format!(
-        "<h2>Targets: {n_reached} of {} reached</h2><div class=\"wide\"><table><tr><th class=\"n\">ratio</th>\
+        "<h2>{}</h2><div class=\"wide\"><table><tr><th class=\"n\">ratio</th>\
          <th class=\"n\">target</th><th></th><th>figure</th><th>ours</th><th>against</th><th class=\"n\">ours</th>\
          <th class=\"n\">against</th><th class=\"n\">limit</th><th>unit</th></tr>",
-        all.len()
+        summary(figures)
     );
     for figure in figures {
         for verdict in verdicts(figure) {
-            let marks = [(verdict.is_disturbed, " ⚠"), (verdict.is_bimodal, " ≈")];
+            let found = verdict.found.as_ref();
+            let state = found.map_or("– not measured", |found| if found.is_reached { "✓ reached" } else { "✗ missed" });
+            let marks = found.map_or([(false, ""); 2], |found| [(found.is_disturbed, " ⚠"), (found.is_bimodal, " ≈")]);
             let marks: String = marks.iter().filter(|mark| mark.0).map(|mark| mark.1).collect();
             let _ = write!(
                 table,
-                "<tr class=\"{class}\"><td class=\"n\"><b>{:.3}x</b></td><td class=\"n\">{} {}</td>\
-                 <td class=\"state\">{sign}{marks}</td><td>{}</td><td>{}</td><td>{}</td><td class=\"n\">{}</td>\
+                "<tr class=\"{class}\"><td class=\"n\"><b>{}</b></td><td class=\"n\">{}</td>\
+                 <td class=\"state\">{state}{marks}</td><td>{}</td><td>{}</td><td>{}</td><td class=\"n\">{}</td>\
                  <td class=\"n\">{}</td><td class=\"n\">{}</td><td>{}</td></tr>",
-                verdict.ratio,
-                if verdict.more_is_better { "≥" } else { "≤" },
-                short(verdict.target),
+                found.map_or("–".into(), |found| format!("{:.3}x", found.ratio)),
+                verdict.stated(),
                 escape(&figure.name),
                 escape(&verdict.ours),
                 escape(&verdict.against),
-                human(verdict.value),
-                human(verdict.value / verdict.ratio),
+                found.map_or("–".into(), |found| human(found.value)),
+                found.map_or("–".into(), |found| human(found.value / found.ratio)),
                 verdict.limit.map_or("–".into(), human),
                 escape(&figure.unit),
-                class = if verdict.is_reached { "met" } else { "missed" },
-                sign = if verdict.is_reached { "✓ reached" } else { "✗ missed" },
+                class = if verdict.is_reached() { "met" } else { "missed" },
             );
         }
     }
