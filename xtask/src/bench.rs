@@ -1,7 +1,7 @@
 //! Ours beside everyone's, in one run.
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     time::SystemTime,
 };
@@ -16,11 +16,16 @@ pub(crate) fn run_figures(args: &[String]) -> Outcome {
     command.args(args);
     let is_to_say_something = args.iter().any(|arg| arg == "--list" || arg == "--help" || arg == "-h");
     let peers = args.iter().position(|arg| arg == "--peers").and_then(|at| args.get(at + 1));
-    if !is_to_say_something
-        && peers.is_none_or(|peers| peers.contains("python"))
+    let is_wanted = |side: &str| !is_to_say_something && peers.is_none_or(|peers| peers.contains(side));
+    if is_wanted("python")
         && let Some(python) = python()
     {
         command.env("BENCH_PYTHON", python);
+    }
+    if is_wanted("rust")
+        && let Some(program) = iceoryx2()
+    {
+        command.env("BENCH_ICEORYX2", program);
     }
     // Without --quick and a choice of figures: after each of these options comes its value.
     let is_of_all = args.chunks(2).all(|pair| ["--peers", "--save", "--against"].contains(&pair[0].as_str()));
@@ -30,6 +35,19 @@ pub(crate) fn run_figures(args: &[String]) -> Outcome {
         command.env("BENCH_CRITERION_SINCE", since.to_string());
     }
     run("bench", &mut command)
+}
+
+/// The program that measures iceoryx2. Without a network there may be none, and no figures of its.
+fn iceoryx2() -> Option<PathBuf> {
+    let target = Path::new(env!("CARGO_MANIFEST_DIR")).parent()?.join("target/bench/iceoryx2");
+    let mut build = cargo(["build", "--quiet", "--release", "--manifest-path", "benches/iceoryx2/Cargo.toml"]);
+    match run("iceoryx2", build.env("CARGO_TARGET_DIR", &target)) {
+        Ok(()) => Some(target.join("release/iceoryx2-peer")),
+        Err(e) => {
+            eprintln!("    no figures of iceoryx2's: {e}");
+            None
+        }
+    }
 }
 
 /// The interpreter of an environment of the figures' own, so that what else is installed makes no difference. Without
