@@ -5,7 +5,7 @@
 //! itself, where it is found with one comparison and never moves; those of later threads lie beside it.
 
 use std::{
-    cell::{self, Cell, RefCell},
+    cell::{self, Cell, OnceCell, RefCell},
     convert::Infallible,
     fmt,
     ops::Deref,
@@ -62,7 +62,9 @@ pub struct Local<T: Send, F = fn() -> T> {
 struct Place<T> {
     token: u64,
     value: T,
-    later: RefCell<Vec<Later<T>>>,
+    /// Those of the threads that took this place afterwards. A pointer, so that a place is small: it is found by a
+    /// multiplication with its size, which for a word of a value is a power of two.
+    later: OnceCell<Box<RefCell<Vec<Later<T>>>>>,
 }
 
 struct Later<T> {
@@ -142,11 +144,8 @@ impl<T: Send, F> Local<T, F> {
     fn insert(&self, value: T) -> Ref<'_, T> {
         let token = token::get();
         let mut value = Some(value);
-        let place = self.places.get_or(|| Place {
-            token,
-            value: value.take().expect("called once"),
-            later: RefCell::default(),
-        });
+        let place =
+            self.places.get_or(|| Place { token, value: value.take().expect("called once"), later: OnceCell::new() });
         if let Some(value) = value
             && self.get().is_none()
         {
@@ -159,8 +158,8 @@ impl<T: Send, F> Local<T, F> {
     pub fn iter_mut(&mut self) -> std::vec::IntoIter<&mut T> {
         let values = self.places.iter_mut().flat_map(|place| {
             let first = (place.token, &mut place.value);
-            let later = place.later.get_mut().iter_mut().map(|later| (later.token, &mut later.value));
-            std::iter::once(first).chain(later)
+            let later = place.later.get_mut().into_iter().flat_map(|later| later.get_mut());
+            std::iter::once(first).chain(later.map(|later| (later.token, &mut later.value)))
         });
         of_this_process(values)
     }
@@ -232,7 +231,7 @@ impl<T> Place<T> {
     #[inline(never)]
     fn get_later(&self) -> Option<Ref<'_, T>> {
         // The newest is this thread's, or nobody's: the others' threads have ended.
-        cell::Ref::filter_map(self.later.borrow(), |later| {
+        cell::Ref::filter_map(self.later.get()?.borrow(), |later| {
             later.last().filter(|newest| newest.token == token::current()).map(|newest| &newest.value)
         })
         .ok()
@@ -241,7 +240,8 @@ impl<T> Place<T> {
 
     fn insert_later(&self, fresh: Later<T>, keep: bool) {
         let dropped = {
-            let mut later = self.later.try_borrow_mut().expect("a former thread's value is still borrowed");
+            let later = self.later.get_or_init(Box::default);
+            let mut later = later.try_borrow_mut().expect("a former thread's value is still borrowed");
             let dropped = if keep { Vec::new() } else { std::mem::take(&mut *later) };
             later.push(fresh);
             dropped
@@ -258,8 +258,8 @@ impl<T: Send, F> IntoIterator for Local<T, F> {
     /// The values of all threads, those that ended included, in no particular order.
     fn into_iter(self) -> Self::IntoIter {
         let values = self.places.into_iter().flat_map(|place| {
-            let later = place.later.into_inner().into_iter().map(|later| (later.token, later.value));
-            std::iter::once((place.token, place.value)).chain(later)
+            let later = place.later.into_inner().into_iter().flat_map(|later| later.into_inner());
+            std::iter::once((place.token, place.value)).chain(later.map(|later| (later.token, later.value)))
         });
         of_this_process(values)
     }
