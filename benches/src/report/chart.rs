@@ -69,9 +69,9 @@ pub(super) fn marks(case: &Outcome) -> &'static str {
     }
 }
 
-const COLOURS: [&str; 16] = [
+const COLOURS: [&str; 20] = [
     "#2f7fd0", "#d1495b", "#3a9a6a", "#d98e04", "#8a63b5", "#00a5b5", "#a9743a", "#777777", "#d65db1", "#7cab1f",
-    "#e8590c", "#5c6bc0", "#b59f00", "#4f9d8f", "#a04668", "#9aa5b1",
+    "#e8590c", "#5c6bc0", "#b59f00", "#4f9d8f", "#a04668", "#9aa5b1", "#ff6f91", "#4b7f52", "#b07cc6", "#c27c0e",
 ];
 const WIDTH: f64 = 900.0;
 const HEIGHT: f64 = 340.0;
