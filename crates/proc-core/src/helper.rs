@@ -28,10 +28,9 @@ static HELPERS: ForkLocal<Helpers> = ForkLocal::new();
 /// As `std::thread::Builder::spawn`.
 pub fn spawn(name: &str, f: impl FnOnce() + Send + 'static) -> io::Result<()> {
     let helpers = HELPERS.get();
-    let mut handles = helpers.handles.lock().unwrap_or_else(PoisonError::into_inner);
-    handles.retain(|handle| !handle.is_finished());
     let blocked = signals::block_all();
     helpers.running.fetch_add(1, SeqCst);
+    // Not under the lock: where no thread can be had, `f` is dropped here, and may want a helper for that.
     let started = std::thread::Builder::new().name(name.into()).spawn(move || {
         f();
         HELPERS.get().running.fetch_sub(1, SeqCst);
@@ -39,6 +38,8 @@ pub fn spawn(name: &str, f: impl FnOnce() + Send + 'static) -> io::Result<()> {
     drop(blocked);
     match started {
         Ok(handle) => {
+            let mut handles = helpers.handles.lock().unwrap_or_else(PoisonError::into_inner);
+            handles.retain(|handle| !handle.is_finished());
             handles.push(handle);
             Ok(())
         }

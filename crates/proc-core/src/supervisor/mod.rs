@@ -164,7 +164,7 @@ impl SupervisorBuilder {
     /// Starts all children, and then watches over them on a helper thread.
     ///
     /// # Errors
-    /// If a child cannot be started; those before it are stopped then. If two have the same id.
+    /// If a child cannot be started, or the thread; the children before it are stopped then. If two have the same id.
     pub fn start(self) -> Result<Supervisor, SupervisorError> {
         let (woken, wake) = std::io::pipe().map_err(SupervisorError::System)?;
         let (report, events) = sync_channel(LONGEST_BACKLOG);
@@ -179,7 +179,18 @@ impl SupervisorBuilder {
             }
         }
         lock(ALL.get()).push(Arc::downgrade(&shared));
-        helper::spawn("proc-core-superv", move || run.run(woken, &commands)).map_err(SupervisorError::System)?;
+        let run = Arc::new(Mutex::new(Some(run)));
+        let started = helper::spawn("proc-core-superv", {
+            let run = Arc::clone(&run);
+            move || {
+                let run = lock(&run).take();
+                run.expect("taken by nobody else once the thread runs").run(woken, &commands);
+            }
+        });
+        if let Err(e) = started {
+            lock(&run).take().into_iter().for_each(|mut run| run.stop_all());
+            return Err(SupervisorError::System(e));
+        }
         Ok(Supervisor { shared, events })
     }
 }
