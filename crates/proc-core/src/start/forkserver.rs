@@ -250,12 +250,14 @@ fn parse_news(news: [u8; NEWS_BYTES]) -> (i32, u32) {
     (i32::from_ne_bytes(errno), u32::from_ne_bytes(pid))
 }
 
-/// An owner that is gone needs no news; the helper's next receive finds that out.
+/// An owner that cannot be told is gone, or would wait for good: it must see an end then, and launches another helper.
 fn tell(owner: &OwnedFd, errno: i32, pid: i32) {
     let mut news = [0; NEWS_BYTES];
     news[..4].copy_from_slice(&errno.to_ne_bytes());
     news[4..].copy_from_slice(&pid.to_ne_bytes());
-    let _ = seqpacket::send_small(owner.as_fd(), &news, &[]);
+    if seqpacket::send_small(owner.as_fd(), &news, &[]).is_err() {
+        child::end_silently();
+    }
 }
 
 /// The helper's side: makes a spare each time it is asked to, until its owner is gone.

@@ -68,8 +68,13 @@ pub(crate) fn send_small(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[RawFd]) ->
         // SAFETY: as above; bytes need not be aligned.
         unsafe { data.copy_from_nonoverlapping(fds.as_ptr().cast(), size_of_val(fds)) };
     }
-    // SAFETY: the message and all it points at outlive the call.
-    Errno::result(unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL) }).map(drop)
+    loop {
+        // SAFETY: the message and all it points at outlive the call.
+        match Errno::result(unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL) }) {
+            Err(Errno::EINTR) => {}
+            sent => return sent.map(drop),
+        }
+    }
 }
 
 /// Receives one packet into `buffer` and appends its descriptors to `fds`; its length, 0 if the peer is gone. Waits.
