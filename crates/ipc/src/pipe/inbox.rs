@@ -340,7 +340,10 @@ impl Inbox {
 
     #[cold]
     fn wake_writer_from(&self, wanted: u64, lobby: &Lobby) {
-        lobby.socket().ring();
+        if !lobby.socket().ring() {
+            // The next message taken rings once more.
+            return;
+        }
         // Fails if the writer woke up and went to sleep again meanwhile: that sleep has its own bell.
         let _ = self.ring.header().to_reader.0.writer_sleeps.compare_exchange(wanted, 0, AcqRel, Relaxed);
     }

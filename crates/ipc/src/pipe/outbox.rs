@@ -305,7 +305,10 @@ impl Outbox {
 
     #[cold]
     fn wake_reader_from(&self, sleep: u32, lobby: &Lobby) {
-        lobby.socket().ring();
+        if !lobby.socket().ring() {
+            // The next message rings once more.
+            return;
+        }
         // Fails if the reader woke up and went to sleep again meanwhile: that sleep has its own bell.
         let _ = self.ring.header().to_writer.0.reader_sleeps.compare_exchange(sleep, 0, AcqRel, Relaxed);
     }

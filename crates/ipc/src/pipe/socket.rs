@@ -25,6 +25,9 @@ use serde::{Deserialize, Serialize};
 /// As many descriptors as the kernel lets one packet carry (`SCM_MAX_FD`).
 pub(crate) const MAX_FDS: usize = 253;
 
+/// How long to wait for the few bytes of a bell, without which a sleeper may sleep on.
+const LONGEST_WANT: Duration = Duration::from_secs(1);
+
 const BELL: [u8; 1] = [b'!'];
 const FDS_BYTES: usize = 8;
 
@@ -74,10 +77,24 @@ impl Socket {
     }
 
     /// Wakes the peer. A full buffer means that it has packets to wake up for already, a closed one that it is gone.
+    /// False if the kernel had no memory for a bell during [`LONGEST_WANT`].
     #[cold]
-    pub(crate) fn ring(&self) {
+    pub(crate) fn ring(&self) -> bool {
         let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
-        while nix::sys::socket::send(self.0.as_fd().as_raw_fd(), &BELL, flags) == Err(Errno::EINTR) {}
+        let mut give_up = None;
+        loop {
+            match nix::sys::socket::send(self.0.as_fd().as_raw_fd(), &BELL, flags) {
+                Err(Errno::EINTR) => {}
+                Err(Errno::ENOBUFS | Errno::ENOMEM) => {
+                    let give_up = give_up.get_or_insert_with(|| Deadline::after(LONGEST_WANT));
+                    if give_up.is_some_and(|deadline| deadline.has_passed()) {
+                        return false;
+                    }
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                _ => return true,
+            }
+        }
     }
 
     /// Sends descriptors of the message at `position`, waiting for room until the deadline. `EPIPE` if the peer is
