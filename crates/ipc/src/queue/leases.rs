@@ -24,6 +24,7 @@ use super::{
     layout::{BlockId, Meta},
     protocol::{CLOSED, Claim, Claimed, Ring, SLEEPERS, Side, Stop},
     ring::Raw,
+    segment::BlockMemory,
     word::{BlockState, Owner, Phase, SlotWord},
 };
 
@@ -31,6 +32,8 @@ use super::{
 const LEASES_EVERY_MS: u64 = 15;
 /// How often a joiner that sleeps looks for itself.
 const JOINER_RECHECK: std::time::Duration = std::time::Duration::from_millis(20);
+/// Who has a slot that its claimant could not empty.
+const NOBODY: Owner = Owner(0);
 /// A busy getter looks at the clock once in so many items.
 const LOOK_EVERY: u32 = 64;
 
@@ -78,6 +81,20 @@ impl Drop for Lease {
     }
 }
 
+/// A block for an item that lies in its slot, ready to be written.
+struct Spare<'a> {
+    block: Block<'a>,
+    memory: BlockMemory,
+}
+
+impl<'a> Spare<'a> {
+    fn take(raw: &'a Raw) -> Result<Self, Stop> {
+        let block = Block::take(raw, raw.segment.geometry.inline())?;
+        let memory = block.memory()?;
+        Ok(Self { block, memory })
+    }
+}
+
 impl Raw {
     /// Takes the next item, orphans first.
     pub(crate) fn try_lease(self: &Arc<Self>, patient: bool) -> Result<Lease, Stop> {
@@ -102,7 +119,7 @@ impl Raw {
 
     fn try_lease_fresh(self: &Arc<Self>, patient: bool) -> Result<Lease, Stop> {
         // Held before the claim: with a slot in hand there must be nothing left that can fail.
-        let mut spare = if self.is_empty() { None } else { Some(Block::take(self, self.segment.geometry.inline())?) };
+        let mut spare = if self.is_empty() { None } else { Some(Spare::take(self)?) };
         let claimed = match self.claim_read(patient, self.me()?) {
             Err(Stop::Level) => self.claim_last(patient)?,
             claimed => claimed?,
@@ -110,12 +127,11 @@ impl Raw {
         // Numbers outside of blocks are not put into a queue that leases.
         let Claimed::Slot(claim) = claimed else { return Err(self.quarantine()) };
         if spare.is_none() {
-            let block = Block::take(self, self.segment.geometry.inline());
-            spare = Some(block.inspect_err(|_| self.unclaim(&claim))?);
+            spare = Some(Spare::take(self).inspect_err(|_| self.unclaim(&claim))?);
         }
         let holder = self.holder()?;
         let state = BlockState::Leased { to: holder, deliveries: 1 };
-        let id = self.move_out(&claim, spare.as_mut(), state)?;
+        let id = self.move_out(&claim, spare, state)?;
         let len = usize::try_from(self.segment.record(id).len.load(Relaxed)).unwrap_or(usize::MAX);
         self.free_slot(&claim);
         if !self.is_plausible(id, len) {
@@ -128,13 +144,24 @@ impl Raw {
         Lease { raw: self.clone(), id, word, len, deliveries, forks: barrier::forks() }
     }
 
-    /// A claimed slot goes into the hands of nobody, which is as good as a dead owner's: somebody will rescue it.
+    /// A claimed slot goes into the hands of nobody, which is as good as a dead owner's: the next getter rescues it.
     fn unclaim(&self, claim: &Claim<'_>) {
-        claim.head.word.store(SlotWord::reading(claim.lap, Owner(0)).0, Release);
+        claim.head.word.store(SlotWord::reading(claim.lap, NOBODY).0, Release);
+        self.segment.header().orphans.store(1, Release);
+    }
+
+    /// Makes orphans of the items that somebody had claimed and could not take for want of memory.
+    fn rescue_unclaimed(&self) {
+        for slot in 0..self.slots_in_use() {
+            let word = SlotWord(self.segment.word(slot).load(Acquire));
+            if word.phase() == Phase::Reading && word.owner() == NOBODY {
+                self.rescue(slot, word);
+            }
+        }
     }
 
     /// Makes a block in `state` of the message in a claimed slot; `spare` is for one that lies in the slot itself.
-    fn move_out(&self, claim: &Claim<'_>, spare: Option<&mut Block<'_>>, state: BlockState) -> Result<BlockId, Stop> {
+    fn move_out(&self, claim: &Claim<'_>, spare: Option<Spare<'_>>, state: BlockState) -> Result<BlockId, Stop> {
         let origin = self.segment.geometry.ring.join(claim.lap, claim.slot).wrapping_add(1);
         match Meta::from_word(claim.head.meta.load(Relaxed), &self.segment.geometry) {
             Some(Meta::Block(id)) => {
@@ -150,11 +177,7 @@ impl Raw {
                 }
             }
             Some(Meta::Inline(len)) => {
-                let Some(block) = spare else { return Err(Stop::Level) };
-                let memory = block.memory().map_err(|e| {
-                    self.unclaim(claim);
-                    Stop::from(e)
-                })?;
+                let Some(Spare { mut block, memory }) = spare else { return Err(Stop::Level) };
                 block.truncate(len);
                 // SAFETY: the slot and the block are ours, and both hold `len` bytes.
                 unsafe {
@@ -180,6 +203,7 @@ impl Raw {
         // Before the look: whoever makes an orphan after it sets the hint again.
         orphans.store(0, Relaxed);
         barrier::heavy();
+        self.rescue_unclaimed();
         for id in self.blocks() {
             let record = self.segment.record(id);
             let word = record.word.load(Acquire);
@@ -247,7 +271,7 @@ impl Raw {
         let Ok(me) = self.me() else { return };
         let lap = word.lap();
         let origin = self.segment.geometry.ring.join(lap, slot).wrapping_add(1);
-        let mut spare = Block::take(self, self.segment.geometry.inline()).ok();
+        let spare = Spare::take(self).ok();
         let claimed = SlotWord::reading(lap, me);
         if self.segment.word(slot).compare_exchange(word.0, claimed.0, AcqRel, Relaxed).is_err() {
             return;
@@ -260,7 +284,7 @@ impl Raw {
                 && record.origin.load(Relaxed) == origin
         });
         if !moved {
-            match self.move_out(&claim, spare.as_mut(), BlockState::Orphan { deliveries: 0 }) {
+            match self.move_out(&claim, spare, BlockState::Orphan { deliveries: 0 }) {
                 Ok(_) => {}
                 // No block for it now: somebody will try again.
                 Err(Stop::Level) => return self.unclaim(&claim),
