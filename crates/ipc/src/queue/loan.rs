@@ -70,7 +70,11 @@ impl<T> Queue<T> {
     pub fn get_loan(&self) -> Result<Received<'_>, GetError> {
         let mut buffer = Buffer::new();
         let message = self.raw.take(&mut buffer, Patience::Forever).and_then(|taken| match taken {
-            Taken::Block(block) => Ok(Place::Block { memory: block.memory()?, block }),
+            Taken::Block(block) => match block.memory() {
+                Ok(memory) => Ok(Place::Block { memory, block }),
+                // No address is left to have it mapped at; a copy takes none.
+                Err(_) => Ok(Place::Copy(block.into_vec()?)),
+            },
             taken => Ok(Place::Copy(taken.into_vec(&buffer)?)),
         });
         message.map(Received).map_err(|stop| GetStop::from(stop).into_get_error())
