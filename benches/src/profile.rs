@@ -209,6 +209,7 @@ fn steps(operation: impl FnOnce()) -> io::Result<i64> {
             Stop::Blocked => {}
             Stop::Done => return Ok(n),
             Stop::Ended(status) => return Err(io::Error::other(format!("it ended: {status:?}"))),
+            Stop::Panicked => return Err(io::Error::other("it panicked")),
         }
     }
 }

@@ -25,6 +25,7 @@ usage: cargo xtask COMMAND
   ci                 everything that must hold before a change lands
   test [ARGS]        all tests of the workspace, doc tests included
   crash [ARGS]       kills processes at every instruction of every operation; `crash --help` says more
+  faults [ARGS]      has each system call of every operation fail in turn: `crash --mode fault --full`
   fuzz [TARGET] [--seconds N]
                      libFuzzer over what other processes may have written
   loom               every interleaving in the state machines of the locks
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         "ci" => ci::run(),
         "test" => test::run(&rest),
         "crash" => crash::run(&rest),
+        "faults" => crash::run_faults(&rest),
         "fuzz" => fuzz::run(&rest),
         "loom" => loom::run(),
         "examples" => examples::run(rest.first().map(String::as_str)),

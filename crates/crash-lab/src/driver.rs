@@ -129,11 +129,12 @@ impl Drop for Driver {
 type Outcome = Result<Report, String>;
 
 fn experiment(row: &dyn Row, state: &str, mode: Mode, effort: Effort) -> Outcome {
-    if row.is_opaque() {
-        // The children of the dead complain there.
+    if row.is_opaque() || mode == Mode::Fault {
+        // The children of the dead complain there, and who was refused something.
         silence().map_err(|e| e.to_string())?;
     }
-    let experiment = Experiment::new(row, state, effort).map_err(|e| format!("cannot make the world: {e}"))?;
+    let experiment =
+        Experiment::new(row, state, effort, mode == Mode::Fault).map_err(|e| format!("cannot make the world: {e}"))?;
     if mode.applies(&experiment) { mode.run(&experiment) } else { Ok(Report::default()) }
 }
 

@@ -29,6 +29,7 @@ pub(crate) struct Experiment<'a> {
     pub(crate) row: &'a dyn Row,
     pub(crate) state: &'a str,
     pub(crate) effort: Effort,
+    has_faults: bool,
     pub(crate) template: Template,
     /// Where every point takes place, one after another.
     pub(crate) stage: Instance,
@@ -50,15 +51,18 @@ pub(crate) struct Scene<'a> {
 pub(crate) type Advance = fn(&mut Victim) -> Stop;
 
 impl<'a> Experiment<'a> {
-    pub(crate) fn new(row: &'a dyn Row, state: &'a str, effort: Effort) -> io::Result<Self> {
+    pub(crate) fn new(row: &'a dyn Row, state: &'a str, effort: Effort, has_faults: bool) -> io::Result<Self> {
         let template = row.template(state)?;
         let stage = template.instance()?;
-        Ok(Self { row, state, effort, template, stage })
+        Ok(Self { row, state, effort, has_faults, template, stage })
     }
 
     /// Sets the stage afresh, with a victim before the first instruction of its window.
     pub(crate) fn open(&'a self) -> io::Result<Scene<'a>> {
         self.stage.load(&self.template.image)?;
+        if self.has_faults {
+            self.stage.ledger()?.expect_faults();
+        }
         self.enter(Victims::First, None)
     }
 
@@ -86,7 +90,11 @@ impl<'a> Experiment<'a> {
             actor.settles(patience());
             holder = Some(actor);
         }
-        let victim = Victim::start(|mark| self.row.live(which, &self.stage, self.state, mark))?;
+        let ledger = self.stage.ledger()?;
+        let victim = Victim::start(|mark| {
+            ledger.listen_for_panics();
+            self.row.live(which, &self.stage, self.state, mark);
+        })?;
         let mut scene =
             Scene { experiment: self, victim, others: Vec::from_iter(holder), n_blocked: 0, block_at, attached: None };
         if which == Victims::First && !self.row.has(Role::Helper) {
@@ -195,6 +203,7 @@ impl<'a> Scene<'a> {
                     self.others.push(helper);
                 }
                 Stop::Ended(status) => return Err(format!("the operation ended its process: {status:?}")),
+                Stop::Panicked => return Err(self.last_words()),
                 stop => return Ok(stop),
             }
         }
@@ -215,6 +224,30 @@ impl<'a> Scene<'a> {
     pub(crate) fn kill(self) -> Verdict {
         self.victim.kill();
         self.experiment.judge(self.others)
+    }
+
+    /// Has everybody else judge beside a victim that lives on.
+    pub(crate) fn spare(self) -> Verdict {
+        let Self { experiment, victim, others, attached, .. } = self;
+        let standing = if attached.is_some() {
+            victim.let_go();
+            None
+        } else {
+            Some(victim)
+        };
+        let verdict = experiment.judge(others);
+        drop(standing);
+        verdict
+    }
+
+    /// Whether the victim was there before, and is to have an end of its own.
+    pub(crate) fn is_attached(&self) -> bool {
+        self.attached.is_some()
+    }
+
+    /// What the victim said in its panic.
+    fn last_words(&self) -> String {
+        self.experiment.stage.ledger().map_or_else(|e| e.to_string(), |ledger| ledger.said())
     }
 
     fn call_waiter(&mut self) -> io::Result<()> {

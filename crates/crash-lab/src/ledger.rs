@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    panic::PanicHookInfo,
     sync::atomic::{AtomicU64, Ordering::SeqCst},
     time::Duration,
 };
@@ -19,6 +20,9 @@ pub(crate) struct Ledger(Shared<[AtomicU64; 256]>);
 /// Items are numbers below this.
 pub(crate) const N_ITEMS: u64 = 64;
 
+/// Those that the victim puts in.
+pub(crate) const VICTIMS: std::ops::Range<usize> = 20..30;
+
 const PUT: usize = 0;
 const TAKEN: usize = N_ITEMS as usize;
 const N_TAKERS: usize = 2 * N_ITEMS as usize;
@@ -29,10 +33,18 @@ const OVER: usize = GO + 1;
 const ASLEEP: usize = OVER + 1;
 const AWAKE: usize = ASLEEP + 1;
 const BURIED: usize = AWAKE + 1;
-const COUNTERS: usize = BURIED + 1;
+const REFUSED: usize = BURIED + 1;
+const FAULTS: usize = REFUSED + 1;
+const COUNTERS: usize = FAULTS + 1;
+/// From here on, what the victim said when it panicked.
+const SAID: usize = 192;
 
 const BEGUN: u64 = 1;
 const ACKNOWLEDGED: u64 = 2;
+const GIVEN_BACK: u64 = 3;
+
+/// How many items this process is taking.
+static TAKING: AtomicU64 = AtomicU64::new(0);
 
 impl Ledger {
     pub(crate) fn new() -> io::Result<Self> {
@@ -57,6 +69,7 @@ impl Ledger {
     /// Something is about to be taken out.
     pub(crate) fn taking(&self) {
         self.0[N_TAKERS].fetch_add(1, SeqCst);
+        TAKING.fetch_add(1, SeqCst);
     }
 
     /// The call that takes it out has returned with `item`, or without one.
@@ -65,6 +78,7 @@ impl Ledger {
             self.0[TAKEN + item as usize].fetch_add(1, SeqCst);
         }
         self.0[N_TAKEN].fetch_add(1, SeqCst);
+        TAKING.fetch_sub(1, SeqCst);
     }
 
     /// How many takers have begun and not come back.
@@ -90,6 +104,7 @@ impl Ledger {
             let n_out = rest.iter().filter(|out| **out == item).count() as u64 + self.get_item(TAKEN, item);
             match (self.get_item(PUT, item), n_out) {
                 (_, 2..) => return Err(format!("item {item} was delivered {n_out} times; the rest was {rest:?}")),
+                (GIVEN_BACK, 1..) => return Err(format!("item {item} was given back, and delivered")),
                 (ACKNOWLEDGED, 0) => missing.push(item),
                 _ => {}
             }
@@ -104,8 +119,58 @@ impl Ledger {
         self.0[table + item as usize].load(SeqCst)
     }
 
+    /// In the victim: takes down what it says if it panics. A panic of the lab's own code says that an operation was
+    /// refused with an error: then what it was putting in is its own again, and it has taken nothing.
+    pub(crate) fn listen_for_panics(&self) {
+        let (ledger, former) = (self.clone(), std::panic::take_hook());
+        std::panic::set_hook(Box::new(move |info| {
+            ledger.take_down(info);
+            former(info);
+        }));
+    }
+
+    fn take_down(&self, info: &PanicHookInfo) {
+        if info.location().is_some_and(|location| location.file().contains("crash-lab/src")) {
+            self.0[REFUSED].store(1, SeqCst);
+            for item in VICTIMS {
+                let _ = self.0[PUT + item].compare_exchange(BEGUN, GIVEN_BACK, SeqCst, SeqCst);
+            }
+            (0..TAKING.load(SeqCst)).for_each(|_| self.has_taken(None));
+        }
+        let text = info.to_string();
+        for (word, letters) in self.0[SAID..].iter().zip(text.as_bytes().chunks(8)) {
+            let mut bytes = [0; 8];
+            bytes[..letters.len()].copy_from_slice(letters);
+            word.store(u64::from_ne_bytes(bytes), SeqCst);
+        }
+    }
+
+    /// In the driver: nobody is to be killed, and system calls fail.
+    pub(crate) fn expect_faults(&self) {
+        self.0[FAULTS].store(1, SeqCst);
+    }
+
+    /// Whether an error of the system is as good an answer as a death.
+    pub(crate) fn has_faults(&self) -> bool {
+        self.0[FAULTS].load(SeqCst) > 0
+    }
+
+    /// The victim was refused what it wanted, with an error.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.0[REFUSED].load(SeqCst) > 0
+    }
+
+    /// What the victim said when it panicked, if it did.
+    pub(crate) fn said(&self) -> String {
+        let bytes: Vec<u8> = self.0[SAID..].iter().flat_map(|word| word.load(SeqCst).to_ne_bytes()).collect();
+        String::from_utf8_lossy(&bytes).trim_end_matches('\0').to_owned()
+    }
+
     /// In a launcher, or its child: names the victim, and waits until it is watched.
     pub(crate) fn stand_ready(&self, victim: u32, has_breakpoint: bool) -> Verdict {
+        if victim == std::process::id() {
+            self.listen_for_panics();
+        }
         self.0[VICTIM].store(u64::from(victim) << 1 | u64::from(has_breakpoint), SeqCst);
         if wait_for(Duration::from_secs(10), || self.0[GO].load(SeqCst) > 0) {
             Ok(())

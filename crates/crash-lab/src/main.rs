@@ -4,7 +4,9 @@
 mod cast;
 mod code;
 mod driver;
+mod errors;
 mod experiment;
+mod fault;
 mod fifo;
 mod film;
 mod ledger;
@@ -33,6 +35,7 @@ OPERATION is a part of a name, as in the table. Without --full, a quick sample.
 
   kill   SIGKILL after k instructions, for every k
   call   SIGKILL at the entry and exit of each system call, and inside those that block
+  fault  nobody is killed: each system call fails once in turn, with each error that it may have
   wake   SIGKILL k instructions after a call that blocked has come back
   wait   as kill, with another process already there that the victim may block
   stop   the victim stands still after k instructions, alive, and goes on later

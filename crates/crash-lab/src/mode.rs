@@ -3,12 +3,13 @@
 use std::io;
 
 use serde::{Deserialize, Serialize};
-use test_support::step::{Stop, Victim};
+use test_support::step::{CAN_FAIL, Stop, Victim};
 
 use crate::{
     cast::{SHORT, lose_patience, patience},
     code,
     experiment::{Advance, Effort, Experiment, Scene},
+    fault,
     film::Film,
     operation::{Role, Verdict, Victims},
     world::Image,
@@ -21,6 +22,8 @@ pub(crate) enum Mode {
     Kill,
     /// SIGKILL at the entry and exit of every system call, and inside those that block.
     Call,
+    /// No death: each system call fails once in turn, with each error that it may have.
+    Fault,
     /// SIGKILL k instructions after the first call that blocked came back.
     Wake,
     /// SIGKILL after k instructions, when another process has come that may be blocked by the victim.
@@ -67,13 +70,14 @@ const LONG: u64 = 20_000;
 const MANY: u64 = 100;
 
 impl Mode {
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Kill, Self::Call, Self::Wake, Self::Wait, Self::Stop, Self::Snap, Self::Snap2];
+    pub(crate) const ALL: [Self; 8] =
+        [Self::Kill, Self::Call, Self::Fault, Self::Wake, Self::Wait, Self::Stop, Self::Snap, Self::Snap2];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Kill => "kill",
             Self::Call => "call",
+            Self::Fault => "fault",
             Self::Wake => "wake",
             Self::Wait => "wait",
             Self::Stop => "stop",
@@ -87,6 +91,7 @@ impl Mode {
         let row = experiment.row;
         match self {
             Self::Kill | Self::Call => true,
+            Self::Fault => CAN_FAIL,
             Self::Wake => row.has(Role::Helper),
             Self::Wait => row.has(Role::Arrival) && !experiment.has_waiter(),
             Self::Stop => row.has(Role::Bystander),
@@ -101,6 +106,7 @@ impl Mode {
             Self::Wait => at_instructions(experiment, 4, 20_000, kill_beside_arrival),
             Self::Stop => at_instructions(experiment, 4, 20_000, stop_and_go_on),
             Self::Call => at_calls(experiment),
+            Self::Fault => fault::each_call(experiment),
             Self::Wake => at_wake(experiment),
             Self::Snap => snap(experiment),
             Self::Snap2 => snap_twice(experiment),
@@ -110,7 +116,7 @@ impl Mode {
 
 impl Report {
     /// Counts a death that was judged by itself.
-    fn single(&mut self, verdict: Verdict, describe: impl FnOnce() -> (String, String)) {
+    pub(crate) fn single(&mut self, verdict: Verdict, describe: impl FnOnce() -> (String, String)) {
         self.points += 1;
         self.judged += 1;
         self.note(verdict, describe);
@@ -159,7 +165,7 @@ fn longest(experiment: &Experiment) -> u64 {
 }
 
 /// 0..=n, or `n_points` of them spread evenly, both ends included.
-fn sample(n: u64, n_points: u64) -> impl Iterator<Item = u64> {
+pub(crate) fn sample(n: u64, n_points: u64) -> impl Iterator<Item = u64> {
     let n_points = n_points.max(2).min(n + 1);
     (0..n_points).map(move |i| i * n / (n_points - 1).max(1))
 }

@@ -4,6 +4,7 @@
 //! Knows none of the crates that it helps to test, so that each of them can use it.
 #![deny(unsafe_code)]
 
+mod call;
 pub mod processes;
 pub mod robust;
 pub mod step;

@@ -13,6 +13,7 @@
 
 use std::{
     fs, io,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     ptr::NonNull,
     sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
@@ -29,10 +30,14 @@ use nix::{
     unistd::{ForkResult, Pid, fork},
 };
 
-use crate::{processes, sys};
+pub use crate::call::{CAN_FAIL, Call};
+use crate::{call, processes, sys};
 
 /// How often a wait looks up from its system call.
 const TICK: Duration = Duration::from_millis(5);
+
+/// It must not outlive whoever could let it go on; and stops at system calls are told from others.
+const OPTIONS: ptrace::Options = ptrace::Options::PTRACE_O_EXITKILL.union(ptrace::Options::PTRACE_O_TRACESYSGOOD);
 
 /// A way of letting a stopped tracee go, with a signal for it or without.
 type Go = fn(Pid, Option<Signal>) -> nix::Result<()>;
@@ -46,6 +51,8 @@ pub enum Stop {
     Blocked,
     /// It has left the window.
     Done,
+    /// It has left the window by a panic, everything unwound.
+    Panicked,
     /// It has ended by itself.
     Ended(WaitStatus),
 }
@@ -72,7 +79,7 @@ impl Victim {
         // SAFETY: the calling program is single-threaded, so the child may do whatever the parent may.
         let pid = match unsafe { fork()? } {
             ForkResult::Child => {
-                let lived = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                let lived = catch_unwind(AssertUnwindSafe(|| {
                     ptrace::traceme().expect("a fresh child can be traced by its parent");
                     life(&Mark(phase.word()));
                 }));
@@ -85,8 +92,7 @@ impl Victim {
         loop {
             match victim.wait(ptrace::cont) {
                 Stop::Stopped if victim.phase.is(INSIDE) => {
-                    // It must not outlive whoever could let it go on.
-                    ptrace::setoptions(pid, ptrace::Options::PTRACE_O_EXITKILL)?;
+                    ptrace::setoptions(pid, OPTIONS)?;
                     return Ok(victim);
                 }
                 Stop::Blocked if begun.elapsed() < Duration::from_secs(2) => {}
@@ -105,7 +111,7 @@ impl Victim {
     pub fn attach(pid: i32) -> io::Result<Self> {
         tick();
         let pid = Pid::from_raw(pid);
-        ptrace::seize(pid, ptrace::Options::PTRACE_O_EXITKILL)?;
+        ptrace::seize(pid, OPTIONS)?;
         let mut victim = Self { pid, phase: Phase::new()?, moving: true, ended: None };
         ptrace::interrupt(pid)?;
         match victim.wait(ptrace::cont) {
@@ -156,12 +162,39 @@ impl Victim {
         processes::whereabouts(self.pid.as_raw())
     }
 
+    /// The system call at whose entry it stands.
+    pub fn call(&self) -> Option<Call> {
+        Call::at_entry(self.pid)
+    }
+
+    /// Has the system call at whose entry it stands end with an error, unmade. It stands at the call's exit then.
+    ///
+    /// # Panics
+    /// If calls cannot be made to fail on this machine: see [`CAN_FAIL`].
+    pub fn fail_call(&mut self, error: Errno) -> Stop {
+        call::skip(self.pid);
+        let stop = self.next_call();
+        call::answer(self.pid, error);
+        stop
+    }
+
+    /// Lets it go on by itself, wherever it is.
+    pub fn let_go(mut self) {
+        if self.ended.is_some() {
+            return;
+        }
+        let stands = !self.moving || (ptrace::interrupt(self.pid).is_ok() && self.wait(ptrace::cont) == Stop::Stopped);
+        if stands && ptrace::detach(self.pid, None).is_ok() {
+            std::mem::forget(self);
+        }
+    }
+
     fn advance(&mut self, go: Go) -> Stop {
         if let Some(status) = self.ended {
             return Stop::Ended(status);
         }
-        if self.phase.is(OUTSIDE) {
-            return Stop::Done;
+        if let Some(end) = self.phase.end() {
+            return end;
         }
         if !self.moving {
             // If that fails, it was killed meanwhile: the wait tells.
@@ -176,9 +209,13 @@ impl Victim {
         let mut ticks_asleep = 0;
         loop {
             match waitpid(self.pid, Some(WaitPidFlag::__WALL)) {
-                Ok(WaitStatus::Stopped(_, Signal::SIGTRAP) | WaitStatus::PtraceEvent(..)) => {
+                Ok(
+                    WaitStatus::Stopped(_, Signal::SIGTRAP)
+                    | WaitStatus::PtraceEvent(..)
+                    | WaitStatus::PtraceSyscall(_),
+                ) => {
                     self.moving = false;
-                    return if self.phase.is(OUTSIDE) { Stop::Done } else { Stop::Stopped };
+                    return self.phase.end().unwrap_or(Stop::Stopped);
                 }
                 Ok(WaitStatus::Stopped(_, signal)) => {
                     let _ = go(self.pid, Some(signal));
@@ -238,14 +275,15 @@ pub struct Mark<'a>(&'a AtomicU32);
 impl Mark<'_> {
     /// Runs `operation` as the window: everything from its first instruction to its return.
     pub fn window<R>(&self, operation: impl FnOnce() -> R) -> R {
-        let (mut operation, mut result) = (Some(operation), None);
-        let mut call = || result = operation.take().map(|operation| operation());
+        let (mut operation, mut result) = (Some(AssertUnwindSafe(operation)), None);
+        let mut call = || result = operation.take().map(catch_unwind);
         self.0.store(INSIDE, Ordering::Relaxed);
         sys::breakpoint();
         enter(&mut call);
-        self.0.store(OUTSIDE, Ordering::Relaxed);
+        let result = result.expect("`enter` calls it once");
+        self.0.store(if result.is_ok() { OUTSIDE } else { PANICKED }, Ordering::Relaxed);
         sys::breakpoint();
-        result.expect("`enter` calls it once")
+        result.unwrap_or_else(|panic| resume_unwind(panic))
     }
 }
 
@@ -256,8 +294,9 @@ fn enter(call: &mut dyn FnMut()) {
 
 const INSIDE: u32 = 1;
 const OUTSIDE: u32 = 2;
+const PANICKED: u32 = 3;
 
-/// A word that both see: before, inside or past the window.
+/// A word that both see: before, inside or past the window, and how it came there.
 #[derive(Debug)]
 struct Phase(NonNull<AtomicU32>);
 
@@ -277,6 +316,15 @@ impl Phase {
 
     fn is(&self, phase: u32) -> bool {
         self.word().load(Ordering::Relaxed) == phase
+    }
+
+    /// How the window ended, if it has.
+    fn end(&self) -> Option<Stop> {
+        match self.word().load(Ordering::Relaxed) {
+            OUTSIDE => Some(Stop::Done),
+            PANICKED => Some(Stop::Panicked),
+            _ => None,
+        }
     }
 }
 

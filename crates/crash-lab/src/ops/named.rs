@@ -25,7 +25,12 @@ pub(crate) fn operations() -> Vec<Box<dyn Row>> {
                     ledger.add(DONE);
                 });
             },
-            |(), ledger, _| whole_or_nothing(ledger.get(DONE) == 0),
+            |(), ledger, _| {
+                if ledger.is_refused() && SharedMemory::open(&name()).is_ok() {
+                    return Err("refused, and it is there".into());
+                }
+                whole_or_nothing(ledger.get(DONE) == 0)
+            },
         ),
         Operation::new(
             "shm/open",
@@ -51,7 +56,7 @@ pub(crate) fn operations() -> Vec<Box<dyn Row>> {
                 });
             },
             |(), ledger, _| {
-                if ledger.get(DONE) > 0 && SharedMemory::open(&name()).is_ok() {
+                if ledger.get(DONE) > 0 && !ledger.has_faults() && SharedMemory::open(&name()).is_ok() {
                     return Err("its creator has dropped it, and it is there".into());
                 }
                 whole_or_nothing(true)

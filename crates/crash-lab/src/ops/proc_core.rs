@@ -56,6 +56,8 @@ fn join() -> Box<dyn Row> {
         |_, _| (),
         |(), ledger, _, mark| {
             let process = Process::spawn(count, (ledger.clone(),)).expect("nothing stands in the way of a start");
+            // One that is not joined is seen to by a thread, which has its own needs.
+            drop(Process::spawn(|| (), ()));
             let value = mark.window(|| process.join().expect("it returns"));
             assert_eq!(value, 9);
         },
@@ -75,6 +77,7 @@ fn exit() -> Box<dyn Row> {
             (Ok(value), "value" | "large") if value == value_of(state) => {}
             (Err(ProcessError::Panicked { message, .. }), "panic") if message == "as asked" => {}
             (Err(ProcessError::Signaled { .. }), _) => {}
+            (Err(_), _) if ledger.has_faults() => {}
             (other, _) => return Err(format!("joined, and got {other:?}")),
         }
         works()
@@ -94,13 +97,22 @@ fn server() -> Box<dyn Row> {
             Ok(process) => match (process.join(), ledger.get(RAN)) {
                 (Ok(9), 1) => {}
                 (Err(ProcessError::Signaled { .. }), 0 | 1) if state == "spare" => {}
+                (Err(_), 0 | 1) if ledger.has_faults() => {}
                 (value, ran) => return Err(format!("started, ran {ran} times, and ended with {value:?}")),
             },
             Err(e) if ledger.get(RAN) != 0 => return Err(format!("{e}; but it ran")),
             Err(_) => {}
         }
         // More starts than there were spares: the server is needed.
-        works().and_then(|()| works())
+        let works = || works().and_then(|()| works());
+        // What the server could not do is said to whoever would have had the spare.
+        let mut begun = Stopwatch::start();
+        while let Err(e) = works() {
+            if !ledger.has_faults() || begun.elapsed() > patience() / 2 {
+                return Err(e);
+            }
+        }
+        Ok(())
     });
     operation.opaque().boxed()
 }

@@ -1,5 +1,10 @@
 //! The lab's own object, right and wrong.
 
+use std::mem::ManuallyDrop;
+
+use proc_core::shm::SharedMemory;
+use test_support::step::Mark;
+
 use crate::{
     cast::patience,
     fifo::{CAPACITY, Fault, Fifo, Unusable},
@@ -37,7 +42,34 @@ pub(crate) fn mutants() -> Vec<Box<dyn Row>> {
         put_get("mutant/forgotten", STATES, |state, ledger| world(Fault::Forgotten, state, ledger)),
         put_get("mutant/lost-count", STATES, |state, ledger| world(Fault::LostCount, state, ledger)),
         blocked_get("mutant/swallowed-wake", |state, ledger| world(Fault::SwallowedWake, state, ledger)),
+        needing_memory("mutant/needs-memory", |_, _, _, mark| {
+            mark.window(|| drop((memory(), memory())));
+        }),
+        needing_memory("mutant/leak", |_, _, _, mark| {
+            mark.window(|| {
+                let first = ManuallyDrop::new(memory());
+                let second = memory();
+                drop((ManuallyDrop::into_inner(first), second));
+            });
+        }),
+        needing_memory("mutant/late-refusal", |fifo, ledger, _, mark| {
+            mark.window(|| {
+                ledger.putting(VICTIMS);
+                assert_eq!(fifo.put(VICTIMS), Ok(true));
+                drop(memory());
+                ledger.has_put(VICTIMS);
+            });
+        }),
     ]
+}
+
+fn memory() -> SharedMemory {
+    SharedMemory::new(4096).expect("there is memory")
+}
+
+/// What may be refused for want of memory or descriptors.
+fn needing_memory(name: &'static str, victim: fn(&Fifo, &Ledger, &str, &Mark)) -> Box<dyn Row> {
+    Operation::new(name, &["one"], |state, ledger| world(Fault::None, state, ledger), victim, survive).boxed()
 }
 
 type World = fn(&str, &Ledger) -> Fifo;
@@ -139,7 +171,7 @@ fn blocked_get(name: &'static str, world: World) -> Box<dyn Row> {
     operation.recoverer(recover).boxed()
 }
 
-fn recover(fifo: &Fifo, ledger: &Ledger, _: &str, mark: &test_support::step::Mark) {
+fn recover(fifo: &Fifo, ledger: &Ledger, _: &str, mark: &Mark) {
     mark.window(|| {
         let _ = put_in(fifo, ledger, RECOVERERS);
         let _ = take_out(fifo, ledger);

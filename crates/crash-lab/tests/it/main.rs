@@ -49,6 +49,8 @@ const FAULTS: &[(&str, &[&str])] = &[
     ("forgotten", &["kill", "call", "snap", "snap2"]),
     ("lost-count", &["snap", "snap2"]),
     ("swallowed-wake", &["call", "wake"]),
+    ("leak", &["fault"]),
+    ("late-refusal", &["fault"]),
 ];
 
 #[test]
@@ -64,6 +66,7 @@ fn every_planted_fault_is_found() {
     for mode in ["kill", "call", "wait", "snap", "snap2"] {
         assert_eq!(found("none", mode), 0, "{text}");
     }
+    assert_eq!(found("needs-memory", "fault"), 0, "{text}");
     for (fault, modes) in FAULTS {
         for mode in *modes {
             assert!(found(fault, mode) > 0, "{fault}: {mode}: {text}");
