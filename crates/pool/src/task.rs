@@ -156,6 +156,16 @@ const SLEEPERS: u32 = 1;
 const DONE: u32 = 2;
 const SUCCEEDED: u32 = 4;
 
+/// Whether a result was stored.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stored {
+    /// There was one already.
+    No,
+    Yes,
+    /// Yes, and there are threads to [`wake`](Core::wake).
+    Sleepers,
+}
+
 type Callback<R> = Box<dyn FnOnce(&Result<R, TaskError>) + Send>;
 
 struct Slot<R> {
@@ -179,7 +189,12 @@ impl<R> Core<R> {
     pub(crate) fn complete(&self, mut result: Result<R, TaskError>) -> bool {
         loop {
             match self.complete_unless_awaited(result) {
-                Ok(stored) => return stored,
+                Ok(stored) => {
+                    if stored == Stored::Sleepers {
+                        self.wake();
+                    }
+                    return stored != Stored::No;
+                }
                 Err(given_back) => result = given_back,
             }
             let callbacks = std::mem::take(&mut self.slot.lock().callbacks);
@@ -190,10 +205,10 @@ impl<R> Core<R> {
     }
 
     /// Stores the result, unless there was one; gives it back if there are callbacks, which are to see it first.
-    pub(crate) fn complete_unless_awaited(&self, result: Result<R, TaskError>) -> Result<bool, Result<R, TaskError>> {
+    pub(crate) fn complete_unless_awaited(&self, result: Result<R, TaskError>) -> Result<Stored, Result<R, TaskError>> {
         let mut slot = self.slot.lock();
         if self.is_done() {
-            return Ok(false);
+            return Ok(Stored::No);
         }
         if !slot.callbacks.is_empty() {
             return Err(result);
@@ -204,11 +219,13 @@ impl<R> Core<R> {
         // Under the lock, so that whoever looks at the slot sees the word and the result agree.
         let before = self.state.swap(done, Release);
         drop(slot);
-        if before == SLEEPERS {
-            futex::wake(&self.state, u32::MAX);
-        }
         wakers.into_iter().for_each(Waker::wake);
-        Ok(true)
+        Ok(if before == SLEEPERS { Stored::Sleepers } else { Stored::Yes })
+    }
+
+    /// Wakes those who sleep until there is a result.
+    pub(crate) fn wake(&self) {
+        futex::wake(&self.state, u32::MAX);
     }
 
     pub(crate) fn take(&self) -> Result<R, TaskError> {

@@ -190,14 +190,18 @@ impl Shared {
         let n_ended = batch.n_ended();
         let mut again = false;
         let mut retries: Vec<(Arc<dyn Work>, Duration)> = Vec::new();
+        // Who waits for one task after another is woken once, and then finds all of these done.
+        let mut to_wake: Vec<Arc<dyn Work>> = Vec::new();
         batch.settle(|verdict| match verdict {
             Verdict::Over => {}
+            Verdict::Wake(work) => to_wake.push(work),
             Verdict::Again(work) => {
                 again = true;
                 self.inbox.push(work);
             }
             Verdict::Retry(work, delay) => retries.push((work, delay)),
         });
+        to_wake.iter().for_each(|work| work.wake());
         if n_ended == 0 {
             return false;
         }

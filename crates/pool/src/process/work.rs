@@ -2,6 +2,7 @@
 
 use std::{
     fmt, io,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering::*},
@@ -10,7 +11,12 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use proc_core::{Target, function::CallError, function::Function, futex::Deadline, handover};
+use proc_core::{
+    Panic, Target,
+    function::{CallError, Function},
+    futex::Deadline,
+    handover,
+};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
@@ -22,7 +28,7 @@ use super::{
 use crate::{
     TaskError,
     stream::Chunk,
-    task::{Core, Handle, next_id},
+    task::{Core, Handle, Stored, next_id},
 };
 
 /// A task, whatever it is about.
@@ -50,6 +56,9 @@ pub(super) trait Work: Send + Sync {
 
     /// It will not run.
     fn refuse(self: Arc<Self>, why: TaskError);
+
+    /// Wakes those who sleep until its result is known.
+    fn wake(&self);
 }
 
 /// What all tasks have.
@@ -76,6 +85,8 @@ pub(super) struct Left<'a> {
 pub(super) enum Verdict {
     /// Nothing: its result is known.
     Over,
+    /// Its result is known: those who sleep until then are to be woken.
+    Wake(Arc<dyn Work>),
     /// It is to run (on) at once.
     Again(Arc<dyn Work>),
     /// It is to run again after a while.
@@ -123,10 +134,10 @@ where
         Ok(Arc::new(Self { header: Header::new(pool, id, payload), core: Core::new(id), args: Mutex::new(Some(args)) }))
     }
 
-    fn complete(self: Arc<Self>, result: Result<R, TaskError>) {
-        self.args.lock().take();
+    fn complete(self: Arc<Self>, result: Result<R, TaskError>) -> Verdict {
+        drop_quietly(&self.args);
         self.header.pool.count(result.is_ok().into(), result.is_err().into());
-        complete(self, result);
+        complete(self, result)
     }
 }
 
@@ -146,27 +157,29 @@ where
     fn ended(self: Arc<Self>, left: Left<'_>) -> Verdict {
         let result = match left.result {
             Some((FAILURE, Ok(bytes))) => Err(failure(bytes)),
-            Some((_, Ok(bytes))) => handover::unpack(bytes, Vec::new()).map_err(undecodable),
+            Some((_, Ok(bytes))) => caught(|| handover::unpack(bytes, Vec::new()).map_err(undecodable)),
             Some((_, Err(e))) => Err(undecodable(e)),
             None => Err(TaskError::Decode("there is none".into())),
         };
-        self.complete(result);
-        Verdict::Over
+        self.complete(result)
     }
 
     fn lost(self: Arc<Self>, _left: Left<'_>, why: TaskError) -> Verdict {
         match self.header.died(why) {
             Ok(delay) if !self.is_over() => Verdict::Retry(self, delay),
             Ok(_) => Verdict::Over,
-            Err(why) => {
-                self.complete(Err(why));
-                Verdict::Over
-            }
+            Err(why) => self.complete(Err(why)),
         }
     }
 
     fn refuse(self: Arc<Self>, why: TaskError) {
-        self.complete(Err(why));
+        if let Verdict::Wake(task) = self.complete(Err(why)) {
+            task.wake();
+        }
+    }
+
+    fn wake(&self) {
+        self.core.wake();
     }
 }
 
@@ -212,13 +225,13 @@ where
         }))
     }
 
-    fn complete(self: Arc<Self>, result: Result<Chunk<R>, TaskError>) {
-        self.items.lock().take();
+    fn complete(self: Arc<Self>, result: Result<Chunk<R>, TaskError>) -> Verdict {
+        drop_quietly(&self.items);
         match &result {
             Ok(chunk) => self.header.pool.count(chunk.values.len(), chunk.failures.len()),
             Err(_) => self.header.pool.count(0, self.n_items as usize),
         }
-        complete(self, result);
+        complete(self, result)
     }
 
     /// Takes in what was published; an error if it is not what a worker publishes.
@@ -262,8 +275,7 @@ where
             }
             error.map_or_else(|| Ok(std::mem::replace(&mut so_far.chunk, Chunk::new(0))), Err)
         };
-        self.complete(result);
-        Verdict::Over
+        self.complete(result)
     }
 }
 
@@ -336,7 +348,7 @@ where
         let error = {
             let mut so_far = self.so_far.lock();
             let before = so_far.next;
-            let absorbed = self.absorb(&mut so_far, &left);
+            let absorbed = caught(|| self.absorb(&mut so_far, &left));
             match (absorbed, &left.result) {
                 (Err(e), _) => Some(e),
                 (_, Some((FAILURE, Ok(bytes)))) => Some(failure(bytes)),
@@ -351,7 +363,7 @@ where
     fn lost(self: Arc<Self>, left: Left<'_>, why: TaskError) -> Verdict {
         let error = {
             let mut so_far = self.so_far.lock();
-            match self.absorb(&mut so_far, &left) {
+            match caught(|| self.absorb(&mut so_far, &left)) {
                 Err(e) => Some(e),
                 Ok(()) if so_far.next == self.n_items => None,
                 Ok(()) => match self.header.died(why) {
@@ -372,7 +384,13 @@ where
     }
 
     fn refuse(self: Arc<Self>, why: TaskError) {
-        self.complete(Err(why));
+        if let Verdict::Wake(task) = self.complete(Err(why)) {
+            task.wake();
+        }
+    }
+
+    fn wake(&self) {
+        self.core.wake();
     }
 }
 
@@ -427,13 +445,37 @@ impl<A, R> HasCore<Chunk<R>> for ChunkJob<A, R> {
 }
 
 /// Stores a result; on the pool's thread for callbacks if there are any, which take their time.
-fn complete<R: Send + 'static>(job: Arc<impl HasCore<R> + Send + Sync + 'static>, result: Result<R, TaskError>) {
+fn complete<R, J>(job: Arc<J>, result: Result<R, TaskError>) -> Verdict
+where
+    R: Send + 'static,
+    J: Work + HasCore<R> + 'static,
+{
     let (header, core) = job.parts();
-    if let Err(result) = core.complete_unless_awaited(result) {
-        let pool = header.pool.clone();
-        pool.callbacks.run(Box::new(move || {
-            job.parts().1.complete(result);
-        }));
+    match core.complete_unless_awaited(result) {
+        Ok(Stored::Sleepers) => Verdict::Wake(job),
+        Ok(Stored::Yes | Stored::No) => Verdict::Over,
+        Err(result) => {
+            let pool = header.pool.clone();
+            pool.callbacks.run(Box::new(move || {
+                job.parts().1.complete(result);
+            }));
+            Verdict::Over
+        }
+    }
+}
+
+/// Decodes with its panic caught: it is the user's code, on a thread of whoever is here.
+fn caught<T>(decode: impl FnOnce() -> Result<T, TaskError>) -> Result<T, TaskError> {
+    catch_unwind(AssertUnwindSafe(decode))
+        .unwrap_or_else(|payload| Err(undecodable(format!("panicked: {}", Panic::of(payload).message))))
+}
+
+/// Drops what the user gave, with its panic caught.
+fn drop_quietly<T>(given: &Mutex<Option<T>>) {
+    let given = given.lock().take();
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(given))) {
+        // Its drop may panic in its turn.
+        std::mem::forget(payload);
     }
 }
 

@@ -184,3 +184,43 @@ fn infinite_input_is_read_only_as_far_as_needed() {
     assert_eq!(first, (0..20).map(double).collect::<Vec<_>>());
     assert!(read.load(SeqCst) <= 28, "{read:?}");
 }
+
+/// Panics in the process that made it: when it comes back there, and when it is dropped there.
+#[derive(Serialize)]
+struct Bomb {
+    home: u32,
+}
+
+impl Bomb {
+    fn new() -> Self {
+        Self { home: std::process::id() }
+    }
+}
+
+impl<'de> Deserialize<'de> for Bomb {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (home,) = <(u32,)>::deserialize(deserializer)?;
+        assert_ne!(home, std::process::id(), "home again");
+        Ok(Self { home })
+    }
+}
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        assert!(self.home != std::process::id() || std::thread::panicking(), "dropped at home");
+    }
+}
+
+#[test]
+fn values_that_panic_in_the_owner_cost_only_their_task() {
+    let _dog = watchdog(PATIENCE);
+    let pool = ProcessPool::new(2).unwrap();
+    let comes_back = pool.apply_async(|bomb: Bomb| bomb, (Bomb::new(),));
+    assert!(matches!(comes_back.get(), Err(TaskError::Decode(why)) if why.contains("home again")));
+    assert_eq!(pool.apply(|bomb: Bomb| bomb.home, (Bomb::new(),)).unwrap(), std::process::id());
+    let mapped = pool.map_async(|bomb: Bomb| bomb, (0..5).map(|_| Bomb::new()));
+    assert!(matches!(mapped.get(), Err(TaskError::Decode(why)) if why.contains("home again")));
+    assert_eq!(pool.map(double, 0..3).unwrap(), [0, 2, 4]);
+    pool.close();
+    pool.join().unwrap();
+}
