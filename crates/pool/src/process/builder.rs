@@ -124,6 +124,9 @@ impl ProcessPoolBuilder {
     /// runs; a task whose allocation fails ends in [`TaskError::MemoryLimit`](crate::TaskError::MemoryLimit), with its
     /// worker. (So does, in such a pool, one that calls `abort`.) Costs a few microseconds a task.
     ///
+    /// The owner looks, too, ten times a second: a task that has raised its worker's limit is killed when the memory that
+    /// is its worker's alone has grown by more than the pool's.
+    ///
     /// It is `RLIMIT_DATA`, set anew before each task: heap, stacks of threads and private mappings count, touched or
     /// not; shared memory, files, and processes that the task starts do not. Not a control group: that would need one
     /// to be writable, which it seldom is outside containers; and what exceeds it is killed, not told that there is no

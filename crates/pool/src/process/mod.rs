@@ -6,6 +6,7 @@ mod callbacks;
 mod codec;
 mod events;
 mod items;
+mod memory;
 mod seat;
 mod service;
 mod shared;

@@ -8,7 +8,7 @@ use std::{
 use ipc::lane::{N_SLOTS, OwnerLane, SlotState};
 use proc_core::Process;
 
-use super::{builder::Settings, work::Work};
+use super::{builder::Settings, memory::Watch, work::Work};
 use crate::TaskError;
 
 /// A worker's place.
@@ -44,6 +44,8 @@ pub(super) struct Worker {
     /// The task that it is being killed for, and why.
     pub(super) condemned: Option<(usize, TaskError)>,
     pub(super) done: u64,
+    /// In a pool with a memory limit.
+    pub(super) watch: Option<Watch>,
 }
 
 /// Where a task is, packed into its header: a seat and a slot, or 0.
@@ -86,6 +88,14 @@ impl Worker {
         let (front, _) = self.lane.slots().next()?;
         self.held[front].as_ref()?;
         self.condemned.is_none().then(|| self.since.checked_add(settings.task_timeout?)).flatten()
+    }
+
+    /// The task that it is running and that has taken too much memory.
+    pub(super) fn too_large(&mut self, now: Instant) -> Option<usize> {
+        let watch = self.watch.as_mut()?;
+        let (front, _) = self.lane.slots().next()?;
+        let task = self.held[front].as_ref()?.header().id;
+        (self.condemned.is_none() && watch.exceeds(task, now)).then_some(front)
     }
 
     /// When it has had nothing to do for too long.

@@ -24,6 +24,7 @@ use super::{
     batch::Batch,
     builder::Settings,
     callbacks::Callbacks,
+    memory::LOOK_EVERY,
     seat::Seat,
     state::{Phase, State},
     work::{Header, Verdict, Work},
@@ -177,7 +178,8 @@ impl Shared {
         }
         let turned_away = if state.backlog.is_empty() { state.give(work, batch) } else { Some(work) };
         state.backlog.extend(turned_away);
-        if let Some(timeout) = self.settings.task_timeout
+        let look_every = self.settings.memory_limit.map(|_| LOOK_EVERY);
+        if let Some(timeout) = self.settings.task_timeout.into_iter().chain(look_every).min()
             && state.asleep
             && state.wakes_at.is_none_or(|at| at > Instant::now() + timeout)
         {

@@ -14,6 +14,7 @@ use super::{
     batch::{Batch, Ended},
     builder::Settings,
     events::event,
+    memory::{LOOK_EVERY, Watch},
     seat::{Place, Seat, Worker},
     work::Work,
     worker::{FAILURE, TASK},
@@ -118,6 +119,7 @@ impl State {
 
     /// Puts a new worker to work; its initializer is the first thing in its lane.
     pub(super) fn seat(&mut self, seat: usize, process: Process<()>, lane: OwnerLane, settings: &Settings) {
+        let watch = settings.memory_limit.and_then(|limit| Watch::new(process.pid(), limit));
         let worker = Worker {
             process,
             lane,
@@ -131,6 +133,7 @@ impl State {
             budget: settings.max_tasks_per_child.unwrap_or(usize::MAX),
             condemned: None,
             done: 0,
+            watch,
         };
         event!(debug, pid = worker.process.pid(), "worker started");
         self.seats[seat] = Seat::Taken(Box::new(worker));
@@ -216,6 +219,9 @@ impl State {
         let Seat::Taken(worker) = &mut self.seats[seat] else { return Some(work) };
         if worker.lane.is_empty() {
             worker.since = Instant::now();
+            if let Some(watch) = &mut worker.watch {
+                watch.begin(work.header().id);
+            }
         }
         if arm {
             // Before the task can be seen, so that its result cannot come before the wish to be told of it.
@@ -369,12 +375,15 @@ impl State {
         let mut next = self.delayed.peek().map(|delayed| delayed.until);
         let mut sooner = |at: Instant| next = Some(next.map_or(at, |next| next.min(at)));
         let (mut late, mut idle) = (Vec::new(), Vec::new());
-        for (index, seat) in self.seats.iter().enumerate() {
+        for (index, seat) in self.seats.iter_mut().enumerate() {
             match seat {
                 Seat::Vacant(Some(at)) if *at > now => sooner(*at),
                 Seat::Taken(worker) => {
                     if !worker.lane.is_empty() {
-                        sooner(now + AUDIT);
+                        sooner(now + if worker.watch.is_some() { LOOK_EVERY } else { AUDIT });
+                    }
+                    if let Some(slot) = worker.too_large(now) {
+                        late.push((index, slot, TaskError::MemoryLimit));
                     }
                     if let Some(corrupt) = worker.corrupt_slot() {
                         late.push((index, corrupt, TaskError::Decode("the worker's memory is corrupt".into())));

@@ -2,25 +2,20 @@
 
 use std::{
     cell::RefCell,
-    fs::File,
     io,
-    os::unix::fs::FileExt,
     panic::{AssertUnwindSafe, catch_unwind},
     time::Instant,
 };
 
 use ipc::lane::{Claim, LaneHandle, Stream};
-use nix::{
-    errno::Errno,
-    sys::resource::{Resource, getrlimit, setrlimit},
-};
+use nix::errno::Errno;
 use proc_core::{
     Panic,
     function::{CallError, Function},
 };
 use serde::{Deserialize, Serialize};
 
-use super::{codec::encode, items::Items};
+use super::{codec::encode, items::Items, memory::Limiter};
 
 /// The tag of a result that is the packed value.
 pub(super) const VALUE: u32 = 0;
@@ -145,33 +140,4 @@ pub(super) fn run_chunk<A, R: Serialize>(items: Items<A>, f: impl Fn(A) -> R) ->
         }
     };
     Returned { nanos: u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX), last }
-}
-
-/// Limits how much a task may add to this process's private writable memory.
-///
-/// `RLIMIT_DATA` counts that (heap, stacks of threads, private mappings) and leaves alone what is shared.
-struct Limiter {
-    statm: File,
-    limit: u64,
-    hard: u64,
-}
-
-impl Limiter {
-    fn new(limit: u64) -> Option<Self> {
-        let (_, hard) = getrlimit(Resource::RLIMIT_DATA).ok()?;
-        Some(Self { statm: File::open("/proc/self/statm").ok()?, limit, hard })
-    }
-
-    /// Sets the limit anew, above what is there now.
-    fn begin(&self) {
-        let mut text = [0; 128];
-        let n = self.statm.read_at(&mut text, 0).unwrap_or(0);
-        let pages: Option<u64> =
-            std::str::from_utf8(&text[..n]).ok().and_then(|text| text.split_ascii_whitespace().nth(5)?.parse().ok());
-        if let Some(pages) = pages {
-            const PAGE_BYTES: u64 = 4096;
-            let soft = (pages * PAGE_BYTES).saturating_add(self.limit).min(self.hard);
-            let _ = setrlimit(Resource::RLIMIT_DATA, soft, self.hard);
-        }
-    }
 }

@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use pool::{ProcessPool, Task, TaskError};
 use proc_core::{Process, identity::ProcessId, shm::Shared};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
@@ -183,6 +184,23 @@ fn infinite_input_is_read_only_as_far_as_needed() {
     let first: Vec<_> = pool.imap(double, input).take(20).map(Result::unwrap).collect();
     assert_eq!(first, (0..20).map(double).collect::<Vec<_>>());
     assert!(read.load(SeqCst) <= 28, "{read:?}");
+}
+
+#[test]
+fn a_task_that_raises_its_memory_limit_is_found() {
+    let _dog = watchdog(PATIENCE);
+    let pool = ProcessPool::builder().workers(1).memory_limit(16 << 20).build().unwrap();
+    let greedy = || {
+        let (_, hard) = getrlimit(Resource::RLIMIT_DATA).unwrap();
+        setrlimit(Resource::RLIMIT_DATA, hard, hard).unwrap();
+        let taken = std::hint::black_box(vec![1_u8; 64 << 20]);
+        hang();
+        drop(taken);
+    };
+    let behind: Vec<_> = (0..5).map(|n| pool.apply_async(double, (n,))).collect();
+    assert!(matches!(pool.apply(greedy, ()), Err(TaskError::MemoryLimit)));
+    assert!(behind.iter().all(|task| task.get().is_ok()));
+    assert_eq!(pool.apply(double, (3,)).unwrap(), 6);
 }
 
 /// Panics in the process that made it: when it comes back there, and when it is dropped there.

@@ -1,0 +1,100 @@
+//! How much memory a task may take: a limit that the kernel keeps in the worker, and an eye on it from the owner, for a
+//! task may raise its worker's limit.
+
+use std::{
+    fs::File,
+    os::unix::fs::FileExt,
+    time::{Duration, Instant},
+};
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+const PAGE_BYTES: u64 = 4096;
+
+/// Fields of `/proc/PID/statm`, in pages.
+struct Statm([u64; 7]);
+
+impl Statm {
+    fn read(file: &File) -> Option<Self> {
+        let mut text = [0; 160];
+        let n = file.read_at(&mut text, 0).ok()?;
+        let mut fields = std::str::from_utf8(&text[..n]).ok()?.split_ascii_whitespace().map(|field| field.parse().ok());
+        let mut pages = [0; 7];
+        for place in &mut pages {
+            *place = fields.next()??;
+        }
+        Some(Self(pages))
+    }
+
+    /// Heap, stacks and private mappings, touched or not.
+    fn data_bytes(&self) -> u64 {
+        self.0[5] * PAGE_BYTES
+    }
+
+    /// What is in memory and belongs to no file and to nobody else.
+    fn private_bytes(&self) -> u64 {
+        self.0[1].saturating_sub(self.0[2]) * PAGE_BYTES
+    }
+}
+
+/// Limits how much a task may add to this process's private writable memory.
+///
+/// `RLIMIT_DATA` counts that (heap, stacks of threads, private mappings) and leaves alone what is shared.
+pub(super) struct Limiter {
+    statm: File,
+    limit: u64,
+    hard: u64,
+}
+
+impl Limiter {
+    pub(super) fn new(limit: u64) -> Option<Self> {
+        let (_, hard) = getrlimit(Resource::RLIMIT_DATA).ok()?;
+        Some(Self { statm: File::open("/proc/self/statm").ok()?, limit, hard })
+    }
+
+    /// Sets the limit anew, above what is there now.
+    pub(super) fn begin(&self) {
+        if let Some(statm) = Statm::read(&self.statm) {
+            let soft = statm.data_bytes().saturating_add(self.limit).min(self.hard);
+            let _ = setrlimit(Resource::RLIMIT_DATA, soft, self.hard);
+        }
+    }
+}
+
+/// How often a busy worker is looked at.
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// The owner's eye on one worker.
+pub(super) struct Watch {
+    statm: File,
+    limit: u64,
+    /// The task that it was last seen with, and what it had when it was first.
+    task: u64,
+    at_first: u64,
+    looked: Instant,
+}
+
+impl Watch {
+    pub(super) fn new(pid: u32, limit: u64) -> Option<Self> {
+        let statm = File::open(format!("/proc/{pid}/statm")).ok()?;
+        Some(Self { statm, limit, task: 0, at_first: 0, looked: Instant::now() })
+    }
+
+    /// Notes what the worker has before it runs `task`, or as soon as it is seen with it.
+    pub(super) fn begin(&mut self, task: u64) {
+        self.task = task;
+        self.at_first = Statm::read(&self.statm).map_or(u64::MAX, |statm| statm.private_bytes());
+    }
+
+    /// Whether `task` has taken more than it may; looks every [`LOOK_EVERY`].
+    pub(super) fn exceeds(&mut self, task: u64, now: Instant) -> bool {
+        if now < self.looked + LOOK_EVERY {
+            return false;
+        }
+        self.looked = now;
+        if self.task != task {
+            self.begin(task);
+        }
+        Statm::read(&self.statm).is_some_and(|statm| statm.private_bytes().saturating_sub(self.at_first) > self.limit)
+    }
+}
