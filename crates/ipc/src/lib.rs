@@ -40,6 +40,7 @@ mod listener;
 pub mod manager;
 mod pipe;
 pub mod queue;
+mod spin;
 pub mod thread;
 mod value;
 

@@ -11,11 +11,10 @@ use super::{
     biased::{Biased, Patience},
     claim::{Claim, Inside, is_gone},
     layout::{ReaderWords, TurnWords},
-    lobby::{Lobby, Look, Outcome},
+    lobby::{Lobby, Outcome},
     ring::{Damaged, Kind, Reader, Ring, SMALL, Small},
-    spin::Spin,
 };
-use crate::barrier;
+use crate::{barrier, spin::Spin};
 
 /// The receiving half of an end.
 pub(super) struct Inbox {
@@ -307,17 +306,16 @@ impl Inbox {
     /// Sleeps until a frame stands at `position`; or another thread has taken it, so that whatever stands there is old.
     fn wait_for_frame(&self, lobby: &Lobby, position: u64, patience: Patience) -> Result<(), RecvError> {
         let there = || self.ring.has_frame(position) || self.words().head.load(Relaxed) != position;
-        let look = || {
+        let announce = || {
             // Numbered, so that the peer's answer to one sleep does not cancel the next.
             let number = self.words().n_sleeps.fetch_add(1, Relaxed).wrapping_add(1);
             self.ring.header().to_writer.0.reader_sleeps.store(number.max(1), Relaxed);
-            let bell_is_sure = barrier::heavy();
-            Look { ready: there(), bell_is_sure }
+            barrier::heavy()
         };
         let outcome = match patience {
-            Patience::None => lobby.glance(look),
-            Patience::Until(_) if self.spin.until(there) => Ok(Outcome::Ready),
-            Patience::Until(deadline) => lobby.wait(deadline, look),
+            Patience::None => lobby.glance(there, announce),
+            Patience::Until(_) if self.spin.until(|_| there().then_some(())).is_some() => Ok(Outcome::Ready),
+            Patience::Until(deadline) => lobby.wait(deadline, there, announce),
         };
         match outcome.map_err(RecvError::Io)? {
             Outcome::Ready => Ok(()),

@@ -85,14 +85,6 @@ struct State {
     fds: VecDeque<(u64, Vec<OwnedFd>)>,
 }
 
-/// What a waiter found when it looked, after having said that it sleeps.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Look {
-    pub(super) ready: bool,
-    /// Whether the bell can be relied on to ring.
-    pub(super) bell_is_sure: bool,
-}
-
 /// How a wait ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
@@ -145,8 +137,14 @@ impl Lobby {
         ended
     }
 
-    /// Sleeps until `look` is satisfied. `look` must first say where the peer sees it that somebody sleeps.
-    pub(super) fn wait(&self, deadline: Option<Deadline>, mut look: impl FnMut() -> Look) -> io::Result<Outcome> {
+    /// Sleeps until `there` is true. `announce` says where the peer sees it that somebody sleeps, and returns whether
+    /// the bell can be relied on to ring.
+    pub(super) fn wait(
+        &self,
+        deadline: Option<Deadline>,
+        there: impl Fn() -> bool,
+        mut announce: impl FnMut() -> bool,
+    ) -> io::Result<Outcome> {
         let mut state = self.state.lock();
         let mut last_look = false;
         loop {
@@ -157,8 +155,8 @@ impl Lobby {
             }
             // Asked first: after the end, everything sent before it is visible to the look.
             let ended = self.has_ended();
-            let Look { ready, bell_is_sure } = look();
-            if ready {
+            let bell_is_sure = announce();
+            if there() {
                 return Ok(Outcome::Ready);
             }
             if ended {
@@ -190,15 +188,20 @@ impl Lobby {
                 woken?;
                 taken_in?;
             }
+            // Without announcing a sleep that may not be needed.
+            if there() {
+                return Ok(Outcome::Ready);
+            }
         }
     }
 
     /// As [`wait`](Self::wait), without sleeping. A descriptor given out is readable afterwards only if there is news.
-    pub(super) fn glance(&self, look: impl FnOnce() -> Look) -> io::Result<Outcome> {
+    pub(super) fn glance(&self, there: impl FnOnce() -> bool, announce: impl FnOnce() -> bool) -> io::Result<Outcome> {
         let mut state = self.state.lock();
         self.look_in(&mut state)?;
         let ended = self.has_ended();
-        if look().ready {
+        announce();
+        if there() {
             return Ok(Outcome::Ready);
         }
         if let Some(pollable) = self.pollable.get() {

@@ -20,7 +20,6 @@ mod pollable;
 mod ring;
 mod simplex;
 pub(crate) mod socket;
-mod spin;
 mod stream;
 #[cfg(test)]
 mod tests;

@@ -14,12 +14,11 @@ use super::{
     claim::{Claim, Inside},
     clock,
     layout::TurnWords,
-    lobby::{Lobby, Look, Outcome},
+    lobby::{Lobby, Outcome},
     ring::{Damaged, Kind, MAX_PAYLOAD, Ring, Writer},
     socket::MAX_FDS,
-    spin::Spin,
 };
-use crate::barrier;
+use crate::{barrier, spin::Spin};
 
 /// The sending half of an end.
 pub(super) struct Outbox {
@@ -276,15 +275,14 @@ impl Outbox {
             let Patience::Until(deadline) = patience else { return Err(SendError::Full) };
             let wanted = writer.wanted_head(payload);
             let there = || words.reader.0.head.load(Acquire) >= wanted;
-            if self.spin.until(there) {
+            if self.spin.until(|_| there().then_some(())).is_some() {
                 continue;
             }
-            let look = || {
+            let announce = || {
                 words.to_reader.0.writer_sleeps.store(wanted, Relaxed);
-                let bell_is_sure = barrier::heavy();
-                Look { ready: there(), bell_is_sure }
+                barrier::heavy()
             };
-            match lobby.wait(deadline, look).map_err(SendError::Io)? {
+            match lobby.wait(deadline, there, announce).map_err(SendError::Io)? {
                 Outcome::Ready => {}
                 Outcome::Ended => return Err(SendError::Closed),
                 Outcome::TimedOut => return Err(SendError::TimedOut),

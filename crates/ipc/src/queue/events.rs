@@ -8,18 +8,15 @@
 //! | 1, 2 | (items) the queue is closing, is closed |
 //! | 3.. | sequence: changes with each wake-up |
 //!
-//! A sleeper sets bit 0, passes the heavy barrier, looks once more, and sleeps while the word stays as it is. A
-//! publisher publishes, passes the light barrier, and on bit 0 clears it, steps the sequence and wakes two. If two were
-//! asleep it sets bit 0 again, for there may be more; who was woken and sees more work wakes the next. A sleeper killed
-//! after it was woken takes that wake-up with it: that is why two are woken, and why nobody sleeps longer than
-//! [`RECHECK`] without another look.
+//! A sleeper sets bit 0, passes the heavy barrier, looks once more, and sleeps while the word stays as it is; woken, it
+//! looks before it does so again. A publisher publishes, passes the light barrier, and on bit 0 clears it, steps the
+//! sequence and wakes two. If two were asleep it sets bit 0 again, for there may be more; who was woken and sees more
+//! work wakes the next. A sleeper killed after it was woken takes that wake-up with it: that is why two are woken, and
+//! why nobody sleeps longer than [`RECHECK`] without another look.
 
 use std::{
-    sync::atomic::{
-        AtomicU32,
-        Ordering::{AcqRel, Acquire, Relaxed},
-    },
-    time::{Duration, Instant},
+    sync::atomic::Ordering::{AcqRel, Acquire, Relaxed},
+    time::Duration,
 };
 
 use proc_core::futex::{self, Deadline, Wait};
@@ -32,50 +29,8 @@ use super::{
 
 /// The longest sleep without a look: bounds what a killed process can do to others.
 const RECHECK: Duration = Duration::from_millis(40);
-/// Pauses before the first sleep, while the other side has been quick lately; about the price of one wake-up.
-const SPINS: u32 = 2000;
-/// Pauses between two looks, at most: the longer, the more the other side gets done undisturbed.
-const LONGEST_PAUSE: u32 = 8;
-const FEWEST_SPINS: u32 = 20;
-/// From then on a spinning getter passes over slow writers.
+/// Tries of those who do not wait, before they pass over slow writers.
 const PATIENCE: u32 = 100;
-/// A sleep shorter than that would have been better spent spinning.
-const SHORT_SLEEP: Duration = Duration::from_micros(60);
-
-/// How long one side of a queue spins before it sleeps: as long as that pays.
-#[derive(Debug)]
-pub(crate) struct Spin(AtomicU32);
-
-impl Spin {
-    pub(crate) fn new() -> Self {
-        Self(AtomicU32::new(if several_cpus() { SPINS } else { 0 }))
-    }
-
-    fn pauses(&self) -> u32 {
-        self.0.load(Relaxed)
-    }
-
-    fn paid(&self) {
-        let pauses = self.pauses();
-        if pauses < SPINS && pauses > 0 {
-            self.0.store((pauses * 2).min(SPINS), Relaxed);
-        }
-    }
-
-    fn slept(&self, time: Duration) {
-        let pauses = self.pauses();
-        if time < SHORT_SLEEP {
-            self.paid();
-        } else if pauses > FEWEST_SPINS {
-            self.0.store((pauses / 2).max(FEWEST_SPINS), Relaxed);
-        }
-    }
-}
-
-/// With a single CPU, spinning keeps the other side from running.
-fn several_cpus() -> bool {
-    std::thread::available_parallelism().is_ok_and(|n| n.get() > 1)
-}
 
 /// How long an operation may take.
 #[derive(Clone, Copy, Debug)]
@@ -113,41 +68,34 @@ impl Raw {
             Patience::For(time) => Deadline::after(time),
             Patience::Forever => None,
         };
-        let spin = &self.spin[side as usize];
-        let (mut pauses, mut spun) = (1, 0);
-        while spun < spin.pauses() {
-            for _ in 0..pauses {
-                std::hint::spin_loop();
-            }
-            spun += pauses;
-            pauses = (pauses * 2).min(LONGEST_PAUSE);
-            match attempt(spun > PATIENCE) {
-                Err(Stop::Level | Stop::Held(..)) => {}
-                done => {
-                    spin.paid();
-                    return done;
-                }
-            }
+        let found = self.spin[side as usize].until(|patient| match attempt(patient) {
+            Err(Stop::Level | Stop::Held(..)) => None,
+            done => Some(done),
+        });
+        if let Some(done) = found {
+            return done;
         }
         let event = self.event(side);
-        let begun = Instant::now();
+        let mut announced = None;
         let mut quiet = false;
         loop {
-            let seen = self.announce(side);
-            barrier::heavy();
             match attempt(true) {
-                Err(Stop::Held(slot, word)) if self.settle_if_dead(slot, word) => continue,
+                Err(Stop::Held(slot, word)) if announced.is_some() && self.settle_if_dead(slot, word) => continue,
                 Err(stop @ (Stop::Level | Stop::Held(..))) => {
-                    if deadline.is_some_and(|deadline| deadline.has_passed()) {
+                    if announced.is_some() && deadline.is_some_and(|deadline| deadline.has_passed()) {
                         return Err(stop);
                     }
                 }
                 done => {
-                    spin.slept(begun.elapsed());
                     self.pass_on(side);
                     return done;
                 }
             }
+            let Some(seen) = announced.take() else {
+                announced = Some(self.announce(side));
+                barrier::heavy();
+                continue;
+            };
             let sleep = deadline.filter(|deadline| deadline.remaining() < RECHECK);
             let woken = futex::wait(event, seen, sleep.or_else(|| Deadline::after(RECHECK)));
             if woken == Wait::TimedOut {

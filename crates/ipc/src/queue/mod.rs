@@ -53,8 +53,8 @@ use crate::{GetError, GetTimeoutError, PutError, PutTimeoutError, TryGetError, T
 /// `Queue::new(0)`, or a queue without a `maxsize`, holds 65,536 messages; see [`builder`](Self::builder) for more, for
 /// larger messages inside the ring, and for the limit of a single message (1 GiB unless said otherwise).
 ///
-/// Who has to wait spins first, for some 25 microseconds as long as that has paid lately (not at all with one CPU), and
-/// then sleeps.
+/// Who has to wait spins first, for some 25 to 50 microseconds as long as that has paid lately (not at all with one
+/// CPU), gives its CPU once to whoever waits for that, and then sleeps.
 ///
 /// Messages come out in the order in which they went in. A queue does not know which of its users will put again, so a
 /// `get` waits also when every other process has gone; [`close`](Self::close) it, or send a last message, to end

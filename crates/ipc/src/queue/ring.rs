@@ -19,13 +19,14 @@ use super::{
     barrier,
     blocks::Block,
     codec::Buffer,
-    events::{Patience, Spin},
+    events::Patience,
     layout::Meta,
     participants::Participants,
     protocol::{CLOSED, CLOSING, Claim, Claimed, Ring, Short, Side, Stop},
     segment::Segment,
     word::{BlockState, Holder, Owner, Phase, Positions, SlotWord, previous_lap},
 };
+use crate::spin::Spin;
 
 /// `me` of a handle that has seen damaged memory: no generation is that large.
 const QUARANTINED: u64 = u64::MAX;
@@ -162,7 +163,7 @@ impl Raw {
         barrier::register();
         let leases = segment.header().leases.load(Relaxed) == 1;
         let max_deliveries = segment.header().max_deliveries.load(Relaxed).clamp(1, 255) as u8;
-        let spin = [Spin::new(), Spin::new()];
+        let spin = [Spin::default(), Spin::default()];
         let raw = Self {
             segment,
             leases,

@@ -1,0 +1,136 @@
+//! How long to look for news before sleeping, which costs the peer a system call and this side a wake-up.
+
+use std::{
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+/// Learns from the last waits whether it pays to look on, and to let others have the CPU.
+#[derive(Debug, Default)]
+pub(crate) struct Spin {
+    /// Spins in vain since the last that was not.
+    in_vain: AtomicU32,
+    /// So many more waits keep the CPU: whoever gets it does not give it back soon.
+    keeps: AtomicU32,
+}
+
+/// Pauses before sleeping; about the time that waking a sleeper takes: whoever comes within it was worth waiting for.
+const LONG: u32 = 2000;
+const SHORT: u32 = 30;
+
+/// While spinning does not pay, one wait in so many tries again.
+const TRIAL: u32 = 32;
+
+/// Pauses between two looks, at most: the longer, the more the other side gets done undisturbed.
+const LONGEST_PAUSE: u32 = 8;
+
+/// A peer that runs answers within so many pauses; one that does not may be waiting for this very CPU.
+const PROMPT: u32 = 50;
+
+/// Whoever kept the CPU for longer than this was no peer about to answer.
+const AWAY: Duration = Duration::from_micros(500);
+
+impl Spin {
+    /// Looks until `look` finds something, for a moment. It is told whether it has been looking for a while.
+    pub(crate) fn until<R>(&self, mut look: impl FnMut(bool) -> Option<R>) -> Option<R> {
+        let in_vain = self.in_vain.load(Relaxed);
+        let n = match () {
+            () if is_alone() => 0,
+            () if in_vain < 2 || in_vain.is_multiple_of(TRIAL) => LONG,
+            () => SHORT,
+        };
+        let found = look_on(0..n.min(PROMPT), || look(false))
+            .or_else(|| self.give_way().then(|| look(true)).flatten())
+            .or_else(|| look_on(PROMPT..n, || look(true)));
+        self.in_vain.store(if found.is_some() { 0 } else { in_vain.wrapping_add(1) }, Relaxed);
+        found
+    }
+
+    /// Lets others run on this CPU, unless that has cost too much lately.
+    fn give_way(&self) -> bool {
+        let keeps = self.keeps.load(Relaxed);
+        if keeps > 0 {
+            self.keeps.store(keeps - 1, Relaxed);
+            return false;
+        }
+        let begun = Instant::now();
+        std::thread::yield_now();
+        if begun.elapsed() > AWAY {
+            self.keeps.store(TRIAL, Relaxed);
+        }
+        true
+    }
+}
+
+/// Looks, ever less often, while the pauses last.
+fn look_on<R>(pauses: std::ops::Range<u32>, mut look: impl FnMut() -> Option<R>) -> Option<R> {
+    let (mut spun, mut pause) = (pauses.start, if pauses.start == 0 { 1 } else { LONGEST_PAUSE });
+    while spun < pauses.end {
+        for _ in 0..pause {
+            std::hint::spin_loop();
+        }
+        spun += pause;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+        let found = look();
+        if found.is_some() {
+            return found;
+        }
+    }
+    None
+}
+
+/// On a single processor, whoever spins keeps the other from running.
+fn is_alone() -> bool {
+    static ALONE: OnceLock<bool> = OnceLock::new();
+    *ALONE.get_or_init(|| std::thread::available_parallelism().is_ok_and(|n| n.get() == 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How often a spin in vain looks.
+    fn looks_in_vain(spin: &Spin) -> u32 {
+        let mut n = 0;
+        let found: Option<()> = spin.until(|_| {
+            n += 1;
+            None
+        });
+        assert_eq!(found, None);
+        n
+    }
+
+    #[test]
+    fn what_comes_is_found_at_the_first_look_after() {
+        for coming in 1..3 {
+            let mut n = if is_alone() { coming - 1 } else { 0 };
+            let found = Spin::default().until(|_| {
+                n += 1;
+                (n == coming).then_some(n)
+            });
+            assert_eq!(found, Some(coming));
+        }
+    }
+
+    #[test]
+    fn spins_in_vain_become_short_except_for_trials() {
+        let spin = Spin::default();
+        let is_long = |n| is_alone() || n > LONG / LONGEST_PAUSE / 2;
+        let is_short = |n| n < SHORT;
+        assert!(is_long(looks_in_vain(&spin)) && is_long(looks_in_vain(&spin)));
+        assert!((2..TRIAL).all(|_| is_short(looks_in_vain(&spin))));
+        assert!(is_long(looks_in_vain(&spin)) && is_short(looks_in_vain(&spin)));
+        assert!(spin.until(|_| Some(())).is_some());
+        assert!(is_long(looks_in_vain(&spin)));
+    }
+
+    #[test]
+    fn a_cpu_that_did_not_come_back_soon_is_kept_for_some_waits() {
+        let spin = Spin::default();
+        spin.keeps.store(2, Relaxed);
+        assert_eq!([spin.give_way(), spin.give_way(), spin.give_way()], [false, false, true]);
+    }
+}
