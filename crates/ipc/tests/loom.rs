@@ -53,14 +53,21 @@ impl Model {
 
     /// As `events.rs` waits, without the spin and without a limit to the sleep.
     fn patiently<R>(&self, side: Side, attempt: impl Fn(bool) -> Result<R, Stop>) -> Result<R, Stop> {
-        loop {
+        let announce = || {
             let seen = self.announce(side);
             self.light();
+            Some(seen)
+        };
+        let mut announced = announce();
+        loop {
             match attempt(true) {
                 Err(Stop::Held(slot, word)) if word.owner() == VICTIM => {
                     self.free_of_the_dead(&self.slots[slot as usize].word, word);
                 }
-                Err(Stop::Level | Stop::Held(..)) => self.sleep(self.event(side), seen),
+                Err(Stop::Level | Stop::Held(..)) => match announced.take() {
+                    Some(seen) => self.sleep(self.event(side), seen),
+                    None => announced = announce(),
+                },
                 done => return done,
             }
         }
@@ -229,6 +236,26 @@ fn two_getters_take_a_message_once() {
         let second = thread::spawn(move || other.get(OTHER).unwrap());
         let got = ring.get(GETTER).unwrap() + second.join().unwrap();
         assert_eq!(got, 3);
+    });
+}
+
+#[test]
+fn numbers_taken_together_are_taken_once_and_make_room() {
+    explore(2, || {
+        let ring = Model::new(2);
+        (1..=2).for_each(|n| ring.put(&n, PUTTER).unwrap());
+        let (a, b) = (ring.clone(), ring.clone());
+        let putting = thread::spawn(move || a.put(&4_u64, PUTTER).unwrap());
+        let other = thread::spawn(move || b.get(OTHER).unwrap());
+        let mut numbers = [0; 2];
+        let (n, _) = ring.take_numbers(&mut numbers);
+        assert!(numbers[..n].is_sorted());
+        let mut got = numbers.iter().sum::<u64>() + other.join().unwrap();
+        putting.join().unwrap();
+        while let Ok(number) = ring.try_get(true, GETTER) {
+            got += number;
+        }
+        assert_eq!(got, 7);
     });
 }
 

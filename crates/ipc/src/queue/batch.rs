@@ -5,7 +5,9 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{
     Queue,
     events::Patience,
-    message::{GetStop, PutStop},
+    message::{GetStop, PutStop, decode_number},
+    number,
+    protocol::Ring,
 };
 use crate::{GetError, PutError};
 
@@ -49,6 +51,18 @@ impl<T: DeserializeOwned> Queue<T> {
         let mut messages = Vec::with_capacity(max.min(self.maxsize()).min(MANY));
         messages.push(self.get()?);
         while messages.len() < max {
+            // Numbers leave their slots by the dozen, and only then is there code of `T`'s to run.
+            if number::may_be::<T>() {
+                let mut numbers = [0; MANY];
+                let (n, is_end) = self.raw.take_numbers(&mut numbers[..MANY.min(max - messages.len())]);
+                messages.extend(numbers[..n].iter().filter_map(|number| decode_number(*number).ok()));
+                if is_end {
+                    break;
+                }
+                if n > 0 {
+                    continue;
+                }
+            }
             match self.get_message(Patience::Now) {
                 Ok(message) => messages.push(message),
                 Err(GetStop::Decode(_)) => {}

@@ -252,7 +252,7 @@ impl<T: DeserializeOwned> Queue<T> {
 }
 
 #[inline]
-fn decode_number<T: DeserializeOwned>(number: u64) -> Result<T, GetStop> {
+pub(super) fn decode_number<T: DeserializeOwned>(number: u64) -> Result<T, GetStop> {
     // What was put as one type and is got as another may still be read as it would be written.
     number::decode(number).or_else(|_| codec::decode(&codec::encode(&number)).map_err(GetStop::Decode))
 }

@@ -235,6 +235,32 @@ pub(crate) trait Ring {
         Some(number)
     }
 
+    /// Takes the numbers that are next, as long as nothing stands in the way; says how many, and whether there was
+    /// nothing behind them. The hint is moved, and putters are woken, once for all: whoever dies before is made up for
+    /// as one is who dies between its claim and these.
+    fn take_numbers(&self, into: &mut [u64]) -> (usize, bool) {
+        let head = self.hint(Side::Items);
+        let mut position = head.load(Relaxed);
+        let (mut n, mut is_end) = (0, false);
+        while n < into.len()
+            && let Some((claim, word)) = self.slot_at(position)
+        {
+            if word != SlotWord::ready_number(claim.lap) {
+                is_end = word == SlotWord::free(claim.lap);
+                break;
+            }
+            let Some(number) = claim.take_number(word) else { break };
+            into[n] = number;
+            n += 1;
+            position = self.positions().after(claim.lap, claim.slot);
+        }
+        if n > 0 {
+            head.store(position, Relaxed);
+            self.slot_is_free();
+        }
+        (n, is_end)
+    }
+
     /// Claims the message of a slot that was found ready, if nobody else has: a number leaves its slot at once.
     fn claim_ready<'a>(&self, claim: Claim<'a>, word: SlotWord, me: Owner) -> Option<Claimed<'a>> {
         if word.is_number() {

@@ -150,3 +150,44 @@ fn a_message_is_read_where_it_lies() {
     assert_eq!(*queue.get_loan().unwrap(), *b"short");
     assert_eq!(queue.get_loan().unwrap_err(), GetError::Closed);
 }
+
+#[test]
+fn get_many_takes_numbers_and_other_messages_in_order() {
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    enum Order {
+        Stop,
+        Go(u32),
+    }
+    let queue = Queue::new(100).unwrap();
+    for first in [0, 7, 90] {
+        let orders: Vec<_> =
+            (first..first + 100).map(|n| if n % 40 == 3 { Order::Go(n) } else { Order::Stop }).collect();
+        queue.put_many(orders.clone()).unwrap();
+        let mut got = queue.get_many(80).unwrap();
+        assert_eq!(got.len(), 80);
+        got.extend(queue.get_many(80).unwrap());
+        assert_eq!(got, orders);
+        assert!(queue.is_empty());
+    }
+}
+
+#[test]
+fn get_many_wakes_who_waits_for_room() {
+    let queue = Queue::new(8).unwrap();
+    queue.put_many(0..8_u64).unwrap();
+    thread::scope(|scope| {
+        let putters = [8, 16].map(|first| {
+            scope.spawn({
+                let queue = &queue;
+                move || queue.put_many(first..first + 8)
+            })
+        });
+        let mut got = Vec::new();
+        while got.len() < 24 {
+            got.extend(queue.get_many(5).unwrap());
+        }
+        got.sort_unstable();
+        assert!(got.into_iter().eq(0..24));
+        putters.into_iter().for_each(|putter| putter.join().unwrap().unwrap());
+    });
+}
