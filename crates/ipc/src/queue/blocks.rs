@@ -28,7 +28,11 @@ const SUSPICIOUS_BYTES: usize = 1 << 20;
 
 /// Through how many blocks of a class its users rotate, so that one does not wait for the very cache lines that the other
 /// has just let go of. Large ones are few, as their memory is worth more.
-const ROTATION: [u32; 3] = [64, 8, 1];
+const ROTATION: [u32; 3] = [64, 8, 4];
+/// Larger messages fit into no cache, and have nothing to gain by rotation.
+const CACHED_BYTES: usize = 4 << 20;
+/// The class of those that are mapped one by one.
+const LARGE: u8 = 2;
 /// How many of the lowest blocks are looked at when a rotation ends.
 const LOWEST: u32 = 4;
 
@@ -45,7 +49,7 @@ impl<'a> Block<'a> {
     /// Takes a free block for `len` bytes, with memory behind it.
     pub(crate) fn take(raw: &'a Raw, len: usize) -> Result<Self, Stop> {
         let smallest = raw.segment.geometry.class_for(len).ok_or(Stop::System(io::ErrorKind::FileTooLarge))?;
-        let id = (smallest..3).find_map(|class| raw.find_free(class).transpose()).unwrap_or(Err(Stop::Level))?;
+        let id = (smallest..3).find_map(|class| raw.find_free(class, len).transpose()).unwrap_or(Err(Stop::Level))?;
         let record = raw.segment.record(id);
         record.len.store(len as u64, Relaxed);
         record.origin.store(0, Relaxed);
@@ -148,8 +152,9 @@ impl Raw {
         Ok(bytes)
     }
 
-    /// Claims a free block of a class, a low one; `None` if all are taken.
-    fn find_free(&self, class: u8) -> Result<Option<BlockId>, Stop> {
+    /// Claims a free block of a class, a low one, for `len` bytes; `None` if all are taken.
+    fn find_free(&self, class: u8, len: usize) -> Result<Option<BlockId>, Stop> {
+        let rotation = if len <= CACHED_BYTES { ROTATION[usize::from(class)] } else { 1 };
         let held = BlockState::Held(self.holder()?).to_word();
         let shape = &self.segment.geometry.classes[usize::from(class)];
         let pool = &self.segment.header().pools[usize::from(class)];
@@ -157,10 +162,17 @@ impl Raw {
         loop {
             let high = pool.high.load(Relaxed).min(shape.count);
             let next = pool.free.load(Relaxed).min(high);
-            let over = next.is_multiple_of(ROTATION[usize::from(class)]);
             let is_free = |index| self.segment.record(BlockId { class, index }).word.load(Relaxed) == 0;
-            let first = if over && (0..LOWEST.min(high)).any(is_free) { 0 } else { next };
-            let free = (first..high).chain(0..first).find(|index| {
+            let order = if class == LARGE {
+                // Beyond the rotation the lowest, however long the search: memory that is in use already is worth it.
+                let turn = next % rotation;
+                [turn..rotation, 0..turn, rotation..high]
+            } else {
+                let over = next.is_multiple_of(rotation);
+                let first = if over && (0..LOWEST.min(high)).any(is_free) { 0 } else { next };
+                [first..high, 0..first, 0..0]
+            };
+            let free = order.into_iter().flatten().find(|index| {
                 let word = &self.segment.record(BlockId { class, index: *index }).word;
                 word.load(Relaxed) == 0 && word.compare_exchange(0, held, Acquire, Relaxed).is_ok()
             });

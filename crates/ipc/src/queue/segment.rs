@@ -25,7 +25,7 @@ use nix::{
     fcntl::{FallocateFlags, FcntlArg, SealFlag, fallocate, fcntl},
     sys::{
         memfd::{MFdFlags, memfd_create},
-        mman::{MapFlags, ProtFlags, mmap, munmap},
+        mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, munmap},
     },
 };
 use parking_lot::Mutex;
@@ -210,6 +210,7 @@ impl Segment {
         }
         let bytes = len.next_power_of_two().min(self.geometry.classes[2].block_bytes);
         let window = Arc::new(Window::new(&self.fd, self.block_offset(BlockId { class: 2, index }), bytes)?);
+        window.populate(len);
         kept.push((index, window.clone()));
         Ok(window)
     }
@@ -313,6 +314,13 @@ impl Window {
         let start =
             unsafe { mmap(None, length, access, MapFlags::MAP_SHARED | MapFlags::MAP_NORESERVE, fd, offset(at))? };
         Ok(Self { start: start.cast(), len })
+    }
+
+    /// Has the first `len` bytes mapped at once instead of page by page, which takes several times as long. Where that
+    /// is not possible they are mapped page by page.
+    fn populate(&self, len: usize) {
+        // SAFETY: the range is this window's own; its bytes do not change.
+        let _ = unsafe { madvise(self.start.cast(), len.min(self.len), MmapAdvise::MADV_POPULATE_WRITE) };
     }
 
     /// Keeps it mapped; whoever has the address now unmaps it.
