@@ -108,6 +108,12 @@ impl AsFd for Report {
     }
 }
 
+impl From<Report> for OwnedFd {
+    fn from(report: Report) -> Self {
+        report.0
+    }
+}
+
 impl From<OwnedFd> for Report {
     fn from(socket: OwnedFd) -> Self {
         Self(socket)

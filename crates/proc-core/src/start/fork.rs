@@ -87,9 +87,10 @@ pub(crate) fn start<R: Serialize>(
     let duplicate = |fd: &OwnedFd| fds::duplicate(fd.as_fd()).map_err(failed("duplicate a descriptor"));
     let (report, childs_report) = Report::pair().map_err(failed("make a socket pair"))?;
     // Above the standard streams, which others are put in the place of.
-    let childs_end = fds::duplicate(childs_report.as_fd()).map_err(failed("duplicate a descriptor"))?;
-    drop(childs_report);
+    let childs_end = fds::above_standard_streams(childs_report.into()).map_err(failed("duplicate a descriptor"))?;
     let streams = streams.iter().map(duplicate).collect::<Result<_, _>>()?;
+    // Made here, where it takes no page faults: each page that the child is the first to touch costs it one.
+    let (identity, options) = (identity.clone(), options.clone());
     // Signals stay blocked in the child until it can tell of its end.
     let blocked = signals::block_all();
     // SAFETY: there is no other thread but our helpers, which hold no lock that the child needs.
@@ -101,7 +102,7 @@ pub(crate) fn start<R: Serialize>(
         Split::Child(link) => {
             death_link::tie(link).map_err(failed("link the child to its owner's life"))?;
             drop(report);
-            run_closure(Report::from(childs_end), identity.clone(), options.clone(), streams, target)
+            run_closure(Report::from(childs_end), identity, options, streams, target)
         }
     }
 }

@@ -15,6 +15,7 @@ use nix::{
     fcntl::{OFlag, open},
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::stat::Mode,
+    unistd::getpid,
 };
 
 /// The read end of a pipe, opened once more: the settings belong to an open file, and each process needs its own.
@@ -34,7 +35,7 @@ pub(crate) fn arm(own: BorrowedFd<'_>) -> nix::Result<()> {
         Errno::result(unsafe { libc::fcntl(own.as_raw_fd(), command, value) })
     };
     set(F_SETSIG, libc::SIGKILL)?;
-    set(libc::F_SETOWN, std::process::id().cast_signed())?;
+    set(libc::F_SETOWN, getpid().as_raw())?;
     set(libc::F_SETFL, libc::O_ASYNC | libc::O_NONBLOCK).map(drop)
 }
 

@@ -4,7 +4,7 @@
 //! Runs at a time when the process has no descriptors but those that were just handed to it.
 #![allow(unsafe_code)]
 
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::{
     errno::Errno,
@@ -17,6 +17,11 @@ pub(crate) fn duplicate(fd: BorrowedFd<'_>) -> nix::Result<OwnedFd> {
     let copy = fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(3))?;
     // SAFETY: the kernel just made this descriptor for us.
     Ok(unsafe { OwnedFd::from_raw_fd(copy) })
+}
+
+/// The same one if it is above the three of standard input, output and error; else a duplicate that is.
+pub(crate) fn above_standard_streams(fd: OwnedFd) -> nix::Result<OwnedFd> {
+    if fd.as_raw_fd() > 2 { Ok(fd) } else { duplicate(fd.as_fd()) }
 }
 
 /// Opens `/dev/null` for each of descriptors 0 to 2 that is closed, so that nothing else ever comes to lie there.
