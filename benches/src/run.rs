@@ -71,22 +71,25 @@ pub fn measure(figure: Figure, settings: &Settings, report: impl Fn(&Event) -> i
     let is_wanted = |side| matches!(side, Side::Ours | Side::Limit) || settings.sides.contains(&side);
     let mut cases: Vec<_> = figure.cases.into_iter().enumerate().filter(|(_, case)| is_wanted(case.side)).collect();
     let n_cases = cases.iter().map(|(idx, _)| idx + 1).max().unwrap_or_default();
-    let (mut n_quiet, mut spent) = (vec![0; n_cases], vec![Duration::ZERO; n_cases]);
-    // The first round is for warming up: caches, spin lengths, the samples' own calibration.
+    let (mut n_taken, mut n_quiet, mut spent) = (vec![0; n_cases], vec![0; n_cases], vec![Duration::ZERO; n_cases]);
+    // The first round is for warming up: caches, spin lengths, the samples' own calibration. What has used up its budget
+    // several times by then counts nevertheless, and is not taken again.
+    let is_warm_up = |round, took| round == 0 && took <= 4 * settings.budget;
     let rounds = if figure.is_exact { 1..=1 } else { 0..=settings.n_samples + settings.n_repeats };
     for round in rounds {
         let mut failed = Vec::new();
         for (idx, case) in &mut cases {
             let is_complete = round > settings.n_samples && n_quiet[*idx] >= settings.n_samples;
-            if is_complete || (round > 1 && spent[*idx] > settings.budget) {
+            if is_complete || (n_taken[*idx] > 0 && spent[*idx] > settings.budget) {
                 continue;
             }
             report(&Event::Takes { case: *idx })?;
             let (load, begun) = (Load::now(), Instant::now());
             match (case.sample)(settings.sample) {
-                Ok(_) if round == 0 => {}
+                Ok(_) if is_warm_up(round, begun.elapsed()) => {}
                 Ok(value) => {
                     let foreign = if figure.is_exact { 0.0 } else { load.foreign_since() };
+                    n_taken[*idx] += 1;
                     n_quiet[*idx] += usize::from(foreign == 0.0);
                     report(&Event::Took { case: *idx, value, foreign })?;
                 }
@@ -152,6 +155,23 @@ mod tests {
         assert!((found - 1e6).abs() < 1.0);
         drop(sample);
         assert!(calls.iter().any(|&n| n >= 5_000) && calls.iter().all(|&n| n <= 10_100), "{calls:?}");
+    }
+
+    #[test]
+    fn what_takes_much_longer_than_its_budget_is_taken_once() {
+        let figure = Figure::cost("f", "s").case(Side::Ours, "slow", |_| {
+            std::thread::sleep(Duration::from_millis(10));
+            Ok(1.0)
+        });
+        let settings =
+            Settings { patience: Duration::ZERO, budget: Duration::from_millis(1), ..Settings::quick(vec![]) };
+        let n_taken = std::cell::Cell::new(0);
+        measure(figure, &settings, |event| {
+            n_taken.set(n_taken.get() + usize::from(matches!(event, Event::Took { .. })));
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(n_taken.get(), 1);
     }
 
     #[test]

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// How long a sample, or the making of a figure, takes at most: whoever takes longer waits for somebody dead.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// In the process of its own: measures the figure of `plan` and tells the one that started it, on standard output.
 ///
