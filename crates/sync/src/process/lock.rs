@@ -10,7 +10,6 @@ use std::{
     fmt, io,
     marker::PhantomData,
     ops::{Deref, DerefMut},
-    thread,
     time::Duration,
 };
 
@@ -22,8 +21,9 @@ use super::{
     handle::Handle,
     holder::Holder,
     raw::RawLock,
+    tenure::Tenure,
 };
-use crate::{OwnerDied, Plain, machine::Acquired};
+use crate::{OwnerDied, Plain, machine::Acquired, sys::robust::ThreadList};
 
 /// A lock that processes share, with the data that it protects.
 ///
@@ -38,8 +38,11 @@ use crate::{OwnerDied, Plain, machine::Acquired};
 /// The kernel tells holders by their thread ids: the processes that share a lock must be of one pid namespace.
 ///
 /// # Forks
-/// A child that is forked while a thread of its parent holds the lock holds nothing: its copy of the guard protects
-/// nothing, and dropping that does nothing. Through its copy of the handle it can lock, once the parent has released.
+/// A child that is forked while its parent holds the lock holds nothing, whatever the start method: the parent is the
+/// holder, and the child waits for it like anybody else. A fork also leaves the child a copy of the guard, which
+/// changes nothing: dropping it releases nothing, also when the child has acquired the lock itself meanwhile, and
+/// [`mark_consistent`](LockGuard::mark_consistent) does nothing. But it still leads to the data, which the parent may
+/// be changing: a child leaves it alone and locks through its handle. All locks of this scope behave so.
 ///
 /// # Examples
 /// ```
@@ -147,21 +150,22 @@ impl<T: Plain> InlineLock<T> {
 
     #[inline]
     fn lock(&self) -> Result<LockGuard<'_, T>, OwnerDied<LockGuard<'_, T>>> {
-        if self.raw.try_acquire_idle() {
-            return Ok(self.guard());
+        if let Some(list) = self.raw.try_acquire_idle() {
+            return Ok(self.guard(list));
         }
         self.report(self.raw.wait_surely())
     }
 
     #[inline]
-    fn guard(&self) -> LockGuard<'_, T> {
-        LockGuard { lock: self, panicking: thread::panicking(), not_send: PhantomData }
+    fn guard(&self, list: ThreadList) -> LockGuard<'_, T> {
+        LockGuard { lock: self, tenure: Tenure::begin(list) }
     }
 
     fn report(&self, acquired: Acquired) -> Result<LockGuard<'_, T>, OwnerDied<LockGuard<'_, T>>> {
+        let guard = self.guard(ThreadList::of_holder());
         match acquired {
-            Acquired::Orderly => Ok(self.guard()),
-            Acquired::Inconsistent => Err(OwnerDied::new(self.guard())),
+            Acquired::Orderly => Ok(guard),
+            Acquired::Inconsistent => Err(OwnerDied::new(guard)),
         }
     }
 }
@@ -202,8 +206,8 @@ impl<T: Plain> Lock<T> {
     /// # Errors
     /// [`OwnerDied`], as [`lock`](Self::lock).
     pub fn lock_timeout(&self, timeout: Duration) -> Result<Option<LockGuard<'_, T>>, OwnerDied<LockGuard<'_, T>>> {
-        if self.0.raw.try_acquire_idle() {
-            return Ok(Some(self.0.guard()));
+        if let Some(list) = self.0.raw.try_acquire_idle() {
+            return Ok(Some(self.0.guard(list)));
         }
         let acquired = self.0.raw.acquire(Deadline::after(timeout));
         acquired.map(|acquired| self.0.report(acquired)).transpose()
@@ -254,8 +258,7 @@ impl<T: Plain> fmt::Debug for Lock<T> {
 #[must_use = "the lock is released when its guard is dropped"]
 pub struct LockGuard<'a, T: Plain> {
     lock: &'a InlineLock<T>,
-    panicking: bool,
-    not_send: PhantomData<*mut ()>,
+    tenure: Tenure,
 }
 
 // SAFETY: `&LockGuard` gives `&T` and nothing else.
@@ -264,7 +267,7 @@ unsafe impl<T: Plain + Sync> Sync for LockGuard<'_, T> {}
 impl<'a, T: Plain> LockGuard<'a, T> {
     /// Says that the data are in order again, after [`OwnerDied`].
     pub fn mark_consistent(&self) {
-        self.lock.raw.lock().mark_consistent();
+        self.tenure.mark_consistent(&self.lock.raw);
     }
 
     /// Whether the data are in order, as far as is known: false from a holder's death to `mark_consistent`.
@@ -305,10 +308,10 @@ impl<T: Plain> DerefMut for LockGuard<'_, T> {
 impl<T: Plain> Drop for LockGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        if !self.panicking && thread::panicking() {
-            self.lock.raw.mark_mine_inconsistent();
+        if self.tenure.is_mine() {
+            self.tenure.report_panic(&self.lock.raw);
+            self.tenure.release(&self.lock.raw);
         }
-        self.lock.raw.release();
     }
 }
 

@@ -10,6 +10,7 @@ mod raw;
 mod rlock;
 mod rwlock;
 mod semaphore;
+mod tenure;
 
 pub use barrier::Barrier;
 pub use condvar::{Condvar, WaitGuard};

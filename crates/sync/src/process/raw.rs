@@ -41,7 +41,7 @@ impl RawLock {
     ///
     /// The lock must stay mapped until it is released.
     pub(crate) fn try_acquire(&self) -> Option<Acquired> {
-        if self.try_acquire_idle() {
+        if self.try_acquire_idle().is_some() {
             return Some(Acquired::Orderly);
         }
         let list = list();
@@ -51,16 +51,17 @@ impl RawLock {
 
     /// Acquires the lock, and waits for that as long as it takes.
     pub(crate) fn acquire_surely(&self) -> Acquired {
-        if self.try_acquire_idle() { Acquired::Orderly } else { self.wait_surely() }
+        if self.try_acquire_idle().is_some() { Acquired::Orderly } else { self.wait_surely() }
     }
 
     /// Acquires the lock in the most frequent case, and in as few instructions as that takes: nobody holds it or waits
     /// for it, its data are in order, and the thread holds no other.
     #[inline]
-    pub(crate) fn try_acquire_idle(&self) -> bool {
-        let Some(list) = ThreadList::known() else { return false };
+    pub(crate) fn try_acquire_idle(&self) -> Option<ThreadList> {
+        let list = ThreadList::known()?;
         // SAFETY: as above.
-        unsafe { list.acquire_single(&self.node, || self.node.lock.try_acquire_idle(list.tid())) }
+        let acquired = unsafe { list.acquire_single(&self.node, || self.node.lock.try_acquire_idle(list.tid())) };
+        acquired.then_some(list)
     }
 
     /// [`acquire`](Self::acquire) without a deadline.
@@ -80,10 +81,17 @@ impl RawLock {
         unsafe { list.acquire(&self.node, || self.node.lock.acquire(list.tid(), &Kernel, deadline)) }
     }
 
-    /// Gives up the lock; does nothing if the calling thread does not hold it, as in a child that was forked meanwhile.
+    /// Gives up the lock; does nothing if the calling thread does not hold it.
     #[inline]
     pub(crate) fn release(&self) {
-        let Some(list) = ThreadList::known() else { return };
+        if let Some(list) = ThreadList::known() {
+            self.release_by(list);
+        }
+    }
+
+    /// [`release`](Self::release) by the calling thread, whose list is known.
+    #[inline]
+    pub(crate) fn release_by(&self, list: ThreadList) {
         if !list.release_single(&self.node, || self.release_unlisted(list)) {
             self.release_surely(list);
         }
@@ -117,6 +125,7 @@ impl RawLock {
     }
 
     /// Whether any thread holds the lock.
+    #[inline]
     pub(crate) fn is_held(&self) -> bool {
         self.node.lock.owner() != 0
     }
@@ -132,14 +141,6 @@ impl RawLock {
         self.node.lock.owner() == list().tid()
     }
 
-    /// Says that the data are not in order, if the calling thread holds the lock.
-    #[cold]
-    pub(crate) fn mark_mine_inconsistent(&self) {
-        if self.is_mine() {
-            self.node.lock.mark_inconsistent();
-        }
-    }
-
     /// Whether a thread of this process holds the lock.
     fn is_held_here(&self) -> bool {
         let owner = self.node.lock.owner();
@@ -148,6 +149,7 @@ impl RawLock {
     }
 }
 
+/// The list of the calling thread, which can hold one lock more.
 #[inline]
 fn list() -> ThreadList {
     let list = ThreadList::get().unwrap_or_else(|| unsupported());

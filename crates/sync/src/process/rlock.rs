@@ -5,12 +5,9 @@
 #![allow(unsafe_code)]
 
 use std::{
-    fmt, io,
-    marker::PhantomData,
-    mem,
+    fmt, io, mem,
     ops::Deref,
     sync::atomic::{AtomicU32, Ordering::Relaxed},
-    thread,
     time::Duration,
 };
 
@@ -22,8 +19,9 @@ use super::{
     handle::Handle,
     holder::Holder,
     raw::RawLock,
+    tenure::Tenure,
 };
-use crate::{NotHolder, OwnerDied, Plain, machine::Acquired};
+use crate::{NotHolder, OwnerDied, Plain, machine::Acquired, sys::robust::ThreadList};
 
 /// A lock that the thread which holds it can lock again; others wait until it was released as often.
 ///
@@ -109,8 +107,8 @@ impl<T: Plain> RLock<T> {
     /// # Errors
     /// [`OwnerDied`], as [`lock`](Self::lock).
     pub fn lock_timeout(&self, timeout: Duration) -> Result<Option<RLockGuard<'_, T>>, OwnerDied<RLockGuard<'_, T>>> {
-        if self.0.raw.try_acquire_idle() {
-            return Ok(Some(self.0.guard()));
+        if let Some(list) = self.0.raw.try_acquire_idle() {
+            return Ok(Some(self.0.guard(list)));
         }
         let again = self.0.lock_again();
         again.or_else(|| Some(self.0.first(self.0.raw.acquire(Deadline::after(timeout))?))).transpose()
@@ -127,7 +125,7 @@ impl<T: Plain> RLock<T> {
         }
         let forgotten = shared.forgotten.load(Relaxed).checked_sub(1).ok_or(NotHolder)?;
         shared.forgotten.store(forgotten, Relaxed);
-        shared.release_once();
+        drop(shared.guard(ThreadList::of_holder()));
         Ok(())
     }
 
@@ -145,8 +143,8 @@ impl<T: Plain> RLock<T> {
 impl<T: Plain> Shared<T> {
     #[inline]
     fn lock(&self) -> Locked<'_, T> {
-        if self.raw.try_acquire_idle() {
-            return Ok(self.guard());
+        if let Some(list) = self.raw.try_acquire_idle() {
+            return Ok(self.guard(list));
         }
         self.lock_slowly()
     }
@@ -169,32 +167,24 @@ impl<T: Plain> Shared<T> {
     fn first(&self, acquired: Acquired) -> Locked<'_, T> {
         if acquired == Acquired::Inconsistent {
             // A holder that died may have left counts.
-            self.again.store(0, Relaxed);
-            self.forgotten.store(0, Relaxed);
+            self.set_counts([0, 0]);
         }
         self.report(acquired == Acquired::Inconsistent)
     }
 
+    fn set_counts(&self, [again, forgotten]: [u32; 2]) {
+        self.again.store(again, Relaxed);
+        self.forgotten.store(forgotten, Relaxed);
+    }
+
     fn report(&self, is_inconsistent: bool) -> Locked<'_, T> {
-        if is_inconsistent { Err(OwnerDied::new(self.guard())) } else { Ok(self.guard()) }
+        let guard = self.guard(ThreadList::of_holder());
+        if is_inconsistent { Err(OwnerDied::new(guard)) } else { Ok(guard) }
     }
 
     #[inline]
-    fn guard(&self) -> RLockGuard<'_, T> {
-        RLockGuard { lock: self, panicking: thread::panicking(), not_send: PhantomData }
-    }
-
-    /// Does nothing in a child that was forked meanwhile.
-    #[inline]
-    fn release_once(&self) {
-        if self.again.load(Relaxed) == 0 { self.raw.release() } else { self.release_again() }
-    }
-
-    #[cold]
-    fn release_again(&self) {
-        if self.raw.is_mine() {
-            self.again.fetch_sub(1, Relaxed);
-        }
+    fn guard(&self, list: ThreadList) -> RLockGuard<'_, T> {
+        RLockGuard { lock: self, tenure: Tenure::begin(list) }
     }
 }
 
@@ -216,19 +206,20 @@ impl<T: Plain> fmt::Debug for RLock<T> {
 #[must_use = "the lock is released when its guard is dropped"]
 pub struct RLockGuard<'a, T: Plain> {
     lock: &'a Shared<T>,
-    panicking: bool,
-    not_send: PhantomData<*mut ()>,
+    tenure: Tenure,
 }
 
 impl<T: Plain> RLockGuard<'_, T> {
     /// Says that the data are in order again, after [`OwnerDied`].
     pub fn mark_consistent(&self) {
-        self.lock.raw.lock().mark_consistent();
+        self.tenure.mark_consistent(&self.lock.raw);
     }
 
     /// Keeps it locked until [`RLock::release`] is called, on the same thread.
     pub fn forget(self) {
-        self.lock.forgotten.fetch_add(1, Relaxed);
+        if self.tenure.is_mine() {
+            self.lock.forgotten.fetch_add(1, Relaxed);
+        }
         mem::forget(self);
     }
 }
@@ -245,10 +236,13 @@ impl<T: Plain> Deref for RLockGuard<'_, T> {
 impl<T: Plain> Drop for RLockGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        if !self.panicking && thread::panicking() {
-            self.lock.raw.mark_mine_inconsistent();
+        if self.tenure.is_mine() {
+            self.tenure.report_panic(&self.lock.raw);
+            match self.lock.again.load(Relaxed) {
+                0 => self.tenure.release(&self.lock.raw),
+                again => self.lock.again.store(again - 1, Relaxed),
+            }
         }
-        self.lock.release_once();
     }
 }
 
@@ -265,8 +259,7 @@ impl<T: Plain> sealed::Sealed for RLockGuard<'_, T> {}
 #[expect(missing_debug_implementations, reason = "nobody sees it")]
 pub struct Unlocked<'a, T: Plain> {
     lock: &'a Shared<T>,
-    again: u32,
-    forgotten: u32,
+    counts: Option<[u32; 2]>,
 }
 
 impl<'a, T: Plain> WaitGuard for RLockGuard<'a, T> {
@@ -274,19 +267,21 @@ impl<'a, T: Plain> WaitGuard for RLockGuard<'a, T> {
 
     fn unlock(self) -> Self::Unlocked {
         let lock = self.lock;
-        mem::forget(self);
-        let unlocked = Unlocked { lock, again: lock.again.load(Relaxed), forgotten: lock.forgotten.load(Relaxed) };
-        lock.again.store(0, Relaxed);
-        lock.forgotten.store(0, Relaxed);
-        lock.raw.release();
-        unlocked
+        let counts = self.tenure.is_mine().then(|| {
+            let counts = [&lock.again, &lock.forgotten].map(|count| count.load(Relaxed));
+            lock.set_counts([0, 0]);
+            counts
+        });
+        // The last of as many.
+        drop(self);
+        Unlocked { lock, counts }
     }
 
     fn relock(unlocked: Self::Unlocked) -> Result<Self, OwnerDied<Self>> {
-        let lock = unlocked.lock;
-        let guard = lock.lock();
-        lock.again.store(unlocked.again, Relaxed);
-        lock.forgotten.store(unlocked.forgotten, Relaxed);
+        let guard = unlocked.lock.lock();
+        if let Some(counts) = unlocked.counts {
+            unlocked.lock.set_counts(counts);
+        }
         guard
     }
 }

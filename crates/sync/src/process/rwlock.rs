@@ -15,10 +15,8 @@
 use std::{
     cell::UnsafeCell,
     fmt, io,
-    marker::PhantomData,
     ops::{Deref, DerefMut},
     sync::atomic::{AtomicU32, Ordering::Relaxed},
-    thread,
     time::Duration,
 };
 
@@ -30,8 +28,13 @@ use super::{
     handle::Handle,
     holder::Holder,
     raw::RawLock,
+    tenure::Tenure,
 };
-use crate::{OwnerDied, Plain, machine::Acquired, sys::robust};
+use crate::{
+    OwnerDied, Plain,
+    machine::Acquired,
+    sys::robust::{self, ThreadList},
+};
 
 /// Readers that can be in at a time; more wait for one to leave.
 const SEATS: usize = 32;
@@ -106,7 +109,7 @@ impl<T: Plain + Sync> RwLock<T> {
     /// # Panics
     /// If the calling thread is the writer, or holds 2000 locks.
     pub fn read(&self) -> Result<Read<'_, T>, OwnerDied<Read<'_, T>>> {
-        self.read_by(None).map(|guard| guard.expect("there is no deadline to pass"))
+        self.reader_at(self.0.take_seat(None).expect("there is no deadline to pass"))
     }
 
     /// Lets a reader in if that is possible at once.
@@ -114,7 +117,7 @@ impl<T: Plain + Sync> RwLock<T> {
     /// # Errors
     /// As [`read`](Self::read).
     pub fn try_read(&self) -> Result<Option<Read<'_, T>>, OwnerDied<Read<'_, T>>> {
-        self.sit_down().and_then(|seat| self.look_at_gate(seat)).transpose()
+        self.0.try_take_seat().map(|seat| self.reader_at(seat)).transpose()
     }
 
     /// Lets a reader in if that is possible within `timeout`, on the monotonic clock.
@@ -122,7 +125,7 @@ impl<T: Plain + Sync> RwLock<T> {
     /// # Errors
     /// As [`read`](Self::read).
     pub fn read_timeout(&self, timeout: Duration) -> Result<Option<Read<'_, T>>, OwnerDied<Read<'_, T>>> {
-        self.read_by(Deadline::after(timeout))
+        self.0.take_seat(Deadline::after(timeout)).map(|seat| self.reader_at(seat)).transpose()
     }
 
     /// Lets a writer in; sleeps for as long as anybody else is in.
@@ -133,7 +136,7 @@ impl<T: Plain + Sync> RwLock<T> {
     /// # Panics
     /// If the calling thread is in already, or holds 2000 locks.
     pub fn write(&self) -> Result<Write<'_, T>, OwnerDied<Write<'_, T>>> {
-        self.write_by(None).map(|guard| guard.expect("there is no deadline to pass"))
+        self.let_in(self.0.pass_gate(None).expect("there is no deadline to pass"))
     }
 
     /// Lets a writer in if that is possible at once.
@@ -141,13 +144,7 @@ impl<T: Plain + Sync> RwLock<T> {
     /// # Errors
     /// As [`write`](Self::write).
     pub fn try_write(&self) -> Result<Option<Write<'_, T>>, OwnerDied<Write<'_, T>>> {
-        let shared = &*self.0;
-        let Some(acquired) = shared.gate.try_acquire() else { return Ok(None) };
-        if shared.seats.iter().any(RawLock::is_held) {
-            self.leave_gate(acquired);
-            return Ok(None);
-        }
-        self.let_in(acquired).map(Some)
+        self.0.try_pass_gate().map(|acquired| self.let_in(acquired)).transpose()
     }
 
     /// Lets a writer in if that is possible within `timeout`, on the monotonic clock.
@@ -155,7 +152,7 @@ impl<T: Plain + Sync> RwLock<T> {
     /// # Errors
     /// As [`write`](Self::write).
     pub fn write_timeout(&self, timeout: Duration) -> Result<Option<Write<'_, T>>, OwnerDied<Write<'_, T>>> {
-        self.write_by(Deadline::after(timeout))
+        self.0.pass_gate(Deadline::after(timeout)).map(|acquired| self.let_in(acquired)).transpose()
     }
 
     /// Waits until nobody is in and returns a copy of the data; other handles can go on using the lock.
@@ -176,86 +173,18 @@ impl<T: Plain + Sync> RwLock<T> {
         Holder::of_thread(self.0.gate.lock().owner())
     }
 
-    fn read_by(&self, deadline: Option<Deadline>) -> Result<Option<Read<'_, T>>, OwnerDied<Read<'_, T>>> {
-        let shared = &*self.0;
-        if let Some(guard) = self.sit_down().and_then(|seat| self.look_at_gate(seat)) {
-            return guard.map(Some);
-        }
-        loop {
-            let Some(acquired) = shared.gate.acquire(deadline) else { return Ok(None) };
-            let seat = self.sit_down();
-            self.leave_gate(acquired);
-            if let Some(seat) = seat {
-                return self.reader_at(seat).map(Some);
-            }
-            if !shared.seats[self.first_seat()].wait_while_held(deadline) {
-                return Ok(None);
-            }
-        }
-    }
-
-    /// Takes a seat if there is one.
-    fn sit_down(&self) -> Option<usize> {
-        let first = self.first_seat();
-        (0..SEATS).map(|i| (first + i) % SEATS).find(|seat| {
-            let seat = &self.0.seats[*seat];
-            let acquired = seat.try_acquire();
-            if acquired == Some(Acquired::Inconsistent) {
-                // The one before died on it; that is of no importance.
-                seat.lock().mark_consistent();
-            }
-            acquired.is_some()
-        })
-    }
-
-    /// Neighbours in time have different ones, so that they do not fight for one cache line.
-    fn first_seat(&self) -> usize {
-        robust::tid() as usize % SEATS
-    }
-
-    /// Makes a guard of a seat, or gives it up if somebody is at the gate.
-    fn look_at_gate(&self, seat: usize) -> Option<Result<Read<'_, T>, OwnerDied<Read<'_, T>>>> {
-        if self.0.gate.is_held() {
-            self.0.seats[seat].release();
-            return None;
-        }
-        Some(self.reader_at(seat))
-    }
-
+    /// A guard for who has taken a seat.
     fn reader_at(&self, seat: usize) -> Result<Read<'_, T>, OwnerDied<Read<'_, T>>> {
         let shared = &*self.0;
-        let guard = RwLockReadGuard { lock: self, seat, not_send: PhantomData };
+        let guard = RwLockReadGuard { lock: self, seat, tenure: Tenure::begin(ThreadList::of_holder()) };
         let is_inconsistent = shared.gate.lock().is_inconsistent() && shared.writing.load(Relaxed) != 0;
         if is_inconsistent { Err(OwnerDied::new(guard)) } else { Ok(guard) }
     }
 
-    fn write_by(&self, deadline: Option<Deadline>) -> Result<Option<Write<'_, T>>, OwnerDied<Write<'_, T>>> {
-        let shared = &*self.0;
-        let acquired = if shared.gate.try_acquire_idle() {
-            Acquired::Orderly
-        } else {
-            assert!(deadline.is_some() || !self.is_reading(), "{READING}");
-            let Some(acquired) = shared.gate.acquire(deadline) else { return Ok(None) };
-            acquired
-        };
-        for seat in shared.seats.iter().filter(|seat| seat.is_held()) {
-            let is_mine = deadline.is_none() && seat.is_mine();
-            if is_mine || !seat.wait_while_held(deadline) {
-                self.leave_gate(acquired);
-                assert!(!is_mine, "{READING}");
-                return Ok(None);
-            }
-        }
-        self.let_in(acquired).map(Some)
-    }
-
-    fn is_reading(&self) -> bool {
-        self.0.seats.iter().any(RawLock::is_mine)
-    }
-
+    /// A guard for who has passed the gate.
     fn let_in(&self, acquired: Acquired) -> Result<Write<'_, T>, OwnerDied<Write<'_, T>>> {
         let shared = &*self.0;
-        let guard = RwLockWriteGuard { lock: self, panicking: thread::panicking(), not_send: PhantomData };
+        let guard = RwLockWriteGuard { lock: self, tenure: Tenure::begin(ThreadList::of_holder()) };
         if acquired == Acquired::Inconsistent {
             if shared.writing.load(Relaxed) != 0 {
                 return Err(OwnerDied::new(guard));
@@ -266,15 +195,91 @@ impl<T: Plain + Sync> RwLock<T> {
         shared.writing.store(1, Relaxed);
         Ok(guard)
     }
+}
 
-    /// Gives up the gate, at which nothing was changed.
-    fn leave_gate(&self, acquired: Acquired) {
-        let shared = &*self.0;
-        if acquired == Acquired::Inconsistent && shared.writing.load(Relaxed) == 0 {
-            shared.gate.lock().mark_consistent();
+impl<T: Plain> Shared<T> {
+    /// Takes a seat for good: nobody is at the gate, or it was taken behind the gate. `None` once the deadline has passed.
+    fn take_seat(&self, deadline: Option<Deadline>) -> Option<usize> {
+        let seat = self.try_take_seat();
+        if seat.is_some() {
+            return seat;
         }
-        shared.gate.release();
+        loop {
+            let acquired = self.gate.acquire(deadline)?;
+            let seat = self.sit_down();
+            self.leave_gate(acquired);
+            if seat.is_some() {
+                return seat;
+            }
+            if !self.seats[first_seat()].wait_while_held(deadline) {
+                return None;
+            }
+        }
     }
+
+    fn try_take_seat(&self) -> Option<usize> {
+        let seat = self.sit_down()?;
+        if self.gate.is_held() {
+            self.seats[seat].release();
+            return None;
+        }
+        Some(seat)
+    }
+
+    /// Takes a seat if there is one.
+    fn sit_down(&self) -> Option<usize> {
+        let first = first_seat();
+        (0..SEATS).map(|i| (first + i) % SEATS).find(|seat| {
+            let seat = &self.seats[*seat];
+            let acquired = seat.try_acquire();
+            if acquired == Some(Acquired::Inconsistent) {
+                // The one before died on it; that is of no importance.
+                seat.lock().mark_consistent();
+            }
+            acquired.is_some()
+        })
+    }
+
+    /// Acquires the gate, and waits until all seats are empty; `None` once the deadline has passed.
+    fn pass_gate(&self, deadline: Option<Deadline>) -> Option<Acquired> {
+        let acquired = if self.gate.try_acquire_idle().is_some() {
+            Acquired::Orderly
+        } else {
+            assert!(deadline.is_some() || !self.seats.iter().any(RawLock::is_mine), "{READING}");
+            self.gate.acquire(deadline)?
+        };
+        for seat in self.seats.iter().filter(|seat| seat.is_held()) {
+            let is_mine = deadline.is_none() && seat.is_mine();
+            if is_mine || !seat.wait_while_held(deadline) {
+                self.leave_gate(acquired);
+                assert!(!is_mine, "{READING}");
+                return None;
+            }
+        }
+        Some(acquired)
+    }
+
+    fn try_pass_gate(&self) -> Option<Acquired> {
+        let acquired = self.gate.try_acquire()?;
+        if self.seats.iter().any(RawLock::is_held) {
+            self.leave_gate(acquired);
+            return None;
+        }
+        Some(acquired)
+    }
+
+    /// Gives up the gate, behind which nothing was changed.
+    fn leave_gate(&self, acquired: Acquired) {
+        if acquired == Acquired::Inconsistent && self.writing.load(Relaxed) == 0 {
+            self.gate.lock().mark_consistent();
+        }
+        self.gate.release();
+    }
+}
+
+/// Where to look first: neighbours in time have different ones, so that they do not fight for one cache line.
+fn first_seat() -> usize {
+    robust::tid() as usize % SEATS
 }
 
 impl<T: Plain> Clone for RwLock<T> {
@@ -296,7 +301,7 @@ impl<T: Plain> fmt::Debug for RwLock<T> {
 pub struct RwLockReadGuard<'a, T: Plain> {
     lock: &'a RwLock<T>,
     seat: usize,
-    not_send: PhantomData<*mut ()>,
+    tenure: Tenure,
 }
 
 impl<T: Plain> Deref for RwLockReadGuard<'_, T> {
@@ -310,7 +315,9 @@ impl<T: Plain> Deref for RwLockReadGuard<'_, T> {
 
 impl<T: Plain> Drop for RwLockReadGuard<'_, T> {
     fn drop(&mut self) {
-        self.lock.0.seats[self.seat].release();
+        if self.tenure.is_mine() {
+            self.tenure.release(&self.lock.0.seats[self.seat]);
+        }
     }
 }
 
@@ -326,14 +333,13 @@ impl<T: Plain + fmt::Debug> fmt::Debug for RwLockReadGuard<'_, T> {
 #[must_use = "the lock is released when its guard is dropped"]
 pub struct RwLockWriteGuard<'a, T: Plain> {
     lock: &'a RwLock<T>,
-    panicking: bool,
-    not_send: PhantomData<*mut ()>,
+    tenure: Tenure,
 }
 
 impl<T: Plain> RwLockWriteGuard<'_, T> {
     /// Says that the data are in order again, after [`OwnerDied`].
     pub fn mark_consistent(&self) {
-        self.lock.0.gate.lock().mark_consistent();
+        self.tenure.mark_consistent(&self.lock.0.gate);
     }
 }
 
@@ -356,17 +362,14 @@ impl<T: Plain> DerefMut for RwLockWriteGuard<'_, T> {
 impl<T: Plain> Drop for RwLockWriteGuard<'_, T> {
     fn drop(&mut self) {
         let shared = &*self.lock.0;
-        // In a child that was forked meanwhile, this is a copy of its parent's.
-        if !shared.gate.is_mine() {
+        if !self.tenure.is_mine() {
             return;
         }
-        if !self.panicking && thread::panicking() {
-            shared.gate.mark_mine_inconsistent();
-        }
+        self.tenure.report_panic(&shared.gate);
         if !shared.gate.lock().is_inconsistent() {
             shared.writing.store(0, Relaxed);
         }
-        shared.gate.release();
+        self.tenure.release(&shared.gate);
     }
 }
 

@@ -113,6 +113,12 @@ impl ThreadList {
         THREAD.get().map(|thread| Self { thread, not_send: PhantomData })
     }
 
+    /// The list of the calling thread, which holds a lock.
+    #[inline]
+    pub(crate) fn of_holder() -> Self {
+        Self::known().expect("a lock was acquired by way of it")
+    }
+
     /// The kernel's id of the calling thread.
     #[inline]
     pub(crate) fn tid(self) -> u32 {
@@ -282,6 +288,7 @@ impl ThreadList {
 }
 
 /// The kernel's id of the calling thread.
+#[inline]
 pub(crate) fn tid() -> u32 {
     ThreadList::get().map_or_else(ask_for_tid, ThreadList::tid)
 }

@@ -3,6 +3,11 @@
 //! What differs is what is true: `new` cannot fail, locks hold any `T` and do not report a dead holder, and a lock is
 //! shared by reference or `Arc` rather than by cloned handles. A panic does not poison a lock: its data are as the
 //! panic left them.
+//!
+//! # Forks
+//! A forked child has copies of its own, as they were at that moment: what the thread that forked held, the child's one
+//! thread holds; what other threads held stays locked there for ever, as those threads do not exist in it. Between
+//! processes use [`process`](crate::process).
 
 mod barrier;
 mod condvar;

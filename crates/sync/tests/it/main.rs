@@ -4,6 +4,7 @@
 mod util;
 
 mod conformance;
+mod fork;
 mod process_barrier;
 mod process_condvar;
 mod process_event;
