@@ -28,10 +28,11 @@ use experiment::Effort;
 use mode::Mode;
 
 const HELP: &str = "\
-usage: cargo xtask crash [OPERATION] [--mode MODE] [--state STATE] [--full] [--mutants] [--jobs N]
+usage: cargo xtask crash [OPERATION|CRATE] [--mode MODE] [--state STATE] [--full] [--mutants] [--jobs N]
 
 Single-steps a process through each operation and kills it; then other processes must find everything in order.
-OPERATION is a part of a name, as in the table. Without --full, a quick sample.
+OPERATION is a part of a name, as in the table; CRATE one of proc-core, sync, ipc, pool. Without --full, a quick
+sample.
 
   kill   SIGKILL after k instructions, for every k
   call   SIGKILL at the entry and exit of each system call, and inside those that block
@@ -105,7 +106,7 @@ fn cpus() -> usize {
 
 fn run(options: &Options) -> ExitCode {
     let begun = Instant::now();
-    let rows = if options.mutants { ops::mutants() } else { ops::all() };
+    let rows = if options.mutants { ops::mutants(&options.operation) } else { ops::like(&options.operation) };
     if options.mutants {
         cast::lose_patience(Duration::from_secs(1));
     }
@@ -113,7 +114,6 @@ fn run(options: &Options) -> ExitCode {
     table.head();
     let experiments = rows
         .iter()
-        .filter(|row| row.name().contains(&options.operation))
         .flat_map(|row| row.states().iter().map(move |state| (row, *state)))
         .filter(|(_, state)| options.state.as_deref().is_none_or(|only| only == *state))
         .flat_map(|(row, state)| Mode::ALL.map(|mode| (row, state, mode)))

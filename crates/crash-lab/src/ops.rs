@@ -28,33 +28,44 @@ mod threads;
 
 use crate::operation::Row;
 
-/// Everything that must be survived.
-pub(crate) fn all() -> Vec<Box<dyn Row>> {
-    [
-        selftest::operations(),
-        proc_core::operations(),
-        supervisor::operations(),
-        daemon::operations(),
-        lock::operations(),
-        sync::operations(),
-        barrier::operations(),
-        queue::operations(),
-        joinable::operations(),
-        lane::operations(),
-        shared::operations(),
-        named::operations(),
-        pipe::operations(),
-        listener::operations(),
-        manager::operations(),
-        pool::operations(),
-        threads::operations(),
+type Rows = Vec<Box<dyn Row>>;
+
+/// Everything that must be survived, by the crate that promises it.
+fn crates() -> Vec<(&'static str, Vec<Rows>)> {
+    vec![
+        ("crash-lab", vec![selftest::operations()]),
+        (
+            "proc-core",
+            vec![proc_core::operations(), supervisor::operations(), daemon::operations(), named::operations()],
+        ),
+        ("sync", vec![lock::operations(), sync::operations(), barrier::operations(), threads::locks()]),
+        (
+            "ipc",
+            vec![
+                queue::operations(),
+                joinable::operations(),
+                shared::operations(),
+                pipe::operations(),
+                listener::operations(),
+                manager::operations(),
+                threads::queues(),
+            ],
+        ),
+        ("pool", vec![lane::operations(), pool::operations()]),
     ]
-    .into_iter()
-    .flatten()
-    .collect()
+}
+
+/// The rows of the crate that is called `wanted`, or those with that in their names.
+pub(crate) fn like(wanted: &str) -> Rows {
+    let mut crates = crates();
+    if let Some(named) = crates.iter().position(|(name, _)| *name == wanted) {
+        return crates.swap_remove(named).1.into_iter().flatten().collect();
+    }
+    let rows = crates.into_iter().flat_map(|(_, rows)| rows).flatten();
+    rows.filter(|row| row.name().contains(wanted)).collect()
 }
 
 /// Operations with a known fault each, which the lab must find.
-pub(crate) fn mutants() -> Vec<Box<dyn Row>> {
-    selftest::mutants()
+pub(crate) fn mutants(wanted: &str) -> Rows {
+    selftest::mutants().into_iter().filter(|row| row.name().contains(wanted)).collect()
 }

@@ -16,17 +16,18 @@ use crate::{
 
 const STATES: &[&str] = &["asleep", "busy"];
 
-pub(crate) fn operations() -> Vec<Box<dyn Row>> {
+pub(crate) fn locks() -> Vec<Box<dyn Row>> {
     vec![
         locking::<Lock<lock::Pair>>("threads/lock"),
         locking::<RLock<Cell<lock::Pair>>>("threads/rlock"),
         locking::<RwLock<lock::Pair>>("threads/rwlock"),
         notifying(),
         releasing(),
-        putting(),
-        getting(),
-        finishing(),
     ]
+}
+
+pub(crate) fn queues() -> Vec<Box<dyn Row>> {
+    vec![putting(), getting(), finishing()]
 }
 
 /// Calls `life` beside a thread that sleeps in `other` already or, in the state "busy", has done it once and goes on
