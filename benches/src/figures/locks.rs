@@ -41,6 +41,34 @@ impl Bare for OursAgain {
     }
 }
 
+struct Reader(sync::process::RwLock<u64>);
+
+impl Bare for Reader {
+    #[inline]
+    fn pass(&self) {
+        std::hint::black_box(*self.0.read().expect("nobody dies"));
+    }
+}
+
+struct Writer(sync::process::RwLock<u64>);
+
+impl Bare for Writer {
+    #[inline]
+    fn pass(&self) {
+        *self.0.write().expect("nobody dies") += 1;
+    }
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+struct Permits(sync::process::Semaphore);
+
+impl Bare for Permits {
+    #[inline]
+    fn pass(&self) {
+        drop(self.0.acquire());
+    }
+}
+
 #[derive(Clone, Serialize, Deserialize)]
 struct Add(Shared<AtomicU64>);
 
@@ -133,6 +161,9 @@ fn alone(name: String) -> io::Result<Figure> {
     let figure = Figure::cost(name, "ns");
     let figure = add(figure, Side::Ours, "Lock", Ours(sync::process::Lock::new(0)?));
     let figure = add(figure, Side::Ours, "RLock", OursAgain(sync::process::RLock::new(0)?));
+    let figure = add(figure, Side::Ours, "RwLock, read", Reader(sync::process::RwLock::new(0)?));
+    let figure = add(figure, Side::Ours, "RwLock, write", Writer(sync::process::RwLock::new(0)?));
+    let figure = add(figure, Side::Ours, "Semaphore", Permits(sync::process::Semaphore::new(1)?));
     let figure = add(figure, Side::Ours, "thread::Lock", Threads(sync::thread::Lock::new(0)));
     let figure = add(figure, Side::Limit, "atomic add", Add(Shared::new(AtomicU64::new(0))?));
     let figure = add(figure, Side::Limit, "futex mutex", FutexMutex::new()?);
@@ -153,6 +184,7 @@ fn contended(figure: Figure, part: fn((f64, f64)) -> f64) -> io::Result<Figure> 
         figure.case(side, name, move |length| processes(&lock, length).map(part))
     }
     let figure = of_processes(figure, Side::Ours, "Lock", part, Ours(sync::process::Lock::new(0)?));
+    let figure = of_processes(figure, Side::Ours, "Semaphore", part, Permits(sync::process::Semaphore::new(1)?));
     let figure = of_processes(figure, Side::Limit, "atomic add", part, Add(Shared::new(AtomicU64::new(0))?));
     let figure = of_processes(figure, Side::Limit, "futex mutex", part, FutexMutex::new()?);
     let (ours, parking_lot, std) = (
