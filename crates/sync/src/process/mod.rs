@@ -1,4 +1,16 @@
 //! For processes: what lies in shared memory, and survives `kill -9` of anybody who uses it.
+//!
+//! # Where it runs
+//! On Linux with the GNU C library, whose list of what a thread holds the locks are entered in. If the library keeps
+//! that list in another way than is known here, `new` says so with `Unsupported`, as does the arrival of a handle that
+//! was handed over; nothing is locked that nobody would release.
+//! There is no second kind of lock for that case: it would be one that nobody's tests reach.
+//!
+//! # lock_api
+//! `lock_api`'s traits are implemented for the [threads' locks](crate::thread#lock_api) only. Here they could not tell the
+//! truth: their `lock` returns nothing, so it could only keep quiet about a dead holder, or panic in code that does not
+//! expect it; their guards may be forgotten or sent to other threads, where a lock here is listed with its thread and its
+//! place in memory; and their `INIT` would be a lock in memory that no other process sees.
 
 mod barrier;
 mod condvar;

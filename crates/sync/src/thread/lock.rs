@@ -17,13 +17,16 @@ use std::time::Duration;
 /// ```
 #[doc(alias = "Mutex")]
 #[derive(Debug, Default)]
-pub struct Lock<T: ?Sized>(parking_lot::Mutex<T>);
+pub struct Lock<T: ?Sized>(lock_api::Mutex<RawLock, T>);
+
+/// The lock under a [`Lock`], without data, for `lock_api`.
+pub type RawLock = parking_lot::RawMutex;
 
 /// Access to the data of a [`Lock`], until it is dropped.
-pub type LockGuard<'a, T> = parking_lot::MutexGuard<'a, T>;
+pub type LockGuard<'a, T> = lock_api::MutexGuard<'a, RawLock, T>;
 
 /// Access to a part of the data of a [`Lock`], until it is dropped. See [`LockGuard::map`].
-pub type MappedLockGuard<'a, U> = parking_lot::MappedMutexGuard<'a, U>;
+pub type MappedLockGuard<'a, U> = lock_api::MappedMutexGuard<'a, RawLock, U>;
 
 impl<T> Lock<T> {
     /// Makes a free lock around `value`.

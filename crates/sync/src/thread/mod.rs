@@ -4,6 +4,18 @@
 //! shared by reference or `Arc` rather than by cloned handles. A panic does not poison a lock: its data are as the
 //! panic left them.
 //!
+//! # lock_api
+//! [`RawLock`] and [`RawRwLock`] are the bare locks under [`Lock`] and [`RwLock`], with all traits of `lock_api` that
+//! there are for them, for data structures that are generic over their locks. (What speaks against that in the other
+//! scope is said [there](crate::process#lock_api).)
+//! ```
+//! use sync::thread::{LockGuard, RawLock};
+//!
+//! let counter = lock_api::Mutex::<RawLock, u64>::new(0);
+//! let mut guard: LockGuard<'_, u64> = counter.lock(); // good for waiting with a `Condvar`, too
+//! *guard += 1;
+//! ```
+//!
 //! # Forks
 //! A forked child has copies of its own, as they were at that moment: what the thread that forked held, the child's one
 //! thread holds; what other threads held stays locked there for ever, as those threads do not exist in it. Between
@@ -20,7 +32,7 @@ mod semaphore;
 pub use barrier::Barrier;
 pub use condvar::{Condvar, WaitGuard};
 pub use event::Event;
-pub use lock::{Lock, LockGuard, MappedLockGuard};
+pub use lock::{Lock, LockGuard, MappedLockGuard, RawLock};
 pub use rlock::{RLock, RLockGuard};
-pub use rwlock::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+pub use rwlock::{RawRwLock, RwLock, RwLockReadGuard, RwLockWriteGuard};
 pub use semaphore::{BoundedSemaphore, Permit, Semaphore};

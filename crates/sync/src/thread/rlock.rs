@@ -15,9 +15,12 @@ use std::{
 };
 
 use lock_api::{GetThreadId, RawMutex as _, RawMutexTimed};
-use parking_lot::{RawMutex, RawThreadId};
+use parking_lot::RawThreadId;
 
-use super::condvar::{WaitGuard, sealed};
+use super::{
+    condvar::{WaitGuard, sealed},
+    lock::RawLock,
+};
 use crate::NotHolder;
 
 /// A lock that the thread which holds it can lock again; others wait until it was released as often.
@@ -38,7 +41,7 @@ use crate::NotHolder;
 /// ```
 #[doc(alias = "ReentrantMutex")]
 pub struct RLock<T: ?Sized> {
-    raw: RawMutex,
+    raw: RawLock,
     /// The number of the thread that holds it, or 0.
     owner: AtomicUsize,
     /// How often the holder has locked it.
@@ -55,7 +58,7 @@ impl<T> RLock<T> {
     /// Makes a free lock around `value`.
     pub const fn new(value: T) -> Self {
         Self {
-            raw: RawMutex::INIT,
+            raw: RawLock::INIT,
             owner: AtomicUsize::new(0),
             depth: AtomicU32::new(0),
             forgotten: AtomicU32::new(0),

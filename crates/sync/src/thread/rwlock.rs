@@ -12,13 +12,16 @@ use std::time::Duration;
 /// assert_eq!(one[1], other[1]);
 /// ```
 #[derive(Debug, Default)]
-pub struct RwLock<T: ?Sized>(parking_lot::RwLock<T>);
+pub struct RwLock<T: ?Sized>(lock_api::RwLock<RawRwLock, T>);
+
+/// The lock under an [`RwLock`], without data, for `lock_api`.
+pub type RawRwLock = parking_lot::RawRwLock;
 
 /// Shared access to the data of an [`RwLock`], until it is dropped.
-pub type RwLockReadGuard<'a, T> = parking_lot::RwLockReadGuard<'a, T>;
+pub type RwLockReadGuard<'a, T> = lock_api::RwLockReadGuard<'a, RawRwLock, T>;
 
 /// Exclusive access to the data of an [`RwLock`], until it is dropped.
-pub type RwLockWriteGuard<'a, T> = parking_lot::RwLockWriteGuard<'a, T>;
+pub type RwLockWriteGuard<'a, T> = lock_api::RwLockWriteGuard<'a, RawRwLock, T>;
 
 impl<T> RwLock<T> {
     /// Makes a free lock around `value`.

@@ -12,5 +12,6 @@ mod process_lock;
 mod process_rlock;
 mod process_rwlock;
 mod process_semaphore;
+mod signals;
 mod storm;
 mod ticket_office;

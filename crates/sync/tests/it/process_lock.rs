@@ -94,6 +94,22 @@ fn killed_holder_wakes_all_waiters_one_after_another() {
 }
 
 #[test]
+fn holder_killed_while_it_waits_for_another_lock_is_reported() {
+    let _dog = dog();
+    let (waited_for, held) = (Lock::new(0u64).unwrap(), Lock::new(0u64).unwrap());
+    let guard = waited_for.lock().unwrap();
+    let child = Child::spawn(|| {
+        let _held = held.lock().unwrap();
+        drop(waited_for.lock());
+    });
+    child.wait_until_asleep();
+    child.kill();
+    assert!(held.lock().is_err());
+    drop(guard);
+    assert!(waited_for.lock().is_ok(), "it never had this one");
+}
+
+#[test]
 fn killed_waiters_disturb_nobody() {
     let _dog = dog();
     let lock = Lock::new(0u64).unwrap();
@@ -376,24 +392,20 @@ fn holders_of_every_start_method_are_reported() {
 }
 
 #[test]
-fn signals_do_not_end_a_wait() {
-    use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, kill, sigaction};
-
-    extern "C" fn nothing(_: i32) {}
+fn library_that_keeps_its_list_in_another_way_is_refused() {
     let _dog = dog();
-    let action = SigAction::new(SigHandler::Handler(nothing), SaFlags::empty(), SigSet::empty());
-    // SAFETY: the handler does nothing.
-    unsafe { sigaction(Signal::SIGUSR1, &action) }.unwrap();
     let lock = Lock::new(0u64).unwrap();
-    let guard = lock.lock().unwrap();
-    let waiter = Child::spawn(|| *lock.lock().unwrap() += 1);
-    for _ in 0..20 {
-        waiter.wait_until_asleep();
-        kill(nix::unistd::Pid::from_raw(waiter.pid() as i32), Signal::SIGUSR1).unwrap();
-    }
-    waiter.wait_until_asleep();
-    assert!(lock.is_locked());
-    drop(guard);
-    waiter.join();
-    assert_eq!(*lock.lock().unwrap(), 1);
+    let packed = proc_core::handover::pack(&lock).unwrap();
+    Child::spawn(|| {
+        let refuse = || {
+            // SAFETY: as in a C library that has no list for this thread, which has locked nothing.
+            unsafe { libc::syscall(libc::SYS_set_robust_list, std::ptr::null::<u8>(), 24) };
+            let refused = Lock::new(0u64).unwrap_err();
+            assert_eq!(refused.kind(), std::io::ErrorKind::Unsupported);
+            let fds = packed.fds().iter().map(|fd| fd.try_clone_to_owned().unwrap()).collect();
+            assert!(proc_core::handover::unpack::<Lock<u64>>(packed.bytes(), fds).is_err());
+        };
+        thread::scope(|scope| scope.spawn(refuse).join().unwrap());
+    })
+    .join();
 }
