@@ -138,6 +138,15 @@ impl Barrier {
         self.wait_by(None, action)
     }
 
+    /// As [`wait_with`](Self::wait_with) and [`wait_timeout`](Self::wait_timeout) in one. The time for `action` does not
+    /// count.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn wait_timeout_with(&self, timeout: Duration, action: impl FnOnce()) -> Result<usize, BrokenBarrier> {
+        self.wait_by(Deadline::after(timeout), action)
+    }
+
     /// Breaks the barrier: who waits, and who comes later, gets an error until [`reset`](Self::reset). Never blocks for
     /// long.
     pub fn abort(&self) {

@@ -142,6 +142,26 @@ macro_rules! conformance {
             }
 
             #[test]
+            fn huge_timeouts_last_until_the_lock_is_free() {
+                let _dog = dog();
+                let (rlock, rwlock) = ($ok!(RLock::new(Cell::new(0u32))), $ok!(RwLock::new(0u32)));
+                let (recursive, writer) = ($ok!(rlock.lock()), $ok!(rwlock.write()));
+                thread::scope(|scope| {
+                    scope.spawn(|| drop($ok!(rlock.lock_timeout(EVER)).unwrap()));
+                    scope.spawn(|| drop($ok!(rwlock.write_timeout(EVER)).unwrap()));
+                    scope.spawn(|| drop($ok!(rwlock.read_timeout(EVER)).unwrap()));
+                    drop((recursive, writer));
+                });
+                assert!($ok!(rlock.lock_timeout(NONE)).is_some());
+                assert!($ok!(rwlock.write_timeout(NONE)).is_some());
+                let reader = $ok!(rwlock.read_timeout(NONE)).unwrap();
+                assert!(elsewhere(
+                    || $ok!(rwlock.write_timeout(NONE)).is_none() && $ok!(rwlock.write_timeout(SOON)).is_none()
+                ));
+                drop(reader);
+            }
+
+            #[test]
             fn condvar_wakes_with_every_kind_of_lock() {
                 let _dog = dog();
                 let changed = $ok!(Condvar::new());
@@ -202,9 +222,19 @@ macro_rules! conformance {
                     let (_guard, result) = $ok!(changed.wait_timeout_while(guard, timeout, |n| *n == 0));
                     assert!(result.timed_out());
                 }
-                let (_guard, result) = $ok!(changed.wait_timeout_while($ok!(lock.lock()), NONE, |n| *n != 0));
+                let (guard, result) = $ok!(changed.wait_timeout_while($ok!(lock.lock()), NONE, |n| *n != 0));
                 assert!(!result.timed_out());
                 changed.notify_n(0);
+                let notify = || {
+                    *$ok!(lock.lock()) = 1;
+                    changed.notify_one();
+                };
+                let wait = || {
+                    let (guard, result) = $ok!(changed.wait_timeout_while($ok!(lock.lock()), EVER, |n| *n == 0));
+                    assert!(*guard == 1 && !result.timed_out());
+                };
+                drop(guard);
+                both(notify, wait);
             }
 
             #[test]
@@ -360,6 +390,33 @@ macro_rules! conformance {
                 assert!(barrier.is_broken());
                 barrier.reset();
                 assert_eq!(barrier.wait_timeout(NONE), Err(BrokenBarrier));
+            }
+
+            #[test]
+            fn barrier_calls_the_action_of_a_timed_wait_and_counts_no_time_for_it() {
+                let _dog = dog();
+                let (barrier, called) = ($ok!(Barrier::new(2)), AtomicU32::new(0));
+                let wait = || {
+                    let action = || {
+                        called.fetch_add(1, SeqCst);
+                    };
+                    barrier.wait_timeout_with(EVER, action).unwrap();
+                };
+                both(wait, wait);
+                assert_eq!(called.load(SeqCst), 1);
+                let alone = $ok!(Barrier::new(1));
+                assert_eq!(alone.wait_timeout_with(NONE, || thread::sleep(SOON)), Ok(0));
+                let never = || panic!("nobody else has come");
+                assert_eq!(barrier.wait_timeout_with(SOON, never), Err(BrokenBarrier));
+            }
+
+            #[test]
+            fn barrier_aborted_by_its_action_lets_nobody_through() {
+                let _dog = dog();
+                let barrier = $ok!(Barrier::new(2));
+                let wait = || assert_eq!(barrier.wait_with(|| barrier.abort()), Err(BrokenBarrier));
+                both(wait, wait);
+                assert!(barrier.is_broken());
             }
 
             #[test]
