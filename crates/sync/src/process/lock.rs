@@ -308,9 +308,9 @@ impl<T: Plain> DerefMut for LockGuard<'_, T> {
 impl<T: Plain> Drop for LockGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        if self.tenure.is_mine() {
+        if let Some(list) = self.tenure.list() {
             self.tenure.report_panic(&self.lock.raw);
-            self.tenure.release(&self.lock.raw);
+            self.lock.raw.release_by(list);
         }
     }
 }

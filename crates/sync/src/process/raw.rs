@@ -40,6 +40,7 @@ impl RawLock {
     /// Acquires the lock if it is free.
     ///
     /// The lock must stay mapped until it is released.
+    #[inline]
     pub(crate) fn try_acquire(&self) -> Option<Acquired> {
         if self.try_acquire_idle().is_some() {
             return Some(Acquired::Orderly);

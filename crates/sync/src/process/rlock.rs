@@ -217,7 +217,7 @@ impl<T: Plain> RLockGuard<'_, T> {
 
     /// Keeps it locked until [`RLock::release`] is called, on the same thread.
     pub fn forget(self) {
-        if self.tenure.is_mine() {
+        if self.tenure.list().is_some() {
             self.lock.forgotten.fetch_add(1, Relaxed);
         }
         mem::forget(self);
@@ -236,10 +236,10 @@ impl<T: Plain> Deref for RLockGuard<'_, T> {
 impl<T: Plain> Drop for RLockGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        if self.tenure.is_mine() {
+        if let Some(list) = self.tenure.list() {
             self.tenure.report_panic(&self.lock.raw);
             match self.lock.again.load(Relaxed) {
-                0 => self.tenure.release(&self.lock.raw),
+                0 => self.lock.raw.release_by(list),
                 again => self.lock.again.store(again - 1, Relaxed),
             }
         }
@@ -267,7 +267,7 @@ impl<'a, T: Plain> WaitGuard for RLockGuard<'a, T> {
 
     fn unlock(self) -> Self::Unlocked {
         let lock = self.lock;
-        let counts = self.tenure.is_mine().then(|| {
+        let counts = self.tenure.list().map(|_| {
             let counts = [&lock.again, &lock.forgotten].map(|count| count.load(Relaxed));
             lock.set_counts([0, 0]);
             counts

@@ -108,6 +108,7 @@ impl<T: Plain + Sync> RwLock<T> {
     ///
     /// # Panics
     /// If the calling thread is the writer, or holds 2000 locks.
+    #[inline]
     pub fn read(&self) -> Result<Read<'_, T>, OwnerDied<Read<'_, T>>> {
         self.reader_at(self.0.take_seat(None).expect("there is no deadline to pass"))
     }
@@ -135,6 +136,7 @@ impl<T: Plain + Sync> RwLock<T> {
     ///
     /// # Panics
     /// If the calling thread is in already, or holds 2000 locks.
+    #[inline]
     pub fn write(&self) -> Result<Write<'_, T>, OwnerDied<Write<'_, T>>> {
         self.let_in(self.0.pass_gate(None).expect("there is no deadline to pass"))
     }
@@ -174,14 +176,16 @@ impl<T: Plain + Sync> RwLock<T> {
     }
 
     /// A guard for who has taken a seat.
+    #[inline]
     fn reader_at(&self, seat: usize) -> Result<Read<'_, T>, OwnerDied<Read<'_, T>>> {
         let shared = &*self.0;
-        let guard = RwLockReadGuard { lock: self, seat, tenure: Tenure::begin(ThreadList::of_holder()) };
+        let guard = RwLockReadGuard { lock: self, tenure: Tenure::at(ThreadList::of_holder(), seat) };
         let is_inconsistent = shared.gate.lock().is_inconsistent() && shared.writing.load(Relaxed) != 0;
         if is_inconsistent { Err(OwnerDied::new(guard)) } else { Ok(guard) }
     }
 
     /// A guard for who has passed the gate.
+    #[inline]
     fn let_in(&self, acquired: Acquired) -> Result<Write<'_, T>, OwnerDied<Write<'_, T>>> {
         let shared = &*self.0;
         let guard = RwLockWriteGuard { lock: self, tenure: Tenure::begin(ThreadList::of_holder()) };
@@ -278,6 +282,7 @@ impl<T: Plain> Shared<T> {
 }
 
 /// Where to look first: neighbours in time have different ones, so that they do not fight for one cache line.
+#[inline]
 fn first_seat() -> usize {
     robust::tid() as usize % SEATS
 }
@@ -300,7 +305,6 @@ impl<T: Plain> fmt::Debug for RwLock<T> {
 #[must_use = "the lock is released when its guard is dropped"]
 pub struct RwLockReadGuard<'a, T: Plain> {
     lock: &'a RwLock<T>,
-    seat: usize,
     tenure: Tenure,
 }
 
@@ -315,8 +319,8 @@ impl<T: Plain> Deref for RwLockReadGuard<'_, T> {
 
 impl<T: Plain> Drop for RwLockReadGuard<'_, T> {
     fn drop(&mut self) {
-        if self.tenure.is_mine() {
-            self.tenure.release(&self.lock.0.seats[self.seat]);
+        if let Some(list) = self.tenure.list() {
+            self.lock.0.seats[self.tenure.seat()].release_by(list);
         }
     }
 }
@@ -362,14 +366,12 @@ impl<T: Plain> DerefMut for RwLockWriteGuard<'_, T> {
 impl<T: Plain> Drop for RwLockWriteGuard<'_, T> {
     fn drop(&mut self) {
         let shared = &*self.lock.0;
-        if !self.tenure.is_mine() {
-            return;
-        }
+        let Some(list) = self.tenure.list() else { return };
         self.tenure.report_panic(&shared.gate);
         if !shared.gate.lock().is_inconsistent() {
             shared.writing.store(0, Relaxed);
         }
-        self.tenure.release(&shared.gate);
+        shared.gate.release_by(list);
     }
 }
 

@@ -1,6 +1,6 @@
 //! [`Tenure`]: what the guards of all locks of this scope have in common.
 
-use std::thread;
+use std::{marker::PhantomData, thread};
 
 use super::raw::RawLock;
 use crate::sys::robust::ThreadList;
@@ -9,42 +9,53 @@ use crate::sys::robust::ThreadList;
 ///
 /// A fork copies guards, but not what they stand for: in a child they change nothing, whatever the child has acquired
 /// by itself meanwhile.
+///
+/// One word, so that guards are handed from function to function in registers.
 pub(super) struct Tenure {
-    list: ThreadList,
-    tid: u32,
-    panicking: bool,
+    /// The thread's id, the flag, and the seat.
+    word: u64,
+    not_send: PhantomData<*mut ()>,
 }
+
+const PANICKING: u64 = 1 << 32;
+const SEAT: u32 = 33;
 
 impl Tenure {
     /// For the thread that has just acquired a lock.
     #[inline]
     pub(super) fn begin(list: ThreadList) -> Self {
-        Self { list, tid: list.tid(), panicking: thread::panicking() }
+        let panicking = if thread::panicking() { PANICKING } else { 0 };
+        Self { word: u64::from(list.tid()) | panicking, not_send: PhantomData }
     }
 
-    /// Whether the guard is that of the calling thread and no copy.
+    /// As [`begin`](Self::begin), on one of several seats.
     #[inline]
-    pub(super) fn is_mine(&self) -> bool {
-        self.tid == self.list.tid()
+    pub(super) fn at(list: ThreadList, seat: usize) -> Self {
+        Self { word: u64::from(list.tid()) | (seat as u64) << SEAT, not_send: PhantomData }
+    }
+
+    #[inline]
+    pub(super) fn seat(&self) -> usize {
+        (self.word >> SEAT) as usize
+    }
+
+    /// The list of the calling thread, if the guard is that thread's and no copy.
+    #[inline]
+    pub(super) fn list(&self) -> Option<ThreadList> {
+        ThreadList::known().filter(|list| list.tid() == self.word as u32)
     }
 
     /// Tells the next holder of `raw` if a panic has begun meanwhile.
     #[inline]
     pub(super) fn report_panic(&self, raw: &RawLock) {
-        if !self.panicking && thread::panicking() {
+        if thread::panicking() && self.word & PANICKING == 0 {
             raw.lock().mark_inconsistent();
         }
     }
 
-    /// Gives up `raw`.
-    #[inline]
-    pub(super) fn release(&self, raw: &RawLock) {
-        raw.release_by(self.list);
-    }
-
     /// Says that what `raw` protects is in order again.
     pub(super) fn mark_consistent(&self, raw: &RawLock) {
-        if self.is_mine() {
+        if self.list().is_some() {
             raw.lock().mark_consistent();
         }
     }
