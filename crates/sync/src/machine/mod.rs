@@ -4,6 +4,7 @@
 //! somebody to sleep; the high half is ours alone. How to sleep and wake is a parameter ([`Futex`]), so that loom runs
 //! the very code that ships.
 
+mod barrier;
 mod condvar;
 mod event;
 mod lock;
@@ -14,6 +15,7 @@ mod model;
 #[cfg(all(test, loom))]
 mod tests;
 
+pub(crate) use barrier::{Barrier, Broken, Seat};
 pub(crate) use condvar::Condvar;
 pub(crate) use event::Event;
 pub(crate) use lock::{Acquired, Lock};

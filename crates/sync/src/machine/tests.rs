@@ -8,6 +8,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use loom::{cell::UnsafeCell, sync::Arc, thread};
 
+mod barrier;
+
 use super::{
     Condvar, Event, Futex, Lock, Semaphore,
     model::{Doomed, Model},

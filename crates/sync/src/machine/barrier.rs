@@ -1,0 +1,255 @@
+//! Who has come to a barrier, and whether they may go on.
+//!
+//! Everybody who waits holds a seat: a lock of its own, so that the kernel marks it when its holder dies. How many
+//! wait is how many seats are held; there is no count that a killed process could leave wrong. The gate is locked for
+//! every change, and never while sleeping.
+//!
+//! # State table of the phase
+//! | bits 30–31 | name      | meaning                                                     |
+//! |------------|-----------|-------------------------------------------------------------|
+//! | 0          | Filling   | whoever comes waits until all have come                     |
+//! | 1          | Draining  | all have come, and leave; who comes now waits until they left |
+//! | 2          | Resetting | those who waited leave with an error; as above              |
+//! | 3          | Broken    | everybody gets an error                                     |
+//!
+//! The other bits are 0, so the kernel takes the word for a lock that nobody holds, and wakes one sleeper when somebody
+//! dies who has it announced (`sys::robust`). Who was woken looks at the seats.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    sync::atomic::{AtomicU32, Ordering::Relaxed},
+    time::Duration,
+};
+
+use proc_core::futex::Deadline;
+
+use super::{Acquired, AtomicU64, Futex, Ordering::SeqCst};
+
+/// How long a waiter sleeps before it looks around by itself: a second one may die while the first is woken for it, or
+/// somebody at the few instructions where it changes the gate. Never in a model, where nobody is to depend on it.
+const LOOK_AROUND: Duration = if cfg!(all(test, loom)) { Duration::MAX } else { Duration::from_millis(50) };
+
+/// A lock that is marked if its holder dies.
+pub(crate) trait Seat {
+    fn try_acquire(&self) -> Option<Acquired>;
+    fn acquire_surely(&self) -> Acquired;
+    /// Gives it up, if the calling thread holds it.
+    fn release(&self);
+    fn is_held(&self) -> bool;
+    /// Whether the last to hold it died, and nobody has acquired it or set it right since.
+    fn is_dead(&self) -> bool;
+    fn mark_consistent(&self);
+}
+
+/// A barrier for up to `N` parties.
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct Barrier<L, const N: usize> {
+    gate: L,
+    phase: AtomicU64,
+    parties: AtomicU32,
+    unused: AtomicU32,
+    seats: [L; N],
+}
+
+/// The barrier is broken, or has been reset.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Broken;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+enum Phase {
+    Filling,
+    Draining,
+    Resetting,
+    Broken,
+}
+
+impl Phase {
+    fn word(self) -> u32 {
+        (self as u32) << 30
+    }
+}
+
+struct Place {
+    seat: usize,
+    is_last: bool,
+}
+
+impl<L: Seat, const N: usize> Barrier<L, N> {
+    pub(crate) fn new(parties: u32, gate: L, seats: [L; N]) -> Self {
+        Self { gate, phase: AtomicU64::new(0), parties: parties.into(), unused: 0.into(), seats }
+    }
+
+    /// The word that its operations are to have announced.
+    pub(crate) fn state(&self) -> &AtomicU64 {
+        &self.phase
+    }
+
+    /// All locks in it.
+    pub(crate) fn locks(&self) -> impl Iterator<Item = &L> {
+        std::iter::once(&self.gate).chain(&self.seats)
+    }
+
+    pub(crate) fn parties(&self) -> usize {
+        // Bounded, since other processes can write to it.
+        (self.parties.load(Relaxed) as usize).clamp(1, N)
+    }
+
+    pub(crate) fn n_waiting(&self) -> usize {
+        if self.phase() == Phase::Filling { self.seats().filter(|seat| seat.is_held()).count() } else { 0 }
+    }
+
+    pub(crate) fn is_broken(&self) -> bool {
+        let died = || self.phase() == Phase::Filling && self.seats().any(L::is_dead);
+        self.phase() == Phase::Broken || died()
+    }
+
+    pub(crate) fn abort(&self, futex: &impl Futex) {
+        self.enter().change(Phase::Broken, futex);
+    }
+
+    pub(crate) fn reset(&self, futex: &impl Futex) {
+        let inside = self.enter();
+        if matches!(self.phase(), Phase::Filling | Phase::Broken) {
+            let somebody_waits = self.seats().any(L::is_held);
+            inside.change(if somebody_waits { Phase::Resetting } else { Phase::Filling }, futex);
+        }
+    }
+
+    /// Waits until all have come, which the last one does `action` for; returns which seat it was.
+    pub(crate) fn wait(
+        &self,
+        futex: &impl Futex,
+        deadline: Option<Deadline>,
+        action: impl FnOnce(),
+    ) -> Result<usize, Broken> {
+        let place = self.come(futex, deadline)?;
+        let mut outcome = Ok(());
+        if place.is_last {
+            outcome = catch_unwind(AssertUnwindSafe(action));
+            self.change_if_filling(if outcome.is_ok() { Phase::Draining } else { Phase::Broken }, futex);
+        } else {
+            self.wait_for_others(futex, deadline);
+        }
+        let phase = self.phase();
+        self.leave(&place, futex);
+        outcome.unwrap_or_else(|panic| resume_unwind(panic));
+        if phase == Phase::Draining { Ok(place.seat) } else { Err(Broken) }
+    }
+
+    fn phase(&self) -> Phase {
+        match (self.phase.load(SeqCst) as u32) >> 30 {
+            0 => Phase::Filling,
+            1 => Phase::Draining,
+            2 => Phase::Resetting,
+            _ => Phase::Broken,
+        }
+    }
+
+    fn seats(&self) -> impl Iterator<Item = &L> {
+        self.seats.iter().take(self.parties())
+    }
+
+    fn enter(&self) -> Inside<'_, L, N> {
+        if self.gate.acquire_surely() == Acquired::Inconsistent {
+            // Every change is one store, so whoever died inside left a state that somebody wanted.
+            self.gate.mark_consistent();
+        }
+        Inside { barrier: self }
+    }
+
+    /// Takes a seat, once those of the round before have left.
+    fn come(&self, futex: &impl Futex, deadline: Option<Deadline>) -> Result<Place, Broken> {
+        loop {
+            let inside = self.enter();
+            let phase = self.phase();
+            match phase {
+                Phase::Broken => return Err(Broken),
+                Phase::Filling if self.seats().any(L::is_dead) => {
+                    inside.change(Phase::Broken, futex);
+                    return Err(Broken);
+                }
+                Phase::Filling => {
+                    if let Some(seat) = self.seats().position(|seat| seat.try_acquire().is_some()) {
+                        let is_last = self.seats().all(L::is_held);
+                        return Ok(Place { seat, is_last });
+                    }
+                }
+                Phase::Draining | Phase::Resetting => {
+                    if !self.seats().any(L::is_held) {
+                        // The last to leave was killed before it could do this.
+                        inside.change(Phase::Filling, futex);
+                        continue;
+                    }
+                }
+            }
+            drop(inside);
+            if !self.sleep(phase, futex, deadline) {
+                self.change_if_filling(Phase::Broken, futex);
+                return Err(Broken);
+            }
+        }
+    }
+
+    fn wait_for_others(&self, futex: &impl Futex, deadline: Option<Deadline>) {
+        while self.phase() == Phase::Filling {
+            let in_time = self.sleep(Phase::Filling, futex, deadline);
+            if !in_time || self.seats().any(L::is_dead) {
+                self.change_if_filling(Phase::Broken, futex);
+            }
+        }
+    }
+
+    fn change_if_filling(&self, phase: Phase, futex: &impl Futex) {
+        let inside = self.enter();
+        if self.phase() == Phase::Filling {
+            inside.change(phase, futex);
+        }
+    }
+
+    /// Sleeps for a while, or until the phase changes or somebody dies; false once the deadline has passed.
+    fn sleep(&self, phase: Phase, futex: &impl Futex, deadline: Option<Deadline>) -> bool {
+        let mut round = 0;
+        while futex.spin(round) {
+            if self.phase() != phase {
+                return true;
+            }
+            round += 1;
+        }
+        let soon = deadline.map_or(LOOK_AROUND, |deadline| deadline.remaining().min(LOOK_AROUND));
+        futex.wait(&self.phase, phase.word(), Deadline::after(soon));
+        self.phase() != phase || deadline.is_none_or(|deadline| !deadline.has_passed())
+    }
+
+    fn leave(&self, place: &Place, futex: &impl Futex) {
+        let inside = self.enter();
+        self.seats[place.seat].release();
+        let is_last = !self.seats().any(L::is_held);
+        if is_last && matches!(self.phase(), Phase::Draining | Phase::Resetting) {
+            inside.change(Phase::Filling, futex);
+        }
+    }
+}
+
+/// The gate is locked, until this is dropped.
+struct Inside<'a, L: Seat, const N: usize> {
+    barrier: &'a Barrier<L, N>,
+}
+
+impl<L: Seat, const N: usize> Inside<'_, L, N> {
+    fn change(&self, phase: Phase, futex: &impl Futex) {
+        if phase == Phase::Filling {
+            // Those who died in the round before are forgotten.
+            self.barrier.seats().filter(|seat| seat.is_dead()).for_each(L::mark_consistent);
+        }
+        self.barrier.phase.store(phase.word().into(), SeqCst);
+        futex.wake(&self.barrier.phase, u32::MAX);
+    }
+}
+
+impl<L: Seat, const N: usize> Drop for Inside<'_, L, N> {
+    fn drop(&mut self) {
+        self.barrier.gate.release();
+    }
+}
