@@ -7,10 +7,25 @@ use std::{error::Error, ffi::OsString};
 
 use benches::{
     figure::{Plan, Side},
-    figures, report,
+    figures,
+    measure::human,
+    outcome::Measured,
+    report,
     run::Settings,
     runner,
 };
+
+/// Everybody's median, with the least and the most.
+fn list(figure: &Measured) {
+    println!("{}, {}:", figure.name, figure.unit);
+    for outcome in &figure.outcomes {
+        let [least, median, most] = [0.0, 0.5, 1.0].map(|share| human(outcome.samples.quantile(share)));
+        let disturbed = if outcome.is_disturbed { "  (disturbed)" } else { "" };
+        println!("    {:8} {:24} {median:>9}  {least:>9} to {most}{disturbed}", outcome.side.name(), outcome.name);
+    }
+    figure.failures.iter().for_each(|failure| println!("    {failure}"));
+    println!();
+}
 
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -23,13 +38,15 @@ fn main() -> Result<(), Box<dyn Error>> {
         let plan = plans.into_iter().find(|plan| args.get(measure + 1) == Some(&plan.name));
         return runner::measure_here(plan.ok_or("no figure is called that")?, &settings);
     }
-    let measured: Vec<_> = plans
+    let measured: Vec<Measured> = plans
         .iter()
         .map(|plan| {
             eprintln!("{}", plan.name);
             let mut args = vec!["--measure".into(), OsString::from(&plan.name)];
             args.extend(is_quick.then(|| "--quick".into()));
-            runner::measure_elsewhere(plan, &args, &plan.name)
+            let figure = runner::measure_elsewhere(plan, &args, &plan.name);
+            list(&figure);
+            figure
         })
         .collect();
     println!("{}", report::table(&measured));
