@@ -15,7 +15,7 @@ fn server(port: u16) {
 fn main() -> Result<(), SupervisorError> {
     let supervisor = Supervisor::builder()
         .strategy(Strategy::OneForOne)
-        .intensity(2, Duration::from_secs(60))
+        .intensity(2, Duration::from_secs(3600))
         .child(ChildSpec::new("database", database, ()))
         .child(ChildSpec::new("server", server, (80,)).restart(Restart::Transient))
         .start()?;

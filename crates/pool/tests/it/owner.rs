@@ -150,6 +150,7 @@ fn ctrl_c_at_a_terminal_ends_everybody_in_silence() {
     let pids = new_pids();
     let owner = Process::builder().stdout(writer.try_clone().unwrap()).stderr(writer).spawn(
         |pids: Pids, name: PathBuf| {
+            processes::end_by_interrupt();
             nix::unistd::setsid().unwrap();
             // The leader of a session without a terminal opens one: that is the session's from now on.
             let terminal = File::options().read(true).write(true).open(name).unwrap();
