@@ -115,6 +115,14 @@ pub(crate) fn stop() {
     }
 }
 
+/// The socket to the helper, if there is one.
+#[cfg(test)]
+pub(super) fn with_socket(f: impl FnOnce(BorrowedFd<'_>)) {
+    if let Some(helper) = &*lock(HELPER.get()) {
+        f(helper.socket.as_fd());
+    }
+}
+
 #[derive(Debug)]
 struct Helper {
     socket: OwnedFd,

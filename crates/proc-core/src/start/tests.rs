@@ -8,11 +8,11 @@ use crate::{
     options::Options,
     report::{Failure, Found, Report},
     start::{
-        Started,
+        Started, forkserver,
         request::{self, Request},
         spawn,
     },
-    sys::reap,
+    sys::{reap, seqpacket},
 };
 
 fn run_forged(fingerprint: u64, offset: u64, options: Options) -> (i32, Found) {
@@ -46,4 +46,25 @@ fn a_request_without_its_descriptors_is_refused() {
     let options = Options { streams: [true; 3], ..Options::default() };
     let (code, found) = run_forged(Image::get().fingerprint, 0, options);
     assert!(matches!((code, found), (REFUSED, Found::Nothing)));
+}
+
+/// 400 of each kind: each ends the fork server that it comes to, and the next start finds another.
+#[test]
+fn a_fork_server_that_is_sent_nonsense_is_replaced() {
+    // In a process of its own, with a fork server of its own.
+    crate::Process::spawn(send_nonsense, ()).unwrap().join().unwrap();
+}
+
+fn send_nonsense() {
+    for bytes in [[].as_slice(), &[7], &[0; 8], &[0xa5; 300]] {
+        for _ in 0..8 {
+            assert_eq!(crate::Process::spawn(|| 5, ()).unwrap().join().unwrap(), 5);
+            // It is gone after the first, and nobody listens to the rest.
+            forkserver::with_socket(|socket| {
+                for _ in 0..50 {
+                    let _ = seqpacket::send_small(socket, bytes, &[]);
+                }
+            });
+        }
+    }
 }

@@ -107,7 +107,7 @@ pub(crate) fn receive(
 }
 
 /// [`receive`] for a packet with at most one descriptor. Does not allocate. If it shall not `wait`, `EAGAIN` if there is
-/// none.
+/// none. `EMSGSIZE` if this process could not hold the descriptor, `EBADMSG` if the packet is longer than the buffer.
 pub(crate) fn receive_small(
     socket: BorrowedFd<'_>,
     buffer: &mut [u8],
@@ -131,10 +131,11 @@ pub(crate) fn receive_small(
         }
     };
     let fd = first_fd(&message);
-    if message.msg_flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) != 0 {
-        return Err(Errno::EMSGSIZE);
+    match message.msg_flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) {
+        0 => Ok((len as usize, fd)),
+        libc::MSG_CTRUNC => Err(Errno::EMSGSIZE),
+        _ => Err(Errno::EBADMSG),
     }
-    Ok((len as usize, fd))
 }
 
 /// Takes charge of the descriptor that the kernel installed, if it did.
