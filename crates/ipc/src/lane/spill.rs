@@ -13,6 +13,8 @@ use nix::{
     unistd::ftruncate,
 };
 
+use proc_core::shm::may_reach;
+
 use super::layout::{N_BUFFERS, N_SLOTS};
 
 /// Most bytes of one payload.
@@ -52,6 +54,7 @@ impl Place {
 const N_PLACES: usize = 2 * N_SLOTS + N_BUFFERS;
 
 pub(super) fn create() -> io::Result<OwnedFd> {
+    may_reach(MAX_BYTES * N_PLACES as u64)?;
     let fd = memfd_create("ipc-lane-spill", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
     ftruncate(&fd, (MAX_BYTES * N_PLACES as u64) as i64)?;
     let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
@@ -65,6 +68,7 @@ pub(super) fn write(fd: &OwnedFd, place: Place, mut bytes: &[u8]) -> io::Result<
         return Err(Errno::EFBIG.into());
     }
     let mut at = place.offset();
+    may_reach(at as u64 + bytes.len() as u64)?;
     while !bytes.is_empty() {
         match pwrite(fd, bytes, at) {
             Ok(0) => return Err(Errno::ENOSPC.into()),

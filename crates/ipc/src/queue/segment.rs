@@ -58,6 +58,7 @@ pub(crate) struct Segment {
 impl Segment {
     /// Makes the file of a new queue.
     pub(crate) fn create(geometry: Geometry, leases: bool, max_deliveries: u32) -> io::Result<Self> {
+        proc_core::shm::may_reach(geometry.file_bytes)?;
         let fd = memfd_create("ipc-queue", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
         nix::unistd::ftruncate(&fd, i64::try_from(geometry.file_bytes).map_err(io::Error::other)?)?;
         let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod joinable;
+mod limits;
 mod listener;
 mod manager;
 mod pipe;

@@ -39,7 +39,7 @@ fn a_queue_takes_one_descriptor() {
 }
 
 /// Lets every `fallocate` of this process fail, as a full system does.
-fn run_out_of_memory() {
+pub(crate) fn run_out_of_memory() {
     #[allow(unsafe_code)]
     fn install(filter: &mut [libc::sock_filter]) -> io::Result<()> {
         let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };

@@ -16,6 +16,7 @@ use nix::{
 };
 
 use super::{Mapping, SharedMemory};
+use crate::sys::memfd;
 
 const DIRECTORY: &str = "/dev/shm";
 
@@ -62,6 +63,7 @@ impl SharedMemory {
     pub fn create(name: &str, len: usize) -> io::Result<NamedMemory> {
         let path = path(name)?;
         let length = i64::try_from(len).map_err(|_| Errno::EFBIG)?;
+        memfd::may_reach(len as u64)?;
         let flags = OFlag::O_TMPFILE | OFlag::O_RDWR | OFlag::O_CLOEXEC;
         let fd = open(DIRECTORY, flags, Mode::S_IRUSR | Mode::S_IWUSR)?;
         fallocate(&fd, FallocateFlags::empty(), 0, length)?;

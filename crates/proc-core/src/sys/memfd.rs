@@ -10,8 +10,12 @@ use std::{
 };
 
 use nix::{
+    errno::Errno,
     fcntl::{FallocateFlags, FcntlArg, SealFlag, fallocate, fcntl},
-    sys::memfd::{MFdFlags, memfd_create},
+    sys::{
+        memfd::{MFdFlags, memfd_create},
+        resource::{Resource, getrlimit},
+    },
     unistd::ftruncate,
 };
 
@@ -24,10 +28,17 @@ pub(crate) enum Reserve {
     Lazily,
 }
 
+/// `EFBIG` if this process may not have a file that ends at `end` (`RLIMIT_FSIZE`): to try would be its death by SIGXFSZ.
+pub(crate) fn may_reach(end: u64) -> nix::Result<()> {
+    let (limit, _) = getrlimit(Resource::RLIMIT_FSIZE)?;
+    if end <= limit { Ok(()) } else { Err(Errno::EFBIG) }
+}
+
 /// Makes a memory file of fixed length: sealed against shrinking, growing and further seals.
 pub(crate) fn sealed(name: &str, len_bytes: u64, reserve: Reserve) -> nix::Result<OwnedFd> {
+    may_reach(len_bytes)?;
     let fd = memfd_create(name, MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
-    let len = i64::try_from(len_bytes).map_err(|_| nix::errno::Errno::EFBIG)?;
+    let len = i64::try_from(len_bytes).map_err(|_| Errno::EFBIG)?;
     match reserve {
         Reserve::Now => fallocate(&fd, FallocateFlags::empty(), 0, len)?,
         Reserve::Lazily => ftruncate(&fd, len)?,
@@ -41,14 +52,15 @@ pub(crate) fn sealed(name: &str, len_bytes: u64, reserve: Reserve) -> nix::Resul
 pub(crate) fn sealed_len(fd: &OwnedFd) -> nix::Result<u64> {
     let seals = SealFlag::from_bits_truncate(fcntl(fd, FcntlArg::F_GET_SEALS)?);
     if !seals.contains(SealFlag::F_SEAL_SHRINK) {
-        return Err(nix::errno::Errno::EPERM);
+        return Err(Errno::EPERM);
     }
     let stat = nix::sys::stat::fstat(fd)?;
-    u64::try_from(stat.st_size).map_err(|_| nix::errno::Errno::EINVAL)
+    u64::try_from(stat.st_size).map_err(|_| Errno::EINVAL)
 }
 
 /// Makes a memory file that holds `parts`, one after another.
 pub(crate) fn holding(name: &str, parts: &[&[u8]]) -> io::Result<File> {
+    may_reach(parts.iter().map(|part| part.len() as u64).sum())?;
     let file = File::from(memfd_create(name, MFdFlags::MFD_CLOEXEC)?);
     let mut offset = 0;
     for part in parts {
