@@ -10,6 +10,7 @@ use std::{
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     thread,
+    time::Duration,
 };
 
 use nix::{
@@ -43,6 +44,9 @@ pub(super) enum Refusal {
 /// Before each reply.
 pub(super) const RETURNED: u8 = 0;
 pub(super) const FAILED: u8 = 1;
+
+/// How long to leave a system alone that has no memory for a caller.
+const WANT: Duration = Duration::from_millis(1);
 
 /// The event of the socket through which connections come.
 const DOOR: u64 = 0;
@@ -117,6 +121,11 @@ fn admit(door: &Socket) -> bool {
             true
         }
         Ok(Packet::Bell | Packet::Nothing) => true,
+        // Others' objects are not to go for that; whoever knocked is still there.
+        Err(Errno::ENOMEM | Errno::ENOBUFS) => {
+            thread::sleep(WANT);
+            true
+        }
         Ok(Packet::End) | Err(_) => false,
     }
 }
