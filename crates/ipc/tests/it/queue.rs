@@ -17,6 +17,8 @@ use ipc::{GetTimeoutError, PutError, Queue, TryGetError};
 use proc_core::{Process, Signal, Waitable, shm::Shared, wait_any};
 use test_support::watchdog;
 
+use crate::storm::kills;
+
 const LIMIT: Duration = Duration::from_secs(120);
 const LEDGER: usize = 4096;
 /// What a process has been promised, one word each: how many of its puts have returned.
@@ -114,6 +116,8 @@ fn producers_killed(kills: u64, capacity: usize) {
         assert!(got == acknowledged || got == acknowledged + 1, "{got} of {acknowledged} came");
         assert_eq!(queue.len(), 0);
     }
+    let n_got: u64 = next.iter().sum();
+    println!("{kills} producers killed: {n_got} messages came, each acknowledged one of them, once and in order");
 }
 
 #[test]
@@ -127,7 +131,7 @@ fn killed_producers_lose_nothing_acknowledged() {
 #[ignore = "long"]
 fn stress_killed_producers() {
     let _dog = watchdog(20 * LIMIT);
-    for _ in 0..3 {
+    for _ in 0..kills(12_000) / LEDGER as u64 {
         producers_killed(LEDGER as u64, 64);
     }
 }
@@ -199,6 +203,9 @@ fn consumers_killed(kills: u64, busy: bool) {
         assert!(lost <= killed, "{lost} messages gone with {killed} consumers");
     }
     assert!(got.iter().all(|got| got.load(Relaxed) <= 1), "a message came twice");
+    let what = if busy { "busy" } else { "idle" };
+    let n_gone = got[..sent as usize].iter().filter(|got| got.load(Relaxed) == 0).count();
+    println!("{kills} {what} consumers killed: {sent} messages put, {n_gone} gone with their takers, 0 came twice");
 }
 
 #[test]
@@ -212,7 +219,7 @@ fn killed_consumers_wedge_nobody() {
 #[ignore = "long"]
 fn stress_killed_consumers() {
     let _dog = watchdog(20 * LIMIT);
-    for _ in 0..5 {
+    for _ in 0..kills(10_000) / 1000 {
         consumers_killed(1000, true);
         consumers_killed(1000, false);
     }
