@@ -3,14 +3,17 @@
 use std::{
     fs::File,
     io::{Read, Write},
-    os::fd::AsRawFd,
-    path::{Path, PathBuf},
+    os::{fd::AsRawFd, unix::fs::OpenOptionsExt},
+    path::PathBuf,
     sync::atomic::{AtomicU32, Ordering::SeqCst},
     thread,
     time::Duration,
 };
 
-use nix::pty::openpty;
+use nix::{
+    fcntl::OFlag,
+    pty::{OpenptyResult, openpty},
+};
 use pool::{ProcessPool, Task, TaskError, ThreadPool};
 use proc_core::{Process, ProcessError, Target, identity::ProcessId, shm::Shared};
 use test_support::{processes, watchdog};
@@ -136,16 +139,20 @@ fn ctrl_c_ends_everybody_in_silence() {
     wait_for(|| workers.iter().all(|worker| !worker.is_alive()));
 }
 
+/// A pseudo-terminal, and where its processes open it; `None` in a container that has none to offer.
+fn new_terminal() -> Option<(OpenptyResult, PathBuf)> {
+    let terminal = openpty(None, None).ok()?;
+    let name = std::fs::read_link(format!("/proc/self/fd/{}", terminal.slave.as_raw_fd())).unwrap();
+    let not_mine = OFlag::O_NOCTTY.bits();
+    File::options().read(true).write(true).custom_flags(not_mine).open(&name).ok()?;
+    Some((terminal, name))
+}
+
 /// The real thing: a key pressed at a terminal, which has a session and its processes in the foreground.
 #[test]
 fn ctrl_c_at_a_terminal_ends_everybody_in_silence() {
     let _dog = watchdog(PATIENCE);
-    let terminal = match openpty(None, None) {
-        // A container without terminals.
-        Err(nix::Error::ENOENT) if !Path::new("/dev/ptmx").exists() => return,
-        opened => opened.unwrap(),
-    };
-    let name = std::fs::read_link(format!("/proc/self/fd/{}", terminal.slave.as_raw_fd())).unwrap();
+    let Some((terminal, name)) = new_terminal() else { return };
     let (output, writer) = std::io::pipe().unwrap();
     let pids = new_pids();
     let owner = Process::builder().stdout(writer.try_clone().unwrap()).stderr(writer).spawn(
