@@ -77,7 +77,9 @@ pub(super) struct Layout {
     pub(super) asleep: AtomicU32,
     /// 1 once the worker is to leave when it finds nothing to do.
     pub(super) stop: AtomicU32,
-    reserved2: [AtomicU64; 7],
+    /// What the worker noted last, whatever that may be.
+    pub(super) note: AtomicU64,
+    reserved2: [AtomicU64; 6],
     /// 1 while the owner wants to be told of a result; its own cache line.
     pub(super) bell: AtomicU32,
     reserved3: [AtomicU32; 15],

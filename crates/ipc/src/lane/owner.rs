@@ -222,6 +222,11 @@ impl OwnerLane {
         self.given.iter().map(|given| (slot_of(given.position), self.state(*given)))
     }
 
+    /// What the worker noted last; 0 before it noted anything.
+    pub fn note(&self) -> u64 {
+        self.memory.get().note.load(Relaxed)
+    }
+
     /// Whether the next [`poll`](Self::poll) has something to tell.
     pub fn has_finished(&self) -> bool {
         self.given.front().is_some_and(|given| self.state(*given) == SlotState::Done)

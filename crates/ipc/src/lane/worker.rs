@@ -194,6 +194,11 @@ impl Claim<'_> {
         lane.is_cut_off = true;
     }
 
+    /// Leaves a number where the owner may look for it ([`OwnerLane::note`](super::OwnerLane::note)), until the next.
+    pub fn note(&self, note: u64) {
+        self.lane.memory.get().note.store(note, Relaxed);
+    }
+
     /// Whether it was given with a stream.
     pub fn has_stream(&self) -> bool {
         self.lane.memory.get().slots[self.index].buffer.load(Relaxed) != NO_BUFFER

@@ -52,12 +52,12 @@ impl Limiter {
         Some(Self { statm: File::open("/proc/self/statm").ok()?, limit, hard })
     }
 
-    /// Sets the limit anew, above what is there now.
-    pub(super) fn begin(&self) {
-        if let Some(statm) = Statm::read(&self.statm) {
-            let soft = statm.data_bytes().saturating_add(self.limit).min(self.hard);
-            let _ = setrlimit(Resource::RLIMIT_DATA, soft, self.hard);
-        }
+    /// Sets the limit anew, above what is there now; what a [`Watch`] is to compare with.
+    pub(super) fn begin(&self) -> Option<u64> {
+        let statm = Statm::read(&self.statm)?;
+        let soft = statm.data_bytes().saturating_add(self.limit).min(self.hard);
+        let _ = setrlimit(Resource::RLIMIT_DATA, soft, self.hard);
+        Some(statm.private_bytes())
     }
 }
 
@@ -68,7 +68,7 @@ pub(super) const LOOK_EVERY: Duration = Duration::from_millis(100);
 pub(super) struct Watch {
     statm: File,
     limit: u64,
-    /// The task that it was last seen with, and what it had when it was first.
+    /// The task that it was last seen with, and what it had when it was seen with that first.
     task: u64,
     at_first: u64,
     looked: Instant,
@@ -80,21 +80,20 @@ impl Watch {
         Some(Self { statm, limit, task: 0, at_first: 0, looked: Instant::now() })
     }
 
-    /// Notes what the worker has before it runs `task`, or as soon as it is seen with it.
-    pub(super) fn begin(&mut self, task: u64) {
-        self.task = task;
-        self.at_first = Statm::read(&self.statm).map_or(u64::MAX, |statm| statm.private_bytes());
-    }
-
-    /// Whether `task` has taken more than it may; looks every [`LOOK_EVERY`].
-    pub(super) fn exceeds(&mut self, task: u64, now: Instant) -> bool {
+    /// Whether `task` has taken more than it may; looks every [`LOOK_EVERY`]. `noted` is what the worker says it had when
+    /// it began, for the task may have taken its memory before it is seen here; 0 if it has not begun.
+    pub(super) fn exceeds(&mut self, task: u64, noted: u64, now: Instant) -> bool {
         if now < self.looked + LOOK_EVERY {
             return false;
         }
         self.looked = now;
+        let Some(statm) = Statm::read(&self.statm) else { return false };
+        let has = statm.private_bytes();
         if self.task != task {
-            self.begin(task);
+            (self.task, self.at_first) = (task, has);
         }
-        Statm::read(&self.statm).is_some_and(|statm| statm.private_bytes().saturating_sub(self.at_first) > self.limit)
+        // More than was seen is not believed.
+        let had = if noted == 0 { self.at_first } else { noted.min(self.at_first) };
+        has.saturating_sub(had) > self.limit
     }
 }

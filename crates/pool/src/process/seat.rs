@@ -95,7 +95,7 @@ impl Worker {
         let watch = self.watch.as_mut()?;
         let (front, _) = self.lane.slots().next()?;
         let task = self.held[front].as_ref()?.header().id;
-        (self.condemned.is_none() && watch.exceeds(task, now)).then_some(front)
+        (self.condemned.is_none() && watch.exceeds(task, self.lane.note(), now)).then_some(front)
     }
 
     /// When it has had nothing to do for too long.

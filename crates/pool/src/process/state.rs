@@ -219,9 +219,6 @@ impl State {
         let Seat::Taken(worker) = &mut self.seats[seat] else { return Some(work) };
         if worker.lane.is_empty() {
             worker.since = Instant::now();
-            if let Some(watch) = &mut worker.watch {
-                watch.begin(work.header().id);
-            }
         }
         if arm {
             // Before the task can be seen, so that its result cannot come before the wish to be told of it.

@@ -45,8 +45,8 @@ pub(super) fn run(lane: LaneHandle, memory_limit: Option<u64>) {
         }
         let called = read.map_err(|e| CallError::Arguments(e.to_string()));
         let called = called.and_then(|()| {
-            if let Some(limiter) = &limiter {
-                limiter.begin();
+            if let Some(had) = limiter.as_ref().and_then(Limiter::begin) {
+                claim.note(had);
             }
             call(&claim, &task, &mut result)
         });
