@@ -26,6 +26,9 @@ const KEPT_BYTES: u64 = 32 << 20;
 /// Messages beyond that are checked against the file's memory before anything is allocated for them.
 const SUSPICIOUS_BYTES: usize = 1 << 20;
 
+/// Memory that is kept for the next message to be decoded, at most.
+const MAX_SPARE: usize = 4 << 20;
+
 /// Through how many blocks of a class its users rotate, so that one does not wait for the very cache lines that the other
 /// has just let go of. Large ones are few, as their memory is worth more.
 const ROTATION: [u32; 3] = [64, 8, 4];
@@ -113,6 +116,21 @@ impl<'a> Block<'a> {
         self.raw.copy_of(self.id, self.len)
     }
 
+    /// Copies its bytes out and has them looked at, by way of memory that is kept for the next such message.
+    pub(crate) fn read<R>(self, look: impl FnOnce(&[u8]) -> R) -> Result<R, Stop> {
+        let raw = self.raw;
+        let mut bytes = raw.spare.try_lock().map(|mut spare| std::mem::take(&mut *spare)).unwrap_or_default();
+        raw.copy_into(self.id, self.len, &mut bytes)?;
+        drop(self);
+        let seen = look(&bytes);
+        if bytes.capacity() <= MAX_SPARE
+            && let Some(mut spare) = raw.spare.try_lock()
+        {
+            *spare = bytes;
+        }
+        Ok(seen)
+    }
+
     /// The block belongs to a message in the ring now.
     pub(crate) fn given_away(&mut self) {
         self.generation = u32::MAX;
@@ -138,18 +156,25 @@ impl Raw {
     /// A copy of a block's bytes: nothing is interpreted while others could still change it.
     pub(crate) fn copy_of(&self, id: BlockId, len: usize) -> Result<Vec<u8>, Stop> {
         let mut bytes = Vec::new();
+        self.copy_into(id, len, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// The same, in place of what is in `bytes`.
+    fn copy_into(&self, id: BlockId, len: usize, bytes: &mut Vec<u8>) -> Result<(), Stop> {
+        bytes.clear();
         bytes.try_reserve_exact(len).map_err(|_| Stop::System(io::ErrorKind::OutOfMemory))?;
         match self.segment.block(id, len) {
             Ok(memory) => {
                 // SAFETY: `len` bytes are mapped there; the vector has room for them, and is not shared.
-                unsafe { copy_to(memory.start, &mut bytes, len) };
+                unsafe { copy_to(memory.start, bytes, len) };
             }
             Err(_) => {
                 bytes.resize(len, 0);
-                self.segment.read_block(id, &mut bytes)?;
+                self.segment.read_block(id, bytes)?;
             }
         }
-        Ok(bytes)
+        Ok(())
     }
 
     /// Claims a free block of a class, a low one, for `len` bytes; `None` if all are taken.
@@ -224,6 +249,7 @@ impl Raw {
 
     /// Gives back the memory of all free blocks: done by who finds nothing to do.
     pub(crate) fn trim(&self) {
+        drop(self.spare.try_lock().map(|mut spare| std::mem::take(&mut *spare)));
         let Ok(holder) = self.holder() else { return };
         let held = BlockState::Held(holder).to_word();
         for id in self.blocks().filter(|id| id.class > 0) {
@@ -240,7 +266,7 @@ impl Raw {
 }
 
 /// # Safety
-/// `len` bytes at `from` must be readable, and `into` must be empty with a capacity of `len`.
+/// `len` bytes at `from` must be readable, and `into` must be empty with a capacity of `len` at least.
 unsafe fn copy_to(from: NonNull<u8>, into: &mut Vec<u8>, len: usize) {
     // SAFETY: the caller's word.
     unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), into.as_mut_ptr(), len) };

@@ -246,7 +246,7 @@ impl<T: DeserializeOwned> Queue<T> {
         match self.raw.take(&mut buffer, patience)? {
             Taken::Number(number) => decode_number(number),
             Taken::Inline => codec::decode(buffer.as_bytes()).map_err(GetStop::Decode),
-            Taken::Block(block) => codec::decode(&block.into_vec()?).map_err(GetStop::Decode),
+            Taken::Block(block) => block.read(codec::decode)?.map_err(GetStop::Decode),
         }
     }
 }

@@ -13,6 +13,7 @@ use std::{
     },
 };
 
+use parking_lot::Mutex;
 use proc_core::{futex, identity::ProcessId};
 
 use super::{
@@ -49,6 +50,8 @@ pub(crate) struct Raw {
     /// The word that was looked into last without success.
     pub(crate) last_suspect: AtomicU64,
     pub(crate) leases_taken: AtomicU32,
+    /// Memory for the next message to be decoded.
+    pub(crate) spare: Mutex<Vec<u8>>,
 }
 
 impl From<io::Error> for Stop {
@@ -175,6 +178,7 @@ impl Raw {
             last_look: AtomicU64::new(0),
             last_suspect: AtomicU64::new(0),
             leases_taken: AtomicU32::new(0),
+            spare: Mutex::default(),
         };
         raw.refresh_reserved();
         match raw.enter() {

@@ -191,3 +191,20 @@ fn get_many_wakes_who_waits_for_room() {
         putters.into_iter().for_each(|putter| putter.join().unwrap().unwrap());
     });
 }
+
+#[test]
+fn memory_to_decode_from_is_kept_for_the_next_message() {
+    let queue = Queue::new(2).unwrap();
+    let kept_after = |n| {
+        queue.put(vec![u64::MAX; n]).unwrap();
+        assert_eq!(queue.get().unwrap(), vec![u64::MAX; n]);
+        queue.raw.spare.lock().capacity()
+    };
+    let kept = kept_after(20_000);
+    assert!(kept >= 20_000 * size_of::<u64>());
+    assert_eq!(kept_after(10_000), kept);
+    queue.raw.trim();
+    assert_eq!(queue.raw.spare.lock().capacity(), 0);
+    // Huge, so not kept.
+    assert_eq!(kept_after(600_000), 0);
+}
