@@ -1,6 +1,7 @@
 //! How long to look for news before sleeping, which costs the peer a system call and this side a wake-up.
 
 use std::{
+    ops::Range,
     sync::{
         OnceLock,
         atomic::{AtomicU32, Ordering::Relaxed},
@@ -9,8 +10,11 @@ use std::{
 };
 
 /// Learns from the last waits whether it pays to look on, and to let others have the CPU.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Spin {
+    /// Pauses between two looks, at most: the more, the more the other side gets done undisturbed, and the later an
+    /// answer is seen.
+    longest_pause: u32,
     /// Spins in vain since the last that was not.
     in_vain: AtomicU32,
     /// So many more waits keep the CPU: whoever gets it does not give it back soon.
@@ -24,9 +28,6 @@ const SHORT: u32 = 30;
 /// While spinning does not pay, one wait in so many tries again.
 const TRIAL: u32 = 32;
 
-/// Pauses between two looks, at most: the longer, the more the other side gets done undisturbed.
-const LONGEST_PAUSE: u32 = 8;
-
 /// A peer that runs answers within so many pauses; one that does not may be waiting for this very CPU.
 const PROMPT: u32 = 50;
 
@@ -34,6 +35,10 @@ const PROMPT: u32 = 50;
 const AWAY: Duration = Duration::from_micros(500);
 
 impl Spin {
+    pub(crate) fn new(longest_pause: u32) -> Self {
+        Self { longest_pause, in_vain: AtomicU32::new(0), keeps: AtomicU32::new(0) }
+    }
+
     /// Looks until `look` finds something, for a moment. It is told whether it has been looking for a while.
     pub(crate) fn until<R>(&self, mut look: impl FnMut(bool) -> Option<R>) -> Option<R> {
         let in_vain = self.in_vain.load(Relaxed);
@@ -42,9 +47,10 @@ impl Spin {
             () if in_vain < 2 || in_vain.is_multiple_of(TRIAL) => LONG,
             () => SHORT,
         };
-        let found = look_on(0..n.min(PROMPT), || look(false))
+        let found = self
+            .look_on(0..n.min(PROMPT), || look(false))
             .or_else(|| self.give_way().then(|| look(true)).flatten())
-            .or_else(|| look_on(PROMPT..n, || look(true)));
+            .or_else(|| self.look_on(PROMPT..n, || look(true)));
         self.in_vain.store(if found.is_some() { 0 } else { in_vain.wrapping_add(1) }, Relaxed);
         found
     }
@@ -63,23 +69,23 @@ impl Spin {
         }
         true
     }
-}
 
-/// Looks, ever less often, while the pauses last.
-fn look_on<R>(pauses: std::ops::Range<u32>, mut look: impl FnMut() -> Option<R>) -> Option<R> {
-    let (mut spun, mut pause) = (pauses.start, if pauses.start == 0 { 1 } else { LONGEST_PAUSE });
-    while spun < pauses.end {
-        for _ in 0..pause {
-            std::hint::spin_loop();
+    /// Looks, ever less often, while the pauses last.
+    fn look_on<R>(&self, pauses: Range<u32>, mut look: impl FnMut() -> Option<R>) -> Option<R> {
+        let (mut spun, mut pause) = (pauses.start, if pauses.start == 0 { 1 } else { self.longest_pause });
+        while spun < pauses.end {
+            for _ in 0..pause {
+                std::hint::spin_loop();
+            }
+            spun += pause;
+            pause = (pause * 2).min(self.longest_pause);
+            let found = look();
+            if found.is_some() {
+                return found;
+            }
         }
-        spun += pause;
-        pause = (pause * 2).min(LONGEST_PAUSE);
-        let found = look();
-        if found.is_some() {
-            return found;
-        }
+        None
     }
-    None
 }
 
 /// On a single processor, whoever spins keeps the other from running.
@@ -107,7 +113,7 @@ mod tests {
     fn what_comes_is_found_at_the_first_look_after() {
         for coming in 1..3 {
             let mut n = if is_alone() { coming - 1 } else { 0 };
-            let found = Spin::default().until(|_| {
+            let found = Spin::new(8).until(|_| {
                 n += 1;
                 (n == coming).then_some(n)
             });
@@ -117,8 +123,8 @@ mod tests {
 
     #[test]
     fn spins_in_vain_become_short_except_for_trials() {
-        let spin = Spin::default();
-        let is_long = |n| is_alone() || n > LONG / LONGEST_PAUSE / 2;
+        let spin = Spin::new(8);
+        let is_long = |n| is_alone() || n > LONG / 8 / 2;
         let is_short = |n| n < SHORT;
         assert!(is_long(looks_in_vain(&spin)) && is_long(looks_in_vain(&spin)));
         assert!((2..TRIAL).all(|_| is_short(looks_in_vain(&spin))));
@@ -129,7 +135,7 @@ mod tests {
 
     #[test]
     fn a_cpu_that_did_not_come_back_soon_is_kept_for_some_waits() {
-        let spin = Spin::default();
+        let spin = Spin::new(8);
         spin.keeps.store(2, Relaxed);
         assert_eq!([spin.give_way(), spin.give_way(), spin.give_way()], [false, false, true]);
     }

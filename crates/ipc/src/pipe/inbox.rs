@@ -66,7 +66,7 @@ const MAX_FDS_PER_MESSAGE: u64 = 1 << 20;
 
 impl Inbox {
     pub(super) fn new(ring: Ring) -> Self {
-        Self { ring, state: Biased::new(Receiving::default()), spin: Spin::default() }
+        Self { ring, state: Biased::new(Receiving::default()), spin: Spin::new(1) }
     }
 
     /// Receives a message and hands it to `f`, outside of all locks.

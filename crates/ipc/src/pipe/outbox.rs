@@ -84,7 +84,7 @@ const PREFIX_BYTES: usize = 16;
 
 impl Outbox {
     pub(super) fn new(ring: Ring) -> Self {
-        Self { ring, state: Biased::new(Sending::default()), spin: Spin::default() }
+        Self { ring, state: Biased::new(Sending::default()), spin: Spin::new(1) }
     }
 
     /// Sends a value: small ones are serialised straight into the ring.

@@ -29,6 +29,9 @@ use super::{
 };
 use crate::spin::Spin;
 
+/// Of many that wait, each look at a slot takes its cache line from who works on it.
+const LONGEST_PAUSE: u32 = 8;
+
 /// `me` of a handle that has seen damaged memory: no generation is that large.
 const QUARANTINED: u64 = u64::MAX;
 
@@ -166,7 +169,7 @@ impl Raw {
         barrier::register();
         let leases = segment.header().leases.load(Relaxed) == 1;
         let max_deliveries = segment.header().max_deliveries.load(Relaxed).clamp(1, 255) as u8;
-        let spin = [Spin::default(), Spin::default()];
+        let spin = [Spin::new(LONGEST_PAUSE), Spin::new(LONGEST_PAUSE)];
         let raw = Self {
             segment,
             leases,
