@@ -1,7 +1,11 @@
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicU32, Ordering::Relaxed},
+    thread,
+    time::Duration,
+};
 
 use ipc::{Array, Value, channel};
-use proc_core::Process;
+use proc_core::{Process, handover, shm::SharedMemory};
 use test_support::watchdog;
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -58,7 +62,7 @@ fn die_inside(value: Value<[u64; 64]>, array: Array<u64>, inside: ipc::Sender<()
     elements[0] = 1;
     inside.send(&()).unwrap();
     loop {
-        std::thread::park();
+        thread::park();
     }
 }
 
@@ -104,4 +108,60 @@ fn a_killed_setter_leaves_no_torn_value() {
         let got = value.get();
         assert!(got.iter().all(|n| *n == got[0]), "{got:?}");
     }
+}
+
+/// The memory of a value, and where in it the lock names its holder.
+fn lock_word(value: &Value<u64>) -> (SharedMemory, usize) {
+    let fd = handover::pack(value).unwrap().fds()[0].try_clone_to_owned().unwrap();
+    let memory = SharedMemory::from_fd(fd).unwrap();
+    let me = nix::unistd::gettid().as_raw().cast_unsigned();
+    let _guard = value.lock().unwrap();
+    let places: Vec<usize> = (0..memory.len() / 4).filter(|i| word(&memory, *i).load(Relaxed) == me).collect();
+    assert_eq!(places.len(), 1);
+    (memory, places[0])
+}
+
+#[allow(unsafe_code)]
+fn word(memory: &SharedMemory, i: usize) -> &AtomicU32 {
+    assert!(4 * i < memory.len());
+    // SAFETY: inside the block.
+    let place = unsafe { memory.as_ptr().add(4 * i) };
+    // SAFETY: inside the block, aligned, and held by the caller; any bits are a word.
+    unsafe { place.cast().as_ref() }
+}
+
+#[test]
+fn a_lock_that_names_a_stranger_is_nobodys() {
+    let _dog = watchdog(LIMIT);
+    let value = Value::new(7).unwrap();
+    let (memory, place) = lock_word(&value);
+    let stranger = Process::spawn(thread::park, ()).unwrap();
+    let no_thread = (1 << 30) - 2;
+    for name in [stranger.pid(), no_thread] {
+        word(&memory, place).store(name, Relaxed);
+        assert_eq!(value.get(), 7);
+        // Who overwrites the lock may have overwritten the value.
+        value.lock().unwrap_err().into_inner().mark_consistent();
+        assert_eq!(*value.lock().unwrap(), 7);
+    }
+    stranger.kill().unwrap();
+}
+
+fn hold_for_long(value: Value<u64>, holds: ipc::Sender<()>) {
+    let mut guard = value.lock().unwrap();
+    holds.send(&()).unwrap();
+    // Longer than anybody takes it on trust.
+    thread::sleep(Duration::from_millis(2500));
+    *guard = 8;
+}
+
+#[test]
+fn a_holder_is_waited_for_however_long_it_holds() {
+    let _dog = watchdog(LIMIT);
+    let value = Value::new(7).unwrap();
+    let (holds, is_held) = channel().unwrap();
+    let holder = Process::spawn(hold_for_long, (value.clone(), holds)).unwrap();
+    is_held.recv().unwrap();
+    assert_eq!(*value.lock().unwrap(), 8);
+    holder.join().unwrap();
 }

@@ -18,6 +18,9 @@
 //! whoever fell asleep since then did so after an acquisition. A free lock without waiters is 0, so that it can be
 //! acquired without having been looked at.
 //!
+//! A word that somebody has overwritten may name a thread that never heard of the lock, and would never release it. Who
+//! has slept for long asks whether the holder can be one ([`Futex::wait_for`]); if not, it is as if it had died.
+//!
 //! # Fairness
 //! Whoever comes may take a free lock, also before those who wait: a lock that waited for each to wake up would stand
 //! idle most of the time. But who has stayed away from it for a while (it slept, or [backed off](Futex::back_off)) and
@@ -32,7 +35,7 @@ use std::time::Duration;
 
 use proc_core::futex::Deadline;
 
-use super::{AtomicU64, Futex, Ordering, word};
+use super::{AtomicU64, Futex, Ordering, Slept, word};
 
 const OWNER: u64 = (1 << 30) - 1;
 const DIED: u64 = 1 << 30;
@@ -197,13 +200,27 @@ impl Lock {
 
     /// Sleeps while the word is as it was `seen`, after having made `left` of it; as `sleep_while_held`.
     fn sleep_on(&self, seen: u64, left: u64, futex: &impl Futex, deadline: Option<Deadline>) -> bool {
+        let mut asleep = seen;
         if seen & OWNER == 0 || seen & WAITERS == 0 || seen != left {
-            let flagged = (left & (LOW_HALF | CLAIMED)) | WAITERS | self.next_turn();
-            if self.state.compare_exchange(seen, flagged, Ordering::Relaxed, Ordering::Relaxed).is_err() {
+            asleep = (left & (LOW_HALF | CLAIMED)) | WAITERS | self.next_turn();
+            if self.state.compare_exchange(seen, asleep, Ordering::Relaxed, Ordering::Relaxed).is_err() {
                 return true;
             }
         }
-        futex.wait(&self.state, word(seen | WAITERS), deadline)
+        let expected = word(seen | WAITERS);
+        if seen & OWNER == 0 {
+            return futex.wait(&self.state, expected, deadline);
+        }
+        match futex.wait_for((seen & OWNER) as u32, &self.state, expected, deadline) {
+            Slept::Woken => true,
+            Slept::TimedOut => false,
+            Slept::ForNobody => {
+                // As the kernel does when a holder dies. If it fails, somebody was faster.
+                let free = (asleep & !OWNER) | DIED;
+                let _ = self.state.compare_exchange(asleep, free, Ordering::Relaxed, Ordering::Relaxed);
+                true
+            }
+        }
     }
 
     /// Gives up the lock that `me` holds in the most frequent case: nobody waits for it, and its data are in order.

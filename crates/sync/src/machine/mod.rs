@@ -32,6 +32,12 @@ pub(crate) trait Futex {
     /// Sleeps while the word is `expected`; returns false once the deadline has passed. May return true for no reason.
     fn wait(&self, state: &AtomicU64, expected: u32, deadline: Option<Deadline>) -> bool;
 
+    /// As [`wait`](Self::wait), for the thread `holder`; tells if that turns out to have nothing to do with the word.
+    fn wait_for(&self, holder: u32, state: &AtomicU64, expected: u32, deadline: Option<Deadline>) -> Slept {
+        let _ = holder;
+        if self.wait(state, expected, deadline) { Slept::Woken } else { Slept::TimedOut }
+    }
+
     /// Wakes at most `n` sleepers; returns how many.
     fn wake(&self, state: &AtomicU64, n: u32) -> u32;
 
@@ -54,6 +60,16 @@ pub(crate) trait Futex {
 
     /// Remembers that this thread found a lock taken.
     fn has_contended(&self);
+}
+
+/// How a sleep for a holder ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Slept {
+    /// By a wake-up, or for no reason.
+    Woken,
+    TimedOut,
+    /// With the discovery that the holder is none: somebody has overwritten the word.
+    ForNobody,
 }
 
 /// The half of `state` that the kernel compares.

@@ -37,6 +37,10 @@ use crate::{OwnerDied, Plain, machine::Acquired, sys::robust::ThreadList};
 ///
 /// The kernel tells holders by their thread ids: the processes that share a lock must be of one pid namespace.
 ///
+/// A process that overwrites the lock's memory can make it look held. Who has waited a second looks whether the thread
+/// that it names has that memory at all, and takes it for a dead holder if not. A thread that has the memory is waited
+/// for, as it might as well hold the lock.
+///
 /// # Forks
 /// A child that is forked while its parent holds the lock holds nothing, whatever the start method: the parent is the
 /// holder, and the child waits for it like anybody else. A fork also leaves the child a copy of the guard, which

@@ -16,7 +16,8 @@ use std::{
 
 use proc_core::futex::{self, Deadline, Wait};
 
-use crate::machine::Futex;
+use super::threads;
+use crate::machine::{Futex, Slept};
 
 /// Shared futexes in front of which one spins for a short while, if there is a CPU for the other side to run on.
 #[derive(Clone, Copy, Debug)]
@@ -40,12 +41,24 @@ const FIGHT: Duration = Duration::from_micros(1);
 /// single acquisition are several times slower than two of which each has it for a while.
 const TRUCE: Duration = Duration::from_micros(4);
 
+/// For how long to take it on trust that a thread holds what its word says.
+const LONG: Duration = Duration::from_secs(1);
+
 const FUTEX_OP_ADD: u32 = 1;
 const FUTEX_OP_OR: u32 = 2;
 
 impl Futex for Kernel {
     fn wait(&self, state: &AtomicU64, expected: u32, deadline: Option<Deadline>) -> bool {
         futex::wait(low_half(state), expected, deadline) != Wait::TimedOut
+    }
+
+    fn wait_for(&self, holder: u32, state: &AtomicU64, expected: u32, deadline: Option<Deadline>) -> Slept {
+        let look = deadline.filter(|deadline| deadline.remaining() < LONG).or_else(|| Deadline::after(LONG));
+        match futex::wait(low_half(state), expected, look) {
+            Wait::TimedOut if deadline.is_some_and(|deadline| deadline.has_passed()) => Slept::TimedOut,
+            Wait::TimedOut if !threads::may_use(holder, state.as_ptr().addr()) => Slept::ForNobody,
+            _ => Slept::Woken,
+        }
     }
 
     fn wake(&self, state: &AtomicU64, n: u32) -> u32 {

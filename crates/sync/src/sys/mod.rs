@@ -1,4 +1,5 @@
-//! What the kernel offers: futexes, and the list of what a thread holds.
+//! What the kernel offers: futexes, the list of what a thread holds, and who has which memory.
 
 pub(crate) mod kernel;
 pub(crate) mod robust;
+mod threads;
