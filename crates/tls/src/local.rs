@@ -120,7 +120,8 @@ impl<T: Send, F> Local<T, F> {
     where
         F: Fn() -> T,
     {
-        if let Some(place) = self.places.get() {
+        // Not `get`, which looks twice whether the thread has a place, as it must not give it one.
+        if let Ok(place) = self.places.get_or_try(|| Err(())) {
             if place.token == token::current() {
                 return f(&place.value);
             }
