@@ -7,7 +7,11 @@ use std::{
     time::Duration,
 };
 
-use nix::time::{ClockId, clock_gettime};
+use nix::{
+    sched::{CpuSet, sched_getcpu, sched_setaffinity},
+    time::{ClockId, clock_gettime},
+    unistd::Pid,
+};
 use proc_core::{Process, shm::Shared};
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -47,6 +51,16 @@ pub fn arrive(gate: &AtomicU64, n: u64) {
 pub fn now() -> u64 {
     let now = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("every kernel has this clock");
     now.tv_sec().cast_unsigned() * 1_000_000_000 + now.tv_nsec().cast_unsigned()
+}
+
+/// Keeps the calling thread, and what it starts from now on, on the processor it is on.
+///
+/// # Errors
+/// If the kernel does not let it.
+pub fn stay_here() -> io::Result<()> {
+    let mut here = CpuSet::new();
+    here.set(sched_getcpu()?)?;
+    Ok(sched_setaffinity(Pid::from_raw(0), &here)?)
 }
 
 /// From the first one's begin to the last one's end, in seconds.

@@ -19,14 +19,15 @@ use sync::process;
 use test_support::step::{Stop, Victim};
 
 use crate::{
+    crew,
     figure::{Figure, Plan, Side},
     report::INSTRUCTIONS,
 };
 
 const FEW: u64 = 1_000;
 const MANY: u64 = 11_000;
-const FEW_STEPPED: u64 = 5;
-const MANY_STEPPED: u64 = 25;
+const FEW_STEPPED: u64 = 2;
+const MANY_STEPPED: u64 = 7;
 
 /// The first argument of a program that shall perform an operation, and of one that shall count the steps of one.
 const PERFORM: &str = "perform";
@@ -201,6 +202,8 @@ fn instructions_in_steps(name: &str, n: u64) -> Result<i64, Box<dyn Error>> {
 
 /// How many instructions `operation` takes in a child of this process, which has one thread.
 fn steps(operation: impl FnOnce()) -> io::Result<i64> {
+    // Both on one processor: to wake another one takes longer than the step.
+    crew::stay_here()?;
     let mut victim = Victim::start(|mark| mark.window(operation))?;
     let mut n = 0;
     loop {

@@ -29,14 +29,15 @@ pub(crate) fn run_figures(args: &[String]) -> Outcome {
     }
     // Without --quick and a choice of figures: after each of these options comes its value.
     let is_of_all = args.chunks(2).all(|pair| ["--peers", "--save", "--against"].contains(&pair[0].as_str()));
+    let mut criterion = Ok(());
     if is_of_all {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_secs());
         // That of the locks measures figures of the report.
         let benches = ["ipc_queue", "ipc_pipe", "pool", "tls"].into_iter().flat_map(|name| ["--bench", name]);
-        run("benches of criterion", cargo(["bench", "--package", "benches"]).args(benches))?;
+        criterion = run("benches of criterion", cargo(["bench", "--package", "benches"]).args(benches));
         command.env("BENCH_CRITERION_SINCE", since.to_string());
     }
-    run("bench", &mut command)
+    run("bench", &mut command).and(criterion)
 }
 
 /// The program that measures iceoryx2. Without a network there may be none, and no figures of its.

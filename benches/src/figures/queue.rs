@@ -8,7 +8,11 @@ use std::{
 };
 
 use ipc::{Connection, Queue};
-use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
+use nix::sys::{
+    resource::{UsageWho, getrusage},
+    socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair},
+    time::TimeValLike,
+};
 use proc_core::handover::Fd;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -22,6 +26,8 @@ use crate::{
 };
 
 const CAPACITY: usize = 1024;
+/// So long that both sides of a round trip are asleep.
+const PAUSE: Duration = Duration::from_millis(1);
 const BY_SIZE: &str = "queue by message size, B";
 const BY_PROCESSES: &str = "queue, 8 B, by processes on each side";
 
@@ -408,7 +414,12 @@ pub fn plans() -> Vec<Plan> {
         Ok(python::add(figure, &[("pipe", "Python Pipe")]))
     }));
     plans.push(Plan::new("queue", "round trip, busy", |name| round_trip(name, Duration::ZERO)));
-    plans.push(Plan::new("queue", "round trip, asleep", |name| round_trip(name, Duration::from_millis(1))));
+    plans.push(Plan::new("queue", "round trip, asleep", |name| round_trip(name, PAUSE)));
+    plans.push(Plan::new("queue", "round trip, one CPU", |name| {
+        crew::stay_here()?;
+        round_trip(name, Duration::ZERO)
+    }));
+    plans.push(Plan::new("queue", "CPU of a round trip, asleep", cpu_of_round_trip));
     plans
 }
 
@@ -511,6 +522,34 @@ fn round_trip(name: String, pause: Duration) -> io::Result<Figure> {
         figure = python::add(figure, &[("round_trip", "Python Pipe"), ("queue_round_trip", "Python Queue")]);
     }
     Ok(figure)
+}
+
+/// What both sides use of the processors: those who wait for somebody slow are not to spin.
+fn cpu_of_round_trip(name: String) -> io::Result<Figure> {
+    fn add<L>(figure: Figure, side: Side, name: &str, make: impl Fn() -> io::Result<L> + 'static) -> Figure
+    where
+        L: Lane + Serialize + DeserializeOwned + 'static,
+    {
+        figure.case(side, name, move |length| {
+            let (n, before) = (n_trips(length, PAUSE), cpu_time()?);
+            crew::round_trip_processes(&make()?, &make()?, n, PAUSE)?;
+            Ok((cpu_time()? - before).as_secs_f64() * 1e6 / n as f64)
+        })
+    }
+    let figure = add(Figure::cost(name, "µs"), Side::Ours, "Queue", || Ok(Numbers(Queue::new(CAPACITY)?)));
+    let figure = add(figure, Side::Ours, "Connection", Ends::new);
+    let figure = add(figure, Side::Limit, "raw futex", FutexWord::new);
+    Ok(add(figure, Side::C, "pipe(2)", || Descriptors::pipe(8)))
+}
+
+/// Of this process, and of its children that have been waited for.
+fn cpu_time() -> io::Result<Duration> {
+    let of = |who| {
+        let usage = getrusage(who)?;
+        let time = usage.user_time() + usage.system_time();
+        Ok::<_, io::Error>(Duration::from_micros(time.num_microseconds().cast_unsigned()))
+    };
+    Ok(of(UsageWho::RUSAGE_SELF)? + of(UsageWho::RUSAGE_CHILDREN)?)
 }
 
 fn n_trips(length: Duration, pause: Duration) -> u64 {
