@@ -13,6 +13,8 @@
 //! `multiprocessing.Lock` is [`process::Lock`], `threading.Lock` is [`thread::Lock`]; `Condition` is `Condvar`. A lock
 //! owns the data that it protects, `with lock:` is a guard, `acquire(timeout=…)` is `lock_timeout`, and what Python
 //! leaves locked for ever, when a process that held it is killed, the next one is told: [`OwnerDied`].
+//! The guard stays with the thread that locked; what is acquired here and released there is a `Semaphore`. A barrier's
+//! action and time-out are given where one waits: `wait_timeout_with`.
 //!
 //! # What this is not
 //! Locks between machines, or between containers that do not share their process ids. Strictly fair: whoever comes in

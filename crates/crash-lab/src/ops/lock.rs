@@ -5,10 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sync::{
     OwnerDied,
-    process::{Lock, RLock, RwLock},
+    process::{Lock, LockGuard, RLock, RwLock},
 };
 use test_support::step::Mark;
 
@@ -29,6 +29,8 @@ pub(crate) fn operations() -> Vec<Box<dyn Row>> {
         changing::<Lock<Pair>>("lock/try_lock", How::Try),
         blocked::<Lock<Pair>>("lock/lock-blocked", lock_and_unlock),
         timeout::<Lock<Pair>>("lock/lock_timeout"),
+        changing::<Nested>("lock/nested", How::Wait),
+        blocked::<Nested>("lock/nested-blocked", lock_and_unlock),
         changing::<RLock<Cell<Pair>>>("rlock/lock+unlock", How::Wait),
         blocked::<RLock<Cell<Pair>>>("rlock/lock-blocked", lock_and_unlock),
         timeout::<RLock<Cell<Pair>>>("rlock/lock_timeout"),
@@ -139,6 +141,59 @@ impl Exclusive for RLock<Cell<Pair>> {
 
     fn hold(&self) -> impl Sized {
         self.lock().expect("nobody has died")
+    }
+}
+
+/// A lock inside another one, and a third inside both; given up in the order in which they were acquired.
+#[derive(Serialize, Deserialize)]
+struct Nested {
+    outer: Lock<u64>,
+    pair: Lock<Pair>,
+    inner: Lock<u64>,
+}
+
+impl Nested {
+    /// Of the two that protect nothing.
+    fn enter_one(lock: &Lock<u64>, how: How) -> Option<LockGuard<'_, u64>> {
+        let entered = match how {
+            How::Wait => lock.lock().map(Some),
+            How::Try => lock.try_lock(),
+            How::Within(limit) => lock.lock_timeout(limit),
+        };
+        entered.unwrap_or_else(|died| {
+            died.get_ref().mark_consistent();
+            Some(died.into_inner())
+        })
+    }
+}
+
+impl Exclusive for Nested {
+    fn make() -> Self {
+        let lock = || Lock::new(0).expect("there is memory for a lock");
+        Self { outer: lock(), pair: Exclusive::make(), inner: lock() }
+    }
+
+    fn enter(&self, how: How) -> Option<Entered> {
+        let outer = Self::enter_one(&self.outer, how)?;
+        let entered = self.pair.lock();
+        let owner_died = entered.is_err();
+        let mut pair = entered.unwrap_or_else(OwnerDied::into_inner);
+        let before = *pair;
+        if owner_died {
+            pair[1] = pair[0];
+            pair.mark_consistent();
+        }
+        let inner = Self::enter_one(&self.inner, How::Wait)?;
+        change_pair(&mut pair);
+        drop(outer);
+        drop(pair);
+        drop(inner);
+        Some(Entered { owner_died, before })
+    }
+
+    fn hold(&self) -> impl Sized {
+        let hold = |lock| Self::enter_one(lock, How::Wait);
+        (hold(&self.outer), self.pair.lock().expect("nobody has died"), hold(&self.inner))
     }
 }
 
