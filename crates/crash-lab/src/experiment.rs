@@ -184,10 +184,11 @@ impl<'a> Scene<'a> {
                 Stop::Blocked | Stop::Ended(_) if self.attached.is_some() => return Ok(Stop::Done),
                 Stop::Stopped if self.attached.as_ref().is_some_and(Ledger::is_over) => return Ok(Stop::Done),
                 Stop::Blocked => {
-                    if begun.elapsed() > patience() || self.n_blocked > 10 {
+                    if begun.elapsed() > patience() {
                         return Err(format!("WEDGED: the operation blocks for good\n{}", self.victim.whereabouts()));
                     }
-                    if !self.experiment.row.has(Role::Helper) {
+                    // Ten have helped: it is the turn of those whom they helped, however busy the machine is.
+                    if !self.experiment.row.has(Role::Helper) || self.n_blocked > 10 {
                         continue;
                     }
                     self.n_blocked += 1;
