@@ -7,7 +7,7 @@ use std::{
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sync::{
-    OwnerDied,
+    OwnerDied, Plain,
     process::{Lock, LockGuard, RLock, RwLock},
 };
 use test_support::step::Mark;
@@ -51,6 +51,16 @@ pub(super) enum How {
     Wait,
     Try,
     Within(Duration),
+}
+
+impl How {
+    fn enter<T: Plain>(self, lock: &Lock<T>) -> Result<Option<LockGuard<'_, T>>, OwnerDied<LockGuard<'_, T>>> {
+        match self {
+            Self::Wait => lock.lock().map(Some),
+            Self::Try => lock.try_lock(),
+            Self::Within(limit) => lock.lock_timeout(limit),
+        }
+    }
 }
 
 /// What whoever got in found.
@@ -155,12 +165,7 @@ struct Nested {
 impl Nested {
     /// Of the two that protect nothing.
     fn enter_one(lock: &Lock<u64>, how: How) -> Option<LockGuard<'_, u64>> {
-        let entered = match how {
-            How::Wait => lock.lock().map(Some),
-            How::Try => lock.try_lock(),
-            How::Within(limit) => lock.lock_timeout(limit),
-        };
-        entered.unwrap_or_else(|died| {
+        how.enter(lock).unwrap_or_else(|died| {
             died.get_ref().mark_consistent();
             Some(died.into_inner())
         })
@@ -175,15 +180,15 @@ impl Exclusive for Nested {
 
     fn enter(&self, how: How) -> Option<Entered> {
         let outer = Self::enter_one(&self.outer, how)?;
-        let entered = self.pair.lock();
+        let entered = how.enter(&self.pair).map_err(OwnerDied::into_inner);
         let owner_died = entered.is_err();
-        let mut pair = entered.unwrap_or_else(OwnerDied::into_inner);
+        let mut pair = entered.unwrap_or_else(Some)?;
         let before = *pair;
         if owner_died {
             pair[1] = pair[0];
             pair.mark_consistent();
         }
-        let inner = Self::enter_one(&self.inner, How::Wait)?;
+        let inner = Self::enter_one(&self.inner, how)?;
         change_pair(&mut pair);
         drop(outer);
         drop(pair);
