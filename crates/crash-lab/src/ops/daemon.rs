@@ -8,6 +8,7 @@ use test_support::step;
 
 use crate::{
     cast::patience,
+    driver::scratch_file,
     operation::{Operation, Role, Row, Verdict},
     stopwatch::Stopwatch,
 };
@@ -22,7 +23,7 @@ pub(crate) fn operations() -> Vec<Box<dyn Row>> {
 
 /// One for each driver: its children ask.
 fn pid_file() -> PathBuf {
-    std::env::temp_dir().join(format!("crash-lab-{}.pid", parent_id()))
+    scratch_file(parent_id())
 }
 
 fn daemonize(pid_file: PathBuf, life: impl FnOnce(&Ready)) -> Result<u32, DaemonError> {

@@ -14,6 +14,7 @@ use test_support::step;
 
 use crate::{
     cast::patience,
+    driver::scratch_file,
     ledger::Ledger,
     operation::{Operation, Role, Row, Verdict},
 };
@@ -24,11 +25,8 @@ pub(crate) fn operations() -> Vec<Box<dyn Row>> {
 
 /// One for each driver: its children ask.
 fn address(state: &str) -> String {
-    let name = format!("crash-lab-{}", parent_id());
-    if state == "abstract" {
-        return format!("\0{name}");
-    }
-    std::env::temp_dir().join(name).to_string_lossy().into_owned()
+    let path = scratch_file(parent_id()).to_string_lossy().into_owned();
+    if state == "abstract" { format!("\0{path}") } else { path }
 }
 
 /// The one who connects is killed.
