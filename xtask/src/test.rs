@@ -4,18 +4,23 @@ use std::process::{Command, Stdio};
 
 use crate::{Outcome, cargo, run as step};
 
-/// Runs unit and integration tests, with nextest (a process each) where that is installed, and then the doc tests,
-/// which only `cargo test` knows. `args` go to the first of the two.
+/// Runs unit and integration tests, with nextest (a process each) where that is installed, then the doc tests, which
+/// only `cargo test` knows, and the tests of what is off by default. `args` go to the first of them.
 pub(crate) fn run(args: &[String]) -> Outcome {
     let args = || args.iter().map(String::as_str);
-    if !has_nextest() {
-        return step("tests", cargo(["test", "--workspace"]).args(args()));
+    let by_nextest = has_nextest();
+    if by_nextest {
+        step("tests", cargo(["nextest", "run", "--workspace", "--no-tests=pass"]).args(args()))?;
+    } else {
+        step("tests", cargo(["test", "--workspace"]).args(args()))?;
     }
-    step("tests", cargo(["nextest", "run", "--workspace", "--no-tests=pass"]).args(args()))?;
     if args().next().is_some() {
         return Ok(());
     }
-    step("doc tests", &mut cargo(["test", "--workspace", "--doc"]))
+    if by_nextest {
+        step("doc tests", &mut cargo(["test", "--workspace", "--doc"]))?;
+    }
+    step("features", &mut cargo(["test", "-p", "pool", "--features", "tracing", "--test", "events"]))
 }
 
 fn has_nextest() -> bool {

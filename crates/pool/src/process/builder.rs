@@ -129,8 +129,8 @@ impl ProcessPoolBuilder {
     ///
     /// It is `RLIMIT_DATA`, set anew before each task: heap, stacks of threads and private mappings count, touched or
     /// not; shared memory, files, and processes that the task starts do not. Not a control group: that would need one
-    /// to be writable, which it seldom is outside containers; and what exceeds it is killed, not told that there is no
-    /// memory, with the worker, whose own memory counts too.
+    /// to be writable, which it seldom is outside containers, and stays behind where its owner is killed; and what
+    /// exceeds it is killed, not told that there is no memory, with the worker, whose own memory counts too.
     pub fn memory_limit(mut self, bytes: u64) -> Self {
         self.settings.memory_limit = Some(bytes);
         self
