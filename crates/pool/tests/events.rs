@@ -63,7 +63,7 @@ fn starts_deaths_retries_and_late_tasks_are_told() {
     let _dog = watchdog(Duration::from_secs(100));
     let record = Record::default();
     tracing::subscriber::set_global_default(record.clone()).unwrap();
-    let pool = ProcessPool::builder().workers(1).retries(1).task_timeout(Duration::from_secs(1)).build().unwrap();
+    let pool = ProcessPool::builder().workers(1).retries(1).task_timeout(Duration::from_secs(3)).build().unwrap();
     let pid = format!("pid={}", pool.apply(std::process::id, ()).unwrap());
     let dead = pool.apply(|| -> () { std::process::abort() }, ());
     assert!(matches!(dead, Err(TaskError::Quarantined)), "{dead:?}");
