@@ -15,7 +15,10 @@ use std::{
 
 use crossbeam_utils::Backoff;
 use parking_lot::Mutex;
-use proc_core::futex::{self, Deadline, Wait};
+use proc_core::{
+    Panic,
+    futex::{self, Deadline, Wait},
+};
 
 use crate::TaskError;
 
@@ -199,7 +202,7 @@ impl<R> Core<R> {
             }
             let callbacks = std::mem::take(&mut self.slot.lock().callbacks);
             for callback in callbacks {
-                let _ = catch_unwind(AssertUnwindSafe(|| callback(&result)));
+                let _ = catch_unwind(AssertUnwindSafe(|| callback(&result))).map_err(Panic::of);
             }
         }
     }
@@ -237,7 +240,7 @@ impl<R> Core<R> {
         if !self.is_done() {
             slot.callbacks.push(callback);
         } else if let Some(result) = &slot.result {
-            let _ = catch_unwind(AssertUnwindSafe(|| callback(result)));
+            let _ = catch_unwind(AssertUnwindSafe(|| callback(result))).map_err(Panic::of);
         }
     }
 

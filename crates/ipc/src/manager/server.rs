@@ -21,7 +21,7 @@ use nix::{
     },
 };
 use parking_lot::Mutex;
-use proc_core::{Target, function::Function, handover::Fd};
+use proc_core::{Panic, Target, function::Function, handover::Fd};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::method::{self, Method};
@@ -71,7 +71,7 @@ impl Server {
             // By hand: a copy of the descriptor, in a process that was forked meanwhile, would keep it in.
             let _ = self.events.delete(&object.watched);
             // The object's own `Drop` may panic; that is between the two of them.
-            let _ = catch_unwind(AssertUnwindSafe(|| drop(object)));
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(object))).map_err(Panic::of);
         }
     }
 }

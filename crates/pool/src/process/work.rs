@@ -93,6 +93,15 @@ pub(super) enum Verdict {
     Retry(Arc<dyn Work>, Duration),
 }
 
+impl Verdict {
+    /// Wakes at once those who are to be woken.
+    fn wake(self) {
+        if let Self::Wake(task) = self {
+            task.wake();
+        }
+    }
+}
+
 impl Header {
     fn new(pool: &Arc<Shared>, id: u64, payload: Vec<u8>) -> Self {
         Self { pool: pool.clone(), id, payload, place: AtomicU32::new(0), deaths: AtomicU32::new(0) }
@@ -173,9 +182,7 @@ where
     }
 
     fn refuse(self: Arc<Self>, why: TaskError) {
-        if let Verdict::Wake(task) = self.complete(Err(why)) {
-            task.wake();
-        }
+        self.complete(Err(why)).wake();
     }
 
     fn wake(&self) {
@@ -384,9 +391,7 @@ where
     }
 
     fn refuse(self: Arc<Self>, why: TaskError) {
-        if let Verdict::Wake(task) = self.complete(Err(why)) {
-            task.wake();
-        }
+        self.complete(Err(why)).wake();
     }
 
     fn wake(&self) {
@@ -473,10 +478,7 @@ fn caught<T>(decode: impl FnOnce() -> Result<T, TaskError>) -> Result<T, TaskErr
 /// Drops what the user gave, with its panic caught.
 fn drop_quietly<T>(given: &Mutex<Option<T>>) {
     let given = given.lock().take();
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(given))) {
-        // Its drop may panic in its turn.
-        std::mem::forget(payload);
-    }
+    let _ = catch_unwind(AssertUnwindSafe(|| drop(given))).map_err(Panic::of);
 }
 
 fn pack(function: Function, args: &impl Serialize) -> Result<Vec<u8>, TaskError> {

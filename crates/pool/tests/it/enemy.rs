@@ -170,6 +170,11 @@ fn a_payload_that_panics_again_is_one_error() {
     assert!(matches!(odd, Err(TaskError::Panicked { .. })));
     let results: Vec<_> = pool.imap(|n: u8| if n == 1 { std::panic::panic_any(Again) } else { n }, 0..3).collect();
     assert!(matches!(&results[..], [Ok(0), Err(TaskError::Panicked { .. }), Ok(2)]));
+    // On the pool's thread for callbacks, and on this one.
+    let called_back = pool.apply_async_with(double, (2,), |_| std::panic::panic_any(Again));
+    called_back.wait();
+    called_back.on_done(|_| std::panic::panic_any(Again));
+    assert_eq!(called_back.get().unwrap(), 4);
 }
 
 #[test]
