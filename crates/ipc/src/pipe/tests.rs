@@ -99,7 +99,7 @@ fn use_it(end: &Connection<Message>, random: &mut Random) {
 #[test]
 fn any_byte_of_the_memory_may_change_at_any_time() {
     let _dog = watchdog(LIMIT);
-    for seed in 1..=600_u64 {
+    for seed in 1..=1500_u64 {
         let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let (end, memory, socket) = end_and_its_peer();
         let peer = Connection::<Message>::new(End::new(memory.clone(), socket, Side::B).unwrap());
