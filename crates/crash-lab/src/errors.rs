@@ -9,6 +9,9 @@ use test_support::step::Call;
 
 /// A table is full.
 const FULL: &[Errno] = &[EMFILE, ENFILE, ENOMEM];
+const OPEN: &[Errno] = &[EMFILE, ENFILE, ENOMEM, EINTR];
+const NAME: &[Errno] = &[ENOMEM, ENOSPC];
+const POLL: &[Errno] = &[EINTR, ENOMEM];
 const MEMORY: &[Errno] = &[ENOMEM];
 const SIGNAL: &[Errno] = &[EINTR];
 const WAIT: &[Errno] = &[EINTR, EAGAIN];
@@ -19,7 +22,7 @@ const START: &[Errno] = &[EAGAIN, ENOMEM];
 /// nothing can be done, and what ends or only looks at the process itself.
 const CALLS: &[(i64, &str, &[Errno])] = &[
     (libc::SYS_memfd_create, "memfd_create", FULL),
-    (libc::SYS_openat, "openat", &[EMFILE, ENFILE, ENOMEM, EINTR]),
+    (libc::SYS_openat, "openat", OPEN),
     (libc::SYS_dup, "dup", &[EMFILE]),
     (libc::SYS_dup3, "dup3", &[EMFILE]),
     (libc::SYS_pipe2, "pipe2", &[EMFILE, ENFILE]),
@@ -50,7 +53,7 @@ const CALLS: &[(i64, &str, &[Errno])] = &[
     (libc::SYS_connect, "connect", WAIT),
     (libc::SYS_bind, "bind", MEMORY),
     (libc::SYS_setsockopt, "setsockopt", MEMORY),
-    (libc::SYS_ppoll, "ppoll", &[EINTR, ENOMEM]),
+    (libc::SYS_ppoll, "ppoll", POLL),
     (libc::SYS_epoll_pwait, "epoll_pwait", SIGNAL),
     (libc::SYS_epoll_ctl, "epoll_ctl", &[ENOMEM, ENOSPC]),
     (libc::SYS_futex_waitv, "futex_waitv", WAIT),
@@ -69,12 +72,12 @@ const CALLS: &[(i64, &str, &[Errno])] = &[
     (libc::SYS_readlinkat, "readlinkat", MEMORY),
     (libc::SYS_newfstatat, "newfstatat", MEMORY),
     (libc::SYS_unlinkat, "unlinkat", MEMORY),
-    (libc::SYS_linkat, "linkat", &[ENOMEM, ENOSPC]),
-    (libc::SYS_mkdirat, "mkdirat", &[ENOMEM, ENOSPC]),
+    (libc::SYS_linkat, "linkat", NAME),
+    (libc::SYS_mkdirat, "mkdirat", NAME),
     #[cfg(target_arch = "x86_64")]
-    (libc::SYS_open, "open", &[EMFILE, ENFILE, ENOMEM, EINTR]),
+    (libc::SYS_open, "open", OPEN),
     #[cfg(target_arch = "x86_64")]
-    (libc::SYS_poll, "poll", &[EINTR, ENOMEM]),
+    (libc::SYS_poll, "poll", POLL),
     #[cfg(target_arch = "x86_64")]
     (libc::SYS_epoll_wait, "epoll_wait", SIGNAL),
     #[cfg(target_arch = "x86_64")]
@@ -86,7 +89,7 @@ const CALLS: &[(i64, &str, &[Errno])] = &[
     #[cfg(target_arch = "x86_64")]
     (libc::SYS_unlink, "unlink", MEMORY),
     #[cfg(target_arch = "x86_64")]
-    (libc::SYS_link, "link", &[ENOMEM, ENOSPC]),
+    (libc::SYS_link, "link", NAME),
 ];
 
 /// The name of a call that the process `pid` is about to make, and the errors that it may end with; none for those that
@@ -118,8 +121,8 @@ fn flags_of_transfer(call: Call) -> Option<i32> {
     match call.number {
         libc::SYS_sendmsg | libc::SYS_recvmsg => Some(call.args[2] as i32),
         libc::SYS_sendto | libc::SYS_recvfrom => Some(call.args[3] as i32),
-        libc::SYS_read | libc::SYS_readv | libc::SYS_write | libc::SYS_writev | libc::SYS_accept4 => Some(0),
-        libc::SYS_pread64 | libc::SYS_pwrite64 => Some(0),
+        libc::SYS_read | libc::SYS_readv | libc::SYS_pread64 => Some(0),
+        libc::SYS_write | libc::SYS_writev | libc::SYS_pwrite64 | libc::SYS_accept4 => Some(0),
         _ => None,
     }
 }

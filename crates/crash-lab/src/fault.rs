@@ -68,7 +68,8 @@ fn faults(call: usize, errors: &[Errno]) -> impl Iterator<Item = Fault> {
     })
 }
 
-/// With which errors each call may fail that may, and the most that the victim has of anything before or after them, if that can be told.
+/// With which errors each call may fail that may, and the most that the victim has of anything before or after them, if
+/// that can be told.
 fn survey(experiment: &Experiment) -> Result<(Vec<Vec<Errno>>, Option<Belongings>), String> {
     let mut scene = experiment.open().map_err(text)?;
     let before = Belongings::of(scene.victim.pid());

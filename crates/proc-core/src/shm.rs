@@ -29,6 +29,8 @@ use crate::{
 
 mod named;
 
+pub use self::named::NamedMemory;
+
 /// Whether this process may write up to `end` in a file: beyond its limit (`RLIMIT_FSIZE`) lies no error but SIGXFSZ.
 ///
 /// # Errors
@@ -36,8 +38,6 @@ mod named;
 pub fn may_reach(end: u64) -> io::Result<()> {
     Ok(memfd::may_reach(end)?)
 }
-
-pub use self::named::NamedMemory;
 
 /// A block of shared memory: a sealed memory file, mapped.
 ///
