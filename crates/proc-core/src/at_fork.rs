@@ -43,13 +43,50 @@ fn hooks() -> MutexGuard<'static, Hooks> {
     HOOKS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Runs `f`, and has forks by other threads wait meanwhile (those that go through the C library). For what must not be
+/// halfway done in a forked child; it takes microseconds.
+pub(crate) fn while_nobody_forks<R>(f: impl FnOnce() -> R) -> R {
+    install();
+    let _nobody_forks = FORKING.lock().unwrap_or_else(PoisonError::into_inner);
+    let _mine = Mine::new();
+    f()
+}
+
+static FORKING: Mutex<()> = Mutex::new(());
+
+thread_local! {
+    /// Whether this thread keeps the others from forking. A signal handler that forks there does not wait for itself.
+    static MINE: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+struct Mine;
+
+impl Mine {
+    fn new() -> Self {
+        MINE.set(true);
+        Self
+    }
+}
+
+impl Drop for Mine {
+    fn drop(&mut self) {
+        MINE.set(false);
+    }
+}
+
+struct Held {
+    hooks: MutexGuard<'static, Hooks>,
+    _forking: Option<MutexGuard<'static, ()>>,
+}
+
 thread_local! {
     // Held from `before` to `in_parent`/`in_child`, so that the list is whole in the child.
-    static HELD: std::cell::RefCell<Option<MutexGuard<'static, Hooks>>> = const { std::cell::RefCell::new(None) };
+    static HELD: std::cell::RefCell<Option<Held>> = const { std::cell::RefCell::new(None) };
 }
 
 extern "C" fn before() {
-    HELD.with_borrow_mut(|held| *held = Some(hooks()));
+    let forking = (!MINE.get()).then(|| FORKING.lock().unwrap_or_else(PoisonError::into_inner));
+    HELD.with_borrow_mut(|held| *held = Some(Held { hooks: hooks(), _forking: forking }));
 }
 
 extern "C" fn in_parent() {
@@ -58,8 +95,8 @@ extern "C" fn in_parent() {
 
 extern "C" fn in_child() {
     GENERATION.fetch_add(1, Relaxed);
-    let hooks = HELD.with_borrow_mut(Option::take);
-    for hook in hooks.iter().flat_map(|hooks| hooks.iter()) {
+    let held = HELD.with_borrow_mut(Option::take);
+    for hook in held.iter().flat_map(|held| held.hooks.iter()) {
         hook();
     }
 }

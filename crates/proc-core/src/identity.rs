@@ -2,11 +2,15 @@
 
 use std::{
     io,
+    num::NonZero,
     os::fd::AsFd,
     sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
 
-use crate::{at_fork, sys::pidfd};
+use crate::{
+    at_fork,
+    sys::{pid_namespace, pidfd},
+};
 
 /// A process, told apart from later bearers of the same pid by the time it started.
 ///
@@ -17,6 +21,36 @@ pub struct ProcessId {
     pub pid: u32,
     /// Start time in clock ticks since boot: field 22 of `/proc/PID/stat`.
     pub start_time: u64,
+}
+
+/// A pid namespace, by its inode: what a pid means depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PidNamespace(NonZero<u32>);
+
+impl PidNamespace {
+    /// That of the calling process; `None` if it cannot be found out, as on a kernel older than 6.11 without `/proc`.
+    pub fn current() -> Option<Self> {
+        // The generation of forks above, the inode below: a child may be in another namespace than its parent.
+        static KNOWN: AtomicU64 = AtomicU64::new(0);
+        let generation = u64::from(at_fork::generation());
+        let known = KNOWN.load(Relaxed);
+        if known >> 32 == generation && known as u32 != 0 {
+            return Self::from_inode(known as u32);
+        }
+        let inode = pid_namespace::inode()?;
+        KNOWN.store(generation << 32 | u64::from(inode), Relaxed);
+        Self::from_inode(inode)
+    }
+
+    /// The namespace with that inode; `None` for 0.
+    pub fn from_inode(inode: u32) -> Option<Self> {
+        NonZero::new(inode).map(Self)
+    }
+
+    /// The inode of its `/proc/PID/ns/pid`.
+    pub fn inode(self) -> u32 {
+        self.0.get()
+    }
 }
 
 /// The kernel's own limit for pids.

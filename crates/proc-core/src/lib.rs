@@ -33,6 +33,7 @@ pub mod handover;
 pub mod helper;
 pub mod identity;
 mod image;
+pub mod liveness;
 mod options;
 mod panic_report;
 mod process;
