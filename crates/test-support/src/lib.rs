@@ -5,6 +5,7 @@
 #![deny(unsafe_code)]
 
 mod call;
+pub mod hosts;
 pub mod processes;
 pub mod robust;
 pub mod step;

@@ -141,7 +141,7 @@ impl<'a> Register<'a> {
     fn ask_the_pid(&self, participant: Participant) -> Verdict {
         let (here, there) = (PidNamespace::current(), self.namespace_of(participant));
         if here.is_none() || here != there {
-            return Verdict::Unknown;
+            return if self.words.has_been(participant.number()) { Verdict::Unknown } else { Verdict::Dead };
         }
         // Before a descriptor is asked for, of which there may be none.
         if kill(Pid::from_raw(participant.pid().cast_signed()), None) == Err(Errno::ESRCH) {
@@ -192,6 +192,12 @@ impl<'a> Register<'a> {
 impl RegisterWords {
     fn next_number(&self) -> u64 {
         self.entered.fetch_add(1, Relaxed).wrapping_add(1) % word::NUMBERS
+    }
+
+    /// Whether the number has been given out; else no process wrote the word that it stands in.
+    fn has_been(&self, number: u64) -> bool {
+        let entered = self.entered.load(Relaxed);
+        number <= entered || entered >= word::NUMBERS
     }
 
     /// The index of a namespace, counted from 1; 0 if it is unknown, or there are too many.

@@ -97,7 +97,9 @@ fn words_that_nobody_wrote_are_of_the_dead() {
     let living = handle.register().me();
     let made_up = Participant::new(Witness::Lock, 1, living.pid(), living.number() + 1);
     assert_eq!(handle.register().verdict(made_up), Verdict::Dead);
-    assert_eq!(handle.register().verdict(Participant::from_word(u64::MAX).unwrap()), Verdict::Dead);
+    for word in [4, u64::MAX, u64::MAX - 1, 1 << 63 | 2] {
+        assert_eq!(handle.register().verdict(Participant::from_word(word).unwrap()), Verdict::Dead, "{word:x}");
+    }
 }
 
 #[test]
@@ -105,6 +107,7 @@ fn a_pid_of_another_namespace_is_nobody_s() {
     let words = words();
     let handle = Handle::new(&words);
     let here = words.place_of(PidNamespace::current());
+    words.entered.store(9, Relaxed);
     let elsewhere = words.place_of(PidNamespace::from_inode(7));
     let mut child = std::process::Command::new("true").spawn().unwrap();
     let verdicts = |pid| {

@@ -15,7 +15,6 @@ use std::{
 
 use nix::{
     fcntl::{FcntlArg, FdFlag, fcntl},
-    mount::{MsFlags, mount},
     sched::{CloneFlags, unshare},
     sys::{
         prctl::{set_child_subreaper, set_pdeathsig},
@@ -23,15 +22,14 @@ use nix::{
         signal::{Signal, kill},
         wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid},
     },
-    unistd::{ForkResult, Gid, Pid, Uid, chroot, execv, fork, geteuid, setgroups, setresgid, setresuid},
+    unistd::{ForkResult, Pid, execv, fork},
 };
 use proc_core::{
     futex::{self, Deadline},
     liveness::{Membership, Participant, Register, RegisterWords, Verdict, Witness},
     shm::Shared,
 };
-
-const NOBODY: u32 = 65534;
+use test_support::hosts;
 
 /// A handle of a segment that has nothing but a register.
 struct Handle {
@@ -248,14 +246,6 @@ impl Drop for Frozen {
     }
 }
 
-fn is_root() -> bool {
-    let is_root = geteuid().is_root();
-    if !is_root {
-        println!("(not root: without other users, namespaces and roots)");
-    }
-    is_root
-}
-
 fn close_all_descriptors() {
     // SAFETY: this process uses none of them any more.
     assert_eq!(unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, 0) }, 0);
@@ -265,48 +255,6 @@ fn close_all_descriptors() {
 fn fill_descriptor_table() {
     setrlimit(Resource::RLIMIT_NOFILE, 0, 0).unwrap();
     assert!(fs::File::open("/dev/null").is_err());
-}
-
-/// Without `/proc`, as in many a jail.
-fn enter_empty_root() {
-    chroot(".").unwrap();
-    std::env::set_current_dir("/").unwrap();
-    assert!(fs::metadata("/proc").is_err());
-}
-
-fn become_nobody() {
-    let (uid, gid) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
-    setgroups(&[]).unwrap();
-    setresgid(gid, gid, gid).unwrap();
-    setresuid(uid, uid, uid).unwrap();
-}
-
-/// Mounts another file system at `/proc`, for the calling process alone.
-fn mount_at_proc(kind: &str, options: &str) {
-    unshare(CloneFlags::CLONE_NEWNS).unwrap();
-    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>).unwrap();
-    mount(Some(kind), "/proc", Some(kind), MsFlags::empty(), Some(options)).unwrap();
-}
-
-fn hide_others() {
-    mount_at_proc("proc", "hidepid=2");
-    become_nobody();
-    assert!(fs::metadata("/proc/1").is_err() && fs::metadata("/proc/self").is_ok());
-}
-
-/// Runs `body` as process 1 of another pid namespace; `/proc` stays that of this one. Ends with the calling process.
-fn in_new_pid_namespace(body: impl FnOnce()) -> ! {
-    unshare(CloneFlags::CLONE_NEWPID).unwrap();
-    // SAFETY: one thread.
-    match unsafe { fork() }.unwrap() {
-        ForkResult::Child => {
-            set_pdeathsig(Signal::SIGKILL).unwrap();
-            assert_eq!(std::process::id(), 1);
-            body();
-        }
-        ForkResult::Parent { child } => drop(waitpid(child, None)),
-    }
-    stay()
 }
 
 /// A child that becomes `how` it is, enters, and lives on.
@@ -418,7 +366,7 @@ fn subjects(handle: &Handle) -> Vec<Subject> {
         Subject::dead("executed a program", executed(handle, FdFlag::FD_CLOEXEC)),
         Subject::dead("executed a program that has the descriptor", executed(handle, FdFlag::empty())),
     ];
-    if is_root() {
+    if hosts::is_root() {
         all.extend(subjects_of_root(handle));
     }
     all
@@ -427,14 +375,14 @@ fn subjects(handle: &Handle) -> Vec<Subject> {
 fn subjects_of_root(handle: &Handle) -> Vec<Subject> {
     let elsewhere = |how: fn()| {
         child(|told| {
-            in_new_pid_namespace(|| {
-                how();
-                told.tell(handle.enter().to_word());
-            })
+            hosts::new_pid_namespace();
+            how();
+            told.tell(handle.enter().to_word());
+            stay()
         })
     };
     let mut in_other_namespace_and_root =
-        Subject::living("in another pid namespace and an empty root", elsewhere(enter_empty_root)).with_pid_only();
+        Subject::living("in another pid namespace and an empty root", elsewhere(hosts::empty_root)).with_pid_only();
     in_other_namespace_and_root.is_elsewhere = true;
     let killed_elsewhere = Subject::killed("killed in another pid namespace", elsewhere(|| ()));
     // It is its parent that has been reaped; itself dies of that.
@@ -442,11 +390,11 @@ fn subjects_of_root(handle: &Handle) -> Vec<Subject> {
         thread::yield_now();
     }
     let mut all = vec![
-        Subject::living("another user's", entered(handle, become_nobody)),
-        Subject::living("under hidepid", entered(handle, hide_others)),
-        Subject::living("in an empty root", entered(handle, enter_empty_root)).with_pid_only(),
-        Subject::living("in an empty root since it entered", entered_and(handle, enter_empty_root)),
-        Subject::killed("killed in an empty root", entered(handle, enter_empty_root)).with_pid_only(),
+        Subject::living("another user's", entered(handle, hosts::become_nobody)),
+        Subject::living("under hidepid", entered(handle, hosts::hide_others)),
+        Subject::living("in an empty root", entered(handle, hosts::empty_root)).with_pid_only(),
+        Subject::living("in an empty root since it entered", entered_and(handle, hosts::empty_root)),
+        Subject::killed("killed in an empty root", entered(handle, hosts::empty_root)).with_pid_only(),
         Subject::living("in another pid namespace", elsewhere(|| ())),
         in_other_namespace_and_root,
         killed_elsewhere,
@@ -498,25 +446,24 @@ pub(super) fn blind_is_not_dead() {
         });
     };
     check("ordinary", || ());
-    if !is_root() {
+    if !hosts::is_root() {
         return;
     }
-    check("another user's", become_nobody);
-    check("under hidepid", hide_others);
-    check("beside an empty /proc", || mount_at_proc("tmpfs", ""));
+    check("another user's", hosts::become_nobody);
+    check("under hidepid", hosts::hide_others);
+    check("beside an empty /proc", hosts::empty_proc);
     check("another user's in an empty root", || {
-        enter_empty_root();
-        become_nobody();
+        hosts::empty_root();
+        hosts::become_nobody();
     });
     for (observer, how) in [
         ("in another pid namespace", (|| ()) as fn()),
-        ("in another pid namespace and an empty root", enter_empty_root),
+        ("in another pid namespace and an empty root", hosts::empty_root),
     ] {
         self::check(observer, &handle, &subjects, true, |look| {
-            in_new_pid_namespace(|| {
-                how();
-                look();
-            })
+            hosts::new_pid_namespace();
+            how();
+            look();
         });
     }
 }
