@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use ipc::{Connection, Receiver, RecvError, SendError, Sender, channel, pipe};
-use proc_core::{Process, Target, identity::ProcessId};
+use proc_core::{Process, Target};
 use serde::{Deserialize, Serialize};
 use test_support::step;
 
@@ -92,8 +92,6 @@ fn take_all(receive: impl Fn(Duration) -> Result<Message, RecvError>, ledger: &L
 }
 
 fn prepare(send: impl Fn(&Message) -> Result<(), SendError>, ledger: &Ledger, state: &str) {
-    // Read once a process, and not in the window.
-    ProcessId::current();
     for item in (0..2).filter(|_| !is_shared(state)) {
         ledger.putting(item);
         send(&Message::new(item, state)).expect("the launcher is there");
@@ -130,7 +128,6 @@ fn close() -> Box<dyn Row> {
 /// The victim takes one of two messages out; whoever sends more learns that it is gone.
 fn receive() -> Box<dyn Row> {
     fn peer(end: Connection<Message>, ledger: Ledger, state: String) {
-        ProcessId::current();
         if !is_shared(&state) {
             let first = end.recv().expect("the launcher sent two");
             assert_eq!(first.0, 0);

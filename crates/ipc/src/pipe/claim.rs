@@ -1,4 +1,4 @@
-//! Which process uses one half of an end: one at a time, told apart by what stands in [`TurnWords`].
+//! Who uses one half of an end: one process at a time, told apart by what stands in [`TurnWords`].
 //!
 //! Nearly always it is the same one for good, so the half leans towards it: it marks itself `busy` and looks whether the
 //! half still leans its way, both plain. Any other takes the lean away, has all processors run a fence, waits until
@@ -6,40 +6,39 @@
 //!
 //! | word | meaning | who may move it |
 //! |---|---|---|
-//! | `holder` | the process whose turn it is, or 0 | 0 to itself: anyone; the dead to itself: anyone; to 0: the holder |
-//! | `lean` | the claim that needs no turn, or 0 | the holder |
-//! | `leaner` | the process that may write `busy`, or 0 | 0 or the dead to itself: the holder; to 0: the leaner |
+//! | `holder` | the user whose turn it is, or 0 | 0 to itself: anyone; the dead to itself: anyone; to 0: the holder |
+//! | `lean` | the user that needs no turn, or 0 | the holder |
+//! | `leaner` | the user that may write `busy`, or 0 | 0 or the dead to itself: the holder; to 0: the leaner |
 //! | `busy` | the leaner is inside | the leaner; to 0 once it is dead: the holder |
-//! | `last` | the claim that was inside last | the holder |
+//! | `last` | the user that was inside last | the holder |
 //! | `waiting` | somebody sleeps until there is no holder | 1: sleepers; 0: whoever stops being the holder |
+//!
+//! A user is one end in one process ([`Users`]); no two ever have the same name. Nobody else takes over from one of whom it
+//! is not known whether it is dead.
 //!
 //! A leaner that has lost the lean may still write `busy` once before it finds out, which is why nobody else gets to
 //! be the leaner before it has said that it knows, has closed the end, or is dead.
 
 use std::{
     sync::atomic::{
-        AtomicU64,
         Ordering::{Acquire, Relaxed, Release, SeqCst},
         compiler_fence, fence,
     },
     time::Duration,
 };
 
-use proc_core::{
-    futex::{self, Deadline, Wait},
-    identity::ProcessId,
-};
+use proc_core::futex::{self, Deadline, Wait};
 
-use super::layout::TurnWords;
+use super::{layout::TurnWords, users::Users};
 use crate::barrier;
 
 /// What one handle of an end knows about its claim to it.
 #[derive(Debug)]
 pub(super) struct Claim {
-    /// Unlike any other's; as of `forks`.
-    id: u64,
+    /// The user whose it is; as of `forks`.
+    user: u64,
     forks: u32,
-    /// The generation in which this claim became the leaner.
+    /// The generation in which it became the leaner.
     leaning_since: u32,
     /// Turns taken without anybody else's in between.
     in_a_row: u32,
@@ -58,12 +57,12 @@ const SPINS: u32 = 200;
 
 impl Default for Claim {
     fn default() -> Self {
-        Self { id: 0, forks: NEVER, leaning_since: NEVER, in_a_row: 0 }
+        Self { user: 0, forks: NEVER, leaning_since: NEVER, in_a_row: 0 }
     }
 }
 
 impl Claim {
-    /// Enters if the half leans towards this claim; else see [`lock`](Self::lock).
+    /// Enters if the half leans towards this user; else see [`lock`](Self::lock).
     #[inline(always)]
     pub(super) fn enter<'a>(&mut self, words: &'a TurnWords) -> Option<Leaning<'a>> {
         // A forked child has inherited the claim, but is not the leaner.
@@ -73,7 +72,7 @@ impl Claim {
         words.busy.store(1, Relaxed);
         compiler_fence(SeqCst);
         let inside = Leaning(words);
-        if words.lean.load(Relaxed) == self.id {
+        if words.lean.load(Relaxed) == self.user {
             return Some(inside);
         }
         drop(inside);
@@ -89,75 +88,71 @@ impl Claim {
 
     /// Waits for its turn until the deadline; `None` if that was over first.
     #[cold]
-    pub(super) fn lock<'a>(&mut self, words: &'a TurnWords, deadline: Option<Deadline>) -> Option<Turn<'a>> {
+    pub(super) fn lock<'a>(
+        &mut self,
+        words: &'a TurnWords,
+        users: &Users,
+        deadline: Option<Deadline>,
+    ) -> Option<Turn<'a>> {
         if !self.is_of_this_process() {
-            *self = Self::fresh();
+            barrier::register();
+            *self = Self { user: users.me(), forks: barrier::forks(), ..Self::default() };
         }
-        let me = ProcessId::current().to_word();
-        let has_inherited = become_holder(words, me, deadline)?;
+        let has_inherited = become_holder(words, users, self.user, deadline)?;
         let turn = Turn(words);
         // Acquire: who gave the lean up had left before.
         if words.lean.swap(0, Acquire) != 0 || has_inherited {
             fence_everywhere();
         }
-        wait_for_leaner(words, deadline)?;
+        wait_for_leaner(words, users, deadline)?;
         Some(turn)
     }
 
-    /// A claim that nobody else has, in this process or in another that lives at the same time.
-    fn fresh() -> Self {
-        static N_CLAIMS: AtomicU64 = AtomicU64::new(0);
-        barrier::register();
-        let n = N_CLAIMS.fetch_add(1, Relaxed);
-        let id = (u64::from(std::process::id()) << 32 | 1) + (n << 1 & 0xffff_fffe);
-        Self { id, forks: barrier::forks(), ..Self::default() }
-    }
-
-    /// Whether it has been made, and not in a process that this one was forked from.
+    /// Whether it has a user, and not in a process that this one was forked from.
     pub(super) fn is_of_this_process(&self) -> bool {
         self.forks == barrier::forks()
     }
 
-    /// Whether another claim was inside since this one was.
+    /// Whether another user was inside since this one was.
     pub(super) fn is_news_to(&self, turn: &Turn<'_>) -> bool {
-        turn.0.last.load(Relaxed) != self.id
+        turn.0.last.load(Relaxed) != self.user
     }
 
-    /// Notes that this claim knows how things stand, and has the half lean towards it if it seems to be alone.
-    pub(super) fn settle(&mut self, turn: &Turn<'_>) {
+    /// Notes that this user knows how things stand, and has the half lean towards it if it seems to be alone.
+    pub(super) fn settle(&mut self, turn: &Turn<'_>, users: &Users) {
         let words = turn.0;
-        let last = words.last.swap(self.id, Relaxed);
-        self.in_a_row = if last == self.id { self.in_a_row.saturating_add(1) } else { 0 };
+        let last = words.last.swap(self.user, Relaxed);
+        self.in_a_row = if last == self.user { self.in_a_row.saturating_add(1) } else { 0 };
         let is_alone = last == 0 || self.in_a_row >= ENOUGH && self.in_a_row.is_power_of_two();
         if is_alone && barrier::register() {
             let leaner = words.leaner.load(Acquire);
-            if leaner == 0 || is_gone(leaner) {
-                words.leaner.store(ProcessId::current().to_word(), Relaxed);
+            if users.is_gone(leaner) {
+                words.leaner.store(self.user, Relaxed);
                 words.busy.store(0, Relaxed);
-                words.lean.store(self.id, Release);
+                words.lean.store(self.user, Release);
                 self.leaning_since = self.forks;
             }
         }
     }
 
-    /// Which claim it is, as others see it; never 0 once it has been inside.
-    pub(super) fn id(&self) -> u64 {
-        self.id
+    /// Whose it is, as others see it; never 0 once it has been inside.
+    pub(super) fn user(&self) -> u64 {
+        self.user
     }
 
     /// Gives back what the next user would otherwise have to take away.
     pub(super) fn give_up(&mut self, words: &TurnWords) {
         if self.leaning_since == barrier::forks() {
             // Whoever comes to lean does so when the lean is gone and there is no leaner: in this order.
-            let _ = words.last.compare_exchange(self.id, 0, Relaxed, Relaxed);
-            let _ = words.lean.compare_exchange(self.id, 0, Release, Relaxed);
+            let _ = words.last.compare_exchange(self.user, 0, Relaxed, Relaxed);
+            let _ = words.lean.compare_exchange(self.user, 0, Release, Relaxed);
             self.stop_leaning(words);
         }
     }
 }
 
 /// Becomes the holder; true if the former one died as such.
-fn become_holder(words: &TurnWords, me: u64, deadline: Option<Deadline>) -> Option<bool> {
+fn become_holder(words: &TurnWords, users: &Users, me: u64, deadline: Option<Deadline>) -> Option<bool> {
     let mut spins = 0;
     loop {
         let holder = match words.holder.compare_exchange(0, me, Acquire, Relaxed) {
@@ -177,7 +172,7 @@ fn become_holder(words: &TurnWords, me: u64, deadline: Option<Deadline>) -> Opti
         let nap = Deadline::after(deadline.map_or(NAP, |d| d.remaining().min(NAP)));
         if words.holder.load(Relaxed) == holder
             && futex::wait(&words.waiting, 1, nap) == Wait::TimedOut
-            && is_gone(holder)
+            && users.is_gone(holder)
             && words.holder.compare_exchange(holder, me, Acquire, Relaxed).is_ok()
         {
             return Some(true);
@@ -185,15 +180,8 @@ fn become_holder(words: &TurnWords, me: u64, deadline: Option<Deadline>) -> Opti
     }
 }
 
-/// Whether nobody bears that word any more.
-pub(super) fn is_gone(process: u64) -> bool {
-    let process = ProcessId::from_word(process);
-    // Without a start time it was short of descriptors when it should have found that out.
-    if process.start_time == 0 { ProcessId::of(process.pid).is_none() } else { !process.is_alive() }
-}
-
 /// Waits until whoever lost the lean is not inside any more.
-fn wait_for_leaner(words: &TurnWords, deadline: Option<Deadline>) -> Option<()> {
+fn wait_for_leaner(words: &TurnWords, users: &Users, deadline: Option<Deadline>) -> Option<()> {
     let mut spins = 0;
     while words.busy.load(Acquire) != 0 {
         if spins < SPINS {
@@ -201,8 +189,7 @@ fn wait_for_leaner(words: &TurnWords, deadline: Option<Deadline>) -> Option<()> 
             std::hint::spin_loop();
             continue;
         }
-        let leaner = words.leaner.load(Acquire);
-        if leaner == 0 || is_gone(leaner) {
+        if users.is_gone(words.leaner.load(Acquire)) {
             words.busy.store(0, Relaxed);
             break;
         }
@@ -229,7 +216,7 @@ pub(super) enum Inside<'a> {
     Turn(#[allow(dead_code, reason = "held")] Turn<'a>),
 }
 
-/// Being inside, until dropped, of the claim that the half leans to.
+/// Being inside, until dropped, of the user that the half leans to.
 pub(super) struct Leaning<'a>(&'a TurnWords);
 
 impl Drop for Leaning<'_> {

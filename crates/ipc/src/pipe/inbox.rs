@@ -4,12 +4,12 @@ use std::{
     time::Duration,
 };
 
-use proc_core::{futex::Deadline, identity::ProcessId};
+use proc_core::futex::Deadline;
 
 use super::{
     RecvError,
     biased::{Biased, Patience},
-    claim::{Claim, Inside, is_gone},
+    claim::{Claim, Inside},
     layout::{ReaderWords, TurnWords},
     lobby::{Lobby, Outcome},
     ring::{Damaged, Kind, Reader, Ring, SMALL, Small},
@@ -166,17 +166,17 @@ impl Inbox {
             Patience::Until(deadline) => deadline,
         };
         loop {
-            let turn = state.claim.lock(self.turn(), deadline).ok_or_else(|| out_of(patience))?;
+            let turn = state.claim.lock(self.turn(), self.ring.users(), deadline).ok_or_else(|| out_of(patience))?;
             let begun = self.words().begun.load(Acquire);
-            if begun == 0 || begun == state.claim.id() || is_gone(self.words().begun_by.load(Relaxed)) {
+            if begun == state.claim.user() || self.ring.users().is_gone(begun) {
                 if state.claim.is_news_to(&turn) {
                     state.reader = Reader::reload(&self.ring)?;
-                    if begun != state.claim.id() {
+                    if begun != state.claim.user() {
                         self.words().begun.store(0, Relaxed);
                         state.begun = None;
                     }
                 }
-                state.claim.settle(&turn);
+                state.claim.settle(&turn, self.ring.users());
                 return Ok(Inside::Turn(turn));
             }
             drop(turn);
@@ -255,8 +255,7 @@ impl Inbox {
                 _ => None,
             };
             state.begun = Some(Begun { bytes, fds });
-            self.words().begun_by.store(ProcessId::current().to_word(), Relaxed);
-            self.words().begun.store(state.claim.id(), Release);
+            self.words().begun.store(state.claim.user(), Release);
         }
         // A part whose begin is not here belongs to a message that another process began to receive: it is lost.
         if let Some(begun) = &mut state.begun {
@@ -353,7 +352,7 @@ impl Drop for Inbox {
         let words = &self.ring.header().reader.0;
         let Receiving { claim, begun, .. } = self.state.get_mut();
         if begun.is_some() && claim.is_of_this_process() {
-            let _ = words.begun.compare_exchange(claim.id(), 0, Release, Relaxed);
+            let _ = words.begun.compare_exchange(claim.user(), 0, Release, Relaxed);
         }
         claim.give_up(&words.turn);
         self.ring.header().to_writer.0.reader_left.fetch_add(1, Release);

@@ -5,13 +5,15 @@
 //! | `tail` | the writer | where the next frame goes, as of its last publication |
 //! | `head` | the reader | up to where frames have been taken |
 //! | `n_with_fds` | the writer | how many messages with descriptors there were: their ids |
-//! | `turn` | see `claim.rs` | which process uses this half of the end |
-//! | `listener` | whoever sleeps on the end's socket | that process, or 0 |
-//! | `begun`, `begun_by` | the reader | the claim, and its process, that has taken a part of a message; or 0 |
+//! | `turn` | see `claim.rs` | who uses this half of the end |
+//! | `listener` | whoever sleeps on the end's socket | that user, or 0 |
+//! | `begun` | the reader | the user that has taken a part of a message, or 0 |
 //! | `n_sleeps` | the reader | how many sleeps there were: their numbers |
 //! | `reader_sleeps` | the reader; cleared by the writer after ringing | 0, or the number of this sleep |
 //! | `writer_sleeps` | the writer; cleared by the reader after ringing | 0, or the `head` at which there is room enough |
 //! | `reader_left` | handles of the reader's end that are dropped | how many were |
+//!
+//! Users are participants of the `register`: an end in a process.
 //!
 //! Positions count bytes since the pipe was made; their place in the ring is the position modulo its length. A frame
 //! begins with a word of its own, which is what publishes it:
@@ -28,10 +30,10 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
-use proc_core::shm::ShmSafe;
+use proc_core::{liveness::RegisterWords, shm::ShmSafe};
 
 pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"ipcPipe1");
-pub(super) const ABI: u32 = 2;
+pub(super) const ABI: u32 = 3;
 
 /// Where the first ring's bytes begin.
 pub(super) const DATA_OFFSET: usize = 4096;
@@ -49,6 +51,7 @@ pub(super) struct Header {
     pub(super) abi: AtomicU32,
     pub(super) ring_bytes: AtomicU32,
     pub(super) n_rings: AtomicU32,
+    pub(super) register: RegisterWords,
     pub(super) rings: [RingHeader; 2],
 }
 
@@ -74,7 +77,6 @@ pub(super) struct ReaderWords {
     pub(super) head: AtomicU64,
     pub(super) turn: TurnWords,
     pub(super) begun: AtomicU64,
-    pub(super) begun_by: AtomicU64,
     pub(super) n_sleeps: AtomicU32,
     /// Of an end that receives.
     pub(super) listener: AtomicU64,

@@ -22,10 +22,9 @@ use std::{
 };
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
-use proc_core::{futex::Deadline, identity::ProcessId};
+use proc_core::futex::Deadline;
 
 use super::{
-    claim::is_gone,
     pollable::Pollable,
     ring::Ring,
     socket::{Packet, Socket},
@@ -42,7 +41,7 @@ pub(super) struct Lobby {
     news: Condvar,
 }
 
-/// The word that says which process listens at an end's socket.
+/// The word that says which user listens at an end's socket.
 #[derive(Debug)]
 pub(super) struct Post {
     ring: Ring,
@@ -60,12 +59,12 @@ impl Post {
     /// `None` if another process listens.
     fn take(&self) -> Option<Listening<'_>> {
         let word = self.ring.listener(self.reads);
-        let me = ProcessId::current().to_word();
+        let (users, me) = (self.ring.users(), self.ring.users().me());
         let of = match word.compare_exchange(0, me, Acquire, Relaxed) {
             Ok(_) => return Some(Listening(word)),
             Err(other) => other,
         };
-        (is_gone(of) && word.compare_exchange(of, me, Acquire, Relaxed).is_ok()).then(|| Listening(word))
+        (users.is_gone(of) && word.compare_exchange(of, me, Acquire, Relaxed).is_ok()).then(|| Listening(word))
     }
 }
 

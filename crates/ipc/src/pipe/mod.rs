@@ -23,6 +23,7 @@ pub(crate) mod socket;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod users;
 
 pub use self::{
     connection::{Connection, pipe},

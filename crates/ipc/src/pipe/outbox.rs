@@ -129,11 +129,11 @@ impl Outbox {
             Patience::None => Deadline::after(MOMENT),
             Patience::Until(deadline) => deadline,
         };
-        let turn = state.claim.lock(self.turn(), deadline).ok_or_else(|| out_of(patience))?;
+        let turn = state.claim.lock(self.turn(), self.ring.users(), deadline).ok_or_else(|| out_of(patience))?;
         if state.claim.is_news_to(&turn) {
             state.writer = Writer::reload(&self.ring)?;
         }
-        state.claim.settle(&turn);
+        state.claim.settle(&turn, self.ring.users());
         Ok(Inside::Turn(turn))
     }
 

@@ -15,16 +15,22 @@ use std::{
     marker::PhantomData,
     mem::MaybeUninit,
     ptr::NonNull,
-    sync::atomic::{
-        AtomicU64,
-        Ordering::{Acquire, Relaxed, Release},
+    sync::{
+        Arc,
+        atomic::{
+            AtomicU64,
+            Ordering::{Acquire, Relaxed, Release},
+        },
     },
 };
 
 use postcard::ser_flavors::Flavor;
 use proc_core::shm::SharedMemory;
 
-use super::layout::{ABI, DATA_OFFSET, Header, MAGIC, RING_BYTES, RingHeader};
+use super::{
+    layout::{ABI, DATA_OFFSET, Header, MAGIC, RING_BYTES, RingHeader},
+    users::Users,
+};
 
 /// The memory of a ring has been overwritten with what its protocol does not allow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,12 +76,12 @@ impl Kind {
 #[derive(Clone, Debug)]
 pub(super) struct Ring {
     /// Keeps the pointers below valid.
-    _memory: SharedMemory,
+    users: Arc<Users>,
     header: NonNull<RingHeader>,
     data: NonNull<u8>,
 }
 
-// SAFETY: pointers into shared memory that `_memory` keeps mapped; what they reach is atomics and raw bytes.
+// SAFETY: pointers into shared memory that `users` keeps mapped; what they reach is atomics and raw bytes.
 unsafe impl Send for Ring {}
 // SAFETY: as above.
 unsafe impl Sync for Ring {}
@@ -112,15 +118,16 @@ pub(super) fn attach(memory: &SharedMemory) -> io::Result<Vec<Ring>> {
     {
         return refuse("shared memory holds a pipe of another shape");
     }
+    let users = Arc::new(Users::new(memory.clone())?);
     let ring = |i: usize| {
         // SAFETY: the memory is long enough for `n` rings, by the check above.
         let data = unsafe { memory.as_ptr().add(DATA_OFFSET + i * RING_BYTES as usize) };
-        Ring { _memory: memory.clone(), header: NonNull::from(&header.rings[i]), data }
+        Ring { users: Arc::clone(&users), header: NonNull::from(&header.rings[i]), data }
     };
     Ok((0..n as usize).map(ring).collect())
 }
 
-fn header(memory: &SharedMemory) -> &Header {
+pub(super) fn header(memory: &SharedMemory) -> &Header {
     assert!(memory.len() >= DATA_OFFSET);
     // SAFETY: long enough, page-aligned, and valid for any bits.
     unsafe { memory.as_ptr().cast::<Header>().as_ref() }
@@ -142,8 +149,12 @@ const fn frame_bytes(payload: usize) -> u64 {
 impl Ring {
     #[inline(always)]
     pub(super) fn header(&self) -> &RingHeader {
-        // SAFETY: points into `_memory`.
+        // SAFETY: points into memory that `users` keeps mapped.
         unsafe { self.header.as_ref() }
+    }
+
+    pub(super) fn users(&self) -> &Users {
+        &self.users
     }
 
     /// Who sleeps on the socket of the end that reads this ring, or of one that only writes it.

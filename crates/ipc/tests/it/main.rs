@@ -1,6 +1,7 @@
 //! Tests of the crate as its users see it.
 #![allow(clippy::unwrap_used)]
 
+mod blind;
 mod end_of_file;
 mod garbage;
 mod joinable;

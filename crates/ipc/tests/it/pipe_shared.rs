@@ -14,9 +14,9 @@ use test_support::watchdog;
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// A sender's number, the message's, and what makes some of them long.
-type Message = (u32, u32, Vec<u8>);
+pub(crate) type Message = (u32, u32, Vec<u8>);
 
-fn message(sender: u32, n: u32) -> Message {
+pub(crate) fn message(sender: u32, n: u32) -> Message {
     let len = match n % 500 {
         0 => 40_000,
         1 => 200_000,
@@ -25,7 +25,7 @@ fn message(sender: u32, n: u32) -> Message {
     (sender, n, vec![n as u8; len])
 }
 
-fn send_all(tx: Sender<Message>, sender: u32, n: u32) {
+pub(crate) fn send_all(tx: Sender<Message>, sender: u32, n: u32) {
     (0..n).for_each(|i| tx.send(&message(sender, i)).unwrap());
 }
 
@@ -48,7 +48,7 @@ fn several_processes_send_through_one_end() {
     children.into_iter().for_each(|child| child.join().unwrap());
 }
 
-fn receive_all(rx: Receiver<Message>) -> Vec<u32> {
+pub(crate) fn receive_all(rx: Receiver<Message>) -> Vec<u32> {
     let mut got = Vec::new();
     loop {
         match rx.recv() {
