@@ -4,7 +4,7 @@ use std::{
     io,
     num::NonZero,
     os::fd::AsFd,
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
 };
 
 use crate::{
@@ -23,6 +23,9 @@ pub struct ProcessId {
     pub start_time: u64,
 }
 
+/// The inode of the namespace that this image first knew of; 0 before.
+static FIRST_NAMESPACE: AtomicU32 = AtomicU32::new(0);
+
 /// A pid namespace, by its inode: what a pid means depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PidNamespace(NonZero<u32>);
@@ -39,7 +42,18 @@ impl PidNamespace {
         }
         let inode = pid_namespace::inode()?;
         KNOWN.store(generation << 32 | u64::from(inode), Relaxed);
+        let _ = FIRST_NAMESPACE.compare_exchange(0, inode, Relaxed, Relaxed);
         Self::from_inode(inode)
+    }
+
+    /// Whether the calling process may be in another namespace than one that it was forked from: then what it has
+    /// inherited may hold ids that mean something else to it. True if it cannot be found out. What hands ids to forked
+    /// children asks for [`current`](Self::current) before.
+    pub fn may_have_changed() -> bool {
+        match Self::current() {
+            Some(namespace) => namespace.inode() != FIRST_NAMESPACE.load(Relaxed),
+            None => at_fork::generation() > 0,
+        }
     }
 
     /// The namespace with that inode; `None` for 0.

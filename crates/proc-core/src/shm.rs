@@ -24,6 +24,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::{
     handover,
+    identity::PidNamespace,
     sys::memfd::{self, Reserve},
 };
 
@@ -183,6 +184,10 @@ pub unsafe trait ShmSafe: Sync + 'static {
     fn is_pinned(&self) -> bool {
         false
     }
+
+    /// Takes note that the value is used in several pid namespaces, in which the ids of processes and threads mean
+    /// different ones. Called when it comes from another namespace, or may; structs pass it on to their fields.
+    fn note_other_namespaces(&self) {}
 }
 
 macro_rules! shm_safe_atomics {
@@ -210,6 +215,10 @@ shm_safe_atomics!(
 unsafe impl<T: ShmSafe, const N: usize> ShmSafe for [T; N] {
     fn is_pinned(&self) -> bool {
         self.iter().any(T::is_pinned)
+    }
+
+    fn note_other_namespaces(&self) {
+        self.iter().for_each(T::note_other_namespaces);
     }
 }
 
@@ -243,9 +252,11 @@ unsafe impl<T: ShmSafe> Sync for Shared<T> {}
 struct Header {
     magic: AtomicU64,
     value_bytes: AtomicU64,
+    /// The inode of its maker's pid namespace, 0 if that was unknown.
+    namespace: AtomicU32,
 }
 
-const MAGIC: u64 = u64::from_le_bytes(*b"pcShare1");
+const MAGIC: u64 = u64::from_le_bytes(*b"pcShare2");
 const VALUE_OFFSET: usize = 64;
 const _: () = assert!(size_of::<Header>() <= VALUE_OFFSET);
 
@@ -265,6 +276,7 @@ impl<T: ShmSafe> Shared<T> {
         unsafe { place.write(value) };
         let header = header(&memory);
         header.value_bytes.store(size_of::<T>() as u64, Ordering::Relaxed);
+        header.namespace.store(PidNamespace::current().map_or(0, PidNamespace::inode), Ordering::Relaxed);
         header.magic.store(MAGIC, Ordering::Release);
         Ok(Self { memory, value: place })
     }
@@ -286,7 +298,12 @@ impl<T: ShmSafe> Shared<T> {
         }
         // SAFETY: the block is longer than `VALUE_OFFSET`, by the check above.
         let value = unsafe { memory.as_ptr().add(VALUE_OFFSET) }.cast();
-        Ok(Self { memory, value })
+        let namespace = PidNamespace::from_inode(header.namespace.load(Ordering::Relaxed));
+        let shared = Self { memory, value };
+        if namespace.is_none() || namespace != PidNamespace::current() {
+            shared.note_other_namespaces();
+        }
+        Ok(shared)
     }
 
     /// The memory that it lives in.

@@ -10,9 +10,12 @@ pub fn derive_shm_safe(input: TokenStream) -> TokenStream {
         if !item.is_repr_c {
             return Err("a shared struct must be #[repr(C)], so that all its users agree on its layout".into());
         }
-        let fields = item.fields.iter().map(|(field, _)| format!("|| ::sync::ShmSafe::is_pinned(&self.{field})"));
-        Ok(item
-            .implement("ShmSafe", &format!("fn is_pinned(&self) -> bool {{ false {} }}", fields.collect::<String>())))
+        let all = |call: &dyn Fn(&str) -> String| item.fields.iter().map(|(field, _)| call(field)).collect::<String>();
+        let pinned = all(&|field| format!("|| ::sync::ShmSafe::is_pinned(&self.{field})"));
+        let note = all(&|field| format!("::sync::ShmSafe::note_other_namespaces(&self.{field});"));
+        let methods =
+            format!("fn is_pinned(&self) -> bool {{ false {pinned} }} fn note_other_namespaces(&self) {{ {note} }}");
+        Ok(item.implement("ShmSafe", &methods))
     };
     Struct::parse(input).and_then(|item| shm_safe(&item)).unwrap_or_else(|message| error(&message))
 }

@@ -19,7 +19,8 @@
 //! acquired without having been looked at.
 //!
 //! A word that somebody has overwritten may name a thread that never heard of the lock, and would never release it. Who
-//! has slept for long asks whether the holder can be one ([`Futex::wait_for`]); if not, it is as if it had died.
+//! has slept for long asks whether the holder can be one ([`Futex::wait_for`]); if not, it is as if it had died. But not
+//! where the lock is known in several pid namespaces: there the id may be that of a thread which cannot be asked about.
 //!
 //! # Fairness
 //! Whoever comes may take a free lock, also before those who wait: a lock that waited for each to wake up would stand
@@ -35,13 +36,16 @@ use std::time::Duration;
 
 use proc_core::futex::Deadline;
 
-use super::{AtomicU64, Futex, Ordering, Slept, word};
+use super::{AtomicU64, Futex, Ordering, Slept, fence, word};
 
 const OWNER: u64 = (1 << 30) - 1;
 const DIED: u64 = 1 << 30;
 const WAITERS: u64 = 1 << 31;
 const LOW_HALF: u64 = (1 << 32) - 1;
 const CLAIMED: u64 = 1 << 63;
+
+/// In `turns`: threads of several pid namespaces use the lock. Set before such a thread first acquires it, for good.
+const NAMESPACES: u64 = 1 << 63;
 
 /// How often to sleep in vain before others are kept from the lock until one wakes up.
 const MANY_SLEEPS: u32 = if cfg!(all(test, loom)) { 1 } else { 8 };
@@ -53,7 +57,7 @@ const NAP: Duration = Duration::from_micros(100);
 #[repr(C)]
 pub(crate) struct Lock {
     state: AtomicU64,
-    /// The last number that was given to a turn.
+    /// The last number that was given to a turn; and [`NAMESPACES`].
     turns: AtomicU64,
 }
 
@@ -214,6 +218,7 @@ impl Lock {
         match futex.wait_for((seen & OWNER) as u32, &self.state, expected, deadline) {
             Slept::Woken => true,
             Slept::TimedOut => false,
+            Slept::ForNobody if self.has_other_namespaces() => true,
             Slept::ForNobody => {
                 // As the kernel does when a holder dies. If it fails, somebody was faster.
                 let free = (asleep & !OWNER) | DIED;
@@ -239,6 +244,19 @@ impl Lock {
             // If it fails, somebody came in between and sees to WAITERS.
             let _ = self.state.compare_exchange(left, left & DIED, Ordering::Relaxed, Ordering::Relaxed);
         }
+    }
+
+    /// Takes note that threads of several pid namespaces use the lock, whose ids may be equal.
+    pub(crate) fn note_other_namespaces(&self) {
+        if self.turns.load(Ordering::Relaxed) & NAMESPACES == 0 {
+            self.turns.fetch_or(NAMESPACES, Ordering::Relaxed);
+        }
+    }
+
+    /// To be asked after the word was looked at: who is named there has said so before.
+    pub(crate) fn has_other_namespaces(&self) -> bool {
+        fence(Ordering::Acquire);
+        self.turns.load(Ordering::Relaxed) & NAMESPACES != 0
     }
 
     /// Says that the data are not in order. For the holder.

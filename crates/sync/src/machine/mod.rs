@@ -23,9 +23,9 @@ use proc_core::futex::Deadline;
 pub(crate) use semaphore::{Overflow, Semaphore};
 
 #[cfg(all(test, loom))]
-pub(crate) use loom::sync::atomic::{AtomicU64, Ordering};
+pub(crate) use loom::sync::atomic::{AtomicU64, Ordering, fence};
 #[cfg(not(all(test, loom)))]
-pub(crate) use std::sync::atomic::{AtomicU64, Ordering};
+pub(crate) use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 /// How a machine sleeps and wakes. The word meant is always the low half of `state`.
 pub(crate) trait Futex {

@@ -49,6 +49,10 @@ unsafe impl ShmSafe for Shared {
     fn is_pinned(&self) -> bool {
         self.0.locks().any(RawLock::is_pinned)
     }
+
+    fn note_other_namespaces(&self) {
+        self.0.locks().for_each(RawLock::note_other_namespaces);
+    }
 }
 
 impl Barrier {

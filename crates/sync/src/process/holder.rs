@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use crate::sys::threads;
+
 /// The holder of a lock, for a message to a person.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holder {
@@ -14,9 +16,9 @@ pub struct Holder {
 }
 
 impl Holder {
-    /// The thread `tid`, if there is one; reads `/proc`.
+    /// The thread `tid` of this pid namespace, if there is one; reads `/proc`.
     pub(crate) fn of_thread(tid: u32) -> Option<Self> {
-        if tid == 0 {
+        if tid == 0 || !threads::sees_this_namespace() {
             return None;
         }
         let status = fs::read_to_string(format!("/proc/{tid}/status")).ok()?;

@@ -35,11 +35,18 @@ use crate::{OwnerDied, Plain, machine::Acquired, sys::robust::ThreadList};
 /// the holder left them. Until somebody puts them in order and calls [`mark_consistent`](LockGuard::mark_consistent),
 /// everyone who locks is told. A process that dies while it waits for the lock disturbs nobody.
 ///
-/// The kernel tells holders by their thread ids: the processes that share a lock must be of one pid namespace.
+/// A process that overwrites the lock's memory can make it look held. After waiting one second, a waiter checks whether
+/// the thread that the lock names has that memory at all, and takes it for a dead holder if not. A thread that has the
+/// memory is waited for, as it might as well hold the lock; so is one that cannot be asked about, as in a chroot or under
+/// hidepid.
 ///
-/// A process that overwrites the lock's memory can make it look held. Who has waited a second looks whether the thread
-/// that it names has that memory at all, and takes it for a dead holder if not. A thread that has the memory is waited
-/// for, as it might as well hold the lock.
+/// # Pid namespaces
+/// The kernel tells holders by their thread ids, which two threads of different pid namespaces may share. A lock can be
+/// used in several namespaces: nobody takes itself for the holder because of its id, and holders that are out of sight
+/// are waited for. But each operation is slower in a process that was forked into another namespace than its parent's;
+/// nobody sees through overwritten memory; [`holder`](Self::holder) is unknown; and one case is left. If a waiter is
+/// killed while a thread with its own id holds the lock, which it acquired after the waiter fell asleep and less than a
+/// second ago, then the kernel takes the waiter for the holder, and the next one to lock is let in and told `OwnerDied`.
 ///
 /// # Forks
 /// A child that is forked while its parent holds the lock holds nothing, whatever the start method: the parent is the
@@ -127,6 +134,10 @@ unsafe impl<T: Plain> ShmSafe for InlineLock<T> {
     fn is_pinned(&self) -> bool {
         self.raw.is_pinned()
     }
+
+    fn note_other_namespaces(&self) {
+        self.raw.note_other_namespaces();
+    }
 }
 
 impl<T: Plain> InlineLock<T> {
@@ -149,7 +160,7 @@ impl<T: Plain> InlineLock<T> {
 
     /// Who holds the lock, for a message to a person; may have changed by the time it returns.
     pub fn holder(&self) -> Option<Holder> {
-        Holder::of_thread(self.raw.lock().owner())
+        self.raw.holder()
     }
 
     #[inline]
@@ -240,7 +251,7 @@ impl<T: Plain> Lock<T> {
 
     /// Who holds the lock, for a message to a person; may have changed by the time it returns.
     pub fn holder(&self) -> Option<Holder> {
-        Holder::of_thread(self.0.raw.lock().owner())
+        self.0.raw.holder()
     }
 }
 

@@ -7,6 +7,7 @@
 
 use proc_core::{futex::Deadline, shm::ShmSafe};
 
+use super::holder::Holder;
 use crate::{
     machine::Acquired,
     sys::{
@@ -30,6 +31,10 @@ unsafe impl ShmSafe for RawLock {
     fn is_pinned(&self) -> bool {
         self.is_held_here()
     }
+
+    fn note_other_namespaces(&self) {
+        self.node.lock.note_other_namespaces();
+    }
 }
 
 impl RawLock {
@@ -45,7 +50,7 @@ impl RawLock {
         if self.try_acquire_idle().is_some() {
             return Some(Acquired::Orderly);
         }
-        let list = list();
+        let list = self.list();
         // SAFETY: it stays mapped until it is released (the caller's duty), and is in no list while it is free.
         unsafe { list.acquire(&self.node, || self.node.lock.try_acquire(list.tid())) }
     }
@@ -59,7 +64,7 @@ impl RawLock {
     /// for it, its data are in order, and the thread holds no other.
     #[inline]
     pub(crate) fn try_acquire_idle(&self) -> Option<ThreadList> {
-        let list = ThreadList::known()?;
+        let list = ThreadList::at_home()?;
         // SAFETY: as above.
         let acquired = unsafe { list.acquire_single(&self.node, || self.node.lock.try_acquire_idle(list.tid())) };
         acquired.then_some(list)
@@ -74,8 +79,8 @@ impl RawLock {
 
     /// Acquires the lock, and waits for that; `None` once the deadline has passed.
     pub(crate) fn acquire(&self, deadline: Option<Deadline>) -> Option<Acquired> {
-        let list = list();
-        if deadline.is_none() && self.node.lock.owner() == list.tid() {
+        let list = self.list();
+        if deadline.is_none() && self.is_held_by(list) {
             deadlock();
         }
         // SAFETY: as above.
@@ -85,7 +90,7 @@ impl RawLock {
     /// Gives up the lock; does nothing if the calling thread does not hold it.
     #[inline]
     pub(crate) fn release(&self) {
-        if let Some(list) = ThreadList::known() {
+        if let Some(list) = ThreadList::get() {
             self.release_by(list);
         }
     }
@@ -116,7 +121,7 @@ impl RawLock {
 
     /// Sleeps until nobody holds the lock, without acquiring it; false once the deadline has passed.
     pub(crate) fn wait_while_held(&self, deadline: Option<Deadline>) -> bool {
-        let _announced = list().announce(&self.node);
+        let _announced = self.list().announce(&self.node);
         self.node.lock.wait_while_held(&Kernel, deadline)
     }
 
@@ -139,7 +144,45 @@ impl RawLock {
     /// Whether the calling thread holds the lock.
     #[inline]
     pub(crate) fn is_mine(&self) -> bool {
-        self.node.lock.owner() == list().tid()
+        self.list_of_mine().is_some()
+    }
+
+    /// The list of the calling thread, if that holds the lock.
+    #[inline]
+    pub(crate) fn list_of_mine(&self) -> Option<ThreadList> {
+        Some(self.list()).filter(|list| self.is_held_by(*list))
+    }
+
+    /// Whether the thread of that list, which is the calling one, holds the lock.
+    #[inline]
+    fn is_held_by(&self, list: ThreadList) -> bool {
+        let lock = &self.node.lock;
+        lock.owner() == list.tid() && (!lock.has_other_namespaces() || list.holds(&self.node))
+    }
+
+    /// The thread that holds the lock, for a message to a person.
+    pub(crate) fn holder(&self) -> Option<Holder> {
+        let lock = &self.node.lock;
+        Some(lock.owner()).filter(|_| !lock.has_other_namespaces()).and_then(Holder::of_thread)
+    }
+
+    /// The list of the calling thread, which can hold one lock more.
+    #[inline]
+    fn list(&self) -> ThreadList {
+        let list = ThreadList::at_home().unwrap_or_else(|| self.seek_list());
+        if list.is_full() {
+            too_many();
+        }
+        list
+    }
+
+    #[cold]
+    fn seek_list(&self) -> ThreadList {
+        let list = ThreadList::get().unwrap_or_else(|| unsupported());
+        if list.is_abroad() {
+            self.note_other_namespaces();
+        }
+        list
     }
 
     /// Whether a thread of this process holds the lock.
@@ -148,16 +191,6 @@ impl RawLock {
         // SAFETY: takes three integers; signal 0 is none.
         owner != 0 && unsafe { libc::syscall(libc::SYS_tgkill, std::process::id(), owner, 0) } == 0
     }
-}
-
-/// The list of the calling thread, which can hold one lock more.
-#[inline]
-fn list() -> ThreadList {
-    let list = ThreadList::get().unwrap_or_else(|| unsupported());
-    if list.is_full() {
-        too_many();
-    }
-    list
 }
 
 #[cold]

@@ -66,6 +66,10 @@ unsafe impl<T: Plain> ShmSafe for Shared<T> {
     fn is_pinned(&self) -> bool {
         self.raw.is_pinned()
     }
+
+    fn note_other_namespaces(&self) {
+        self.raw.note_other_namespaces();
+    }
 }
 
 type Locked<'a, T> = Result<RLockGuard<'a, T>, OwnerDied<RLockGuard<'a, T>>>;
@@ -136,7 +140,7 @@ impl<T: Plain> RLock<T> {
 
     /// Who holds the lock, for a message to a person; may have changed by the time it returns.
     pub fn holder(&self) -> Option<Holder> {
-        Holder::of_thread(self.0.raw.lock().owner())
+        self.0.raw.holder()
     }
 }
 
@@ -156,12 +160,10 @@ impl<T: Plain> Shared<T> {
     }
 
     fn lock_again(&self) -> Option<Locked<'_, T>> {
-        if !self.raw.is_mine() {
-            return None;
-        }
+        let list = self.raw.list_of_mine()?;
         let again = self.again.load(Relaxed).checked_add(1).expect("an RLock was locked 2^32 times");
         self.again.store(again, Relaxed);
-        Some(self.report(self.raw.lock().is_inconsistent()))
+        Some(self.report(list, self.raw.lock().is_inconsistent()))
     }
 
     fn first(&self, acquired: Acquired) -> Locked<'_, T> {
@@ -169,7 +171,7 @@ impl<T: Plain> Shared<T> {
             // A holder that died may have left counts.
             self.set_counts([0, 0]);
         }
-        self.report(acquired == Acquired::Inconsistent)
+        self.report(ThreadList::of_holder(), acquired == Acquired::Inconsistent)
     }
 
     fn set_counts(&self, [again, forgotten]: [u32; 2]) {
@@ -177,8 +179,8 @@ impl<T: Plain> Shared<T> {
         self.forgotten.store(forgotten, Relaxed);
     }
 
-    fn report(&self, is_inconsistent: bool) -> Locked<'_, T> {
-        let guard = self.guard(ThreadList::of_holder());
+    fn report(&self, list: ThreadList, is_inconsistent: bool) -> Locked<'_, T> {
+        let guard = self.guard(list);
         if is_inconsistent { Err(OwnerDied::new(guard)) } else { Ok(guard) }
     }
 

@@ -79,7 +79,12 @@ unsafe impl<T: Plain> Sync for Shared<T> {}
 // SAFETY: `repr(C)`; locks, atomics and `Plain` data, all valid for any bits, without pointers and without `Drop`.
 unsafe impl<T: Plain> ShmSafe for Shared<T> {
     fn is_pinned(&self) -> bool {
-        self.gate.is_pinned() || self.seats.iter().any(RawLock::is_pinned)
+        self.gate.is_pinned() || self.seats.is_pinned()
+    }
+
+    fn note_other_namespaces(&self) {
+        self.gate.note_other_namespaces();
+        self.seats.note_other_namespaces();
     }
 }
 
@@ -172,7 +177,7 @@ impl<T: Plain + Sync> RwLock<T> {
 
     /// The writer that is in or waits for readers to leave, for a message to a person; or a reader that just comes in.
     pub fn holder(&self) -> Option<Holder> {
-        Holder::of_thread(self.0.gate.lock().owner())
+        self.0.gate.holder()
     }
 
     /// A guard for who has taken a seat.

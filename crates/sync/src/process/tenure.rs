@@ -12,7 +12,7 @@ use crate::sys::robust::ThreadList;
 ///
 /// One word, so that guards are handed from function to function in registers.
 pub(super) struct Tenure {
-    /// The thread's id, the flag, and the seat.
+    /// The thread's id ([`ThreadList::id`]), the flag, and the seat.
     word: u64,
     not_send: PhantomData<*mut ()>,
 }
@@ -25,13 +25,13 @@ impl Tenure {
     #[inline]
     pub(super) fn begin(list: ThreadList) -> Self {
         let panicking = if thread::panicking() { PANICKING } else { 0 };
-        Self { word: u64::from(list.tid()) | panicking, not_send: PhantomData }
+        Self { word: u64::from(list.id()) | panicking, not_send: PhantomData }
     }
 
     /// As [`begin`](Self::begin), on one of several seats.
     #[inline]
     pub(super) fn at(list: ThreadList, seat: usize) -> Self {
-        Self { word: u64::from(list.tid()) | (seat as u64) << SEAT, not_send: PhantomData }
+        Self { word: u64::from(list.id()) | (seat as u64) << SEAT, not_send: PhantomData }
     }
 
     #[inline]
@@ -42,7 +42,7 @@ impl Tenure {
     /// The list of the calling thread, if the guard is that thread's and no copy.
     #[inline]
     pub(super) fn list(&self) -> Option<ThreadList> {
-        ThreadList::known().filter(|list| list.tid() == self.word as u32)
+        ThreadList::found().filter(|list| list.id() == self.word as u32)
     }
 
     /// Tells the next holder of `raw` if a panic has begun meanwhile.

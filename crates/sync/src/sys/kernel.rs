@@ -16,7 +16,7 @@ use std::{
 
 use proc_core::futex::{self, Deadline, Wait};
 
-use super::threads;
+use super::{robust::ThreadList, threads};
 use crate::machine::{Futex, Slept};
 
 /// Shared futexes in front of which one spins for a short while, if there is a CPU for the other side to run on.
@@ -53,6 +53,8 @@ impl Futex for Kernel {
     }
 
     fn wait_for(&self, holder: u32, state: &AtomicU64, expected: u32, deadline: Option<Deadline>) -> Slept {
+        // Else the kernel would, if this thread is killed, take the lock from one of another pid namespace with the same id.
+        let _unannounced = ThreadList::get().filter(|list| list.tid() == holder).map(ThreadList::withdraw);
         let look = deadline.filter(|deadline| deadline.remaining() < LONG).or_else(|| Deadline::after(LONG));
         match futex::wait(low_half(state), expected, look) {
             Wait::TimedOut if deadline.is_some_and(|deadline| deadline.has_passed()) => Slept::TimedOut,

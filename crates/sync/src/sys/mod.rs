@@ -2,4 +2,4 @@
 
 pub(crate) mod kernel;
 pub(crate) mod robust;
-mod threads;
+pub(crate) mod threads;

@@ -10,6 +10,11 @@
 //! are; held by nobody, one sleeper is woken, as the thread may have been about to wake it, or may have been woken in
 //! its stead.
 //!
+//! The kernel knows holders by their thread ids. Those of a process that was forked into another pid namespace may be
+//! those of other holders, and even of the guards that it has inherited. It is *abroad*: it takes the slow path
+//! each time, on which it is noted that the lock is used in several namespaces, and who asks whether a thread holds it
+//! looks into that thread's list.
+//!
 //! # Safety
 //! - The list belongs to the thread: nothing here is `Send`, and only the thread and, after its end, the kernel look.
 //! - A node must stay mapped, at its address, from `push` to `remove`: the callers' guards borrow the mapping, which is
@@ -32,7 +37,7 @@ use std::{
     },
 };
 
-use proc_core::at_fork;
+use proc_core::{at_fork, identity::PidNamespace};
 
 use crate::machine;
 
@@ -67,6 +72,11 @@ const FUTEX_OFFSET: c_long = -(offset_of!(Node, next) as c_long);
 const _: () = assert!(offset_of!(Node, next) == offset_of!(Node, prev) + size_of::<Link>());
 const _: () = assert!(offset_of!(Thread, first) == offset_of!(Thread, last) + size_of::<Link>());
 
+/// The kernel gives no greater thread ids.
+const TID_BITS: u32 = 22;
+/// No thread's id has this bit, but the guards' of a process that is abroad.
+const ABROAD: u32 = 1 << 31;
+
 /// Locks that one thread may hold at a time: the kernel goes through 2048 and leaves the rest as they are.
 pub(crate) const MAX_HELD: usize = 2000;
 
@@ -79,6 +89,10 @@ pub(crate) struct ThreadList {
 
 thread_local! {
     static THREAD: Cell<Option<&'static Thread>> = const { Cell::new(None) };
+    /// The same, unless the process is abroad.
+    static AT_HOME: Cell<Option<&'static Thread>> = const { Cell::new(None) };
+    /// [`ThreadList::id`].
+    static ID: Cell<u32> = const { Cell::new(0) };
     /// How many locks the thread holds beside the first; a single one costs no counting.
     static BELOW: Cell<usize> = const { Cell::new(0) };
 }
@@ -104,25 +118,70 @@ impl ThreadList {
     /// The list of the calling thread, or `None` if the C library does not keep it as this module expects.
     #[inline]
     pub(crate) fn get() -> Option<Self> {
-        Self::known().or_else(find)
+        Self::found().or_else(find)
     }
 
-    /// The list of the calling thread, if it has used a lock before.
+    /// The list of the calling thread, if it has used a lock before in this process.
     #[inline]
-    pub(crate) fn known() -> Option<Self> {
-        THREAD.get().map(|thread| Self { thread, not_send: PhantomData })
+    pub(crate) fn found() -> Option<Self> {
+        THREAD.get().map(Self::new)
+    }
+
+    /// The same, unless the process is abroad: for the fast path.
+    #[inline]
+    pub(crate) fn at_home() -> Option<Self> {
+        AT_HOME.get().map(Self::new)
     }
 
     /// The list of the calling thread, which holds a lock.
     #[inline]
     pub(crate) fn of_holder() -> Self {
-        Self::known().expect("a lock was acquired by way of it")
+        Self::found().expect("a lock was acquired by way of it")
+    }
+
+    #[inline]
+    fn new(thread: &'static Thread) -> Self {
+        Self { thread, not_send: PhantomData }
+    }
+
+    /// What tells the calling thread from those of other processes that its guards may be copies of by a fork.
+    #[inline]
+    pub(crate) fn id(self) -> u32 {
+        ID.get()
     }
 
     /// The kernel's id of the calling thread.
     #[inline]
     pub(crate) fn tid(self) -> u32 {
         self.thread.tid.load(Relaxed)
+    }
+
+    /// Whether the process was forked into another pid namespace.
+    pub(crate) fn is_abroad(self) -> bool {
+        AT_HOME.get().is_none()
+    }
+
+    /// Whether the lock is in the list.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn holds(self, node: &Node) -> bool {
+        let (head, wanted) = (self.head(), node.link());
+        let mut link = self.thread.first.load(Relaxed) & !1;
+        let mut n = 0;
+        while link != head && link != wanted && n < MAX_HELD {
+            n += 1;
+            // SAFETY: a node of this list.
+            link = unsafe { next_of(link) }.load(Relaxed) & !1;
+        }
+        link == wanted
+    }
+
+    /// Tells the kernel, for as long as the returned value lives, that this thread is at nothing.
+    pub(crate) fn withdraw(self) -> Announced {
+        let former = self.thread.pending.load(Relaxed);
+        self.thread.pending.store(0, Relaxed);
+        compiler_fence(SeqCst);
+        Announced { thread: self.thread, former }
     }
 
     /// Tells the kernel that this thread is at an operation on the futex word at `word`, until the returned value is
@@ -324,9 +383,10 @@ fn link_to<T>(word: &T) -> usize {
     ptr::from_ref(word).addr().wrapping_add_signed(-(FUTEX_OFFSET as isize))
 }
 
-/// Forgets, in a forked child, what the thread was at: it is its parent's.
-fn forget_pending_in_child() {
-    if let Some(thread) = THREAD.get() {
+/// Forgets, in a forked child, what the thread was at: it is its parent's. And where: the child may be abroad.
+fn forget_in_child() {
+    AT_HOME.set(None);
+    if let Some(thread) = THREAD.take() {
         thread.pending.store(0, Relaxed);
     }
 }
@@ -369,7 +429,15 @@ fn find() -> Option<ThreadList> {
         return None;
     }
     static ONCE: Once = Once::new();
-    ONCE.call_once(|| at_fork::on_child(forget_pending_in_child));
+    ONCE.call_once(|| at_fork::on_child(forget_in_child));
+    let tid = thread.tid.load(Relaxed);
+    if PidNamespace::may_have_changed() {
+        // A fork from there may lead into yet another namespace.
+        ID.set(tid | at_fork::generation() << TID_BITS | ABROAD);
+    } else {
+        AT_HOME.set(Some(thread));
+        ID.set(tid);
+    }
     THREAD.set(Some(thread));
-    ThreadList::known()
+    ThreadList::found()
 }

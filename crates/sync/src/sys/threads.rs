@@ -8,11 +8,14 @@ use std::{fs, io};
 
 use nix::errno::Errno;
 
-/// Whether a thread may be using the shared memory that this process has at `address`. True if that cannot be told: of
-/// memory without a file, or of another user's process.
+/// Whether a thread of this pid namespace may be using the shared memory that this process has at `address`. True if that
+/// cannot be told: of memory without a file, of another user's process, or without a `/proc` of this namespace.
 pub(crate) fn may_use(tid: u32, address: usize) -> bool {
     if !exists(tid) {
         return false;
+    }
+    if !sees_this_namespace() {
+        return true;
     }
     let (Ok(mine), Ok(theirs)) = (maps_of("self"), maps_of(&tid.to_string())) else { return true };
     let here = mine.lines().filter_map(Mapped::parse).find(|mapped| (mapped.start..mapped.end).contains(&address));
@@ -26,6 +29,14 @@ fn exists(tid: u32) -> bool {
     // SAFETY: takes two integers; signal 0 is none.
     let sent = unsafe { libc::syscall(libc::SYS_tkill, tid, 0) };
     Errno::result(sent) != Err(Errno::ESRCH)
+}
+
+/// Whether the ids in `/proc` are those of this process's pid namespace, and not those of one around it.
+pub(crate) fn sees_this_namespace() -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    // The process's ids in the namespace of this `/proc`, and in those inside it down to its own.
+    let ids = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+    ids.is_some_and(|ids| ids.split_ascii_whitespace().count() == 1)
 }
 
 fn maps_of(process: &str) -> io::Result<String> {

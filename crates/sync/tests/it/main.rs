@@ -9,6 +9,7 @@ mod process_barrier;
 mod process_condvar;
 mod process_event;
 mod process_lock;
+mod process_namespaces;
 mod process_rlock;
 mod process_rwlock;
 mod process_semaphore;
