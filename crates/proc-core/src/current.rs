@@ -10,7 +10,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{fork_local::ForkLocal, identity::ProcessId};
+use crate::fork_local::ForkLocal;
 
 /// What a child is told about itself and its parent.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -19,7 +19,6 @@ pub(crate) struct Identity {
     pub(crate) daemon: bool,
     pub(crate) parent_name: String,
     pub(crate) parent_pid: u32,
-    pub(crate) parent_start_time: u64,
 }
 
 static SELF: ForkLocal<Mutex<Option<Identity>>> = ForkLocal::new();
@@ -28,7 +27,7 @@ static CHILDREN_NAMED: ForkLocal<AtomicU64> = ForkLocal::new();
 impl Identity {
     /// The identity of a child that the calling process is about to start.
     pub(crate) fn of_child(name: Option<String>, daemon: bool) -> Self {
-        let (parent, parent_name) = (ProcessId::current(), current_process().name);
+        let parent_name = current_process().name;
         let name = name.unwrap_or_else(|| {
             let number = CHILDREN_NAMED.get().fetch_add(1, Relaxed) + 1;
             // A grandchild of the main process is called Process-1:2, as in Python.
@@ -37,7 +36,7 @@ impl Identity {
                 None => format!("Process-{number}"),
             }
         });
-        Self { name, daemon, parent_name, parent_pid: parent.pid, parent_start_time: parent.start_time }
+        Self { name, daemon, parent_name, parent_pid: std::process::id() }
     }
 
     /// Makes it the calling process's own, and shows the name in `/proc/PID/comm` (cut to 15 bytes by the kernel).
@@ -104,7 +103,7 @@ pub fn current_process() -> CurrentProcess {
 pub struct ParentProcess {
     /// Its name.
     pub name: String,
-    id: ProcessId,
+    pid: u32,
 }
 
 impl ParentProcess {
@@ -115,20 +114,22 @@ impl ParentProcess {
 
     /// Its pid, or what was its pid.
     pub fn pid(&self) -> u32 {
-        self.id.pid
+        self.pid
     }
 
-    /// Whether it still runs; only ever false for children that were allowed to outlive it.
+    /// Whether it still runs; only ever false for children that were allowed to outlive it. Always true where it is in
+    /// another pid namespace, from which nothing can be seen of it.
     pub fn is_alive(&self) -> bool {
-        self.id.is_alive()
+        // The kernel gives a child another parent when its own ends: one that lived beside that, under another pid; or
+        // none, as far as can be seen, if the parent is outside of the child's pid namespace.
+        [self.pid, 0].contains(&std::os::unix::process::parent_id())
     }
 }
 
 /// The process that started the calling one with this crate; `None` in the main process.
 pub fn parent_process() -> Option<ParentProcess> {
     let me = Identity::current()?;
-    let id = ProcessId { pid: me.parent_pid, start_time: me.parent_start_time };
-    Some(ParentProcess { name: me.parent_name, id })
+    Some(ParentProcess { name: me.parent_name, pid: me.parent_pid })
 }
 
 /// How many CPUs the calling process may use: what its affinity mask and its cgroup's quota allow, at least 1.

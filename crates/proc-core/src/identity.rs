@@ -7,6 +7,8 @@ use std::{
     sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
 };
 
+use nix::errno::Errno;
+
 use crate::{
     at_fork,
     sys::{pid_namespace, pidfd},
@@ -14,12 +16,15 @@ use crate::{
 
 /// A process, told apart from later bearers of the same pid by the time it started.
 ///
-/// Two words, fit for shared memory. Meaningful inside one pid namespace.
+/// Two words, fit for shared memory. Meaningful inside one pid namespace, and to those who can see the process in `/proc`:
+/// what must not err about a process that is out of sight, in order to act on it, is a [`Participant`]'s.
+///
+/// [`Participant`]: crate::liveness::Participant
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ProcessId {
     /// The pid.
     pub pid: u32,
-    /// Start time in clock ticks since boot: field 22 of `/proc/PID/stat`.
+    /// Start time in clock ticks since boot: field 22 of `/proc/PID/stat`. 0 if that could not be read.
     pub start_time: u64,
 }
 
@@ -56,6 +61,15 @@ impl PidNamespace {
         }
     }
 
+    /// Whether the pids in `/proc` are those of the calling process's namespace; they may be those of one around it. False
+    /// if it cannot be found out.
+    pub fn is_that_of_proc() -> bool {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        // The process's pids: in the namespace of this `/proc`, and in each inside it, down to its own.
+        let pids = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+        pids.is_some_and(|pids| pids.split_ascii_whitespace().count() == 1)
+    }
+
     /// The namespace with that inode; `None` for 0.
     pub fn from_inode(inode: u32) -> Option<Self> {
         NonZero::new(inode).map(Self)
@@ -72,7 +86,7 @@ const PID_BITS: u32 = 22;
 const PID_MASK: u64 = (1 << PID_BITS) - 1;
 
 impl ProcessId {
-    /// The calling process. The first call in a process reads `/proc/self/stat`.
+    /// The calling process. The first call in a process reads `/proc/self/stat`, if there is one.
     pub fn current() -> Self {
         // Start times are never 0 for a user process; a forked child begins at 0 again.
         static START_TIME: AtomicU64 = AtomicU64::new(0);
@@ -81,15 +95,15 @@ impl ProcessId {
         let pid = std::process::id();
         let mut start_time = START_TIME.load(Relaxed);
         if start_time == 0 {
-            start_time = start_time_of(pid).unwrap_or(0);
+            start_time = start_time_of("self").unwrap_or(0);
             START_TIME.store(start_time, Relaxed);
         }
         Self { pid, start_time }
     }
 
-    /// The process that bears `pid` now; `None` if there is none.
+    /// The process that bears `pid` now; `None` if there is none in `/proc`.
     pub fn of(pid: u32) -> Option<Self> {
-        Some(Self { pid, start_time: start_time_of(pid).ok()? })
+        Some(Self { pid, start_time: start_time_of(&pid.to_string()).ok()? })
     }
 
     /// As one word, for shared memory; never 0. Start times have room for 4,000 years at 1 kHz.
@@ -104,12 +118,17 @@ impl ProcessId {
 
     /// Whether it still runs: false for a zombie, and for a pid that belongs to another process by now.
     ///
-    /// Three system calls; never blocks. What cannot be found out (a full descriptor table) counts as alive.
+    /// A few system calls; never blocks. What cannot be found out (in a full descriptor table, or about a process that is
+    /// not in `/proc`) counts as alive.
     pub fn is_alive(&self) -> bool {
+        let is_another = || {
+            let start_time = start_time_of(&self.pid.to_string()).unwrap_or(0);
+            ![0, self.start_time].contains(&start_time) && self.start_time != 0 && PidNamespace::is_that_of_proc()
+        };
         match pidfd::open(self.pid) {
-            Ok(fd) => !pidfd::has_exited(fd.as_fd()) && start_time_of(self.pid).is_ok_and(|t| t == self.start_time),
-            Err(nix::errno::Errno::ESRCH | nix::errno::Errno::EINVAL) => false,
-            Err(_) => start_time_of(self.pid).is_ok_and(|t| t == self.start_time),
+            Ok(fd) => !pidfd::has_exited(fd.as_fd()) && !is_another(),
+            Err(Errno::ESRCH | Errno::EINVAL) => false,
+            Err(_) => !is_another(),
         }
     }
 }
@@ -121,7 +140,7 @@ pub fn deaths_seen() -> u32 {
     pidfd::DEATHS_SEEN.load(Relaxed)
 }
 
-fn start_time_of(pid: u32) -> io::Result<u64> {
+fn start_time_of(pid: &str) -> io::Result<u64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
     // The second field is the name in parentheses and may itself hold spaces and parentheses.
     let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);

@@ -26,6 +26,7 @@ use nix::{
 };
 use proc_core::{
     futex::{self, Deadline},
+    identity::ProcessId,
     liveness::{Membership, Participant, Register, RegisterWords, Verdict, Witness},
     shm::Shared,
 };
@@ -543,4 +544,30 @@ pub(super) fn entering_keeps_no_descriptor() {
     handle.enter();
     handle.verdict(handle.enter());
     assert_eq!(open(), before);
+}
+
+/// Also by pid and start time, where that is all there is, who cannot be seen is not dead. In a pid namespace with the
+/// `/proc` of another one, that shows somebody else under the pid.
+pub(super) fn out_of_sight_is_not_dead() {
+    if !hosts::is_root() {
+        return;
+    }
+    for (name, how) in hosts::BLIND {
+        let observer = child(|told| {
+            // Both are in the namespace that `how` may lead to.
+            how();
+            let living = child(|told| {
+                told.tell(ProcessId::current().to_word());
+                stay()
+            });
+            let id = ProcessId::from_word(living.told());
+            assert!(id.is_alive());
+            living.kill_and_reap();
+            assert!(!id.is_alive());
+            told.tell(1);
+            stay()
+        });
+        assert_eq!(observer.told(), 1, "{name}");
+        observer.kill_and_reap();
+    }
 }

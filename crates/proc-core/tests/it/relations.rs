@@ -1,8 +1,13 @@
 //! Children, owners, and waiting for the first of several things.
 
-use std::time::Duration;
+use std::{
+    fs::File,
+    io::{Read, Write},
+    time::Duration,
+};
 
-use proc_core::{Process, ProcessError, active_children, handover::Fd, wait_any};
+use proc_core::{Process, ProcessError, active_children, handover::Fd, parent_process, wait_any};
+use test_support::hosts;
 
 use crate::watchdog;
 
@@ -92,5 +97,43 @@ fn a_dropped_handle_leaves_no_zombie() -> Result<(), ProcessError> {
         handles.len()
     }
     assert_eq!(Process::spawn(drop_them, ())?.join()?, 20);
+    Ok(())
+}
+
+/// Says whether its parent lives, now and once it is told that it does not.
+fn outlive(way: usize, go: Fd, tell: Fd) {
+    let parent = parent_process().unwrap();
+    hosts::BLIND[way].1();
+    let mut tell = File::from(tell.0);
+    tell.write_all(if parent.is_alive() { b"alive," } else { b"dead," }).unwrap();
+    assert_eq!(File::from(go.0).read(&mut [0]).unwrap(), 1);
+    tell.write_all(if parent.is_alive() { b"alive" } else { b"dead" }).unwrap();
+}
+
+fn start_one_that_outlives(way: usize, go: Fd, tell: Fd) {
+    drop(Process::builder().death_link(false).spawn(outlive, (way, go, tell)).unwrap());
+    loop {
+        std::thread::park();
+    }
+}
+
+#[test]
+fn a_blind_child_knows_whether_its_parent_lives() -> Result<(), Box<dyn std::error::Error>> {
+    let _dog = watchdog();
+    if !hosts::is_root() {
+        return Ok(());
+    }
+    // Who goes on in another process has another parent.
+    for way in (0..hosts::BLIND.len()).filter(|way| !hosts::BLIND[*way].0.contains("pid namespace")) {
+        let ((go, mut may_go), (mut told, tell)) = (std::io::pipe()?, std::io::pipe()?);
+        let parent = Process::spawn(start_one_that_outlives, (way, go.into(), tell.into()))?;
+        let mut first = [0; 6];
+        told.read_exact(&mut first)?;
+        assert_eq!(&first, b"alive,", "{}", hosts::BLIND[way].0);
+        parent.kill()?;
+        parent.wait()?;
+        may_go.write_all(b"x")?;
+        assert_eq!(std::io::read_to_string(told)?, "dead", "{}", hosts::BLIND[way].0);
+    }
     Ok(())
 }

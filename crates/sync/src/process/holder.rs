@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::sys::threads;
+use proc_core::identity::PidNamespace;
 
 /// The holder of a lock, for a message to a person.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub struct Holder {
 impl Holder {
     /// The thread `tid` of this pid namespace, if there is one; reads `/proc`.
     pub(crate) fn of_thread(tid: u32) -> Option<Self> {
-        if tid == 0 || !threads::sees_this_namespace() {
+        if tid == 0 || !PidNamespace::is_that_of_proc() {
             return None;
         }
         let status = fs::read_to_string(format!("/proc/{tid}/status")).ok()?;

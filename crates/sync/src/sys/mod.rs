@@ -2,4 +2,4 @@
 
 pub(crate) mod kernel;
 pub(crate) mod robust;
-pub(crate) mod threads;
+mod threads;

@@ -7,6 +7,7 @@
 use std::{fs, io};
 
 use nix::errno::Errno;
+use proc_core::identity::PidNamespace;
 
 /// Whether a thread of this pid namespace may be using the shared memory that this process has at `address`. True if that
 /// cannot be told: of memory without a file, of another user's process, or without a `/proc` of this namespace.
@@ -14,7 +15,7 @@ pub(crate) fn may_use(tid: u32, address: usize) -> bool {
     if !exists(tid) {
         return false;
     }
-    if !sees_this_namespace() {
+    if !PidNamespace::is_that_of_proc() {
         return true;
     }
     let (Ok(mine), Ok(theirs)) = (maps_of("self"), maps_of(&tid.to_string())) else { return true };
@@ -29,14 +30,6 @@ fn exists(tid: u32) -> bool {
     // SAFETY: takes two integers; signal 0 is none.
     let sent = unsafe { libc::syscall(libc::SYS_tkill, tid, 0) };
     Errno::result(sent) != Err(Errno::ESRCH)
-}
-
-/// Whether the ids in `/proc` are those of this process's pid namespace, and not those of one around it.
-pub(crate) fn sees_this_namespace() -> bool {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    // The process's ids in the namespace of this `/proc`, and in those inside it down to its own.
-    let ids = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
-    ids.is_some_and(|ids| ids.split_ascii_whitespace().count() == 1)
 }
 
 fn maps_of(process: &str) -> io::Result<String> {
