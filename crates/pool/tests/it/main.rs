@@ -1,6 +1,7 @@
 //! What pools promise, from the outside.
 #![allow(clippy::unwrap_used, clippy::exit, reason = "tests, and workers that end in every way")]
 
+mod blind;
 mod enemy;
 mod owner;
 mod process;

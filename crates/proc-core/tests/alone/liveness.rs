@@ -17,7 +17,7 @@ use nix::{
     fcntl::{FcntlArg, FdFlag, fcntl},
     sched::{CloneFlags, unshare},
     sys::{
-        prctl::{set_child_subreaper, set_pdeathsig},
+        prctl::{set_child_subreaper, set_no_new_privs, set_pdeathsig},
         resource::{Resource, setrlimit},
         signal::{Signal, kill},
         wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid},
@@ -570,4 +570,57 @@ pub(super) fn out_of_sight_is_not_dead() {
         assert_eq!(observer.told(), 1, "{name}");
         observer.kill_and_reap();
     }
+}
+
+/// Has these system calls fail with `EPERM` in the calling process, as a sandbox does.
+fn deny(calls: &[i64]) {
+    let filter = |code: u32, jt: u8, k: u32| libc::sock_filter { code: code as u16, jt, jf: 0, k };
+    let load_number = filter(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0);
+    let answer = |action| filter(libc::BPF_RET | libc::BPF_K, 0, action);
+    let to_the_end = |(i, call): (usize, &i64)| {
+        filter(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, (calls.len() - i) as u8, *call as u32)
+    };
+    let mut program = vec![load_number];
+    program.extend(calls.iter().enumerate().map(to_the_end));
+    program.extend([answer(libc::SECCOMP_RET_ALLOW), answer(libc::SECCOMP_RET_ERRNO | libc::EPERM as u32)]);
+    let program = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
+    set_no_new_privs().unwrap();
+    // SAFETY: the program outlives the call, which copies it.
+    let set = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) };
+    assert_eq!(set, 0, "{:?}", io::Error::last_os_error());
+}
+
+/// What a sandbox denies makes nobody dead, and whoever it is denied to is found dead all the same.
+pub(super) fn denied_calls_are_not_dead() {
+    const DENIED: [(&str, &[i64]); 8] = [
+        ("locks", &[libc::SYS_fcntl]),
+        ("stat", &[libc::SYS_newfstatat, libc::SYS_fstat]),
+        ("mappings", &[libc::SYS_mmap]),
+        ("advice", &[libc::SYS_madvise]),
+        ("files", &[libc::SYS_openat]),
+        ("pidfds", &[libc::SYS_pidfd_open]),
+        ("pidfds and files", &[libc::SYS_pidfd_open, libc::SYS_openat, libc::SYS_newfstatat, libc::SYS_statx]),
+        ("signals", &[libc::SYS_kill, libc::SYS_fcntl]),
+    ];
+    let handle = Handle::new();
+    let (with_lock, with_pid) = (entered(&handle, || ()), entered(&handle, fill_descriptor_table));
+    let living = [&with_lock, &with_pid].map(Child::participant);
+    for (name, calls) in DENIED {
+        let denied = entered(&handle, || {
+            deny(calls);
+            for participant in living {
+                assert_ne!(handle.verdict(participant), Verdict::Dead, "{name}");
+            }
+        });
+        let participant = denied.participant();
+        assert_ne!(handle.verdict(participant), Verdict::Dead, "{name}");
+        denied.kill_and_reap();
+        let is_known =
+            handle.register().namespace_of(participant).is_some() || participant.witness() == Some(Witness::Lock);
+        let expected = if is_known { Verdict::Dead } else { Verdict::Unknown };
+        assert_eq!(handle.verdict(participant), expected, "{name}");
+        println!("denied: {name}; {:?}, {expected:?} in the end", participant.witness().unwrap());
+    }
+    with_lock.kill_and_reap();
+    with_pid.kill_and_reap();
 }

@@ -26,7 +26,8 @@ const CASES: &[(&str, fn())] = cases! {
         takes_over_a_stale_pid_file, runs_a_function, becomes_a_user, outlives_its_launcher, refuses_with_threads,
         stress_kills_during_the_start;
     liveness: blind_is_not_dead, a_forked_child_is_another_participant, forks_keep_nobody_alive,
-        stress_kills_while_entering, entering_keeps_no_descriptor, out_of_sight_is_not_dead;
+        stress_kills_while_entering, entering_keeps_no_descriptor, out_of_sight_is_not_dead,
+        denied_calls_are_not_dead;
     reaper: reaps_orphans_and_nobody_elses, knows_an_orphan_by_its_session, knows_an_orphan_by_its_former_parent,
         leaves_doubtful_ones_alone, is_process_1;
 };
