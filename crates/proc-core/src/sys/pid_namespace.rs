@@ -4,10 +4,7 @@
 //! One ioctl whose argument is 0, and which returns a descriptor.
 #![allow(unsafe_code)]
 
-use std::os::{
-    fd::{AsRawFd, FromRawFd, OwnedFd},
-    unix::fs::MetadataExt,
-};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use nix::errno::Errno;
 
@@ -16,10 +13,10 @@ use super::pidfd;
 /// `PIDFD_GET_PID_NAMESPACE` (Linux 6.11).
 const GET_PID_NAMESPACE: libc::Ioctl = 0xff05;
 
-/// The inode of the calling process's pid namespace: no other namespace that exists has the same. From the kernel
-/// itself, or else from `/proc`.
+/// The inode of the calling process's pid namespace: no other namespace that exists has the same. From `/proc`, which
+/// takes a third of the time, or else from the kernel itself.
 pub(crate) fn inode() -> Option<u32> {
-    by_pidfd().or_else(by_proc)
+    by_proc().or_else(by_pidfd)
 }
 
 fn by_pidfd() -> Option<u32> {
@@ -32,7 +29,8 @@ fn by_pidfd() -> Option<u32> {
 }
 
 fn by_proc() -> Option<u32> {
-    u32::try_from(std::fs::metadata("/proc/self/ns/pid").ok()?.ino()).ok()
+    let link = std::fs::read_link("/proc/self/ns/pid").ok()?;
+    link.to_str()?.strip_prefix("pid:[")?.strip_suffix(']')?.parse().ok()
 }
 
 #[cfg(test)]

@@ -590,6 +590,11 @@ fn deny(calls: &[i64]) {
     assert_eq!(set, 0, "{:?}", io::Error::last_os_error());
 }
 
+#[cfg(target_arch = "x86_64")]
+const READLINK: i64 = libc::SYS_readlink;
+#[cfg(not(target_arch = "x86_64"))]
+const READLINK: i64 = libc::SYS_readlinkat;
+
 /// What a sandbox denies makes nobody dead, and whoever it is denied to is found dead all the same.
 pub(super) fn denied_calls_are_not_dead() {
     const DENIED: [(&str, &[i64]); 8] = [
@@ -599,7 +604,7 @@ pub(super) fn denied_calls_are_not_dead() {
         ("advice", &[libc::SYS_madvise]),
         ("files", &[libc::SYS_openat]),
         ("pidfds", &[libc::SYS_pidfd_open]),
-        ("pidfds and files", &[libc::SYS_pidfd_open, libc::SYS_openat, libc::SYS_newfstatat, libc::SYS_statx]),
+        ("pidfds, files and links", &[libc::SYS_pidfd_open, libc::SYS_openat, libc::SYS_readlinkat, READLINK]),
         ("signals", &[libc::SYS_kill, libc::SYS_fcntl]),
     ];
     let handle = Handle::new();
