@@ -17,6 +17,7 @@ use nix::{errno::Errno, sys::signal::Signal};
 use crate::{
     current::Identity,
     error::ProcessError,
+    fds,
     fork_local::ForkLocal,
     futex::Deadline,
     helper,
@@ -214,7 +215,7 @@ static UNWATCHED: ForkLocal<Unwatched> = ForkLocal::new();
 
 impl Unwatched {
     fn start(&'static self) -> std::io::Result<()> {
-        let (woken, wake) = std::io::pipe()?;
+        let (woken, wake) = fds::pipe()?;
         // A second start is impossible: the thread never ends once it runs, see `watch`.
         let _ = self.wake.set(wake);
         helper::spawn("proc-core-reaper", move || self.watch(woken))

@@ -18,7 +18,7 @@ use std::{
 
 use nix::{fcntl::OFlag, unistd::pipe2};
 
-use crate::{at_fork, fork_local::ForkLocal, sys::death_signal};
+use crate::{at_fork, fds::above_standard_streams, fork_local::ForkLocal, sys::death_signal};
 
 #[derive(Default)]
 struct Pipe {
@@ -37,6 +37,7 @@ pub(crate) fn end_for_children() -> nix::Result<BorrowedFd<'static>> {
     let _making = pipe.making.lock().unwrap_or_else(PoisonError::into_inner);
     if pipe.read_end.get().is_none() {
         let (read_end, write_end) = pipe2(OFlag::O_CLOEXEC)?;
+        let (read_end, write_end) = (above_standard_streams(read_end)?, above_standard_streams(write_end)?);
         WRITE_END.store(write_end.as_raw_fd(), Relaxed);
         std::mem::forget(write_end);
         let _ = pipe.read_end.set(read_end);

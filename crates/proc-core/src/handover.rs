@@ -23,6 +23,8 @@ use std::{
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, de::DeserializeOwned, ser};
 
+use crate::fds;
+
 /// A value in serialised form, and the descriptors that belong to it.
 #[derive(Debug)]
 pub struct Parcel<'a> {
@@ -282,11 +284,11 @@ fn reopen(pid: u32, fd: RawFd, file: FileId) -> io::Result<OwnedFd> {
     }
     let link = format!("/proc/self/fd/{}", looked.as_raw_fd());
     let access = fs_access_mode(pid, fd)?;
-    let opened = nix::fcntl::open(
+    let opened = fds::above_standard_streams(nix::fcntl::open(
         link.as_str(),
         access | nix::fcntl::OFlag::O_CLOEXEC | nix::fcntl::OFlag::O_NOCTTY,
         nix::sys::stat::Mode::empty(),
-    )?;
+    )?)?;
     Ok(opened)
 }
 

@@ -23,6 +23,7 @@ pub mod daemon;
 mod death_link;
 mod entry;
 mod error;
+pub mod fds;
 mod fork_local;
 pub mod function;
 pub mod futex;

@@ -7,7 +7,7 @@ use nix::{
         time::TimeVal,
     },
 };
-use proc_core::futex::Deadline;
+use proc_core::{fds::above_standard_streams, futex::Deadline};
 
 use super::{Address, Peers};
 use crate::{Connection, pipe::handshake};
@@ -62,6 +62,7 @@ impl Client {
     pub fn open<T>(&self) -> io::Result<Connection<T>> {
         let deadline = self.timeout.and_then(Deadline::after);
         let socket = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)?;
+        let socket = above_standard_streams(socket)?;
         let address = self.address.to_unix()?;
         loop {
             if let Some(deadline) = deadline {

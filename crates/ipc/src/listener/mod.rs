@@ -21,7 +21,7 @@ use nix::{
     poll::{PollFd, PollFlags, ppoll},
     sys::socket::{AddressFamily, Backlog, SockFlag, SockType, accept4, bind, listen, socket},
 };
-use proc_core::futex::Deadline;
+use proc_core::{fds::above_standard_streams, futex::Deadline};
 
 use self::path::Claimed;
 pub use self::{address::Address, client::Client, peers::Peers};
@@ -69,7 +69,7 @@ impl<T> Listener<T> {
         let address = address.into();
         let name = |e: io::Error| io::Error::new(e.kind(), format!("cannot listen at {address}: {e}"));
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-        let socket = socket(AddressFamily::Unix, SockType::SeqPacket, flags, None)?;
+        let socket = above_standard_streams(socket(AddressFamily::Unix, SockType::SeqPacket, flags, None)?)?;
         let begin = || listen(&socket, Backlog::MAXCONN).map_err(io::Error::from);
         let claimed = match &address {
             Address::Path(path) => Some(Claimed::bind(&socket, path, Peers::SameUser.mode(), begin).map_err(name)?),
@@ -139,7 +139,7 @@ impl<T> Listener<T> {
             match accept4(self.socket.as_raw_fd(), SockFlag::SOCK_CLOEXEC) {
                 Ok(fd) => {
                     // SAFETY: the kernel just made this descriptor for us.
-                    let socket = unsafe { OwnedFd::from_raw_fd(fd) };
+                    let socket = above_standard_streams(unsafe { OwnedFd::from_raw_fd(fd) })?;
                     if self.peers.check(&socket).is_err() {
                         continue;
                     }

@@ -12,7 +12,7 @@ mod server;
 
 use std::{collections::HashMap, fmt, hash::Hash, sync::Arc};
 
-use proc_core::{Process, StartMethod, Target, function::Function, handover::Fd};
+use proc_core::{Process, StartMethod, Target, fds, function::Function, handover::Fd};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
 
 pub use self::{
@@ -123,7 +123,7 @@ impl Manager {
     {
         method::assert_zero_sized(make);
         // The server sees this pipe close when the last proxy is gone, however it went.
-        let (watched, held) = std::io::pipe().map_err(ManagerError::Io)?;
+        let (watched, held) = fds::pipe().map_err(ManagerError::Io)?;
         let construct = Function::of(server::construct::<F, A>).map_err(ManagerError::Foreign)?;
         let id = self.link.call::<_, Result<u64, Refusal>>(construct, &(Fd::from(watched), args))??;
         Ok(Proxy::new(Arc::clone(&self.link), id, held.into()))

@@ -21,7 +21,7 @@ use nix::{
     },
 };
 use parking_lot::Mutex;
-use proc_core::{Panic, Target, function::Function, handover::Fd};
+use proc_core::{Panic, Target, fds::above_standard_streams, function::Function, handover::Fd};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::method::{self, Method};
@@ -84,7 +84,11 @@ pub(super) fn serve(door: Socket) {
     let mut interrupt = SigSet::empty();
     interrupt.add(Signal::SIGINT);
     let _ = interrupt.thread_block();
-    let Ok(events) = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC) else { return };
+    let Ok(events) = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).and_then(|epoll| above_standard_streams(epoll.0))
+    else {
+        return;
+    };
+    let events = Epoll(events);
     if events.add(door.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, DOOR)).is_err() {
         return;
     }

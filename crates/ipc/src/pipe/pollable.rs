@@ -4,23 +4,26 @@
 //! bells in while there may be messages owes a sign, which is an eventfd; and an epoll descriptor over both shows either.
 //! Made when somebody first asks for the descriptor; two more descriptors.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::sys::{
     epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags},
     eventfd::{EfdFlags, EventFd},
 };
+use proc_core::fds::above_standard_streams;
 
 #[derive(Debug)]
 pub(super) struct Pollable {
     both: Epoll,
-    owed: EventFd,
+    /// An eventfd.
+    owed: OwnedFd,
 }
 
 impl Pollable {
     pub(super) fn new(socket: BorrowedFd<'_>) -> nix::Result<Self> {
         let owed = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
-        let both = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        let owed = above_standard_streams(OwnedFd::from(owed))?;
+        let both = Epoll(above_standard_streams(Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?.0)?);
         both.add(socket, EpollEvent::new(EpollFlags::EPOLLIN, 0))?;
         both.add(&owed, EpollEvent::new(EpollFlags::EPOLLIN, 0))?;
         Ok(Self { both, owed })
@@ -29,13 +32,13 @@ impl Pollable {
     /// Shows that there may be something.
     pub(super) fn owe(&self) {
         // Fails when it is shown already, many times over.
-        let _ = self.owed.write(1);
+        let _ = nix::unistd::write(&self.owed, &1_u64.to_ne_bytes());
     }
 
     /// There is nothing, and the bell will ring when there is.
     pub(super) fn settle(&self) {
         // Fails when nothing is shown.
-        let _ = self.owed.read();
+        let _ = nix::unistd::read(&self.owed, &mut [0; 8]);
     }
 }
 

@@ -19,7 +19,7 @@ use nix::{
     poll::{PollFd, PollFlags, ppoll},
     sys::socket::{ControlMessage, MsgFlags, sendmsg},
 };
-use proc_core::{futex::Deadline, handover::Fd};
+use proc_core::{fds::above_standard_streams, futex::Deadline, handover::Fd};
 use serde::{Deserialize, Serialize};
 
 /// As many descriptors as the kernel lets one packet carry (`SCM_MAX_FD`).
@@ -60,7 +60,7 @@ impl Socket {
     pub(crate) fn pair() -> nix::Result<(Self, Self)> {
         use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
         let (a, b) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
-        Ok((Self(a.into()), Self(b.into())))
+        Ok((Self(above_standard_streams(a)?.into()), Self(above_standard_streams(b)?.into())))
     }
 
     #[cfg(test)]
@@ -179,7 +179,7 @@ impl Socket {
                 Err(e) => return Err(e),
             }
         };
-        let fds = take_fds(&message);
+        let fds = take_fds(&message).into_iter().map(above_standard_streams).collect::<Result<_, _>>()?;
         Ok(match len {
             // So may an empty packet be, which nobody sends who means well.
             0 if self.has_ended() => Packet::End,

@@ -4,7 +4,7 @@ use std::{
     fmt,
     future::Future,
     io,
-    os::fd::AsFd,
+    os::fd::OwnedFd,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker},
@@ -12,7 +12,7 @@ use std::{
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use parking_lot::Mutex;
-use proc_core::{Waitable, Watch};
+use proc_core::{Waitable, Watch, fds::above_standard_streams};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
@@ -29,7 +29,8 @@ impl Raw {
     /// Watches for messages.
     pub(crate) fn watch(self: &Arc<Self>) -> io::Result<Watch<'_>> {
         let event = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
-        let bell = event.as_fd().try_clone_to_owned()?;
+        let event = above_standard_streams(OwnedFd::from(event))?;
+        let bell = event.try_clone()?;
         let ring = move || {
             // Full means rung often enough.
             let _ = nix::unistd::write(&bell, &1u64.to_ne_bytes());
@@ -39,7 +40,7 @@ impl Raw {
             let _until_dropped = &registration;
             self.is_ready(Side::Items)
         };
-        Ok(Watch::Event { event: event.into(), is_ready: Box::new(is_ready) })
+        Ok(Watch::Event { event, is_ready: Box::new(is_ready) })
     }
 }
 

@@ -29,6 +29,7 @@ use nix::{
     },
 };
 use parking_lot::Mutex;
+use proc_core::fds::above_standard_streams;
 
 use super::{
     layout::{BlockId, Geometry, Header, MAGIC, PAGE, PARTICIPANTS, RECORDS_STEP, Record, VERSION},
@@ -60,6 +61,7 @@ impl Segment {
     pub(crate) fn create(geometry: Geometry, leases: bool, max_deliveries: u32) -> io::Result<Self> {
         proc_core::shm::may_reach(geometry.file_bytes)?;
         let fd = memfd_create("ipc-queue", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
+        let fd = above_standard_streams(fd)?;
         nix::unistd::ftruncate(&fd, i64::try_from(geometry.file_bytes).map_err(io::Error::other)?)?;
         let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
         fcntl(&fd, FcntlArg::F_ADD_SEALS(seals))?;

@@ -8,6 +8,7 @@ use std::{
 };
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use proc_core::fds::above_standard_streams;
 
 const PAGE_BYTES: u64 = 4096;
 
@@ -49,7 +50,7 @@ pub(super) struct Limiter {
 impl Limiter {
     pub(super) fn new(limit: u64) -> Option<Self> {
         let (_, hard) = getrlimit(Resource::RLIMIT_DATA).ok()?;
-        Some(Self { statm: File::open("/proc/self/statm").ok()?, limit, hard })
+        Some(Self { statm: above_standard_streams(File::open("/proc/self/statm").ok()?).ok()?, limit, hard })
     }
 
     /// Sets the limit anew, above what is there now; what a [`Watch`] is to compare with.
@@ -76,7 +77,7 @@ pub(super) struct Watch {
 
 impl Watch {
     pub(super) fn new(pid: u32, limit: u64) -> Option<Self> {
-        let statm = File::open(format!("/proc/{pid}/statm")).ok()?;
+        let statm = above_standard_streams(File::open(format!("/proc/{pid}/statm")).ok()?).ok()?;
         Some(Self { statm, limit, task: 0, at_first: 0, looked: Instant::now() })
     }
 

@@ -17,6 +17,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use parking_lot::{Mutex, MutexGuard};
 use proc_core::{
     at_fork, cpu_count,
+    fds::above_standard_streams,
     futex::{self, Deadline, Wait},
 };
 
@@ -63,11 +64,12 @@ const SPINS_TO_A_YIELD: u32 = 16;
 impl Shared {
     pub(super) fn new(settings: Settings) -> std::io::Result<Arc<Self>> {
         let bell = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?;
+        let bell = above_standard_streams(OwnedFd::from(bell))?;
         Ok(Arc::new(Self {
             state: Mutex::new(State::new(settings.n_workers)),
             settings,
             inbox: Injector::new(),
-            bell: bell.into(),
+            bell,
             callbacks: Callbacks::default(),
             phase: AtomicU8::new(Phase::Open as u8),
             n_settling: AtomicUsize::new(0),

@@ -109,7 +109,9 @@ impl PopenBuilder {
             link::tie(&mut self.command, place.as_fd())?;
         }
         let _starting = reaper::starting();
+        let occupied = fds::Occupied::new()?;
         let mut child = self.command.spawn()?;
+        drop(occupied);
         drop(place);
         let pidfd = match pidfd::open(child.id()) {
             Ok(pidfd) => pidfd,

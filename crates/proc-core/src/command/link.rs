@@ -32,7 +32,15 @@ fn arm(path: &CString) -> io::Result<()> {
     // SAFETY: a C string that outlives the call.
     let opened = unsafe { libc::open(path.as_ptr(), libc::O_RDONLY | libc::O_NONBLOCK) };
     // The settings belong to an open file, so each process needs its own; it must not be closed on exec.
-    let own: RawFd = Errno::result(opened)?;
+    let mut own: RawFd = Errno::result(opened)?;
+    if own <= 2 {
+        // The program would take it for the standard stream that it does not have.
+        // SAFETY: takes integers.
+        let moved = Errno::result(unsafe { libc::fcntl(own, libc::F_DUPFD, 3) })?;
+        // SAFETY: opened above.
+        unsafe { libc::close(own) };
+        own = moved;
+    }
     let set = |command, value: i32| {
         // SAFETY: commands that take an integer.
         Errno::result(unsafe { libc::fcntl(own, command, value) })

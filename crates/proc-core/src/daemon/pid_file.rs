@@ -23,6 +23,7 @@ use nix::{
 
 use super::error::{DaemonError, Failure};
 use crate::{
+    fds::above_standard_streams,
     futex::Deadline,
     sys::{at_exit, pidfd, record_lock},
 };
@@ -50,6 +51,7 @@ pub(super) fn claim(path: &Path) -> Result<(), Failure> {
             .truncate(false)
             .mode(0o644)
             .open(path)
+            .and_then(|file| Ok(above_standard_streams(file)?))
             .map_err(|e| failed("open", e))?;
         if !record_lock::try_lock(file.as_fd()).map_err(|e| failed("lock", e.into()))? {
             match holder(&file).map_err(|e| failed("lock", e.into()))? {

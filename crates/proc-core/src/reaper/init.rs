@@ -20,7 +20,7 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::sys::pidfd;
+use crate::sys::{fds, pidfd};
 
 /// Runs a command as process 1 of a container should: passes signals on to it, reaps every orphan, and returns how it
 /// ended.
@@ -54,10 +54,13 @@ pub fn init(command: &mut Command) -> io::Result<ExitStatus> {
 }
 
 fn run(command: &mut Command) -> io::Result<ExitStatus> {
+    // What is opened here is not to become the command's standard streams.
+    let occupied = fds::Occupied::new()?;
     let signals = SignalFd::with_flags(&SigSet::all(), SfdFlags::SFD_CLOEXEC)?;
     // std gives a child an empty signal mask.
     let child = command.spawn()?;
     let pidfd = pidfd::open(child.id())?;
+    drop(occupied);
     let child = Pid::from_raw(child.id().cast_signed());
     loop {
         if let Some(status) = reap_all(child)? {

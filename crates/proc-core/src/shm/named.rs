@@ -16,7 +16,7 @@ use nix::{
 };
 
 use super::{Mapping, SharedMemory};
-use crate::sys::memfd;
+use crate::{fds::above_standard_streams, sys::memfd};
 
 const DIRECTORY: &str = "/dev/shm";
 
@@ -65,7 +65,7 @@ impl SharedMemory {
         let length = i64::try_from(len).map_err(|_| Errno::EFBIG)?;
         memfd::may_reach(len as u64)?;
         let flags = OFlag::O_TMPFILE | OFlag::O_RDWR | OFlag::O_CLOEXEC;
-        let fd = open(DIRECTORY, flags, Mode::S_IRUSR | Mode::S_IWUSR)?;
+        let fd = above_standard_streams(open(DIRECTORY, flags, Mode::S_IRUSR | Mode::S_IWUSR)?)?;
         fallocate(&fd, FallocateFlags::empty(), 0, length)?;
         let memory = map(fd, len)?;
         let unnamed = format!("/proc/self/fd/{}", memory.0.fd.as_raw_fd());
@@ -79,7 +79,7 @@ impl SharedMemory {
     /// `ENOENT` if there is none; `EACCES` if it is another user's; `EINVAL` for a bad name.
     pub fn open(name: &str) -> io::Result<NamedMemory> {
         let flags = OFlag::O_RDWR | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
-        let fd = open(&path(name)?, flags, Mode::empty())?;
+        let fd = above_standard_streams(open(&path(name)?, flags, Mode::empty())?)?;
         let len = usize::try_from(fstat(&fd)?.st_size).map_err(io::Error::other)?;
         Ok(NamedMemory { memory: map(fd, len)?, name: name.into(), owner: None })
     }

@@ -86,8 +86,6 @@ pub(crate) fn start<R: Serialize>(
     }
     let duplicate = |fd: &OwnedFd| fds::duplicate(fd.as_fd()).map_err(failed("duplicate a descriptor"));
     let (report, childs_report) = Report::pair().map_err(failed("make a socket pair"))?;
-    // Above the standard streams, which others are put in the place of.
-    let childs_end = fds::above_standard_streams(childs_report.into()).map_err(failed("duplicate a descriptor"))?;
     let streams = streams.iter().map(duplicate).collect::<Result<_, _>>()?;
     // Made here, where it takes no page faults: each page that the child is the first to touch costs it one.
     let (identity, options) = (identity.clone(), options.clone());
@@ -102,7 +100,7 @@ pub(crate) fn start<R: Serialize>(
         Split::Child(link) => {
             death_link::tie(link).map_err(failed("link the child to its owner's life"))?;
             drop(report);
-            run_closure(Report::from(childs_end), identity, options, streams, target)
+            run_closure(childs_report, identity, options, streams, target)
         }
     }
 }

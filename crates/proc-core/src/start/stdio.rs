@@ -16,7 +16,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::sys::seqpacket;
+use crate::sys::{fds, seqpacket};
 
 /// The child's ends of its standard streams, and our ends of those that are pipes.
 #[derive(Debug, Default)]
@@ -44,7 +44,9 @@ impl Streams {
         command.stderr(stderr.unwrap_or_else(Stdio::inherit));
         // SAFETY: sends a message and ends: two system calls, without allocation.
         unsafe { command.pre_exec(move || send_streams(socket)) };
+        let occupied = fds::Occupied::new()?;
         let mut child = command.spawn()?;
+        drop(occupied);
         drop(there);
         let mut streams = Vec::new();
         let received = seqpacket::receive(here.as_fd(), &mut [0; 1], &mut seqpacket::control_buffer(), &mut streams);

@@ -36,7 +36,9 @@ use std::{
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{ProcessError, ProcessHandle, Target, builder::Builder, fork_local::ForkLocal, helper, process::Process};
+use crate::{
+    ProcessError, ProcessHandle, Target, builder::Builder, fds, fork_local::ForkLocal, helper, process::Process,
+};
 use run::{Command, Run};
 
 /// Which children are restarted when one has died.
@@ -166,7 +168,7 @@ impl SupervisorBuilder {
     /// # Errors
     /// If a child cannot be started, or the thread; the children before it are stopped then. If two have the same id.
     pub fn start(self) -> Result<Supervisor, SupervisorError> {
-        let (woken, wake) = std::io::pipe().map_err(SupervisorError::System)?;
+        let (woken, wake) = fds::pipe().map_err(SupervisorError::System)?;
         let (report, events) = sync_channel(LONGEST_BACKLOG);
         let (send, commands) = channel();
         let shared =

@@ -18,13 +18,15 @@ use nix::{
     unistd::getpid,
 };
 
+use super::fds::above_standard_streams;
+
 /// The read end of a pipe, opened once more: the settings belong to an open file, and each process needs its own.
 pub(crate) fn open_anew(read_end: BorrowedFd<'_>) -> nix::Result<OwnedFd> {
     // Without an allocation: a fork server does this for each child, and would pay a fault for the heap each time.
     let mut path = [0; 32];
     write!(&mut path[..], "/proc/self/fd/{}", read_end.as_raw_fd()).expect("a number has at most ten digits");
     let path = CStr::from_bytes_until_nul(&path).expect("there is room for a NUL");
-    open(path, OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK, Mode::empty())
+    above_standard_streams(open(path, OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK, Mode::empty())?)
 }
 
 /// Arms the signal: as long as `own` is open, this process gets a `SIGKILL` when the pipe has no writer any more.

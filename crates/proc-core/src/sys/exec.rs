@@ -17,7 +17,7 @@ use std::{
 
 use nix::errno::Errno;
 
-use super::signals;
+use super::{fds, signals};
 
 struct Plan {
     path: *const libc::c_char,
@@ -54,6 +54,8 @@ pub(crate) fn this_program(inherited: BorrowedFd<'_>, (name, value): (&str, &str
     let top = unsafe { stack.as_mut_ptr().add(stack.capacity()) };
     let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD;
     let mut pidfd: i32 = -1;
+    // Holds a place above the standard streams: what cannot get there must be found out before there is a process.
+    let place = fds::duplicate(inherited)?;
     let blocked = signals::block_all();
     // SAFETY: `child` gets a stack and a plan that outlive it: CLONE_VFORK suspends us until it has called exec or exit.
     let pid = unsafe { libc::clone(child, top.cast(), flags, (&raw mut plan).cast(), &raw mut pidfd) };
@@ -61,9 +63,10 @@ pub(crate) fn this_program(inherited: BorrowedFd<'_>, (name, value): (&str, &str
     let pid = Errno::result(pid)?;
     // SAFETY: the kernel just made this descriptor for us.
     let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+    drop(place);
     // SAFETY: written by `child`, which is done with our memory; the compiler cannot know that it changed.
     match unsafe { ptr::read_volatile(&raw const plan.errno) } {
-        0 => Ok((pid, pidfd)),
+        0 => Ok((pid, fds::above_standard_streams(pidfd)?)),
         errno => {
             super::reap::blocking(&pidfd)?;
             Err(io::Error::from_raw_os_error(errno))

@@ -19,9 +19,39 @@ pub(crate) fn duplicate(fd: BorrowedFd<'_>) -> nix::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(copy) })
 }
 
-/// The same one if it is above the three of standard input, output and error; else a duplicate that is.
-pub(crate) fn above_standard_streams(fd: OwnedFd) -> nix::Result<OwnedFd> {
-    if fd.as_raw_fd() > 2 { Ok(fd) } else { duplicate(fd.as_fd()) }
+/// The same descriptor if it lies above the three of standard input, output and error; else a duplicate that does, closed
+/// on exec.
+///
+/// # Errors
+/// `EMFILE` if the descriptor table is full.
+pub fn above_standard_streams<T: AsFd + From<OwnedFd>>(fd: T) -> nix::Result<T> {
+    if fd.as_fd().as_raw_fd() > 2 { Ok(fd) } else { duplicate(fd.as_fd()).map(T::from) }
+}
+
+/// Keeps the numbers of closed standard streams from being given to anything else: until it is dropped, the null device lies
+/// there, which is closed on exec.
+///
+/// For code of others that opens descriptors: std's `Command` makes pipes, and a child that finds the end of one at the very
+/// number that it is to have there loses it at the exec.
+#[derive(Debug)]
+pub(crate) struct Occupied {
+    _null: Vec<OwnedFd>,
+}
+
+impl Occupied {
+    pub(crate) fn new() -> nix::Result<Self> {
+        let mut null = Vec::new();
+        // SAFETY: only asks; a number that is not open is EBADF.
+        while (0..=2).any(|number| unsafe { libc::fcntl(number, libc::F_GETFD) } < 0) {
+            let fd = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())?;
+            if fd.as_raw_fd() > 2 {
+                // Somebody else has taken the number meanwhile.
+                break;
+            }
+            null.push(fd);
+        }
+        Ok(Self { _null: null })
+    }
 }
 
 /// Opens `/dev/null` for each of descriptors 0 to 2 that is closed, so that nothing else ever comes to lie there.

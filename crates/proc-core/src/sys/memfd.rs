@@ -19,6 +19,8 @@ use nix::{
     unistd::ftruncate,
 };
 
+use super::fds::above_standard_streams;
+
 /// Whether the pages of a memory file exist from the start.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reserve {
@@ -37,7 +39,7 @@ pub(crate) fn may_reach(end: u64) -> nix::Result<()> {
 /// Makes a memory file of fixed length: sealed against shrinking, growing and further seals.
 pub(crate) fn sealed(name: &str, len_bytes: u64, reserve: Reserve) -> nix::Result<OwnedFd> {
     may_reach(len_bytes)?;
-    let fd = memfd_create(name, MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
+    let fd = above_standard_streams(memfd_create(name, MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?)?;
     let len = i64::try_from(len_bytes).map_err(|_| Errno::EFBIG)?;
     match reserve {
         Reserve::Now => fallocate(&fd, FallocateFlags::empty(), 0, len)?,
@@ -61,7 +63,7 @@ pub(crate) fn sealed_len(fd: &OwnedFd) -> nix::Result<u64> {
 /// Makes a memory file that holds `parts`, one after another.
 pub(crate) fn holding(name: &str, parts: &[&[u8]]) -> io::Result<File> {
     may_reach(parts.iter().map(|part| part.len() as u64).sum())?;
-    let file = File::from(memfd_create(name, MFdFlags::MFD_CLOEXEC)?);
+    let file = File::from(above_standard_streams(memfd_create(name, MFdFlags::MFD_CLOEXEC)?)?);
     let mut offset = 0;
     for part in parts {
         file.write_all_at(part, offset)?;

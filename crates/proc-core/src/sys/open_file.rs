@@ -21,6 +21,8 @@ use nix::{
     },
 };
 
+use super::fds::above_standard_streams;
+
 /// Which file it is, among all that exist now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FileId {
@@ -36,11 +38,10 @@ impl FileId {
 }
 
 /// Opens the file behind `fd` once more. Needs a `/proc` in which the calling process can see itself.
-///
-/// For reading only: where the host has closed its standard output, the descriptor may lie there for a moment.
+/// For reading only.
 pub(crate) fn open_again(fd: BorrowedFd<'_>) -> nix::Result<OwnedFd> {
     let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
-    open(path.as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOCTTY, Mode::empty())
+    above_standard_streams(open(path.as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOCTTY, Mode::empty())?)
 }
 
 /// Keeps an opening, with its locks, for as long as this process has its memory: until it is dropped, the process ends

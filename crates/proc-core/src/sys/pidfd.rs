@@ -14,6 +14,7 @@ use nix::{
     poll::{PollFd, PollFlags, ppoll},
 };
 
+use super::fds::above_standard_streams;
 use crate::futex::Deadline;
 
 /// How often this process has learned that another one has ended.
@@ -28,7 +29,7 @@ pub(crate) fn open(pid: u32) -> nix::Result<OwnedFd> {
     // SAFETY: takes two integers.
     let fd = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?;
     // SAFETY: the kernel just made this descriptor for us.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+    above_standard_streams(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 
 /// Sends `signal`; `ESRCH` once the process has been reaped.

@@ -16,12 +16,15 @@ use nix::{
     },
 };
 
+use super::fds::above_standard_streams;
+
 /// As many descriptors as the kernel lets one packet carry (`SCM_MAX_FD`).
 pub(crate) const MAX_FDS: usize = 253;
 
 /// Two connected ends.
 pub(crate) fn pair() -> nix::Result<(OwnedFd, OwnedFd)> {
-    socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
+    let (a, b) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
+    Ok((above_standard_streams(a)?, above_standard_streams(b)?))
 }
 
 /// Sends one packet made of `parts`, with at most [`MAX_FDS`] descriptors. Waits while the peer's buffer is full.
@@ -97,7 +100,11 @@ pub(crate) fn receive(
     for control in message.cmsgs()? {
         if let ControlMessageOwned::ScmRights(received) = control {
             // SAFETY: the kernel just installed these for us.
-            fds.extend(received.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }));
+            let received = received.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
+            let received: Vec<_> = received.collect();
+            for fd in received {
+                fds.push(above_standard_streams(fd)?);
+            }
         }
     }
     if message.flags.intersects(MsgFlags::MSG_TRUNC | MsgFlags::MSG_CTRUNC) {
@@ -130,7 +137,7 @@ pub(crate) fn receive_small(
             len => break len?,
         }
     };
-    let fd = first_fd(&message);
+    let fd = first_fd(&message).map(above_standard_streams).transpose().map_err(|_| Errno::EMSGSIZE)?;
     match message.msg_flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) {
         0 => Ok((len as usize, fd)),
         libc::MSG_CTRUNC => Err(Errno::EMSGSIZE),

@@ -8,6 +8,7 @@
     reason = "tests"
 )]
 
+mod descriptors;
 mod ends;
 mod entry;
 mod handover;
