@@ -37,6 +37,7 @@ mod image;
 pub mod liveness;
 mod options;
 mod panic_report;
+pub mod place;
 mod process;
 pub mod reaper;
 mod report;

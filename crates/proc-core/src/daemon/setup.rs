@@ -91,7 +91,7 @@ impl Plan {
             .map_err(Failure::system(format!("enter the directory {}", self.working_dir.display())))?;
         // Before the privileges that it may take are gone.
         if let Some(path) = &self.pid_file {
-            pid_file::claim(path)?;
+            pid_file::claim(path, self.umask)?;
         }
         for (number, stream) in (0..).zip(&self.streams) {
             fds::replace_standard_stream(stream.as_fd(), number)

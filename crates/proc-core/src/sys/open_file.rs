@@ -17,7 +17,7 @@ use nix::{
     fcntl::{OFlag, open},
     sys::{
         mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, munmap},
-        stat::{Mode, fstat},
+        stat::{FileStat, Mode, fstat},
     },
 };
 
@@ -25,15 +25,20 @@ use super::fds::above_standard_streams;
 
 /// Which file it is, among all that exist now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct FileId {
+pub struct FileId {
     device: u64,
     inode: u64,
 }
 
 impl FileId {
     pub(crate) fn of(fd: BorrowedFd<'_>) -> nix::Result<Self> {
-        let stat = fstat(fd)?;
-        Ok(Self { device: stat.st_dev, inode: stat.st_ino })
+        Ok(Self::from(&fstat(fd)?))
+    }
+}
+
+impl From<&FileStat> for FileId {
+    fn from(stat: &FileStat) -> Self {
+        Self { device: stat.st_dev, inode: stat.st_ino }
     }
 }
 

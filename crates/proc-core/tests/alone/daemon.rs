@@ -22,7 +22,7 @@ use nix::{
 use proc_core::daemon::{DaemonError, Daemonize, Daemonized, Ready, pid_of, stop, stop_timeout};
 
 /// Starts a daemon that waits for its end after `body`, or is ended by it.
-fn start(daemonize: Daemonize, body: impl FnOnce(Ready)) -> Result<u32, DaemonError> {
+pub(super) fn start(daemonize: Daemonize, body: impl FnOnce(Ready)) -> Result<u32, DaemonError> {
     prctl::set_child_subreaper(true).unwrap();
     match daemonize.start()? {
         Daemonized::Launcher { pid } => Ok(pid),
@@ -35,11 +35,11 @@ fn start(daemonize: Daemonize, body: impl FnOnce(Ready)) -> Result<u32, DaemonEr
     }
 }
 
-fn reap(pid: u32) -> WaitStatus {
+pub(super) fn reap(pid: u32) -> WaitStatus {
     waitpid(Pid::from_raw(pid.cast_signed()), None).unwrap()
 }
 
-fn assert_no_children() {
+pub(super) fn assert_no_children() {
     assert_eq!(waitpid(None, None), Err(Errno::ECHILD));
 }
 

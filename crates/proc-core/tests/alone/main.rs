@@ -6,6 +6,7 @@
 
 mod daemon;
 mod liveness;
+mod pid_file;
 mod reaper;
 
 use std::{
@@ -25,6 +26,9 @@ const CASES: &[(&str, fn())] = cases! {
     daemon: starts_when_ready, reports_its_own_error, reports_a_panic, reports_an_early_end, reports_silence,
         takes_over_a_stale_pid_file, runs_a_function, becomes_a_user, outlives_its_launcher, refuses_with_threads,
         stress_kills_during_the_start;
+    pid_file: reading_it_does_not_lose_it, locks_of_others_do_not_count, what_is_no_pid_file_is_left_alone,
+        a_forked_child_does_not_signal_a_dead_daemons_pid, a_strangers_file_is_not_believed,
+        a_pid_of_another_namespace_is_not_believed;
     liveness: blind_is_not_dead, a_forked_child_is_another_participant, forks_keep_nobody_alive,
         stress_kills_while_entering, entering_keeps_no_descriptor, out_of_sight_is_not_dead,
         denied_calls_are_not_dead;
