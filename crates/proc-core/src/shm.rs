@@ -74,7 +74,8 @@ impl SharedMemory {
     /// Maps a memory file that came from elsewhere.
     ///
     /// # Errors
-    /// `EPERM` if its length is not sealed, so that its other users could cut it off.
+    /// `EPERM` if its length is not sealed, so that its other users could cut it off, or if it cannot be written;
+    /// `EINVAL` if it is none, or one of huge pages, which may be missing when it is touched.
     pub fn from_fd(fd: OwnedFd) -> io::Result<Self> {
         let len = usize::try_from(memfd::sealed_len(&fd)?).map_err(io::Error::other)?;
         Ok(Self(Arc::new(Mapping::new(fd, len)?)))
@@ -366,6 +367,28 @@ mod tests {
     fn an_unsealed_file_is_refused() {
         let fd = nix::sys::memfd::memfd_create("open", nix::sys::memfd::MFdFlags::MFD_CLOEXEC).unwrap();
         assert!(SharedMemory::from_fd(fd).is_err());
+    }
+
+    #[test]
+    fn memory_that_may_be_missing_or_read_only_is_refused() {
+        use nix::{
+            fcntl::{FcntlArg, SealFlag, fcntl},
+            sys::memfd::{MFdFlags, memfd_create},
+        };
+        let sealed = |flags, more| {
+            let fd = memfd_create("strange", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING | flags)?;
+            // As long as one huge page. None is taken before it is touched.
+            nix::unistd::ftruncate(&fd, 2 << 20)?;
+            fcntl(&fd, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | more))?;
+            nix::Result::Ok(fd)
+        };
+        let errno = |fd| SharedMemory::from_fd(fd).unwrap_err().raw_os_error();
+        assert_eq!(errno(sealed(MFdFlags::empty(), SealFlag::F_SEAL_WRITE).unwrap()), Some(libc::EPERM));
+        match sealed(MFdFlags::MFD_HUGETLB, SealFlag::empty()) {
+            Ok(huge) => assert_eq!(errno(huge), Some(libc::EINVAL)),
+            Err(e) => println!("(a kernel without huge pages: {e})"),
+        }
+        SharedMemory::from_fd(sealed(MFdFlags::empty(), SealFlag::empty()).unwrap()).unwrap();
     }
 
     #[test]

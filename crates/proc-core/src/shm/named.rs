@@ -11,8 +11,8 @@ use std::{
 use nix::{
     errno::Errno,
     fcntl::{AT_FDCWD, AtFlags, FallocateFlags, OFlag, fallocate, open},
-    sys::stat::{Mode, fstat},
-    unistd::{linkat, unlink},
+    sys::stat::{Mode, SFlag, fstat},
+    unistd::{geteuid, linkat, unlink},
 };
 
 use super::{Mapping, SharedMemory};
@@ -23,7 +23,8 @@ const DIRECTORY: &str = "/dev/shm";
 /// A block of shared memory with a name, for processes that are no relatives. It is a [`SharedMemory`].
 ///
 /// Prefer the anonymous kind, handed over: a name is the one thing that `kill -9` can leave behind. The file belongs to
-/// the user and nobody else can open it; who can, may also cut it off, upon which access to it is a SIGBUS.
+/// the user and nobody else can open it; who can, may also cut it off, upon which access to it is a SIGBUS. So root does
+/// not open another user's either.
 ///
 /// The block cannot be handed over like an anonymous one, since its length is not sealed: pass its name.
 ///
@@ -76,11 +77,23 @@ impl SharedMemory {
     /// Maps the block that another process has [created](Self::create) under `name`.
     ///
     /// # Errors
-    /// `ENOENT` if there is none; `EACCES` if it is another user's; `EINVAL` for a bad name.
+    /// `ENOENT` if there is none; `PermissionDenied` if it is another user's, or other users may write it and so cut it
+    /// off; `EINVAL` for a bad name, and for what is no memory (a pipe, an empty file); `ELOOP` for a symbolic link.
     pub fn open(name: &str) -> io::Result<NamedMemory> {
-        let flags = OFlag::O_RDWR | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+        let flags = OFlag::O_RDWR | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
         let fd = above_standard_streams(open(&path(name)?, flags, Mode::empty())?)?;
-        let len = usize::try_from(fstat(&fd)?.st_size).map_err(io::Error::other)?;
+        let stat = fstat(&fd)?;
+        if stat.st_mode & SFlag::S_IFMT.bits() != SFlag::S_IFREG.bits() {
+            return Err(Errno::EINVAL.into());
+        }
+        let refused = |why: String| Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
+        if stat.st_uid != geteuid().as_raw() {
+            return refused(format!("the memory {name:?} belongs to user {}", stat.st_uid));
+        }
+        if stat.st_mode & (Mode::S_IWGRP | Mode::S_IWOTH).bits() != 0 {
+            return refused(format!("other users may write the memory {name:?}"));
+        }
+        let len = usize::try_from(stat.st_size).map_err(io::Error::other)?;
         Ok(NamedMemory { memory: map(fd, len)?, name: name.into(), owner: None })
     }
 }
@@ -168,6 +181,46 @@ mod tests {
         drop(SharedMemory::open(&name).unwrap());
         NamedMemory::unlink(&name).unwrap();
         assert!(NamedMemory::unlink(&name).is_err());
+    }
+
+    /// Something of that name in the directory, and whether it can be opened as memory.
+    fn opened(what: &str, make: impl FnOnce(&Path)) -> io::Error {
+        let name = name(what);
+        make(&Path::new(DIRECTORY).join(&name));
+        let opened = SharedMemory::open(&name);
+        NamedMemory::unlink(&name).unwrap();
+        opened.unwrap_err()
+    }
+
+    #[test]
+    fn what_others_may_cut_off_is_refused() {
+        use std::{fs, io::ErrorKind, os::unix::fs::PermissionsExt};
+        let writable = opened("writable", |path| {
+            fs::write(path, [1; 4096]).unwrap();
+            fs::set_permissions(path, fs::Permissions::from_mode(0o620)).unwrap();
+        });
+        assert_eq!(writable.kind(), ErrorKind::PermissionDenied);
+        assert!(writable.to_string().contains("may write"), "{writable}");
+        if !geteuid().is_root() {
+            println!("(not root: without another user's memory)");
+            return;
+        }
+        let strangers = opened("stranger", |path| {
+            fs::write(path, [1; 4096]).unwrap();
+            std::os::unix::fs::chown(path, Some(65534), Some(65534)).unwrap();
+        });
+        assert_eq!(strangers.kind(), ErrorKind::PermissionDenied);
+        assert!(strangers.to_string().contains("belongs to user 65534"), "{strangers}");
+    }
+
+    #[test]
+    fn what_is_no_memory_is_refused() {
+        let pipe = opened("pipe", |path| nix::unistd::mkfifo(path, Mode::S_IRWXU).unwrap());
+        assert_eq!(pipe.raw_os_error(), Some(libc::EINVAL));
+        let link = opened("link", |path| std::os::unix::fs::symlink("/dev/zero", path).unwrap());
+        assert_eq!(link.raw_os_error(), Some(libc::ELOOP));
+        let empty = opened("empty-file", |path| std::fs::write(path, "").unwrap());
+        assert_eq!(empty.raw_os_error(), Some(libc::EINVAL));
     }
 
     #[test]

@@ -15,6 +15,7 @@ use nix::{
     sys::{
         memfd::{MFdFlags, memfd_create},
         resource::{Resource, getrlimit},
+        statfs::{HUGETLBFS_MAGIC, fstatfs},
     },
     unistd::ftruncate,
 };
@@ -50,8 +51,12 @@ pub(crate) fn sealed(name: &str, len_bytes: u64, reserve: Reserve) -> nix::Resul
     Ok(fd)
 }
 
-/// The length of a memory file that can no longer change, or `EPERM` if its length is not sealed.
+/// The length of a memory file that can no longer change, or `EPERM` if its length is not sealed. `EINVAL` for one of
+/// huge pages: where there are no more of those, touching it is a SIGBUS.
 pub(crate) fn sealed_len(fd: &OwnedFd) -> nix::Result<u64> {
+    if fstatfs(fd)?.filesystem_type() == HUGETLBFS_MAGIC {
+        return Err(Errno::EINVAL);
+    }
     let seals = SealFlag::from_bits_truncate(fcntl(fd, FcntlArg::F_GET_SEALS)?);
     if !seals.contains(SealFlag::F_SEAL_SHRINK) {
         return Err(Errno::EPERM);

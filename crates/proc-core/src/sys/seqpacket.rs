@@ -114,7 +114,8 @@ pub(crate) fn receive(
 }
 
 /// [`receive`] for a packet with at most one descriptor. Does not allocate. If it shall not `wait`, `EAGAIN` if there is
-/// none. `EMSGSIZE` if this process could not hold the descriptor, `EBADMSG` if the packet is longer than the buffer.
+/// none. `EMSGSIZE` if this process could not hold the descriptor, or there were more, of which none is kept; `EBADMSG` if
+/// the packet is longer than the buffer.
 pub(crate) fn receive_small(
     socket: BorrowedFd<'_>,
     buffer: &mut [u8],
@@ -127,8 +128,9 @@ pub(crate) fn receive_small(
     message.msg_iov = &raw mut iov;
     message.msg_iovlen = 1;
     message.msg_control = control.0.as_mut_ptr().cast();
-    // SAFETY: computes a length, 24 for 4 bytes.
-    message.msg_controllen = unsafe { libc::CMSG_SPACE(size_of::<RawFd>() as u32) } as _;
+    // Without the padding, in which there would be room for a second one, that nobody would close.
+    // SAFETY: computes a length, 20 for 4 bytes.
+    message.msg_controllen = unsafe { libc::CMSG_LEN(size_of::<RawFd>() as u32) } as _;
     let flags = libc::MSG_CMSG_CLOEXEC | if wait { 0 } else { libc::MSG_DONTWAIT };
     let len = loop {
         // SAFETY: the message and all it points at outlive the call.
@@ -167,4 +169,37 @@ fn first_fd(message: &libc::msghdr) -> Option<OwnedFd> {
 /// A buffer for the descriptors of one packet.
 pub(crate) fn control_buffer() -> Vec<u8> {
     nix::cmsg_space!([RawFd; MAX_FDS])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use super::*;
+
+    fn n_open() -> usize {
+        std::fs::read_dir("/proc/self/fd").unwrap().count()
+    }
+
+    fn surplus_descriptors_are_refused_and_closed() {
+        let (here, there) = pair().unwrap();
+        let before = n_open();
+        for n in [2, 3, 50, MAX_FDS] {
+            let fds = vec![0; n];
+            for _ in 0..20 {
+                send(here.as_fd(), &[IoSlice::new(b"x")], &fds).unwrap();
+                assert_eq!(receive_small(there.as_fd(), &mut [0], false).unwrap_err(), Errno::EMSGSIZE);
+            }
+        }
+        assert_eq!(n_open(), before);
+        send(here.as_fd(), &[IoSlice::new(b"x")], &[0]).unwrap();
+        let (len, fd) = receive_small(there.as_fd(), &mut [0], false).unwrap();
+        assert_eq!((len, fd.is_some()), (1, true));
+    }
+
+    #[test]
+    fn a_flood_of_descriptors_is_refused_and_closed() {
+        // In a process of its own: descriptors are counted.
+        crate::Process::spawn(surplus_descriptors_are_refused_and_closed, ()).unwrap().join().unwrap();
+    }
 }
