@@ -1,6 +1,6 @@
 use std::{error, fmt, io, sync::Arc};
 
-use proc_core::{Panic, ProcessError};
+use proc_core::{Backtrace, Panic, ProcessError};
 
 /// Why one task has no result. It concerns that task alone; its pool goes on.
 #[derive(Clone, Debug)]
@@ -12,8 +12,8 @@ pub enum TaskError {
         message: String,
         /// `file:line:column`; empty if unknown.
         location: String,
-        /// The backtrace; empty if unknown.
-        backtrace: String,
+        /// Where it came from, if `RUST_BACKTRACE` asks for it.
+        backtrace: Backtrace,
     },
     /// The worker process died while it was running this task, which may have had effects.
     /// [`Stats::deaths`](crate::Stats::deaths) tells which task each dead worker was running.

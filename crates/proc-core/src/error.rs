@@ -2,7 +2,7 @@
 
 use std::{fmt, io};
 
-use crate::{function::ForeignCode, handover, start::StartMethod};
+use crate::{backtrace::Backtrace, function::ForeignCode, handover, start::StartMethod};
 
 /// Why a process could not be started, or ended without a value.
 ///
@@ -20,8 +20,8 @@ pub enum ProcessError {
         message: String,
         /// `file:line:column` of the panic; empty if the program replaced the panic hook.
         location: String,
-        /// Where it came from, unless `RUST_BACKTRACE=0`; empty if unknown.
-        backtrace: String,
+        /// Where it came from, if `RUST_BACKTRACE` asks for it.
+        backtrace: Backtrace,
         /// The name of the thread that panicked.
         thread: String,
     },

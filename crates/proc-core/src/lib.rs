@@ -14,6 +14,7 @@
 #![deny(unsafe_code)]
 
 pub mod at_fork;
+mod backtrace;
 mod builder;
 mod child;
 mod children;
@@ -55,6 +56,7 @@ pub use std::process::{ExitStatus, Stdio};
 pub use nix::sys::signal::Signal;
 
 pub use crate::{
+    backtrace::{Backtrace, Frame},
     builder::Builder,
     children::active_children,
     current::{CurrentProcess, ParentProcess, cpu_count, current_process, parent_process},

@@ -2,7 +2,6 @@
 
 use std::{
     any::Any,
-    backtrace::{Backtrace, BacktraceStatus},
     cell::RefCell,
     fmt,
     panic::PanicHookInfo,
@@ -11,6 +10,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use crate::{backtrace::Backtrace, sys::soft_limits::MemoryRelief};
+
 /// A panic, told in text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Panic {
@@ -18,8 +19,8 @@ pub struct Panic {
     pub message: String,
     /// `file:line:column`; empty if unknown.
     pub location: String,
-    /// The backtrace, unless `RUST_BACKTRACE=0`; empty if unknown.
-    pub backtrace: String,
+    /// The backtrace, if `RUST_BACKTRACE` asks for it.
+    pub backtrace: Backtrace,
     /// The name of the thread that panicked.
     pub thread: String,
 }
@@ -44,7 +45,7 @@ impl Panic {
         noted.unwrap_or_else(|| Self {
             message,
             location: String::new(),
-            backtrace: String::new(),
+            backtrace: Backtrace::default(),
             thread: current_thread(),
         })
     }
@@ -68,8 +69,12 @@ pub(crate) fn install_hook() {
     INSTALL.call_once(|| {
         let former = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
+            // The hook below may print a backtrace, which takes much memory, under a lock of std's: if it is refused
+            // some, the report of that asks for the same lock, and the process hangs for good.
+            let relief = MemoryRelief::begin();
             let panic = note(info);
             former(info);
+            drop(relief);
             if let Some(tell) = ON_ABORT.get().filter(|_| cfg!(panic = "abort")) {
                 tell(&panic);
             }
@@ -89,19 +94,9 @@ fn note(info: &PanicHookInfo<'_>) -> Panic {
     Panic {
         message: message_of(info.payload()),
         location: info.location().map(ToString::to_string).unwrap_or_default(),
-        backtrace: backtrace(),
+        backtrace: Backtrace::capture(),
         thread: current_thread(),
     }
-}
-
-/// On by default, unlike std's: whoever reads it is in another process and cannot ask again.
-fn backtrace() -> String {
-    let off = |name| std::env::var_os(name).is_some_and(|v| v == "0");
-    if off("RUST_LIB_BACKTRACE") || off("RUST_BACKTRACE") {
-        return String::new();
-    }
-    let backtrace = Backtrace::force_capture();
-    if backtrace.status() == BacktraceStatus::Captured { backtrace.to_string() } else { String::new() }
 }
 
 fn message_of(payload: &(dyn Any + Send)) -> String {

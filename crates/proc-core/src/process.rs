@@ -103,8 +103,11 @@ impl<R: Serialize + DeserializeOwned> Process<R> {
         let (name, pid) = (child.name.clone(), child.pid);
         let found = child.report.as_ref().map_or(Ok(Found::Nothing), Report::read);
         let status = match status {
-            // Somebody else has collected its status, but its value is here.
-            Err(ProcessError::StatusLost { .. }) if matches!(found, Ok(Found::Value(_))) => ExitStatus::default(),
+            // Somebody else has collected its status, but what it left says how it ended: a child that leaves something
+            // exits right after it.
+            Err(ProcessError::StatusLost { .. }) if matches!(found, Ok(Found::Value(_) | Found::Failure(_))) => {
+                ExitStatus::default()
+            }
             status => status?,
         };
         if let Some(signal) = status.signal() {

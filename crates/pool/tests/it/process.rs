@@ -4,7 +4,7 @@ use std::{
 };
 
 use pool::{PoolError, ProcessPool, Task, TaskError};
-use proc_core::shm::Shared;
+use proc_core::{Process, shm::Shared};
 use test_support::watchdog;
 
 const PATIENCE: Duration = Duration::from_secs(100);
@@ -129,8 +129,8 @@ fn panics_and_values_that_do_not_travel_are_errors_of_their_task() {
     let pool = ProcessPool::new(1).unwrap();
     let pid = pool.stats().workers[0].pid;
     let panic = pool.apply(|| -> () { panic!("number {}", 7) }, ());
-    let Err(TaskError::Panicked { message, location, backtrace }) = panic else { panic!("{panic:?}") };
-    assert!(message == "number 7" && location.contains("process.rs") && backtrace.contains("call"), "{backtrace}");
+    let Err(TaskError::Panicked { message, location, .. }) = panic else { panic!("{panic:?}") };
+    assert!(message == "number 7" && location.contains("process.rs"), "{message} {location}");
     let odd = pool.apply(|| -> () { std::panic::panic_any(7_u8) }, ());
     assert!(matches!(odd, Err(TaskError::Panicked { .. })));
     assert!(matches!(pool.apply(|_: Bad| (), (Bad,)), Err(TaskError::Encode(_))));
@@ -253,6 +253,28 @@ fn retries_run_a_task_again_and_quarantine_ends_them() {
         .collect();
     assert!(results.iter().enumerate().all(|(n, r)| r.is_ok() != (n == 5)));
     assert!(matches!(results[5], Err(TaskError::Quarantined)));
+}
+
+/// A panic under a limit is told as one, and never hangs. What std needs to print a backtrace, tens of megabytes, may be
+/// more than the task has.
+#[test]
+fn a_panic_under_a_memory_limit_is_a_panic() {
+    let _dog = watchdog(PATIENCE);
+    fn in_a_pool(mib: u64, fill: usize) -> String {
+        let pool = ProcessPool::builder().workers(1).memory_limit(mib << 20).build().unwrap();
+        let fail = |fill: usize| -> u8 { panic!("bad input {}", std::hint::black_box(vec![1_u8; fill << 20]).len()) };
+        pool.apply(fail, (fill,)).unwrap_err().to_string()
+    }
+    for (mib, fill) in [(16, 0), (64, 0), (64, 60), (256, 0)] {
+        for setting in [None, Some("0"), Some("1")] {
+            let host = Process::builder().env_remove("RUST_BACKTRACE").env_remove("RUST_LIB_BACKTRACE");
+            let host = setting.into_iter().fold(host, |host, setting| host.env("RUST_BACKTRACE", setting));
+            let told = host.spawn(in_a_pool, (mib, fill)).unwrap().join().unwrap();
+            let may_exceed = fill > 0 || (mib == 16 && setting == Some("1"));
+            let is_told = told.contains("bad input") || (may_exceed && told.contains("memory limit"));
+            assert!(is_told, "{mib} MiB, {fill} filled, {setting:?}: {told}");
+        }
+    }
 }
 
 #[test]

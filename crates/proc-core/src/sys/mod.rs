@@ -15,3 +15,4 @@ pub(crate) mod proc_fs;
 pub(crate) mod reap;
 pub(crate) mod seqpacket;
 pub(crate) mod signals;
+pub(crate) mod soft_limits;

@@ -14,6 +14,7 @@ mod entry;
 mod handover;
 mod kills;
 mod leaks;
+mod panics;
 mod relations;
 mod starts;
 

@@ -1,0 +1,61 @@
+use super::*;
+
+#[inline(never)]
+fn of_here() -> Backtrace {
+    std::hint::black_box(Backtrace::of_addresses(&capture::addresses()))
+}
+
+#[test]
+fn names_file_and_line_after_the_journey() {
+    let bytes = postcard::to_stdvec(&of_here()).unwrap();
+    let there: Backtrace = postcard::from_bytes(&bytes).unwrap();
+    let frame = there.frames().iter().find(|frame| frame.function().is_some_and(|f| f.ends_with("::of_here"))).unwrap();
+    assert!(frame.file().unwrap().ends_with("backtrace/tests.rs"), "{frame:?}");
+    assert!((4..=7).contains(&frame.line().unwrap()), "{frame:?}");
+    assert!(there.contains("of_here") && there.contains("tests.rs:"), "{there}");
+}
+
+#[test]
+fn frames_in_libraries_are_named() {
+    // `qsort` is the C library's; what it calls back sees it on the stack.
+    extern "C" fn compare(_: *const libc::c_void, found: *const libc::c_void) -> i32 {
+        let found = found.cast::<std::cell::Cell<Option<Backtrace>>>();
+        #[allow(unsafe_code)]
+        // SAFETY: `bsearch` hands in the address of its only element.
+        let found = unsafe { &*found };
+        found.set(Some(of_here()));
+        0
+    }
+    let found = std::cell::Cell::new(None::<Backtrace>);
+    #[allow(unsafe_code)]
+    // SAFETY: one element of that size.
+    unsafe {
+        libc::bsearch((&raw const found).cast(), (&raw const found).cast(), 1, size_of_val(&found), Some(compare))
+    };
+    let backtrace = found.take().unwrap();
+    assert!(backtrace.frames().iter().any(|frame| frame.module().is_some()), "{backtrace}");
+}
+
+#[test]
+fn places_that_no_file_has_are_harmless() {
+    let raw = Raw {
+        libraries: vec!["/no/such/library.so".into(), "/dev/zero".into()],
+        places: vec![
+            Place { file: 0, offset: u64::MAX },
+            Place { file: 0, offset: 1 << 61 },
+            Place { file: 1, offset: 7 },
+            Place { file: 2, offset: 7 },
+            Place { file: 9, offset: 7 },
+        ],
+    };
+    let text = Backtrace::of_raw(raw).to_string();
+    assert_eq!(text.lines().count(), 3, "{text}");
+    assert!(text.contains("/no/such/library.so+0x7"), "{text}");
+}
+
+#[test]
+fn none_is_the_empty_text() {
+    let none: Backtrace = postcard::from_bytes(&postcard::to_stdvec(&Backtrace::default()).unwrap()).unwrap();
+    assert!(none.is_empty() && none.frames().is_empty());
+    assert_eq!(none, Backtrace::default());
+}
