@@ -15,10 +15,10 @@ use crate::{operation::Verdict, stopwatch::Stopwatch};
 /// A table of words, all zero at the beginning: what was put in and taken out, by item, and [counters](Self::add) whose
 /// meaning is the operation's business.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Ledger(Shared<[AtomicU64; 256]>);
+pub(crate) struct Ledger(Shared<[AtomicU64; 512]>);
 
 /// Items are numbers below this.
-pub(crate) const N_ITEMS: u64 = 64;
+pub(crate) const N_ITEMS: u64 = 128;
 
 /// Those that the victim puts in.
 pub(crate) const VICTIMS: std::ops::Range<usize> = 20..30;
@@ -37,7 +37,7 @@ const REFUSED: usize = BURIED + 1;
 const FAULTS: usize = REFUSED + 1;
 const COUNTERS: usize = FAULTS + 1;
 /// From here on, what the victim said when it panicked.
-const SAID: usize = 192;
+const SAID: usize = 384;
 
 const BEGUN: u64 = 1;
 const ACKNOWLEDGED: u64 = 2;
@@ -48,7 +48,7 @@ static TAKING: AtomicU64 = AtomicU64::new(0);
 
 impl Ledger {
     pub(crate) fn new() -> io::Result<Self> {
-        Shared::new([const { AtomicU64::new(0) }; 256]).map(Self)
+        Shared::new([const { AtomicU64::new(0) }; 512]).map(Self)
     }
 
     /// The one that lies in this memory.
@@ -64,6 +64,11 @@ impl Ledger {
     /// The call that puts it in has returned.
     pub(crate) fn has_put(&self, item: u64) {
         self.0[PUT + item as usize].store(ACKNOWLEDGED, SeqCst);
+    }
+
+    /// The call that puts it in has returned, and given it back.
+    pub(crate) fn has_not_put(&self, item: u64) {
+        self.0[PUT + item as usize].store(GIVEN_BACK, SeqCst);
     }
 
     /// Something is about to be taken out.
@@ -113,6 +118,30 @@ impl Ledger {
             return Err(format!("items {missing:?} are lost where {lost} may be; the rest was {rest:?}"));
         }
         Ok(())
+    }
+
+    /// Whether "empty" may be the answer to somebody while nobody else moves: what is acknowledged and not taken may be
+    /// in the hands of takers who have not come back.
+    pub(crate) fn may_be_empty(&self) -> Verdict {
+        let inside = self.inside(|put| put == ACKNOWLEDGED);
+        if inside.len() as u64 <= self.n_takers() {
+            return Ok(());
+        }
+        Err(format!("EMPTY, where items {inside:?} are in and {} takers are at work", self.n_takers()))
+    }
+
+    /// Whether "full" may be the answer, likewise: what nobody has taken, or may still come in, needs all the room.
+    pub(crate) fn may_be_full(&self, capacity: u64) -> Verdict {
+        let inside = self.inside(|put| put == ACKNOWLEDGED || put == BEGUN);
+        if inside.len() as u64 >= capacity {
+            return Ok(());
+        }
+        Err(format!("FULL, where no more than {inside:?} can be in, and there is room for {capacity}"))
+    }
+
+    /// Items that nobody has taken out, of those who were put in like this.
+    fn inside(&self, is_put: impl Fn(u64) -> bool) -> Vec<u64> {
+        (0..N_ITEMS).filter(|item| is_put(self.get_item(PUT, *item)) && self.get_item(TAKEN, *item) == 0).collect()
     }
 
     fn get_item(&self, table: usize, item: u64) -> u64 {
@@ -248,6 +277,11 @@ impl Ledger {
     /// Counts one more of `what`.
     pub(crate) fn add(&self, what: usize) {
         self.0[COUNTERS + what].fetch_add(1, SeqCst);
+    }
+
+    /// Raises `what` to `value`, if it is less; returns what it was.
+    pub(crate) fn raise(&self, what: usize, value: u64) -> u64 {
+        self.0[COUNTERS + what].fetch_max(value, SeqCst)
     }
 
     /// The count of `what`.

@@ -13,6 +13,9 @@ mod ledger;
 mod mode;
 mod operation;
 mod ops;
+mod pair;
+mod ring;
+mod stack;
 mod stopwatch;
 mod table;
 mod world;
@@ -42,6 +45,8 @@ sample.
   stop   the victim stands still after k instructions, alive, and goes on later
   snap   one victim; after each instruction a copy of the shared memory is judged
   snap2  from each of these copies a recoverer starts, and is judged after each of its instructions
+  pair   two victims stand still at once, for each pair of their instructions or a sample, while a third process
+         works; then both go on, in either order, or die
 ";
 
 fn main() -> ExitCode {

@@ -12,6 +12,7 @@ use crate::{
     fault,
     film::Film,
     operation::{Role, Verdict, Victims},
+    pair,
     world::Image,
 };
 
@@ -35,12 +36,14 @@ pub(crate) enum Mode {
     /// The double fault: from each of those copies a recoverer starts, and a copy is judged after each of *its*
     /// instructions.
     Snap2,
+    /// Two actors held at once, each at one of its instructions, while a third works.
+    Pair,
 }
 
 /// What came of one mode.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Report {
-    /// Length of the window.
+    /// Length of the window; of pairs, how many there are.
     pub(crate) instructions: u64,
     /// How many deaths.
     pub(crate) points: u64,
@@ -70,8 +73,8 @@ const LONG: u64 = 20_000;
 const MANY: u64 = 100;
 
 impl Mode {
-    pub(crate) const ALL: [Self; 8] =
-        [Self::Kill, Self::Call, Self::Fault, Self::Wake, Self::Wait, Self::Stop, Self::Snap, Self::Snap2];
+    pub(crate) const ALL: [Self; 9] =
+        [Self::Kill, Self::Call, Self::Fault, Self::Wake, Self::Wait, Self::Stop, Self::Snap, Self::Snap2, Self::Pair];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -83,6 +86,7 @@ impl Mode {
             Self::Stop => "stop",
             Self::Snap => "snap",
             Self::Snap2 => "snap2",
+            Self::Pair => "pair",
         }
     }
 
@@ -90,6 +94,8 @@ impl Mode {
     pub(crate) fn applies(self, experiment: &Experiment) -> bool {
         let row = experiment.row;
         match self {
+            Self::Pair => row.has_second(),
+            _ if row.is_only_pair() => false,
             Self::Kill | Self::Call => true,
             Self::Fault => CAN_FAIL,
             Self::Wake => row.has(Role::Helper),
@@ -110,6 +116,7 @@ impl Mode {
             Self::Wake => at_wake(experiment),
             Self::Snap => snap(experiment),
             Self::Snap2 => snap_twice(experiment),
+            Self::Pair => pair::at_pairs(experiment),
         }
     }
 }

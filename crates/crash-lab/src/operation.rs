@@ -32,6 +32,8 @@ pub(crate) enum Role {
     Launcher,
     /// Meets a victim that is stopped and not dead; must be back before its own deadlines.
     Bystander,
+    /// Works beside two who are held, four times at most, a process each time; what it is told must be true.
+    Worker,
 }
 
 type Part<W> = fn(&W, &Ledger, &str) -> Verdict;
@@ -45,6 +47,8 @@ pub(crate) struct Operation<W> {
     victim: Life<W>,
     parts: Vec<(Role, Part<W>)>,
     recoverer: Option<Life<W>>,
+    second: Option<Life<W>>,
+    is_only_pair: bool,
     is_opaque: bool,
     has_threads: bool,
 }
@@ -60,7 +64,18 @@ impl<W: Serialize + DeserializeOwned + 'static> Operation<W> {
         survivor: Part<W>,
     ) -> Self {
         let parts = vec![(Role::Survivor, survivor)];
-        Self { name, states, world, victim, parts, recoverer: None, is_opaque: false, has_threads: false }
+        Self {
+            name,
+            states,
+            world,
+            victim,
+            parts,
+            recoverer: None,
+            second: None,
+            is_only_pair: false,
+            is_opaque: false,
+            has_threads: false,
+        }
     }
 
     /// Adds another participant.
@@ -72,6 +87,18 @@ impl<W: Serialize + DeserializeOwned + 'static> Operation<W> {
     /// For the double fault: who finds the object after the first death, and is killed as well.
     pub(crate) fn recoverer(mut self, life: Life<W>) -> Self {
         self.recoverer = Some(life);
+        self
+    }
+
+    /// For pairs: who is held beside the victim; a [`Role::Worker`] belongs to it.
+    pub(crate) fn beside(mut self, life: Life<W>) -> Self {
+        self.second = Some(life);
+        self
+    }
+
+    /// Says that each of the two has rows of its own for the other modes.
+    pub(crate) fn only_pair(mut self) -> Self {
+        self.is_only_pair = true;
         self
     }
 
@@ -106,6 +133,8 @@ pub(crate) trait Row {
     fn states(&self) -> &'static [&'static str];
     fn has(&self, role: Role) -> bool;
     fn has_recoverer(&self) -> bool;
+    fn has_second(&self) -> bool;
+    fn is_only_pair(&self) -> bool;
     fn is_opaque(&self) -> bool;
     /// Why a copy of the memory would prove nothing; `None` if it does.
     fn why_no_snap(&self) -> Option<&'static str>;
@@ -114,11 +143,13 @@ pub(crate) trait Row {
     fn live(&self, which: Victims, instance: &Instance, state: &str, mark: &Mark);
 }
 
-/// The two who can be killed.
+/// Those who can be killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Victims {
     First,
     Recoverer,
+    /// Beside the first.
+    Second,
 }
 
 impl<W: Serialize + DeserializeOwned + 'static> Row for Operation<W> {
@@ -136,6 +167,14 @@ impl<W: Serialize + DeserializeOwned + 'static> Row for Operation<W> {
 
     fn has_recoverer(&self) -> bool {
         self.recoverer.is_some()
+    }
+
+    fn has_second(&self) -> bool {
+        self.second.is_some()
+    }
+
+    fn is_only_pair(&self) -> bool {
+        self.is_only_pair
     }
 
     fn is_opaque(&self) -> bool {
@@ -168,6 +207,7 @@ impl<W: Serialize + DeserializeOwned + 'static> Row for Operation<W> {
         let life = match which {
             Victims::First => self.victim,
             Victims::Recoverer => self.recoverer.expect("asked for only where there is one"),
+            Victims::Second => self.second.expect("asked for only where there is one"),
         };
         life(&world, &ledger, state, mark);
     }

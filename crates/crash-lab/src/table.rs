@@ -75,11 +75,13 @@ impl Table {
             println!("{:<6} {points:>9} {judged:>9} {bad:>12} {:>6.1} s", mode.name(), time.as_secs_f64());
         }
         let double = self.sums.get(Mode::Snap2.name()).copied().unwrap_or_default();
+        let pair = self.sums.get(Mode::Pair.name()).copied().unwrap_or_default();
         let Sum { points, judged, bad, .. } = self.all();
         println!(
-            "\n{} single and {} double-fault points, {judged} different images judged, {bad} not survived, {:.0} s",
-            points - double.points,
+            "\n{} single, {} double-fault and {} pair points, {judged} different images judged, {bad} not survived, {:.0} s",
+            points - double.points - pair.points,
             double.points,
+            pair.points,
             time.as_secs_f64()
         );
     }

@@ -14,7 +14,7 @@ use crate::{
     operation::{Operation, Role, Row, Verdict},
 };
 
-const CAPACITY: u64 = 4;
+pub(super) const CAPACITY: u64 = 4;
 const SOON: Duration = Duration::from_millis(2);
 
 /// Who puts what in; the state's own items count from 0. In this order where there is one.
@@ -101,7 +101,7 @@ impl Message for Pair {
 
 /// Too long for a slot.
 #[derive(Debug, Serialize, Deserialize)]
-struct Large(u64, String);
+pub(super) struct Large(u64, String);
 
 impl Message for Large {
     fn of(item: u64) -> Self {
@@ -151,7 +151,7 @@ pub(super) fn world<T: Message>(state: &str, ledger: &Ledger) -> Queue<T> {
 }
 
 /// Does what only the first operation of a process has to do, on another queue; in the state "first", nothing.
-fn warm_up<T: Message>(state: &str) {
+pub(super) fn warm_up<T: Message>(state: &str) {
     if state != "first" {
         let queue = Queue::new(1).expect("there is memory for another queue");
         assert!(queue.try_put(T::of(0)).is_ok() && queue.try_get().is_ok());
@@ -228,7 +228,7 @@ fn loan(queue: &Queue<u64>, ledger: &Ledger, state: &str, mark: &Mark) {
     });
 }
 
-fn get_loan(queue: &Queue<Large>, ledger: &Ledger, state: &str, mark: &Mark) {
+pub(super) fn get_loan(queue: &Queue<Large>, ledger: &Ledger, state: &str, mark: &Mark) {
     warm_up::<Large>(state);
     mark.window(|| {
         ledger.taking();

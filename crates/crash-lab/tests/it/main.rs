@@ -55,7 +55,7 @@ const FAULTS: &[(&str, &[&str])] = &[
 
 #[test]
 fn every_planted_fault_is_found() {
-    let _dog = watchdog(Duration::from_secs(100));
+    let _dog = watchdog(Duration::from_secs(300));
     let (results, success, text) = lab(&["--mutants"]);
     assert!(!success, "{text}");
     let found = |name: &str, mode: &str| {
@@ -74,6 +74,25 @@ fn every_planted_fault_is_found() {
     }
     // Between the end of the old holder and the repair, and no longer.
     assert!(found("no-repair", "snap") < found("forgotten", "snap"), "{text}");
+}
+
+#[test]
+fn what_takes_two_late_ones_is_found_by_pairs_alone() {
+    let _dog = watchdog(Duration::from_secs(300));
+    for (sound, faulty) in [("mutant/no-jump", "mutant/jump"), ("mutant/counted", "mutant/uncounted")] {
+        let (results, success, text) = lab(&["--mutants", sound]);
+        assert!(success, "{text}");
+        assert_eq!(results[&(sound.to_owned(), "pair".to_owned())].0, 320, "{text}");
+        let (results, _, text) = lab(&["--mutants", faulty]);
+        for mode in ["kill", "stop", "snap", "snap2"] {
+            let (points, survived) = results[&(faulty.to_owned(), mode.to_owned())];
+            assert_eq!(points, survived, "{text}");
+        }
+        let (points, survived) = results[&(faulty.to_owned(), "pair".to_owned())];
+        println!("{faulty:<16} pair   {:>6} of {points:>6} points", points - survived);
+        assert!(survived < points, "{text}");
+        assert!(text.contains("the first after") && text.contains("the second after"), "{text}");
+    }
 }
 
 #[test]

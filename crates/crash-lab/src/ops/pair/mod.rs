@@ -1,0 +1,18 @@
+//! Rows for the mode `pair`: two operations that are held at once, and a third process that works beside them.
+
+mod mutants;
+mod queue;
+
+pub(super) use mutants::mutants;
+
+use super::Rows;
+
+/// Counter of every row here: how often the third process has worked.
+const PHASE: usize = 40;
+/// Counter: the youngest item that the third process has put and taken itself.
+const YOUNGEST: usize = 41;
+
+/// All rows that must survive.
+pub(super) fn operations() -> Rows {
+    queue::operations()
+}

@@ -1,0 +1,323 @@
+//! Two processes are held at once, each at one of its instructions: this shows faults that one victim cannot show.
+//!
+//! The first actor is stopped after i instructions, and a third process works. The second actor is stopped after j
+//! instructions, and the third process works again. Then the two go on in either order, or one or both are killed; the
+//! third process works in between. At the end the survivor judges. So a late store of one actor meets what the other
+//! actor has only half done, up to two laps later.
+
+use test_support::step::{Stop, Victim};
+
+use crate::{
+    cast::{Actor, patience},
+    code,
+    experiment::{Advance, Effort, Experiment},
+    mode::{Report, sample, text},
+    operation::{Role, Verdict, Victims},
+    stopwatch::Stopwatch,
+    world::Image,
+};
+
+/// How it ends for the two who were held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    FirstGoesOn,
+    SecondGoesOn,
+    FirstDies,
+    SecondDies,
+    BothDie,
+}
+
+impl Ending {
+    const ALL: [Self; 5] = [Self::FirstGoesOn, Self::SecondGoesOn, Self::FirstDies, Self::SecondDies, Self::BothDie];
+
+    /// All for a full look and for mutants; else both orders for each pair of places, and one of the deaths.
+    fn choose(experiment: &Experiment, n_pairs: usize) -> Vec<Self> {
+        let mut chosen = Self::ALL.to_vec();
+        if experiment.effort == Effort::Quick && experiment.row.is_only_pair() {
+            chosen.swap(2, 2 + n_pairs % 3);
+            chosen.truncate(3);
+        }
+        chosen
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::FirstGoesOn => "the first goes on, then the second",
+            Self::SecondGoesOn => "the second goes on, then the first",
+            Self::FirstDies => "the first dies, then the second goes on",
+            Self::SecondDies => "the second dies, then the first goes on",
+            Self::BothDie => "both die",
+        }
+    }
+}
+
+/// At how many places an actor is held. An operation with fewer instructions is held at each of them. Of a longer one,
+/// the places are before instructions that change the shared memory, and others at equal distances.
+fn most_places(effort: Effort) -> usize {
+    if effort == Effort::Quick { 8 } else { 40 }
+}
+
+/// An actor that has executed so many instructions without sleeping spins. From there on it is moved from one system
+/// call to the next.
+const ALONE: u64 = 4_000;
+
+/// Every pair of places, with its endings.
+pub(crate) fn at_pairs(experiment: &Experiment) -> Result<Report, String> {
+    let most = most_places(experiment.effort);
+    let walk = with_stage(experiment, |experiment| Duo::open(experiment)?.survey(Actors::FIRST))?;
+    let mut report = Report::default();
+    let mut n_pairs = 0;
+    for i in walk.places(most) {
+        let beside = with_stage(experiment, |experiment| {
+            let mut duo = Duo::open(experiment)?;
+            duo.go_by(Actors::FIRST, i)?;
+            duo.call_second()?;
+            duo.survey(Actors::SECOND)
+        })?;
+        report.instructions = report.instructions.max((walk.n + 1) * (beside.n + 1));
+        for j in beside.places(most) {
+            n_pairs += 1;
+            for ending in Ending::choose(experiment, n_pairs) {
+                let verdict = with_stage(experiment, |experiment| point(experiment, i, j, ending));
+                report.single(verdict, || {
+                    let place = format!(
+                        "the first after {i} of {} instructions, the second after {j} of {}; {}",
+                        walk.n,
+                        beside.n,
+                        ending.name()
+                    );
+                    (place, lines_at(experiment, i, j))
+                });
+            }
+        }
+    }
+    Ok(report)
+}
+
+/// Runs `act` on the stage, set to its initial state. If the world is more than memory, `act` gets a new stage.
+fn with_stage<R>(experiment: &Experiment, act: impl FnOnce(&Experiment) -> Result<R, String>) -> Result<R, String> {
+    if !experiment.row.is_opaque() {
+        experiment.stage.load(&experiment.template.image).map_err(text)?;
+        return act(experiment);
+    }
+    let own = Experiment::new(experiment.row, experiment.state, experiment.effort, false).map_err(text)?;
+    act(&own)
+}
+
+fn point(experiment: &Experiment, i: u64, j: u64, ending: Ending) -> Verdict {
+    let mut duo = Duo::open(experiment)?;
+    duo.go_by(Actors::FIRST, i)?;
+    duo.call_second()?;
+    duo.go_by(Actors::SECOND, j)?;
+    duo.work().map_err(|why| format!("beside both, held: {why}"))?;
+    duo.end(ending)?;
+    let others = std::mem::take(&mut duo.others);
+    drop(duo);
+    experiment.judge(others)
+}
+
+fn lines_at(experiment: &Experiment, i: u64, j: u64) -> String {
+    let lines = with_stage(experiment, |experiment| {
+        let mut duo = Duo::open(experiment)?;
+        duo.go_by(Actors::FIRST, i)?;
+        duo.call_second()?;
+        duo.go_by(Actors::SECOND, j)?;
+        let line = |actor: usize| {
+            duo.actors.get(actor).map_or_else(String::new, |victim| code::line(victim.pid(), victim.instruction()))
+        };
+        Ok(format!("{}\n         and {}", line(Actors::FIRST), line(Actors::SECOND)))
+    });
+    lines.unwrap_or_else(|why| why)
+}
+
+/// The places of the two in [`Duo::actors`].
+struct Actors;
+
+impl Actors {
+    const FIRST: usize = 0;
+    const SECOND: usize = 1;
+}
+
+/// The instructions of an actor up to the end of its window, or to where nobody can wake it.
+struct Walk {
+    n: u64,
+    /// After so many instructions, the next one changes the shared memory.
+    changes: Vec<u64>,
+}
+
+impl Walk {
+    /// At most `most` numbers of instructions, in their order.
+    fn places(&self, most: usize) -> Vec<u64> {
+        let mut places: Vec<u64> = if self.n < most as u64 {
+            (0..=self.n).collect()
+        } else {
+            let changes = self.changes.len() as u64;
+            let wanted = changes.min(most as u64 * 3 / 4);
+            let of_changes = sample(changes.saturating_sub(1), wanted).filter_map(|c| self.changes.get(c as usize));
+            let evenly = sample(self.n, most as u64 - wanted);
+            of_changes.copied().chain(evenly).collect()
+        };
+        places.sort_unstable();
+        places.dedup();
+        places
+    }
+}
+
+/// The two actors, and the helpers that have started meanwhile.
+struct Duo<'a> {
+    experiment: &'a Experiment<'a>,
+    actors: Vec<Victim>,
+    /// For each actor, how many instructions it has executed since it last slept.
+    n_alone: Vec<u64>,
+    others: Vec<Actor>,
+}
+
+impl<'a> Duo<'a> {
+    /// With the first actor before the first instruction of its window.
+    fn open(experiment: &'a Experiment<'a>) -> Result<Self, String> {
+        let mut duo = Self { experiment, actors: Vec::new(), n_alone: Vec::new(), others: Vec::new() };
+        if experiment.row.has(Role::Holder) {
+            duo.call(Role::Holder)?;
+        }
+        duo.start(Victims::First)?;
+        Ok(duo)
+    }
+
+    fn start(&mut self, which: Victims) -> Result<(), String> {
+        let Experiment { row, stage, state, .. } = self.experiment;
+        let ledger = stage.ledger().map_err(text)?;
+        let actor = Victim::start(|mark| {
+            ledger.listen_for_panics();
+            row.live(which, stage, state, mark);
+        });
+        self.actors.push(actor.map_err(text)?);
+        self.n_alone.push(0);
+        Ok(())
+    }
+
+    /// Has the third process work beside the first actor; then starts the second, which stops before its window.
+    fn call_second(&mut self) -> Result<(), String> {
+        self.work().map_err(|why| format!("beside the first, held: {why}"))?;
+        self.start(Victims::Second)
+    }
+
+    /// Starts a process in this role, and waits until it has ended or sleeps.
+    fn call(&mut self, role: Role) -> Result<(), String> {
+        let mut actor = self.experiment.act(role).map_err(text)?;
+        actor.settles(patience());
+        self.others.push(actor);
+        Ok(())
+    }
+
+    fn work(&self) -> Verdict {
+        self.experiment.act(Role::Worker).map_err(text)?.verdict(patience())
+    }
+
+    /// Moves an actor by one instruction. If it sleeps, a helper does what it waits for.
+    fn step(&mut self, actor: usize) -> Result<Stop, String> {
+        let advance: Advance = if self.n_alone[actor] < ALONE { Victim::step } else { Victim::next_call };
+        self.n_alone[actor] += 1;
+        let mut stop = advance(&mut self.actors[actor]);
+        if stop == Stop::Blocked && self.experiment.row.has(Role::Helper) {
+            self.call(Role::Helper)?;
+            self.n_alone[actor] = 0;
+            stop = self.actors[actor].step();
+        }
+        self.no_bad_end(stop)
+    }
+
+    /// Moves an actor by `n` instructions; by fewer if its window ends or no helper can wake it.
+    fn go_by(&mut self, actor: usize, n: u64) -> Result<(), String> {
+        for _ in 0..n {
+            if self.step(actor)? != Stop::Stopped {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves an actor to its end, and notes the instructions that change the shared memory.
+    fn survey(&mut self, actor: usize) -> Result<Walk, String> {
+        let mut walk = Walk { n: 0, changes: Vec::new() };
+        let mut live = Image::default();
+        let stage = &self.experiment.stage;
+        stage.capture(&mut live).map_err(text)?;
+        while self.step(actor)? == Stop::Stopped {
+            if stage.capture(&mut live).map_err(text)? {
+                walk.changes.push(walk.n);
+            }
+            walk.n += 1;
+        }
+        Ok(walk)
+    }
+
+    fn end(&mut self, ending: Ending) -> Verdict {
+        let [first, second] = [Actors::FIRST, Actors::SECOND];
+        match ending {
+            Ending::FirstGoesOn | Ending::SecondGoesOn => {
+                let order = if ending == Ending::FirstGoesOn { [first, second] } else { [second, first] };
+                self.go_on(order[0])?;
+                self.work().map_err(|why| format!("when one had gone on: {why}"))?;
+                self.go_on(order[1])?;
+                self.finish()
+            }
+            Ending::FirstDies | Ending::SecondDies => {
+                self.actors.remove(if ending == Ending::FirstDies { first } else { second }).kill();
+                self.work().map_err(|why| format!("when one had died: {why}"))?;
+                self.finish()
+            }
+            Ending::BothDie => {
+                self.actors.drain(..).for_each(Victim::kill);
+                self.work().map_err(|why| format!("when both had died: {why}"))
+            }
+        }
+    }
+
+    /// Runs an actor to the end of its window, or to where it sleeps.
+    fn go_on(&mut self, actor: usize) -> Result<Stop, String> {
+        let stop = self.actors[actor].run();
+        self.no_bad_end(stop)
+    }
+
+    /// Runs the remaining actors to the end of their windows; helpers wake them where the row has such a role.
+    fn finish(&mut self) -> Verdict {
+        let mut begun = Stopwatch::start();
+        let mut n_helped = 0;
+        loop {
+            let stops: Vec<Stop> = (0..self.actors.len()).map(|actor| self.go_on(actor)).collect::<Result<_, _>>()?;
+            let Some(asleep) = stops.iter().position(|stop| *stop != Stop::Done) else { return Ok(()) };
+            if begun.elapsed() > patience() {
+                return Err(format!("WEDGED: it sleeps for good\n{}", self.actors[asleep].whereabouts()));
+            }
+            if self.experiment.row.has(Role::Helper) && n_helped < 3 {
+                n_helped += 1;
+                self.call(Role::Helper)?;
+            }
+        }
+    }
+
+    fn no_bad_end(&self, stop: Stop) -> Result<Stop, String> {
+        match stop {
+            Stop::Ended(status) => Err(format!("an operation ended its process: {status:?}")),
+            Stop::Panicked => Err(self.experiment.stage.ledger().map_or_else(|e| e.to_string(), |l| l.said())),
+            stop => Ok(stop),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_all_or_the_changes_and_a_sample() {
+        let few = Walk { n: 3, changes: vec![1] };
+        assert_eq!(few.places(8), [0, 1, 2, 3]);
+        let many = Walk { n: 100, changes: vec![7, 60, 93] };
+        assert_eq!(many.places(8), [0, 7, 25, 50, 60, 75, 93, 100]);
+        let changing = Walk { n: 100, changes: (0..100).collect() };
+        assert_eq!(changing.places(8), [0, 19, 39, 59, 79, 99, 100]);
+        let quiet = Walk { n: 100, changes: Vec::new() };
+        assert_eq!(quiet.places(3), [0, 50, 100]);
+    }
+}
