@@ -46,6 +46,8 @@ pub struct Found {
     file: OwnedFd,
     id: FileId,
     kind: SFlag,
+    mode: u32,
+    uid: u32,
 }
 
 impl Place {
@@ -79,7 +81,7 @@ impl Place {
         };
         let stat = fstat(&file)?;
         let kind = SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits());
-        Ok(Some(Found { id: FileId::of(file.as_fd())?, file, kind }))
+        Ok(Some(Found { id: FileId::from(&stat), file, kind, mode: stat.st_mode & 0o7777, uid: stat.st_uid }))
     }
 
     /// Whether that very file lies there.
@@ -103,7 +105,7 @@ impl Place {
 
     /// Keeps all others of this user from taking what lies there over, until dropped.
     ///
-    /// The lock is on a file beside it, `NAME.lock`, that nobody else can open and that is removed in the end. It is not
+    /// The lock is on a file beside it, `.NAME.turn`, that nobody else can open and that is removed in the end. It is not
     /// on the directory or the file: whoever can read those can lock them, and hold everybody up. A process that is
     /// killed in its turn may leave the file behind; the next turn takes that.
     ///
@@ -111,14 +113,15 @@ impl Place {
     /// `EPERM` if that file is another user's; `EBUSY` if another process does not end its turn in five seconds; what
     /// the file system reports.
     pub fn take_turn(&self) -> io::Result<Turn<'_>> {
-        let mut name = self.name.clone();
-        name.push(".lock");
+        let mut name = OsString::from(".");
+        name.push(&self.name);
+        name.push(".turn");
         let deadline = Deadline::after(LONGEST_TURN);
         loop {
             let file = open_in(&self.dir, &name, OFlag::O_RDWR | OFlag::O_CREAT, Mode::S_IRUSR | Mode::S_IWUSR)?;
             let stat = fstat(&file)?;
             if stat.st_uid != geteuid().as_raw() {
-                let text = format!("{}.lock belongs to user {}", self.path.display(), stat.st_uid);
+                let text = format!("{} beside it belongs to user {}", name.display(), stat.st_uid);
                 return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
             }
             if ofd_lock::try_exclude(file.as_fd(), 1)? {
@@ -150,6 +153,16 @@ impl Found {
     /// Whether it is a socket.
     pub fn is_socket(&self) -> bool {
         self.kind == SFlag::S_IFSOCK
+    }
+
+    /// The permission bits that it was found with.
+    pub fn mode(&self) -> u32 {
+        self.mode
+    }
+
+    /// Whose it is: a user's id.
+    pub fn uid(&self) -> u32 {
+        self.uid
     }
 
     /// Sets the permission bits of this very file.
@@ -258,7 +271,7 @@ mod tests {
         });
         assert_eq!(fs::read_dir(&dir.0).unwrap().count(), 0);
         // What a killed process leaves is the next one's.
-        fs::write(dir.0.join("name.lock"), "").unwrap();
+        fs::write(dir.0.join(".name.turn"), "").unwrap();
         drop(Place::of(&path).unwrap().take_turn().unwrap());
         assert_eq!(fs::read_dir(&dir.0).unwrap().count(), 0);
     }

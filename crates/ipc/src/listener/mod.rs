@@ -27,10 +27,17 @@ use self::path::Claimed;
 pub use self::{address::Address, client::Client, peers::Peers};
 use crate::{Connection, pipe::handshake};
 
+/// How many clients that may not connect are turned away after the deadline, before it counts.
+const MAX_TURNED_AWAY: usize = 64;
+
 /// Listens at an address for [`Client`]s, and makes a [`Connection`] with each.
 ///
 /// The kernel says which user a client belongs to; without [`allow`](Self::allow), those of other users are turned away
 /// unheard.
+///
+/// A path may lie in a directory that strangers can write: they can take the name away, and nothing else. Whatever they
+/// put there instead is neither followed nor changed; no lock that they hold delays [`bind`](Self::bind) or the drop. A
+/// listener at a path takes three descriptors, another one takes one.
 ///
 /// # Crash safety
 /// A path is removed when the listener is dropped. One that a killed listener left behind is taken over by the next; one
@@ -52,10 +59,11 @@ use crate::{Connection, pipe::handshake};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Listener<T> {
+    // Dropped, and so removed, before the socket is closed.
+    claimed: Option<Claimed>,
     socket: OwnedFd,
     address: Address,
     peers: Peers,
-    claimed: Option<Claimed>,
     messages: PhantomData<fn(T) -> T>,
 }
 
@@ -81,7 +89,7 @@ impl<T> Listener<T> {
                 None
             }
         };
-        Ok(Self { socket, address, peers: Peers::SameUser, claimed, messages: PhantomData })
+        Ok(Self { claimed, socket, address, peers: Peers::SameUser, messages: PhantomData })
     }
 
     /// Sets who may connect. The path becomes open to them too.
@@ -108,7 +116,8 @@ impl<T> Listener<T> {
         }
     }
 
-    /// Waits for a client, at most for `timeout`; `None` if none came.
+    /// Waits for a client, at most for `timeout`; `None` if none came. Those that may not connect do not prolong it, as
+    /// many as they are.
     ///
     /// # Errors
     /// As [`accept`](Self::accept).
@@ -116,7 +125,8 @@ impl<T> Listener<T> {
         self.accept_until(Deadline::after(timeout))
     }
 
-    /// Takes a client that is waiting; `None` if none is.
+    /// Takes a client that is waiting; `None` if none is, or 64 before it may not connect: those are turned away, and the
+    /// descriptor stays readable.
     ///
     /// # Errors
     /// As [`accept`](Self::accept).
@@ -135,18 +145,30 @@ impl<T> Listener<T> {
     }
 
     fn accept_until(&self, deadline: Option<Deadline>) -> io::Result<Option<Connection<T>>> {
+        let mut n_turned_away = 0;
+        let mut turned_away = || {
+            n_turned_away += 1;
+            n_turned_away >= MAX_TURNED_AWAY && deadline.is_some_and(|deadline| deadline.has_passed())
+        };
         loop {
             match accept4(self.socket.as_raw_fd(), SockFlag::SOCK_CLOEXEC) {
                 Ok(fd) => {
                     // SAFETY: the kernel just made this descriptor for us.
                     let socket = above_standard_streams(unsafe { OwnedFd::from_raw_fd(fd) })?;
                     if self.peers.check(&socket).is_err() {
+                        if turned_away() {
+                            return Ok(None);
+                        }
                         continue;
                     }
                     match handshake::offer(socket) {
                         Ok(end) => return Ok(Some(Connection::new(end))),
                         // It has gone away already.
-                        Err(e) if e.raw_os_error() == Some(Errno::EPIPE as i32) => {}
+                        Err(e) if e.raw_os_error() == Some(Errno::EPIPE as i32) => {
+                            if turned_away() {
+                                return Ok(None);
+                            }
+                        }
                         Err(e) => return Err(e),
                     }
                 }

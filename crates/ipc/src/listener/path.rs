@@ -1,32 +1,34 @@
 use std::{
-    fs::{self, File, Permissions},
     io,
-    os::{
-        fd::{AsRawFd, OwnedFd},
-        unix::fs::{FileTypeExt, MetadataExt, PermissionsExt},
-    },
-    path::{Path, PathBuf},
+    os::fd::{AsRawFd, OwnedFd},
+    path::Path,
 };
 
 use nix::{
     errno::Errno,
-    fcntl::{Flock, FlockArg},
-    sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, bind, connect, socket},
+    sys::{
+        socket::{AddressFamily, SockFlag, SockType, UnixAddr, bind, connect, socket},
+        stat::{Mode, fchmod},
+    },
+    unistd::geteuid,
 };
+use proc_core::place::{Found, Place};
 
 /// A path that a socket of this process is bound to; removed when dropped.
+///
+/// It is looked up once. From then on it is a name in that directory, and a file that a descriptor names: whoever may
+/// write the directory can take the name away, but not have anything else changed or removed in its stead.
 #[derive(Debug)]
 pub(super) struct Claimed {
-    path: PathBuf,
-    /// Device and inode, so that only our own is removed.
-    file: (u64, u64),
+    place: Place,
+    file: Found,
     /// A forked child leaves the path alone.
     pid: u32,
 }
 
 impl Claimed {
-    /// Binds `socket` to `path`, gives that its mode, and has the socket `listen`. A path that nobody listens at any more
-    /// is taken over.
+    /// Binds `socket` to `path`, gives that its mode, and has the socket `listen`. A path that nobody is bound to any
+    /// more is taken over.
     pub(super) fn bind(
         socket: &OwnedFd,
         path: &Path,
@@ -34,59 +36,54 @@ impl Claimed {
         listen: impl FnOnce() -> io::Result<()>,
     ) -> io::Result<Self> {
         let address = UnixAddr::new(path)?;
-        // Until it is listened at, a path looks like one that a dead process left behind.
-        let _one_at_a_time = lock_directory(path)?;
-        match bind(socket.as_raw_fd(), &address) {
-            Err(Errno::EADDRINUSE) if is_abandoned(path, &address)? => {
-                fs::remove_file(path)?;
-                bind(socket.as_raw_fd(), &address)?;
-            }
-            result => result?,
+        let place = Place::of(path)?;
+        // Between finding out that a path is abandoned and removing it, nobody else must do so and bind to it.
+        let turn = place.take_turn()?;
+        match place.find()? {
+            None => {}
+            Some(old) if is_abandoned(&old, &address)? => place.remove()?,
+            Some(_) => return Err(Errno::EADDRINUSE.into()),
         }
-        let metadata = fs::symlink_metadata(path)?;
-        let claimed = Self { path: path.into(), file: (metadata.dev(), metadata.ino()), pid: std::process::id() };
-        claimed.set_mode(mode)?;
+        // What the path will have at most, from the moment that it exists.
+        fchmod(socket, Mode::from_bits_truncate(mode))?;
+        bind(socket.as_raw_fd(), &address)?;
+        drop(turn);
+        // Nothing was there before, so it is ours, or the path leads to another directory by now.
+        let ours = place.find()?.filter(|file| file.is_socket() && file.uid() == geteuid().as_raw());
+        let Some(file) = ours else { return Err(Errno::ENOENT.into()) };
+        let wrong_mode = file.mode() != mode;
+        let claimed = Self { place, file, pid: std::process::id() };
+        if wrong_mode {
+            claimed.set_mode(mode)?;
+        }
         listen()?;
         Ok(claimed)
     }
 
     pub(super) fn set_mode(&self, mode: u32) -> io::Result<()> {
-        fs::set_permissions(&self.path, Permissions::from_mode(mode))
+        self.file.set_mode(mode)
     }
 }
 
 impl Drop for Claimed {
+    /// While the socket is open: nobody takes the path for abandoned, and so takes it over, before it is removed.
     fn drop(&mut self) {
-        if self.pid != std::process::id() {
-            return;
-        }
-        let _one_at_a_time = lock_directory(&self.path);
-        if fs::symlink_metadata(&self.path).is_ok_and(|found| (found.dev(), found.ino()) == self.file) {
-            let _ = fs::remove_file(&self.path);
+        if self.pid == std::process::id() && self.place.holds(self.file.id()) {
+            let _ = self.place.remove();
         }
     }
 }
 
-/// Keeps other listeners from claiming paths in the same directory meanwhile; leaves nothing behind.
-fn lock_directory(path: &Path) -> io::Result<Flock<File>> {
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut directory = File::open(directory)?;
-    loop {
-        match Flock::lock(directory, FlockArg::LockExclusive) {
-            Ok(lock) => return Ok(lock),
-            Err((again, Errno::EINTR)) => directory = again,
-            Err((_, e)) => return Err(e.into()),
-        }
-    }
-}
-
-/// Whether `path` is a socket that nobody listens at.
-fn is_abandoned(path: &Path, address: &UnixAddr) -> io::Result<bool> {
-    if !fs::symlink_metadata(path)?.file_type().is_socket() {
+/// Whether it is a socket's path, and that socket is gone.
+///
+/// Asked with a socket of another type, which cannot connect. So one that is bound and does not listen yet is told from
+/// none, and nobody who listens hears of it.
+fn is_abandoned(found: &Found, address: &UnixAddr) -> io::Result<bool> {
+    if !found.is_socket() {
         return Ok(false);
     }
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    let probe = socket(AddressFamily::Unix, SockType::SeqPacket, flags, None)?;
-    // `EPROTOTYPE`: somebody listens there, with another kind of socket.
+    let probe = socket(AddressFamily::Unix, SockType::Datagram, flags, None)?;
+    // `EPROTOTYPE`: somebody has it, with another kind of socket.
     Ok(connect(probe.as_raw_fd(), address) == Err(Errno::ECONNREFUSED))
 }

@@ -1,7 +1,10 @@
 use std::{
     fs,
     io::ErrorKind,
-    os::unix::{fs::PermissionsExt, net::UnixListener},
+    os::{
+        fd::AsRawFd,
+        unix::{fs::PermissionsExt, net::UnixListener},
+    },
     path::PathBuf,
     thread,
     time::Duration,
@@ -101,6 +104,115 @@ fn what_is_no_abandoned_socket_is_left_alone() {
 }
 
 #[test]
+fn what_is_bound_and_does_not_listen_yet_is_left_alone() {
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, bind, socket};
+    let path = path("bound");
+    let other = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None).unwrap();
+    bind(other.as_raw_fd(), &UnixAddr::new(&path).unwrap()).unwrap();
+    assert_eq!(Listener::<u64>::bind(&path).unwrap_err().kind(), ErrorKind::AddrInUse);
+    drop(other);
+    drop(Listener::<u64>::bind(&path).unwrap());
+    assert!(!path.exists());
+}
+
+/// A directory of its own, and the path to listen at in there.
+fn directory(what: &str) -> (PathBuf, PathBuf) {
+    let dir = path(what);
+    fs::create_dir(&dir).unwrap();
+    (dir.clone(), dir.join("socket"))
+}
+
+#[test]
+fn a_lock_on_the_directory_delays_nobody() {
+    let _dog = watchdog(LIMIT);
+    let (dir, path) = directory("locked");
+    let stranger = fs::File::open(&dir).unwrap();
+    stranger.lock().unwrap();
+    for _ in 0..3 {
+        let listener = Listener::<u64>::bind(&path).unwrap();
+        assert_eq!(fs::read_dir(&dir).unwrap().count(), 1);
+        drop(listener);
+        assert_eq!(fs::read_dir(&dir).unwrap().count(), 0);
+    }
+    drop(stranger);
+    fs::remove_dir(&dir).unwrap();
+}
+
+#[test]
+fn what_lies_at_the_path_instead_is_neither_followed_nor_changed() {
+    let (dir, path) = directory("replaced");
+    let listener = Listener::<u64>::bind(&path).unwrap();
+    let precious = dir.join("precious");
+    fs::write(&precious, "").unwrap();
+    fs::set_permissions(&precious, fs::Permissions::from_mode(0o600)).unwrap();
+    // Who may write the directory does this.
+    fs::rename(&path, dir.join("moved")).unwrap();
+    std::os::unix::fs::symlink(&precious, &path).unwrap();
+    let mode = |path: &PathBuf| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let listener = listener.allow(Peers::Anyone).unwrap();
+    assert_eq!((mode(&precious), mode(&dir.join("moved"))), (0o600, 0o666));
+    drop(listener);
+    assert!(fs::symlink_metadata(&path).unwrap().is_symlink() && precious.exists());
+    // And the next listener does not listen somewhere else.
+    assert_eq!(Listener::<u64>::bind(&path).unwrap_err().kind(), ErrorKind::AddrInUse);
+    fs::remove_dir_all(&dir).unwrap();
+}
+
+#[test]
+fn the_path_goes_though_the_working_directory_has_changed() {
+    fn listen(dir: String) {
+        std::env::set_current_dir(&dir).unwrap();
+        let listener = Listener::<u64>::bind("socket").unwrap();
+        std::env::set_current_dir("/").unwrap();
+        drop(listener);
+    }
+    let (dir, path) = directory("relative");
+    Process::spawn(listen, (dir.to_str().unwrap().into(),)).unwrap().join().unwrap();
+    assert!(!path.exists());
+    fs::remove_dir(&dir).unwrap();
+}
+
+/// Connects, and says nothing.
+fn knock(path: &str) -> std::os::fd::OwnedFd {
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
+    let socket = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None).unwrap();
+    connect(socket.as_raw_fd(), &UnixAddr::new(path).unwrap()).unwrap();
+    socket
+}
+
+/// Connects that often without being let in; holds the sockets until it is ended.
+fn knock_as_nobody(path: String, n: usize, knocked: ipc::Sender<()>) {
+    nix::unistd::setuid(nix::unistd::Uid::from_raw(65534)).unwrap();
+    let _sockets: Vec<_> = (0..n).map(|_| knock(&path)).collect();
+    knocked.send(&()).unwrap();
+    loop {
+        thread::park();
+    }
+}
+
+#[test]
+fn clients_that_are_turned_away_prolong_no_wait() {
+    let _dog = watchdog(LIMIT);
+    if !nix::unistd::geteuid().is_root() {
+        println!("(not root: without clients of another user)");
+        return;
+    }
+    let path = path("flood");
+    let listener = Listener::<u64>::bind(&path).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
+    let (knocked, heard) = ipc::channel().unwrap();
+    let flood = Process::spawn(knock_as_nobody, (path.to_str().unwrap().into(), 200, knocked)).unwrap();
+    heard.recv().unwrap();
+    // The one after the 200 may connect.
+    let _mine = knock(path.to_str().unwrap());
+    let n_looks = 1 + std::iter::repeat_with(|| listener.try_accept().unwrap()).take_while(Option::is_none).count();
+    println!("200 turned away in {n_looks} looks");
+    assert_eq!(n_looks, 4);
+    flood.kill().unwrap();
+    assert!(flood.join().is_err());
+}
+
+#[test]
 fn a_listener_that_lost_its_path_does_not_remove_anothers() {
     let path = path("lost");
     let first = Listener::<u64>::bind(&path).unwrap();
@@ -124,6 +236,7 @@ fn connect_as_nobody(path: String, trusts: bool) -> Result<u64, String> {
 fn users_are_told_apart() {
     let _dog = watchdog(LIMIT);
     if !nix::unistd::geteuid().is_root() {
+        println!("(not root: without another user)");
         return;
     }
     let path = path("users");
@@ -152,13 +265,8 @@ fn clients_that_say_nothing_or_die_delay_nobody() {
     let _dog = watchdog(LIMIT);
     let path = path("mute");
     let listener = Listener::<u64>::bind(&path).unwrap();
-    use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, send, socket};
-    use std::os::fd::AsRawFd;
-    let raw = || {
-        let socket = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None).unwrap();
-        connect(socket.as_raw_fd(), &UnixAddr::new(&path).unwrap()).unwrap();
-        socket
-    };
+    use nix::sys::socket::send;
+    let raw = || knock(path.to_str().unwrap());
     let (gone, mute, garbled) = (raw(), raw(), raw());
     drop(gone);
     for len in [0, 1, 7, 8, 9, 300] {

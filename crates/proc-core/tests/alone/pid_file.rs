@@ -73,7 +73,7 @@ pub(super) fn reading_it_does_not_lose_it() {
     let again = start(daemonize(), |ready| ready.notify()).unwrap_err();
     assert!(matches!(again, DaemonError::AlreadyRunning { pid: named, .. } if named == pid), "{again}");
     assert_eq!(fs::metadata("pid").unwrap().permissions().mode() & 0o777, 0o644);
-    assert!(!fs::exists("pid.lock").unwrap());
+    assert!(!fs::exists(".pid.turn").unwrap());
     stop("pid").unwrap();
     reap(pid);
     assert_no_children();
@@ -106,7 +106,7 @@ pub(super) fn what_is_no_pid_file_is_left_alone() {
         assert!(matches!(error, DaemonError::System { .. }) && error.to_string().contains(what), "{error}");
         assert!(pid_of("pid").map_or_else(|_| true, |pid| pid.is_none()));
         assert!(stop("pid").is_err());
-        assert!(!fs::exists("pid.lock").unwrap());
+        assert!(!fs::exists(".pid.turn").unwrap());
     };
     fs::write("precious", "4711").unwrap();
     symlink("precious", "pid").unwrap();
