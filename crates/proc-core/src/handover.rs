@@ -23,7 +23,7 @@ use std::{
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, de::DeserializeOwned, ser};
 
-use crate::fds;
+use crate::{fds, stack::Room};
 
 /// A value in serialised form, and the descriptors that belong to it.
 #[derive(Debug)]
@@ -72,10 +72,13 @@ pub fn pack_reopenable<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, Erro
 /// [`pack_reopenable`]'s.
 ///
 /// # Errors
-/// If the bytes do not decode as a `T`, or leave a rest, or name a descriptor that did not come along.
+/// If the bytes do not decode as a `T`, or leave a rest, or name a descriptor that did not come along; if they are nested
+/// so deeply that the value takes more than half of what is left of the calling thread's stack.
 pub fn unpack<T: DeserializeOwned>(bytes: &[u8], fds: Vec<OwnedFd>) -> Result<T, Error> {
     let _context = Context::enter(&RECEIVING, Some(fds.into_iter().map(Some).collect()));
-    let (value, rest) = postcard::take_from_bytes(bytes).map_err(Error::new)?;
+    let mut decoder = postcard::Deserializer::from_flavor(Guarded { bytes, room: Room::here() });
+    let value = T::deserialize(&mut decoder).map_err(Error::new)?;
+    let rest = decoder.finalize().map_err(Error::new)?;
     if !rest.is_empty() {
         return Err(Error { message: format!("{} bytes are left over after the value", rest.len()) });
     }
@@ -194,6 +197,40 @@ impl std::fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+/// Bytes to be decoded, each on a stack that has room. Whatever is nested takes a byte at least for each level.
+struct Guarded<'de> {
+    bytes: &'de [u8],
+    room: Room,
+}
+
+impl<'de> postcard::de_flavors::Flavor<'de> for Guarded<'de> {
+    type Remainder = &'de [u8];
+    type Source = &'de [u8];
+
+    #[inline]
+    fn pop(&mut self) -> postcard::Result<u8> {
+        if let Err(e) = self.room.check() {
+            note(e.to_string());
+            return Err(postcard::Error::SerdeDeCustom);
+        }
+        self.bytes.split_off_first().copied().ok_or(postcard::Error::DeserializeUnexpectedEnd)
+    }
+
+    #[inline]
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.bytes.len())
+    }
+
+    #[inline]
+    fn try_take_n(&mut self, n: usize) -> postcard::Result<&'de [u8]> {
+        self.bytes.split_off(..n).ok_or(postcard::Error::DeserializeUnexpectedEnd)
+    }
+
+    fn finalize(self) -> postcard::Result<&'de [u8]> {
+        Ok(self.bytes)
+    }
+}
 
 enum Sending {
     Socket(Vec<RawFd>),
@@ -341,6 +378,29 @@ mod tests {
         let bytes = pack_reopenable(&fd).unwrap();
         nix::unistd::dup2(std::fs::File::open("/dev/zero").unwrap(), &mut fd.0).unwrap();
         assert!(unpack::<Fd>(&bytes, Vec::new()).unwrap_err().to_string().contains("another file"));
+    }
+
+    #[derive(Serialize, Deserialize)]
+    struct Nested(Option<Box<Nested>>);
+
+    /// The bytes of a value of so many levels; making the value itself could take more stack than there is.
+    fn nested(depth: usize) -> Vec<u8> {
+        let mut bytes = vec![1; depth];
+        bytes.push(0);
+        bytes
+    }
+
+    #[test]
+    fn what_is_nested_too_deeply_for_the_stack_is_an_error() {
+        for stack_bytes in [64 * 1024, 2 << 20] {
+            let run = move || {
+                assert!(unpack::<Nested>(&nested(20), Vec::new()).is_ok());
+                let errors = [1_000_000, 10_000_000].map(|depth| unpack::<Nested>(&nested(depth), Vec::new()).err());
+                errors.map(|error| error.expect("too deep").to_string())
+            };
+            let errors = std::thread::Builder::new().stack_size(stack_bytes).spawn(run).unwrap().join().unwrap();
+            assert!(errors.iter().all(|error| error.contains("nested too deeply")), "{errors:?}");
+        }
     }
 
     #[test]

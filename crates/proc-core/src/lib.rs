@@ -43,6 +43,8 @@ mod process;
 pub mod reaper;
 mod report;
 pub mod shm;
+#[doc(hidden)]
+pub mod stack;
 mod start;
 pub mod supervisor;
 mod sys;

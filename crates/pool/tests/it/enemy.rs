@@ -247,3 +247,28 @@ fn values_that_panic_in_the_owner_cost_only_their_task() {
     pool.close();
     pool.join().unwrap();
 }
+
+/// A value that its worker's stack carries, and that of the thread which waits for it does not.
+#[test]
+fn a_result_nested_too_deeply_for_its_owner_is_an_error() {
+    #[derive(serde::Serialize, serde::Deserialize)]
+    struct Nested(Option<Box<Nested>>);
+    fn nested(depth: usize) -> Nested {
+        (0..depth).fold(Nested(None), |inner, _| Nested(Some(Box::new(inner))))
+    }
+    let _dog = watchdog(PATIENCE);
+    let pool = ProcessPool::new(1).unwrap();
+    let run = move || {
+        assert!(pool.apply(nested, (50,)).is_ok() && pool.map(nested, [50, 50]).is_ok());
+        // Who decodes them, this thread or the pool's own, has more stack or less. A value is kept from its drop, which
+        // has no guard.
+        let single = pool.apply(nested, (5_000,)).map(std::mem::forget);
+        let mapped = pool.map(nested, [1, 5_000]).map(std::mem::forget);
+        assert!(pool.apply(nested, (50,)).is_ok());
+        [single, mapped]
+    };
+    let results = std::thread::Builder::new().stack_size(256 * 1024).spawn(run).unwrap().join().unwrap();
+    for error in results.into_iter().filter_map(Result::err) {
+        assert!(error.to_string().contains("nested too deeply"), "{error}");
+    }
+}

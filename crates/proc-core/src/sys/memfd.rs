@@ -2,10 +2,10 @@
 
 use std::{
     fs::File,
-    io,
+    io::{self, Read, Seek},
     os::{
         fd::{AsFd, OwnedFd},
-        unix::fs::FileExt,
+        unix::fs::{FileExt, MetadataExt},
     },
 };
 
@@ -77,13 +77,50 @@ pub(crate) fn holding(name: &str, parts: &[&[u8]]) -> io::Result<File> {
     Ok(file)
 }
 
-/// Reads a memory file that another process made: as much as it really holds.
+/// Reads a memory file that another process made.
+///
+/// `EFBIG` for one that claims more than it holds: a file of holes costs its maker nothing, and the reader its life.
+/// `ENOMEM` if there is no room for what it holds.
 pub(crate) fn read_whole(file: OwnedFd) -> io::Result<Vec<u8>> {
     // Only memory files have seals; anything else might block.
     fcntl(file.as_fd(), FcntlArg::F_GET_SEALS)?;
-    let file = File::from(file);
-    let len = file.metadata()?.len();
-    let mut bytes = vec![0; usize::try_from(len).map_err(io::Error::other)?];
-    file.read_exact_at(&mut bytes, 0)?;
-    Ok(bytes)
+    let mut file = File::from(file);
+    let meta = file.metadata()?;
+    // In units of 512 bytes, whatever the size of a block.
+    if meta.len() > meta.blocks().saturating_mul(512) {
+        return Err(Errno::EFBIG.into());
+    }
+    let len = usize::try_from(meta.len()).map_err(io::Error::other)?;
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(len).map_err(|_| Errno::ENOMEM)?;
+    file.rewind()?;
+    file.take(meta.len()).read_to_end(&mut bytes)?;
+    if bytes.len() < len { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(bytes) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_holes_is_refused() {
+        for len in [1 << 12, 1 << 30, 32 << 40, i64::MAX] {
+            let file = memfd_create("test", MFdFlags::MFD_CLOEXEC).unwrap();
+            ftruncate(&file, len).unwrap();
+            assert_eq!(read_whole(file).unwrap_err().raw_os_error(), Some(Errno::EFBIG as i32), "{len}");
+        }
+        // One page at the end of it.
+        let file = File::from(memfd_create("test", MFdFlags::MFD_CLOEXEC).unwrap());
+        file.write_all_at(&[7], 1 << 40).unwrap();
+        assert!(read_whole(file.into()).is_err());
+    }
+
+    #[test]
+    fn what_was_written_is_read() {
+        for len in [0, 1, 4095, 4096, 4097, 3 << 20] {
+            let file = holding("test", &[&vec![7; len], &[8]]).unwrap();
+            let bytes = read_whole(file.into()).unwrap();
+            assert!(bytes.len() == len + 1 && bytes[..len].iter().all(|byte| *byte == 7) && bytes[len] == 8);
+        }
+    }
 }

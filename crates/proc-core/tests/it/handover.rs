@@ -127,3 +127,62 @@ fn a_full_descriptor_table() -> Result<(), ProcessError> {
     assert_eq!(ran, 1 + 8 - errors.len() as u64);
     Ok(())
 }
+
+#[derive(Serialize, Deserialize)]
+struct Nested(Option<Box<Nested>>);
+
+impl Nested {
+    fn new(depth: usize) -> Self {
+        (0..depth).fold(Self(None), |inner, _| Self(Some(Box::new(inner))))
+    }
+
+    fn depth(&self) -> usize {
+        let mut depth = 0;
+        let mut inner = self;
+        while let Some(next) = &inner.0 {
+            (inner, depth) = (next, depth + 1);
+        }
+        depth
+    }
+}
+
+/// A child's stack carries more than that of the thread that joins it: the owner must not be the one that overflows.
+#[test]
+fn a_value_nested_too_deeply_for_its_owner_is_an_error() {
+    let _dog = watchdog();
+    let join = |depth: usize| Process::spawn(Nested::new, (depth,)).unwrap().join();
+    let run = move || {
+        assert_eq!(join(50).unwrap().depth(), 50);
+        join(3_000).err().expect("too deep").to_string()
+    };
+    let error = std::thread::Builder::new().stack_size(256 * 1024).spawn(run).unwrap().join().unwrap();
+    assert!(error.contains("nested too deeply"), "{error}");
+    // And where there is room, there is no limit.
+    let thread = std::thread::Builder::new().stack_size(64 << 20);
+    assert_eq!(thread.spawn(move || join(3_000).unwrap().depth()).unwrap().join().unwrap(), 3_000);
+}
+
+/// A child that leaves a report of 32 TiB, all of it holes, instead of its value.
+#[test]
+fn a_report_of_holes_is_an_error() {
+    let _dog = watchdog();
+    fn liar() {
+        // SAFETY: a new memory file.
+        let file = unsafe { libc::memfd_create(c"report".as_ptr(), 0) };
+        // SAFETY: the file made above.
+        assert_eq!(unsafe { libc::ftruncate(file, 32 << 40) }, 0);
+        for socket in 3..64 {
+            let rights = [nix::sys::socket::ControlMessage::ScmRights(&[file])];
+            let value_in_file = [std::io::IoSlice::new(&[0x81])];
+            let flags = nix::sys::socket::MsgFlags::MSG_DONTWAIT;
+            let _ = nix::sys::socket::sendmsg::<()>(socket, &value_in_file, &rights, flags, None);
+        }
+    }
+    for method in METHODS {
+        let error = Process::builder().start_method(method).spawn(liar, ()).unwrap().join().unwrap_err();
+        assert!(
+            matches!(&error, ProcessError::Decode { message, .. } if message.contains("EFBIG") || message.contains("large")),
+            "{error}"
+        );
+    }
+}

@@ -1,9 +1,12 @@
+use proc_core::stack::Room;
 use serde::de::{self, DeserializeSeed, Error as _, IntoDeserializer, Visitor, value::U32Deserializer};
 
 use super::{Error, LONG};
 
 pub(super) struct Decoder<'de> {
     pub(super) bytes: &'de [u8],
+    /// Checked where something is nested.
+    pub(super) room: Room,
 }
 
 #[cold]
@@ -65,6 +68,7 @@ impl<'de> Decoder<'de> {
 
     /// Reads a sequence of `len` elements through `visit`, and passes over its padding.
     fn counted<T>(&mut self, visit: impl FnOnce(Elements<'_, 'de>) -> Result<T, Error>) -> Result<T, Error> {
+        self.room.check().map_err(Error::custom)?;
         let len = self.bounded_len()?;
         let before = self.bytes.len();
         let value = visit(Elements { decoder: self, left: len })?;
@@ -140,6 +144,7 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        self.room.check().map_err(Error::custom)?;
         match self.byte()? {
             0 => visitor.visit_none(),
             1 => visitor.visit_some(self),
@@ -195,6 +200,7 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
         _variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
+        self.room.check().map_err(Error::custom)?;
         visitor.visit_enum(self)
     }
 }

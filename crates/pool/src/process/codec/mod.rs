@@ -13,6 +13,7 @@ mod tests;
 
 use std::fmt;
 
+use proc_core::stack::Room;
 use serde::{Deserialize, Serialize};
 
 pub(super) use self::run::{decode_all, encode_all};
@@ -24,7 +25,7 @@ pub(super) fn encode<T: Serialize>(value: &T, bytes: &mut Vec<u8>) -> Result<(),
 
 /// Takes a value from the front of `bytes`. Allocates no more than some multiple of what is there.
 pub(super) fn decode<'de, T: Deserialize<'de>>(bytes: &mut &'de [u8]) -> Result<T, Error> {
-    let mut decoder = de::Decoder { bytes };
+    let mut decoder = de::Decoder { bytes, room: Room::here() };
     let value = T::deserialize(&mut decoder)?;
     *bytes = decoder.bytes;
     Ok(value)

@@ -1,0 +1,109 @@
+//! How much of the calling thread's stack is left: what decodes nested values recurses, as deep as the bytes say.
+//!
+//! # Safety
+//! Asks the C library for the bounds of the calling thread's stack.
+#![allow(unsafe_code)]
+
+/// So much is used without asking for the stack's bounds, which takes a while on the main thread.
+const UNASKED_BYTES: usize = 32 * 1024;
+/// What may be used of a stack whose bounds are not known.
+const UNKNOWN_BYTES: usize = 256 * 1024;
+
+/// What a recursion may use of the stack: half of what is left where it begins. The other half is for what is done with
+/// the result, above all for dropping it, which recurses as deep, but takes less for each level.
+#[derive(Debug)]
+pub struct Room {
+    begin: usize,
+    floor: usize,
+    is_known: bool,
+}
+
+/// There is no room for another level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exhausted;
+
+impl std::fmt::Display for Exhausted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("nested too deeply for this thread's stack")
+    }
+}
+
+impl std::error::Error for Exhausted {}
+
+impl Room {
+    /// The calling thread's, from here on.
+    #[inline]
+    #[must_use]
+    pub fn here() -> Self {
+        let begin = position();
+        Self { begin, floor: begin.saturating_sub(UNASKED_BYTES), is_known: false }
+    }
+
+    /// Checks that there is room for another level. On the thread that made this only.
+    ///
+    /// # Errors
+    /// [`Exhausted`] if half of the stack that was left is in use.
+    #[inline]
+    pub fn check(&mut self) -> Result<(), Exhausted> {
+        if position() >= self.floor { Ok(()) } else { self.check_bounds() }
+    }
+
+    #[cold]
+    fn check_bounds(&mut self) -> Result<(), Exhausted> {
+        if !self.is_known {
+            self.is_known = true;
+            let lowest = lowest().filter(|lowest| (*lowest..).contains(&self.begin));
+            let room = lowest.map_or(UNKNOWN_BYTES, |lowest| (self.begin - lowest) / 2);
+            self.floor = self.begin.saturating_sub(room);
+        }
+        if position() >= self.floor { Ok(()) } else { Err(Exhausted) }
+    }
+}
+
+/// About where the stack pointer is.
+#[inline(always)]
+fn position() -> usize {
+    let here = 0_u8;
+    std::hint::black_box(&raw const here) as usize
+}
+
+/// The lowest address of the calling thread's stack; `None` if it cannot be found out (the main thread's, without
+/// `/proc`), or if this is another stack than the thread's own (a signal's, a coroutine's).
+fn lowest() -> Option<usize> {
+    let mut attributes = std::mem::MaybeUninit::<libc::pthread_attr_t>::uninit();
+    // SAFETY: names the calling thread.
+    let this = unsafe { libc::pthread_self() };
+    // SAFETY: asks about this thread itself; the attributes are initialised where the call succeeds.
+    if unsafe { libc::pthread_getattr_np(this, attributes.as_mut_ptr()) } != 0 {
+        return None;
+    }
+    let (mut lowest, mut len) = (std::ptr::null_mut(), 0);
+    // SAFETY: initialised above; both places are this function's own.
+    let known = unsafe { libc::pthread_attr_getstack(attributes.as_ptr(), &raw mut lowest, &raw mut len) } == 0;
+    // SAFETY: initialised above, and not used again.
+    unsafe { libc::pthread_attr_destroy(attributes.as_mut_ptr()) };
+    let lowest = lowest as usize;
+    (known && (lowest..lowest.saturating_add(len)).contains(&position())).then_some(lowest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn descend(room: &mut Room, depth: usize) -> usize {
+        let frame = std::hint::black_box([0_u8; 256]);
+        let reached = if room.check().is_ok() { descend(room, depth + 1) } else { depth };
+        std::hint::black_box(frame);
+        reached
+    }
+
+    #[test]
+    fn half_of_any_stack_can_be_used() {
+        let depth = |stack_bytes| {
+            let thread = std::thread::Builder::new().stack_size(stack_bytes);
+            thread.spawn(|| descend(&mut Room::here(), 0)).unwrap().join().unwrap()
+        };
+        let (small, large) = (depth(256 * 1024), depth(8 * 1024 * 1024));
+        assert!(small > 50 && large > 20 * small, "{small} {large}");
+    }
+}
