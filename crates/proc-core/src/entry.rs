@@ -1,16 +1,21 @@
 //! Where a freshly executed copy of this program turns into a fork server or a child, before `main`.
 //!
 //! The loader calls [`ENTRY`] like any other constructor. In an ordinary start it finds no marker in the environment
-//! and returns at once: one look-up is all that a program pays. With a marker, and only if what it names is a socket
-//! whose other end was made by this process's parent, under the same user, the process serves that parent and never
-//! reaches `main`.
+//! and returns at once: one look-up is all that a program pays. With a marker, the process never reaches `main`, whatever
+//! else is the case: a copy that went on to `main` would start copies of itself, which would do so too. It calls the
+//! constructors that come after this one, so that a child sees what its parent sees; and only if what the marker names is a
+//! socket whose other end was made by this process's parent, under the same user, it serves that parent. One with more rights
+//! than it was started with looks twice ([`vouch`]).
 //!
 //! # Safety
 //! Runs before `main` on the only thread. The standard library works there: glibc hands arguments and environment to
 //! constructors, and std takes note of them in one that comes earlier (`.init_array.00099`).
 #![allow(unsafe_code)]
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::{
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+};
 
 use nix::{
     errno::Errno,
@@ -20,54 +25,80 @@ use nix::{
 
 use crate::{
     child,
-    start::{forkserver, spawn},
-    sys::fds,
+    start::{forkserver, spawn, vouch},
+    sys::{credentials, fds},
 };
 
-/// Names the socket: `server:FD` or `child:FD`.
+/// Names the role and the socket: `server:FD` or `child:FD`; with `:vouch` where the owner expects to be asked.
 pub(crate) const MARKER: &str = "PROC_CORE_ENTRY";
+/// Ends the marker of a copy that is to make sure of its owner.
+pub(crate) const VOUCH: &str = ":vouch";
 
-/// One of the constructors without a priority, which come last: what this program's other crates set up before `main`
-/// in numbered ones is there for the children too.
+/// Whether this process is a copy whose constructors still run.
+static IS_BEFORE_MAIN: AtomicBool = AtomicBool::new(false);
+
 #[cfg(feature = "auto-entry")]
-#[used]
-#[unsafe(link_section = ".init_array")]
-static ENTRY: extern "C" fn() = {
-    extern "C" fn entry() {
-        init();
-    }
-    entry
-};
+mod constructor {
+    use std::sync::atomic::Ordering::Relaxed;
+
+    use super::{IS_BEFORE_MAIN, enter, take_marker};
+    use crate::sys::constructors::{Arguments, Constructor, run_rest};
+
+    /// One of the constructors without a priority, which come last, in the order in which the linker met them.
+    #[used]
+    #[unsafe(link_section = ".init_array")]
+    static ENTRY: Constructor = {
+        extern "C" fn entry(argc: i32, argv: *const *const libc::c_char, envp: *const *const libc::c_char) {
+            if let Some(role) = take_marker() {
+                IS_BEFORE_MAIN.store(true, Relaxed);
+                run_rest(&raw const ENTRY, Arguments { argc, argv, envp });
+                IS_BEFORE_MAIN.store(false, Relaxed);
+                enter(&role);
+            }
+        }
+        entry
+    };
+}
 
 /// Turns this process into a fork server or a child if that is what it was started for; else returns at once.
 ///
 /// Nobody needs to call this: it happens by itself before `main`. Without the default feature `auto-entry` it does
 /// not, and a program that starts processes must call it first thing in `main`, while there is one thread.
 pub fn init() {
-    if let Some(role) = std::env::var_os(MARKER) {
-        // SAFETY: the program has one thread yet, as documented.
-        unsafe { std::env::remove_var(MARKER) };
-        // SAFETY: asks the kernel's auxiliary vector.
-        if unsafe { libc::getauxval(libc::AT_SECURE) } != 0 {
-            return;
-        }
-        enter(role.to_str().unwrap_or_default());
+    if let Some(role) = take_marker() {
+        enter(&role);
     }
 }
 
-/// Whether the marker is still there: then this is a copy that was to serve its parent, but never got to [`init`].
-pub(crate) fn was_missed() -> bool {
-    std::env::var_os(MARKER).is_some()
+fn take_marker() -> Option<String> {
+    let role = std::env::var_os(MARKER)?;
+    // SAFETY: the program has one thread yet, as documented.
+    unsafe { std::env::remove_var(MARKER) };
+    Some(role.into_string().unwrap_or_default())
+}
+
+/// Whether this is a copy that was to serve its parent, and has not got to it: its constructors run, or nobody calls
+/// [`init`]. If it could start a process, so could that one, without an end.
+pub(crate) fn is_pending() -> bool {
+    IS_BEFORE_MAIN.load(Relaxed) || std::env::var_os(MARKER).is_some()
 }
 
 fn enter(role: &str) -> ! {
+    let (role, expects_question) = role.strip_suffix(VOUCH).map_or((role, false), |role| (role, true));
     let (kind, socket) = role.split_once(':').unwrap_or_default();
     let Ok(number) = socket.parse() else { child::refuse("a marker that is not ours") };
     let socket = match fds::adopt(number) {
-        Ok(socket) if is_parents(socket.as_fd()) => socket,
+        Ok(socket) if is_parents(socket.as_fd(), expects_question) => socket,
         Ok(_) => child::refuse("a descriptor that is not its parent's socket"),
         Err(e) => child::refuse(&format!("descriptor {number}, which is not open: {e}")),
     };
+    if expects_question {
+        if let Err(why) = vouch::demand(socket.as_fd()) {
+            child::refuse(&why);
+        }
+    } else if credentials::is_privileged_start() {
+        child::refuse("more rights than its parent says it has");
+    }
     if let Err(e) = prepare(&socket) {
         child::refuse(&format!("standard streams that cannot be opened: {e}"));
     }
@@ -78,10 +109,13 @@ fn enter(role: &str) -> ! {
     }
 }
 
-/// The other end was made by our parent, and runs under our user.
-fn is_parents(socket: BorrowedFd<'_>) -> bool {
-    getsockopt(&socket, PeerCredentials)
-        .is_ok_and(|peer| peer.pid() == unistd::getppid().as_raw() && peer.uid() == unistd::getuid().as_raw())
+/// The other end was made by our parent, under our user. Of one that is going to be asked, the user is not looked at: it may
+/// have been another one when it made the socket.
+fn is_parents(socket: BorrowedFd<'_>, is_to_be_asked: bool) -> bool {
+    getsockopt(&socket, PeerCredentials).is_ok_and(|peer| {
+        let is_our_user = is_to_be_asked || peer.uid() == unistd::getuid().as_raw();
+        peer.pid() == unistd::getppid().as_raw() && is_our_user
+    })
 }
 
 /// Nothing is open but the standard streams and the socket.

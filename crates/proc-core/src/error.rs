@@ -90,8 +90,9 @@ pub enum ProcessError {
         /// How many it has in all.
         n_threads: usize,
     },
-    /// This process is a copy that was executed to serve another, but has reached `main`: the program was built
-    /// without the feature `auto-entry`, and does not call [`init`](crate::init) first.
+    /// This process is a copy that was executed to serve another, and has not got to it. Either the program was built
+    /// without the feature `auto-entry`, and does not call [`init`](crate::init) first in `main`; or a constructor, which runs
+    /// before `main` in copies too, wants to start a process: each copy would start another one.
     EntryMissed,
     /// Another start method has been set already.
     StartMethodSet {
@@ -131,8 +132,8 @@ impl fmt::Display for ProcessError {
                 write!(f, "a process with {n_threads} threads cannot be forked safely; use another start method")
             }
             Self::EntryMissed => f.write_str(
-                "this copy of the program was to serve another process but reached main: \
-                 call proc_core::init() first thing there, or enable the feature auto-entry",
+                "this copy of the program was to serve another process and has not got to it: start nothing in \
+                 constructors; without the feature auto-entry, call proc_core::init() first thing in main",
             ),
             Self::StartMethodSet { method } => write!(f, "the start method has been set already, to {method:?}"),
         }

@@ -5,6 +5,7 @@
 #![deny(unsafe_code)]
 
 mod call;
+pub mod constructor;
 pub mod hosts;
 pub mod processes;
 pub mod robust;

@@ -5,6 +5,7 @@ pub(crate) mod forkserver;
 pub(crate) mod request;
 pub(crate) mod spawn;
 pub(crate) mod stdio;
+pub(crate) mod vouch;
 
 use std::{
     os::fd::{AsFd, OwnedFd},

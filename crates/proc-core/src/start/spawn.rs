@@ -11,6 +11,7 @@ use crate::{
     start::{
         Started, failed,
         request::{self, Receiver},
+        vouch,
     },
     sys::{exec, fds, seqpacket},
 };
@@ -30,16 +31,23 @@ pub(crate) fn start(body: &[&[u8]], fds: &[RawFd]) -> Result<(Started, Report), 
 
 /// Executes this program in the given role, with a socket to us.
 pub(crate) fn execute(role: &str) -> Result<(OwnedFd, Started), ProcessError> {
-    if entry::was_missed() {
+    if entry::is_pending() {
         return Err(ProcessError::EntryMissed);
     }
     let (ours, theirs) = seqpacket::pair().map_err(failed("make a socket pair"))?;
     // Above the standard streams, where the new program expects nothing of the kind.
     let theirs = fds::duplicate(theirs.as_fd()).map_err(failed("duplicate a descriptor"))?;
-    let marker = format!("{role}:{}", theirs.as_raw_fd());
+    let is_to_vouch = vouch::is_needed();
+    let marker = format!("{role}:{}{}", theirs.as_raw_fd(), if is_to_vouch { entry::VOUCH } else { "" });
     let (pid, pidfd) = exec::this_program(theirs.as_fd(), (entry::MARKER, &marker))
         .map_err(|source| ProcessError::Start { operation: "execute this program again".into(), source })?;
-    Ok((ours, Started { pid: pid.cast_unsigned(), pidfd }))
+    let started = Started { pid: pid.cast_unsigned(), pidfd };
+    drop(theirs);
+    if is_to_vouch && let Err(e) = vouch::answer(&ours, &started.pidfd) {
+        started.kill();
+        return Err(failed("answer a copy with more rights")(e));
+    }
+    Ok((ours, started))
 }
 
 /// The first message to every executed copy: a name, and the pipe that its life hangs on.

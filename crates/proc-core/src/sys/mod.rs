@@ -2,6 +2,8 @@
 
 pub(crate) mod at_exit;
 pub(crate) mod clone;
+pub(crate) mod constructors;
+pub(crate) mod credentials;
 pub(crate) mod death_signal;
 pub(crate) mod exec;
 pub(crate) mod fds;

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::exit, reason = "tests")]
 
 mod daemon;
+mod entry;
 mod liveness;
 mod pid_file;
 mod reaper;
@@ -29,6 +30,9 @@ const CASES: &[(&str, fn())] = cases! {
     pid_file: reading_it_does_not_lose_it, locks_of_others_do_not_count, what_is_no_pid_file_is_left_alone,
         a_forked_child_does_not_signal_a_dead_daemons_pid, a_strangers_file_is_not_believed,
         a_pid_of_another_namespace_is_not_believed;
+    entry: children_have_the_rights_of_their_owner, programs_with_more_rights_than_their_callers,
+        impostors_are_not_served, becomes_the_program, stays_until_its_children_have_ended,
+        constructors_that_start_processes;
     liveness: blind_is_not_dead, a_forked_child_is_another_participant, forks_keep_nobody_alive,
         stress_kills_while_entering, entering_keeps_no_descriptor, out_of_sight_is_not_dead,
         denied_calls_are_not_dead;

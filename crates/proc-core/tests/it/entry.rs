@@ -90,26 +90,3 @@ fn random_bytes_on_the_socket() {
         }
     }
 }
-
-/// A program that runs with more rights than its caller ignores the marker.
-#[test]
-fn a_privileged_program_ignores_the_marker() {
-    let _dog = watchdog();
-    if !nix::unistd::geteuid().is_root() {
-        println!("skipped: only root can make a program of another user");
-        return;
-    }
-    let program = std::env::temp_dir().join(format!("proc-core-setuid-{}", std::process::id()));
-    // By another process: if this one opened it for writing, a fork in another thread could hold it open
-    // and exec would refuse it (ETXTBSY).
-    let installed = Command::new("install")
-        .args(["-m", "4755", "-o", "65534"])
-        .arg(std::env::current_exe().unwrap())
-        .arg(&program)
-        .status();
-    assert!(installed.unwrap().success());
-    let output = Command::new(&program).arg("--list").env(MARKER, "server:0").stdin(Stdio::null()).output();
-    std::fs::remove_file(&program).unwrap();
-    let output = output.unwrap();
-    assert!(String::from_utf8_lossy(&output.stdout).contains("a_privileged_program_ignores_the_marker: test"));
-}

@@ -8,6 +8,7 @@
     reason = "tests"
 )]
 
+mod constructors;
 mod descriptors;
 mod ends;
 mod entry;

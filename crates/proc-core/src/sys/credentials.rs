@@ -1,0 +1,176 @@
+//! On whose behalf a process acts, and what it may do.
+//!
+//! # Safety
+//! System calls with integers, and with structures of ours that outlive the call.
+#![allow(unsafe_code)]
+
+use std::{fs, io};
+
+use nix::{
+    errno::Errno,
+    unistd::{Gid, Uid, setgroups, setresgid, setresuid},
+};
+
+/// Users, groups and capabilities of a process.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Credentials {
+    /// Real, effective, saved.
+    pub(crate) uids: [u32; 3],
+    pub(crate) gids: [u32; 3],
+    /// The supplementary groups, in ascending order.
+    pub(crate) groups: Vec<u32>,
+    pub(crate) capabilities: Capabilities,
+    pub(crate) no_new_privs: bool,
+}
+
+/// A bit for each capability; see capabilities(7).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Capabilities {
+    pub(crate) inheritable: u64,
+    pub(crate) permitted: u64,
+    pub(crate) effective: u64,
+    pub(crate) bounding: u64,
+    pub(crate) ambient: u64,
+}
+
+impl Credentials {
+    /// Those of another process.
+    pub(crate) fn of(pid: u32) -> io::Result<Self> {
+        Self::parse(&fs::read_to_string(format!("/proc/{pid}/status"))?)
+    }
+
+    /// Those of the calling process.
+    pub(crate) fn own() -> io::Result<Self> {
+        Self::parse(&fs::read_to_string("/proc/self/status")?)
+    }
+
+    /// From what `/proc/PID/status` says.
+    pub(crate) fn parse(status: &str) -> io::Result<Self> {
+        let field = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+            line.map(str::trim).ok_or_else(|| io::Error::other(format!("/proc/PID/status without {name}")))
+        };
+        let numbers =
+            |name| Ok::<Vec<u32>, io::Error>(field(name)?.split_ascii_whitespace().flat_map(str::parse).collect());
+        let three = |name| match numbers(name)?[..] {
+            [real, effective, saved, ..] => Ok([real, effective, saved]),
+            _ => Err(io::Error::other(format!("/proc/PID/status with {name} cut off"))),
+        };
+        let bits = |name| u64::from_str_radix(field(name)?, 16).map_err(io::Error::other);
+        Ok(Self {
+            uids: three("Uid")?,
+            gids: three("Gid")?,
+            groups: numbers("Groups")?,
+            capabilities: Capabilities {
+                inheritable: bits("CapInh")?,
+                permitted: bits("CapPrm")?,
+                effective: bits("CapEff")?,
+                bounding: bits("CapBnd")?,
+                ambient: bits("CapAmb")?,
+            },
+            no_new_privs: field("NoNewPrivs")? != "0",
+        })
+    }
+
+    /// Makes them those of the calling process, which has one thread.
+    ///
+    /// # Errors
+    /// `EPERM` if it may not, or lacks what it would need: then they are something between.
+    pub(crate) fn assume(&self) -> io::Result<()> {
+        let before = Self::own()?;
+        if before == *self {
+            return Ok(());
+        }
+        // What is there but not in effect may be needed on the way.
+        let mut all = before.capabilities;
+        all.effective = all.permitted;
+        all.set()?;
+        if before.groups != self.groups {
+            setgroups(&self.groups.iter().copied().map(Gid::from_raw).collect::<Vec<_>>())?;
+        }
+        if before.gids != self.gids {
+            let [real, effective, saved] = self.gids.map(Gid::from_raw);
+            setresgid(real, effective, saved)?;
+        }
+        let dropped = before.capabilities.bounding & !self.capabilities.bounding;
+        for capability in (0..64).filter(|bit| dropped & (1 << bit) != 0) {
+            prctl(libc::PR_CAPBSET_DROP, capability, 0)?;
+        }
+        if before.uids != self.uids {
+            // Those that this process is to keep would be lost with user 0.
+            prctl(libc::PR_SET_KEEPCAPS, 1, 0)?;
+            let [real, effective, saved] = self.uids.map(Uid::from_raw);
+            setresuid(real, effective, saved)?;
+            prctl(libc::PR_SET_KEEPCAPS, 0, 0)?;
+        }
+        prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL as u64, 0)?;
+        self.capabilities.set()?;
+        for capability in (0..64).filter(|bit| self.capabilities.ambient & (1 << bit) != 0) {
+            prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_RAISE as u64, capability)?;
+        }
+        if self.no_new_privs {
+            prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0)?;
+        }
+        if Self::own()? == *self { Ok(()) } else { Err(Errno::EPERM.into()) }
+    }
+}
+
+impl Capabilities {
+    /// Makes the first three those of the calling thread.
+    fn set(&self) -> nix::Result<()> {
+        #[repr(C)]
+        struct Header {
+            version: u32,
+            pid: i32,
+        }
+        #[repr(C)]
+        struct Half {
+            effective: u32,
+            permitted: u32,
+            inheritable: u32,
+        }
+        const VERSION_3: u32 = 0x2008_0522;
+        let header = Header { version: VERSION_3, pid: 0 };
+        let half = |shift: u32| Half {
+            effective: (self.effective >> shift) as u32,
+            permitted: (self.permitted >> shift) as u32,
+            inheritable: (self.inheritable >> shift) as u32,
+        };
+        let halves = [half(0), half(32)];
+        // SAFETY: a header and two halves, as this version has them.
+        let set = unsafe { libc::syscall(libc::SYS_capset, &raw const header, &raw const halves) };
+        Errno::result(set).map(drop)
+    }
+}
+
+fn prctl(option: i32, first: u64, second: u64) -> nix::Result<()> {
+    // SAFETY: options that take integers.
+    Errno::result(unsafe { libc::prctl(option, first, second, 0, 0) }).map(drop)
+}
+
+/// Whether this program was started with more rights than whoever started it has.
+pub(crate) fn is_privileged_start() -> bool {
+    // SAFETY: asks what the kernel told the loader.
+    unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn own_credentials_are_those_that_the_kernel_tells() {
+        let own = Credentials::own().unwrap();
+        assert_eq!(own.uids[1], nix::unistd::geteuid().as_raw());
+        assert_eq!(own.gids[0], nix::unistd::getgid().as_raw());
+        assert_eq!(Credentials::of(std::process::id()).unwrap(), own);
+        own.assume().unwrap();
+    }
+
+    #[test]
+    fn a_status_that_is_cut_off_is_an_error() {
+        let status = fs::read_to_string("/proc/self/status").unwrap();
+        let at = status.find("CapBnd").unwrap();
+        assert!(Credentials::parse(&status[..at]).is_err());
+    }
+}
