@@ -17,6 +17,7 @@ use crate::{Connection, pipe::handshake};
 pub struct Client {
     address: Address,
     peers: Peers,
+    max_descriptors: Option<usize>,
     timeout: Option<Duration>,
 }
 
@@ -40,12 +41,20 @@ impl Client {
 
     /// Begins to say how to connect to `address`; [`open`](Self::open) does.
     pub fn to(address: impl Into<Address>) -> Self {
-        Self { address: address.into(), peers: Peers::SameUser, timeout: None }
+        Self { address: address.into(), peers: Peers::SameUser, max_descriptors: None, timeout: None }
     }
 
     /// Who may listen there.
     pub fn allow(mut self, peers: Peers) -> Self {
         self.peers = peers;
+        self
+    }
+
+    /// How many descriptors a message to this process may bring; as [`Listener::max_descriptors`].
+    ///
+    /// [`Listener::max_descriptors`]: super::Listener::max_descriptors
+    pub fn max_descriptors(mut self, n: usize) -> Self {
+        self.max_descriptors = Some(n);
         self
     }
 
@@ -83,6 +92,7 @@ impl Client {
             }
         }
         self.peers.check(&socket)?;
-        handshake::accept(socket, deadline).map(Connection::new)
+        let max_fds = self.max_descriptors.unwrap_or_else(|| self.peers.max_descriptors());
+        handshake::accept(socket, deadline, max_fds.max(1)).map(Connection::new)
     }
 }

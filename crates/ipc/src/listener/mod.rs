@@ -64,6 +64,7 @@ pub struct Listener<T> {
     socket: OwnedFd,
     address: Address,
     peers: Peers,
+    max_descriptors: Option<usize>,
     messages: PhantomData<fn(T) -> T>,
 }
 
@@ -89,7 +90,7 @@ impl<T> Listener<T> {
                 None
             }
         };
-        Ok(Self { claimed, socket, address, peers: Peers::SameUser, messages: PhantomData })
+        Ok(Self { claimed, socket, address, peers: Peers::SameUser, max_descriptors: None, messages: PhantomData })
     }
 
     /// Sets who may connect. The path becomes open to them too.
@@ -102,6 +103,15 @@ impl<T> Listener<T> {
         }
         self.peers = peers;
         Ok(self)
+    }
+
+    /// Sets how many descriptors a message of a client may bring: 253 unless set, and 16 where other users may connect.
+    ///
+    /// A message that brings more fails to decode. Those that belong to no message are closed: a client can have this
+    /// process hold at most about twice as many, however many it sends.
+    pub fn max_descriptors(mut self, n: usize) -> Self {
+        self.max_descriptors = Some(n);
+        self
     }
 
     /// Waits for a client.
@@ -145,6 +155,7 @@ impl<T> Listener<T> {
     }
 
     fn accept_until(&self, deadline: Option<Deadline>) -> io::Result<Option<Connection<T>>> {
+        let max_fds = self.max_descriptors.unwrap_or_else(|| self.peers.max_descriptors());
         let mut n_turned_away = 0;
         let mut turned_away = || {
             n_turned_away += 1;
@@ -161,7 +172,7 @@ impl<T> Listener<T> {
                         }
                         continue;
                     }
-                    match handshake::offer(socket) {
+                    match handshake::offer(socket, max_fds.max(1)) {
                         Ok(end) => return Ok(Some(Connection::new(end))),
                         // It has gone away already.
                         Err(e) if e.raw_os_error() == Some(Errno::EPIPE as i32) => {

@@ -2,6 +2,8 @@ use std::{io, os::fd::AsFd};
 
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 
+use crate::pipe::socket::MAX_FDS;
+
 /// With whom to talk. The kernel vouches for who the other process is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -29,6 +31,12 @@ impl Peers {
             return Ok(());
         }
         Err(io::Error::new(io::ErrorKind::PermissionDenied, format!("the other process belongs to user {uid}")))
+    }
+
+    /// How many descriptors they may have waiting for their message, unless told otherwise: as many as one packet brings,
+    /// or few, if they are strangers.
+    pub(super) fn max_descriptors(self) -> usize {
+        if self == Self::SameUser { MAX_FDS } else { 16 }
     }
 
     /// The mode of the path to listen at.

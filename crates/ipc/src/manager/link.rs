@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     Connection,
-    pipe::{handshake, socket::Socket},
+    pipe::{handles::NO_LIMIT, handshake, socket::Socket},
 };
 
 /// One a process and server.
@@ -108,7 +108,7 @@ impl Link {
             e => ManagerError::Io(e.into()),
         })?;
         drop(there);
-        handshake::accept(here.into_fd(), None).map(Connection::new).map_err(|e| match e.kind() {
+        handshake::accept(here.into_fd(), None, NO_LIMIT).map(Connection::new).map_err(|e| match e.kind() {
             io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => ManagerError::Closed,
             _ => ManagerError::Io(e),
         })

@@ -28,8 +28,9 @@ use super::method::{self, Method};
 use crate::{
     Connection,
     pipe::{
+        handles::NO_LIMIT,
         handshake,
-        socket::{Packet, Socket},
+        socket::{MAX_FDS, Packet, Socket},
     },
 };
 
@@ -115,11 +116,11 @@ pub(super) fn serve(door: Socket) {
 
 /// Takes in one connection; false if no more can come.
 fn admit(door: &Socket) -> bool {
-    match door.receive() {
+    match door.receive(MAX_FDS) {
         Ok(Packet::Fds(_, fds)) => {
             for fd in fds {
                 // Whoever does not get an answer sees the socket close.
-                let Ok(end) = handshake::offer(fd) else { continue };
+                let Ok(end) = handshake::offer(fd, NO_LIMIT) else { continue };
                 let _ = thread::Builder::new().name("Manager".into()).spawn(move || attend(&Connection::new(end)));
             }
             true

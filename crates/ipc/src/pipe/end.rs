@@ -9,6 +9,7 @@ use proc_core::shm::SharedMemory;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::{
+    handles::NO_LIMIT,
     inbox::Inbox,
     lobby::{Lobby, Post},
     outbox::Outbox,
@@ -32,6 +33,8 @@ pub(crate) enum Side {
 pub(crate) struct End {
     side: Side,
     memory: SharedMemory,
+    /// How many descriptors wait for their message at most.
+    max_fds: usize,
     // Dropped, and so closed, before `inbox` says goodbye.
     pub(super) lobby: Lobby,
     outbox: Option<Outbox>,
@@ -48,6 +51,11 @@ impl End {
     }
 
     pub(super) fn new(memory: SharedMemory, socket: Socket, side: Side) -> io::Result<Self> {
+        Self::with_limit(memory, socket, side, NO_LIMIT)
+    }
+
+    /// An end to which the peer can have at most about twice `max_fds` descriptors taken in that belong to no message.
+    pub(super) fn with_limit(memory: SharedMemory, socket: Socket, side: Side, max_fds: usize) -> io::Result<Self> {
         let rings = ring::attach(&memory)?;
         let (outgoing, incoming): (Option<&Ring>, Option<&Ring>) = match (side, &rings[..]) {
             (Side::A, [first, second]) => (Some(first), Some(second)),
@@ -59,10 +67,11 @@ impl End {
         let post = incoming.or(outgoing).cloned().map(|ring| Post::new(ring, incoming.is_some()));
         Ok(Self {
             side,
-            lobby: Lobby::new(socket, post.expect("an end has a ring")),
+            lobby: Lobby::new(socket, post.expect("an end has a ring"), max_fds),
             outbox: outgoing.cloned().map(Outbox::new),
             inbox: incoming.cloned().map(Inbox::new),
             memory,
+            max_fds,
         })
     }
 
@@ -93,13 +102,14 @@ impl AsFd for End {
 
 impl Serialize for End {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        (self.side, &self.memory, self.lobby.socket()).serialize(serializer)
+        (self.side, &self.memory, self.lobby.socket(), self.max_fds).serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for End {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (side, memory, socket): (Side, SharedMemory, Socket) = Deserialize::deserialize(deserializer)?;
-        Self::new(memory, socket, side).map_err(de::Error::custom)
+        let (side, memory, socket, max_fds): (Side, SharedMemory, Socket, usize) =
+            Deserialize::deserialize(deserializer)?;
+        Self::with_limit(memory, socket, side, max_fds).map_err(de::Error::custom)
     }
 }

@@ -13,23 +13,23 @@ use super::{
 /// Says that the packet is the memory of a pipe, of this version of its layout.
 const HELLO: u64 = u64::from_le_bytes(*b"ipcHello");
 
-/// Makes the memory, and sends it without waiting.
-pub(crate) fn offer(socket: OwnedFd) -> io::Result<End> {
+/// Makes the memory, and sends it without waiting. The end lets at most `max_fds` descriptors wait for their message.
+pub(crate) fn offer(socket: OwnedFd, max_fds: usize) -> io::Result<End> {
     use std::os::fd::AsFd;
     let socket = Socket(socket.into());
     let memory = ring::create(2)?;
     socket.send_fds(HELLO, &[memory.as_fd()], Deadline::after(std::time::Duration::ZERO))?;
-    End::new(memory, socket, Side::A)
+    End::with_limit(memory, socket, Side::A, max_fds)
 }
 
-/// Waits for the memory, until the deadline.
-pub(crate) fn accept(socket: OwnedFd, deadline: Option<Deadline>) -> io::Result<End> {
+/// Waits for the memory, until the deadline. The end lets at most `max_fds` descriptors wait for their message.
+pub(crate) fn accept(socket: OwnedFd, deadline: Option<Deadline>, max_fds: usize) -> io::Result<End> {
     let socket = Socket(socket.into());
     loop {
-        match socket.receive()? {
+        match socket.receive(1)? {
             Packet::Fds(HELLO, mut fds) if fds.len() == 1 => {
                 let memory = SharedMemory::from_fd(fds.remove(0))?;
-                return End::new(memory, socket, Side::B);
+                return End::with_limit(memory, socket, Side::B, max_fds);
             }
             Packet::End => {
                 return Err(io::Error::new(io::ErrorKind::ConnectionRefused, "the listener closed the connection"));

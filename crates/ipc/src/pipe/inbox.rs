@@ -10,8 +10,9 @@ use super::{
     RecvError,
     biased::{Biased, Patience},
     claim::{Claim, Inside},
+    handles::{NO_LIMIT, Taker},
     layout::{ReaderWords, TurnWords},
-    lobby::{Lobby, Outcome},
+    lobby::{For, Lobby, Outcome},
     ring::{Damaged, Kind, Reader, Ring, SMALL, Small},
 };
 use crate::{barrier, spin::Spin};
@@ -39,9 +40,8 @@ struct Begun {
 }
 
 /// What precedes the bytes of a message with descriptors.
-#[derive(Clone, Copy)]
 struct FdsOf {
-    id: u64,
+    taker: Taker,
     n: usize,
 }
 
@@ -60,9 +60,6 @@ const MOMENT: Duration = Duration::from_millis(1);
 const MAX_SPARE: usize = 4 << 20;
 
 const PREFIX_BYTES: usize = 16;
-
-/// More descriptors than any process may hold.
-const MAX_FDS_PER_MESSAGE: u64 = 1 << 20;
 
 impl Inbox {
     pub(super) fn new(ring: Ring) -> Self {
@@ -250,7 +247,7 @@ impl Inbox {
             let fds = match kind {
                 Kind::WholeWithFds | Kind::FirstWithFds => {
                     at = PREFIX_BYTES;
-                    Some(self.prefix(&state.reader, len)?)
+                    Some(self.prefix(lobby, &state.reader, len)?)
                 }
                 _ => None,
             };
@@ -270,7 +267,7 @@ impl Inbox {
         Ok(state.begun.take())
     }
 
-    fn prefix(&self, reader: &Reader, len: usize) -> Result<FdsOf, Damaged> {
+    fn prefix(&self, lobby: &Lobby, reader: &Reader, len: usize) -> Result<FdsOf, Damaged> {
         if len < PREFIX_BYTES {
             return Err(Damaged);
         }
@@ -279,16 +276,16 @@ impl Inbox {
         let (id, n) = prefix.bytes().split_at(8);
         let number = |bytes: &[u8]| u64::from_ne_bytes(bytes.try_into().expect("half of 16 bytes"));
         let n = number(n);
-        if n > MAX_FDS_PER_MESSAGE {
+        if n > NO_LIMIT as u64 {
             return Err(Damaged);
         }
-        Ok(FdsOf { id: number(id), n: n as usize })
+        Ok(FdsOf { taker: lobby.taker(number(id)), n: n as usize })
     }
 
     fn collect(lobby: &Lobby, fds: Option<FdsOf>) -> Result<Vec<OwnedFd>, RecvError> {
         match fds {
             None => Ok(Vec::new()),
-            Some(FdsOf { id, n }) => lobby.take_fds(id, n).map_err(RecvError::Io),
+            Some(FdsOf { taker, n }) => lobby.take_fds(taker, n).map_err(RecvError::Io),
         }
     }
 
@@ -314,7 +311,7 @@ impl Inbox {
         let outcome = match patience {
             Patience::None => lobby.glance(there, announce),
             Patience::Until(_) if self.spin.until(|_| there().then_some(())).is_some() => Ok(Outcome::Ready),
-            Patience::Until(deadline) => lobby.wait(deadline, there, announce),
+            Patience::Until(deadline) => lobby.wait(For::Message, deadline, there, announce),
         };
         match outcome.map_err(RecvError::Io)? {
             Outcome::Ready => Ok(()),

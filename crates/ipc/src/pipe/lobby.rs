@@ -8,7 +8,6 @@
 //! takes packets in meanwhile, as they may be meant for the leader; they look again every millisecond.
 
 use std::{
-    collections::VecDeque,
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::{
@@ -25,6 +24,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use proc_core::futex::Deadline;
 
 use super::{
+    handles::{Handles, Taker},
     pollable::Pollable,
     ring::Ring,
     socket::{Packet, Socket},
@@ -74,14 +74,25 @@ impl Drop for Listening<'_> {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     /// Somebody sleeps on the socket, and will take in what comes.
     led: bool,
     /// Nothing more will come through the socket.
     drained: bool,
-    /// Descriptors whose message has not been taken yet.
-    fds: VecDeque<(u64, Vec<OwnedFd>)>,
+    /// Descriptors are next in the socket, and as many as may wait for their message already: until one is taken, only
+    /// those take packets in who would take it.
+    full: bool,
+    fds: Handles,
+}
+
+/// What a thread waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum For {
+    /// The next message of the peer.
+    Message,
+    /// The peer taking messages.
+    Room,
 }
 
 /// How a wait ended.
@@ -102,17 +113,16 @@ const MAX_NAPS: u32 = 100;
 /// Packets taken in at one go; a peer that sends nonsense faster than that is not waited for.
 const MAX_PACKETS: usize = 4096;
 
-/// Packets of descriptors that wait for their message; a peer that sends only descriptors fills no more.
-const MAX_WAITING: usize = 1024;
-
 impl Lobby {
-    pub(super) fn new(socket: Socket, post: Post) -> Self {
+    /// At most `max_fds` descriptors wait for their message before no more are taken in.
+    pub(super) fn new(socket: Socket, post: Post, max_fds: usize) -> Self {
+        let state = State { led: false, drained: false, full: false, fds: Handles::new(max_fds) };
         Self {
             socket,
             post,
             pollable: OnceLock::new(),
             ended: AtomicBool::new(false),
-            state: Mutex::default(),
+            state: Mutex::new(state),
             news: Condvar::new(),
         }
     }
@@ -140,6 +150,7 @@ impl Lobby {
     /// the bell can be relied on to ring.
     pub(super) fn wait(
         &self,
+        what: For,
         deadline: Option<Deadline>,
         there: impl Fn() -> bool,
         mut announce: impl FnMut() -> bool,
@@ -148,7 +159,8 @@ impl Lobby {
         let mut last_look = false;
         loop {
             // Taken first: what a bell rings for from now on is seen here or by the look.
-            let listening = if state.led { None } else { self.post.take() };
+            let is_shut = state.led || state.full && what == For::Room;
+            let listening = if is_shut { None } else { self.post.take() };
             if listening.is_none() && !state.led {
                 self.ask_whether_ended();
             }
@@ -167,7 +179,7 @@ impl Lobby {
                 }
                 last_look = true;
                 drop(listening);
-                self.look_in(&mut state)?;
+                self.look_in(&mut state, what, &there)?;
                 continue;
             }
             let hears = state.led || listening.is_some();
@@ -181,7 +193,7 @@ impl Lobby {
                 state.led = true;
                 let woken = MutexGuard::unlocked(&mut state, || self.socket.wait(deadline, at_most));
                 state.led = false;
-                let taken_in = self.take_in(&mut state);
+                let taken_in = self.take_in(&mut state, what, &there);
                 drop(listening);
                 self.news.notify_all();
                 woken?;
@@ -195,9 +207,9 @@ impl Lobby {
     }
 
     /// As [`wait`](Self::wait), without sleeping. A descriptor given out is readable afterwards only if there is news.
-    pub(super) fn glance(&self, there: impl FnOnce() -> bool, announce: impl FnOnce() -> bool) -> io::Result<Outcome> {
+    pub(super) fn glance(&self, there: impl Fn() -> bool, announce: impl FnOnce() -> bool) -> io::Result<Outcome> {
         let mut state = self.state.lock();
-        self.look_in(&mut state)?;
+        self.look_in(&mut state, For::Message, &there)?;
         let ended = self.has_ended();
         announce();
         if there() {
@@ -217,22 +229,33 @@ impl Lobby {
         Ok(self.pollable.get().expect("set above or by another thread").as_fd())
     }
 
-    /// The `n` descriptors of the message `id`, which were sent before the message; fewer if they did not all arrive.
-    pub(super) fn take_fds(&self, id: u64, n: usize) -> io::Result<Vec<OwnedFd>> {
+    /// Notes that message `id` is about to be taken, and its descriptors after that.
+    pub(super) fn taker(&self, id: u64) -> Taker {
+        self.state.lock().fds.taker(id)
+    }
+
+    /// The `n` descriptors of a message that was taken, which were sent before it; fewer if they did not all arrive.
+    pub(super) fn take_fds(&self, taker: Taker, n: usize) -> io::Result<Vec<OwnedFd>> {
         let mut state = self.state.lock();
         let mut patience = MAX_NAPS;
         loop {
-            let there: usize = state.fds.iter().filter(|(of, _)| *of == id).map(|(_, fds)| fds.len()).sum();
-            if there >= n || state.drained || patience == 0 || !self.socket.has_packet() {
-                // Ids count up. What belongs to an earlier message belongs to one that was never finished.
-                let all = std::mem::take(&mut state.fds);
-                let (later, sooner): (VecDeque<_>, VecDeque<_>) = all.into_iter().partition(|(of, _)| *of > id);
-                state.fds = later;
-                return Ok(sooner.into_iter().filter(|(of, _)| *of == id).flat_map(|(_, fds)| fds).collect());
+            let is_there = state.fds.n_of(taker.id) >= n || state.fds.is_past(taker.id);
+            if is_there || state.drained || patience == 0 || !self.socket.has_packet() {
+                state.full = false;
+                return Ok(state.fds.take(taker));
             }
             let listening = if state.led { None } else { self.post.take() };
             if listening.is_some() {
-                self.take_in(&mut state)?;
+                // No more than that: what comes after it can wait in the socket until its message is taken.
+                state.fds.drop_untaken_before(taker.id);
+                self.owe();
+                for _ in 0..MAX_PACKETS {
+                    let max_fds = state.fds.per_packet();
+                    self.take_one_in(&mut state, max_fds)?;
+                    if state.fds.n_of(taker.id) >= n || state.fds.is_past(taker.id) || !self.socket.has_packet() {
+                        break;
+                    }
+                }
                 self.news.notify_all();
             } else {
                 // The leader is about to take in what has come; should another packet wake it instead, look again soon.
@@ -244,10 +267,10 @@ impl Lobby {
     }
 
     /// Finds out, without sleeping, whether the other end is closed, and takes in what has come.
-    fn look_in(&self, state: &mut State) -> io::Result<()> {
+    fn look_in(&self, state: &mut State, what: For, there: &impl Fn() -> bool) -> io::Result<()> {
         let listening = if state.led { None } else { self.post.take() };
         if listening.is_some() {
-            self.take_in(state)?;
+            self.take_in(state, what, there)?;
             self.news.notify_all();
         } else {
             // The leader would sleep on if its packets were taken away.
@@ -263,25 +286,46 @@ impl Lobby {
         }
     }
 
-    fn take_in(&self, state: &mut State) -> io::Result<()> {
+    /// Takes in what has come, until too many descriptors wait for their message: those stay in the socket.
+    fn take_in(&self, state: &mut State, what: For, there: &impl Fn() -> bool) -> io::Result<()> {
         // What is taken in here no longer shows on the socket.
         self.owe();
         for _ in 0..MAX_PACKETS {
-            match self.socket.receive()? {
-                Packet::Nothing => break,
-                Packet::Bell => {}
-                Packet::End => {
-                    state.drained = true;
-                    self.ended.store(true, Release);
+            let mut max_fds = state.fds.per_packet();
+            if state.fds.is_full()
+                && let Some(id) = self.socket.peek_fds()?
+            {
+                if what == For::Room || there() {
+                    state.full = what == For::Room;
                     break;
                 }
-                Packet::Fds(id, fds) => {
-                    if state.fds.len() < MAX_WAITING {
-                        state.fds.push_back((id, fds));
-                    }
+                // Every message is there before the descriptors of the next one are sent. So those that wait here are of
+                // messages that will never be, or this one brings more than it may.
+                state.fds.drop_untaken_before(id);
+                if state.fds.is_full() {
+                    max_fds = 0;
                 }
+            }
+            if !self.take_one_in(state, max_fds)? {
+                break;
             }
         }
         Ok(())
+    }
+
+    /// Takes in one packet; false if there is none, or none will come.
+    fn take_one_in(&self, state: &mut State, max_fds: usize) -> io::Result<bool> {
+        match self.socket.receive(max_fds)? {
+            Packet::Nothing => return Ok(false),
+            Packet::Bell => {}
+            Packet::End => {
+                state.drained = true;
+                self.ended.store(true, Release);
+                return Ok(false);
+            }
+            Packet::Fds(..) if max_fds == 0 => {}
+            Packet::Fds(id, fds) => state.fds.push(id, fds),
+        }
+        Ok(true)
     }
 }

@@ -11,6 +11,7 @@ mod clock;
 mod connection;
 mod end;
 mod error;
+pub(crate) mod handles;
 pub(crate) mod handshake;
 mod inbox;
 mod layout;

@@ -14,7 +14,7 @@ use super::{
     claim::{Claim, Inside},
     clock,
     layout::TurnWords,
-    lobby::{Lobby, Outcome},
+    lobby::{For, Lobby, Outcome},
     ring::{Damaged, Kind, MAX_PAYLOAD, Ring, Writer},
     socket::MAX_FDS,
 };
@@ -282,7 +282,7 @@ impl Outbox {
                 words.to_reader.0.writer_sleeps.store(wanted, Relaxed);
                 barrier::heavy()
             };
-            match lobby.wait(deadline, there, announce).map_err(SendError::Io)? {
+            match lobby.wait(For::Room, deadline, there, announce).map_err(SendError::Io)? {
                 Outcome::Ready => {}
                 Outcome::Ended => return Err(SendError::Closed),
                 Outcome::TimedOut => return Err(SendError::TimedOut),

@@ -153,8 +153,24 @@ impl Socket {
         }
     }
 
-    /// Takes the next packet; never waits.
-    pub(crate) fn receive(&self) -> nix::Result<Packet> {
+    /// Which message's descriptors the next packet brings, if that is what it does; never waits, and takes nothing.
+    pub(crate) fn peek_fds(&self) -> nix::Result<Option<u64>> {
+        // One byte more, to tell a packet that is longer.
+        let mut payload = [0_u8; FDS_BYTES + 1];
+        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_PEEK;
+        loop {
+            match nix::sys::socket::recv(self.0.as_fd().as_raw_fd(), &mut payload, flags) {
+                Ok(FDS_BYTES) => return Ok(payload.first_chunk().map(|id| u64::from_ne_bytes(*id))),
+                Ok(_) | Err(Errno::EAGAIN) => return Ok(None),
+                Err(Errno::EINTR | Errno::ECONNRESET) => {}
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
+    /// Takes the next packet, with at most `max_fds` descriptors; never waits. The kernel closes what is more, without
+    /// ever giving it a number here.
+    pub(crate) fn receive(&self, max_fds: usize) -> nix::Result<Packet> {
         #[repr(C, align(8))]
         struct Control([u8; 1040]);
         // SAFETY: computes a length.
@@ -167,7 +183,9 @@ impl Socket {
         message.msg_iov = &raw mut iov;
         message.msg_iovlen = 1;
         message.msg_control = control.0.as_mut_ptr().cast();
-        message.msg_controllen = control.0.len();
+        // Not the padding too, in which there may be room for one more.
+        // SAFETY: computes a length.
+        message.msg_controllen = unsafe { libc::CMSG_LEN((max_fds.min(MAX_FDS) * size_of::<RawFd>()) as u32) } as _;
         let flags = libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC;
         let len = loop {
             // SAFETY: the message and all it points at outlive the call.

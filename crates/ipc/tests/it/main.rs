@@ -3,6 +3,7 @@
 
 mod blind;
 mod end_of_file;
+mod flood;
 mod garbage;
 mod joinable;
 mod limits;

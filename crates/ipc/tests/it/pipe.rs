@@ -603,3 +603,33 @@ fn storm_of_killed_echoes_ends_every_exchange() {
         });
     }
 }
+
+#[test]
+fn threads_that_receive_handles_side_by_side_lose_none() {
+    let _dog = watchdog(LIMIT);
+    const N: u32 = 20_000;
+    let (sender, receiver) = pipe::<(u32, Fd)>().unwrap();
+    let null: Fd = std::fs::File::open("/dev/null").unwrap().into();
+    let received = std::thread::scope(|scope| {
+        let threads = [(); 3].map(|()| {
+            scope.spawn(|| {
+                let (mut n, mut lost) = (0, 0);
+                loop {
+                    match receiver.recv() {
+                        Ok(_) => n += 1,
+                        Err(RecvError::Closed) => break (n, lost),
+                        Err(RecvError::Decode(_)) => lost += 1,
+                        Err(e) => panic!("{e}"),
+                    }
+                }
+            })
+        });
+        for i in 0..N {
+            sender.send(&(i, Fd(null.as_fd().try_clone_to_owned().unwrap()))).unwrap();
+        }
+        drop(sender);
+        threads.map(|thread| thread.join().unwrap())
+    });
+    println!("(received, lost): {received:?}");
+    assert_eq!(received.iter().fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1)), (N, 0));
+}
