@@ -1,0 +1,190 @@
+//! Values in the form that carries them.
+//!
+//! The compact form says nothing of names: it is taken where the reading side is known to read the same. So much is
+//! found out beforehand ([`probe`](crate::probe)). The first value with each struct and each variant is read back
+//! besides, and compared with what was sent. A value in the named form is read back each time, since whether all of
+//! its fields have a place there may depend on the value.
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{
+    Form,
+    de::Decoder,
+    digest::digest,
+    error::{Error, ErrorKind},
+    info::TypeInfo,
+    ser::{Encoder, Style},
+    sink::{Full, Sink},
+    tag,
+};
+
+/// Larger values are not read back, of those in the compact form.
+const MAX_TRIAL_BYTES: usize = 1 << 20;
+
+/// Why [`encode_compact`] has not written a value.
+#[derive(Debug)]
+pub enum Stop {
+    /// The sink has no room for it.
+    Full,
+    /// It cannot go straight into a sink: use [`encode`].
+    Indirect,
+    /// It does not serialise.
+    Error(Error),
+}
+
+/// Writes `value` straight into `sink`, if that is possible. What the sink has got when it is not must be forgotten.
+///
+/// # Errors
+/// [`Stop`].
+#[inline]
+pub fn encode_compact<T, S>(info: &TypeInfo, value: &T, sink: &mut S) -> Result<(), Stop>
+where
+    T: Serialize + ?Sized,
+    S: Sink,
+{
+    if !info.is_tried() {
+        return Err(Stop::Indirect);
+    }
+    let reading = info.reading();
+    Encoder::new(sink, Style::Compact(&reading.known)).value(value).map_err(|e| match e.kind() {
+        ErrorKind::Full => Stop::Full,
+        ErrorKind::NeedsNames => Stop::Indirect,
+        _ => Stop::Error(e),
+    })
+}
+
+/// Appends `value` to `bytes`, in whichever form carries it.
+///
+/// # Errors
+/// If it does not serialise, or would not come back as it is.
+pub fn encode<T: Serialize + ?Sized>(info: &TypeInfo, value: &T, bytes: &mut Vec<u8>) -> Result<(), Error> {
+    let begin = bytes.len();
+    match encode_compact(info, value, bytes) {
+        Ok(()) => return Ok(()),
+        Err(Stop::Error(e)) => {
+            bytes.truncate(begin);
+            return Err(e);
+        }
+        Err(Stop::Full | Stop::Indirect) => bytes.truncate(begin),
+    }
+    encode_with_care(info, value, bytes).inspect_err(|_| bytes.truncate(begin))
+}
+
+/// Appends `value` to `bytes` with all names, for a reader of whom nothing is known. It is not read back.
+///
+/// # Errors
+/// If it does not serialise.
+pub fn encode_named<T: Serialize + ?Sized>(value: &T, bytes: &mut Vec<u8>) -> Result<(), Error> {
+    named(value, bytes).map(drop)
+}
+
+/// The value that `bytes` are.
+///
+/// # Errors
+/// If they are not those of a `T`, or not only.
+pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
+    let mut decoder = Decoder::new(bytes);
+    let value = T::deserialize(&mut decoder)?;
+    match decoder.bytes.len() {
+        0 => Ok(value),
+        n => Err(Error::malformed(format!("{n} bytes are left over after the value"))),
+    }
+}
+
+/// Takes a value from the front of `bytes`.
+///
+/// # Errors
+/// If there is none.
+pub fn take<T: DeserializeOwned>(bytes: &mut &[u8]) -> Result<T, Error> {
+    let mut decoder = Decoder::new(bytes);
+    let value = T::deserialize(&mut decoder)?;
+    *bytes = decoder.bytes;
+    Ok(value)
+}
+
+#[cold]
+fn encode_with_care<T: Serialize + ?Sized>(info: &TypeInfo, value: &T, bytes: &mut Vec<u8>) -> Result<(), Error> {
+    let begin = bytes.len();
+    let reading = info.reading();
+    if info.form() == Form::Compact {
+        let mut encoder = Encoder::new(bytes, Style::Trial(&reading.known, Vec::new()));
+        match encoder.value(value) {
+            Ok(()) => {
+                let has_handles = encoder.has_handles();
+                let met = encoder.into_met();
+                if has_handles || bytes.len() - begin > MAX_TRIAL_BYTES {
+                    return Ok(());
+                }
+                if compare(info, value, &bytes[begin..]).is_ok() {
+                    reading.known.confirm(&met);
+                    info.set_tried();
+                    return Ok(());
+                }
+            }
+            Err(e) if e.kind() == ErrorKind::NeedsNames => {}
+            Err(e) => return Err(e),
+        }
+        bytes.truncate(begin);
+    }
+    let has_handles = named(value, bytes)?;
+    if has_handles {
+        return Ok(());
+    }
+    let Err(why) = compare(info, value, &bytes[begin..]) else { return Ok(()) };
+    // Names that the two sides do not share (`rename(serialize = …)`) are none the less in the same place.
+    bytes.truncate(begin);
+    let by_position = Encoder::new(bytes, Style::Positional).value(value);
+    if by_position.and_then(|()| compare(info, value, &bytes[begin..])).is_ok() {
+        return Ok(());
+    }
+    Err(refusal(info, &why))
+}
+
+/// Appends the named form; whether there are handles inside.
+fn named<T: Serialize + ?Sized>(value: &T, bytes: &mut Vec<u8>) -> Result<bool, Error> {
+    bytes.push(tag::NAMED);
+    let mut encoder = Encoder::new(bytes, Style::Named);
+    encoder.value(value)?;
+    Ok(encoder.has_handles())
+}
+
+/// Reads `bytes` and compares what they are with `value`, as far as serde tells.
+fn compare<T: Serialize + ?Sized>(info: &TypeInfo, value: &T, bytes: &[u8]) -> Result<(), Error> {
+    let (mut there, mut back) = (Vec::new(), Vec::new());
+    (info.back)(bytes, &mut back)?;
+    named(value, &mut there)?;
+    if there == back || digest(&there) == digest(&back) {
+        return Ok(());
+    }
+    // Some write something else each time.
+    let mut again = Vec::new();
+    named(value, &mut again)?;
+    if digest(&there) == digest(&again) {
+        return Err(Error::new(ErrorKind::Changed, "it comes back as another value than it was"));
+    }
+    Ok(())
+}
+
+/// Reads `bytes` as a `T` and appends that in the named form.
+pub(crate) fn back<T: Serialize + DeserializeOwned>(bytes: &[u8], to: &mut Vec<u8>) -> Result<(), Error> {
+    named(&decode::<T>(bytes)?, to).map(drop)
+}
+
+fn refusal(info: &TypeInfo, why: &Error) -> Error {
+    let hint = match why.kind() {
+        ErrorKind::Changed => {
+            "two variants of an `untagged` enum that look the same, or `skip_serializing_if` with another `default`, can \
+             be the reason"
+        }
+        _ => {
+            "a field that is left out when it is written (`skip_serializing`, `skip_serializing_if`) needs a `default`"
+        }
+    };
+    Error::new(why.kind(), format!("this value of {} cannot be read back, and is not sent: {why}; {hint}", info.name()))
+}
+
+impl From<Full> for Stop {
+    fn from(_: Full) -> Self {
+        Self::Full
+    }
+}

@@ -1,0 +1,138 @@
+//! Why a value cannot be written or read.
+
+use std::fmt;
+
+use crate::sink::Full;
+
+/// Why a value cannot be written or read. Displays as a sentence that has the words of the type's own `Serialize` or
+/// `Deserialize`, and the place in the value.
+pub struct Error(Repr);
+
+enum Repr {
+    Full,
+    NeedsNames,
+    Other(Box<Detail>),
+}
+
+struct Detail {
+    kind: ErrorKind,
+    message: String,
+    /// Where in the value: from the outside to the inside, e.g. `.jobs[3].name`.
+    path: String,
+}
+
+/// What kind of [`Error`] it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The sink has no room for more.
+    Full,
+    /// The compact form cannot carry this value.
+    NeedsNames,
+    /// The value is nested deeper than [`MAX_DEPTH`](crate::MAX_DEPTH).
+    TooDeep,
+    /// The bytes are not those of such a value.
+    Malformed,
+    /// The value would arrive as another one.
+    Changed,
+    /// The type's own `Serialize` or `Deserialize` reports it.
+    Custom,
+}
+
+impl Error {
+    #[cold]
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self(Repr::Other(Box::new(Detail { kind, message: message.into(), path: String::new() })))
+    }
+
+    pub(crate) const fn needs_names() -> Self {
+        Self(Repr::NeedsNames)
+    }
+
+    #[cold]
+    pub(crate) fn too_deep() -> Self {
+        Self::new(
+            ErrorKind::TooDeep,
+            format!(
+                "it is nested deeper than {} levels; a Vec with indices in place of boxes has no depth",
+                crate::MAX_DEPTH
+            ),
+        )
+    }
+
+    #[cold]
+    pub(crate) fn malformed(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Malformed, message)
+    }
+
+    /// Notes that it happened in a field.
+    #[cold]
+    pub(crate) fn in_field(mut self, name: &str) -> Self {
+        self.prepend(|| format!(".{name}"));
+        self
+    }
+
+    /// Notes that it happened in an element.
+    #[cold]
+    pub(crate) fn in_element(mut self, index: usize) -> Self {
+        self.prepend(|| format!("[{index}]"));
+        self
+    }
+
+    fn prepend(&mut self, segment: impl FnOnce() -> String) {
+        if let Repr::Other(detail) = &mut self.0
+            && detail.path.len() < MAX_PATH
+        {
+            detail.path.insert_str(0, &segment());
+        }
+    }
+
+    /// What kind it is.
+    pub fn kind(&self) -> ErrorKind {
+        match &self.0 {
+            Repr::Full => ErrorKind::Full,
+            Repr::NeedsNames => ErrorKind::NeedsNames,
+            Repr::Other(detail) => detail.kind,
+        }
+    }
+}
+
+/// Longer paths lack their outer part.
+const MAX_PATH: usize = 200;
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Repr::Full => Full.fmt(f),
+            Repr::NeedsNames => f.write_str("the compact form cannot carry this value"),
+            Repr::Other(detail) if detail.path.is_empty() => f.write_str(&detail.message),
+            Repr::Other(detail) => write!(f, "{}, at `{}`", detail.message, detail.path.trim_start_matches('.')),
+        }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Error").field("kind", &self.kind()).field("message", &self.to_string()).finish()
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<Full> for Error {
+    fn from(_: Full) -> Self {
+        Self(Repr::Full)
+    }
+}
+
+impl serde::ser::Error for Error {
+    fn custom<T: fmt::Display>(message: T) -> Self {
+        Self::new(ErrorKind::Custom, message.to_string())
+    }
+}
+
+impl serde::de::Error for Error {
+    fn custom<T: fmt::Display>(message: T) -> Self {
+        Self::new(ErrorKind::Custom, message.to_string())
+    }
+}

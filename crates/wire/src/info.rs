@@ -1,0 +1,96 @@
+//! What is known of a type.
+
+mod table;
+
+use std::{
+    fmt,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+};
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{
+    Form, codec,
+    error::Error,
+    known::Known,
+    once::Once,
+    probe::{self, Findings},
+};
+
+/// What is known of a type, in this process: in which form its values go, and whether they came back as they were.
+///
+/// One a type; it lives as long as the process.
+pub struct TypeInfo {
+    name: &'static str,
+    reading: Once<Reading>,
+    probe: fn() -> Findings,
+    pub(crate) back: fn(&[u8], &mut Vec<u8>) -> Result<(), Error>,
+    /// A value came back as it was.
+    is_tried: AtomicBool,
+}
+
+/// What its `Deserialize` does.
+pub(crate) struct Reading {
+    form: Form,
+    has_handles: bool,
+    pub(crate) known: Known,
+}
+
+impl TypeInfo {
+    /// That of `T`.
+    pub fn of<T: Serialize + DeserializeOwned>() -> &'static Self {
+        table::get(typeid::of::<T>(), || Self {
+            name: std::any::type_name::<T>(),
+            reading: Once::new(),
+            probe: probe::probe::<T>,
+            back: codec::back::<T>,
+            is_tried: AtomicBool::new(false),
+        })
+    }
+
+    /// The form in which its values go; single ones that the compact form cannot carry are in the named one.
+    pub fn form(&self) -> Form {
+        self.reading().form
+    }
+
+    /// Whether a value may have a handle of this library inside. False if it cannot.
+    pub fn may_hold_handles(&self) -> bool {
+        self.reading().has_handles
+    }
+
+    /// Its name, with its path.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    #[inline]
+    pub(crate) fn reading(&self) -> &Reading {
+        self.reading.get(|| (self.probe)().into())
+    }
+
+    #[inline]
+    pub(crate) fn is_tried(&self) -> bool {
+        self.is_tried.load(Relaxed)
+    }
+
+    pub(crate) fn set_tried(&self) {
+        self.is_tried.store(true, Relaxed);
+    }
+}
+
+impl From<Findings> for Reading {
+    fn from(findings: Findings) -> Self {
+        let is_plain = findings.is_complete && !findings.asks_for_names;
+        Self {
+            form: if is_plain { Form::Compact } else { Form::Named },
+            has_handles: findings.has_handles || !is_plain,
+            known: if is_plain { Known::new(&findings.parts) } else { Known::default() },
+        }
+    }
+}
+
+impl fmt::Debug for TypeInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TypeInfo").field("name", &self.name).field("form", &self.form()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,61 @@
+//! The types of this process.
+//!
+//! Without locks: a process may fork while another thread is here, and its child looks types up as well.
+//!
+//! # Safety
+//! An entry is leaked before it can be reached, and is only ever read.
+#![allow(unsafe_code)]
+
+use std::{
+    any::TypeId,
+    hash::{BuildHasher, BuildHasherDefault, DefaultHasher},
+    ptr::null_mut,
+    sync::atomic::{AtomicPtr, Ordering::*},
+};
+
+use super::TypeInfo;
+
+struct Entry {
+    id: TypeId,
+    info: TypeInfo,
+    next: *mut Entry,
+}
+
+const N_LISTS: usize = 256;
+
+/// The first entry of each list.
+static LISTS: [AtomicPtr<Entry>; N_LISTS] = [const { AtomicPtr::new(null_mut()) }; N_LISTS];
+
+/// The entry of a type, which is made if there is none.
+pub(super) fn get(id: TypeId, make: impl FnOnce() -> TypeInfo) -> &'static TypeInfo {
+    let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(id);
+    let list = &LISTS[hash as usize % N_LISTS];
+    // Acquire: with what was written to the entry before it was published.
+    let mut first = list.load(Acquire);
+    if let Some(info) = find(first, id) {
+        return info;
+    }
+    let entry = Box::leak(Box::new(Entry { id, info: make(), next: first }));
+    loop {
+        entry.next = first;
+        match list.compare_exchange(first, entry, AcqRel, Acquire) {
+            Ok(_) => return &entry.info,
+            Err(newer) => first = newer,
+        }
+        // Another thread may have had the same to do. This entry is lost then, which is no harm.
+        if let Some(info) = find(first, id) {
+            return info;
+        }
+    }
+}
+
+fn find(mut entry: *mut Entry, id: TypeId) -> Option<&'static TypeInfo> {
+    // SAFETY: entries are leaked and not changed any more once they are in a list.
+    while let Some(found) = unsafe { entry.as_ref::<'static>() } {
+        if found.id == id {
+            return Some(&found.info);
+        }
+        entry = found.next;
+    }
+    None
+}

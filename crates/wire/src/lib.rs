@@ -1,0 +1,67 @@
+//! Values to bytes and back, for processes that run the same program: any type that serde can write and read.
+//!
+//! ```
+//! use serde::{Deserialize, Serialize};
+//! use wire::{TypeInfo, decode, encode};
+//!
+//! #[derive(Serialize, Deserialize, PartialEq, Debug)]
+//! #[serde(tag = "type")]
+//! enum Command { Move { x: u8 }, Stop }
+//!
+//! let mut bytes = Vec::new();
+//! encode(TypeInfo::of::<Command>(), &Command::Move { x: 1 }, &mut bytes)?;
+//! assert_eq!(decode::<Command>(&bytes)?, Command::Move { x: 1 });
+//! # Ok::<(), wire::Error>(())
+//! ```
+//!
+//! # Two forms
+//! Each value says by a byte what it is. In the **compact** form fields and variants go by position. In the **named**
+//! form they have their names, for types that look at what is there (`untagged`, `flatten`, `serde_json::Value`), and
+//! for values with fields that are left out. The first byte of a message says in which form it is, so that no reader
+//! guesses. Which form to write in is found by running the type's `Deserialize` on made-up values, once a process and
+//! type, and by what its `Serialize` does. The details are in `README.md` beside this crate.
+//!
+//! # What is promised
+//! What is written can be read, and is the same value as far as the type's own `Serialize` tells; or it is not written,
+//! and the error says why. Three things are outside the promise: a value with handles is not read back before it is
+//! sent; nor is a value of more than a mebibyte in the compact form; and the order of a sequence's elements is not
+//! compared.
+//!
+//! # What this is not
+//! A format for files, or for other machines: numbers have this machine's byte order, and both sides are one build.
+#![deny(unsafe_code)]
+
+mod codec;
+mod de;
+mod digest;
+mod error;
+mod info;
+mod known;
+mod numbers;
+mod once;
+mod probe;
+mod ser;
+mod sink;
+mod tag;
+
+pub use self::{
+    codec::{Stop, decode, encode, encode_compact, encode_named, take},
+    error::{Error, ErrorKind},
+    info::TypeInfo,
+    sink::{Counter, Full, Sink},
+};
+
+/// How values of a type are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Fields and variants by position.
+    Compact,
+    /// Fields and variants by name.
+    Named,
+}
+
+/// The name of the newtype struct that a handle of this library is written as.
+pub const HANDLE: &str = "$handle";
+
+/// How deeply a value may be nested: options, newtypes, sequences, structs and variants count.
+pub const MAX_DEPTH: usize = 512;

@@ -1,0 +1,144 @@
+//! Vectors of numbers, which are copied as a whole.
+//!
+//! Through serde each element is a call, which takes twenty times as long as the copy in a build for development.
+//! Serde has no place where a sequence says that its elements are numbers, so the type itself is asked for.
+//!
+//! # Safety
+//! A type whose `TypeId` (without regard to lifetimes) is that of `Vec<u8>` is `Vec<u8>`, which has no lifetimes. For a
+//! reference the lifetime is not known, and the slice that is read through it is not kept.
+#![allow(unsafe_code)]
+
+use std::{any::TypeId, mem::ManuallyDrop};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{Visitor, value},
+    forward_to_deserialize_any,
+};
+
+use crate::{once::Once, tag};
+
+/// Numbers as they lie in memory.
+pub(crate) struct Numbers<'a> {
+    /// The tag that each would have.
+    pub(crate) tag: u8,
+    pub(crate) len: usize,
+    pub(crate) bytes: &'a [u8],
+}
+
+/// How many bytes a number with this tag has.
+pub(crate) fn width(tag: u8) -> Option<usize> {
+    Some(match tag {
+        tag::U8 | tag::I8 => 1,
+        tag::U16 | tag::I16 => 2,
+        tag::U32 | tag::I32 | tag::F32 => 4,
+        tag::U64 | tag::I64 | tag::F64 => 8,
+        tag::U128 | tag::I128 => 16,
+        _ => return None,
+    })
+}
+
+/// The numbers that `value` consists of, if it is a vector, a boxed slice or a slice of them.
+#[inline]
+pub(crate) fn of<T: ?Sized>(value: &T) -> Option<Numbers<'_>> {
+    // Cheap where nothing is optimised, too: what has no such name need not be compared with each of them.
+    if !matches!(std::any::type_name::<T>().as_bytes(), [.., b'>' | b']']) {
+        return None;
+    }
+    let id = typeid::of::<T>();
+    // SAFETY: the value is of the type with this id.
+    unsafe { view((&raw const *value).cast(), id) }
+}
+
+/// The type of `Vec<T>`'s visitor in serde, which is private.
+fn vec_visitor<T: for<'de> Deserialize<'de>>() -> TypeId {
+    struct Catch<'a>(&'a mut Option<TypeId>);
+    impl<'de> Deserializer<'de> for Catch<'_> {
+        type Error = value::Error;
+        fn deserialize_any<V: Visitor<'de>>(self, _visitor: V) -> Result<V::Value, value::Error> {
+            *self.0 = Some(typeid::of::<V>());
+            Err(serde::de::Error::custom("its type was what was asked for"))
+        }
+        forward_to_deserialize_any! {
+            bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
+            newtype_struct seq tuple tuple_struct map struct enum identifier ignored_any
+        }
+    }
+    let mut id = None;
+    // It ends with the error above.
+    drop(Vec::<T>::deserialize(Catch(&mut id)));
+    // Nothing is a visitor, so that the fast path is not taken.
+    id.unwrap_or(TypeId::of::<()>())
+}
+
+macro_rules! numbers {
+    ($n:literal: $($type:ty: $tag:expr;)*) => {
+        /// # Safety
+        /// `value` must point to a value whose type has this id, and which lives for `'a`.
+        unsafe fn view<'a>(value: *const (), id: TypeId) -> Option<Numbers<'a>> {
+            $(
+                if id == TypeId::of::<Vec<$type>>() || id == TypeId::of::<&Vec<$type>>()
+                    || id == TypeId::of::<Box<[$type]>>() || id == TypeId::of::<&[$type]>()
+                {
+                    let slice: &[$type] = if id == TypeId::of::<Vec<$type>>() {
+                        // SAFETY: by its id it is a vector.
+                        unsafe { &*value.cast::<Vec<$type>>() }
+                    } else if id == TypeId::of::<&Vec<$type>>() {
+                        // SAFETY: by its id it is a reference to a vector.
+                        unsafe { *value.cast::<&Vec<$type>>() }
+                    } else if id == TypeId::of::<Box<[$type]>>() {
+                        // SAFETY: by its id it is a boxed slice.
+                        unsafe { &*value.cast::<Box<[$type]>>() }
+                    } else {
+                        // SAFETY: by its id it is a slice.
+                        unsafe { *value.cast::<&[$type]>() }
+                    };
+                    // SAFETY: numbers have no padding, and any of their bytes may be read.
+                    let bytes = unsafe { std::slice::from_raw_parts(slice.as_ptr().cast(), size_of_val(slice)) };
+                    return Some(Numbers { tag: $tag, len: slice.len(), bytes });
+                }
+            )*
+            None
+        }
+
+        /// Whether `visitor` makes a `Vec` of numbers, as serde does: then the vector of these numbers.
+        pub(crate) fn vector<'de, V: Visitor<'de>>(numbers: &Numbers<'_>) -> Option<V::Value> {
+            static VISITORS: Once<[TypeId; $n]> = Once::new();
+            if size_of::<V>() != 0 || size_of::<V::Value>() != size_of::<Vec<u8>>() {
+                return None;
+            }
+            let ids = VISITORS.get(|| [$(vec_visitor::<$type>()),*]);
+            let id = typeid::of::<V>();
+            let mut ids = ids.iter();
+            $(
+                if ids.next() == Some(&id) && numbers.tag == $tag
+                    && typeid::of::<V::Value>() == TypeId::of::<Vec<$type>>()
+                {
+                    let mut vector = ManuallyDrop::new(Vec::<$type>::with_capacity(numbers.len));
+                    let n_bytes = numbers.bytes.len().min(numbers.len * size_of::<$type>());
+                    // SAFETY:
+                    // - there are `n_bytes` to be read, and the new vector has room for them.
+                    // - they do not overlap, since it is new.
+                    unsafe {
+                        std::ptr::copy_nonoverlapping(numbers.bytes.as_ptr(), vector.as_mut_ptr().cast(), n_bytes);
+                    }
+                    // SAFETY: so many have been written, and all bytes make numbers.
+                    unsafe { vector.set_len(n_bytes / size_of::<$type>()) };
+                    // SAFETY: `V::Value` is this type by its id; the vector is not used any more here.
+                    return Some(unsafe { (&raw const vector).cast::<V::Value>().read() });
+                }
+            )*
+            None
+        }
+    };
+}
+
+numbers! {
+    14:
+    u8: tag::U8; u16: tag::U16; u32: tag::U32; u64: tag::U64; u128: tag::U128; usize: SIZE_TAGS.0;
+    i8: tag::I8; i16: tag::I16; i32: tag::I32; i64: tag::I64; i128: tag::I128; isize: SIZE_TAGS.1;
+    f32: tag::F32; f64: tag::F64;
+}
+
+/// Of `usize` and `isize`.
+const SIZE_TAGS: (u8, u8) = if size_of::<usize>() == 8 { (tag::U64, tag::I64) } else { (tag::U32, tag::I32) };

@@ -1,0 +1,345 @@
+//! Values to bytes.
+
+mod compound;
+
+use serde::{Serialize, Serializer};
+
+pub(crate) use self::compound::{Compound, Fields};
+use crate::{
+    HANDLE, MAX_DEPTH,
+    error::Error,
+    known::{Known, Part},
+    numbers,
+    sink::Sink,
+    tag::{self, LONG},
+};
+
+/// How structs and variants are written.
+pub(crate) enum Style<'a> {
+    /// By position, if the reading side has been seen to read the same; else it ends with [`Error::needs_names`].
+    Compact(&'a Known),
+    /// By position, if the reading side should read the same, to be tried with the value. Collects what it relies on.
+    Trial(&'a Known, Vec<usize>),
+    /// By position, whatever the reading side does.
+    Positional,
+    /// With names.
+    Named,
+}
+
+/// Writes one value, or some in a row, to a sink.
+pub(crate) struct Encoder<'a, S> {
+    sink: &'a mut S,
+    style: Style<'a>,
+    depth: usize,
+    has_handles: bool,
+}
+
+impl<'a, S: Sink> Encoder<'a, S> {
+    #[inline]
+    pub(crate) fn new(sink: &'a mut S, style: Style<'a>) -> Self {
+        Self { sink, style, depth: 0, has_handles: false }
+    }
+
+    /// What a [`Style::Trial`] relied on.
+    pub(crate) fn into_met(self) -> Vec<usize> {
+        if let Style::Trial(_, met) = self.style { met } else { Vec::new() }
+    }
+
+    /// Whether one of the values so far was a handle.
+    pub(crate) fn has_handles(&self) -> bool {
+        self.has_handles
+    }
+
+    #[inline]
+    fn has_names(&self) -> bool {
+        matches!(self.style, Style::Named)
+    }
+
+    /// Writes a value: the only way by which values are written, so that each is asked whether it is numbers.
+    #[inline]
+    pub(crate) fn value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
+        match numbers::of(value) {
+            Some(numbers) => {
+                self.sink.extend(&[tag::ARRAY, numbers.tag])?;
+                self.len(numbers.len)?;
+                Ok(self.sink.extend(numbers.bytes)?)
+            }
+            None => value.serialize(self),
+        }
+    }
+
+    /// Writes what is inside another value.
+    #[inline]
+    fn inner<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
+        self.enter()?;
+        self.value(value)?;
+        self.depth -= 1;
+        Ok(())
+    }
+
+    #[inline]
+    fn enter(&mut self) -> Result<(), Error> {
+        if self.depth == MAX_DEPTH {
+            return Err(Error::too_deep());
+        }
+        self.depth += 1;
+        Ok(())
+    }
+
+    #[inline]
+    fn byte(&mut self, byte: u8) -> Result<(), Error> {
+        Ok(self.sink.push(byte)?)
+    }
+
+    #[inline]
+    fn tagged<const N: usize>(&mut self, tag: u8, bytes: [u8; N]) -> Result<(), Error> {
+        self.byte(tag)?;
+        Ok(self.sink.extend(&bytes)?)
+    }
+
+    #[inline]
+    fn len(&mut self, len: usize) -> Result<(), Error> {
+        match u8::try_from(len) {
+            Ok(short) if short < LONG => self.byte(short),
+            _ => self.tagged(LONG, (len as u64).to_ne_bytes()),
+        }
+    }
+
+    #[inline]
+    fn bytes(&mut self, tag: u8, bytes: &[u8]) -> Result<(), Error> {
+        self.byte(tag)?;
+        self.len(bytes.len())?;
+        Ok(self.sink.extend(bytes)?)
+    }
+
+    /// A name of the named form, which needs no tag.
+    fn name(&mut self, name: &str) -> Result<(), Error> {
+        self.len(name.len())?;
+        Ok(self.sink.extend(name.as_bytes())?)
+    }
+
+    /// Begins what has `len` elements; with names the length is not relied upon.
+    #[inline]
+    fn counted(&mut self, len: Option<usize>, tags: (u8, u8)) -> Result<Compound<'_, 'a, S>, Error> {
+        self.enter()?;
+        let len = if self.has_names() { None } else { len };
+        match len {
+            Some(len) => {
+                self.byte(tags.0)?;
+                self.len(len)?;
+            }
+            None => self.byte(tags.1)?,
+        }
+        Ok(Compound::new(self, len))
+    }
+
+    /// Begins the fields of a struct, or of a variant.
+    #[inline]
+    fn fields(&mut self, part: Part, name: &str, len: usize) -> Result<Fields<'_, 'a, S>, Error> {
+        self.check(part)?;
+        let names = match &self.style {
+            Style::Trial(known, met) => met.last().map(|slot| known.names(*slot)),
+            _ => None,
+        };
+        self.enter()?;
+        if self.has_names() {
+            self.byte(tag::RECORD)?;
+            self.name(name)?;
+            return Ok(Fields::new(Compound::new(self, None), None));
+        }
+        self.byte(tag::STRUCT)?;
+        self.len(len)?;
+        Ok(Fields::new(Compound::new(self, Some(len)), names))
+    }
+
+    /// Begins a variant that has content.
+    #[inline]
+    fn variant(&mut self, name: &'static str, index: u32, variant: &'static str) -> Result<(), Error> {
+        self.check(Part::variant(name, index, variant))?;
+        if self.has_names() {
+            self.byte(tag::NAMED_VARIANT)?;
+            return self.name(variant);
+        }
+        self.byte(tag::VARIANT)?;
+        self.len(index as usize)
+    }
+
+    /// Finds out whether the reading side reads the same at this place, as far as it goes by position.
+    #[inline]
+    fn check(&mut self, part: Part) -> Result<(), Error> {
+        match &mut self.style {
+            Style::Named | Style::Positional => Ok(()),
+            Style::Compact(known) => {
+                if known.is_confirmed(&part) {
+                    return Ok(());
+                }
+                Err(Error::needs_names())
+            }
+            Style::Trial(known, met) => {
+                met.push(known.find(&part).ok_or_else(Error::needs_names)?);
+                Ok(())
+            }
+        }
+    }
+}
+
+macro_rules! numbers {
+    ($($name:ident: $type:ty, $tag:ident;)*) => {
+        $(
+            #[inline]
+            fn $name(self, v: $type) -> Result<(), Error> {
+                self.tagged(tag::$tag, v.to_ne_bytes())
+            }
+        )*
+    };
+}
+
+impl<'a, 'b, S: Sink> Serializer for &'a mut Encoder<'b, S> {
+    type Ok = ();
+    type Error = Error;
+    type SerializeSeq = Compound<'a, 'b, S>;
+    type SerializeMap = Compound<'a, 'b, S>;
+    type SerializeTuple = Compound<'a, 'b, S>;
+    type SerializeTupleStruct = Compound<'a, 'b, S>;
+    type SerializeTupleVariant = Compound<'a, 'b, S>;
+    type SerializeStruct = Fields<'a, 'b, S>;
+    type SerializeStructVariant = Fields<'a, 'b, S>;
+
+    numbers!(
+        serialize_i8: i8, I8; serialize_i16: i16, I16; serialize_i32: i32, I32; serialize_i64: i64, I64;
+        serialize_i128: i128, I128; serialize_u16: u16, U16; serialize_u32: u32, U32; serialize_u64: u64, U64;
+        serialize_u128: u128, U128; serialize_f32: f32, F32; serialize_f64: f64, F64;
+    );
+
+    /// The named form is: serde buffers what it must look at twice (an untagged enum, say), and takes the buffer for
+    /// text.
+    #[inline]
+    fn is_human_readable(&self) -> bool {
+        self.has_names()
+    }
+
+    #[inline]
+    fn serialize_u8(self, v: u8) -> Result<(), Error> {
+        if v < tag::SMALL { self.byte(v + tag::SMALL) } else { self.tagged(tag::U8, [v]) }
+    }
+
+    #[inline]
+    fn serialize_bool(self, v: bool) -> Result<(), Error> {
+        self.byte(if v { tag::TRUE } else { tag::FALSE })
+    }
+
+    #[inline]
+    fn serialize_char(self, v: char) -> Result<(), Error> {
+        self.tagged(tag::CHAR, u32::from(v).to_ne_bytes())
+    }
+
+    #[inline]
+    fn serialize_str(self, v: &str) -> Result<(), Error> {
+        self.bytes(tag::STR, v.as_bytes())
+    }
+
+    #[inline]
+    fn serialize_bytes(self, v: &[u8]) -> Result<(), Error> {
+        self.bytes(tag::BYTES, v)
+    }
+
+    #[inline]
+    fn serialize_none(self) -> Result<(), Error> {
+        self.byte(tag::NONE)
+    }
+
+    #[inline]
+    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), Error> {
+        self.byte(tag::SOME)?;
+        self.inner(value)
+    }
+
+    #[inline]
+    fn serialize_unit(self) -> Result<(), Error> {
+        self.byte(tag::UNIT)
+    }
+
+    #[inline]
+    fn serialize_unit_struct(self, _name: &'static str) -> Result<(), Error> {
+        self.byte(tag::UNIT)
+    }
+
+    #[inline]
+    fn serialize_unit_variant(self, name: &'static str, index: u32, variant: &'static str) -> Result<(), Error> {
+        self.check(Part::variant(name, index, variant))?;
+        if self.has_names() {
+            return self.serialize_str(variant);
+        }
+        self.byte(tag::UNIT_VARIANT)?;
+        self.len(index as usize)
+    }
+
+    #[inline]
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, name: &'static str, value: &T) -> Result<(), Error> {
+        self.has_handles |= name == HANDLE;
+        self.inner(value)
+    }
+
+    #[inline]
+    fn serialize_newtype_variant<T: Serialize + ?Sized>(
+        self,
+        name: &'static str,
+        index: u32,
+        variant: &'static str,
+        value: &T,
+    ) -> Result<(), Error> {
+        self.variant(name, index, variant)?;
+        self.inner(value).map_err(|e| e.in_field(variant))
+    }
+
+    #[inline]
+    fn serialize_seq(self, len: Option<usize>) -> Result<Compound<'a, 'b, S>, Error> {
+        self.counted(len, (tag::SEQ, tag::SEQ_OPEN))
+    }
+
+    #[inline]
+    fn serialize_map(self, len: Option<usize>) -> Result<Compound<'a, 'b, S>, Error> {
+        self.counted(len, (tag::MAP, tag::MAP_OPEN))
+    }
+
+    #[inline]
+    fn serialize_tuple(self, len: usize) -> Result<Compound<'a, 'b, S>, Error> {
+        self.serialize_seq(Some(len))
+    }
+
+    #[inline]
+    fn serialize_tuple_struct(self, name: &'static str, len: usize) -> Result<Compound<'a, 'b, S>, Error> {
+        self.check(Part::fields(name, len))?;
+        self.serialize_seq(Some(len))
+    }
+
+    #[inline]
+    fn serialize_tuple_variant(
+        self,
+        name: &'static str,
+        index: u32,
+        variant: &'static str,
+        len: usize,
+    ) -> Result<Compound<'a, 'b, S>, Error> {
+        self.variant(name, index, variant)?;
+        self.check(Part::variant_fields(name, variant, len))?;
+        self.serialize_seq(Some(len))
+    }
+
+    #[inline]
+    fn serialize_struct(self, name: &'static str, len: usize) -> Result<Fields<'a, 'b, S>, Error> {
+        self.fields(Part::fields(name, len), name, len)
+    }
+
+    #[inline]
+    fn serialize_struct_variant(
+        self,
+        name: &'static str,
+        index: u32,
+        variant: &'static str,
+        len: usize,
+    ) -> Result<Fields<'a, 'b, S>, Error> {
+        self.variant(name, index, variant)?;
+        self.fields(Part::variant_fields(name, variant, len), variant, len)
+    }
+}

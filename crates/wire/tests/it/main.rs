@@ -1,0 +1,8 @@
+//! Values of many types there and back.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod errors;
+mod hostile;
+mod numbers;
+mod probing;
+mod types;
