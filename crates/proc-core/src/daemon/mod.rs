@@ -15,6 +15,7 @@
 //! ```
 
 mod error;
+mod inherited;
 mod launch;
 mod pid_file;
 mod ready;
@@ -36,8 +37,10 @@ pub use setup::Identity;
 ///
 /// Starting one forks twice. The daemon is in a session of its own without a terminal, is a child of `init` (or of the
 /// nearest subreaper), has `/` as its working directory, umask 022, and `/dev/null` for its standard streams, unless
-/// told otherwise. Descriptors that this program itself was started with are closed in it, except the standard streams;
-/// those that this program has opened stay, for they belong to values that the daemon has as well.
+/// told otherwise. Descriptors that this program itself was started with are closed in it, except the standard streams and
+/// those that were marked close-on-exec since; those that this program has opened stay, for they belong to values that the
+/// daemon has as well. (Without the feature `auto-entry` nobody takes note at the start: then whatever is not marked
+/// close-on-exec counts as inherited.)
 ///
 /// # Crash safety
 /// The pid file is held by a lock which the kernel releases when the daemon dies, `kill -9` included: what is left of

@@ -16,7 +16,7 @@ use nix::{
     unistd::{self, Gid, Uid},
 };
 
-use super::{DaemonError, Daemonize, error::Failure, pid_file};
+use super::{DaemonError, Daemonize, error::Failure, inherited, pid_file};
 use crate::{start::stdio::Streams, sys::fds};
 
 /// A user or a group.
@@ -150,12 +150,10 @@ fn become_user(user: Option<&User>, group: Option<Gid>) -> Result<(), Failure> {
     unistd::setuid(user.id).map_err(Failure::system(format!("become user {}", user.id)))
 }
 
-/// Closes what this program inherited when it was executed. Those descriptors are told by not being marked
-/// close-on-exec, which they cannot have been; whatever a Rust program opens is.
+/// Closes what this program was started with, unless it has taken charge of it: marked it close-on-exec.
 fn close_inherited(kept: &[RawFd]) {
-    let open = std::fs::read_dir("/proc/self/fd").into_iter().flatten();
-    let open: Vec<RawFd> = open.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
-    for fd in open.into_iter().filter(|fd| *fd > 2 && !kept.contains(fd)) {
+    let open = inherited::open_now().unwrap_or_default();
+    for fd in open.into_iter().filter(|fd| !kept.contains(fd) && inherited::is_inherited(*fd)) {
         // SAFETY: asks for the flags of a number; one that is not open is an error.
         let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
         if flags >= 0 && flags & libc::FD_CLOEXEC == 0 {

@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::Write,
-    os::fd::{AsFd, AsRawFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, OwnedFd, RawFd},
     path::Path,
     thread,
     time::Duration,
@@ -20,6 +20,8 @@ use nix::{
     unistd::{ForkResult, Pid, fork, pipe},
 };
 use proc_core::daemon::{DaemonError, Daemonize, Daemonized, Ready, pid_of, stop, stop_timeout};
+
+use crate::INHERITED;
 
 /// Starts a daemon that waits for its end after `body`, or is ended by it.
 pub(super) fn start(daemonize: Daemonize, body: impl FnOnce(Ready)) -> Result<u32, DaemonError> {
@@ -54,9 +56,10 @@ fn link(path: String) -> String {
 }
 
 pub(super) fn starts_when_ready() {
-    // One that this program was started with, as far as anybody can tell, and one of its own.
-    let (own, inherited) = pipe().unwrap();
+    // Of its own: one that its children are to have, and one that they are not.
+    let (own, own_for_children) = pipe().unwrap();
     fcntl(&own, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).unwrap();
+    let inherited: RawFd = std::env::var(INHERITED).unwrap().parse().unwrap();
     let output = fs::File::create("out").unwrap();
     let daemonize = Daemonize::new().pid_file("clock.pid").working_dir("/proc").umask(0o027).stdout(output);
     let pid = start(daemonize, |ready| {
@@ -71,8 +74,8 @@ pub(super) fn starts_when_ready() {
     assert_eq!(link(format!("/proc/{pid}/cwd")), "/proc");
     assert_eq!(link(format!("/proc/{pid}/fd/0")), "/dev/null");
     assert_eq!(link(format!("/proc/{pid}/fd/2")), "/dev/null");
-    assert!(Path::new(&format!("/proc/{pid}/fd/{}", own.as_raw_fd())).exists());
-    assert!(!Path::new(&format!("/proc/{pid}/fd/{}", inherited.as_raw_fd())).exists());
+    let has = |fd: RawFd| Path::new(&format!("/proc/{pid}/fd/{fd}")).exists();
+    assert_eq!([own.as_raw_fd(), own_for_children.as_raw_fd(), inherited].map(has), [true, true, false]);
     assert_eq!(status_field(pid, "Umask"), "0027");
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let fields: Vec<i32> =
@@ -90,6 +93,24 @@ pub(super) fn starts_when_ready() {
     assert_eq!(reap(pid), WaitStatus::Signaled(Pid::from_raw(pid.cast_signed()), Signal::SIGTERM, false));
     assert_eq!(pid_of("clock.pid").unwrap(), None);
     assert!(matches!(stop("clock.pid"), Err(DaemonError::NotRunning { .. })));
+    assert_no_children();
+}
+
+pub(super) fn keeps_what_it_is_told_to() {
+    let inherited: RawFd = std::env::var(INHERITED).unwrap().parse().unwrap();
+    let pid = start(Daemonize::new().pid_file("pid").keep_fd(&inherited), |ready| ready.notify()).unwrap();
+    assert!(Path::new(&format!("/proc/{pid}/fd/{inherited}")).exists());
+    stop("pid").unwrap();
+    reap(pid);
+    // Another file at its number is this program's own.
+    let (own, other) = pipe().unwrap();
+    // SAFETY: nobody in this program uses that descriptor.
+    assert_eq!(unsafe { libc::dup2(own.as_raw_fd(), inherited) }, inherited);
+    let pid = start(Daemonize::new().pid_file("pid"), |ready| ready.notify()).unwrap();
+    assert!(Path::new(&format!("/proc/{pid}/fd/{inherited}")).exists());
+    stop("pid").unwrap();
+    reap(pid);
+    drop((own, other));
     assert_no_children();
 }
 

@@ -11,10 +11,14 @@ mod pid_file;
 mod reaper;
 
 use std::{
+    fs::File,
+    os::fd::AsRawFd,
     path::PathBuf,
     process::{Command, ExitCode},
     time::Duration,
 };
+
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
 /// Names and functions of some tests.
 macro_rules! cases {
@@ -24,7 +28,7 @@ macro_rules! cases {
 }
 
 const CASES: &[(&str, fn())] = cases! {
-    daemon: starts_when_ready, reports_its_own_error, reports_a_panic, reports_an_early_end, reports_silence,
+    daemon: starts_when_ready, keeps_what_it_is_told_to, reports_its_own_error, reports_a_panic, reports_an_early_end, reports_silence,
         takes_over_a_stale_pid_file, runs_a_function, becomes_a_user, outlives_its_launcher, refuses_with_threads,
         stress_kills_during_the_start;
     pid_file: reading_it_does_not_lose_it, locks_of_others_do_not_count, what_is_no_pid_file_is_left_alone,
@@ -41,6 +45,8 @@ const CASES: &[(&str, fn())] = cases! {
 };
 
 const CASE: &str = "PROC_CORE_ALONE";
+/// The number of a descriptor that each case is started with.
+const INHERITED: &str = "PROC_CORE_ALONE_INHERITED";
 
 fn main() -> ExitCode {
     if let Ok(case) = std::env::var(CASE) {
@@ -50,10 +56,18 @@ fn main() -> ExitCode {
     }
     let _dog = test_support::watchdog(Duration::from_secs(120));
     let filter = std::env::args().skip(1).find(|arg| !arg.starts_with('-')).unwrap_or_default();
+    let inherited = File::open("/dev/null").unwrap();
+    fcntl(&inherited, FcntlArg::F_SETFD(FdFlag::empty())).unwrap();
+    let number = inherited.as_raw_fd().to_string();
     let mut failed = 0;
     for (name, _) in CASES.iter().filter(|(name, _)| name.contains(&filter)) {
         let dir = Dir::new(name);
-        let status = Command::new("/proc/self/exe").env(CASE, name).current_dir(&dir.0).status().unwrap();
+        let status = Command::new("/proc/self/exe")
+            .env(CASE, name)
+            .env(INHERITED, &number)
+            .current_dir(&dir.0)
+            .status()
+            .unwrap();
         println!("test {name} ... {}", if status.success() { "ok" } else { "FAILED" });
         failed += u32::from(!status.success());
     }
