@@ -8,6 +8,7 @@
     reason = "tests"
 )]
 
+mod claims;
 mod constructors;
 mod descriptors;
 mod ends;
