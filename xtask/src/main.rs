@@ -6,6 +6,7 @@ mod crash;
 mod demo;
 mod examples;
 mod fuzz;
+mod linear;
 mod loom;
 mod profile;
 mod test;
@@ -28,6 +29,7 @@ usage: cargo xtask COMMAND
   faults [ARGS]      has each system call of every operation fail in turn: `crash --mode fault --full`
   fuzz [TARGET] [--seconds N]
                      libFuzzer over what other processes may have written
+  linear [ARGS]      what threads and processes do with a queue is linearizable; `linear --help` says more
   loom               every interleaving in the state machines of the locks
   examples [NAME]    runs every example (or one) and expects success
   demo               the flagship: counts words with a pool of processes
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
         "crash" => crash::run(&rest),
         "faults" => crash::run_faults(&rest),
         "fuzz" => fuzz::run(&rest),
+        "linear" => linear::run(&rest),
         "loom" => loom::run(),
         "examples" => examples::run(rest.first().map(String::as_str)),
         "demo" => demo::run(&rest),
