@@ -13,7 +13,7 @@ use std::{
 use ipc::{Array, JoinableQueue, Queue, Value, channel, pipe};
 use pool::{ProcessPool, Task, TaskError, ThreadPool};
 use proc_core::{
-    Fork, Process, ProcessError, Resource, Runnable, Signal, StartMethod, active_children,
+    CrashReport, Fork, Process, ProcessError, Resource, Runnable, Signal, StartMethod, active_children,
     command::{Popen, call, run},
     cpu_count, current_process,
     daemon::Daemonize,
@@ -81,7 +81,8 @@ fn processes() -> Checked {
             assert!(!location.is_empty());
             drop(backtrace.to_string());
         }
-        Err(ProcessError::Signaled { .. } | ProcessError::Exited { .. } | ProcessError::Decode { .. }) | Ok(()) => {
+        Err(ProcessError::Signaled { crash: None | Some(CrashReport { .. }), .. }) => unreachable!(),
+        Err(ProcessError::Exited { .. } | ProcessError::Decode { .. }) | Ok(()) => {
             unreachable!()
         }
         Err(other) => return Err(other.into()),
@@ -290,7 +291,14 @@ fn pools() -> Checked {
     assert_eq!(pool.imap(double, 0..3).collect::<Result<Vec<_>, _>>()?, [0, 2, 4]);
     assert_eq!(pool.imap_unordered(double, 0..3).filter_map(Result::ok).sum::<u64>(), 6);
     match pool.apply(|| -> () { std::process::abort() }, ()) {
-        Err(TaskError::WorkerDied { signal, .. }) => drop(format!("{signal:?}")),
+        Err(TaskError::WorkerDied { signal, crash, .. }) => {
+            let crash: CrashReport = crash.expect("an abort is told");
+            let _: (i32, i32, Option<usize>, String) = (crash.signal(), crash.code(), crash.address(), crash.thread());
+            let frame = crash.frames().first().expect("a frame");
+            let _: (Option<&str>, Option<&std::path::Path>, Option<u32>) =
+                (frame.function(), frame.file(), frame.line());
+            drop(format!("{signal:?} {crash}"));
+        }
         other => panic!("{other:?}"),
     }
     let _: fn(TaskError) = |e| match e {

@@ -1,6 +1,6 @@
 use std::{error, fmt, io, sync::Arc};
 
-use proc_core::{Backtrace, Panic, ProcessError};
+use proc_core::{Backtrace, CrashReport, Panic, ProcessError};
 
 /// Why one task has no result. It concerns that task alone; its pool goes on.
 #[derive(Clone, Debug)]
@@ -22,6 +22,8 @@ pub enum TaskError {
         pid: u32,
         /// The signal that killed it; `None` if it exited by itself.
         signal: Option<i32>,
+        /// What it told of its end, if that was a fault of its own.
+        crash: Option<CrashReport>,
     },
     /// The task ran longer than its `task_timeout`, and was killed with its worker. Or, from
     /// [`get_timeout`](crate::Task::get_timeout), the *wait* was too short: then [`ready`](crate::Task::ready) is false.
@@ -57,10 +59,11 @@ impl fmt::Display for TaskError {
         match self {
             Self::Panicked { message, location, .. } if location.is_empty() => write!(f, "task panicked: {message}"),
             Self::Panicked { message, location, .. } => write!(f, "task panicked at {location}: {message}"),
-            Self::WorkerDied { pid, signal: Some(signal) } => {
-                write!(f, "worker {pid} was killed by signal {signal} while running the task")
+            Self::WorkerDied { pid, signal: Some(signal), crash } => {
+                write!(f, "worker {pid} was killed by signal {signal} while running the task")?;
+                crash.as_ref().map_or(Ok(()), |crash| write!(f, ": {}", crash.cause()))
             }
-            Self::WorkerDied { pid, signal: None } => write!(f, "worker {pid} exited while running the task"),
+            Self::WorkerDied { pid, signal: None, .. } => write!(f, "worker {pid} exited while running the task"),
             Self::TimedOut => f.write_str("timed out"),
             Self::MemoryLimit => f.write_str("task exceeded its memory limit"),
             Self::Cancelled => f.write_str("task was cancelled"),

@@ -161,6 +161,13 @@ impl Builder {
         self
     }
 
+    /// Whether it leaves a [`CrashReport`](crate::CrashReport) if a fault of its own ends it; true by default.
+    #[doc(alias = "faulthandler")]
+    pub fn crash_report(mut self, wanted: bool) -> Self {
+        self.options.no_crash_report = !wanted;
+        self
+    }
+
     /// Starts it: [`Process::spawn`].
     ///
     /// # Errors

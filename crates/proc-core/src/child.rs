@@ -1,10 +1,14 @@
 //! The life of a process that runs a function, from its first instruction of ours to its exit.
 
-use std::{io::Write, os::fd::OwnedFd};
+use std::{
+    io::Write,
+    os::fd::{AsFd, OwnedFd},
+};
 
 use serde::Serialize;
 
 use crate::{
+    crash,
     current::Identity,
     death_link,
     function::{self, CallError, Function},
@@ -64,6 +68,10 @@ fn run(
     }
     // Leaked, so that it is open to the end, for a panic that aborts.
     let report: &'static Report = Box::leak(Box::new(report));
+    if !options.no_crash_report {
+        crash::handler::install();
+        crash::handler::arm(report.as_fd());
+    }
     panic_report::install_hook();
     panic_report::on_abort(|panic| drop(report.failure(&Failure::Call(CallError::Panicked(panic.clone())))));
     signals::unblock_all();
@@ -82,6 +90,7 @@ pub(crate) fn warm_up() {
     Image::get();
     Identity::warm_up();
     panic_report::install_hook();
+    crash::handler::install();
     // Registers the thread-locals of a hand-over, which has the loader look a function up.
     let nothing = handover::unpack::<()>(&[], Vec::new());
     debug_assert!(nothing.is_ok());

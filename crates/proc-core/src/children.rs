@@ -15,6 +15,7 @@ use std::{
 use nix::{errno::Errno, sys::signal::Signal};
 
 use crate::{
+    crash::CrashReport,
     current::Identity,
     error::ProcessError,
     fds,
@@ -22,7 +23,7 @@ use crate::{
     futex::Deadline,
     helper,
     process::ProcessHandle,
-    report::Report,
+    report::{Found, Left, Report},
     start::{Started, failed, forkserver},
     sys::{at_exit, pidfd, reap},
 };
@@ -40,7 +41,9 @@ pub(crate) struct Child {
     /// It leads a process group of its own, which is signalled as a whole.
     pub(crate) own_group: bool,
     /// What it will leave behind; only those that run a function of ours have one.
-    pub(crate) report: Option<Report>,
+    report: Option<Report>,
+    /// What it has left behind: read once.
+    left: Mutex<Option<Left>>,
     /// Another program, not a copy of this one.
     is_program: bool,
     /// Our ends of its standard streams.
@@ -66,6 +69,7 @@ impl Child {
             daemon,
             own_group,
             report: None,
+            left: Mutex::default(),
             is_program: false,
             pipes: Mutex::default(),
             end: OnceLock::new(),
@@ -103,6 +107,22 @@ impl Child {
             Some(End::Exited(status)) => Ok(Some(*status)),
             _ => Err(ProcessError::StatusLost { name: self.name.clone(), pid: self.pid }),
         }
+    }
+
+    /// What it left for its owner. After its end; what it found is given out once.
+    pub(crate) fn left(&self) -> Left {
+        let mut left = lock(&self.left);
+        let left = left.get_or_insert_with(|| self.read());
+        Left { found: std::mem::replace(&mut left.found, Ok(Found::Nothing)), crash: left.crash.clone() }
+    }
+
+    /// How it crashed, if it has told. After its end.
+    pub(crate) fn crash(&self) -> Option<CrashReport> {
+        lock(&self.left).get_or_insert_with(|| self.read()).crash.clone()
+    }
+
+    fn read(&self) -> Left {
+        self.report.as_ref().map_or(Left { found: Ok(Found::Nothing), crash: None }, Report::read)
     }
 
     /// Whether it has not ended yet.

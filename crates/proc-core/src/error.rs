@@ -2,7 +2,7 @@
 
 use std::{fmt, io};
 
-use crate::{backtrace::Backtrace, function::ForeignCode, handover, start::StartMethod};
+use crate::{backtrace::Backtrace, crash::CrashReport, function::ForeignCode, handover, start::StartMethod};
 
 /// Why a process could not be started, or ended without a value.
 ///
@@ -44,6 +44,8 @@ pub enum ProcessError {
         signal: i32,
         /// Whether it left a core dump.
         core_dumped: bool,
+        /// What it told of its end, if that was a fault of its own.
+        crash: Option<CrashReport>,
     },
     /// The value, or the arguments, did not survive the journey between the processes.
     Decode {
@@ -110,12 +112,13 @@ impl fmt::Display for ProcessError {
             Self::Exited { name, pid, code } => {
                 write!(f, "process {name} ({pid}) exited with code {code} without returning a value")
             }
-            Self::Signaled { name, pid, signal, core_dumped } => {
+            Self::Signaled { name, pid, signal, core_dumped, crash } => {
                 let dumped = if *core_dumped { " (core dumped)" } else { "" };
                 match nix::sys::signal::Signal::try_from(*signal) {
-                    Ok(known) => write!(f, "process {name} ({pid}) was killed by {known}{dumped}"),
-                    Err(_) => write!(f, "process {name} ({pid}) was killed by signal {signal}{dumped}"),
+                    Ok(known) => write!(f, "process {name} ({pid}) was killed by {known}{dumped}")?,
+                    Err(_) => write!(f, "process {name} ({pid}) was killed by signal {signal}{dumped}")?,
                 }
+                crash.as_ref().map_or(Ok(()), |crash| write!(f, ": {}", crash.cause()))
             }
             Self::Decode { name, pid, message } => write!(f, "process {name} ({pid}): {message}"),
             Self::Setup { name, pid, operation, source } => {

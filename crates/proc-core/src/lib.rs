@@ -19,6 +19,7 @@ mod builder;
 mod child;
 mod children;
 pub mod command;
+mod crash;
 mod current;
 pub mod daemon;
 mod death_link;
@@ -61,6 +62,7 @@ pub use crate::{
     backtrace::{Backtrace, Frame},
     builder::Builder,
     children::active_children,
+    crash::{CrashCause, CrashReport},
     current::{CurrentProcess, ParentProcess, cpu_count, current_process, parent_process},
     entry::init,
     error::ProcessError,

@@ -28,6 +28,7 @@ pub(crate) struct Options {
     pub(crate) cpus: Vec<usize>,
     pub(crate) own_group: bool,
     pub(crate) outlives_owner: bool,
+    pub(crate) no_crash_report: bool,
 }
 
 /// A resource that the kernel limits for each process; see getrlimit(2).

@@ -19,11 +19,12 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::{
     builder::Builder,
     children::{self, Child, lock},
+    crash::CrashReport,
     error::ProcessError,
     function::{CallError, Target},
     futex::Deadline,
     handover,
-    report::{Failure, Found, Report},
+    report::{Failure, Found, Left},
 };
 
 /// A function that runs in a process of its own, and will return an `R`.
@@ -101,7 +102,7 @@ impl<R: Serialize + DeserializeOwned> Process<R> {
         let status = self.handle.wait();
         let child = &self.handle.0;
         let (name, pid) = (child.name.clone(), child.pid);
-        let found = child.report.as_ref().map_or(Ok(Found::Nothing), Report::read);
+        let Left { found, crash } = child.left();
         let status = match status {
             // Somebody else has collected its status, but what it left says how it ended: a child that leaves something
             // exits right after it.
@@ -111,7 +112,7 @@ impl<R: Serialize + DeserializeOwned> Process<R> {
             status => status?,
         };
         if let Some(signal) = status.signal() {
-            return Err(ProcessError::Signaled { name, pid, signal, core_dumped: status.core_dumped() });
+            return Err(ProcessError::Signaled { name, pid, signal, core_dumped: status.core_dumped(), crash });
         }
         let decode = |message| ProcessError::Decode { name: name.clone(), pid, message };
         match found.map_err(|e| decode(format!("its report cannot be read: {e}")))? {
@@ -270,6 +271,11 @@ impl ProcessHandle {
     #[doc(alias = "exitcode")]
     pub fn try_wait(&self) -> Result<Option<ExitStatus>, ProcessError> {
         self.0.try_wait()
+    }
+
+    /// What it told of its own end, if a fault of its own killed it. `None` while it runs.
+    pub fn crash_report(&self) -> Option<CrashReport> {
+        if self.is_alive() { None } else { self.0.crash() }
     }
 
     /// Sends it SIGTERM. Does nothing if it has ended.

@@ -14,6 +14,7 @@ use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    crash::{self, CrashReport},
     function::CallError,
     handover,
     sys::{memfd, seqpacket},
@@ -48,6 +49,13 @@ pub(crate) enum Found {
     Failure(Failure),
 }
 
+/// All that the owner finds.
+#[derive(Debug)]
+pub(crate) struct Left {
+    pub(crate) found: io::Result<Found>,
+    pub(crate) crash: Option<CrashReport>,
+}
+
 impl Report {
     /// The owner's end and the child's.
     pub(crate) fn pair() -> nix::Result<(Self, Self)> {
@@ -80,25 +88,53 @@ impl Report {
         }
     }
 
-    /// In the owner, after the child's exit: what it left.
-    pub(crate) fn read(&self) -> io::Result<Found> {
-        let mut packet = [0; 1 + INLINE_BYTES];
-        // Never waits: a grandchild may have the other end still.
-        let (len, file) = match seqpacket::receive_small(self.as_fd(), &mut packet, false) {
-            Ok((0, _)) | Err(Errno::EAGAIN | Errno::ECONNRESET) => return Ok(Found::Nothing),
-            received => received?,
-        };
-        let (kind, body) = (packet[0] & !IN_FILE, &packet[1..len]);
-        let body = match (packet[0] & IN_FILE != 0, file) {
-            (false, _) => body.to_vec(),
-            (true, Some(file)) => memfd::read_whole(file)?,
-            (true, None) => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the report is cut off")),
-        };
-        match kind {
-            VALUE => Ok(Found::Value(body)),
-            FAILURE => handover::unpack(&body, Vec::new()).map(Found::Failure).map_err(io::Error::other),
-            _ => Err(io::Error::new(io::ErrorKind::InvalidData, "the report is garbled")),
+    /// In the owner, after the child's exit: what it left. Once.
+    pub(crate) fn read(&self) -> Left {
+        let mut left = Left { found: Ok(Found::Nothing), crash: None };
+        let mut packet = vec![0; 1 + INLINE_BYTES];
+        // A crash that a handler of the program has dealt with may come before the value.
+        let mut happened: Option<Vec<u8>> = None;
+        loop {
+            // Never waits: a grandchild may have the other end still.
+            let (len, file) = match seqpacket::receive_small(self.as_fd(), &mut packet, false) {
+                Ok((0, _)) | Err(Errno::EAGAIN | Errno::ECONNRESET) => break,
+                Ok(received) => received,
+                Err(e) => {
+                    left.found = Err(e.into());
+                    break;
+                }
+            };
+            match packet[0] {
+                crash::packet::HAPPENED if happened.is_none() => {
+                    happened = Some(packet[..len].to_vec());
+                    left.crash = CrashReport::parse(&packet[..len], None);
+                    packet.resize(crash::packet::MAX_BYTES, 0);
+                }
+                crash::packet::WHERE if happened.is_some() => {
+                    let happened = happened.as_deref().unwrap_or_default();
+                    left.crash = CrashReport::parse(happened, Some(&packet[..len]));
+                }
+                _ => {
+                    left.found = parse(&packet[..len], file);
+                    break;
+                }
+            }
         }
+        left
+    }
+}
+
+fn parse(packet: &[u8], file: Option<OwnedFd>) -> io::Result<Found> {
+    let (kind, body) = (packet[0] & !IN_FILE, &packet[1..]);
+    let body = match (packet[0] & IN_FILE != 0, file) {
+        (false, _) => body.to_vec(),
+        (true, Some(file)) => memfd::read_whole(file)?,
+        (true, None) => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the report is cut off")),
+    };
+    match kind {
+        VALUE => Ok(Found::Value(body)),
+        FAILURE => handover::unpack(&body, Vec::new()).map(Found::Failure).map_err(io::Error::other),
+        _ => Err(io::Error::new(io::ErrorKind::InvalidData, "the report is garbled")),
     }
 }
 
@@ -129,16 +165,16 @@ mod tests {
         for len in [0, 1, INLINE_BYTES, INLINE_BYTES + 1, 3 << 20] {
             let (owners, childs) = Report::pair().unwrap();
             childs.value(&vec![7; len]).unwrap();
-            assert!(matches!(owners.read().unwrap(), Found::Value(v) if v == vec![7; len]));
+            assert!(matches!(owners.read().found.unwrap(), Found::Value(v) if v == vec![7; len]));
         }
     }
 
     #[test]
     fn nothing_is_found_where_nothing_was_left() {
         let (owners, childs) = Report::pair().unwrap();
-        assert!(matches!(owners.read().unwrap(), Found::Nothing));
+        assert!(matches!(owners.read().found.unwrap(), Found::Nothing));
         drop(childs);
-        assert!(matches!(owners.read().unwrap(), Found::Nothing));
+        assert!(matches!(owners.read().found.unwrap(), Found::Nothing));
     }
 
     #[test]
@@ -153,7 +189,7 @@ mod tests {
         for garbage in [&[0xff; 64][..], &[VALUE | IN_FILE], &[7], &[0; 2 * INLINE_BYTES]] {
             let (owners, childs) = Report::pair().unwrap();
             seqpacket::send(childs.as_fd(), &[IoSlice::new(garbage)], &[]).unwrap();
-            assert!(owners.read().is_err());
+            assert!(owners.read().found.is_err());
         }
     }
 }

@@ -67,7 +67,10 @@ fn pool_callback() {
 fn pool_crash() {
     let said = output("pool_crash", &[]);
     let lines: Vec<&str> = said.lines().collect();
-    assert!(lines[0].starts_with("Err(WorkerDied { pid: ") && lines[0].ends_with(", signal: Some(9) })"), "{said}");
+    assert!(
+        lines[0].starts_with("Err(WorkerDied { pid: ") && lines[0].ends_with(", signal: Some(9), crash: None })"),
+        "{said}"
+    );
     assert_eq!(lines[1..3], ["Err(TimedOut)", "Err(MemoryLimit)"]);
     assert!(lines[3].starts_with("task panicked at ") && lines[3].ends_with(": nothing to take from"), "{said}");
     assert_eq!(lines[4..], ["Ok(42)", "1 done, 4 failed, 3 workers replaced", "given up after 2 retries"]);

@@ -8,7 +8,7 @@ use std::{
 };
 
 use ipc::lane::{N_SLOTS, OwnerLane, SlotState};
-use proc_core::Process;
+use proc_core::{CrashCause, Process};
 
 use super::{
     batch::{Batch, Ended},
@@ -425,6 +425,8 @@ impl State {
         let _ = worker.process.kill();
         let signal = worker.process.try_wait().ok().flatten().and_then(|status| status.signal());
         let pid = worker.process.pid();
+        let crash = signal.and_then(|_| worker.process.crash_report());
+        let ran_out = crash.as_ref().is_some_and(|crash| crash.cause() == CrashCause::AllocationFailed);
         let slots: Vec<_> = worker.lane.slots().collect();
         let mut victim = None;
         for (slot, state) in slots.into_iter().rev() {
@@ -437,8 +439,9 @@ impl State {
             victim = Some(work.header().id);
             let why = match &worker.condemned {
                 Some((condemned, why)) if *condemned == slot => why.clone(),
-                _ if settings.memory_limit.is_some() && signal == Some(ABORTED) => TaskError::MemoryLimit,
-                _ => TaskError::WorkerDied { pid, signal },
+                // A worker aborts for many reasons; only one of them has to do with the limit.
+                _ if settings.memory_limit.is_some() && ran_out => TaskError::MemoryLimit,
+                _ => TaskError::WorkerDied { pid, signal, crash: crash.clone() },
             };
             let progress = worker.lane.progress(slot, &mut batch.arena);
             batch.ended.push(Ended { work, result: None, progress, lost: Some(Box::new(why)) });
@@ -500,8 +503,6 @@ impl State {
     }
 }
 
-/// `SIGABRT`: how a Rust program ends that gets no memory.
-const ABORTED: i32 = proc_core::Signal::SIGABRT as i32;
 const MAX_DEATHS: usize = 64;
 /// How often busy lanes are looked at unasked: a worker that has scribbled over its lane asks for nothing.
 const AUDIT: Duration = Duration::from_secs(1);

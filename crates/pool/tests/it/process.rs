@@ -4,7 +4,7 @@ use std::{
 };
 
 use pool::{PoolError, ProcessPool, Task, TaskError};
-use proc_core::{Process, shm::Shared};
+use proc_core::{CrashCause, Process, shm::Shared};
 use test_support::watchdog;
 
 const PATIENCE: Duration = Duration::from_secs(100);
@@ -68,7 +68,7 @@ fn a_crash_costs_one_task() {
     for (n, task) in (0..).zip(before.iter().chain(&after)) {
         assert_eq!(task.get().unwrap(), 2 * n);
     }
-    assert!(matches!(killed.get(), Err(TaskError::WorkerDied { signal: Some(9), pid }) if pid > 0));
+    assert!(matches!(killed.get(), Err(TaskError::WorkerDied { signal: Some(9), pid, crash: None }) if pid > 0));
     assert!(matches!(aborted.get(), Err(TaskError::WorkerDied { signal: Some(6), .. })));
     assert!(matches!(exited.get(), Err(TaskError::WorkerDied { signal: None, .. })));
     let stats = pool.stats();
@@ -287,6 +287,32 @@ fn memory_is_limited_while_the_task_runs() {
     }
     assert!(matches!(pool.apply(take, (256,)), Err(TaskError::MemoryLimit)));
     assert_eq!(pool.apply(take, (32,)).unwrap(), 32 << 20);
+    // An abort of another cause is one, with the limit on, too.
+    let abort = pool.apply(|| -> () { std::process::abort() }, ());
+    let Err(TaskError::WorkerDied { signal: Some(6), crash: Some(crash), .. }) = abort else { panic!("{abort:?}") };
+    assert_eq!(crash.cause(), CrashCause::Abort);
+}
+
+#[test]
+fn a_worker_that_crashes_says_where() {
+    let _dog = watchdog(PATIENCE);
+    fn recurse(n: u64) -> u64 {
+        let room = std::hint::black_box([n; 64]);
+        if n == u64::MAX { 0 } else { recurse(n + 1) + room[7] }
+    }
+    let pool = ProcessPool::new(2).unwrap();
+    let error = pool.apply(recurse, (0,)).unwrap_err();
+    let TaskError::WorkerDied { crash: Some(crash), .. } = &error else { panic!("{error:?}") };
+    assert_eq!(crash.cause(), CrashCause::StackOverflow);
+    assert!(
+        crash.frames().iter().any(|frame| frame.function().is_some_and(|name| name.ends_with("recurse"))),
+        "{crash}"
+    );
+    assert!(error.to_string().ends_with("stack overflow"), "{error}");
+    // Each item of a map has its own.
+    let results: Vec<_> = pool.imap(|n: u64| if n == 3 { recurse(0) } else { n }, 0..5).collect();
+    assert!(matches!(&results[3], Err(TaskError::WorkerDied { crash: Some(_), .. })), "{results:?}");
+    assert!(results.iter().filter(|result| result.is_ok()).count() == 4);
 }
 
 #[test]

@@ -46,17 +46,32 @@ pub struct Backtrace(Option<Arc<Captured>>);
 
 #[derive(Default)]
 struct Captured {
-    raw: Raw,
+    places: Places,
     frames: OnceLock<Vec<Frame>>,
     text: OnceLock<String>,
 }
 
 /// What travels.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Raw {
+pub(crate) struct Places {
     /// Shared libraries that the places name.
     libraries: Vec<PathBuf>,
     places: Vec<Place>,
+}
+
+impl Places {
+    /// Appends a place in a library, or in this program.
+    pub(crate) fn push(&mut self, library: Option<&Path>, offset: u64) {
+        let file = library.map_or(0, |library| {
+            let known = self.libraries.iter().position(|known| known == library);
+            let index = known.unwrap_or_else(|| {
+                self.libraries.push(library.to_owned());
+                self.libraries.len() - 1
+            });
+            index as u32 + 1
+        });
+        self.places.push(Place { file, offset });
+    }
 }
 
 /// An address, as a place in a file.
@@ -112,19 +127,19 @@ impl Backtrace {
     }
 
     fn of_addresses(addresses: &[usize]) -> Self {
-        Self::of_raw(modules::locate(addresses))
+        Self::of_places(modules::locate(addresses))
     }
 
-    fn of_raw(raw: Raw) -> Self {
-        if raw.places.is_empty() {
+    pub(crate) fn of_places(places: Places) -> Self {
+        if places.places.is_empty() {
             return Self::default();
         }
-        Self(Some(Arc::new(Captured { raw, ..Captured::default() })))
+        Self(Some(Arc::new(Captured { places, ..Captured::default() })))
     }
 
     /// The functions, from the innermost outward, without those that deal with panics.
     pub fn frames(&self) -> &[Frame] {
-        self.0.as_ref().map_or(&[], |captured| captured.frames.get_or_init(|| symbols::frames(&captured.raw)))
+        self.0.as_ref().map_or(&[], |captured| captured.frames.get_or_init(|| symbols::frames(&captured.places)))
     }
 
     /// As the text that std would print.
@@ -173,14 +188,14 @@ impl fmt::Debug for Backtrace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             None => f.write_str("Backtrace(none)"),
-            Some(captured) => write!(f, "Backtrace({} addresses)", captured.raw.places.len()),
+            Some(captured) => write!(f, "Backtrace({} addresses)", captured.places.places.len()),
         }
     }
 }
 
 impl PartialEq for Backtrace {
     fn eq(&self, other: &Self) -> bool {
-        self.0.as_ref().map(|captured| &captured.raw) == other.0.as_ref().map(|captured| &captured.raw)
+        self.0.as_ref().map(|captured| &captured.places) == other.0.as_ref().map(|captured| &captured.places)
     }
 }
 
@@ -189,15 +204,15 @@ impl Eq for Backtrace {}
 impl Serialize for Backtrace {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match &self.0 {
-            Some(captured) => captured.raw.serialize(serializer),
-            None => Raw::default().serialize(serializer),
+            Some(captured) => captured.places.serialize(serializer),
+            None => Places::default().serialize(serializer),
         }
     }
 }
 
 impl<'de> Deserialize<'de> for Backtrace {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Raw::deserialize(deserializer).map(Self::of_raw)
+        Places::deserialize(deserializer).map(Self::of_places)
     }
 }
 

@@ -10,30 +10,24 @@ use std::{
     path::PathBuf,
 };
 
-use super::{Place, Raw};
+use super::Places;
 use crate::image::Image;
 
 /// Turns addresses into places. Those that lie in no file are left out.
-pub(super) fn locate(addresses: &[usize]) -> Raw {
+pub(super) fn locate(addresses: &[usize]) -> Places {
     let image = Image::get();
-    let mut raw = Raw::default();
+    let mut places = Places::default();
     let mut libraries: Option<Vec<Library>> = None;
     for address in addresses {
         if let Some(offset) = image.offset_of(*address) {
-            raw.places.push(Place { file: 0, offset });
+            places.push(None, offset);
             continue;
         }
         let libraries = libraries.get_or_insert_with(loaded);
         let Some(library) = libraries.iter().find(|library| library.contains(*address)) else { continue };
-        let known = raw.libraries.iter().position(|path| *path == library.path);
-        let index = known.unwrap_or_else(|| {
-            raw.libraries.push(library.path.clone());
-            raw.libraries.len() - 1
-        });
-        let offset = address.wrapping_sub(library.base) as u64;
-        raw.places.push(Place { file: index as u32 + 1, offset });
+        places.push(Some(&library.path), address.wrapping_sub(library.base) as u64);
     }
-    raw
+    places
 }
 
 struct Library {

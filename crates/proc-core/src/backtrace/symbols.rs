@@ -7,7 +7,7 @@ use std::{
 
 use addr2line::Loader;
 
-use super::{Frame, Place, Raw};
+use super::{Frame, Place, Places};
 use crate::{children::lock, fork_local::ForkLocal};
 
 /// This program's own file, whatever has become of its name.
@@ -24,15 +24,15 @@ type Files = Vec<(PathBuf, Option<Loader>)>;
 /// What has been read.
 static FILES: ForkLocal<Mutex<Files>> = ForkLocal::new();
 
-/// The functions at `raw`'s places, those that only deal with a panic left out.
-pub(super) fn frames(raw: &Raw) -> Vec<Frame> {
+/// The functions at `places`, those that only deal with a panic left out.
+pub(super) fn frames(places: &Places) -> Vec<Frame> {
     let mut files = lock(FILES.get());
     let mut frames = Vec::new();
-    for place in raw.places.iter().filter(|place| place.offset < MAX_OFFSET) {
+    for place in places.places.iter().filter(|place| place.offset < MAX_OFFSET) {
         let library = match place.file {
             0 => None,
             // A number that no library has: the bytes were not ours.
-            n => match raw.libraries.get(n as usize - 1) {
+            n => match places.libraries.get(n as usize - 1) {
                 Some(library) => Some(library.as_path()),
                 None => continue,
             },

@@ -38,7 +38,7 @@ fn frames_in_libraries_are_named() {
 
 #[test]
 fn places_that_no_file_has_are_harmless() {
-    let raw = Raw {
+    let raw = Places {
         libraries: vec!["/no/such/library.so".into(), "/dev/zero".into()],
         places: vec![
             Place { file: 0, offset: u64::MAX },
@@ -48,7 +48,7 @@ fn places_that_no_file_has_are_harmless() {
             Place { file: 9, offset: 7 },
         ],
     };
-    let text = Backtrace::of_raw(raw).to_string();
+    let text = Backtrace::of_places(raw).to_string();
     assert_eq!(text.lines().count(), 3, "{text}");
     assert!(text.contains("/no/such/library.so+0x7"), "{text}");
 }

@@ -25,7 +25,8 @@ use crate::{
 /// | `Spawn` | that of executing the program again | environment, working directory, umask, limits and standard streams as they are; no memory, no descriptors |
 /// | `Fork` | grows with the caller's memory | everything, copied; only in a process without other threads |
 ///
-/// None of them inherits signal masks; handlers are back to their defaults except under `Fork`.
+/// None of them inherits signal masks; handlers are back to their defaults except under `Fork`, and but for those that
+/// make a [`CrashReport`](crate::CrashReport).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StartMethod {

@@ -23,7 +23,7 @@ fn run_forged(fingerprint: u64, offset: u64, options: Options) -> (i32, Found) {
     let (socket, Started { pidfd, .. }) = spawn::execute("child").unwrap();
     spawn::greet(&socket, "").unwrap();
     request::send(socket.as_fd(), &[&body], &[]).unwrap();
-    (reap::blocking(&pidfd).unwrap().code().unwrap(), Report::from(socket).read().unwrap())
+    (reap::blocking(&pidfd).unwrap().code().unwrap(), Report::from(socket).read().found.unwrap())
 }
 
 #[test]

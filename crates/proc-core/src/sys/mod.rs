@@ -18,3 +18,4 @@ pub(crate) mod reap;
 pub(crate) mod seqpacket;
 pub(crate) mod signals;
 pub(crate) mod soft_limits;
+pub(crate) mod unwind;

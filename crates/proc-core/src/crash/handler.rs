@@ -1,0 +1,376 @@
+//! The handler of a child for the signals that a program's own faults raise. It tells the child's owner where the fault
+//! was, and lets the signal take its course.
+//!
+//! * The fork server installs it once. Its children inherit it, and the alternate stack that it runs on, so that a start
+//!   pays for nothing but [`arm`]: where to send the report.
+//! * It makes system calls and writes to memory that is there for it. It allocates nothing and takes no lock. The one part
+//!   that a broken program can bring to a fault or a halt is the walk over its stack. So the first packet is sent before;
+//!   a second fault, or an alarm after a second, ends the walk ([`give_up`]), and the process by the first signal.
+//! * When it is done, the action that it replaced is in place again. It returns to the instruction at fault, which faults
+//!   again, or sends the signal again if somebody had sent it. So a handler that the program had runs as if it were
+//!   alone, and a core dump shows the fault itself.
+//! * Of two threads that fault at once, one reports and the other waits for that.
+//!
+//! # Safety
+//! What the handler shares is in atomics, or in [`Shared`] memory that only the thread which has claimed [`REPORTER`]
+//! uses. Its other operations are system calls on such memory.
+#![allow(unsafe_code)]
+
+use std::{
+    cell::UnsafeCell,
+    mem::MaybeUninit,
+    os::fd::{AsRawFd, BorrowedFd},
+    ptr::null_mut,
+    sync::{
+        Once,
+        atomic::{
+            AtomicBool, AtomicI32, AtomicU8, AtomicU64, AtomicUsize,
+            Ordering::{Acquire, Relaxed, Release},
+        },
+    },
+};
+
+use super::{
+    context,
+    maps::Maps,
+    packet::{self, Happened, MAX_FRAMES, NAME_BYTES, NO_MEMORY, OVERFLOW, WHERE},
+};
+use crate::sys::unwind;
+
+/// What a program does to itself.
+const SIGNALS: [i32; 5] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGABRT];
+/// The walk takes about 7 KiB.
+const STACK_BYTES: usize = 64 * 1024;
+/// A walk that takes longer hangs.
+const WALK_SECONDS: u32 = 1;
+
+/// Memory that belongs to whoever has claimed it, by the rule beside each use.
+struct Shared<T>(UnsafeCell<T>);
+
+// SAFETY: each use says whose it is.
+unsafe impl<T: Send> Sync for Shared<T> {}
+
+/// The main thread's; the kernel alone uses it.
+static STACK: Shared<[u128; STACK_BYTES / 16]> = Shared(UnsafeCell::new([0; STACK_BYTES / 16]));
+/// The actions that were replaced. Written before the handler is in place.
+static FORMER: [Shared<MaybeUninit<libc::sigaction>>; SIGNALS.len()] =
+    [const { Shared(UnsafeCell::new(MaybeUninit::uninit())) }; SIGNALS.len()];
+/// Of the alarm clock's signal, while a walk is under way.
+static FORMER_ALARM: Shared<MaybeUninit<libc::sigaction>> = Shared(UnsafeCell::new(MaybeUninit::uninit()));
+
+/// The process that is to report; a child that it forks by itself is not.
+static PROCESS: AtomicI32 = AtomicI32::new(0);
+/// The socket, and which file that was when its number was noted.
+static SOCKET: AtomicI32 = AtomicI32::new(-1);
+static SOCKET_INODE: AtomicU64 = AtomicU64::new(0);
+
+/// The thread that reports: 0 until there is one. It stays claimed: one report a process.
+static REPORTER: AtomicI32 = AtomicI32::new(0);
+/// What it reports on.
+static FIRST_SIGNAL: AtomicI32 = AtomicI32::new(0);
+/// It is done.
+static IS_DONE: AtomicBool = AtomicBool::new(false);
+
+/// The reporter's.
+static MAPS: Shared<Maps> = Shared(UnsafeCell::new(Maps::new()));
+static FLAGS: AtomicU8 = AtomicU8::new(0);
+static N_FRAMES: AtomicUsize = AtomicUsize::new(0);
+static FRAMES: [AtomicU64; MAX_FRAMES] = [const { AtomicU64::new(0) }; MAX_FRAMES];
+
+/// Installs the handler in this process, and an alternate stack for its calling thread, which must be its only one.
+pub(crate) fn install() {
+    static INSTALL: Once = Once::new();
+    INSTALL.call_once(|| {
+        // SAFETY: a stack_t is plain data.
+        let mut stack: libc::stack_t = unsafe { std::mem::zeroed() };
+        stack.ss_sp = STACK.0.get().cast();
+        stack.ss_size = STACK_BYTES;
+        // SAFETY: static memory that nothing else uses.
+        unsafe { libc::sigaltstack(&raw const stack, null_mut()) };
+        for (signal, former) in SIGNALS.into_iter().zip(&FORMER) {
+            // SAFETY: the place is this function's until the handler is in place, on the next line.
+            let noted = unsafe { libc::sigaction(signal, std::ptr::null(), former.0.get().cast()) };
+            if noted == 0 {
+                set_action(signal, on_signal);
+            }
+        }
+    });
+}
+
+/// Has a fault of this process reported over `socket`, which is to stay open.
+pub(crate) fn arm(socket: BorrowedFd<'_>) {
+    // Where it cannot be known again later, nothing is sent to it.
+    if let Ok(stat) = nix::sys::stat::fstat(socket) {
+        SOCKET_INODE.store(stat.st_ino, Relaxed);
+        SOCKET.store(socket.as_raw_fd(), Relaxed);
+        FLAGS.store(0, Relaxed);
+        N_FRAMES.store(0, Relaxed);
+        REPORTER.store(0, Relaxed);
+        IS_DONE.store(false, Relaxed);
+        PROCESS.store(std::process::id().cast_signed(), Release);
+    }
+}
+
+type Handler = extern "C" fn(i32, *mut libc::siginfo_t, *mut libc::c_void);
+
+fn set_action(signal: i32, handler: Handler) {
+    // SAFETY: a sigaction is plain data.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = handler as usize;
+    action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
+    // SAFETY: the mask is this function's own.
+    unsafe { libc::sigfillset(&raw mut action.sa_mask) };
+    // A second fault must come through, and so must the alarm.
+    for through in SIGNALS.into_iter().chain([libc::SIGALRM, libc::SIGTRAP]).filter(|through| *through != signal) {
+        // SAFETY: as above.
+        unsafe { libc::sigdelset(&raw mut action.sa_mask, through) };
+    }
+    // SAFETY: a valid action, whose handler keeps to what a handler may do.
+    unsafe { libc::sigaction(signal, &raw const action, null_mut()) };
+}
+
+extern "C" fn on_signal(signal: i32, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    // SAFETY: gives this thread's place for errors.
+    let errno = unsafe { libc::__errno_location() };
+    // SAFETY: as above.
+    let former_errno = unsafe { *errno };
+    // SAFETY: the kernel hands in a valid description.
+    let info = unsafe { &*info };
+    let me = thread_id();
+    match REPORTER.compare_exchange(0, me, Acquire, Acquire) {
+        Ok(_) => {
+            FIRST_SIGNAL.store(signal, Relaxed);
+            if PROCESS.load(Acquire) == process_id() && socket_is_ours() {
+                report(signal, info, context, me);
+            }
+            IS_DONE.store(true, Release);
+        }
+        // A fault of the report itself.
+        Err(reporter) if reporter == me && !IS_DONE.load(Relaxed) => give_up(signal, null_mut(), null_mut()),
+        Err(_) => {
+            for _ in 0..2 * WALK_SECONDS * 1000 {
+                if IS_DONE.load(Acquire) {
+                    break;
+                }
+                sleep_a_millisecond();
+            }
+        }
+    }
+    restore(signal);
+    if info.si_code <= 0 {
+        send_again(signal, info, me);
+    }
+    // SAFETY: as above.
+    unsafe { *errno = former_errno };
+}
+
+fn report(signal: i32, info: &libc::siginfo_t, context: *mut libc::c_void, me: i32) {
+    let mut name = [0; NAME_BYTES];
+    // SAFETY: the kernel writes 16 bytes at most.
+    unsafe { libc::prctl(libc::PR_GET_NAME, name.as_mut_ptr()) };
+    // SAFETY: reads a field that is there for faults, or another one of the same size.
+    let address = unsafe { info.si_addr() } as u64;
+    // SAFETY: reads a field that is there for signals that were sent, or another one of the same size.
+    let sender = unsafe { info.si_pid() };
+    let was_sent = info.si_code <= 0;
+    let happened = Happened {
+        signal,
+        code: info.si_code,
+        sender: if was_sent { sender } else { 0 },
+        pid: process_id(),
+        tid: me,
+        address: if was_sent { 0 } else { address },
+        name,
+    };
+    send(&mut [part(&happened.to_bytes())]);
+
+    start_alarm();
+    let position = context::position(context);
+    // SAFETY: this thread has claimed `REPORTER`.
+    let maps = unsafe { &mut *MAPS.0.get() };
+    let around = maps.read(address);
+    if signal == libc::SIGSEGV && !was_sent && around.is_overflow(position.stack as u64) {
+        FLAGS.fetch_or(OVERFLOW, Relaxed);
+        if is_default(signal) {
+            print_overflow(&happened);
+        }
+    }
+    walk(context, position, address as usize);
+    send_where();
+    stop_alarm();
+}
+
+/// Notes the frames, from the one at fault outward.
+fn walk(context: *mut libc::c_void, position: context::Position, fault: usize) {
+    note(position.program as u64);
+    // A call of a null or wild function pointer: nothing is known of where it went, but it came from somewhere.
+    let is_astray = position.program == fault || position.program < 4096;
+    let caller = is_astray.then(|| context::pretend_return(context)).flatten();
+    let begin = caller.unwrap_or(position.program);
+    if let Some(caller) = caller {
+        note((caller - 1) as u64);
+    }
+    let no_memory = std::alloc::handle_alloc_error as fn(std::alloc::Layout) -> ! as usize;
+    // The frames of this handler come first.
+    let mut is_inside = false;
+    unwind::walk(&mut |step| {
+        if is_inside {
+            note(step.address as u64);
+        }
+        is_inside |= step.address == begin;
+        if step.function == no_memory {
+            FLAGS.fetch_or(NO_MEMORY, Relaxed);
+        }
+        N_FRAMES.load(Relaxed) < MAX_FRAMES
+    });
+    if caller.is_some() {
+        context::put_back(context, position);
+    }
+}
+
+fn note(address: u64) {
+    let len = N_FRAMES.load(Relaxed);
+    if let Some(place) = FRAMES.get(len) {
+        place.store(address, Relaxed);
+        N_FRAMES.store(len + 1, Release);
+    }
+}
+
+/// Sends what the walk has found so far.
+fn send_where() {
+    let n_frames = N_FRAMES.load(Acquire).min(MAX_FRAMES);
+    let [low, high] = (n_frames as u16).to_ne_bytes();
+    let head: [u8; packet::HEAD_BYTES] = [WHERE, FLAGS.load(Relaxed), low, high];
+    let mut addresses = [0_u8; 8 * MAX_FRAMES];
+    for (place, address) in addresses.chunks_exact_mut(8).zip(&FRAMES[..n_frames]) {
+        place.copy_from_slice(&address.load(Relaxed).to_ne_bytes());
+    }
+    // SAFETY: the reporter's, or that of who gives up in its stead, when it no longer changes it.
+    let maps = unsafe { &*MAPS.0.get() };
+    send(&mut [part(&head), part(&addresses[..8 * n_frames]), part(&maps.code[..maps.len])]);
+}
+
+/// Ends the process by the signal that came first. Also the handler of the alarm, on any thread.
+extern "C" fn give_up(_signal: i32, _info: *mut libc::siginfo_t, _context: *mut libc::c_void) {
+    send_where();
+    let signal = FIRST_SIGNAL.load(Relaxed);
+    // SAFETY: a sigaction is plain data; all zeros is the default action.
+    let action: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: a valid action.
+    unsafe { libc::sigaction(signal, &raw const action, null_mut()) };
+    change_mask(libc::SIG_UNBLOCK, signal);
+    // SAFETY: sends a signal to this thread.
+    unsafe { libc::syscall(libc::SYS_tgkill, process_id(), thread_id(), signal) };
+    // Not reached: the signal's default is the end.
+    // SAFETY: ends the process.
+    unsafe { libc::_exit(128 + signal) };
+}
+
+/// Puts back the action that was there before the handler was installed.
+fn restore(signal: i32) {
+    if let Some(former) = SIGNALS.iter().position(|known| *known == signal).and_then(|index| FORMER.get(index)) {
+        // SAFETY: written before the handler was in place.
+        unsafe { libc::sigaction(signal, former.0.get().cast_const().cast(), null_mut()) };
+    }
+}
+
+/// Whether nobody else had a handler for it.
+fn is_default(signal: i32) -> bool {
+    SIGNALS.iter().position(|known| *known == signal).and_then(|index| FORMER.get(index)).is_some_and(|former| {
+        // SAFETY: written before the handler was in place.
+        let former = unsafe { &*former.0.get() };
+        // SAFETY: as above.
+        let former = unsafe { former.assume_init_ref() };
+        former.sa_sigaction == libc::SIG_DFL
+    })
+}
+
+/// Sends this thread the same signal again: it comes when the handler returns.
+fn send_again(signal: i32, info: &libc::siginfo_t, me: i32) {
+    let info: *const libc::siginfo_t = info;
+    // SAFETY: a valid description, of a signal to this thread itself.
+    let sent = unsafe { libc::syscall(libc::SYS_rt_tgsigqueueinfo, process_id(), me, signal, info) };
+    if sent != 0 {
+        // SAFETY: sends a signal to this thread.
+        unsafe { libc::syscall(libc::SYS_tgkill, process_id(), me, signal) };
+    }
+}
+
+fn start_alarm() {
+    // SAFETY: the reporter's.
+    unsafe { libc::sigaction(libc::SIGALRM, std::ptr::null(), FORMER_ALARM.0.get().cast()) };
+    set_action(libc::SIGALRM, give_up);
+    change_mask(libc::SIG_UNBLOCK, libc::SIGALRM);
+    // SAFETY: sets this process's alarm clock.
+    unsafe { libc::alarm(WALK_SECONDS) };
+}
+
+fn stop_alarm() {
+    // SAFETY: stops this process's alarm clock.
+    unsafe { libc::alarm(0) };
+    change_mask(libc::SIG_BLOCK, libc::SIGALRM);
+    // SAFETY: written by `start_alarm`.
+    unsafe { libc::sigaction(libc::SIGALRM, FORMER_ALARM.0.get().cast_const().cast(), null_mut()) };
+}
+
+fn change_mask(how: i32, signal: i32) {
+    let mut set = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: initialises the set.
+    unsafe { libc::sigemptyset(set.as_mut_ptr()) };
+    // SAFETY: initialised above.
+    unsafe { libc::sigaddset(set.as_mut_ptr(), signal) };
+    // SAFETY: as above; the mask is this thread's own.
+    unsafe { libc::pthread_sigmask(how, set.as_ptr(), null_mut()) };
+}
+
+fn part(bytes: &[u8]) -> libc::iovec {
+    libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() }
+}
+
+/// Sends one packet, or none if there is no room for it.
+fn send(parts: &mut [libc::iovec]) {
+    // SAFETY: a msghdr is plain data; all zeros is an empty message.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = parts.as_mut_ptr();
+    message.msg_iovlen = parts.len() as _;
+    // SAFETY: the message and what it points at outlive the call.
+    unsafe { libc::sendmsg(SOCKET.load(Relaxed), &raw const message, libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT) };
+}
+
+/// Its number may be another file's by now.
+fn socket_is_ours() -> bool {
+    let mut stat = MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: the place is this function's own.
+    if unsafe { libc::fstat(SOCKET.load(Relaxed), stat.as_mut_ptr()) } != 0 {
+        return false;
+    }
+    // SAFETY: the kernel has filled it.
+    let stat = unsafe { stat.assume_init() };
+    stat.st_ino == SOCKET_INODE.load(Relaxed) && stat.st_mode & libc::S_IFMT == libc::S_IFSOCK
+}
+
+/// What std prints in a process whose `main` it has set up, which a child of ours is not.
+fn print_overflow(happened: &Happened) {
+    let len = happened.name.iter().position(|byte| *byte == 0).unwrap_or(NAME_BYTES);
+    let name = if happened.pid == happened.tid { b"main" } else { &happened.name[..len] };
+    let parts =
+        [part(b"\nthread '"), part(name), part(b"' has overflowed its stack\nfatal runtime error: stack overflow\n")];
+    // SAFETY: the parts outlive the call.
+    unsafe { libc::writev(libc::STDERR_FILENO, parts.as_ptr(), parts.len() as i32) };
+}
+
+fn process_id() -> i32 {
+    // SAFETY: takes and changes nothing.
+    unsafe { libc::getpid() }
+}
+
+fn thread_id() -> i32 {
+    // SAFETY: takes and changes nothing.
+    unsafe { libc::syscall(libc::SYS_gettid) as i32 }
+}
+
+fn sleep_a_millisecond() {
+    let time = libc::timespec { tv_sec: 0, tv_nsec: 1_000_000 };
+    // SAFETY: the time outlives the call.
+    unsafe { libc::nanosleep(&raw const time, null_mut()) };
+}

@@ -1,0 +1,165 @@
+//! What a child that died of its own fault tells its owner: the [`handler`] sends it, [`CrashReport`] shows it.
+
+mod context;
+pub(crate) mod handler;
+mod maps;
+mod origin;
+pub(crate) mod packet;
+
+use std::fmt;
+
+use nix::sys::signal::Signal;
+
+use crate::backtrace::{Backtrace, Frame};
+use packet::{Happened, NO_MEMORY, OVERFLOW, Where};
+
+/// How a process came to its end, as it told itself when a signal for a fault of its own reached it: `SIGSEGV`,
+/// `SIGBUS`, `SIGILL`, `SIGFPE` or `SIGABRT`.
+///
+/// There is none for a process that was killed from outside (`SIGKILL`), or that has put handlers of its own in the place
+/// of ours. On a thread without an alternate signal stack, as all but the main one are, a stack overflow leaves none.
+///
+/// # Examples
+/// ```
+/// use proc_core::{CrashCause, Process, ProcessError};
+///
+/// fn recurse(n: u64) -> u64 {
+///     if n == u64::MAX { 0 } else { std::hint::black_box(recurse(n + 1)) + 1 }
+/// }
+/// let process = Process::builder().stderr(std::process::Stdio::null()).spawn(recurse, (0,))?;
+/// let Err(ProcessError::Signaled { crash: Some(crash), .. }) = process.join() else { unreachable!() };
+/// assert_eq!(crash.cause(), CrashCause::StackOverflow);
+/// assert!(crash.frames().iter().any(|frame| frame.function().is_some_and(|name| name.ends_with("recurse"))));
+/// # Ok::<(), ProcessError>(())
+/// ```
+#[derive(Clone)]
+pub struct CrashReport {
+    happened: Happened,
+    flags: u8,
+    backtrace: Backtrace,
+}
+
+/// What a [`CrashReport`] is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum CrashCause {
+    /// The stack was used up.
+    StackOverflow,
+    /// An allocation failed, and the program does not go on without it.
+    AllocationFailed,
+    /// The program called `abort`: by itself, for a panic where none can be caught, or because its allocator found its
+    /// memory corrupted.
+    Abort,
+    /// The processor refused an instruction: a bad address, a division by zero, an illegal instruction.
+    Fault,
+    /// The signal was sent by another process.
+    Sent,
+}
+
+impl fmt::Display for CrashCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::StackOverflow => "stack overflow",
+            Self::AllocationFailed => "an allocation failed",
+            Self::Abort => "abort",
+            Self::Fault => "fault",
+            Self::Sent => "sent by another process",
+        })
+    }
+}
+
+impl CrashReport {
+    /// From the packets of the handler, if they are that.
+    pub(crate) fn parse(happened: &[u8], at: Option<&[u8]>) -> Option<Self> {
+        let happened = Happened::parse(happened)?;
+        let at = at.and_then(Where::parse).unwrap_or_default();
+        let backtrace = Backtrace::of_places(origin::locate(&at.addresses, at.maps));
+        Some(Self { happened, flags: at.flags, backtrace })
+    }
+
+    /// What happened.
+    pub fn cause(&self) -> CrashCause {
+        let Happened { signal, code, sender, pid, .. } = self.happened;
+        match signal {
+            _ if self.flags & OVERFLOW != 0 => CrashCause::StackOverflow,
+            _ if code <= 0 && sender != pid => CrashCause::Sent,
+            libc::SIGABRT if self.flags & NO_MEMORY != 0 => CrashCause::AllocationFailed,
+            libc::SIGABRT => CrashCause::Abort,
+            _ => CrashCause::Fault,
+        }
+    }
+
+    /// The signal's number.
+    pub fn signal(&self) -> i32 {
+        self.happened.signal
+    }
+
+    /// The signal's code (`si_code`, see sigaction(2)): for `SIGSEGV`, 1 is an address that is not mapped, 2 one without
+    /// permission; 0 and below is a signal that was sent.
+    pub fn code(&self) -> i32 {
+        self.happened.code
+    }
+
+    /// The address that was accessed, or that of the instruction for `SIGILL` and `SIGFPE`; `None` for a signal that was
+    /// sent, as by `abort`.
+    pub fn address(&self) -> Option<usize> {
+        (self.happened.code > 0).then_some(self.happened.address as usize)
+    }
+
+    /// The name of the thread, cut to 15 bytes by the kernel; `main` for the main thread.
+    pub fn thread(&self) -> String {
+        if self.happened.pid == self.happened.tid {
+            return "main".to_owned();
+        }
+        let name = self.happened.name.split(|byte| *byte == 0).next().unwrap_or_default();
+        String::from_utf8_lossy(name).into_owned()
+    }
+
+    /// The pid of the process that sent the signal, if it was sent.
+    pub fn sender(&self) -> Option<u32> {
+        (self.happened.code <= 0).then_some(self.happened.sender.cast_unsigned())
+    }
+
+    /// The functions, from the one at fault outward. Names are looked up at the first call, which takes up to some hundred
+    /// milliseconds: see [`Backtrace`].
+    pub fn frames(&self) -> &[Frame] {
+        self.backtrace.frames()
+    }
+
+    /// The same as a text, or to be read later.
+    pub fn backtrace(&self) -> &Backtrace {
+        &self.backtrace
+    }
+}
+
+/// With the backtrace, whose names are looked up for it.
+impl fmt::Display for CrashReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match Signal::try_from(self.signal()) {
+            Ok(known) => write!(f, "{known}")?,
+            Err(_) => write!(f, "signal {}", self.signal())?,
+        }
+        write!(f, " ({})", self.cause())?;
+        if let Some(address) = self.address() {
+            write!(f, " at address {address:#x}")?;
+        }
+        if self.cause() == CrashCause::Sent {
+            write!(f, ", pid {}", self.happened.sender)?;
+        }
+        write!(f, " in thread {}", self.thread())?;
+        if self.backtrace.is_empty() { Ok(()) } else { write!(f, "\n{}", self.backtrace.trim_end()) }
+    }
+}
+
+/// Without names: an error that is printed with `{:?}` must not take a hundred milliseconds.
+impl fmt::Debug for CrashReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CrashReport")
+            .field("signal", &self.signal())
+            .field("cause", &self.cause())
+            .field("address", &self.address())
+            .field("thread", &self.thread())
+            .field("backtrace", &self.backtrace)
+            .finish()
+    }
+}

@@ -1,0 +1,91 @@
+//! What the handler sends: two packets of plain bytes over the report's socket.
+//!
+//! The first says what happened, the second where. A handler that does not survive the walk over a broken stack has sent
+//! the first one by then.
+
+/// The first byte of the first packet.
+pub(crate) const HAPPENED: u8 = 3;
+/// The first byte of the second one.
+pub(crate) const WHERE: u8 = 4;
+
+/// Bytes of the first packet.
+pub(super) const HAPPENED_BYTES: usize = 1 + 5 * 4 + 8 + NAME_BYTES;
+pub(super) const NAME_BYTES: usize = 16;
+/// Addresses in the second packet.
+pub(super) const MAX_FRAMES: usize = 128;
+/// Bytes of what it says of the mapped files: the rest of the packet.
+pub(super) const MAPS_BYTES: usize = 24 * 1024;
+/// Bytes of its head: kind, flags, number of addresses.
+pub(super) const HEAD_BYTES: usize = 4;
+/// No packet is longer.
+pub(crate) const MAX_BYTES: usize = HEAD_BYTES + 8 * MAX_FRAMES + MAPS_BYTES;
+
+/// The stack was used up.
+pub(super) const OVERFLOW: u8 = 1;
+/// The frames lead through `handle_alloc_error`.
+pub(super) const NO_MEMORY: u8 = 2;
+
+/// What the first packet says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Happened {
+    pub(super) signal: i32,
+    pub(super) code: i32,
+    /// Who sent the signal, if the code says that somebody did.
+    pub(super) sender: i32,
+    pub(super) pid: i32,
+    pub(super) tid: i32,
+    pub(super) address: u64,
+    /// Of the thread, padded with zeros.
+    pub(super) name: [u8; NAME_BYTES],
+}
+
+impl Happened {
+    pub(super) fn to_bytes(self) -> [u8; HAPPENED_BYTES] {
+        let mut bytes = [0; HAPPENED_BYTES];
+        bytes[0] = HAPPENED;
+        for (place, word) in
+            bytes[1..21].chunks_exact_mut(4).zip([self.signal, self.code, self.sender, self.pid, self.tid])
+        {
+            place.copy_from_slice(&word.to_ne_bytes());
+        }
+        bytes[21..29].copy_from_slice(&self.address.to_ne_bytes());
+        bytes[29..].copy_from_slice(&self.name);
+        bytes
+    }
+
+    pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
+        let (kind, rest) = bytes.split_first()?;
+        let (words, rest) = rest.split_first_chunk::<20>()?;
+        let (address, name) = rest.split_first_chunk::<8>()?;
+        let word = |i: usize| i32::from_ne_bytes([words[i], words[i + 1], words[i + 2], words[i + 3]]);
+        (*kind == HAPPENED).then_some(Self {
+            signal: word(0),
+            code: word(4),
+            sender: word(8),
+            pid: word(12),
+            tid: word(16),
+            address: u64::from_ne_bytes(*address),
+            name: name.try_into().ok()?,
+        })
+    }
+}
+
+/// What the second packet says.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Where<'a> {
+    pub(super) flags: u8,
+    pub(super) addresses: Vec<u64>,
+    /// Lines of `/proc/PID/maps`, those of code.
+    pub(super) maps: &'a [u8],
+}
+
+impl<'a> Where<'a> {
+    pub(super) fn parse(bytes: &'a [u8]) -> Option<Self> {
+        let ([kind, flags, low, high], rest) = bytes.split_first_chunk::<HEAD_BYTES>()?;
+        let n_addresses = usize::from(u16::from_ne_bytes([*low, *high]));
+        let (addresses, maps) = rest.split_at_checked(n_addresses * 8)?;
+        let (addresses, _) = addresses.as_chunks();
+        let addresses = addresses.iter().map(|address| u64::from_ne_bytes(*address)).collect();
+        (*kind == WHERE).then_some(Self { flags: *flags, addresses, maps })
+    }
+}
