@@ -9,7 +9,7 @@ use crate::{PoolError, stream::Cut};
 /// Settings of a [`ProcessPool`] to be.
 #[must_use = "a builder does nothing before `build`"]
 pub struct ProcessPoolBuilder {
-    settings: Settings,
+    pub(super) settings: Settings,
     cut: Cut,
     initializer: Result<Keep, String>,
 }

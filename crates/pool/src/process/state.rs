@@ -374,7 +374,8 @@ impl State {
         let (mut late, mut idle) = (Vec::new(), Vec::new());
         for (index, seat) in self.seats.iter_mut().enumerate() {
             match seat {
-                Seat::Vacant(Some(at)) if *at > now => sooner(*at),
+                // Also if it is due already: whoever asks is about to sleep, and may have looked just before.
+                Seat::Vacant(at) => sooner(at.unwrap_or(now)),
                 Seat::Taken(worker) => {
                     if !worker.lane.is_empty() {
                         sooner(now + if worker.watch.is_some() { LOOK_EVERY } else { AUDIT });
@@ -507,3 +508,21 @@ const MAX_DEATHS: usize = 64;
 /// How often busy lanes are looked at unasked: a worker that has scribbled over its lane asks for nothing.
 const AUDIT: Duration = Duration::from_secs(1);
 const MAX_FAILED_STARTS: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seat_that_is_due_before_the_sleep_is_not_slept_over() {
+        let settings = crate::ProcessPool::builder().settings;
+        let mut state = State::new(1);
+        let now = Instant::now();
+        for due in [Some(now + Duration::from_secs(9)), Some(now), Some(now - Duration::from_nanos(1)), None] {
+            state.seats[0] = Seat::Vacant(due);
+            assert_eq!(state.timers(now, &settings), Some(due.unwrap_or(now)), "{due:?}");
+        }
+        state.seats[0] = Seat::Closed;
+        assert_eq!(state.timers(now, &settings), None);
+    }
+}
