@@ -18,7 +18,7 @@ use crate::{
     panic_report,
     report::{Failure, Report},
     start::request::Request,
-    sys::{at_exit, signals},
+    sys::{at_exit, profile, signals},
 };
 
 /// The exit code of a process whose function panicked: that of a Rust program whose `main` did.
@@ -52,6 +52,7 @@ pub(crate) fn run_closure<R: Serialize>(
     streams: Vec<OwnedFd>,
     target: impl FnOnce() -> R,
 ) -> ! {
+    profile::begin();
     run(report, identity, options, streams, |value| function::run(value, || Ok(target())))
 }
 
@@ -99,6 +100,7 @@ pub(crate) fn warm_up() {
 /// Takes page faults that a child would take later, while nobody waits for it: does what its run will do, as far as
 /// that has no effect.
 pub(crate) fn rehearse() {
+    profile::begin();
     // The stream buffers of C and the masks: code and data of the C library.
     at_exit::flush_streams();
     std::mem::forget(signals::block_all());
@@ -145,9 +147,10 @@ pub(crate) fn end_silently() -> ! {
 }
 
 /// Ends this process: its own children are seen to and its streams are flushed, but what the *program* registered to
-/// run at its exit does not run, since `main` never did. As in Python, and measured to save 25 µs.
+/// run at its exit does not run, since `main` never did; but counters of coverage are written. As in Python, and measured to save 25 µs.
 fn exit(code: i32) -> ! {
     at_exit::run();
     let _ = std::io::stdout().flush();
+    profile::write();
     at_exit::end_now(code)
 }

@@ -14,6 +14,7 @@ pub(crate) mod open_file;
 pub(crate) mod pid_namespace;
 pub(crate) mod pidfd;
 pub(crate) mod proc_fs;
+pub(crate) mod profile;
 pub(crate) mod reap;
 pub(crate) mod seqpacket;
 pub(crate) mod signals;

@@ -10,6 +10,7 @@
 
 mod claims;
 mod constructors;
+mod coverage;
 mod crashes;
 mod descriptors;
 mod ends;
