@@ -146,12 +146,14 @@ impl Outbox {
         patience: Patience,
     ) -> Result<(), SendError> {
         self.begin(state, lobby)?;
-        let mut serializer = postcard::Serializer { output: state.writer.sink(&self.ring)? };
-        if value.serialize(&mut serializer).is_ok() {
-            let len = serializer.output.len();
-            state.writer.publish(&self.ring, Kind::Whole, len);
-            self.wake_reader(lobby);
-            return Ok(());
+        if let Some(output) = state.writer.sink(&self.ring)? {
+            let mut serializer = postcard::Serializer { output };
+            if value.serialize(&mut serializer).is_ok() {
+                let len = serializer.output.len();
+                state.writer.publish(&self.ring, Kind::Whole, len);
+                self.wake_reader(lobby);
+                return Ok(());
+            }
         }
         self.send_packed(state, lobby, value, patience)
     }
@@ -275,7 +277,7 @@ impl Outbox {
             let Patience::Until(deadline) = patience else { return Err(SendError::Full) };
             let wanted = writer.wanted_head(payload);
             let there = || words.reader.0.head.load(Acquire) >= wanted;
-            if self.spin.until(|_| there().then_some(())).is_some() {
+            if self.spin.until(|| there().then_some(())).is_some() {
                 continue;
             }
             let announce = || {

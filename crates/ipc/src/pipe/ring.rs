@@ -295,16 +295,20 @@ impl Writer {
         (self.tail + need).saturating_sub(CAPACITY).max(1)
     }
 
-    /// A place to serialise into, directly behind the next frame's word; nothing is published yet.
+    /// A place to serialise into, directly behind the next frame's word; nothing is published yet. `None` if there is no
+    /// room for a frame, not even for one without a byte.
     #[inline(always)]
-    pub(super) fn sink<'a>(&mut self, ring: &'a Ring) -> Result<Sink<'a>, Damaged> {
+    pub(super) fn sink<'a>(&mut self, ring: &'a Ring) -> Result<Option<Sink<'a>>, Damaged> {
         if self.free() < FEW {
             self.refresh(ring)?;
+            if self.free() < frame_bytes(0) + WORD {
+                return Ok(None);
+            }
         }
         let before_end = CAPACITY - (self.tail & (CAPACITY - 1));
         let room = before_end.min(self.free().saturating_sub(WORD)).saturating_sub(WORD);
         let room = (room as usize).min(MAX_PAYLOAD);
-        Ok(Sink { start: ring.payload(self.tail, room), len: 0, room, ring: PhantomData })
+        Ok(Some(Sink { start: ring.payload(self.tail, room), len: 0, room, ring: PhantomData }))
     }
 
     /// Copies `bytes` behind the next frame's word. There must be room.

@@ -633,3 +633,33 @@ fn threads_that_receive_handles_side_by_side_lose_none() {
     println!("(received, lost): {received:?}");
     assert_eq!(received.iter().fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1)), (N, 0));
 }
+
+/// Messages that take no bytes take their place all the same, as do those of any length around a word's.
+#[test]
+fn messages_of_any_length_take_their_place_even_without_a_byte() {
+    let _dog = watchdog(LIMIT);
+    let (tx, rx) = channel::<()>().unwrap();
+    for _ in 0..3 {
+        let mut sent = 0;
+        while tx.try_send(&()).is_ok() {
+            sent += 1;
+            assert!(sent < 1_000_000, "never full");
+        }
+        assert!(matches!(tx.try_send(&()), Err(SendError::Full)));
+        (0..sent).for_each(|_| rx.recv().unwrap());
+        assert!(!rx.poll(Some(Duration::ZERO)).unwrap());
+    }
+    let sender = thread::spawn(move || (0..20_000).try_for_each(|_| tx.send(&())));
+    for _ in 0..20_000 {
+        rx.recv().unwrap();
+    }
+    sender.join().unwrap().unwrap();
+    for len in [0, 1, 7, 8, 9, 15, 16, 17] {
+        let (tx, rx) = channel::<Vec<u8>>().unwrap();
+        let sender = thread::spawn(move || (0..9000).try_for_each(|n| tx.send_bytes(&vec![n as u8; len])));
+        for n in 0..9000 {
+            assert_eq!(rx.recv_bytes().unwrap(), vec![n as u8; len]);
+        }
+        sender.join().unwrap().unwrap();
+    }
+}
