@@ -1,5 +1,5 @@
-//! What a process is to all queues and pipes: how many forks it is away from its image, and whether its publishers may leave out
-//! the fence that sleepers pay for with `membarrier(2)`.
+//! What a process is to all queues and pipes: how many forks it is away from its image, and whether a pipe's publishers may
+//! leave out the fence that sleepers pay for with `membarrier(2)`.
 //!
 //! A publisher stores "ready" and then loads "is anyone asleep"; a sleeper stores "asleep" and then loads "is it
 //! ready". Each needs its store to be seen before its load, which costs a fence (7 ns) on every message. Instead the
@@ -33,11 +33,16 @@ pub(crate) fn forks() -> u32 {
     FORKS.load(Relaxed)
 }
 
-/// Registers this process, so that its publishers need no fence of their own; false if they do. Every user of a queue or
-/// pipe calls it first.
-pub(crate) fn register() -> bool {
+/// Has [`forks`] count from now on. Every user of a queue or pipe calls it first.
+pub(crate) fn watch_forks() {
     static RESET: Once = Once::new();
     RESET.call_once(|| at_fork::on_child(in_child));
+}
+
+/// Registers this process, so that its publishers need no fence of their own; false if they do. Every user of a pipe calls
+/// it first.
+pub(crate) fn register() -> bool {
+    watch_forks();
     if STATE.load(Relaxed) == UNKNOWN {
         let state = if membarrier(libc::MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED) { REGISTERED } else { UNAVAILABLE };
         STATE.store(state, Relaxed);
@@ -54,6 +59,17 @@ fn in_child() {
 #[inline]
 pub(crate) fn light() {
     if STATE.load(Relaxed) == REGISTERED {
+        compiler_fence(SeqCst);
+    } else {
+        fence(SeqCst);
+    }
+}
+
+/// Between a compare-and-swap that publishes something and the look at who sleeps, and the same for sleepers: on x86-64 the
+/// swap itself is the fence.
+#[inline(always)]
+pub(crate) fn after_swap() {
+    if cfg!(target_arch = "x86_64") {
         compiler_fence(SeqCst);
     } else {
         fence(SeqCst);

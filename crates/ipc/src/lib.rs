@@ -41,6 +41,7 @@ pub mod manager;
 mod pipe;
 pub mod queue;
 mod spin;
+mod sys;
 pub mod thread;
 mod value;
 

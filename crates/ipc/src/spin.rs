@@ -39,8 +39,8 @@ impl Spin {
         Self { longest_pause, in_vain: AtomicU32::new(0), keeps: AtomicU32::new(0) }
     }
 
-    /// Looks until `look` finds something, for a moment. It is told whether it has been looking for a while.
-    pub(crate) fn until<R>(&self, mut look: impl FnMut(bool) -> Option<R>) -> Option<R> {
+    /// Looks until `look` finds something, for a moment.
+    pub(crate) fn until<R>(&self, mut look: impl FnMut() -> Option<R>) -> Option<R> {
         let in_vain = self.in_vain.load(Relaxed);
         let n = match () {
             () if is_alone() => 0,
@@ -48,9 +48,9 @@ impl Spin {
             () => SHORT,
         };
         let found = self
-            .look_on(0..n.min(PROMPT), || look(false))
-            .or_else(|| self.give_way().then(|| look(true)).flatten())
-            .or_else(|| self.look_on(PROMPT..n, || look(true)));
+            .look_on(0..n.min(PROMPT), &mut look)
+            .or_else(|| self.give_way().then(&mut look).flatten())
+            .or_else(|| self.look_on(PROMPT..n, &mut look));
         self.in_vain.store(if found.is_some() { 0 } else { in_vain.wrapping_add(1) }, Relaxed);
         found
     }
@@ -101,7 +101,7 @@ mod tests {
     /// How often a spin in vain looks.
     fn looks_in_vain(spin: &Spin) -> u32 {
         let mut n = 0;
-        let found: Option<()> = spin.until(|_| {
+        let found: Option<()> = spin.until(|| {
             n += 1;
             None
         });
@@ -113,7 +113,7 @@ mod tests {
     fn what_comes_is_found_at_the_first_look_after() {
         for coming in 1..3 {
             let mut n = if is_alone() { coming - 1 } else { 0 };
-            let found = Spin::new(8).until(|_| {
+            let found = Spin::new(8).until(|| {
                 n += 1;
                 (n == coming).then_some(n)
             });
@@ -129,7 +129,7 @@ mod tests {
         assert!(is_long(looks_in_vain(&spin)) && is_long(looks_in_vain(&spin)));
         assert!((2..TRIAL).all(|_| is_short(looks_in_vain(&spin))));
         assert!(is_long(looks_in_vain(&spin)) && is_short(looks_in_vain(&spin)));
-        assert!(spin.until(|_| Some(())).is_some());
+        assert!(spin.until(|| Some(())).is_some());
         assert!(is_long(looks_in_vain(&spin)));
     }
 

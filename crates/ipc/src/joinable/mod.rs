@@ -247,7 +247,7 @@ impl<T: DeserializeOwned> JoinableQueue<T> {
     }
 
     pub(crate) fn lend(&self, patience: Patience) -> Result<Item<T>, GetStop> {
-        let lease = self.raw.patiently(Side::Items, patience, |patient| self.raw.try_lease(patient))?;
+        let lease = self.raw.patiently(Side::Items, patience, || self.raw.try_lease())?;
         let bytes = lease.bytes().map_err(|stop: Stop| GetStop::from(stop))?;
         match decode(&bytes) {
             Ok(value) => Ok(Item::new(value, lease)),

@@ -310,7 +310,7 @@ impl Inbox {
         };
         let outcome = match patience {
             Patience::None => lobby.glance(there, announce),
-            Patience::Until(_) if self.spin.until(|_| there().then_some(())).is_some() => Ok(Outcome::Ready),
+            Patience::Until(_) if self.spin.until(|| there().then_some(())).is_some() => Ok(Outcome::Ready),
             Patience::Until(deadline) => lobby.wait(For::Message, deadline, there, announce),
         };
         match outcome.map_err(RecvError::Io)? {

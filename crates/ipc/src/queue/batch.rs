@@ -7,7 +7,7 @@ use super::{
     events::Patience,
     message::{GetStop, PutStop, decode_number},
     number,
-    protocol::Ring,
+    ring::Ring,
 };
 use crate::{GetError, PutError};
 

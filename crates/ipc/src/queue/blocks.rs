@@ -14,11 +14,12 @@ use std::{
 
 use super::{
     barrier,
-    layout::{BlockId, PAGE, RECORDS_STEP},
-    protocol::{Claim, Ring, Stop},
-    ring::Raw,
+    custody::Custody,
+    layout::{CLASSES, LARGE, PAGE, RECORDS_STEP, Record},
+    raw::Raw,
+    ring::{Ring, Spot, Stop},
     segment::BlockMemory,
-    word::BlockState,
+    word::{BlockId, BlockState, Holder},
 };
 
 /// Beyond that, a block's memory is given back as soon as it is free.
@@ -31,11 +32,11 @@ const MAX_SPARE: usize = 4 << 20;
 
 /// Through how many blocks of a class its users rotate, so that one does not wait for the very cache lines that the other
 /// has just let go of. Large ones are few, as their memory is worth more.
-const ROTATION: [u32; 3] = [64, 8, 4];
+const ROTATION: [u32; CLASSES] = [64, 64, 8, 4];
 /// Larger messages fit into no cache, and have nothing to gain by rotation.
 const CACHED_BYTES: usize = 4 << 20;
-/// The class of those that are mapped one by one.
-const LARGE: u8 = 2;
+/// Classes below that have their memory by the dozen.
+const FIRST_BY_ITSELF: u8 = 2;
 /// How many of the lowest blocks are looked at when a rotation ends.
 const LOWEST: u32 = 4;
 
@@ -51,32 +52,36 @@ pub(crate) struct Block<'a> {
 impl<'a> Block<'a> {
     /// Takes a free block for `len` bytes, with memory behind it.
     pub(crate) fn take(raw: &'a Raw, len: usize) -> Result<Self, Stop> {
-        let smallest = raw.segment.geometry.class_for(len).ok_or(Stop::System(io::ErrorKind::FileTooLarge))?;
-        let id = (smallest..3).find_map(|class| raw.find_free(class, len).transpose()).unwrap_or(Err(Stop::Level))?;
+        let me = raw.me()?;
+        let mut classes = raw.segment.geometry.classes_for(len).peekable();
+        if classes.peek().is_none() {
+            return Err(Stop::System(io::ErrorKind::FileTooLarge));
+        }
+        let id = classes.find_map(|class| raw.find_free(class, len, me).transpose()).unwrap_or(Err(Stop::Level))?;
         let record = raw.segment.record(id);
         record.len.store(len as u64, Relaxed);
-        record.origin.store(0, Relaxed);
         let block = Self { raw, id, len, generation: barrier::forks() };
-        if record.reserved.load(Relaxed) < len as u64 {
-            let bytes =
-                if id.class == 0 { raw.segment.geometry.classes[0].block_bytes } else { len.next_multiple_of(PAGE) };
+        if id.class >= FIRST_BY_ITSELF && record.reserved.load(Relaxed) < len as u64 {
+            let bytes = len.next_multiple_of(PAGE);
             raw.segment.reserve_block(id, bytes)?;
             record.reserved.store(bytes as u64, Relaxed);
         }
         Ok(block)
     }
 
-    /// Takes the block of a message out of its slot, which `claim` has claimed for reading.
-    pub(crate) fn detach(raw: &'a Raw, id: BlockId, claim: &Claim<'_>) -> Result<Self, Stop> {
-        let record = raw.segment.record(id);
-        let attached = BlockState::attached(claim.slot, claim.lap).to_word();
-        let held = BlockState::Held(raw.holder()?).to_word();
-        let len = usize::try_from(record.len.load(Relaxed)).unwrap_or(usize::MAX);
-        if record.word.compare_exchange(attached, held, AcqRel, Relaxed).is_err() {
+    /// Takes the message at `spot`, which lies in a block; `None` if somebody else does.
+    pub(crate) fn take_from_ring(raw: &'a Raw, spot: &Spot, payload: u64) -> Result<Option<Self>, Stop> {
+        let me = raw.me()?;
+        if !raw.segment.geometry.has(BlockId::from_bits(payload)) {
             return Err(raw.quarantine());
         }
-        let block = Self { raw, id, len, generation: barrier::forks() };
-        if raw.is_plausible(id, len) { Ok(block) } else { Err(raw.quarantine()) }
+        let Some(id) = Custody::take_from_ring(raw, spot, payload, me) else { return Ok(None) };
+        let record = raw.segment.record(id);
+        if record.state.first.load(Relaxed) != BlockState::Held(me).to_word() {
+            return Err(raw.quarantine());
+        }
+        let len = raw.len_of(id)?;
+        Ok(Some(Self { raw, id, len, generation: barrier::forks() }))
     }
 
     pub(crate) fn raw(&self) -> &'a Raw {
@@ -95,6 +100,11 @@ impl<'a> Block<'a> {
     pub(crate) fn truncate(&mut self, len: usize) {
         self.len = self.len.min(len);
         self.raw.segment.record(self.id).len.store(self.len as u64, Relaxed);
+    }
+
+    /// Says that the message is about to be at that position of the ring.
+    pub(crate) fn aim(&self, position: u64) {
+        self.raw.segment.record(self.id).state.second.store(position.wrapping_add(1), Release);
     }
 
     /// Where its bytes are mapped.
@@ -147,10 +157,12 @@ impl Drop for Block<'_> {
 }
 
 impl Raw {
-    /// Whether a block can hold a message of that length. A long one must have its memory already.
-    pub(crate) fn is_plausible(&self, id: BlockId, len: usize) -> bool {
-        len <= self.segment.geometry.classes[usize::from(id.class)].block_bytes
-            && (len <= SUSPICIOUS_BYTES || self.segment.memory_bytes() >= len as u64)
+    /// How long the message in a block is, if it can be. A long one must have its memory already.
+    pub(crate) fn len_of(&self, id: BlockId) -> Result<usize, Stop> {
+        let len = usize::try_from(self.segment.record(id).len.load(Relaxed)).unwrap_or(usize::MAX);
+        let is_plausible = len <= self.segment.geometry.classes[usize::from(id.class)].block_bytes
+            && (len <= SUSPICIOUS_BYTES || self.segment.memory_bytes() >= len as u64);
+        if is_plausible { Ok(len) } else { Err(self.quarantine()) }
     }
 
     /// A copy of a block's bytes: nothing is interpreted while others could still change it.
@@ -178,37 +190,39 @@ impl Raw {
     }
 
     /// Claims a free block of a class, a low one, for `len` bytes; `None` if all are taken.
-    fn find_free(&self, class: u8, len: usize) -> Result<Option<BlockId>, Stop> {
+    pub(crate) fn find_free(&self, class: u8, len: usize, me: Holder) -> Result<Option<BlockId>, Stop> {
         let rotation = if len <= CACHED_BYTES { ROTATION[usize::from(class)] } else { 1 };
-        let held = BlockState::Held(self.holder()?).to_word();
+        let held = BlockState::Held(me).to_word();
         let shape = &self.segment.geometry.classes[usize::from(class)];
         let pool = &self.segment.header().pools[usize::from(class)];
-        let mut swept = false;
+        let (mut collected, mut swept) = (false, false);
         loop {
-            let high = pool.high.load(Relaxed).min(shape.count);
+            let high = pool.high.load(Acquire).min(shape.count);
             let next = pool.free.load(Relaxed).min(high);
-            let is_free = |index| self.segment.record(BlockId { class, index }).word.load(Relaxed) == 0;
+            let word = |index| &self.segment.record(BlockId { class, index }).state.first;
+            let is_free = |index| word(index).load(Relaxed) == 0;
             let order = if class == LARGE {
                 // Beyond the rotation the lowest, however long the search: memory that is in use already is worth it.
-                let turn = next % rotation;
-                [turn..rotation, 0..turn, rotation..high]
+                let (turn, end) = ((next % rotation).min(high), rotation.min(high));
+                [turn..end, 0..turn, end..high]
             } else {
                 let over = next.is_multiple_of(rotation);
                 let first = if over && (0..LOWEST.min(high)).any(is_free) { 0 } else { next };
                 [first..high, 0..first, 0..0]
             };
-            let free = order.into_iter().flatten().find(|index| {
-                let word = &self.segment.record(BlockId { class, index: *index }).word;
-                word.load(Relaxed) == 0 && word.compare_exchange(0, held, Acquire, Relaxed).is_ok()
-            });
+            let free = order
+                .into_iter()
+                .flatten()
+                .find(|index| is_free(*index) && word(*index).compare_exchange(0, held, Acquire, Relaxed).is_ok());
             if let Some(index) = free {
                 pool.free.store(index + 1, Relaxed);
                 return Ok(Some(BlockId { class, index }));
             }
-            if high < shape.count {
-                let offset = shape.records_at + high as usize * size_of::<super::layout::Record>();
-                self.segment.reserve_control(offset, PAGE)?;
-                pool.high.fetch_max((high + RECORDS_STEP).min(shape.count), Relaxed);
+            if !collected && self.segment.header().unattended.swap(0, AcqRel) != 0 {
+                self.collect_unattended(me);
+                collected = true;
+            } else if high < shape.count {
+                self.provide_blocks(class, high)?;
             } else if !swept {
                 self.sweep_the_dead();
                 swept = true;
@@ -218,18 +232,34 @@ impl Raw {
         }
     }
 
+    /// Has memory put behind some more records of a class, and behind their blocks if they are short.
+    #[cold]
+    fn provide_blocks(&self, class: u8, first: u32) -> Result<(), Stop> {
+        let shape = &self.segment.geometry.classes[usize::from(class)];
+        let end = (first + RECORDS_STEP).min(shape.count);
+        self.segment.reserve_control(shape.records_at + first as usize * size_of::<Record>(), PAGE)?;
+        if class < FIRST_BY_ITSELF {
+            let bytes = (end - first) as usize * shape.block_bytes;
+            self.segment.reserve_block(BlockId { class, index: first }, bytes)?;
+        }
+        self.segment.header().pools[usize::from(class)].high.fetch_max(end, AcqRel);
+        Ok(())
+    }
+
     /// Gives back a block that this process holds.
     pub(crate) fn free_block(&self, id: BlockId) {
         let record = self.segment.record(id);
         if record.reserved.load(Relaxed) > KEPT_BYTES {
             self.release_memory(id);
         }
-        record.word.store(BlockState::Free.to_word(), Release);
+        // A free block is nowhere: whoever takes it must not be found at its former place.
+        record.state.second.store(0, Relaxed);
+        record.state.first.store(BlockState::Free.to_word(), Release);
     }
 
-    /// Gives back the memory of a block that this process holds; small ones share their pages and keep them.
+    /// Gives back the memory of a block that this process holds; short ones share their pages and keep them.
     pub(crate) fn release_memory(&self, id: BlockId) {
-        if id.class == 0 {
+        if id.class < FIRST_BY_ITSELF {
             return;
         }
         // Noted first: killed in between, the next user reserves once more.
@@ -240,7 +270,7 @@ impl Raw {
 
     /// Every block that may be in use.
     pub(crate) fn blocks(&self) -> impl Iterator<Item = BlockId> {
-        (0..3u8).flat_map(|class| {
+        (0..CLASSES as u8).flat_map(|class| {
             let count = self.segment.geometry.classes[usize::from(class)].count;
             let high = self.segment.header().pools[usize::from(class)].high.load(Relaxed).min(count);
             (0..high).map(move |index| BlockId { class, index })
@@ -250,16 +280,17 @@ impl Raw {
     /// Gives back the memory of all free blocks: done by who finds nothing to do.
     pub(crate) fn trim(&self) {
         drop(self.spare.try_lock().map(|mut spare| std::mem::take(&mut *spare)));
-        let Ok(holder) = self.holder() else { return };
-        let held = BlockState::Held(holder).to_word();
-        for id in self.blocks().filter(|id| id.class > 0) {
+        let Ok(me) = self.me() else { return };
+        let held = BlockState::Held(me).to_word();
+        for id in self.blocks().filter(|id| id.class >= FIRST_BY_ITSELF) {
             let record = self.segment.record(id);
+            let word = &record.state.first;
             if record.reserved.load(Relaxed) != 0
-                && record.word.load(Relaxed) == 0
-                && record.word.compare_exchange(0, held, Acquire, Relaxed).is_ok()
+                && word.load(Relaxed) == 0
+                && word.compare_exchange(0, held, Acquire, Relaxed).is_ok()
             {
                 self.release_memory(id);
-                record.word.store(BlockState::Free.to_word(), Release);
+                word.store(BlockState::Free.to_word(), Release);
             }
         }
     }

@@ -6,17 +6,14 @@ use crate::JoinableQueue;
 
 use super::{
     Queue, Raw, Segment,
-    layout::{DEFAULT_CAPACITY, DEFAULT_MAX_MESSAGE, Geometry, INLINE_MAX, SLOT_HEAD},
-    number,
+    layout::{DEFAULT_CAPACITY, DEFAULT_MAX_MESSAGE, FITTED_MAX, Geometry},
 };
 
-/// What a slot of a queue holds unless told otherwise.
-const DEFAULT_INLINE: usize = 48;
+/// What the shortest blocks of a queue hold unless told otherwise, and a multiple of which they hold.
+const DEFAULT_FITTED: usize = 64;
 const DEFAULT_DELIVERIES: u8 = 5;
-/// What the slots hold of a queue of pairs of numbers and the like.
-const LEAST_INLINE: usize = 16;
-/// Types of up to that size are kept inside the slots without being asked.
-const AUTOMATIC_INLINE: usize = 512;
+/// Types of up to that size have blocks made to their measure without being asked.
+const AUTOMATIC_BYTES: usize = 512;
 
 /// Settings of a queue that is to be made; see [`Queue::builder`].
 ///
@@ -30,8 +27,6 @@ const AUTOMATIC_INLINE: usize = 512;
 pub struct Builder<T> {
     maxsize: usize,
     message_bytes: usize,
-    /// Whether each message is a number, as far as can be seen.
-    numbers: bool,
     max_message_bytes: usize,
     max_deliveries: u8,
     message: PhantomData<fn(T) -> T>,
@@ -41,11 +36,10 @@ impl<T> Builder<T> {
     pub(super) fn new() -> Self {
         let size = size_of::<T>();
         // Integers in postcard take up to a quarter more than in memory.
-        let message_bytes = if size > AUTOMATIC_INLINE { 0 } else { size + size / 4 };
+        let message_bytes = if size > AUTOMATIC_BYTES { 0 } else { size + size / 4 };
         Self {
             maxsize: 0,
             message_bytes,
-            numbers: size > 1 && size == align_of::<T>() && number::may_be::<T>() && !std::mem::needs_drop::<T>(),
             max_message_bytes: DEFAULT_MAX_MESSAGE,
             max_deliveries: DEFAULT_DELIVERIES,
             message: PhantomData,
@@ -59,12 +53,11 @@ impl<T> Builder<T> {
         self
     }
 
-    /// How many bytes a usual message takes when serialised. Messages up to that size, and at most 4,336 bytes, lie
-    /// in the ring itself, which is fastest; longer ones lie beside it. Unless said, taken from the size of `T`.
+    /// How many bytes a usual message takes when serialised, up to 4,352: so long are the shortest pieces of memory that
+    /// messages of this queue lie in. Unless said, taken from the size of `T`. Up to 512 bytes is fastest.
     #[must_use]
     pub fn message_bytes(mut self, bytes: usize) -> Self {
         self.message_bytes = bytes;
-        self.numbers = false;
         self
     }
 
@@ -101,15 +94,8 @@ impl<T> Builder<T> {
 
     fn build_raw(self, leases: bool) -> io::Result<Raw> {
         let capacity = if self.maxsize == 0 { DEFAULT_CAPACITY } else { self.maxsize };
-        let inline = match self.message_bytes {
-            // Beside the word that says so there is nothing; leases are copies of bytes.
-            _ if self.numbers && !leases => 0,
-            1..=LEAST_INLINE => LEAST_INLINE,
-            bytes => bytes.clamp(DEFAULT_INLINE, INLINE_MAX),
-        };
-        let stride =
-            (SLOT_HEAD + inline).next_multiple_of(if inline == 0 { SLOT_HEAD } else { 32 }).min(SLOT_HEAD + INLINE_MAX);
-        let geometry = Geometry::new(capacity as u64, stride as u64, self.max_message_bytes as u64)
+        let fitted = self.message_bytes.max(DEFAULT_FITTED).next_multiple_of(DEFAULT_FITTED).min(FITTED_MAX);
+        let geometry = Geometry::new(capacity as u64, fitted as u64, self.max_message_bytes as u64)
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the queue's settings are out of bounds"))?;
         Raw::new(Segment::create(geometry, leases, self.max_deliveries.into())?)
     }

@@ -10,18 +10,18 @@ use postcard::ser_flavors::Flavor;
 use proc_core::handover;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::layout::INLINE_MAX;
+use super::layout::CELL_MAX;
 
-/// A message that fits into a slot, on its way in or out.
+/// A message that fits into a cell, on its way out.
 pub(crate) struct Buffer {
-    bytes: MaybeUninit<[u8; INLINE_MAX]>,
+    bytes: MaybeUninit<[u8; CELL_MAX]>,
     len: usize,
 }
 
 impl Buffer {
     #[inline]
     pub(crate) fn new() -> Self {
-        // As one constant it would be 4 KiB of zeros, copied for each message.
+        // As one constant it would be zeros, copied for each message.
         Self { bytes: MaybeUninit::uninit(), len: std::hint::black_box(0) }
     }
 
@@ -37,43 +37,53 @@ impl Buffer {
     /// `from` must be good for reading `len` bytes, rounded up to 16. Other processes may write there meanwhile.
     #[inline]
     pub(crate) unsafe fn fill(&mut self, from: NonNull<u8>, len: usize) {
-        assert!(len <= INLINE_MAX);
+        assert!(len <= CELL_MAX);
         // SAFETY: `from` is the caller's word; the array is long enough, and is not shared.
         unsafe { copy_words(from.as_ptr(), self.bytes.as_mut_ptr().cast(), len) };
         self.len = len;
     }
 
-    /// Copies its bytes to shared memory.
-    ///
-    /// # Safety
-    /// `to` must be good for writing as many bytes, rounded up to 16.
+    /// Takes the `len` bytes of a short message.
     #[inline]
-    pub(crate) unsafe fn pour(&self, to: NonNull<u8>) {
-        // SAFETY: `to` is the caller's word; the array's length is a multiple of 16. Bytes beyond `len` may be
-        // uninitialised, and are copied as such.
-        unsafe { copy_words(self.bytes.as_ptr().cast(), to.as_ptr(), self.len) };
+    pub(crate) fn fill_short(&mut self, payload: u64, len: usize) {
+        assert!(len <= size_of::<u64>());
+        // SAFETY: the array is longer than 8 bytes.
+        unsafe { self.bytes.as_mut_ptr().cast::<u64>().write_unaligned(payload.to_le()) };
+        self.len = len;
     }
+}
 
-    /// Serialises `value` into it, if that takes at most `limit` bytes.
-    #[inline]
-    pub(crate) fn encode<T: Serialize>(&mut self, value: &T, limit: usize) -> Result<(), NotInline> {
-        let start = self.bytes.as_mut_ptr().cast();
-        let limit = limit.min(INLINE_MAX);
-        // SAFETY: `limit` bytes from `start` on are the array's own.
-        let into = unsafe { Cursor::new(start, limit) };
-        match postcard::serialize_with_flavor(value, into) {
-            Ok(len) => {
-                self.len = len;
-                Ok(())
-            }
-            Err(postcard::Error::SerializeBufferFull) => Err(NotInline::TooLong),
-            Err(_) => Err(NotInline::Unplain),
-        }
+/// The payload of a short message.
+#[inline]
+pub(crate) fn short(message: &[u8]) -> u64 {
+    let mut bytes = [0; size_of::<u64>()];
+    assert!(message.len() <= bytes.len());
+    // SAFETY: both are as long.
+    unsafe { copy_short(message.as_ptr(), bytes.as_mut_ptr(), message.len()) };
+    u64::from_le_bytes(bytes)
+}
+
+/// Serialises `value` to at most `limit` bytes; says how many it took.
+///
+/// # Safety
+/// `start` must be good for writing `limit` bytes.
+#[inline]
+pub(crate) unsafe fn encode_up_to<T: Serialize>(
+    value: &T,
+    start: NonNull<u8>,
+    limit: usize,
+) -> Result<usize, NotInline> {
+    // SAFETY: the caller's word.
+    let into = unsafe { Cursor::new(start.as_ptr(), limit) };
+    match postcard::serialize_with_flavor(value, into) {
+        Ok(len) => Ok(len),
+        Err(postcard::Error::SerializeBufferFull) => Err(NotInline::TooLong),
+        Err(_) => Err(NotInline::Unplain),
     }
 }
 
 const WORD: usize = 16;
-const _: () = assert!(INLINE_MAX.is_multiple_of(WORD));
+const _: () = assert!(CELL_MAX.is_multiple_of(WORD));
 
 /// Copies `len` bytes and what follows up to the next multiple of 16: short messages without a call.
 ///
@@ -117,7 +127,7 @@ unsafe fn copy_short(from: *const u8, to: *mut u8, len: usize) {
     }
 }
 
-/// Why a value did not go into a `Buffer`.
+/// Why a value did not go into a cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NotInline {
     TooLong,
@@ -230,20 +240,27 @@ impl Flavor for Counter {
 mod tests {
     use super::*;
 
+    fn encode<T: Serialize>(value: &T, limit: usize) -> Result<Vec<u8>, NotInline> {
+        let mut bytes = vec![0; limit];
+        // SAFETY: as long as the vector is.
+        let len = unsafe { encode_up_to(value, NonNull::new(bytes.as_mut_ptr()).unwrap(), limit) }?;
+        bytes.truncate(len);
+        Ok(bytes)
+    }
+
     #[test]
     fn values_come_back() {
-        let mut buffer = Buffer::new();
         let value = (7u64, String::from("seven"), vec![Some(1u8), None]);
-        buffer.encode(&value, 100).unwrap();
-        assert_eq!(encoded_len(&value), Some(buffer.as_bytes().len()));
-        assert_eq!(decode::<(u64, String, Vec<Option<u8>>)>(buffer.as_bytes()).unwrap(), value);
-        assert_eq!(buffer.encode(&value, 5), Err(NotInline::TooLong));
+        let bytes = encode(&value, 100).unwrap();
+        assert_eq!(encoded_len(&value), Some(bytes.len()));
+        assert_eq!(decode::<(u64, String, Vec<Option<u8>>)>(&bytes).unwrap(), value);
+        assert_eq!(encode(&value, 5), Err(NotInline::TooLong));
     }
 
     #[test]
     fn a_handle_is_not_plain() {
         let fd = handover::Fd::from(std::fs::File::open("/dev/null").unwrap());
-        assert_eq!(Buffer::new().encode(&fd, 100), Err(NotInline::Unplain));
+        assert_eq!(encode(&fd, 100), Err(NotInline::Unplain));
         let bytes = handover::pack_reopenable(&fd).unwrap();
         assert!(decode::<handover::Fd>(&bytes).is_ok());
     }
@@ -261,18 +278,18 @@ mod tests {
     }
 
     #[test]
-    fn short_and_long_buffers_are_exact() {
+    fn buffers_are_exact() {
         let from: Vec<u8> = (0..208).collect();
         for len in [0, 1, 15, 16, 17, 127, 128, 129, 200] {
             let mut buffer = Buffer::new();
-            let mut to = [255; 208];
-            // SAFETY: both are longer than `len` rounded up.
+            // SAFETY: longer than `len` rounded up.
             unsafe { buffer.fill(NonNull::from(&from[0]), len) };
             assert_eq!(buffer.as_bytes(), &from[..len]);
-            // SAFETY: as above.
-            unsafe { buffer.pour(NonNull::from(&mut to[0])) };
-            assert_eq!(to[..len], from[..len]);
-            assert!(to[len.next_multiple_of(16)..].iter().all(|byte| *byte == 255));
+        }
+        for len in 0..=8 {
+            let mut buffer = Buffer::new();
+            buffer.fill_short(short(&from[..len]), len);
+            assert_eq!(buffer.as_bytes(), &from[..len]);
         }
     }
 }

@@ -25,9 +25,9 @@ struct Scribbler {
 impl Scribbler {
     fn new<Q: Serialize>(queue: &Q, raw: &Raw, seed: u64) -> Self {
         let geometry = raw.segment.geometry;
-        let slots = geometry.ring.capacity as usize * geometry.stride;
+        let slots = geometry.ring.capacity as usize * size_of::<layout::Slot>();
         let mut places =
-            vec![(0, PAGE), (128, 1152), (PAGE, 512), (geometry.slots_at, slots), (geometry.slots_at, slots)];
+            vec![(0, PAGE), (128, 1664), (PAGE, 512), (geometry.slots_at, slots), (geometry.slots_at, slots)];
         places.extend(geometry.classes.iter().map(|class| (class.records_at, 512)));
         let memory = handover::unpack(&handover::pack_reopenable(queue).unwrap(), Vec::new()).unwrap();
         Self { memory, places, seed }

@@ -15,9 +15,8 @@ use super::{
     blocks::Block,
     codec::Buffer,
     events::Patience,
-    message::{GetStop, PutStop},
-    protocol::Side,
-    ring::Taken,
+    message::{GetStop, Message, PutStop},
+    ring::Side,
     segment::BlockMemory,
 };
 use crate::{GetError, PutError};
@@ -53,14 +52,14 @@ impl<T> Queue<T> {
     /// ```
     pub fn loan(&self, len: usize) -> Result<Loan<'_>, PutError<()>> {
         let raw = &*self.raw;
-        let block = raw.patiently(Side::Space, Patience::Forever, |_| Block::take(raw, len));
+        let block = raw.patiently(Side::Space, Patience::Forever, || Block::take(raw, len));
         let memory = block.and_then(|block| Ok((block.memory()?, block)));
         let (memory, block) = memory.map_err(|stop| PutStop::from(stop).into_put_error(()))?;
         Ok(Loan { block, memory })
     }
 
     /// Takes the next message as bytes, to be read where they lie; waits for one while the queue is empty. What is
-    /// short enough for the ring itself is copied.
+    /// short (512 bytes or less) is copied.
     ///
     /// # Errors
     /// If the queue is closed and empty.
@@ -69,8 +68,8 @@ impl<T> Queue<T> {
     /// The message has left the queue: if this process dies, it is gone, and its memory goes back to the queue.
     pub fn get_loan(&self) -> Result<Received<'_>, GetError> {
         let mut buffer = Buffer::new();
-        let message = self.raw.take(&mut buffer, Patience::Forever).and_then(|taken| match taken {
-            Taken::Block(block) => match block.memory() {
+        let message = self.raw.take_message(&mut buffer, Patience::Forever).and_then(|taken| match taken {
+            Message::Block(block) => match block.memory() {
                 Ok(memory) => Ok(Place::Block { memory, block }),
                 // No address is left to have it mapped at; a copy takes none.
                 Err(_) => Ok(Place::Copy(block.into_vec()?)),
@@ -116,7 +115,7 @@ impl Loan<'_> {
     /// If the queue is closed.
     pub fn send(mut self) -> Result<(), PutError<()>> {
         let raw = self.block.raw();
-        raw.put_block(&mut self.block, Patience::Forever).map_err(|stop| stop.into_put_error(()))
+        raw.put_block(&mut self.block, Patience::Forever).map_err(|stop| PutStop::from(stop).into_put_error(()))
     }
 
     /// Makes the message shorter: only the first `len` bytes will be sent.

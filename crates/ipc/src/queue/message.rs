@@ -1,9 +1,10 @@
 //! Between the values that users put and get and the bytes that the ring carries.
 //!
-//! User code, which a `Serialize` may be, runs only while no slot is held.
+//! User code, which a `Serialize` may be, runs before the one step by which a message is put, and after the one by which it
+//! is taken.
 //!
 //! # Safety
-//! Writes serialised bytes into a block that this process holds.
+//! Writes serialised bytes into blocks that this process holds.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -12,13 +13,15 @@ use proc_core::handover;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    Queue,
+    Queue, barrier,
     blocks::Block,
+    cells::{CELL_CLASSES, Cell},
     codec::{self, Buffer, NotInline},
     events::Patience,
     number,
-    protocol::{Ring, Short, Side, Stop},
-    ring::{Raw, Taken},
+    raw::Raw,
+    ring::{Ring, Side, Spot, Stop},
+    word::{CellAt, Kind, What},
 };
 use crate::{GetError, GetTimeoutError, PutError, PutTimeoutError, TryGetError, TryPutError};
 
@@ -35,7 +38,7 @@ pub(crate) enum PutStop {
 impl From<Stop> for PutStop {
     fn from(stop: Stop) -> Self {
         match stop {
-            Stop::Level | Stop::Held(..) => Self::Full,
+            Stop::Level => Self::Full,
             Stop::Closed => Self::Closed,
             Stop::Damaged => Self::Damaged,
             Stop::System(io::ErrorKind::FileTooLarge) => Self::TooLarge,
@@ -83,7 +86,7 @@ pub(crate) enum GetStop {
 impl From<Stop> for GetStop {
     fn from(stop: Stop) -> Self {
         match stop {
-            Stop::Level | Stop::Held(..) => Self::Empty,
+            Stop::Level => Self::Empty,
             Stop::Closed => Self::Closed,
             Stop::Damaged => Self::Damaged,
             Stop::System(kind) => Self::System(kind),
@@ -117,41 +120,213 @@ impl GetStop {
     }
 }
 
+/// A message that has left the ring.
+#[derive(Debug)]
+pub(crate) enum Message<'a> {
+    Number(u64),
+    /// It is in the buffer that was handed in.
+    InBuffer,
+    Block(Block<'a>),
+}
+
+/// A cell that is being filled, and goes back to where it is kept.
+struct Filling<'a> {
+    raw: &'a Raw,
+    cell: Option<Cell>,
+    /// Where its message is in the ring; 0 if it is not.
+    place: u64,
+    forks: u32,
+}
+
+impl<'a> Filling<'a> {
+    #[inline(always)]
+    fn take(raw: &'a Raw, class: u8) -> Option<Self> {
+        let cell = raw.take_cell(class)?;
+        Some(Self { raw, cell: Some(cell), place: 0, forks: barrier::forks() })
+    }
+
+    /// Puts the message that is in the cell, and so many bytes long.
+    #[inline(always)]
+    fn put(mut self, len: usize, patience: Patience) -> Result<(), Stop> {
+        let raw = self.raw;
+        let Some(block) = self.cell.as_ref().map(|cell| cell.block) else { return Err(Stop::Level) };
+        if self.forks != barrier::forks() {
+            // The message's `Serialize` has forked, and the cell is the parent's.
+            return Err(Stop::System(io::ErrorKind::Other));
+        }
+        let payload = CellAt::new(block, len).to_payload();
+        let place = &mut self.place;
+        let mut aim = |position: u64| {
+            raw.aim_cell(block, position);
+            *place = position.wrapping_add(1);
+        };
+        if raw.put_at_once(What::CELL, payload, &mut aim) {
+            return Ok(());
+        }
+        let put = raw.patiently(Side::Space, patience, || raw.try_put(What::CELL, payload, &mut aim));
+        if put.is_err() {
+            self.place = 0;
+        }
+        put
+    }
+}
+
+impl Drop for Filling<'_> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if let Some(cell) = self.cell.take()
+            && self.forks == barrier::forks()
+        {
+            self.raw.keep_cell(cell, self.place);
+        }
+    }
+}
+
 impl Raw {
     /// Puts a value.
     #[inline]
     pub(crate) fn put_value<T: Serialize>(&self, value: &T, patience: Patience) -> Result<(), PutStop> {
-        let mut buffer = Buffer::new();
-        match buffer.encode(value, self.segment.geometry.inline()) {
-            Ok(()) => self.put_short(&buffer, patience),
-            Err(why) => self.put_other(value, why, patience),
+        if self.leases {
+            return self.put_other(value, NotInline::TooLong, patience);
+        }
+        let Some(class) = self.usual_class() else { return self.put_after_fork(value, patience) };
+        match self.put_in_cell(value, class, patience) {
+            Ok(put) => Ok(put?),
+            Err(why) => self.put_in_longer_cell(value, class, why, patience),
         }
     }
 
-    /// Puts a message that fits into a slot.
-    #[inline]
-    fn put_short<M: Short + ?Sized>(&self, message: &M, patience: Patience) -> Result<(), PutStop> {
-        let put = match self.me_at_once() {
-            Some(me) => self.put_at_once(message, me)?,
-            None => false,
-        };
-        if put { Ok(()) } else { self.put_short_patiently(message, patience) }
+    #[cold]
+    fn put_after_fork<T: Serialize>(&self, value: &T, patience: Patience) -> Result<(), PutStop> {
+        self.me()?;
+        self.put_other(value, NotInline::TooLong, patience)
+    }
+
+    /// Puts a value in a cell of a class, if it fits and there is one.
+    #[inline(always)]
+    fn put_in_cell<T: Serialize>(
+        &self,
+        value: &T,
+        class: u8,
+        patience: Patience,
+    ) -> Result<Result<(), Stop>, NotInline> {
+        let cell = Filling::take(self, class).ok_or(NotInline::TooLong)?;
+        let block = cell.cell.as_ref().map(|cell| cell.block);
+        let memory = block.and_then(|block| self.cell_memory(block)).ok_or(NotInline::TooLong)?;
+        // SAFETY: the cell is ours, and its message has left the ring.
+        let len = unsafe { codec::encode_up_to(value, memory, self.cell_bytes(class)) }?;
+        if len > size_of::<u64>() {
+            return Ok(cell.put(len, patience));
+        }
+        // SAFETY: just written.
+        let message = codec::short(unsafe { std::slice::from_raw_parts(memory.as_ptr(), len) });
+        drop(cell);
+        Ok(self.put_word(What::short(len), message, patience))
     }
 
     #[cold]
-    fn put_short_patiently<M: Short + ?Sized>(&self, message: &M, patience: Patience) -> Result<(), PutStop> {
-        Ok(self.patiently(Side::Space, patience, |_| self.try_put(message, self.me()?))?)
+    fn put_in_longer_cell<T: Serialize>(
+        &self,
+        value: &T,
+        tried: u8,
+        mut why: NotInline,
+        patience: Patience,
+    ) -> Result<(), PutStop> {
+        for class in (0..CELL_CLASSES as u8).filter(|class| *class != tried) {
+            if why == NotInline::TooLong && self.cell_bytes(class) > self.cell_bytes(tried) {
+                match self.put_in_cell(value, class, patience) {
+                    Ok(put) => return Ok(put?),
+                    Err(again) => why = again,
+                }
+            }
+        }
+        self.put_other(value, why, patience)
+    }
+
+    /// Puts a message that a slot holds.
+    #[inline]
+    fn put_word(&self, what: What, payload: u64, patience: Patience) -> Result<(), Stop> {
+        if self.put_at_once(what, payload, |_| ()) { Ok(()) } else { self.put_word_patiently(what, payload, patience) }
+    }
+
+    #[cold]
+    fn put_word_patiently(&self, what: What, payload: u64, patience: Patience) -> Result<(), Stop> {
+        self.patiently(Side::Space, patience, || self.try_put(what, payload, |_| ()))
     }
 
     /// Takes a message: into the buffer, or a block.
     #[inline]
-    pub(super) fn take(&self, buffer: &mut Buffer, patience: Patience) -> Result<Taken<'_>, Stop> {
-        if self.take_at_once(buffer) { Ok(Taken::Inline) } else { self.take_patiently(buffer, patience) }
+    pub(super) fn take_message(&self, buffer: &mut Buffer, patience: Patience) -> Result<Message<'_>, Stop> {
+        if self.take_at_once(buffer) { Ok(Message::InBuffer) } else { self.take_patiently(buffer, patience) }
     }
 
     #[cold]
-    fn take_patiently(&self, buffer: &mut Buffer, patience: Patience) -> Result<Taken<'_>, Stop> {
-        self.patiently(Side::Items, patience, |patient| self.try_take(buffer, patient))
+    fn take_patiently(&self, buffer: &mut Buffer, patience: Patience) -> Result<Message<'_>, Stop> {
+        self.patiently(Side::Items, patience, || self.try_take(buffer))
+    }
+
+    /// Takes the message of a cell if nothing at all stands in the way.
+    #[inline(always)]
+    fn take_at_once(&self, buffer: &mut Buffer) -> bool {
+        let Some(spot) = self.look(self.hint(Side::Items).load(std::sync::atomic::Ordering::Acquire)) else {
+            return false;
+        };
+        if !spot.is_ready() || spot.word.kind() != Some(Kind::Cell) || spot.word.is_end() {
+            return false;
+        }
+        let cell = CellAt::from_payload(self.payload(spot.slot));
+        self.copy_out(cell, buffer).is_ok() && self.take(&spot)
+    }
+
+    #[inline(always)]
+    fn copy_out(&self, cell: CellAt, buffer: &mut Buffer) -> Result<(), Stop> {
+        // SAFETY: a cell's length is a multiple of 64, and `len` is at most that.
+        self.copy_cell(cell, |from, len| unsafe { buffer.fill(from, len) })
+    }
+
+    /// Takes the next message, or says why not.
+    fn try_take(&self, buffer: &mut Buffer) -> Result<Message<'_>, Stop> {
+        loop {
+            let spot = self.next()?;
+            let Some((Some(kind), payload)) = self.whole(&spot) else {
+                self.look_again(&spot)?;
+                continue;
+            };
+            match kind {
+                Kind::Number if self.take(&spot) => return Ok(Message::Number(payload)),
+                Kind::Short if spot.word.short_len() > size_of::<u64>() => return Err(self.quarantine()),
+                Kind::Short => {
+                    buffer.fill_short(payload, spot.word.short_len());
+                    if self.take(&spot) {
+                        return Ok(Message::InBuffer);
+                    }
+                }
+                Kind::Cell => {
+                    self.copy_out(CellAt::from_payload(payload), buffer).map_err(|stop| match stop {
+                        Stop::Damaged => self.quarantine(),
+                        stop => stop,
+                    })?;
+                    if self.take(&spot) {
+                        return Ok(Message::InBuffer);
+                    }
+                }
+                Kind::Block => {
+                    if let Some(block) = Block::take_from_ring(self, &spot, payload)? {
+                        return Ok(Message::Block(block));
+                    }
+                }
+                Kind::Number => {}
+            }
+        }
+    }
+
+    /// An error if a slot whose word says that it is ready says nothing more.
+    fn look_again(&self, spot: &Spot) -> Result<(), Stop> {
+        if self.word(spot.slot) == Some(spot.word) && spot.word.kind().is_none() {
+            Err(self.quarantine())
+        } else {
+            Ok(())
+        }
     }
 
     #[cold]
@@ -172,9 +347,25 @@ impl Raw {
     /// Puts bytes as they are.
     #[inline]
     pub(crate) fn put_bytes(&self, message: &[u8], patience: Patience) -> Result<(), PutStop> {
-        if message.len() <= self.segment.geometry.inline() {
-            return self.put_short(message, patience);
+        let len = message.len();
+        if self.leases {
+            return self.put_bytes_in_block(message, patience);
         }
+        if len <= size_of::<u64>() {
+            return Ok(self.put_word(What::short(len), codec::short(message), patience)?);
+        }
+        let class = (0..CELL_CLASSES as u8).find(|class| len <= self.cell_bytes(*class));
+        if let Some(cell) = class.and_then(|class| Filling::take(self, class))
+            && let Some(memory) = cell.cell.as_ref().and_then(|cell| self.cell_memory(cell.block))
+        {
+            // SAFETY: the cell is ours, is as long, and its message has left the ring.
+            unsafe { std::ptr::copy_nonoverlapping(message.as_ptr(), memory.as_ptr(), len) };
+            return Ok(cell.put(len, patience)?);
+        }
+        self.put_bytes_in_block(message, patience)
+    }
+
+    fn put_bytes_in_block(&self, message: &[u8], patience: Patience) -> Result<(), PutStop> {
         self.put_in_block(message.len(), patience, |block| block.write(message).map(|()| true))
     }
 
@@ -185,27 +376,31 @@ impl Raw {
         fill: impl FnOnce(&mut Block<'_>) -> io::Result<bool>,
     ) -> Result<(), PutStop> {
         if matches!(patience, Patience::Now) {
-            self.patiently(Side::Space, patience, |_| self.look_for_room())?;
+            self.patiently(Side::Space, patience, || self.has_room())?;
         }
-        let mut block = self.patiently(Side::Space, patience, |_| Block::take(self, len))?;
+        let mut block = self.patiently(Side::Space, patience, || Block::take(self, len))?;
         if !fill(&mut block).map_err(Stop::from)? {
             return Err(PutStop::System(io::ErrorKind::InvalidInput));
         }
-        self.put_block(&mut block, patience)
+        Ok(self.put_block(&mut block, patience)?)
     }
 
-    /// Puts the message that lies in `block`.
-    pub(crate) fn put_block(&self, block: &mut Block<'_>, patience: Patience) -> Result<(), PutStop> {
-        Ok(self.patiently(Side::Space, patience, |_| self.try_put_block(block))?)
+    /// Puts the message that lies in `block`; the block is the queue's from then on.
+    pub(crate) fn put_block(&self, block: &mut Block<'_>, patience: Patience) -> Result<(), Stop> {
+        let payload = block.id().to_bits();
+        let aim = |position| block.aim(position);
+        self.patiently(Side::Space, patience, || self.try_put(What::BLOCK, payload, aim))?;
+        block.given_away();
+        Ok(())
     }
 }
 
-impl Taken<'_> {
+impl Message<'_> {
     /// The message's bytes; those of a short one are in `buffer`.
     pub(super) fn into_vec(self, buffer: &Buffer) -> Result<Vec<u8>, Stop> {
         match self {
             Self::Number(number) => Ok(codec::encode(&number)),
-            Self::Inline => Ok(buffer.as_bytes().to_vec()),
+            Self::InBuffer => Ok(buffer.as_bytes().to_vec()),
             Self::Block(block) => block.into_vec(),
         }
     }
@@ -217,7 +412,7 @@ impl<T: Serialize> Queue<T> {
         if number::may_be::<T>()
             && let Some(number) = number::of(value)
         {
-            return self.raw.put_short(&number, patience);
+            return Ok(self.raw.put_word(What::NUMBER, number, patience)?);
         }
         self.raw.put_value(value, patience)
     }
@@ -229,7 +424,7 @@ impl<T: DeserializeOwned> Queue<T> {
         if !number::may_be::<T>() {
             return self.get_encoded(patience);
         }
-        match self.raw.me_at_once().and_then(|_| self.raw.take_number_at_once()) {
+        match self.raw.take_number_at_once() {
             Some(number) => decode_number(number),
             None => self.get_patiently(patience),
         }
@@ -243,10 +438,10 @@ impl<T: DeserializeOwned> Queue<T> {
     #[inline]
     fn get_encoded(&self, patience: Patience) -> Result<T, GetStop> {
         let mut buffer = Buffer::new();
-        match self.raw.take(&mut buffer, patience)? {
-            Taken::Number(number) => decode_number(number),
-            Taken::Inline => codec::decode(buffer.as_bytes()).map_err(GetStop::Decode),
-            Taken::Block(block) => block.read(codec::decode)?.map_err(GetStop::Decode),
+        match self.raw.take_message(&mut buffer, patience)? {
+            Message::Number(number) => decode_number(number),
+            Message::InBuffer => codec::decode(buffer.as_bytes()).map_err(GetStop::Decode),
+            Message::Block(block) => block.read(codec::decode)?.map_err(GetStop::Decode),
         }
     }
 }
@@ -266,6 +461,6 @@ impl<T> Queue<T> {
     #[inline]
     pub(super) fn get_raw(&self, patience: Patience) -> Result<Vec<u8>, GetStop> {
         let mut buffer = Buffer::new();
-        Ok(self.raw.take(&mut buffer, patience)?.into_vec(&buffer)?)
+        Ok(self.raw.take_message(&mut buffer, patience)?.into_vec(&buffer)?)
     }
 }

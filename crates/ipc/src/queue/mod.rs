@@ -3,8 +3,12 @@
 mod batch;
 mod blocks;
 mod builder;
+mod cells;
 mod codec;
+mod custody;
 mod events;
+mod garbage;
+mod here;
 #[cfg(test)]
 mod hostile;
 mod iter;
@@ -14,10 +18,9 @@ mod loan;
 mod message;
 mod number;
 mod participants;
-mod protocol;
+mod raw;
 mod reactor;
 mod ready;
-mod recovery;
 mod ring;
 mod segment;
 #[cfg(test)]
@@ -32,8 +35,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de, de::Deserializ
 use crate::barrier;
 
 pub(crate) use self::{
-    batch::put_all, codec::decode, events::Patience, leases::Lease, message::GetStop, protocol::Side, protocol::Stop,
-    ring::Raw, segment::Segment,
+    batch::put_all, codec::decode, events::Patience, leases::Lease, message::GetStop, raw::Raw, ring::Side, ring::Stop,
+    segment::Segment,
 };
 pub use self::{
     builder::Builder,
@@ -66,8 +69,8 @@ use crate::{GetError, GetTimeoutError, PutError, PutTimeoutError, TryGetError, T
 /// # Crash safety
 /// Whatever process is killed, at whatever instruction: a message whose `put` has returned is in the queue; one whose
 /// `put` was interrupted is there whole or not at all. A message that was being taken goes with its taker; none is
-/// delivered twice. Nobody blocks for good: who meets a slot in the hands of a dead process frees it. A stopped
-/// process holds at most the slot that it was at: getters pass over it, putters wait for it when the ring comes round.
+/// delivered twice. A message is put in one step, and taken in one: processes that are slow, stopped or dead hold up
+/// nobody, wherever they are, and *empty*, *full* and *closed* are exact whatever they were in the middle of.
 ///
 /// # Examples
 /// ```
@@ -105,14 +108,14 @@ impl<T> Queue<T> {
         Self { raw: Arc::new(raw), message: PhantomData }
     }
 
-    /// How many messages are in the queue; under way from and to other processes, so a moment later it may be another
-    /// number. Takes time in proportion to it.
+    /// How many messages are in the queue at one moment during this call; a moment later it may be another number.
     #[doc(alias = "qsize")]
     pub fn len(&self) -> usize {
         self.raw.len()
     }
 
-    /// Whether there is no message to get right now.
+    /// Whether there is no message to get right now: exact, as are [`is_full`](Self::is_full) and
+    /// [`TryGetError::Empty`]. Whoever has put a message finds one, unless others have taken it.
     #[doc(alias = "empty")]
     pub fn is_empty(&self) -> bool {
         self.raw.is_empty()
@@ -131,7 +134,8 @@ impl<T> Queue<T> {
     }
 
     /// Closes the queue for all its users: from now on putting is an error, and getting is one once the queue is empty.
-    /// Wakes everybody who waits. A `put` at the same time either succeeds, and its message will be got, or fails.
+    /// Wakes everybody who waits. A `put` at the same time comes before the close, and its message will be got, or after
+    /// it, and fails: that is one moment for all users.
     pub fn close(&self) {
         self.raw.close();
     }

@@ -27,8 +27,8 @@ use proc_core::futex;
 
 use super::{
     barrier,
-    protocol::{CLOSED, Ring, Side},
-    ring::Raw,
+    raw::Raw,
+    ring::{Ring, Side},
 };
 
 /// As many words as one call takes, less the one by which the thread itself is woken.
@@ -121,7 +121,6 @@ impl Reactor {
             let changes = self.changes.load(Acquire);
             let entries = self.entries.lock().clone();
             let seen: Vec<u32> = entries.iter().map(Entry::announce).collect();
-            barrier::heavy();
             for (entry, seen) in entries.iter().zip(&seen) {
                 if entry.raw.is_ready(entry.side) && (due || entry.notified_at != Some(*seen)) {
                     self.note(entry.id, *seen);
@@ -148,18 +147,6 @@ impl Entry {
     /// Counts this thread among the sleepers; what the event count is then.
     fn announce(&self) -> u32 {
         self.raw.announce(self.side)
-    }
-}
-
-impl Raw {
-    /// Whether an operation on that side would end without waiting.
-    pub(crate) fn is_ready(&self, side: Side) -> bool {
-        let header = self.segment.header();
-        header.items.load(Acquire) & CLOSED != 0
-            || match side {
-                Side::Items => !self.is_empty() || (self.leases && header.orphans.load(Acquire) != 0),
-                Side::Space => !self.is_full(),
-            }
     }
 }
 

@@ -19,9 +19,9 @@ use super::{
     Queue,
     events::Patience,
     message::{GetStop, PutStop},
-    protocol::Side,
+    raw::Raw,
     reactor::{self, Registration},
-    ring::Raw,
+    ring::Side,
 };
 use crate::{GetError, JoinableQueue, PutError, joinable::Item};
 

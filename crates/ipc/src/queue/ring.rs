@@ -1,451 +1,395 @@
-//! The ring: claims of slots, and what is done while one holds them. The protocol is in README.md.
-//!
-//! # Safety
-//! A slot's payload is written only between a claim for writing and its publication, read only between a claim for
-//! reading and its release; lengths are checked against the slot's before they are used.
-#![allow(unsafe_code)]
+//! The steps of the ring, on whatever memory: a queue's, or that of a model, in which loom tries every interleaving of
+//! them. What they add up to is in README.md.
 
 use std::{
     io,
-    sync::atomic::{
-        AtomicU32, AtomicU64,
-        Ordering::{Acquire, Relaxed, Release},
-    },
+    sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release},
 };
 
-use parking_lot::Mutex;
-use proc_core::{futex, identity::ProcessId};
+#[cfg(all(test, loom))]
+pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, fence};
+#[cfg(not(all(test, loom)))]
+pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64};
 
-use super::{
-    barrier,
-    blocks::Block,
-    codec::Buffer,
-    events::Patience,
-    layout::Meta,
-    participants::Participants,
-    protocol::{CLOSED, CLOSING, Claim, Claimed, Ring, Short, Side, Stop},
-    segment::Segment,
-    word::{BlockState, Holder, Owner, Phase, Positions, SlotWord, previous_lap},
-};
-use crate::spin::Spin;
+use super::word::{Kind, Positions, SlotWord, What, next_lap};
 
-/// Of many that wait, each look at a slot takes its cache line from who works on it.
-const LONGEST_PAUSE: u32 = 8;
+/// Bits of an event count, see `events.rs`.
+pub(crate) const SLEEPERS: u32 = 1;
+const SEQUENCE: u32 = 2;
 
-/// `me` of a handle that has seen damaged memory: no generation is that large.
-const QUARANTINED: u64 = u64::MAX;
+/// Steps in which honest memory always gives an answer, unless others go on all the time.
+const MAX_STEPS: u32 = 1 << 20;
+/// A walk of more steps than this moves the hint for others.
+const SHORT_WALK: u32 = 8;
 
-/// An untyped queue, as one process has it.
-#[derive(Debug)]
-pub(crate) struct Raw {
-    pub(crate) segment: Segment,
-    /// Whether taken items are leased until done.
-    pub(crate) leases: bool,
-    pub(crate) max_deliveries: u8,
-    /// This process's owner index below, the fork generation that it belongs to above.
-    me: AtomicU64,
-    /// What blocks know this process by, see `Holder`.
-    signature: AtomicU64,
-    /// What is known of `Header::reserved_slots`.
-    reserved_slots: AtomicU32,
-    pub(crate) spin: [Spin; 2],
-    pub(crate) last_look: AtomicU64,
-    /// The word that was looked into last without success.
-    pub(crate) last_suspect: AtomicU64,
-    pub(crate) leases_taken: AtomicU32,
-    /// Memory for the next message to be decoded.
-    pub(crate) spare: Mutex<Vec<u8>>,
+/// Which side of the queue waits, for what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// A getter, for messages.
+    Items,
+    /// A putter, for room.
+    Space,
 }
 
-impl From<io::Error> for Stop {
-    fn from(e: io::Error) -> Self {
-        Self::System(e.kind())
-    }
+/// Why an operation did not go ahead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// Full for a put, empty for a get.
+    Level,
+    Closed,
+    Damaged,
+    System(io::ErrorKind),
 }
 
-/// A message that has left the ring.
-#[derive(Debug)]
-pub(crate) enum Taken<'a> {
-    Number(u64),
-    /// It is in the buffer that was handed in.
-    Inline,
-    Block(Block<'a>),
+/// A slot at a position of the ring, and what its word was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Spot {
+    pub(crate) position: u64,
+    pub(crate) lap: u64,
+    pub(crate) slot: u32,
+    pub(crate) word: SlotWord,
 }
 
-/// Callers have seen that it fits.
-impl Short for Buffer {
+impl Spot {
+    /// Whether the position has been passed by that side: put, for putters; taken, for getters.
     #[inline(always)]
-    fn write(&self, claim: &Claim<'_>) -> SlotWord {
-        // SAFETY: the slot is ours; its payload's length is a multiple of 16, and callers keep to it.
-        unsafe { self.pour(claim.payload) };
-        claim.head.meta.store(Meta::Inline(self.as_bytes().len()).to_word(), Relaxed);
-        SlotWord::ready(claim.lap)
+    fn is_passed(&self, side: Side) -> bool {
+        match self.word.laps_ahead_of(self.lap) {
+            0 => side == Side::Space && !self.word.is_free(),
+            ahead => ahead > 0,
+        }
+    }
+
+    /// Whether a message is there to be taken.
+    #[inline(always)]
+    pub(crate) fn is_ready(&self) -> bool {
+        self.word.laps_ahead_of(self.lap) == 0 && !self.word.is_free()
+    }
+
+    /// Whether a message can be put there, unless the ring is closed.
+    #[inline(always)]
+    fn is_open(&self) -> bool {
+        self.word.laps_ahead_of(self.lap) == 0 && self.word.is_free()
     }
 }
 
-/// Callers have seen that they fit.
-impl Short for [u8] {
-    #[inline]
-    fn write(&self, claim: &Claim<'_>) -> SlotWord {
-        // SAFETY: the slot is ours, and callers keep to its length.
-        unsafe { std::ptr::copy_nonoverlapping(self.as_ptr(), claim.payload.as_ptr(), self.len()) };
-        claim.head.meta.store(Meta::Inline(self.len()).to_word(), Relaxed);
-        SlotWord::ready(claim.lap)
-    }
-}
+/// A ring's memory, and what can be done with it.
+pub(crate) trait Ring {
+    fn positions(&self) -> Positions;
 
-impl Ring for Raw {
-    #[inline(always)]
-    fn positions(&self) -> Positions {
-        self.segment.geometry.ring
-    }
+    /// The tail for those who look for space, the head for those who look for items: a position up to which, exclusively,
+    /// everything has been put or taken. It may lag behind any amount, and never leads.
+    fn hint(&self, side: Side) -> &AtomicU64;
 
-    #[inline(always)]
-    fn hint(&self, side: Side) -> &AtomicU64 {
-        let header = self.segment.header();
-        match side {
-            Side::Items => &header.head,
-            Side::Space => &header.tail,
-        }
-    }
+    fn event(&self, side: Side) -> &AtomicU32;
 
-    #[inline(always)]
-    fn event(&self, side: Side) -> &AtomicU32 {
-        let header = self.segment.header();
-        match side {
-            Side::Items => &header.items,
-            Side::Space => &header.space,
-        }
-    }
+    /// A slot's word; `None` while there is no memory behind it, which is as good as free for lap 0.
+    fn word(&self, slot: u32) -> Option<SlotWord>;
 
-    #[inline(always)]
-    fn slot_at(&self, position: u64) -> Option<(Claim<'_>, SlotWord)> {
-        let (lap, slot) = self.segment.geometry.ring.split(position)?;
-        if slot >= self.reserved_slots.load(Relaxed) {
-            return None;
-        }
-        // SAFETY: `split` gives no other.
-        let (head, payload) = unsafe { self.segment.slot(slot) };
-        // Acquire: the message is there when the word says so.
-        let word = SlotWord(head.word.load(Acquire));
-        Some((Claim { head, payload, lap, slot }, word))
-    }
+    /// A slot's payload. It belongs to the word that is there both before and after.
+    fn payload(&self, slot: u32) -> u64;
 
-    #[cold]
-    fn provide(&self, position: u64, side: Side) -> Result<bool, Stop> {
-        let (_, slot) = self.segment.geometry.ring.split(position).ok_or_else(|| self.quarantine())?;
-        if side == Side::Space {
-            self.reserve_slots(slot)?;
-        }
-        Ok(slot < self.refresh_reserved())
-    }
+    /// Swaps a slot's word alone: one that is read by itself, as it does not repeat.
+    fn swap_word(&self, slot: u32, from: SlotWord, to: SlotWord) -> bool;
 
-    #[cold]
-    fn quarantine(&self) -> Stop {
-        self.me.store(QUARANTINED, Relaxed);
-        Stop::Damaged
-    }
+    /// Swaps a slot's word and payload together.
+    fn swap(&self, slot: u32, from: (SlotWord, u64), to: (SlotWord, u64)) -> bool;
 
-    #[inline(always)]
-    fn light(&self) {
-        barrier::light();
-    }
+    /// Whether there is memory behind the slot, and behind the one after it: that is for the mark of a close.
+    fn may_put(&self, slot: u32) -> bool;
 
-    fn wake(&self, event: &AtomicU32, n: u32) -> usize {
-        futex::wake(event, n)
-    }
+    /// Has memory put behind a slot, and the one after it.
+    fn provide(&self, slot: u32) -> Result<(), Stop>;
 
-    fn take_back(&self, claim: &Claim<'_>) {
-        let meta = Meta::from_word(claim.head.meta.load(Relaxed), &self.segment.geometry);
-        if let (Some(Meta::Block(id)), Ok(holder)) = (meta, self.holder()) {
-            self.segment.record(id).word.store(BlockState::Held(holder).to_word(), Relaxed);
-        }
-        self.free_slot(claim);
-    }
-}
+    /// Sees to it that the block of the message that was taken from `spot` last has passed to its taker.
+    fn settle_taken(&self, spot: &Spot, payload: u64);
 
-impl Raw {
-    pub(crate) fn new(segment: Segment) -> io::Result<Self> {
-        barrier::register();
-        let leases = segment.header().leases.load(Relaxed) == 1;
-        let max_deliveries = segment.header().max_deliveries.load(Relaxed).clamp(1, 255) as u8;
-        let spin = [Spin::new(LONGEST_PAUSE), Spin::new(LONGEST_PAUSE)];
-        let raw = Self {
-            segment,
-            leases,
-            max_deliveries,
-            me: AtomicU64::new(QUARANTINED - 1),
-            signature: AtomicU64::new(0),
-            reserved_slots: AtomicU32::new(0),
-            spin,
-            last_look: AtomicU64::new(0),
-            last_suspect: AtomicU64::new(0),
-            leases_taken: AtomicU32::new(0),
-            spare: Mutex::default(),
-        };
-        raw.refresh_reserved();
-        match raw.enter() {
-            Ok(_) => Ok(raw),
-            Err(Stop::System(kind)) => Err(kind.into()),
-            Err(_) => Err(io::ErrorKind::InvalidData.into()),
-        }
-    }
+    /// Nothing in this memory is believed any more.
+    fn quarantine(&self) -> Stop;
 
-    pub(crate) fn participants(&self) -> Participants<'_> {
-        Participants(self.segment.participants())
-    }
+    /// Between a swap that publishes something and the look at who sleeps or has closed; a sleeper has the other half.
+    fn after_swap(&self);
 
-    /// This process's name in the words of this queue.
-    #[inline]
-    pub(crate) fn me(&self) -> Result<Owner, Stop> {
-        let me = self.me.load(Relaxed);
-        if me >> 32 == u64::from(barrier::forks()) { Ok(Owner(me as u16)) } else { self.enter() }
-    }
-
-    /// The same, if it is beyond question.
-    #[inline(always)]
-    pub(crate) fn me_at_once(&self) -> Option<Owner> {
-        let me = self.me.load(Relaxed);
-        (me >> 32 == u64::from(barrier::forks())).then_some(Owner(me as u16))
-    }
-
-    pub(crate) fn holder(&self) -> Result<Holder, Stop> {
-        let owner = self.me()?;
-        Ok(Holder { owner, signature: self.signature.load(Relaxed) })
-    }
-
-    /// Enters this process into the participants' table: when it attaches, and in a forked child.
-    #[cold]
-    fn enter(&self) -> Result<Owner, Stop> {
-        let before = self.me.load(Relaxed);
-        if before == QUARANTINED {
-            return Err(Stop::Damaged);
-        }
-        barrier::register();
-        let process = ProcessId::current();
-        let owner = match self.participants().enter(process) {
-            Some(owner) => owner,
-            None => {
-                self.sweep_the_dead();
-                self.participants().enter(process).ok_or(Stop::System(io::ErrorKind::QuotaExceeded))?
-            }
-        };
-        self.signature.store(Holder::new(owner, process).signature, Relaxed);
-        let me = u64::from(barrier::forks()) << 32 | u64::from(owner.0);
-        match self.me.compare_exchange(before, me, Release, Relaxed) {
-            Ok(_) => Ok(owner),
-            Err(_) => {
-                // Another thread was faster.
-                self.participants().leave(owner, process);
-                self.me()
-            }
-        }
-    }
-
-    // ---------------------------------------------------------------------------------------------- writing
-
-    /// Takes a short message into `buffer` if nothing at all stands in the way; false if something does.
-    #[inline(always)]
-    pub(crate) fn take_at_once(&self, buffer: &mut Buffer) -> bool {
-        let Some(me) = self.me_at_once() else { return false };
-        let head = self.hint(Side::Items);
-        let Some((claim, word)) = self.slot_at(head.load(Relaxed)) else { return false };
-        if word != SlotWord::ready(claim.lap) {
-            return false;
-        }
-        let Some(len) = Meta::inline(claim.head.meta.load(Relaxed), &self.segment.geometry) else { return false };
-        if !claim.advance(word, SlotWord::reading(claim.lap, me)) {
-            return false;
-        }
-        head.store(self.segment.geometry.ring.after(claim.lap, claim.slot), Relaxed);
-        // SAFETY: the slot is ours; `inline` has checked the length.
-        unsafe { buffer.fill(claim.payload, len) };
-        self.free_slot(&claim);
-        true
-    }
-
-    /// Puts a message that lies in a block; the block is the queue's from then on.
-    pub(crate) fn try_put_block(&self, block: &mut Block<'_>) -> Result<(), Stop> {
-        let me = self.me()?;
-        let claim = self.claim_write(me)?;
-        claim.head.meta.store(Meta::Block(block.id()).to_word(), Relaxed);
-        let attached = BlockState::attached(claim.slot, claim.lap).to_word();
-        self.segment.record(block.id()).word.store(attached, Release);
-        self.publish(&claim, SlotWord::ready(claim.lap), me)?;
-        block.given_away();
-        Ok(())
-    }
-
-    /// Has memory put behind the slots around `slot`.
-    #[cold]
-    fn reserve_slots(&self, slot: u32) -> Result<(), Stop> {
-        while slot >= self.refresh_reserved() {
-            let geometry = &self.segment.geometry;
-            let first = self.reserved_slots.load(Relaxed);
-            let end = first.saturating_add(geometry.slots_step()).min(geometry.ring.capacity);
-            let offset = geometry.slots_at + first as usize * geometry.stride;
-            self.segment.reserve_control(offset, (end - first) as usize * geometry.stride)?;
-            self.segment.header().reserved_slots.fetch_max(end, Relaxed);
-        }
-        Ok(())
-    }
-
-    fn refresh_reserved(&self) -> u32 {
-        let reserved = self.segment.header().reserved_slots.load(Relaxed).min(self.segment.geometry.ring.capacity);
-        self.reserved_slots.store(reserved, Relaxed);
-        reserved
-    }
-
-    pub(crate) fn slots_in_use(&self) -> u32 {
-        self.refresh_reserved()
-    }
-
-    // ---------------------------------------------------------------------------------------------- reading
-
-    /// Takes the next message out of the ring, or says why not. A `patient` getter has waited for a slow writer, and
-    /// may pass over it.
-    #[inline]
-    pub(crate) fn try_take(&self, buffer: &mut Buffer, patient: bool) -> Result<Taken<'_>, Stop> {
-        let claimed = match self.claim_read(patient, self.me()?) {
-            Err(Stop::Level) => self.claim_last(patient)?,
-            claimed => claimed?,
-        };
-        let claim = match claimed {
-            Claimed::Number(number) => return Ok(Taken::Number(number)),
-            Claimed::Slot(claim) => claim,
-        };
-        let geometry = &self.segment.geometry;
-        match Meta::from_word(claim.head.meta.load(Relaxed), geometry) {
-            Some(Meta::Inline(len)) => {
-                // SAFETY: the slot is ours; `from_word` has checked the length.
-                unsafe { buffer.fill(claim.payload, len) };
-                self.free_slot(&claim);
-                Ok(Taken::Inline)
-            }
-            Some(Meta::Block(id)) => {
-                let block = Block::detach(self, id, &claim);
-                self.free_slot(&claim);
-                block.map(Taken::Block)
-            }
-            None => {
-                self.free_slot(&claim);
-                Err(self.quarantine())
-            }
-        }
-    }
-
-    /// An empty queue may be a closed one; then nothing can come any more, and one last look decides.
-    pub(crate) fn claim_last(&self, patient: bool) -> Result<Claimed<'_>, Stop> {
-        let items = &self.segment.header().items;
-        let mut state = items.load(Acquire);
-        if state & (CLOSING | CLOSED) == CLOSING {
-            self.close();
-            state = items.load(Acquire);
-        }
-        if state & CLOSED == 0 {
-            return Err(Stop::Level);
-        }
-        self.claim_read(patient, self.me()?).map_err(|stop| if stop == Stop::Level { Stop::Closed } else { stop })
-    }
+    /// Wakes so many of those who sleep on an event count; says how many there were.
+    fn wake(&self, event: &AtomicU32, n: u32) -> usize;
 
     // ---------------------------------------------------------------------------------------------- looking
 
-    /// How many messages there are: exactly, while nobody is putting or getting.
-    pub(crate) fn len(&self) -> usize {
-        let header = self.segment.header();
-        let ring = self.segment.geometry.ring;
-        let reserved = self.refresh_reserved();
-        let mut position = header.head.load(Relaxed);
-        let mut messages = 0;
-        for _ in 0..self.step_limit() {
-            let Some((lap, slot)) = ring.split(position).filter(|(_, slot)| *slot < reserved) else { break };
-            let word = SlotWord(self.segment.word(slot).load(Relaxed));
-            match (word.laps_ahead_of(lap), word.phase()) {
-                (0, Phase::Ready) => messages += 1,
-                (0, Phase::Writing | Phase::Reading) => {}
-                (1.., _) => {
-                    position = ring.after(previous_lap(word.lap()), slot);
-                    continue;
-                }
-                (_, _) => break,
-            }
-            position = ring.after(lap, slot);
-        }
-        messages.min(ring.capacity as usize)
+    #[inline(always)]
+    fn look(&self, position: u64) -> Option<Spot> {
+        let (lap, slot) = self.positions().split(position)?;
+        let word = self.word(slot).unwrap_or(SlotWord::free(0));
+        Some(Spot { position, lap, slot, word })
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        let header = self.segment.header();
-        let ring = self.segment.geometry.ring;
-        let reserved = self.refresh_reserved();
-        let mut position = header.head.load(Relaxed);
-        for _ in 0..self.step_limit() {
-            let Some((lap, slot)) = ring.split(position).filter(|(_, slot)| *slot < reserved) else { return true };
-            let word = SlotWord(self.segment.word(slot).load(Acquire));
-            match (word.laps_ahead_of(lap), word.phase()) {
-                (0, Phase::Ready) => return false,
-                (0, Phase::Writing | Phase::Reading) => position = ring.after(lap, slot),
-                (1.., _) => position = ring.after(previous_lap(word.lap()), slot),
-                (_, _) => return true,
+    /// The first position that one side has not passed, and its word at a moment at which all before it were passed. So
+    /// a word that is behind there means that the ring was full, one that is free that it was empty.
+    ///
+    /// What has been passed is a prefix of all positions and stays so; so it is searched for by halves, and a hint that
+    /// lags behind costs steps in the order of its logarithm.
+    #[inline]
+    fn find(&self, side: Side) -> Result<Spot, Stop> {
+        let spot = self.look(self.hint(side).load(Acquire)).ok_or_else(|| self.quarantine())?;
+        if spot.is_passed(side) { self.find_from(spot, side) } else { Ok(spot) }
+    }
+
+    /// The same, starting from a position that has been passed.
+    #[cold]
+    fn find_from(&self, mut passed: Spot, side: Side) -> Result<Spot, Stop> {
+        let (mut step, mut grows) = (1, true);
+        for steps in 0..MAX_STEPS {
+            let position = self.positions().advance(passed.position, step);
+            let spot = position.and_then(|position| self.look(position)).ok_or_else(|| self.quarantine())?;
+            if spot.is_passed(side) {
+                passed = spot;
+                grows |= step == 1;
+                step = if grows { step * 2 } else { step / 2 };
+            } else if step > 1 {
+                grows = false;
+                step /= 2;
+            } else {
+                // The one before was passed before this one was looked at.
+                if steps > SHORT_WALK {
+                    self.hint(side).store(spot.position, Release);
+                }
+                return Ok(spot);
             }
         }
+        Err(self.quarantine())
+    }
+
+    // ---------------------------------------------------------------------------------------------- putting
+
+    /// Puts a message if nothing at all stands in the way; false if something does, and nothing has been done. `aim` is
+    /// told of the position before the try.
+    #[inline(always)]
+    fn put_at_once(&self, what: What, payload: u64, aim: impl FnOnce(u64)) -> bool {
+        let tail = self.hint(Side::Space);
+        let Some(spot) = self.look(tail.load(Acquire)) else { return false };
+        if spot.word != SlotWord::free(spot.lap) || !self.may_put(spot.slot) {
+            return false;
+        }
+        aim(spot.position);
+        let stale = self.payload(spot.slot);
+        if !self.swap(spot.slot, (spot.word, stale), (SlotWord::ready(spot.lap, what), payload)) {
+            return false;
+        }
+        self.was_put(&spot);
         true
     }
 
-    /// Whether a put would have to wait, and why. What the dead hold counts as long as nobody has looked at it.
-    pub(crate) fn look_for_room(&self) -> Result<(), Stop> {
-        self.me()?;
-        let ring = self.segment.geometry.ring;
-        let mut position = self.segment.header().tail.load(Relaxed);
-        for _ in 0..self.step_limit() {
-            let Some((claim, word)) = self.slot_at(position) else {
-                let (_, slot) = ring.split(position).ok_or_else(|| self.quarantine())?;
-                if slot >= self.refresh_reserved() {
-                    return Ok(());
-                }
+    /// Puts a message, or says why not.
+    fn try_put(&self, what: What, payload: u64, mut aim: impl FnMut(u64)) -> Result<(), Stop> {
+        loop {
+            let spot = self.find(Side::Space)?;
+            self.may_go_on(&spot)?;
+            if !self.may_put(spot.slot) {
+                self.provide(spot.slot)?;
                 continue;
-            };
-            match (word.laps_ahead_of(claim.lap), word.phase()) {
-                (0, Phase::Free) => return Ok(()),
-                (0, _) => position = ring.after(claim.lap, claim.slot),
-                (1.., _) => position = ring.after(previous_lap(word.lap()), claim.slot),
-                (_, Phase::Writing | Phase::Reading) => return Err(Stop::Held(claim.slot, word)),
-                (_, _) => return Err(Stop::Level),
+            }
+            let Some((_, stale)) = self.whole(&spot) else { continue };
+            if spot.word.is_taken() {
+                self.settle_taken(&spot, stale);
+            }
+            aim(spot.position);
+            if self.swap(spot.slot, (spot.word, stale), (SlotWord::ready(spot.lap, what), payload)) {
+                self.was_put(&spot);
+                return Ok(());
             }
         }
-        Err(Stop::Level)
     }
 
-    pub(crate) fn is_full(&self) -> bool {
-        self.patiently(Side::Space, Patience::Now, |_| self.look_for_room()).is_err()
+    /// Whether a message can be put at the first position where none is.
+    fn may_go_on(&self, spot: &Spot) -> Result<(), Stop> {
+        // If not open, what is there must be the message of the lap before.
+        let is_full = spot.word.laps_ahead_of(spot.lap) == -1 && !spot.word.is_free();
+        match () {
+            () if spot.word.is_end() => Err(Stop::Closed),
+            () if spot.is_open() => Ok(()),
+            () if is_full => Err(Stop::Level),
+            () => Err(self.quarantine()),
+        }
     }
 
-    /// The first position that nobody has claimed for writing.
-    pub(crate) fn claimed_up_to(&self) -> u64 {
-        let ring = self.segment.geometry.ring;
-        let mut position = self.segment.header().tail.load(Relaxed);
-        for _ in 0..self.step_limit() {
-            let Some((lap, slot)) = ring.split(position).filter(|(_, slot)| *slot < self.refresh_reserved()) else {
+    #[inline(always)]
+    fn was_put(&self, spot: &Spot) {
+        // Release: whoever goes by the hint sees the slot put.
+        self.hint(Side::Space).store(self.positions().after(spot.lap, spot.slot), Release);
+        self.after_swap();
+        if self.event(Side::Items).load(Relaxed) & SLEEPERS != 0 {
+            self.wake_one(Side::Items);
+        }
+    }
+
+    /// Closes the ring: marks the first position where no message is, so that none will ever be. If the ring is full, its
+    /// oldest message is in that slot, and leaves the mark behind when it is taken.
+    fn close(&self) -> Result<(), Stop> {
+        loop {
+            let spot = self.find(Side::Space)?;
+            match self.may_go_on(&spot) {
+                Ok(()) | Err(Stop::Level) => {}
+                Err(Stop::Closed) => break,
+                Err(stop) => return Err(stop),
+            }
+            if self.swap_word(spot.slot, spot.word, spot.word.ended()) {
                 break;
-            };
-            let word = SlotWord(self.segment.word(slot).load(Acquire));
-            match word.laps_ahead_of(lap) {
-                0 if word.phase() == Phase::Free => break,
-                0 => position = ring.after(lap, slot),
-                1.. => position = ring.after(previous_lap(word.lap()), slot),
-                _ => break,
             }
         }
-        position
+        self.after_swap();
+        self.wake_all(self.event(Side::Items));
+        self.wake_all(self.event(Side::Space));
+        Ok(())
     }
-}
 
-impl Drop for Raw {
-    fn drop(&mut self) {
-        let me = self.me.load(Relaxed);
-        // In a forked child that never used the queue, the entry is the parent's.
-        if me >> 32 == u64::from(barrier::forks()) {
-            self.participants().leave(Owner(me as u16), ProcessId::current());
+    fn is_closed(&self) -> Result<bool, Stop> {
+        Ok(self.find(Side::Space)?.word.is_end())
+    }
+
+    // ---------------------------------------------------------------------------------------------- taking
+
+    /// Takes a message whose slot is given up by its word alone: a number, a short one, or one that has been copied.
+    #[inline(always)]
+    fn take(&self, spot: &Spot) -> bool {
+        // Release: what was read of the message was read before the slot is free.
+        if !self.swap_word(spot.slot, spot.word, spot.word.after(SlotWord::free(next_lap(spot.lap)))) {
+            return false;
         }
+        self.hint(Side::Items).store(self.positions().after(spot.lap, spot.slot), Release);
+        self.is_taken();
+        true
+    }
+
+    /// Takes a message that lies in a block, and leaves word of who took which.
+    fn take_block(&self, spot: &Spot, payload: u64, taken: u64) -> bool {
+        let free = spot.word.after(SlotWord::free_taken(next_lap(spot.lap)));
+        if !self.swap(spot.slot, (spot.word, payload), (free, taken)) {
+            return false;
+        }
+        self.hint(Side::Items).store(self.positions().after(spot.lap, spot.slot), Release);
+        self.is_taken();
+        true
+    }
+
+    /// Wakes a putter that sleeps, after a slot has become free.
+    #[inline(always)]
+    fn is_taken(&self) {
+        self.after_swap();
+        if self.event(Side::Space).load(Relaxed) & SLEEPERS != 0 {
+            self.wake_one(Side::Space);
+        }
+    }
+
+    /// Takes a number if nothing at all stands in the way.
+    #[inline(always)]
+    fn take_number_at_once(&self) -> Option<u64> {
+        let spot = self.look(self.hint(Side::Items).load(Acquire))?;
+        if spot.word != SlotWord::ready(spot.lap, What::NUMBER) {
+            return None;
+        }
+        let number = self.payload(spot.slot);
+        self.take(&spot).then_some(number)
+    }
+
+    /// Takes the numbers that are next, as long as nothing stands in the way; says how many, and whether there was
+    /// nothing behind them. The hint is moved, and putters are woken, once for all.
+    fn take_numbers(&self, into: &mut [u64]) -> (usize, bool) {
+        let head = self.hint(Side::Items);
+        let mut position = head.load(Acquire);
+        let (mut n, mut is_end) = (0, false);
+        while n < into.len()
+            && let Some(spot) = self.look(position)
+        {
+            if spot.word != SlotWord::ready(spot.lap, What::NUMBER) {
+                is_end = spot.is_open();
+                break;
+            }
+            let number = self.payload(spot.slot);
+            if !self.swap_word(spot.slot, spot.word, SlotWord::free(next_lap(spot.lap))) {
+                break;
+            }
+            into[n] = number;
+            n += 1;
+            position = self.positions().after(spot.lap, spot.slot);
+        }
+        if n > 0 {
+            head.store(position, Release);
+            self.is_taken();
+        }
+        (n, is_end)
+    }
+
+    /// The next message, if there is one: `Level` if there is none, `Closed` if none can come any more.
+    #[inline]
+    fn next(&self) -> Result<Spot, Stop> {
+        let spot = self.find(Side::Items)?;
+        match () {
+            () if spot.is_ready() => Ok(spot),
+            () if !spot.is_open() => Err(self.quarantine()),
+            () if spot.word.is_end() => Err(Stop::Closed),
+            () => Err(Stop::Level),
+        }
+    }
+
+    /// A word and the payload that belongs to it; `None` if the word is another by now.
+    fn whole(&self, spot: &Spot) -> Option<(Option<Kind>, u64)> {
+        let payload = self.payload(spot.slot);
+        (self.word(spot.slot) == Some(spot.word)).then_some((spot.word.kind(), payload))
+    }
+
+    /// How many messages there were at some moment.
+    fn count(&self) -> Result<u64, Stop> {
+        loop {
+            let head = self.find(Side::Items)?;
+            let tail = self.find(Side::Space)?;
+            // Nobody has taken anything meanwhile.
+            if self.look(head.position).is_some_and(|again| !again.is_passed(Side::Items)) {
+                return Ok(self.positions().distance(head.position, tail.position).unwrap_or(0));
+            }
+        }
+    }
+
+    /// Whether no message was there.
+    fn has_none(&self) -> Result<bool, Stop> {
+        Ok(!self.find(Side::Items)?.is_ready())
+    }
+
+    /// Why a message could not be put, if it could not.
+    fn has_room(&self) -> Result<(), Stop> {
+        self.may_go_on(&self.find(Side::Space)?)
+    }
+
+    // ---------------------------------------------------------------------------------------------- sleeping
+
+    /// Says that somebody is about to sleep; what the event count is from then on. After that comes a last look, and the
+    /// sleep.
+    fn announce(&self, side: Side) -> u32 {
+        let seen = self.event(side).fetch_or(SLEEPERS, AcqRel) | SLEEPERS;
+        self.after_swap();
+        seen
+    }
+
+    /// Wakes who sleeps on one side, two at most.
+    #[cold]
+    fn wake_one(&self, side: Side) {
+        let event = self.event(side);
+        let mut seen = event.load(Relaxed);
+        while seen & SLEEPERS != 0 {
+            let next = (seen & !SLEEPERS).wrapping_add(SEQUENCE);
+            match event.compare_exchange(seen, next, AcqRel, Relaxed) {
+                Ok(_) => {
+                    if self.wake(event, 2) == 2 {
+                        event.fetch_or(SLEEPERS, AcqRel);
+                    }
+                    return;
+                }
+                Err(changed) => seen = changed,
+            }
+        }
+    }
+
+    /// Wakes everybody who sleeps on an event count.
+    fn wake_all(&self, event: &AtomicU32) {
+        event.fetch_add(SEQUENCE, AcqRel);
+        self.wake(event, u32::MAX);
     }
 }

@@ -32,9 +32,10 @@ use parking_lot::Mutex;
 use proc_core::fds::above_standard_streams;
 
 use super::{
-    layout::{BlockId, Geometry, Header, MAGIC, PAGE, PARTICIPANTS, RECORDS_STEP, Record, VERSION},
-    protocol::SlotHead,
+    layout::{CLASSES, Geometry, Header, LARGE, MAGIC, PAGE, PARTICIPANTS, Record, SLOTS_STEP, Slot, VERSION},
+    word::BlockId,
 };
+use proc_core::liveness::{Membership, Register};
 
 /// How many large blocks stay mapped after their use, at most.
 const KEPT_WINDOWS: usize = 16;
@@ -50,9 +51,11 @@ pub(crate) struct Segment {
     pub(crate) geometry: Geometry,
     control: Window,
     /// Where the slots begin.
-    slots: NonNull<u8>,
-    /// The mapped windows of the two classes of blocks that are mapped by the dozen.
-    windows: [Vec<AtomicPtr<u8>>; 2],
+    slots: NonNull<Slot>,
+    /// What this process knows of who uses the queue.
+    membership: Membership,
+    /// The mapped windows of the classes of blocks that are mapped by the dozen.
+    windows: [Vec<AtomicPtr<u8>>; CLASSES - 1],
     large: Mutex<Vec<(u32, Arc<Window>)>>,
 }
 
@@ -66,23 +69,17 @@ impl Segment {
         let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
         fcntl(&fd, FcntlArg::F_ADD_SEALS(seals))?;
         reserve(&fd, 0, PAGE + PARTICIPANTS * 8)?;
-        for class in &geometry.classes {
-            reserve(&fd, class.records_at as u64, PAGE)?;
-        }
-        let slots = geometry.slots_step().min(geometry.ring.capacity);
-        reserve(&fd, geometry.slots_at as u64, slots as usize * geometry.stride)?;
+        let slots = SLOTS_STEP.min(geometry.ring.capacity);
+        reserve(&fd, geometry.slots_at as u64, slots as usize * size_of::<Slot>())?;
         let segment = Self::map(fd, geometry)?;
         let header = segment.header();
         header.version.store(VERSION, Relaxed);
         header.leases.store(leases.into(), Relaxed);
         header.capacity.store(geometry.ring.capacity.into(), Relaxed);
-        header.stride.store(geometry.stride as u64, Relaxed);
+        header.fitted.store(geometry.classes[0].block_bytes as u64, Relaxed);
         header.max_message.store(geometry.max_message as u64, Relaxed);
         header.max_deliveries.store(max_deliveries, Relaxed);
         header.reserved_slots.store(slots, Relaxed);
-        for pool in &header.pools {
-            pool.high.store(RECORDS_STEP, Relaxed);
-        }
         header.magic.store(MAGIC, Release);
         Ok(segment)
     }
@@ -104,9 +101,9 @@ impl Segment {
         if header.magic.load(Acquire) != MAGIC || header.version.load(Relaxed) != VERSION {
             return Err(invalid("the file is no queue of this version"));
         }
-        let [capacity, stride, max_message] =
-            [&header.capacity, &header.stride, &header.max_message].map(|number| number.load(Relaxed));
-        let geometry = Geometry::new(capacity, stride, max_message)
+        let [capacity, fitted, max_message] =
+            [&header.capacity, &header.fitted, &header.max_message].map(|number| number.load(Relaxed));
+        let geometry = Geometry::new(capacity, fitted, max_message)
             .filter(|geometry| geometry.file_bytes == file_bytes)
             .ok_or_else(|| invalid("the queue's header contradicts itself"))?;
         Self::map(fd, geometry)
@@ -114,13 +111,14 @@ impl Segment {
 
     fn map(fd: OwnedFd, geometry: Geometry) -> io::Result<Self> {
         let control = Window::new(&fd, 0, geometry.control_bytes)?;
-        let windows = [0, 1].map(|class: usize| {
+        let membership = Membership::new(fd.as_fd())?;
+        let windows = [0, 1, 2].map(|class: usize| {
             let class = &geometry.classes[class];
             (0..class.count.div_ceil(class.per_window)).map(|_| AtomicPtr::default()).collect()
         });
         // SAFETY: `Geometry` puts the slots inside the control window.
-        let slots = unsafe { control.start.add(geometry.slots_at) };
-        Ok(Self { fd, geometry, control, slots, windows, large: Mutex::new(Vec::new()) })
+        let slots = unsafe { control.start.add(geometry.slots_at) }.cast();
+        Ok(Self { fd, geometry, control, slots, membership, windows, large: Mutex::new(Vec::new()) })
     }
 
     pub(crate) fn header(&self) -> &Header {
@@ -135,28 +133,21 @@ impl Segment {
         unsafe { start.cast().as_ref() }
     }
 
-    /// The slot `index`, and where its payload lies.
+    /// Who uses the queue, and which of them are dead.
+    pub(crate) fn register(&self) -> Register<'_> {
+        Register::new(self.fd.as_fd(), &self.header().register, &self.membership)
+    }
+
+    /// A slot.
     ///
     /// # Safety
     /// There must be such a slot.
-    #[inline]
-    pub(crate) unsafe fn slot(&self, index: u32) -> (&SlotHead, NonNull<u8>) {
+    #[inline(always)]
+    pub(crate) unsafe fn slot(&self, index: u32) -> &Slot {
         // SAFETY: `Geometry` has room for `capacity` slots there.
-        let start = unsafe { self.slots.add(index as usize * self.geometry.stride) };
-        // SAFETY: as above; strides are multiples of 16, and `SlotHead` is made of atomics.
-        let head = unsafe { start.cast::<SlotHead>().as_ref() };
-        // SAFETY: a slot is longer than its head.
-        (head, unsafe { start.add(size_of::<SlotHead>()) })
-    }
-
-    /// The word of the slot `index`.
-    ///
-    /// # Panics
-    /// If there is no such slot.
-    pub(crate) fn word(&self, index: u32) -> &AtomicU64 {
-        assert!(index < self.geometry.ring.capacity);
-        // SAFETY: just checked.
-        &unsafe { self.slot(index) }.0.word
+        let slot = unsafe { self.slots.add(index as usize) };
+        // SAFETY: as above; aligned to a page at the start, and made of atomics.
+        unsafe { slot.as_ref() }
     }
 
     /// The record of a block.
@@ -165,7 +156,7 @@ impl Segment {
     /// If there is no such block.
     #[inline]
     pub(crate) fn record(&self, id: BlockId) -> &Record {
-        let class = &self.geometry.classes[usize::from(id.class)];
+        let class = &self.geometry.classes[usize::from(id.class & 3)];
         assert!(id.index < class.count);
         let offset = class.records_at + id.index as usize * size_of::<Record>();
         // SAFETY: `Geometry` has room for `count` records there.
@@ -199,10 +190,27 @@ impl Segment {
         Ok(BlockMemory { start, _window: None })
     }
 
+    /// Where a short block is mapped, after mapping it if need be; `None` if there is no such block, or no address for it.
+    #[inline(always)]
+    pub(crate) fn cell(&self, id: BlockId) -> Option<NonNull<u8>> {
+        let (class, windows) =
+            (&self.geometry.classes[usize::from(id.class & 1)], &self.windows[usize::from(id.class & 1)]);
+        if id.index >= class.count {
+            return None;
+        }
+        let window = windows[(id.index >> class.window_shift) as usize].load(Acquire);
+        let inside = (id.index & ((1 << class.window_shift) - 1)) as usize * class.block_bytes;
+        match NonNull::new(window) {
+            // SAFETY: the window holds `1 << window_shift` blocks.
+            Some(start) => Some(unsafe { start.add(inside) }),
+            None => self.block(id, 0).ok().map(|memory| memory.start),
+        }
+    }
+
     fn large_window(&self, index: u32, len: usize) -> io::Result<Arc<Window>> {
         // A forked child may find the lock held for ever by a thread that is not there.
         let Some(mut kept) = self.large.try_lock_for(std::time::Duration::from_millis(100)) else {
-            return Ok(Arc::new(Window::new(&self.fd, self.block_offset(BlockId { class: 2, index }), len)?));
+            return Ok(Arc::new(Window::new(&self.fd, self.block_offset(BlockId { class: LARGE, index }), len)?));
         };
         if let Some(at) = kept.iter().position(|(i, window)| *i == index && window.len >= len) {
             return Ok(kept[at].1.clone());
@@ -211,8 +219,8 @@ impl Segment {
         if kept.len() >= KEPT_WINDOWS {
             kept.remove(0);
         }
-        let bytes = len.next_power_of_two().min(self.geometry.classes[2].block_bytes);
-        let window = Arc::new(Window::new(&self.fd, self.block_offset(BlockId { class: 2, index }), bytes)?);
+        let bytes = len.next_power_of_two().min(self.geometry.classes[usize::from(LARGE)].block_bytes);
+        let window = Arc::new(Window::new(&self.fd, self.block_offset(BlockId { class: LARGE, index }), bytes)?);
         window.populate(len);
         kept.push((index, window.clone()));
         Ok(window)

@@ -1,88 +1,119 @@
-//! The two words on which everything hangs: a slot's and a block's, and positions in the ring.
+//! The words on which everything hangs: a slot's, a block's, and positions in the ring.
 //!
-//! # A slot's word
+//! # A slot
+//! A slot is two words that are changed together: this one, and the payload beside it.
+//!
 //! | bits | meaning |
 //! |---|---|
-//! | 0..3 | phase |
-//! | 3..16 | owner: an index into the participants table, 0 for nobody; while ready: 1 if the message is a number |
+//! | 0..3 | free, or what kind of message there is: see [`Kind`] |
+//! | 3 | while free: its last message was in a block, and the payload is the [`Taken`] that says whose the block is now |
+//! | 4..8 | how many bytes of a short message there are |
+//! | 9 | the end: no message will ever be put here; while ready: none after this one |
 //! | 16..64 | lap, modulo 2^48 |
 //!
-//! # A block's word
+//! # A block
+//! A block's record has two words that are changed together: this one, and the place (the position in the ring, plus 1)
+//! at which its message is to be found, 0 for none.
+//!
 //! | tag | meaning | rest of the word |
 //! |---|---|---|
 //! | 0 | free | – |
-//! | 1 | held: private to its owner | owner 3..16, signature 24..64 |
-//! | 2 | attached to a slot's message | slot 3..29, low half of the lap 29..61 |
-//! | 3 | leased to the taker of an item | owner 3..16, deliveries 16..24, signature 24..64 |
-//! | 4 | orphan: an item that waits for its next taker | deliveries 16..24 |
-//! | 5 | dead letter: an item delivered too often | deliveries 16..24 |
+//! | 1 | held by a process, or in the ring since a process put it there | holder 3..52 |
+//! | 2 | in the ring, and nobody's otherwise: who put it there has gone | – |
+//! | 3 | leased to the taker of an item | holder 3..52, deliveries 52..60 |
+//! | 4 | orphan: an item that waits for its next taker | deliveries 52..60 |
+//! | 5 | dead letter: an item delivered too often | deliveries 52..60 |
 //!
-//! An owner's signature (pid and low bits of its start time) keeps two bearers of one index apart.
+//! A holder is an index into the participants and the participant's number, which no other has.
 
-use proc_core::identity::ProcessId;
+use proc_core::liveness::Participant;
 
 const LAP_MASK: u64 = (1 << 48) - 1;
-const OWNER_MASK: u64 = (1 << 13) - 1;
-const NUMBER: u64 = 1 << 3;
-const SIGNATURE_SHIFT: u32 = 24;
+const OWNER_BITS: u32 = 13;
+const OWNER_MASK: u64 = (1 << OWNER_BITS) - 1;
+const TAKEN: u64 = 1 << 3;
+const LEN_SHIFT: u32 = 4;
+const END: u64 = 1 << 9;
+const NUMBER_MASK: u64 = (1 << 36) - 1;
+const DELIVERIES_SHIFT: u32 = 52;
 
+/// What a slot's payload is while the slot is ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Phase {
-    Free,
-    Writing,
-    Ready,
-    Reading,
-    /// Bits that no process of ours ever writes.
-    Invalid,
+#[repr(u64)]
+pub(crate) enum Kind {
+    /// The message, which is a number.
+    Number = 1,
+    /// The message: so many bytes.
+    Short = 2,
+    /// A [`CellAt`]: the message is copied before it is taken, and its block stays its putter's.
+    Cell = 3,
+    /// A block's [`to_bits`](BlockId::to_bits): whoever takes the message gets the block.
+    Block = 4,
 }
 
-/// What a slot is, for which lap, in whose hands.
+/// What a slot is, for which lap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SlotWord(pub(crate) u64);
 
 impl SlotWord {
+    #[inline(always)]
     pub(crate) fn free(lap: u64) -> Self {
         Self(lap << 16)
     }
 
-    pub(crate) fn writing(lap: u64, owner: Owner) -> Self {
-        Self(lap << 16 | u64::from(owner.0) << 3 | 1)
+    /// Free, after a message that was in a block.
+    pub(crate) fn free_taken(lap: u64) -> Self {
+        Self(lap << 16 | TAKEN)
     }
 
-    pub(crate) fn ready(lap: u64) -> Self {
-        Self(lap << 16 | 2)
+    #[inline(always)]
+    pub(crate) fn ready(lap: u64, what: What) -> Self {
+        Self(lap << 16 | what.0)
     }
 
-    /// Ready, with a message that is the word beside this one.
-    pub(crate) fn ready_number(lap: u64) -> Self {
-        Self(lap << 16 | NUMBER | 2)
+    #[inline(always)]
+    pub(crate) fn is_free(self) -> bool {
+        self.0 & 7 == 0
     }
 
-    /// Whether it is ready for that lap, whatever the message.
-    pub(crate) fn is_ready(self, lap: u64) -> bool {
-        self.0 & !NUMBER == lap << 16 | 2
+    /// Whether its last message was in a block.
+    #[inline(always)]
+    pub(crate) fn is_taken(self) -> bool {
+        self.0 & (TAKEN | 7) == TAKEN
     }
 
-    pub(crate) fn is_number(self) -> bool {
-        self.0 & NUMBER != 0
-    }
-
-    pub(crate) fn reading(lap: u64, owner: Owner) -> Self {
-        Self(lap << 16 | u64::from(owner.0) << 3 | 3)
-    }
-
-    pub(crate) fn phase(self) -> Phase {
+    /// What kind of message there is; `None` if there is none, or for bits that no process of ours ever writes.
+    #[inline(always)]
+    pub(crate) fn kind(self) -> Option<Kind> {
         match self.0 & 7 {
-            0 => Phase::Free,
-            1 => Phase::Writing,
-            2 => Phase::Ready,
-            3 => Phase::Reading,
-            _ => Phase::Invalid,
+            1 => Some(Kind::Number),
+            2 => Some(Kind::Short),
+            3 => Some(Kind::Cell),
+            4 => Some(Kind::Block),
+            _ => None,
         }
     }
 
-    pub(crate) fn owner(self) -> Owner {
-        Owner((self.0 >> 3 & OWNER_MASK) as u16)
+    /// The length of a short message.
+    #[inline(always)]
+    pub(crate) fn short_len(self) -> usize {
+        (self.0 >> LEN_SHIFT & 15) as usize
+    }
+
+    /// Whether the ring was closed when this word was the first that no putter had passed.
+    #[inline(always)]
+    pub(crate) fn is_end(self) -> bool {
+        self.0 & END != 0
+    }
+
+    pub(crate) fn ended(self) -> Self {
+        Self(self.0 | END)
+    }
+
+    /// What `free`, the word after this one, is where the ring has been closed.
+    #[inline(always)]
+    pub(crate) fn after(self, free: Self) -> Self {
+        Self(free.0 | self.0 & END)
     }
 
     pub(crate) fn lap(self) -> u64 {
@@ -90,12 +121,95 @@ impl SlotWord {
     }
 
     /// How many laps this word is ahead of `lap`; negative when behind.
+    #[inline(always)]
     pub(crate) fn laps_ahead_of(self, lap: u64) -> i64 {
         (self.lap().wrapping_sub(lap) << 16).cast_signed() >> 16
     }
 }
 
-/// An index into the participants table.
+/// What the word of a ready slot says beside its lap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct What(u64);
+
+impl What {
+    pub(crate) const NUMBER: Self = Self(Kind::Number as u64);
+    pub(crate) const CELL: Self = Self(Kind::Cell as u64);
+    pub(crate) const BLOCK: Self = Self(Kind::Block as u64);
+
+    /// A message of up to 8 bytes.
+    #[inline(always)]
+    pub(crate) fn short(len: usize) -> Self {
+        Self(Kind::Short as u64 | (len as u64) << LEN_SHIFT)
+    }
+}
+
+/// A block: its class and its number there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BlockId {
+    pub(crate) class: u8,
+    pub(crate) index: u32,
+}
+
+impl BlockId {
+    pub(crate) fn to_bits(self) -> u64 {
+        u64::from(self.index) << 2 | u64::from(self.class)
+    }
+
+    /// The block of such bits, whether or not there is one.
+    pub(crate) fn from_bits(bits: u64) -> Self {
+        Self { class: (bits & 3) as u8, index: (bits >> 2) as u32 }
+    }
+}
+
+/// Where a message lies that is to be copied: a block that stays its putter's, and a length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CellAt(u64);
+
+impl CellAt {
+    #[inline(always)]
+    pub(crate) fn new(block: BlockId, len: usize) -> Self {
+        Self((len as u64) << 32 | block.to_bits())
+    }
+
+    #[inline(always)]
+    pub(crate) fn to_payload(self) -> u64 {
+        self.0
+    }
+
+    #[inline(always)]
+    pub(crate) fn from_payload(payload: u64) -> Self {
+        Self(payload)
+    }
+
+    #[inline(always)]
+    pub(crate) fn block(self) -> BlockId {
+        BlockId::from_bits(self.0 & u64::from(u32::MAX))
+    }
+
+    #[inline(always)]
+    pub(crate) fn len(self) -> usize {
+        (self.0 >> 32) as usize
+    }
+}
+
+/// Who took the message of a slot that was in a block, and which block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Taken {
+    pub(crate) by: Owner,
+    pub(crate) block: BlockId,
+}
+
+impl Taken {
+    pub(crate) fn to_payload(self) -> u64 {
+        self.block.to_bits() << OWNER_BITS | u64::from(self.by.0)
+    }
+
+    pub(crate) fn from_payload(payload: u64) -> Self {
+        Self { by: Owner((payload & OWNER_MASK) as u16), block: BlockId::from_bits(payload >> OWNER_BITS) }
+    }
+}
+
+/// An index into the participants; 0 is nobody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Owner(pub(crate) u16);
 
@@ -103,20 +217,27 @@ pub(crate) struct Owner(pub(crate) u16);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Holder {
     pub(crate) owner: Owner,
-    pub(crate) signature: u64,
+    number: u64,
 }
 
 impl Holder {
-    pub(crate) fn new(owner: Owner, process: ProcessId) -> Self {
-        Self { owner, signature: (u64::from(process.pid) << 18 | process.start_time & 0x3_FFFF) & ((1 << 40) - 1) }
+    pub(crate) fn new(owner: Owner, participant: Participant) -> Self {
+        Self { owner, number: participant.number() & NUMBER_MASK }
     }
 
-    fn bits(self) -> u64 {
-        self.signature << SIGNATURE_SHIFT | u64::from(self.owner.0) << 3
+    #[cfg(any(test, loom))]
+    pub(crate) fn numbered(owner: Owner, number: u64) -> Self {
+        Self { owner, number }
     }
 
-    fn of(bits: u64) -> Self {
-        Self { owner: Owner((bits >> 3 & OWNER_MASK) as u16), signature: bits >> SIGNATURE_SHIFT }
+    /// As one word, for [`from_word`](Self::from_word).
+    pub(crate) fn to_word(self) -> u64 {
+        (self.number << OWNER_BITS | u64::from(self.owner.0)) << 3
+    }
+
+    pub(crate) fn from_word(word: u64) -> Self {
+        let bits = word >> 3;
+        Self { owner: Owner((bits & OWNER_MASK) as u16), number: bits >> OWNER_BITS & NUMBER_MASK }
     }
 }
 
@@ -125,37 +246,42 @@ impl Holder {
 pub(crate) enum BlockState {
     Free,
     Held(Holder),
-    Attached { slot: u32, lap: u32 },
-    Leased { to: Holder, deliveries: u8 },
-    Orphan { deliveries: u8 },
-    DeadLetter { deliveries: u8 },
+    InRing,
+    Leased {
+        to: Holder,
+        deliveries: u8,
+    },
+    Orphan {
+        deliveries: u8,
+    },
+    DeadLetter {
+        deliveries: u8,
+    },
+    /// Bits that no process of ours ever writes.
     Invalid,
 }
 
 impl BlockState {
-    pub(crate) fn attached(slot: u32, lap: u64) -> Self {
-        Self::Attached { slot, lap: lap as u32 }
-    }
-
     pub(crate) fn to_word(self) -> u64 {
+        let times = |deliveries: u8| u64::from(deliveries) << DELIVERIES_SHIFT;
         match self {
             Self::Free => 0,
-            Self::Held(holder) => holder.bits() | 1,
-            Self::Attached { slot, lap } => u64::from(lap) << 29 | u64::from(slot) << 3 | 2,
-            Self::Leased { to, deliveries } => to.bits() | u64::from(deliveries) << 16 | 3,
-            Self::Orphan { deliveries } => u64::from(deliveries) << 16 | 4,
-            Self::DeadLetter { deliveries } => u64::from(deliveries) << 16 | 5,
+            Self::Held(holder) => holder.to_word() | 1,
+            Self::InRing => 2,
+            Self::Leased { to, deliveries } => to.to_word() | times(deliveries) | 3,
+            Self::Orphan { deliveries } => times(deliveries) | 4,
+            Self::DeadLetter { deliveries } => times(deliveries) | 5,
             Self::Invalid => 7,
         }
     }
 
     pub(crate) fn from_word(word: u64) -> Self {
-        let deliveries = (word >> 16) as u8;
+        let deliveries = (word >> DELIVERIES_SHIFT) as u8;
         match word & 7 {
             0 => Self::Free,
-            1 => Self::Held(Holder::of(word)),
-            2 => Self::Attached { slot: (word >> 3) as u32 & ((1 << 26) - 1), lap: (word >> 29) as u32 },
-            3 => Self::Leased { to: Holder::of(word), deliveries },
+            1 => Self::Held(Holder::from_word(word)),
+            2 => Self::InRing,
+            3 => Self::Leased { to: Holder::from_word(word), deliveries },
             4 => Self::Orphan { deliveries },
             5 => Self::DeadLetter { deliveries },
             _ => Self::Invalid,
@@ -176,31 +302,45 @@ impl Positions {
     }
 
     /// The lap and the slot of a position; `None` for one that does not exist.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn split(self, position: u64) -> Option<(u64, u32)> {
         let slot = (position & ((1 << self.shift) - 1)) as u32;
         (slot < self.capacity).then_some((position >> self.shift & LAP_MASK, slot))
     }
 
+    #[inline(always)]
     pub(crate) fn join(self, lap: u64, slot: u32) -> u64 {
         lap << self.shift | u64::from(slot)
     }
 
     /// The position after that of `slot` in `lap`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn after(self, lap: u64, slot: u32) -> u64 {
-        if slot + 1 < self.capacity { self.join(lap, slot + 1) } else { self.join(lap.wrapping_add(1) & LAP_MASK, 0) }
+        if slot + 1 < self.capacity { self.join(lap, slot + 1) } else { self.join(next_lap(lap), 0) }
+    }
+
+    /// The position `n` further on.
+    pub(crate) fn advance(self, position: u64, n: u64) -> Option<u64> {
+        let (lap, slot) = self.split(position)?;
+        let slots = u64::from(slot).wrapping_add(n);
+        let capacity = u64::from(self.capacity);
+        Some(self.join(lap.wrapping_add(slots / capacity) & LAP_MASK, (slots % capacity) as u32))
+    }
+
+    /// How many positions there are from one to another that is not before it; `None` if it is.
+    pub(crate) fn distance(self, from: u64, to: u64) -> Option<u64> {
+        let ((from_lap, from_slot), (to_lap, to_slot)) = (self.split(from)?, self.split(to)?);
+        let laps = to_lap.wrapping_sub(from_lap) & LAP_MASK;
+        // More than half of all laps is a distance backwards.
+        let laps = (laps <= LAP_MASK / 2).then_some(laps)?;
+        laps.checked_mul(u64::from(self.capacity))?.checked_add(u64::from(to_slot))?.checked_sub(u64::from(from_slot))
     }
 }
 
 /// The lap after `lap`.
+#[inline(always)]
 pub(crate) fn next_lap(lap: u64) -> u64 {
     lap.wrapping_add(1) & LAP_MASK
-}
-
-/// The lap before `lap`.
-pub(crate) fn previous_lap(lap: u64) -> u64 {
-    lap.wrapping_sub(1) & LAP_MASK
 }
 
 #[cfg(test)]
@@ -209,15 +349,24 @@ mod tests {
 
     #[test]
     fn words_say_what_was_put_into_them() {
-        let word = SlotWord::writing(LAP_MASK, Owner(8191));
-        assert_eq!((word.lap(), word.owner(), word.phase()), (LAP_MASK, Owner(8191), Phase::Writing));
+        let word = SlotWord::ready(LAP_MASK, What::short(8));
+        assert_eq!((word.lap(), word.kind(), word.short_len()), (LAP_MASK, Some(Kind::Short), 8));
+        assert!(!word.is_free() && !word.is_taken());
+        assert!(SlotWord::free_taken(3).is_free() && SlotWord::free_taken(3).is_taken());
+        assert!(!SlotWord::ready(3, What::short(1)).is_taken() && SlotWord(7).kind().is_none());
         assert_eq!(SlotWord::free(0).laps_ahead_of(LAP_MASK), 1);
-        assert_eq!(SlotWord::ready(LAP_MASK).laps_ahead_of(0), -1);
-        let holder = Holder::new(Owner(77), ProcessId { pid: 4_194_303, start_time: u64::MAX });
+        assert_eq!(SlotWord::ready(LAP_MASK, What::NUMBER).laps_ahead_of(0), -1);
+        let block = BlockId { class: 1, index: (1 << 30) - 1 };
+        let cell = CellAt::from_payload(CellAt::new(block, 504).to_payload());
+        assert_eq!((cell.block(), cell.len()), (block, 504));
+        let taken = Taken { by: Owner(8191), block: BlockId { class: 2, index: (1 << 30) - 1 } };
+        assert_eq!(Taken::from_payload(taken.to_payload()), taken);
+        let holder = Holder::numbered(Owner(77), NUMBER_MASK);
+        assert_eq!(Holder::from_word(holder.to_word()), holder);
         for state in [
             BlockState::Free,
             BlockState::Held(holder),
-            BlockState::attached((1 << 26) - 1, u64::MAX),
+            BlockState::InRing,
             BlockState::Leased { to: holder, deliveries: 255 },
             BlockState::Orphan { deliveries: 3 },
             BlockState::DeadLetter { deliveries: 1 },
@@ -234,6 +383,8 @@ mod tests {
             for n in 0..4 * u64::from(capacity) {
                 let (lap, slot) = ring.split(position).unwrap();
                 assert_eq!((lap, u64::from(slot)), (n / u64::from(capacity), n % u64::from(capacity)));
+                assert_eq!(ring.advance(0, n), Some(position));
+                assert_eq!((ring.distance(0, position), ring.distance(position, 0).is_some()), (Some(n), n == 0));
                 position = ring.after(lap, slot);
             }
         }

@@ -12,6 +12,7 @@ mod manager;
 mod pipe;
 mod pipe_shared;
 mod queue;
+mod queue_exact;
 mod queue_limits;
 mod storm;
 mod thread_queue;

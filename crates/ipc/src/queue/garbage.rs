@@ -1,0 +1,120 @@
+//! What the dead leave behind, and who clears it away: whoever needs blocks or has nothing else to do. Nobody waits for it.
+//!
+//! The order of the looks matters: the word first, then whose index it names, then whether that participant lives, and a
+//! compare-and-swap from the very word that was read. An index passes to another participant only after every word that
+//! named it has been settled, so a verdict about the index's bearer holds for the word read before.
+
+use std::sync::atomic::{
+    AtomicU64,
+    Ordering::{Acquire, Relaxed},
+};
+
+use proc_core::liveness::Participant;
+
+use super::{
+    custody::Custody,
+    raw::Raw,
+    ring::{Ring, Spot},
+    word::{BlockState, Holder, Owner, SlotWord, Taken},
+};
+
+/// How often somebody who sleeps looks for the dead: milliseconds.
+const HOUSE_EVERY_MS: u64 = 500;
+const LEASED_HOUSE_EVERY_MS: u64 = 60;
+
+impl Raw {
+    /// Settles everything that names a dead participant, then its index is free for another.
+    pub(crate) fn sweep(&self, owner: Owner, dead: Participant) {
+        let Ok(me) = self.me() else { return };
+        self.settle_all_taken_by(owner);
+        let dead_holder = Holder::new(owner, dead);
+        for id in self.blocks() {
+            if self.collect(id, Some(dead_holder), me) {
+                self.release_memory(id);
+                self.free_block(id);
+                continue;
+            }
+            let word = self.segment.record(id).state.first.load(Acquire);
+            match BlockState::from_word(word) {
+                BlockState::InRing => self.segment.header().unattended.store(1, Relaxed),
+                BlockState::Leased { to, deliveries } if to == dead_holder => drop(self.abandon(id, word, deliveries)),
+                _ => {}
+            }
+        }
+        self.participants().leave(owner, dead);
+    }
+
+    /// Brings the records of all blocks up to date that a slot says were taken by that participant.
+    fn settle_all_taken_by(&self, owner: Owner) {
+        for slot in 0..self.refresh_reserved() {
+            let Some(word) = self.word(slot) else { return };
+            let Some(position) = self.taken_at(slot, word) else { continue };
+            if let Some((None, payload)) = self.whole(&position)
+                && Taken::from_payload(payload).by == owner
+            {
+                self.settle(&position, payload);
+            }
+        }
+    }
+
+    fn taken_at(&self, slot: u32, word: SlotWord) -> Option<Spot> {
+        let position = self.positions().join(word.lap(), slot);
+        word.is_taken().then_some(Spot { position, lap: word.lap(), slot, word })
+    }
+
+    /// Sweeps after everybody who is dead.
+    #[cold]
+    pub(crate) fn sweep_the_dead(&self) {
+        for (owner, participant) in self.participants().taken() {
+            if self.is_dead(participant) {
+                self.sweep(owner, participant);
+            }
+        }
+    }
+
+    /// Frees the blocks whose messages have been taken since their putters left.
+    pub(crate) fn collect_unattended(&self, me: Holder) {
+        let mut are_left = false;
+        for id in self.blocks() {
+            if self.collect(id, None, me) {
+                self.release_memory(id);
+                self.free_block(id);
+            } else {
+                are_left |= self.record(id).0 == BlockState::InRing.to_word();
+            }
+        }
+        if are_left {
+            self.segment.header().unattended.store(1, Relaxed);
+        }
+    }
+
+    /// What a sleeper does when nothing has happened for a while.
+    pub(crate) fn keep_house(&self, first: bool) {
+        if self.leases {
+            self.seek_orphans();
+        }
+        if first {
+            self.trim();
+        }
+        let every_ms = if self.leases { LEASED_HOUSE_EVERY_MS } else { HOUSE_EVERY_MS };
+        if self.may_look_together(&self.segment.header().last_sweep, every_ms) {
+            self.sweep_the_dead();
+            if let Ok(me) = self.me() {
+                self.collect_unattended(me);
+            }
+        }
+    }
+
+    /// Whether none of all this queue's users has looked for that long; if so, the caller is to.
+    pub(crate) fn may_look_together(&self, shared: &AtomicU64, every_ms: u64) -> bool {
+        let (now, last) = (monotonic_ms(), shared.load(Relaxed));
+        let due = now.saturating_sub(last) >= every_ms || last > now;
+        due && shared.compare_exchange(last, now, Relaxed, Relaxed).is_ok()
+    }
+}
+
+/// The system's monotonic clock, which all processes share.
+fn monotonic_ms() -> u64 {
+    let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC);
+    now.map_or(0, |now| (now.tv_sec().cast_unsigned()).wrapping_mul(1000) + now.tv_nsec().cast_unsigned() / 1_000_000)
+}

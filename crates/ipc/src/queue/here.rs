@@ -1,0 +1,146 @@
+//! What the calling process is to a queue, and what its threads keep there.
+//!
+//! A thread keeps the cells that it has put messages in, to use them again. It finds what it keeps by one look at a
+//! thread-local pointer. What threads keep belongs to the handle of the queue, and is found by the thread's number: when
+//! a thread has ended, the next one with its number goes on with it.
+//!
+//! # Safety
+//! A [`Here`]'s pointer is null or comes from `Box::into_raw`; what it points at is freed by `drop` alone. In a forked child
+//! it is replaced, and its parent's is left where it is: nobody knows in what state its threads were. A [`Kept`] is used
+//! only by the thread whose number it has, of which there is one at a time, and through a pointer that is valid as long as
+//! the key beside it is that of the queue in use: keys are never given twice.
+#![allow(unsafe_code)]
+
+use std::{
+    cell::Cell,
+    ptr,
+    sync::atomic::{
+        AtomicPtr, AtomicU64,
+        Ordering::{AcqRel, Acquire, Relaxed},
+    },
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+
+use super::{barrier, cells::Kept, word::BlockId, word::Holder};
+
+/// How long a thread waits for its number. A forked child may find the lock held for ever by a thread that is not there.
+const MOMENT: Duration = Duration::from_millis(100);
+
+/// The numbers of threads that have ended, and the first that no thread ever had.
+static NUMBERS: Mutex<(Vec<usize>, usize)> = Mutex::new((Vec::new(), 0));
+static NEXT_KEY: AtomicU64 = AtomicU64::new(1);
+
+thread_local! {
+    /// The key of the queue that this thread used last, and what it keeps there.
+    static LAST: Cell<(u64, *mut Kept)> = const { Cell::new((0, ptr::null_mut())) };
+    static NUMBER: Number = Number::take();
+}
+
+/// A small number that no other thread has.
+struct Number(Option<usize>);
+
+impl Number {
+    fn take() -> Self {
+        Self(NUMBERS.try_lock_for(MOMENT).map(|mut numbers| {
+            numbers.0.pop().unwrap_or_else(|| {
+                numbers.1 += 1;
+                numbers.1 - 1
+            })
+        }))
+    }
+}
+
+impl Drop for Number {
+    fn drop(&mut self) {
+        LAST.set((0, ptr::null_mut()));
+        if let (Some(number), Some(mut numbers)) = (self.0, NUMBERS.try_lock_for(MOMENT)) {
+            numbers.0.push(number);
+        }
+    }
+}
+
+/// One handle's [`Member`], for the process that it is in.
+#[derive(Debug, Default)]
+pub(super) struct Here(AtomicPtr<Member>);
+
+/// What a process is to a queue.
+#[derive(Debug)]
+pub(super) struct Member {
+    /// What blocks know it by.
+    pub(super) holder: Holder,
+    forks: u32,
+    key: u64,
+    /// What each thread keeps, by its number.
+    #[allow(clippy::vec_box, reason = "pointers to them must stay valid")]
+    threads: Mutex<Vec<Option<Box<Kept>>>>,
+}
+
+impl Here {
+    /// The member, unless this process has not entered yet: in a child that was forked since.
+    #[inline(always)]
+    pub(super) fn get(&self) -> Option<&Member> {
+        // SAFETY: null, or from `Box::into_raw`, and not freed before `self` is dropped.
+        let member = unsafe { self.0.load(Acquire).as_ref() }?;
+        (member.forks == barrier::forks()).then_some(member)
+    }
+
+    /// This process has entered as that holder, unless another thread was faster; says as which.
+    pub(super) fn set(&self, holder: Holder) -> Holder {
+        let key = NEXT_KEY.fetch_add(1, Relaxed);
+        let fresh = Box::into_raw(Box::new(Member { holder, forks: barrier::forks(), key, threads: Mutex::default() }));
+        loop {
+            let former = self.0.load(Acquire);
+            if let Some(member) = self.get() {
+                // SAFETY: from `Box::into_raw` above, and nobody else has seen it.
+                drop(unsafe { Box::from_raw(fresh) });
+                return member.holder;
+            }
+            if self.0.compare_exchange(former, fresh, AcqRel, Acquire).is_ok() {
+                return holder;
+            }
+        }
+    }
+}
+
+impl Drop for Here {
+    fn drop(&mut self) {
+        let member = *self.0.get_mut();
+        if !member.is_null() {
+            // SAFETY: from `Box::into_raw`, and `self`, which alone leads to it, is going.
+            drop(unsafe { Box::from_raw(member) });
+        }
+    }
+}
+
+impl Member {
+    /// Has the calling thread look at what it keeps; `None` when it is ending.
+    #[inline(always)]
+    pub(super) fn with_kept<R>(&self, look: impl FnOnce(&mut Kept) -> R) -> Option<R> {
+        let (key, last) = LAST.get();
+        let kept = if key == self.key { last } else { self.kept()? };
+        // SAFETY: it is this thread's, and lives as long as `self`, which has that key; `look` is not given `self`, and
+        // runs no code of users.
+        Some(look(unsafe { &mut *kept }))
+    }
+
+    #[cold]
+    fn kept(&self) -> Option<*mut Kept> {
+        let number = NUMBER.try_with(|number| number.0).ok()??;
+        let mut threads = self.threads.lock();
+        if threads.len() <= number {
+            threads.resize_with(number + 1, || None);
+        }
+        let kept: *mut Kept = &mut **threads[number].get_or_insert_default();
+        LAST.set((self.key, kept));
+        Some(kept)
+    }
+
+    /// Every cell that is kept, and its place in the ring. Nobody uses the handle any more.
+    pub(super) fn each_cell(&self, mut each: impl FnMut(BlockId, u64)) {
+        for kept in self.threads.lock().iter().flatten() {
+            kept.each(&mut each);
+        }
+    }
+}

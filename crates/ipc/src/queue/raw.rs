@@ -1,0 +1,303 @@
+//! A queue without types, as one process has it: the ring and the custody of its blocks, in a queue's memory.
+//!
+//! # Safety
+//! Slots are asked for by indices that `Positions::split` has checked against the capacity.
+#![allow(unsafe_code)]
+
+use std::{
+    io,
+    sync::atomic::{
+        AtomicBool, AtomicU32, AtomicU64,
+        Ordering::{AcqRel, Acquire, Relaxed},
+    },
+};
+
+use parking_lot::Mutex;
+use proc_core::{
+    futex,
+    liveness::{Participant, Verdict},
+};
+
+use super::{
+    barrier,
+    custody::Custody,
+    here::Here,
+    layout::{SLOTS_STEP, Slot},
+    participants::Participants,
+    ring::{Ring, Side, Spot, Stop},
+    segment::Segment,
+    word::{BlockId, BlockState, Holder, Owner, Positions, SlotWord},
+};
+use crate::{spin::Spin, sys::double_word};
+
+/// Of many that wait, each look at a slot takes its cache line from who works on it.
+const LONGEST_PAUSE: u32 = 8;
+
+/// An untyped queue, as one process has it.
+#[derive(Debug)]
+pub(crate) struct Raw {
+    pub(crate) segment: Segment,
+    /// Whether taken items are leased until done.
+    pub(crate) leases: bool,
+    pub(crate) max_deliveries: u8,
+    /// What this process is to the queue, once it has entered the participants.
+    pub(super) here: Here,
+    /// How many slots have memory, as far as is known here.
+    readable: AtomicU32,
+    /// How many slots have memory, and the one after it has, too.
+    putable: AtomicU32,
+    /// Another process has overwritten the memory.
+    damaged: AtomicBool,
+    pub(crate) spin: [Spin; 2],
+    pub(crate) leases_taken: AtomicU32,
+    /// Memory for the next message to be decoded.
+    pub(crate) spare: Mutex<Vec<u8>>,
+}
+
+impl From<io::Error> for Stop {
+    fn from(e: io::Error) -> Self {
+        Self::System(e.kind())
+    }
+}
+
+impl Ring for Raw {
+    #[inline(always)]
+    fn positions(&self) -> Positions {
+        self.segment.geometry.ring
+    }
+
+    #[inline(always)]
+    fn hint(&self, side: Side) -> &AtomicU64 {
+        let header = self.segment.header();
+        match side {
+            Side::Items => &header.head,
+            Side::Space => &header.tail,
+        }
+    }
+
+    #[inline(always)]
+    fn event(&self, side: Side) -> &AtomicU32 {
+        let header = self.segment.header();
+        match side {
+            Side::Items => &header.items,
+            Side::Space => &header.space,
+        }
+    }
+
+    #[inline(always)]
+    fn word(&self, slot: u32) -> Option<SlotWord> {
+        if slot >= self.readable.load(Relaxed) && slot >= self.refresh_reserved() {
+            return None;
+        }
+        // Acquire: the message is there when the word says so.
+        Some(SlotWord(self.slot(slot).first.load(Acquire)))
+    }
+
+    #[inline(always)]
+    fn payload(&self, slot: u32) -> u64 {
+        // Acquire: a look at the word that comes later in the program comes later.
+        self.slot(slot).second.load(Acquire)
+    }
+
+    #[inline(always)]
+    fn swap_word(&self, slot: u32, from: SlotWord, to: SlotWord) -> bool {
+        self.slot(slot).first.compare_exchange(from.0, to.0, AcqRel, Relaxed).is_ok()
+    }
+
+    #[inline(always)]
+    fn swap(&self, slot: u32, from: (SlotWord, u64), to: (SlotWord, u64)) -> bool {
+        self.slot(slot).swap((from.0.0, from.1), (to.0.0, to.1))
+    }
+
+    #[inline(always)]
+    fn may_put(&self, slot: u32) -> bool {
+        slot < self.putable.load(Relaxed)
+    }
+
+    #[cold]
+    fn provide(&self, slot: u32) -> Result<(), Stop> {
+        let geometry = &self.segment.geometry;
+        self.refresh_reserved();
+        while !self.may_put(slot) {
+            let first = self.readable.load(Relaxed);
+            let end = first.saturating_add(SLOTS_STEP).min(geometry.ring.capacity);
+            let offset = geometry.slots_at + first as usize * size_of::<Slot>();
+            self.segment.reserve_control(offset, (end - first) as usize * size_of::<Slot>())?;
+            self.segment.header().reserved_slots.fetch_max(end, AcqRel);
+            self.refresh_reserved();
+        }
+        Ok(())
+    }
+
+    fn settle_taken(&self, spot: &Spot, payload: u64) {
+        self.settle(spot, payload);
+    }
+
+    #[cold]
+    fn quarantine(&self) -> Stop {
+        self.damaged.store(true, Relaxed);
+        Stop::Damaged
+    }
+
+    #[inline(always)]
+    fn after_swap(&self) {
+        barrier::after_swap();
+    }
+
+    fn wake(&self, event: &AtomicU32, n: u32) -> usize {
+        futex::wake(event, n)
+    }
+}
+
+impl Custody for Raw {
+    fn record(&self, block: BlockId) -> (u64, u64) {
+        if !self.segment.geometry.has(block) {
+            return (BlockState::Invalid.to_word(), 0);
+        }
+        let state = &self.segment.record(block).state;
+        (state.first.load(Acquire), state.second.load(Acquire))
+    }
+
+    fn swap_record(&self, block: BlockId, from: (u64, u64), to: (u64, u64)) -> bool {
+        self.segment.geometry.has(block) && self.segment.record(block).state.swap(from, to)
+    }
+
+    fn holder_at(&self, owner: Owner) -> Option<Holder> {
+        Some(Holder::new(owner, self.participants().at(owner)?))
+    }
+
+    fn when_taken(&self, by: Option<Holder>) -> BlockState {
+        match (by, self.leases) {
+            (Some(to), true) => BlockState::Leased { to, deliveries: 1 },
+            (Some(by), false) => BlockState::Held(by),
+            (None, true) => BlockState::Orphan { deliveries: 0 },
+            (None, false) => BlockState::Free,
+        }
+    }
+}
+
+impl Raw {
+    pub(crate) fn new(segment: Segment) -> io::Result<Self> {
+        if !double_word::is_available() {
+            return Err(io::Error::new(io::ErrorKind::Unsupported, "the processor cannot swap 16 bytes at once"));
+        }
+        let leases = segment.header().leases.load(Relaxed) == 1;
+        let max_deliveries = segment.header().max_deliveries.load(Relaxed).clamp(1, 255) as u8;
+        let raw = Self {
+            segment,
+            leases,
+            max_deliveries,
+            here: Here::default(),
+            readable: AtomicU32::new(0),
+            putable: AtomicU32::new(0),
+            damaged: AtomicBool::new(false),
+            spin: [Spin::new(LONGEST_PAUSE), Spin::new(LONGEST_PAUSE)],
+            leases_taken: AtomicU32::new(0),
+            spare: Mutex::default(),
+        };
+        barrier::watch_forks();
+        raw.refresh_reserved();
+        match raw.enter() {
+            Ok(_) => Ok(raw),
+            Err(Stop::System(kind)) => Err(kind.into()),
+            Err(_) => Err(io::ErrorKind::InvalidData.into()),
+        }
+    }
+
+    /// A slot of an index that has been checked.
+    #[inline(always)]
+    fn slot(&self, index: u32) -> &Slot {
+        debug_assert!(index < self.segment.geometry.ring.capacity);
+        // SAFETY: indices come from `Positions::split`, which gives no others.
+        unsafe { self.segment.slot(index) }
+    }
+
+    /// How many slots have memory.
+    #[cold]
+    pub(crate) fn refresh_reserved(&self) -> u32 {
+        let capacity = self.segment.geometry.ring.capacity;
+        let reserved = self.segment.header().reserved_slots.load(Acquire).min(capacity);
+        self.readable.store(reserved, Relaxed);
+        self.putable.store(if reserved == capacity { capacity } else { reserved.saturating_sub(1) }, Relaxed);
+        reserved
+    }
+
+    pub(crate) fn participants(&self) -> Participants<'_> {
+        Participants(self.segment.participants())
+    }
+
+    /// What blocks know this process by.
+    #[inline]
+    pub(crate) fn me(&self) -> Result<Holder, Stop> {
+        self.check()?;
+        match self.here.get() {
+            Some(here) => Ok(here.holder),
+            None => self.enter(),
+        }
+    }
+
+    /// An error if the memory has been found damaged.
+    #[inline]
+    pub(crate) fn check(&self) -> Result<(), Stop> {
+        if self.damaged.load(Relaxed) { Err(Stop::Damaged) } else { Ok(()) }
+    }
+
+    /// Enters this process into the participants' table: when it attaches, and in a forked child.
+    #[cold]
+    fn enter(&self) -> Result<Holder, Stop> {
+        let participant = self.segment.register().me();
+        let owner = match self.participants().enter(participant) {
+            Some(owner) => owner,
+            None => {
+                self.sweep_the_dead();
+                self.participants().enter(participant).ok_or(Stop::System(io::ErrorKind::QuotaExceeded))?
+            }
+        };
+        let me = self.here.set(Holder::new(owner, participant));
+        if me.owner != owner {
+            // Another thread was faster.
+            self.participants().leave(owner, participant);
+        }
+        Ok(me)
+    }
+
+    /// Whether a participant is surely dead.
+    pub(crate) fn is_dead(&self, participant: Participant) -> bool {
+        self.segment.register().verdict(participant) == Verdict::Dead
+    }
+
+    /// How many messages there are.
+    pub(crate) fn len(&self) -> usize {
+        self.count().map_or(0, |n| n.min(u64::from(self.segment.geometry.ring.capacity)) as usize)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.has_none().unwrap_or(true)
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.has_room() == Err(Stop::Level)
+    }
+
+    /// Whether an operation on that side would end without waiting.
+    pub(crate) fn is_ready(&self, side: Side) -> bool {
+        match side {
+            Side::Items => {
+                self.next() != Err(Stop::Level) || self.leases && self.segment.header().orphans.load(Acquire) != 0
+            }
+            Side::Space => self.has_room() != Err(Stop::Level),
+        }
+    }
+}
+
+impl Drop for Raw {
+    fn drop(&mut self) {
+        // In a forked child that never used the queue, the entry and the blocks are the parent's.
+        let Some(here) = self.here.get() else { return };
+        let me = here.holder;
+        here.each_cell(|block, place| self.let_go_of_cell(block, place, me));
+        if let Some(participant) = self.segment.register().me_if_entered() {
+            self.participants().leave(me.owner, participant);
+        }
+    }
+}

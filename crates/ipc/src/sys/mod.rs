@@ -1,0 +1,3 @@
+//! What the processor offers beyond the standard library.
+
+pub(crate) mod double_word;
