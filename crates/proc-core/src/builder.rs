@@ -195,11 +195,12 @@ impl Builder {
             let handed_over = parcel.fds();
             let fds: Vec<RawFd> = streams.chain(handed_over.iter().map(AsRawFd::as_raw_fd)).collect();
             let body = [&request[..], parcel.bytes()];
-            match method {
-                StartMethod::Spawn => spawn::start(&body, &fds).map(|(started, report)| (started, report, None)),
-                _ => start::forkserver::start(&body, &fds)
-                    .map(|(started, report, registering)| (started, report, Some(registering))),
+            if method != StartMethod::Spawn
+                && let Some((started, report, registering)) = start::forkserver::start(&body, &fds)?
+            {
+                return Ok((started, report, Some(registering)));
             }
+            spawn::start(&body, &fds).map(|(started, report)| (started, report, None))
         })
     }
 

@@ -17,7 +17,7 @@ use crate::{
     options::{Options, Refusal},
     panic_report,
     report::{Failure, Report},
-    start::request::Request,
+    start::{conditions::Inherited, request::Request},
     sys::{at_exit, profile, signals},
 };
 
@@ -26,9 +26,11 @@ const PANICKED: i32 = 101;
 /// The exit code of a process that could not be set up, or was not addressed properly.
 pub(crate) const REFUSED: i32 = 126;
 
-/// Runs what `body` asks for. `streams` and other descriptors came with it, over `socket`.
-pub(crate) fn run_request(socket: OwnedFd, body: &[u8], mut streams: Vec<OwnedFd>) -> ! {
-    let (request, args) = match postcard::take_from_bytes::<Request>(body) {
+/// Runs what `body` asks for. `fds` came with it, over `socket`.
+pub(crate) fn run_request(socket: OwnedFd, body: &[u8], mut fds: Vec<OwnedFd>) -> ! {
+    let decoded = postcard::take_from_bytes::<Option<Inherited>>(body)
+        .and_then(|(inherited, body)| Ok((inherited, postcard::take_from_bytes::<Request>(body)?)));
+    let (inherited, (request, args)) = match decoded {
         Ok(request) => request,
         Err(e) => refuse(&format!("a request that does not decode: {e}")),
     };
@@ -36,11 +38,20 @@ pub(crate) fn run_request(socket: OwnedFd, body: &[u8], mut streams: Vec<OwnedFd
         refuse("a request from another build of this program");
     }
     let n_streams = request.options.streams.iter().filter(|given| **given).count();
-    if streams.len() < n_streams {
+    let n_of_owner = inherited.as_ref().map_or(0, Inherited::n_fds);
+    if fds.len() < n_of_owner + n_streams {
         refuse("a request without its descriptors");
     }
+    let mut streams = fds.split_off(n_of_owner);
+    let of_owner = fds;
     let handed_over = streams.split_off(n_streams);
     let report = Report::from(socket);
+    if let Some(inherited) = inherited
+        && let Err((what, errno)) = inherited.apply(of_owner)
+    {
+        let _ = report.failure(&Failure::Setup(what, errno as i32));
+        exit(REFUSED);
+    }
     run(report, request.identity, request.options, streams, |value| request.function.call(args, handed_over, value))
 }
 
@@ -63,6 +74,10 @@ fn run(
     streams: Vec<OwnedFd>,
     target: impl FnOnce(&mut Vec<u8>) -> Result<(), CallError>,
 ) -> ! {
+    // One that may outlive its owner is not to end with the socket.
+    if !options.outlives_owner {
+        let _ = report.obey();
+    }
     if let Err((what, errno)) = set_up(identity, &options, streams) {
         let _ = report.failure(&Failure::Setup(what, errno as i32));
         exit(REFUSED);

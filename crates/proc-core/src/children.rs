@@ -125,6 +125,11 @@ impl Child {
         self.report.as_ref().map_or(Left { found: Ok(Found::Nothing), crash: None }, Report::read)
     }
 
+    /// Has it killed without a signal of ours; false if it is none that obeys.
+    fn is_told_to_end(&self) -> bool {
+        self.report.as_ref().is_some_and(|report| report.end_child().is_ok())
+    }
+
     /// Whether it has not ended yet.
     pub(crate) fn is_alive(&self) -> bool {
         self.end.get().is_none() && !pidfd::has_exited(self.pidfd.as_fd())
@@ -147,6 +152,8 @@ impl Child {
         }
         match pidfd::send_signal(self.pidfd.as_fd(), signal) {
             Ok(()) | Err(Errno::ESRCH) => Ok(()),
+            // It has rights that this process has given up since.
+            Err(Errno::EPERM) if signal == libc::SIGKILL && self.is_told_to_end() => Ok(()),
             Err(e) => Err(failed("send a signal")(e)),
         }
     }
@@ -276,9 +283,11 @@ fn finish() {
     // A forked child that has none would look at the clock for nothing, and take two page faults for it.
     let deadline = daemons.first().and_then(|_| Deadline::after(GRACE));
     for daemon in &daemons {
-        if let Ok(None) = daemon.wait(deadline) {
-            let _ = daemon.signal(libc::SIGKILL);
-            let _ = daemon.wait(None);
+        if let Ok(None) = daemon.wait(deadline)
+            && daemon.signal(libc::SIGKILL).is_ok()
+        {
+            // Bounded: one that is frozen dies when it thaws. One that may not be killed is killed by its death link.
+            let _ = daemon.wait(Deadline::after(GRACE));
         }
     }
     for child in others {

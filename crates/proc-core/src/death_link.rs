@@ -16,13 +16,22 @@ use std::{
     },
 };
 
-use nix::{fcntl::OFlag, unistd::pipe2};
+use nix::{
+    fcntl::OFlag,
+    sys::stat::{Mode, fchmod},
+    unistd::pipe2,
+};
 
-use crate::{at_fork, fds::above_standard_streams, fork_local::ForkLocal, sys::death_signal};
+use crate::{
+    at_fork,
+    fds::above_standard_streams,
+    fork_local::ForkLocal,
+    sys::death_signal::{self, Opener},
+};
 
 #[derive(Default)]
 struct Pipe {
-    read_end: OnceLock<OwnedFd>,
+    ends: OnceLock<(OwnedFd, Opener)>,
     making: Mutex<()>,
 }
 
@@ -31,18 +40,31 @@ static WRITE_END: AtomicI32 = AtomicI32::new(-1);
 
 /// The end of the calling process's pipe that its children are to [`tie`] themselves to.
 pub(crate) fn end_for_children() -> nix::Result<BorrowedFd<'static>> {
+    Ok(ends()?.0.as_fd())
+}
+
+/// A link that a child of the calling process can [`tie`] itself with.
+pub(crate) fn new_link() -> nix::Result<OwnedFd> {
+    let (read_end, opener) = ends()?;
+    opener.open_anew(read_end.as_fd())
+}
+
+fn ends() -> nix::Result<&'static (OwnedFd, Opener)> {
     static FORGET_IN_CHILD: Once = Once::new();
     FORGET_IN_CHILD.call_once(|| at_fork::on_child(close_inherited_write_end));
     let pipe = PIPE.get();
     let _making = pipe.making.lock().unwrap_or_else(PoisonError::into_inner);
-    if pipe.read_end.get().is_none() {
+    if pipe.ends.get().is_none() {
+        let opener = Opener::new()?;
         let (read_end, write_end) = pipe2(OFlag::O_CLOEXEC)?;
         let (read_end, write_end) = (above_standard_streams(read_end)?, above_standard_streams(write_end)?);
+        // Others are to open it too, who may be other users by then. Who can reach it here can see all that we have open.
+        fchmod(&read_end, Mode::S_IRUSR | Mode::S_IRGRP | Mode::S_IROTH)?;
         WRITE_END.store(write_end.as_raw_fd(), Relaxed);
         std::mem::forget(write_end);
-        let _ = pipe.read_end.set(read_end);
+        let _ = pipe.ends.set((read_end, opener));
     }
-    Ok(pipe.read_end.get().expect("just set").as_fd())
+    Ok(pipe.ends.get().expect("just set"))
 }
 
 /// A forked child that kept its parent's write end would keep its parent's other children alive.
@@ -57,17 +79,11 @@ fn close_inherited_write_end() {
 /// The open file through which the kernel tells this process of its owner's death.
 static OWNER: Mutex<Option<OwnedFd>> = Mutex::new(None);
 
-/// A link that one process can [`tie`] itself with: `end`, opened once more.
-pub(crate) fn new_link(end: BorrowedFd<'_>) -> nix::Result<OwnedFd> {
-    death_signal::open_anew(end)
-}
-
 /// Ties the calling process to the life of the owner of the link. If that one is dead already, does not return.
 pub(crate) fn tie(own: OwnedFd) -> nix::Result<()> {
     death_signal::arm(own.as_fd())?;
     if death_signal::has_fired(own.as_fd()) {
-        // SAFETY: ends this process.
-        unsafe { libc::raise(libc::SIGKILL) };
+        death_signal::die();
     }
     // What a fork may have left here belongs to the parent's life.
     *OWNER.lock().unwrap_or_else(PoisonError::into_inner) = Some(own);

@@ -92,15 +92,15 @@ fn enter(role: &str) -> ! {
         Ok(_) => child::refuse("a descriptor that is not its parent's socket"),
         Err(e) => child::refuse(&format!("descriptor {number}, which is not open: {e}")),
     };
+    if let Err(e) = prepare(&socket) {
+        child::refuse(&format!("standard streams that cannot be opened: {e}"));
+    }
     if expects_question {
         if let Err(why) = vouch::demand(socket.as_fd()) {
             child::refuse(&why);
         }
     } else if credentials::is_privileged_start() {
         child::refuse("more rights than its parent says it has");
-    }
-    if let Err(e) = prepare(&socket) {
-        child::refuse(&format!("standard streams that cannot be opened: {e}"));
     }
     match kind {
         "server" => forkserver::serve(socket),

@@ -306,10 +306,11 @@ impl ProcessHandle {
     /// Sends it SIGTERM, waits for `grace`, then sends SIGKILL; returns its status. Takes `grace` and a little more.
     ///
     /// # Errors
-    /// As [`terminate`](Self::terminate) and [`wait`](Self::wait).
+    /// As [`kill`](Self::kill) and [`wait`](Self::wait).
     pub fn stop(&self, grace: Duration) -> Result<ExitStatus, ProcessError> {
-        self.terminate()?;
-        match self.wait_timeout(grace)? {
+        // One that has rights which this process has given up can be killed all the same.
+        let patience = if self.terminate().is_ok() { grace } else { Duration::ZERO };
+        match self.wait_timeout(patience)? {
             Some(status) => Ok(status),
             None => {
                 self.kill()?;

@@ -9,6 +9,7 @@ pub mod constructor;
 pub mod hosts;
 pub mod processes;
 pub mod robust;
+pub mod sandbox;
 pub mod step;
 mod sys;
 mod watchdog;

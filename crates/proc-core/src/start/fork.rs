@@ -20,8 +20,8 @@ use crate::{
     options::Options,
     process::ProcessHandle,
     report::Report,
-    start::{Started, failed},
-    sys::{fds, pidfd, proc_fs, signals},
+    start::{Started, conditions, failed},
+    sys::{death_signal, fds, pidfd, signals},
 };
 
 /// What a fork returns: twice, once in each process.
@@ -78,8 +78,9 @@ pub(crate) fn start<R: Serialize>(
     streams: &[OwnedFd],
     target: impl FnOnce() -> R,
 ) -> Result<(Started, Report), ProcessError> {
-    let n_threads = proc_fs::thread_count()
-        .map_err(|source| ProcessError::Start { operation: "count this process's threads".into(), source })?
+    let n_threads = conditions::n_threads()
+        .ok_or(Errno::ENOENT)
+        .map_err(failed("count this process's threads"))?
         .saturating_sub(helper::count());
     if n_threads > 1 {
         return Err(ProcessError::Multithreaded { n_threads });
@@ -100,6 +101,7 @@ pub(crate) fn start<R: Serialize>(
         Split::Child(link) => {
             death_link::tie(link).map_err(failed("link the child to its owner's life"))?;
             drop(report);
+            let _ = death_signal::prepare_socket(childs_report.as_fd());
             run_closure(childs_report, identity, options, streams, target)
         }
     }
@@ -114,8 +116,7 @@ enum Split {
 /// # Safety
 /// As [`fork`].
 unsafe fn split() -> Result<Split, ProcessError> {
-    let link = death_link::end_for_children().map_err(failed("make a pipe"))?;
-    let link = death_link::new_link(link).map_err(failed("open a pipe"))?;
+    let link = death_link::new_link().map_err(failed("open a pipe"))?;
     // Holds the place of the process descriptor, so that a full table is found out before the fork.
     let place = fds::duplicate(link.as_fd()).map_err(failed("open a process descriptor"))?;
     // SAFETY: the caller's promise.

@@ -17,8 +17,9 @@
 
 use std::{
     collections::VecDeque,
+    fs::File,
     io,
-    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
+    os::fd::{AsFd, AsRawFd, OwnedFd, RawFd},
     sync::{
         Mutex, MutexGuard,
         atomic::{AtomicU32, Ordering::Relaxed},
@@ -27,7 +28,10 @@ use std::{
 
 use nix::{
     errno::Errno,
+    fcntl::{OFlag, open},
     poll::{PollFd, PollFlags, poll},
+    sys::stat::Mode,
+    unistd,
 };
 
 use crate::{
@@ -35,16 +39,19 @@ use crate::{
     children::{self, lock},
     death_link,
     error::ProcessError,
+    fds::above_standard_streams,
     fork_local::ForkLocal,
     report::Report,
     start::{
-        Started, failed,
+        Started,
+        conditions::{self, Conditions, Inherited},
+        failed, leaving,
         request::{self, Receiver},
-        spawn,
+        spawn::{self, Greeting},
     },
     sys::{
         clone::{Cloned, Cloner},
-        pidfd, proc_fs, reap, seqpacket, signals,
+        credentials, death_signal, memfd, pidfd, proc_fs, reap, seqpacket, signals,
     },
 };
 
@@ -55,6 +62,8 @@ const AHEAD: usize = 2;
 const ATTEMPTS: u32 = 8;
 /// Without an answer for so many milliseconds, the owner looks whether its helper is stopped.
 const PATIENCE: u16 = 1_000;
+/// After so many times it is given up: a frozen one cannot be told from one that is slow.
+const PATIENCES: u32 = 5;
 
 static HELPER: ForkLocal<Mutex<Option<Helper>>> = ForkLocal::new();
 
@@ -65,34 +74,45 @@ pub(crate) struct Registering {
     _slot: MutexGuard<'static, Option<Helper>>,
 }
 
-/// Sends the message to a spare.
-pub(crate) fn start(body: &[&[u8]], fds: &[RawFd]) -> Result<(Started, Report, Registering), ProcessError> {
+/// Sends the message to a spare. `None` where children are to be in another pid namespace than this process: a helper there
+/// cannot make siblings of itself.
+pub(crate) fn start(body: &[&[u8]], fds: &[RawFd]) -> Result<Option<(Started, Report, Registering)>, ProcessError> {
     let mut slot = lock(HELPER.get());
+    // Made here, since a new socket tells the network of this thread. If there is no room for it, the next start makes one.
+    let mut sockets = seqpacket::pair().ok();
+    let mut now = Conditions::now(sockets.as_ref().map(|(ours, _)| ours.as_fd()));
+    if now.fixed.sandbox.has_other_pids() {
+        return Ok(None);
+    }
     for _ in 0..ATTEMPTS {
         let mut helper = match slot.take() {
-            Some(helper) => helper,
-            None => Helper::launch()?,
+            Some(mut helper) => match helper.keep_up(&mut now) {
+                Ok(()) => helper,
+                Err(Lost) => {
+                    helper.end();
+                    continue;
+                }
+            },
+            None => Helper::launch(&now)?,
         };
         match helper.take_spare() {
             Ok(Taken::Spare(spare)) => {
                 // The helper before the spare: so it gets the idle CPU, and the spare the one that we are about to leave
                 // when we wait for it. The other way round it would share a CPU with the spare, and fork first. If there
                 // is no room for another spare now, the next start asks for it.
-                let _ = helper.ask_for_spares();
-                let sent = spare.send(body, fds);
+                let _ = helper.ask_for_spares(&mut sockets);
+                let inherited = now.since(&helper.conditions);
                 *slot = Some(helper);
+                let sent = spare.send(inherited, body, fds);
                 if let Some((started, report)) = sent? {
-                    return Ok((started, report, Registering { _slot: slot }));
+                    return Ok(Some((started, report, Registering { _slot: slot })));
                 }
             }
             Ok(Taken::Refused(errno)) => {
                 *slot = Some(helper);
                 return Err(failed("fork in the fork server")(errno));
             }
-            Err(Lost) => {
-                let end = helper.end();
-                end.map_err(|source| ProcessError::Start { operation: "clear up after a fork server".into(), source })?;
-            }
+            Err(Lost) => helper.end(),
         }
     }
     Err(ProcessError::LauncherLost)
@@ -102,22 +122,22 @@ pub(crate) fn start(body: &[&[u8]], fds: &[RawFd]) -> Result<(Started, Report, R
 pub(crate) fn tidy() {
     let mut slot = lock(HELPER.get());
     if let Some(helper) = slot.take_if(|helper| pidfd::has_exited(helper.process.pidfd.as_fd())) {
-        // What cannot be cleared up now is cleared up by our death.
-        let _ = helper.end();
+        helper.end();
     }
+    drop(slot);
+    leaving::reap();
 }
 
 /// Ends the helper and its spares, if there are any.
 pub(crate) fn stop() {
     if let Some(helper) = lock(HELPER.get()).take() {
-        // What cannot be cleared up now is cleared up by our death.
-        let _ = helper.end();
+        helper.end();
     }
 }
 
 /// The socket to the helper, if there is one.
 #[cfg(test)]
-pub(super) fn with_socket(f: impl FnOnce(BorrowedFd<'_>)) {
+pub(super) fn with_socket(f: impl FnOnce(std::os::fd::BorrowedFd<'_>)) {
     if let Some(helper) = &*lock(HELPER.get()) {
         f(helper.socket.as_fd());
     }
@@ -131,6 +151,10 @@ struct Helper {
     name: String,
     /// Our ends of the sockets of the spares that have been asked for, the eldest first.
     spares: VecDeque<OwnedFd>,
+    /// What its children have.
+    conditions: Conditions,
+    /// Its mount namespace.
+    mounts: Option<u64>,
 }
 
 /// The helper is gone, or stopped.
@@ -151,8 +175,25 @@ struct Spare {
 
 impl Spare {
     /// Gives it its request; `None` if it was found dead.
-    fn send(self, body: &[&[u8]], fds: &[RawFd]) -> Result<Option<(Started, Report)>, ProcessError> {
-        match request::send(self.socket.as_fd(), body, fds) {
+    fn send(
+        self,
+        inherited: nix::Result<Option<(Inherited, Vec<OwnedFd>)>>,
+        body: &[&[u8]],
+        fds: &[RawFd],
+    ) -> Result<Option<(Started, Report)>, ProcessError> {
+        let sent = match inherited {
+            Ok(None) => request::send(self.socket.as_fd(), &[&[conditions::INHERITS_NOTHING], body].concat(), fds),
+            Ok(Some((inherited, given))) => match postcard::to_stdvec(&Some(inherited)) {
+                Ok(inherited) => {
+                    let given = given.iter().map(AsRawFd::as_raw_fd);
+                    let fds: Vec<RawFd> = given.chain(fds.iter().copied()).collect();
+                    request::send(self.socket.as_fd(), &[&[&inherited[..]], body].concat(), &fds)
+                }
+                Err(_) => Err(Errno::ENOMEM),
+            },
+            Err(e) => Err(e),
+        };
+        match sent {
             Ok(()) => Ok(Some((self.process, self.socket.into()))),
             Err(e) => {
                 self.process.kill();
@@ -163,11 +204,19 @@ impl Spare {
 }
 
 impl Helper {
-    fn launch() -> Result<Self, ProcessError> {
+    fn launch(now: &Conditions) -> Result<Self, ProcessError> {
+        leaving::reap();
         static LAUNCHED: AtomicU32 = AtomicU32::new(0);
         let name = format!("forkserver-{}", LAUNCHED.fetch_add(1, Relaxed) % 10_000);
         let (socket, process) = spawn::execute("server")?;
-        let helper = Self { socket, process, name, spares: VecDeque::with_capacity(AHEAD) };
+        let helper = Self {
+            socket,
+            process,
+            name,
+            spares: VecDeque::with_capacity(AHEAD),
+            conditions: now.clone(),
+            mounts: conditions::mount_namespace(),
+        };
         match spawn::greet(&helper.socket, &helper.name) {
             // One that is dead already is found out when its spare is needed.
             Ok(()) | Err(Errno::EPIPE | Errno::ECONNRESET) => Ok(helper),
@@ -178,10 +227,77 @@ impl Helper {
         }
     }
 
-    fn ask_for_spares(&mut self) -> nix::Result<()> {
+    /// Sees to it that its children will have what this process has now, but for what comes with their requests.
+    fn keep_up(&mut self, now: &mut Conditions) -> Result<(), Lost> {
+        now.fixed.sandbox.assume_unknown(&self.conditions.fixed.sandbox);
+        if now.fixed != self.conditions.fixed {
+            self.conform(now)?;
+        }
+        if now.can_hand_down_dir(&self.conditions) { Ok(()) } else { Err(Lost) }
+    }
+
+    /// Has it take over the root directory and the rights, as far as these are all that is different.
+    fn conform(&mut self, now: &Conditions) -> Result<(), Lost> {
+        let has_other_root = now.fixed.root != self.conditions.fixed.root;
+        // Asked for where the root is another one only: in another mount namespace it is.
+        let has_other_mounts = || conditions::mount_namespace().is_some_and(|mounts| Some(mounts) != self.mounts);
+        if now.fixed.sandbox != self.conditions.fixed.sandbox
+            || now.fixed.rights.is_empty()
+            || has_other_root && has_other_mounts()
+        {
+            return Err(Lost);
+        }
+        // They have what it had before.
+        while !self.spares.is_empty() {
+            self.discard_spare()?;
+        }
+        if has_other_root {
+            let root = open("/", OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty());
+            let root = root.and_then(above_standard_streams).map_err(|_| Lost)?;
+            self.tell(ROOT, root)?;
+            self.conditions.enter_root(now);
+        }
+        if now.fixed.rights != self.conditions.fixed.rights {
+            let rights = memfd::holding("proc-core-rights", &[&now.fixed.rights]).map_err(|_| Lost)?;
+            self.tell(RIGHTS, rights.into())?;
+        }
+        self.conditions.fixed = now.fixed.clone();
+        Ok(())
+    }
+
+    /// Tells it something, and waits until it has done it.
+    fn tell(&mut self, what: u8, with: OwnedFd) -> Result<(), Lost> {
+        seqpacket::send_small(self.socket.as_fd(), &[what], &[with.as_raw_fd()]).map_err(|_| Lost)?;
+        match self.news()? {
+            (0, _) => Ok(()),
+            _ => Err(Lost),
+        }
+    }
+
+    fn discard_spare(&mut self) -> Result<(), Lost> {
+        if let Ok(Taken::Spare(spare)) = self.take_made_spare() {
+            // It ends when its socket is closed, also where we may not kill it.
+            drop(spare.socket);
+            spare.process.kill();
+        }
+        Ok(())
+    }
+
+    /// What it has to say; waits for it.
+    fn news(&mut self) -> Result<(i32, u32), Lost> {
+        let mut news = [0; NEWS_BYTES];
+        let mut received = seqpacket::receive_small(self.socket.as_fd(), &mut news, false);
+        if matches!(received, Err(Errno::EAGAIN)) {
+            self.await_news()?;
+            received = seqpacket::receive_small(self.socket.as_fd(), &mut news, false);
+        }
+        if let Ok((NEWS_BYTES, None)) = received { Ok(parse_news(news)) } else { Err(Lost) }
+    }
+
+    fn ask_for_spares(&mut self, sockets: &mut Option<(OwnedFd, OwnedFd)>) -> nix::Result<()> {
         while self.spares.len() < AHEAD {
-            let (ours, spares) = seqpacket::pair()?;
-            match seqpacket::send_small(self.socket.as_fd(), &[0], &[spares.as_raw_fd()]) {
+            let (ours, spares) = sockets.take().map_or_else(seqpacket::pair, Ok)?;
+            match seqpacket::send_small(self.socket.as_fd(), &[SPARE], &[spares.as_raw_fd()]) {
                 // A helper that is dead is found out when the spare is needed.
                 Ok(()) | Err(Errno::EPIPE | Errno::ECONNRESET) => self.spares.push_back(ours),
                 Err(e) => return Err(e),
@@ -193,19 +309,18 @@ impl Helper {
     /// The eldest of the spares that it keeps ready; waits for one that is being made.
     fn take_spare(&mut self) -> Result<Taken, Lost> {
         if self.spares.is_empty()
-            && let Err(e) = self.ask_for_spares()
+            && let Err(e) = self.ask_for_spares(&mut None)
             && self.spares.is_empty()
         {
             return Ok(Taken::Refused(e));
         }
-        let mut news = [0; NEWS_BYTES];
-        let mut received = seqpacket::receive_small(self.socket.as_fd(), &mut news, false);
-        if matches!(received, Err(Errno::EAGAIN)) {
-            self.await_news()?;
-            received = seqpacket::receive_small(self.socket.as_fd(), &mut news, false);
-        }
-        let (Ok((NEWS_BYTES, None)), Some(socket)) = (received, self.spares.pop_front()) else { return Err(Lost) };
-        let (errno, pid) = parse_news(news);
+        self.take_made_spare()
+    }
+
+    /// As [`take_spare`](Self::take_spare), if one has been asked for.
+    fn take_made_spare(&mut self) -> Result<Taken, Lost> {
+        let (errno, pid) = self.news()?;
+        let Some(socket) = self.spares.pop_front() else { return Err(Lost) };
         if errno != 0 {
             return Ok(Taken::Refused(Errno::from_raw(errno)));
         }
@@ -224,7 +339,7 @@ impl Helper {
     }
 
     fn await_news(&self) -> Result<(), Lost> {
-        loop {
+        for _ in 0..PATIENCES {
             let mut fds = [&self.socket, &self.process.pidfd].map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN));
             match poll(&mut fds, PATIENCE) {
                 Ok(0) if proc_fs::is_stopped(self.process.pid) => return Err(Lost),
@@ -233,12 +348,17 @@ impl Helper {
                 Ok(_) | Err(_) => return Err(Lost),
             }
         }
+        // Frozen, with all of its control group.
+        Err(Lost)
     }
 
-    /// Ends and reaps the helper and its spares, also one that it made without a chance to tell.
-    fn end(self) -> io::Result<()> {
-        self.process.kill();
-        for pid in proc_fs::children_named(&self.name)? {
+    /// Ends and reaps the helper and its spares, also one that it made without a chance to tell. What cannot be cleared up now
+    /// ends by itself, since its socket is closed.
+    fn end(self) {
+        let Self { socket, process, name, spares, .. } = self;
+        drop((socket, spares));
+        process.kill();
+        for pid in proc_fs::children_named(&name).unwrap_or_default() {
             if !children::is_registered(pid)
                 && let Ok(pidfd) = pidfd::open(pid)
                 && reap::is_ours(pidfd.as_fd())
@@ -246,9 +366,14 @@ impl Helper {
                 Started { pid, pidfd }.kill();
             }
         }
-        Ok(())
     }
 }
+
+/// What a helper is told, each with a descriptor: to make a spare that serves this socket, to make this directory its root, to
+/// take over the rights that stand in this file.
+const SPARE: u8 = 0;
+const ROOT: u8 = 1;
+const RIGHTS: u8 = 2;
 
 const NEWS_BYTES: usize = 8;
 
@@ -271,8 +396,8 @@ fn tell(owner: &OwnedFd, errno: i32, pid: i32) {
 /// The helper's side: makes a spare each time it is asked to, until its owner is gone.
 pub(crate) fn serve(owner: OwnedFd) -> ! {
     let mut receiver = Receiver::new();
-    let (name, link) = spawn::await_greeting(&owner, &mut receiver);
-    let ready = death_link::new_link(link.as_fd()).and_then(death_link::tie).and_then(|()| Cloner::new());
+    let Greeting { name, link, opener, status } = spawn::await_greeting(&owner, &mut receiver);
+    let ready = opener.open_anew(link.as_fd()).and_then(death_link::tie).and_then(|()| Cloner::new());
     let Ok(cloner) = ready else { child::refuse("a kernel that lacks what a fork server needs") };
     if let Ok(name) = std::ffi::CString::new(name) {
         let _ = nix::sys::prctl::set_name(&name);
@@ -281,17 +406,23 @@ pub(crate) fn serve(owner: OwnedFd) -> ! {
     // The terminal's signals are for the owner and its children; only SIGKILL ends a helper from outside.
     std::mem::forget(signals::block_all());
     loop {
-        let made = match seqpacket::receive_small(owner.as_fd(), &mut [0], true) {
-            Ok((1, Some(socket))) => make_spare(&cloner, socket, link.as_fd()),
+        let mut what = [0];
+        let made = match seqpacket::receive_small(owner.as_fd(), &mut what, true) {
+            Ok((1, Some(socket))) if what == [SPARE] => {
+                opener.open_anew(link.as_fd()).and_then(|link| make_spare(&cloner, socket, link))
+            }
+            Ok((1, Some(root))) if what == [ROOT] => enter_root(&root).map(|()| Made::Nothing),
+            Ok((1, Some(rights))) if what == [RIGHTS] => take_over(rights, &status).map(|()| Made::Nothing),
             Err(Errno::EMSGSIZE) => Err(Errno::EMFILE),
             _ => child::end_silently(),
         };
         match made {
             Ok(Made::Spare { pid }) => tell(&owner, 0, pid),
             Ok(Made::Myself { socket, link: own_link }) => {
-                drop((owner, link));
+                drop((owner, link, opener, status));
                 be_spare(socket, own_link, receiver)
             }
+            Ok(Made::Nothing) => tell(&owner, 0, 0),
             Err(e) => tell(&owner, e as i32, 0),
         }
     }
@@ -300,14 +431,28 @@ pub(crate) fn serve(owner: OwnedFd) -> ! {
 enum Made {
     Spare { pid: i32 },
     Myself { socket: OwnedFd, link: OwnedFd },
+    Nothing,
 }
 
-fn make_spare(cloner: &Cloner, socket: OwnedFd, link: BorrowedFd<'_>) -> nix::Result<Made> {
-    let link = death_link::new_link(link)?;
+fn make_spare(cloner: &Cloner, socket: OwnedFd, link: OwnedFd) -> nix::Result<Made> {
     Ok(match cloner.clone_sibling()? {
         Cloned::Original { pid } => Made::Spare { pid },
         Cloned::Child => Made::Myself { socket, link },
     })
+}
+
+fn enter_root(root: &OwnedFd) -> nix::Result<()> {
+    unistd::fchdir(root)?;
+    unistd::chroot(".")
+}
+
+fn take_over(rights: OwnedFd, status: &File) -> nix::Result<()> {
+    let errno = |e: io::Error| Errno::from_raw(e.raw_os_error().unwrap_or(libc::EINVAL));
+    let rights = memfd::read_whole(rights).map_err(errno)?;
+    spawn::assume(&String::from_utf8_lossy(&rights), status).map_err(errno)?;
+    // The kernel takes a process that changes its user for one with secrets, which nobody may look at. This one was executed
+    // by its owner before, and has none that the owner's other children do not have.
+    if credentials::is_privileged_start() { Ok(()) } else { nix::sys::prctl::set_dumpable(true) }
 }
 
 /// The spare's side.
@@ -315,6 +460,8 @@ fn be_spare(socket: OwnedFd, link: OwnedFd, mut receiver: Receiver) -> ! {
     if death_link::tie(link).is_err() {
         child::refuse("a link to its owner's life that does not hold")
     }
+    // The rest is done when it has a request: that is a message too.
+    let _ = death_signal::prepare_socket(socket.as_fd());
     child::rehearse();
     match receiver.receive(socket.as_fd()) {
         Ok(Some((body, fds))) => child::run_request(socket, body, fds),

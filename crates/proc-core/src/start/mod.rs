@@ -1,7 +1,9 @@
 //! Starting processes: one way each in [`forkserver`], [`spawn`] and [`fork`], with what they share here.
 
+pub(crate) mod conditions;
 pub(crate) mod fork;
 pub(crate) mod forkserver;
+pub(crate) mod leaving;
 pub(crate) mod request;
 pub(crate) mod spawn;
 pub(crate) mod stdio;
@@ -12,21 +14,36 @@ use std::{
     sync::atomic::{AtomicU8, Ordering::Relaxed},
 };
 
-use crate::{
-    error::ProcessError,
-    sys::{pidfd, reap},
-};
+use crate::{error::ProcessError, sys::pidfd};
 
 /// How a process comes into being.
 ///
-/// | | time | inherits |
+/// | | time | memory and descriptors |
 /// |---|---|---|
-/// | `ForkServer` | that of a small fork, whatever the size of the caller | environment, working directory, umask, limits and standard streams as they were at the first start; no memory, no descriptors |
-/// | `Spawn` | that of executing the program again | environment, working directory, umask, limits and standard streams as they are; no memory, no descriptors |
-/// | `Fork` | grows with the caller's memory | everything, copied; only in a process without other threads |
+/// | `ForkServer` | that of a small fork, whatever the size of the caller | none but the standard streams |
+/// | `Spawn` | that of executing the program again | none but the standard streams |
+/// | `Fork` | grows with the caller's memory | all, copied; only in a process without other threads |
 ///
-/// None of them inherits signal masks; handlers are back to their defaults except under `Fork`, and but for those that
-/// make a [`CrashReport`](crate::CrashReport).
+/// What else a child has is what the calling thread has when it starts the child, unless the [`Builder`](crate::Builder) says
+/// otherwise:
+///
+/// | the caller's | `ForkServer` | `Spawn` | `Fork` |
+/// |---|---|---|---|
+/// | users, groups, capabilities, `no_new_privs` | now: the server takes them over, or is replaced | now | now |
+/// | capabilities of a user other than root, whose program file has none | now, where ambient ones are allowed; else none | the same | now |
+/// | root directory (chroot) | now, also in one without the program and `/proc`, if the first start was before | now; an error in one without them | now, if the first start was before or there is a `/proc` |
+/// | system call filters (seccomp) | now: the server is replaced | now | now |
+/// | mount, network and user namespaces | now: the server is replaced | now | now |
+/// | pid namespace of children | now: it executes, as `Spawn` does | now; the first child is process 1, and the namespace ends with it | the same |
+/// | working directory, umask | now | now | now |
+/// | limits, nice value, CPUs | now | now | now |
+/// | standard streams; a closed one | now; the null device | now; the null device | now; closed |
+/// | environment | as it was when the server was started | now | now |
+/// | signal masks | none blocked | none blocked | none blocked |
+/// | signal handlers, but for those that make a [`CrashReport`](crate::CrashReport) | the defaults; ignored ones as they were when the server was started | the defaults; ignored ones now | now |
+///
+/// A child that was started before its owner has given up rights keeps them. Its owner can still
+/// [`kill`](crate::ProcessHandle::kill) it, and no more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StartMethod {
@@ -77,10 +94,11 @@ pub(crate) struct Started {
 }
 
 impl Started {
-    /// Ends and reaps it, unless somebody else has reaped it.
-    pub(crate) fn kill(&self) {
-        let _ = pidfd::send_signal(self.pidfd.as_fd(), libc::SIGKILL);
-        let _ = reap::blocking(&self.pidfd);
+    /// Ends and reaps it, unless somebody else has reaped it. In bounded time: one that cannot be killed, or does not end, is
+    /// left to end by itself, and reaped later.
+    pub(crate) fn kill(self) {
+        let sent = pidfd::send_signal(self.pidfd.as_fd(), libc::SIGKILL);
+        leaving::see_off(self.pidfd, sent.is_ok());
     }
 }
 

@@ -21,8 +21,9 @@ use crate::{
     },
 };
 
-/// What is to be run, and as whom. The function's packed arguments follow it. Of the descriptors the
-/// first are the standard streams that `options` names, then comes what the arguments hand over.
+/// What is to be run, and as whom. The function's packed arguments follow it, and an [`Option<Inherited>`](super::conditions)
+/// comes before it. Of the descriptors the first belong to that one; then come the standard streams that `options` names,
+/// and what the arguments hand over.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Request {
     /// The build that the owner runs; a function's place means nothing in another.

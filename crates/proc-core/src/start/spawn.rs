@@ -1,6 +1,10 @@
 //! Start method `Spawn`: the program is executed anew for each child.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::{
+    fs::File,
+    io,
+    os::fd::{AsFd, AsRawFd, OwnedFd, RawFd},
+};
 
 use nix::errno::Errno;
 
@@ -9,17 +13,22 @@ use crate::{
     error::ProcessError,
     report::Report,
     start::{
-        Started, failed,
+        Started, conditions, failed,
         request::{self, Receiver},
         vouch,
     },
-    sys::{exec, fds, seqpacket},
+    sys::{
+        credentials::Credentials,
+        death_signal::{self, Opener},
+        exec, fds, seqpacket,
+    },
 };
 
 /// Starts one child, and hands it its request.
 pub(crate) fn start(body: &[&[u8]], fds: &[RawFd]) -> Result<(Started, Report), ProcessError> {
     let (socket, started) = execute("child")?;
-    match greet(&socket, "").and_then(|()| request::send(socket.as_fd(), body, fds)) {
+    let body = [&[conditions::INHERITS_NOTHING], body].concat();
+    match greet(&socket, "").and_then(|()| request::send(socket.as_fd(), &body, fds)) {
         // A child that died before it has read this is found out at its join.
         Ok(()) | Err(Errno::EPIPE | Errno::ECONNRESET) => Ok((started, socket.into())),
         Err(e) => {
@@ -50,29 +59,56 @@ pub(crate) fn execute(role: &str) -> Result<(OwnedFd, Started), ProcessError> {
     Ok((ours, started))
 }
 
-/// The first message to every executed copy: a name, and the pipe that its life hangs on.
+/// The first message to every executed copy: a name, what its owner may do, and the pipe that its life hangs on.
 pub(crate) fn greet(socket: &OwnedFd, name: &str) -> nix::Result<()> {
     let link = death_link::end_for_children()?;
-    request::send(socket.as_fd(), &[name.as_bytes()], &[link.as_raw_fd()])
+    let rights = conditions::rights();
+    request::send(socket.as_fd(), &[name.as_bytes(), b"\n", &rights], &[link.as_raw_fd()])
 }
 
-/// The other side of [`greet`].
-pub(crate) fn await_greeting(socket: &OwnedFd, receiver: &mut Receiver) -> (String, OwnedFd) {
+/// What [`greet`] says.
+pub(crate) struct Greeting {
+    pub(crate) name: String,
+    pub(crate) link: OwnedFd,
+    pub(crate) opener: Opener,
+    /// The process's own, kept open.
+    pub(crate) status: File,
+}
+
+/// The other side of [`greet`]: takes over what its owner may do.
+pub(crate) fn await_greeting(socket: &OwnedFd, receiver: &mut Receiver) -> Greeting {
     match receiver.receive(socket.as_fd()) {
-        Ok(Some((name, mut fds))) if fds.len() == 1 => (String::from_utf8_lossy(name).into_owned(), fds.remove(0)),
+        Ok(Some((said, mut fds))) if fds.len() == 1 => {
+            let said = String::from_utf8_lossy(said);
+            let (name, rights) = said.split_once('\n').unwrap_or((&said, ""));
+            let (Ok(status), Ok(opener)) = (File::open("/proc/self/status"), Opener::new()) else {
+                child::refuse("no /proc in which it can see itself")
+            };
+            if let Err(e) = assume(rights, &status) {
+                child::refuse(&format!("rights that its owner does not have, and that it cannot give up: {e}"));
+            }
+            Greeting { name: name.to_owned(), link: fds.remove(0), opener, status }
+        }
         Ok(None) => child::refuse("a socket that its owner closed again"),
         Ok(Some(_)) | Err(_) => child::refuse("bytes on its socket that are no message of ours"),
     }
 }
 
+/// Takes over rights as [`conditions::rights`] tells them. An owner without a `/proc` does not tell.
+pub(crate) fn assume(rights: &str, status: &File) -> io::Result<()> {
+    if rights.is_empty() { Ok(()) } else { Credentials::parse(rights)?.assume(status) }
+}
+
 /// The executed copy's side.
 pub(crate) fn serve(socket: OwnedFd) -> ! {
     let mut receiver = Receiver::new();
-    let (_, link) = await_greeting(&socket, &mut receiver);
+    let Greeting { link, opener, status, .. } = await_greeting(&socket, &mut receiver);
+    drop(status);
     match receiver.receive(socket.as_fd()) {
         Ok(Some((body, fds))) => {
-            let tied = death_link::new_link(link.as_fd()).and_then(death_link::tie);
-            drop(link);
+            let _ = death_signal::prepare_socket(socket.as_fd());
+            let tied = opener.open_anew(link.as_fd()).and_then(death_link::tie);
+            drop((link, opener));
             match tied {
                 Ok(()) => child::run_request(socket, body, fds),
                 Err(e) => child::refuse(&format!("a link to its owner's life that does not hold: {e}")),

@@ -8,7 +8,9 @@ use crate::{
     options::Options,
     report::{Failure, Found, Report},
     start::{
-        Started, forkserver,
+        Started,
+        conditions::INHERITS_NOTHING,
+        forkserver,
         request::{self, Request},
         spawn,
     },
@@ -22,7 +24,7 @@ fn run_forged(fingerprint: u64, offset: u64, options: Options) -> (i32, Found) {
     let body = postcard::to_stdvec(&request).unwrap();
     let (socket, Started { pidfd, .. }) = spawn::execute("child").unwrap();
     spawn::greet(&socket, "").unwrap();
-    request::send(socket.as_fd(), &[&body], &[]).unwrap();
+    request::send(socket.as_fd(), &[INHERITS_NOTHING, &body], &[]).unwrap();
     (reap::blocking(&pidfd).unwrap().code().unwrap(), Report::from(socket).read().found.unwrap())
 }
 

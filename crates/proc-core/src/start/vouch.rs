@@ -16,6 +16,7 @@
 #![allow(unsafe_code)]
 
 use std::{
+    fs::File,
     io::{self, IoSlice, IoSliceMut},
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
 };
@@ -57,7 +58,8 @@ pub(crate) fn demand(socket: BorrowedFd<'_>) -> Result<(), String> {
     let parent = getppid();
     let rights = Credentials::of(parent.as_raw().cast_unsigned())
         .map_err(|e| format!("more rights than its parent can be seen to have: {e}"))?;
-    rights.assume().map_err(|e| format!("rights that are not its parent's, and that it cannot give up: {e}"))?;
+    let assumed = File::open("/proc/self/status").and_then(|status| rights.assume(&status));
+    assumed.map_err(|e| format!("rights that are not its parent's, and that it cannot give up: {e}"))?;
     match ask(socket) {
         Ok(sender) if sender.pid() == parent.as_raw() && getppid() == parent => Ok(()),
         Ok(_) => Err("rights that are not for the one who answers".into()),

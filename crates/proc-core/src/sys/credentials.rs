@@ -4,7 +4,11 @@
 //! System calls with integers, and with structures of ours that outlive the call.
 #![allow(unsafe_code)]
 
-use std::{fs, io};
+use std::{
+    fs::{self, File},
+    io,
+    os::unix::fs::FileExt,
+};
 
 use nix::{
     errno::Errno,
@@ -39,12 +43,22 @@ impl Credentials {
         Self::parse(&fs::read_to_string(format!("/proc/{pid}/status"))?)
     }
 
-    /// Those of the calling process.
-    pub(crate) fn own() -> io::Result<Self> {
-        Self::parse(&fs::read_to_string("/proc/self/status")?)
+    /// Those of the calling process. `status` is its `/proc/self/status`, which can be opened before there is no `/proc` any
+    /// more.
+    fn own(status: &File) -> io::Result<Self> {
+        let mut text = Vec::new();
+        loop {
+            let at = text.len();
+            text.resize(at + 4096, 0);
+            let len = status.read_at(&mut text[at..], at as u64)?;
+            text.truncate(at + len);
+            if len == 0 {
+                return Self::parse(&String::from_utf8_lossy(&text));
+            }
+        }
     }
 
-    /// From what `/proc/PID/status` says.
+    /// From what `/proc/PID/status` says, or those lines of it that are about credentials.
     pub(crate) fn parse(status: &str) -> io::Result<Self> {
         let field = |name: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
@@ -72,15 +86,37 @@ impl Credentials {
         })
     }
 
-    /// Makes them those of the calling process, which has one thread.
+    /// Makes them those of the calling process, which has one thread, and whose status `status` is; or as many of them as
+    /// it may have.
     ///
     /// # Errors
-    /// `EPERM` if it may not, or lacks what it would need: then they are something between.
-    pub(crate) fn assume(&self) -> io::Result<()> {
-        let before = Self::own()?;
+    /// `EPERM` if it cannot get rid of what is not among them.
+    pub(crate) fn assume(&self, status: &File) -> io::Result<()> {
+        let before = Self::own(status)?;
         if before == *self {
             return Ok(());
         }
+        let assumed = self.assume_all(&before);
+        match Self::own(status)? {
+            after if after == *self || after.is_within(self) => Ok(()),
+            _ => Err(assumed.err().unwrap_or(Errno::EPERM).into()),
+        }
+    }
+
+    /// Whether a process that has these has nothing that it would not have with `other`.
+    fn is_within(&self, other: &Self) -> bool {
+        let (own, others) = (&self.capabilities, &other.capabilities);
+        self.uids.iter().all(|uid| other.uids.contains(uid))
+            && self.gids.iter().all(|gid| other.gids.contains(gid))
+            && self.groups.iter().all(|group| other.groups.contains(group))
+            && own.permitted & !others.permitted == 0
+            && own.effective & !others.effective == 0
+            && own.inheritable & !others.inheritable == 0
+            && own.ambient & !others.ambient == 0
+            && self.no_new_privs >= other.no_new_privs
+    }
+
+    fn assume_all(&self, before: &Self) -> nix::Result<()> {
         // What is there but not in effect may be needed on the way.
         let mut all = before.capabilities;
         all.effective = all.permitted;
@@ -111,35 +147,63 @@ impl Credentials {
         if self.no_new_privs {
             prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0)?;
         }
-        if Self::own()? == *self { Ok(()) } else { Err(Errno::EPERM.into()) }
+        Ok(())
     }
 }
+
+/// What capget(2) and capset(2) take.
+#[repr(C)]
+struct Header {
+    version: u32,
+    pid: i32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+struct Half {
+    effective: u32,
+    permitted: u32,
+    inheritable: u32,
+}
+
+/// Of the calling thread.
+static OWN: Header = Header { version: 0x2008_0522, pid: 0 };
 
 impl Capabilities {
     /// Makes the first three those of the calling thread.
     fn set(&self) -> nix::Result<()> {
-        #[repr(C)]
-        struct Header {
-            version: u32,
-            pid: i32,
-        }
-        #[repr(C)]
-        struct Half {
-            effective: u32,
-            permitted: u32,
-            inheritable: u32,
-        }
-        const VERSION_3: u32 = 0x2008_0522;
-        let header = Header { version: VERSION_3, pid: 0 };
         let half = |shift: u32| Half {
             effective: (self.effective >> shift) as u32,
             permitted: (self.permitted >> shift) as u32,
             inheritable: (self.inheritable >> shift) as u32,
         };
-        let halves = [half(0), half(32)];
-        // SAFETY: a header and two halves, as this version has them.
-        let set = unsafe { libc::syscall(libc::SYS_capset, &raw const header, &raw const halves) };
-        Errno::result(set).map(drop)
+        set(&[half(0), half(32)])
+    }
+}
+
+fn set(halves: &[Half; 2]) -> nix::Result<()> {
+    // SAFETY: a header and two halves, as this version has them.
+    let set = unsafe { libc::syscall(libc::SYS_capset, &raw const OWN, halves.as_ptr()) };
+    Errno::result(set).map(drop)
+}
+
+/// Has the calling thread keep its capabilities when it executes a program that has none itself, which a user other than root
+/// would lose. As far as that is allowed. System calls only.
+pub(crate) fn keep_over_exec() {
+    let mut halves = [Half::default(); 2];
+    // SAFETY: a header, and room for two halves.
+    let got = unsafe { libc::syscall(libc::SYS_capget, &raw const OWN, halves.as_mut_ptr()) };
+    if got != 0 || halves.iter().all(|half| half.permitted == 0) {
+        return;
+    }
+    for half in &mut halves {
+        half.inheritable |= half.permitted;
+    }
+    let _ = set(&halves);
+    for (half, first) in halves.iter().zip([0, 32]) {
+        for bit in (0..32).filter(|bit| half.permitted & (1 << bit) != 0) {
+            let _ = prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_RAISE as u64, first + bit);
+        }
     }
 }
 
@@ -160,11 +224,12 @@ mod tests {
 
     #[test]
     fn own_credentials_are_those_that_the_kernel_tells() {
-        let own = Credentials::own().unwrap();
+        let status = File::open("/proc/self/status").unwrap();
+        let own = Credentials::own(&status).unwrap();
         assert_eq!(own.uids[1], nix::unistd::geteuid().as_raw());
         assert_eq!(own.gids[0], nix::unistd::getgid().as_raw());
         assert_eq!(Credentials::of(std::process::id()).unwrap(), own);
-        own.assume().unwrap();
+        own.assume(&status).unwrap();
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::{
 
 use nix::{
     errno::Errno,
-    fcntl::{OFlag, open},
+    fcntl::{OFlag, open, openat},
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::stat::Mode,
     unistd::getpid,
@@ -20,25 +20,67 @@ use nix::{
 
 use super::fds::above_standard_streams;
 
-/// The read end of a pipe, opened once more: the settings belong to an open file, and each process needs its own.
-pub(crate) fn open_anew(read_end: BorrowedFd<'_>) -> nix::Result<OwnedFd> {
-    // Without an allocation: a fork server does this for each child, and would pay a fault for the heap each time.
-    let mut path = [0; 32];
-    write!(&mut path[..], "/proc/self/fd/{}", read_end.as_raw_fd()).expect("a number has at most ten digits");
-    let path = CStr::from_bytes_until_nul(&path).expect("there is room for a NUL");
-    above_standard_streams(open(path, OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK, Mode::empty())?)
+/// Opens files once more that the calling process has open: also where it does not see a `/proc` any more, in a chroot.
+#[derive(Debug)]
+pub(crate) struct Opener(OwnedFd);
+
+impl Opener {
+    /// `ENOENT` without a `/proc`.
+    pub(crate) fn new() -> nix::Result<Self> {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        Ok(Self(above_standard_streams(open("/proc/self/fd", flags, Mode::empty())?)?))
+    }
+
+    /// The read end of a pipe: the settings belong to an open file, and each process needs its own.
+    pub(crate) fn open_anew(&self, read_end: BorrowedFd<'_>) -> nix::Result<OwnedFd> {
+        // Without an allocation: a fork server does this for each child, and would pay a fault for the heap each time.
+        let mut name = [0; 16];
+        write!(&mut name[..], "{}", read_end.as_raw_fd()).expect("a number has at most ten digits");
+        let name = CStr::from_bytes_until_nul(&name).expect("there is room for a NUL");
+        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
+        above_standard_streams(openat(&self.0, name, flags, Mode::empty())?)
+    }
 }
 
 /// Arms the signal: as long as `own` is open, this process gets a `SIGKILL` when the pipe has no writer any more.
 pub(crate) fn arm(own: BorrowedFd<'_>) -> nix::Result<()> {
+    prepare(own, getpid().as_raw())?;
+    set(own, libc::F_SETFL, libc::O_ASYNC | libc::O_NONBLOCK)
+}
+
+/// Says that it is this process that is to be killed because of a socket, once it [obeys](obey_socket) it.
+pub(crate) fn prepare_socket(socket: BorrowedFd<'_>) -> nix::Result<()> {
+    prepare(socket, getpid().as_raw())
+}
+
+/// Has this process killed as soon as anything more comes over a socket, or its other end is closed.
+pub(crate) fn obey_socket(socket: BorrowedFd<'_>) -> nix::Result<()> {
+    set(socket, libc::F_SETFL, libc::O_ASYNC)
+}
+
+fn prepare(own: BorrowedFd<'_>, pid: i32) -> nix::Result<()> {
     const F_SETSIG: i32 = 10;
-    let set = |command, value: i32| {
-        // SAFETY: commands that take an integer.
-        Errno::result(unsafe { libc::fcntl(own.as_raw_fd(), command, value) })
-    };
-    set(F_SETSIG, libc::SIGKILL)?;
-    set(libc::F_SETOWN, getpid().as_raw())?;
-    set(libc::F_SETFL, libc::O_ASYNC | libc::O_NONBLOCK).map(drop)
+    set(own, F_SETSIG, libc::SIGKILL)?;
+    set(own, libc::F_SETOWN, pid)
+}
+
+fn set(own: BorrowedFd<'_>, command: i32, value: i32) -> nix::Result<()> {
+    // SAFETY: commands that take an integer.
+    Errno::result(unsafe { libc::fcntl(own.as_raw_fd(), command, value) }).map(drop)
+}
+
+/// Kills the calling process.
+pub(crate) fn die() -> ! {
+    loop {
+        // SAFETY: ends this process.
+        unsafe { libc::raise(libc::SIGKILL) };
+    }
+}
+
+/// Whether there is something to read from the socket, or its other end is closed.
+pub(crate) fn has_come(socket: BorrowedFd<'_>) -> bool {
+    let mut poll_fds = [PollFd::new(socket, PollFlags::POLLIN)];
+    poll(&mut poll_fds, PollTimeout::ZERO).is_ok_and(|n| n > 0)
 }
 
 /// Whether the pipe has no writer any more.

@@ -17,13 +17,14 @@ use std::{
 
 use nix::errno::Errno;
 
-use super::{fds, signals};
+use super::{credentials, fds, signals};
 
 struct Plan {
     path: *const libc::c_char,
     argv: *const *const libc::c_char,
     envp: *const *const libc::c_char,
     inherited: i32,
+    keeps_capabilities: bool,
     errno: i32,
 }
 
@@ -45,6 +46,7 @@ pub(crate) fn this_program(inherited: BorrowedFd<'_>, (name, value): (&str, &str
         argv: argv.as_ptr(),
         envp: envp.as_ptr(),
         inherited: inherited.as_raw_fd(),
+        keeps_capabilities: !nix::unistd::geteuid().is_root(),
         errno: 0,
     };
 
@@ -78,6 +80,9 @@ extern "C" fn child(plan: *mut libc::c_void) -> i32 {
     let plan: *mut Plan = plan.cast();
     // SAFETY: the plan outlives us, and its owner is suspended.
     let plan = unsafe { &mut *plan };
+    if plan.keeps_capabilities {
+        credentials::keep_over_exec();
+    }
     // SAFETY: clears close-on-exec in this process's own descriptor table.
     let cleared = unsafe { libc::fcntl(plan.inherited, libc::F_SETFD, 0) };
     if cleared == 0 {

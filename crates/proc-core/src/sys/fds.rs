@@ -54,6 +54,12 @@ impl Occupied {
     }
 }
 
+/// Standard stream `number`, which may be closed: then whatever is asked about it is EBADF.
+pub(crate) fn standard_stream(number: RawFd) -> BorrowedFd<'static> {
+    // SAFETY: nobody owns the standard streams, so none that is open is closed by its owner.
+    unsafe { BorrowedFd::borrow_raw(number) }
+}
+
 /// Opens `/dev/null` for each of descriptors 0 to 2 that is closed, so that nothing else ever comes to lie there.
 pub(crate) fn fill_standard_streams() -> nix::Result<()> {
     loop {

@@ -1,6 +1,7 @@
 //! One kernel facility a file, with safe signatures on owned and borrowed descriptors.
 
 pub(crate) mod at_exit;
+pub(crate) mod attributes;
 pub(crate) mod clone;
 pub(crate) mod constructors;
 pub(crate) mod credentials;

@@ -17,7 +17,7 @@ use nix::{
     fcntl::{FcntlArg, FdFlag, fcntl},
     sched::{CloneFlags, unshare},
     sys::{
-        prctl::{set_child_subreaper, set_no_new_privs, set_pdeathsig},
+        prctl::{set_child_subreaper, set_pdeathsig},
         resource::{Resource, setrlimit},
         signal::{Signal, kill},
         wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid},
@@ -30,7 +30,7 @@ use proc_core::{
     liveness::{Membership, Participant, Register, RegisterWords, Verdict, Witness},
     shm::Shared,
 };
-use test_support::hosts;
+use test_support::{hosts, sandbox};
 
 /// A handle of a segment that has nothing but a register.
 struct Handle {
@@ -572,24 +572,6 @@ pub(super) fn out_of_sight_is_not_dead() {
     }
 }
 
-/// Has these system calls fail with `EPERM` in the calling process, as a sandbox does.
-fn deny(calls: &[i64]) {
-    let filter = |code: u32, jt: u8, k: u32| libc::sock_filter { code: code as u16, jt, jf: 0, k };
-    let load_number = filter(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0);
-    let answer = |action| filter(libc::BPF_RET | libc::BPF_K, 0, action);
-    let to_the_end = |(i, call): (usize, &i64)| {
-        filter(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, (calls.len() - i) as u8, *call as u32)
-    };
-    let mut program = vec![load_number];
-    program.extend(calls.iter().enumerate().map(to_the_end));
-    program.extend([answer(libc::SECCOMP_RET_ALLOW), answer(libc::SECCOMP_RET_ERRNO | libc::EPERM as u32)]);
-    let program = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
-    set_no_new_privs().unwrap();
-    // SAFETY: the program outlives the call, which copies it.
-    let set = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) };
-    assert_eq!(set, 0, "{:?}", io::Error::last_os_error());
-}
-
 #[cfg(target_arch = "x86_64")]
 const READLINK: i64 = libc::SYS_readlink;
 #[cfg(not(target_arch = "x86_64"))]
@@ -612,7 +594,7 @@ pub(super) fn denied_calls_are_not_dead() {
     let living = [&with_lock, &with_pid].map(Child::participant);
     for (name, calls) in DENIED {
         let denied = entered(&handle, || {
-            deny(calls);
+            sandbox::deny(calls);
             for participant in living {
                 assert_ne!(handle.verdict(participant), Verdict::Dead, "{name}");
             }

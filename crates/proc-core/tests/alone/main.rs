@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, clippy::exit, reason = "tests")]
 
+mod conditions;
 mod daemon;
 mod entry;
 mod liveness;
@@ -34,6 +35,10 @@ const CASES: &[(&str, fn())] = cases! {
     pid_file: reading_it_does_not_lose_it, locks_of_others_do_not_count, what_is_no_pid_file_is_left_alone,
         a_forked_child_does_not_signal_a_dead_daemons_pid, a_strangers_file_is_not_believed,
         a_pid_of_another_namespace_is_not_believed;
+    conditions: users_and_groups, users_for_a_while, capabilities, no_new_privileges, filters,
+        a_root_in_which_is_nothing, a_root_in_which_is_nothing_as_nobody, mounts, networks, user_namespaces,
+        pid_namespaces, directories_and_masks, resource_limits, nice_values_and_cpus, standard_streams,
+        children_with_more_rights_than_their_owner;
     entry: children_have_the_rights_of_their_owner, programs_with_more_rights_than_their_callers,
         impostors_are_not_served, becomes_the_program, stays_until_its_children_have_ended,
         constructors_that_start_processes;
