@@ -32,6 +32,8 @@ pub(crate) enum Role {
     Launcher,
     /// Meets a victim that is stopped and not dead; must be back before its own deadlines.
     Bystander,
+    /// At the end of a pair, in place of the helper: does what an actor waits for that the other one did not live to do.
+    Rescuer,
     /// Works beside two who are held, four times at most, a process each time; what it is told must be true.
     Worker,
 }

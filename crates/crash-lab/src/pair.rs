@@ -275,23 +275,37 @@ impl<'a> Duo<'a> {
 
     /// Runs an actor to the end of its window, or to where it sleeps.
     fn go_on(&mut self, actor: usize) -> Result<Stop, String> {
-        let stop = self.actors[actor].run();
-        self.no_bad_end(stop)
+        loop {
+            // An actor that slept at the end of a step stops once more where that step ends.
+            match self.actors[actor].run() {
+                Stop::Stopped => {}
+                stop => return self.no_bad_end(stop),
+            }
+        }
     }
 
     /// Runs the remaining actors to the end of their windows; helpers wake them where the row has such a role.
     fn finish(&mut self) -> Verdict {
         let mut begun = Stopwatch::start();
-        let mut n_helped = 0;
+        let (mut n_helped, mut n_done) = (0, 0);
         loop {
             let stops: Vec<Stop> = (0..self.actors.len()).map(|actor| self.go_on(actor)).collect::<Result<_, _>>()?;
             let Some(asleep) = stops.iter().position(|stop| *stop != Stop::Done) else { return Ok(()) };
+            let n_done_before =
+                std::mem::replace(&mut n_done, stops.iter().filter(|stop| **stop == Stop::Done).count());
+            if n_done > n_done_before {
+                // An actor that has ended since may have woken this one.
+                continue;
+            }
             if begun.elapsed() > patience() {
                 return Err(format!("WEDGED: it sleeps for good\n{}", self.actors[asleep].whereabouts()));
             }
-            if self.experiment.row.has(Role::Helper) && n_helped < 3 {
+            let role = [Role::Rescuer, Role::Helper].into_iter().find(|role| self.experiment.row.has(*role));
+            if let Some(role) = role
+                && n_helped < 3
+            {
                 n_helped += 1;
-                self.call(Role::Helper)?;
+                self.call(role)?;
             }
         }
     }

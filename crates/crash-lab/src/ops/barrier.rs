@@ -16,8 +16,9 @@ pub(crate) fn operations() -> Vec<Box<dyn Row>> {
     vec![wait_last(), wait_first()]
 }
 
-fn barrier(state: &str, _: &Ledger) -> Barrier {
-    Barrier::new(if state == "alone" || state == "waiter" { 2 } else { 3 }).expect("there is memory for a barrier")
+pub(super) fn set_up_barrier(state: &str, _: &Ledger) -> Barrier {
+    Barrier::new(if ["alone", "waiter", "two"].contains(&state) { 2 } else { 3 })
+        .expect("there is memory for a barrier")
 }
 
 fn wait_at_barrier(barrier: &Barrier, ledger: &Ledger, _: &str) -> Verdict {
@@ -37,7 +38,7 @@ fn barrier_victim(barrier: &Barrier, ledger: &Ledger, _: &str, mark: &Mark) {
 }
 
 /// Nobody waits for the dead, and after a reset it is as new.
-fn barrier_works(barrier: &Barrier, ledger: &Ledger, state: &str) -> Verdict {
+pub(super) fn barrier_works(barrier: &Barrier, ledger: &Ledger, state: &str) -> Verdict {
     if state.starts_with("waiter") && !ledger.all_wake_up(Duration::from_millis(150)) {
         // The victim died before it came; nobody but the living can know of it.
         barrier.abort();
@@ -65,14 +66,15 @@ fn reset(barrier: &Barrier, _: &Ledger, _: &str, mark: &Mark) {
 
 /// The victim comes last.
 fn wait_last() -> Box<dyn Row> {
-    let operation = Operation::new("barrier/wait-last", &["waiter", "waiters"], barrier, barrier_victim, barrier_works);
+    let operation =
+        Operation::new("barrier/wait-last", &["waiter", "waiters"], set_up_barrier, barrier_victim, barrier_works);
     operation.recoverer(reset).with(Role::Waiter, wait_at_barrier).boxed()
 }
 
 /// The victim comes first and sleeps.
 fn wait_first() -> Box<dyn Row> {
     let operation =
-        Operation::new("barrier/wait-first", &["alone", "then-waiter"], barrier, barrier_victim, barrier_works);
+        Operation::new("barrier/wait-first", &["alone", "then-waiter"], set_up_barrier, barrier_victim, barrier_works);
     let operation = operation.with(Role::Helper, |barrier, _, _| {
         let _ = barrier.wait();
         Ok(())

@@ -16,13 +16,13 @@ use crate::{
 
 /// A lane, from the worker's side; the owner's is what lies in it.
 #[derive(Serialize, Deserialize)]
-struct Lane(LaneHandle);
+pub(super) struct Lane(pub(super) LaneHandle);
 
 /// Tasks in the lane when the victim comes; counted from here, also by the counters of the ledger.
-const N_TASKS: u64 = 3;
+pub(super) const N_TASKS: u64 = 3;
 /// Counters: the claim of task n has returned; its finish has returned; so many of its items were published.
-const CLAIMED: usize = 0;
-const FINISHED: usize = 10;
+pub(super) const CLAIMED: usize = 0;
+pub(super) const FINISHED: usize = 10;
 const PUBLISHED: usize = 20;
 /// Counter: the owner's call has returned.
 const RETURNED: usize = 30;
@@ -40,7 +40,7 @@ pub(crate) fn operations() -> Vec<Box<dyn Row>> {
 }
 
 /// What task `n` says, and is answered with.
-fn payload(state: &str, n: u64) -> Vec<u8> {
+pub(super) fn payload(state: &str, n: u64) -> Vec<u8> {
     vec![b'a' + n as u8; if state == "large" { 5000 } else { 40 }]
 }
 
@@ -59,7 +59,7 @@ fn fresh(state: &str) -> (OwnerLane, LaneHandle) {
 }
 
 /// A worker that finds nothing to do leaves.
-fn world(state: &str, _: &Ledger) -> Lane {
+pub(super) fn world(state: &str, _: &Ledger) -> Lane {
     let (mut owner, handle) = fresh(state);
     if state == "hole" {
         let slot = owner.push(99, None, b"taken back").expect("there is memory").expect("there is room");
@@ -201,7 +201,7 @@ fn judge_items(owner: &OwnerLane, slot: usize, published: u64) -> Verdict {
     Ok(())
 }
 
-fn order(state: SlotState) -> u8 {
+pub(super) fn order(state: SlotState) -> u8 {
     match state {
         SlotState::Done => 0,
         SlotState::Taken => 1,

@@ -19,9 +19,9 @@ use crate::{
 };
 
 /// Counters: changes begun and changes done; the holder may let go.
-const BEGUN: usize = 0;
-const DONE: usize = 1;
-const LET_GO: usize = 2;
+pub(super) const BEGUN: usize = 0;
+pub(super) const DONE: usize = 1;
+pub(super) const LET_GO: usize = 2;
 
 pub(crate) fn operations() -> Vec<Box<dyn Row>> {
     vec![
@@ -65,8 +65,8 @@ impl How {
 
 /// What whoever got in found.
 pub(super) struct Entered {
-    owner_died: bool,
-    before: Pair,
+    pub(super) owner_died: bool,
+    pub(super) before: Pair,
 }
 
 /// A lock that one can hold.

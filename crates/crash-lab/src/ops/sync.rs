@@ -186,7 +186,7 @@ fn condvar_timeout() -> Box<dyn Row> {
 
 // -------------------------------------------------------------------------------------------------------- event
 
-fn event(state: &str, _: &Ledger) -> Event {
+pub(super) fn event(state: &str, _: &Ledger) -> Event {
     let event = Event::new().expect("there is memory for an event");
     if state == "set" {
         event.set();
@@ -201,7 +201,7 @@ fn wait_for_event(event: &Event, ledger: &Ledger, _: &str) -> Verdict {
     if is_set { Ok(()) } else { Err("a wait without a limit that ended unset".into()) }
 }
 
-fn event_works(event: &Event, ledger: &Ledger, _: &str) -> Verdict {
+pub(super) fn event_works(event: &Event, ledger: &Ledger, _: &str) -> Verdict {
     // Set is set: nobody sleeps beside it.
     if !event.is_set() {
         if ledger.get(DONE) > ledger.get(HELPED) {
@@ -266,12 +266,12 @@ fn event_timeout() -> Box<dyn Row> {
 // ---------------------------------------------------------------------------------------------------- semaphore
 
 /// With two permits; without any where the state says that somebody sleeps.
-fn semaphore(state: &str, _: &Ledger) -> Semaphore {
+pub(super) fn semaphore(state: &str, _: &Ledger) -> Semaphore {
     let permits = if ["free", "nobody"].contains(&state) { 2 } else { 0 };
     Semaphore::new(permits).expect("there is memory for a semaphore")
 }
 
-fn acquire_one(semaphore: &Semaphore, ledger: &Ledger, _: &str, mark: &Mark) {
+pub(super) fn acquire_one(semaphore: &Semaphore, ledger: &Ledger, _: &str, mark: &Mark) {
     mark.window(|| {
         ledger.add(BEGUN);
         semaphore.acquire().forget();
@@ -286,7 +286,7 @@ fn acquire_and_tell(semaphore: &Semaphore, ledger: &Ledger, _: &str) -> Verdict 
     Ok(())
 }
 
-fn release_one(semaphore: &Semaphore, ledger: &Ledger) -> Verdict {
+pub(super) fn release_one(semaphore: &Semaphore, ledger: &Ledger) -> Verdict {
     ledger.add(ALONE);
     ledger.add(RELEASING);
     semaphore.release(1).map_err(|e| e.to_string())?;

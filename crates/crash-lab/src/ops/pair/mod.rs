@@ -1,7 +1,11 @@
 //! Rows for the mode `pair`: two operations that are held at once, and a third process that works beside them.
 
+mod lane;
+mod locks;
 mod mutants;
+
 mod queue;
+mod sync;
 
 pub(super) use mutants::mutants;
 
@@ -14,5 +18,5 @@ const YOUNGEST: usize = 41;
 
 /// All rows that must survive.
 pub(super) fn operations() -> Rows {
-    queue::operations()
+    [queue::operations(), locks::operations(), sync::operations(), lane::operations()].into_iter().flatten().collect()
 }
