@@ -142,19 +142,25 @@ impl Child {
         if self.end.get().is_some() {
             return Ok(());
         }
-        if self.own_group {
-            let group = nix::unistd::Pid::from_raw(self.pid.cast_signed());
-            if let Ok(signal) = Signal::try_from(signal)
-                && nix::sys::signal::killpg(group, signal).is_ok()
-            {
-                return Ok(());
-            }
+        if self.own_group && self.signal_group(signal).is_ok() {
+            return Ok(());
         }
         match pidfd::send_signal(self.pidfd.as_fd(), signal) {
             Ok(()) | Err(Errno::ESRCH) => Ok(()),
             // It has rights that this process has given up since.
             Err(Errno::EPERM) if signal == libc::SIGKILL && self.is_told_to_end() => Ok(()),
             Err(e) => Err(failed("send a signal")(e)),
+        }
+    }
+
+    /// Not once somebody else has reaped it: then its group's number may be another's.
+    fn signal_group(&self, signal: i32) -> nix::Result<()> {
+        match pidfd::send_signal_to_group(self.pidfd.as_fd(), signal) {
+            // An older kernel, or a filter.
+            Err(Errno::EINVAL | Errno::ENOSYS | Errno::EPERM) if reap::is_ours(self.pidfd.as_fd()) => {
+                nix::sys::signal::killpg(nix::unistd::Pid::from_raw(self.pid.cast_signed()), Signal::try_from(signal)?)
+            }
+            result => result,
         }
     }
 }

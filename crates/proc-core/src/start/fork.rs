@@ -5,7 +5,10 @@
 //! copy.
 #![allow(unsafe_code)]
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::{
+    io::{ErrorKind, Read, Write},
+    os::fd::{AsFd, OwnedFd},
+};
 
 use nix::errno::Errno;
 use serde::Serialize;
@@ -21,7 +24,7 @@ use crate::{
     process::ProcessHandle,
     report::Report,
     start::{Started, conditions, failed},
-    sys::{death_signal, fds, pidfd, signals},
+    sys::{death_signal, fds, pidfd, reap, signals},
 };
 
 /// What a fork returns: twice, once in each process.
@@ -119,13 +122,29 @@ unsafe fn split() -> Result<Split, ProcessError> {
     let link = death_link::new_link().map_err(failed("open a pipe"))?;
     // Holds the place of the process descriptor, so that a full table is found out before the fork.
     let place = fds::duplicate(link.as_fd()).map_err(failed("open a process descriptor"))?;
+    // Such a child could end, and its pid be another process's, before we have opened it: it waits until we have.
+    let gate = signals::children_are_ignored().then(crate::fds::pipe).transpose();
+    let gate = gate.map_err(|source| ProcessError::Start { operation: "make a pipe".into(), source })?;
     // SAFETY: the caller's promise.
     let pid = Errno::result(unsafe { libc::fork() }).map_err(failed("fork"))?;
     if pid == 0 {
+        if let Some((mut go, tell)) = gate {
+            drop(tell);
+            while go.read(&mut [0]).is_err_and(|e| e.kind() == ErrorKind::Interrupted) {}
+        }
         return Ok(Split::Child(link));
     }
     drop(place);
     let pid = pid.cast_unsigned();
-    let pidfd = pidfd::open(pid).map_err(failed("open a process descriptor"))?;
+    let pidfd = pidfd::open(pid).map_err(failed("open a process descriptor"));
+    if let Some((_go, mut tell)) = gate {
+        // Not by closing it alone: another child may have a copy.
+        let _ = tell.write(&[0]);
+    }
+    let pidfd = pidfd?;
+    if !reap::is_ours(pidfd.as_fd()) {
+        // Another thread has reaped it.
+        return Err(failed("open a process descriptor")(Errno::ESRCH));
+    }
     Ok(Split::Parent(Started { pid, pidfd }))
 }

@@ -4,10 +4,11 @@
 //! the same whatever its owner's size and threads. Its children are made as siblings ([`Cloner`]): direct children of
 //! the owner, who waits for them and gets their status itself.
 //!
-//! It keeps [`AHEAD`] children ready, the *spares*, and has told the owner their pids. The owner has made a socket pair
-//! for each, and sent one end along with the wish for a spare. To start a process is to ask for another spare, and to
-//! send the eldest its request; the work of forking was done before, or goes on meanwhile on another CPU. The spare's
-//! value comes back over the same socket.
+//! It keeps [`AHEAD`] children ready, the *spares*, and has told the owner their pids, with the descriptors that the kernel
+//! gave it for them when it made them: so no signal reaches another process that has got such a pid, whoever reaps the
+//! owner's children. The owner has made a socket pair for each, and sent one end along with the wish for a spare. To
+//! start a process is to ask for another spare, and to send the eldest its request; the work of forking was done before,
+//! or goes on meanwhile on another CPU. The spare's value comes back over the same socket.
 //!
 //! Who may die where: the owner (helper and spares die with it, by their death links); the helper (the next start that
 //! needs it finds its socket closed, and executes another; its spares are reaped, known by their name); a spare while
@@ -51,7 +52,7 @@ use crate::{
     },
     sys::{
         clone::{Cloned, Cloner},
-        credentials, death_signal, memfd, pidfd, proc_fs, reap, seqpacket, signals,
+        credentials, death_signal, fds, memfd, pidfd, proc_fs, reap, seqpacket, signals,
     },
 };
 
@@ -269,7 +270,7 @@ impl Helper {
     fn tell(&mut self, what: u8, with: OwnedFd) -> Result<(), Lost> {
         seqpacket::send_small(self.socket.as_fd(), &[what], &[with.as_raw_fd()]).map_err(|_| Lost)?;
         match self.news()? {
-            (0, _) => Ok(()),
+            (0, None) => Ok(()),
             _ => Err(Lost),
         }
     }
@@ -283,15 +284,17 @@ impl Helper {
         Ok(())
     }
 
-    /// What it has to say; waits for it.
-    fn news(&mut self) -> Result<(i32, u32), Lost> {
+    /// What it has to say, and the spare that it has made; waits for it.
+    fn news(&mut self) -> Result<(i32, Option<Started>), Lost> {
         let mut news = [0; NEWS_BYTES];
         let mut received = seqpacket::receive_small(self.socket.as_fd(), &mut news, false);
         if matches!(received, Err(Errno::EAGAIN)) {
             self.await_news()?;
             received = seqpacket::receive_small(self.socket.as_fd(), &mut news, false);
         }
-        if let Ok((NEWS_BYTES, None)) = received { Ok(parse_news(news)) } else { Err(Lost) }
+        let Ok((NEWS_BYTES, pidfd)) = received else { return Err(Lost) };
+        let (errno, pid) = parse_news(news);
+        Ok((errno, pidfd.map(|pidfd| Started { pid, pidfd })))
     }
 
     fn ask_for_spares(&mut self, sockets: &mut Option<(OwnedFd, OwnedFd)>) -> nix::Result<()> {
@@ -314,27 +317,22 @@ impl Helper {
         {
             return Ok(Taken::Refused(e));
         }
+        // For the spare's descriptor: if there is none, the spare is another start's.
+        match fds::duplicate(self.socket.as_fd()) {
+            Ok(place) => drop(place),
+            Err(e) => return Ok(Taken::Refused(e)),
+        }
         self.take_made_spare()
     }
 
     /// As [`take_spare`](Self::take_spare), if one has been asked for.
     fn take_made_spare(&mut self) -> Result<Taken, Lost> {
-        let (errno, pid) = self.news()?;
+        let (errno, spare) = self.news()?;
         let Some(socket) = self.spares.pop_front() else { return Err(Lost) };
-        if errno != 0 {
-            return Ok(Taken::Refused(Errno::from_raw(errno)));
-        }
-        match pidfd::open(pid) {
-            // It is the spare's: if the spare had ended, and its pid were another's by now, its socket would refuse the
-            // request.
-            Ok(pidfd) => Ok(Taken::Spare(Spare { process: Started { pid, pidfd }, socket })),
-            // It is ours, and nobody else reaps it.
-            Err(e) => {
-                let pid = nix::unistd::Pid::from_raw(pid.cast_signed());
-                let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
-                let _ = nix::sys::wait::waitpid(pid, None);
-                Ok(Taken::Refused(e))
-            }
+        match spare {
+            Some(process) => Ok(Taken::Spare(Spare { process, socket })),
+            None if errno != 0 => Ok(Taken::Refused(Errno::from_raw(errno))),
+            None => Err(Lost),
         }
     }
 
@@ -362,6 +360,8 @@ impl Helper {
             if !children::is_registered(pid)
                 && let Ok(pidfd) = pidfd::open(pid)
                 && reap::is_ours(pidfd.as_fd())
+                // Still, after the descriptor was opened.
+                && proc_fs::is_child_named(pid, &name)
             {
                 Started { pid, pidfd }.kill();
             }
@@ -384,11 +384,12 @@ fn parse_news(news: [u8; NEWS_BYTES]) -> (i32, u32) {
 }
 
 /// An owner that cannot be told is gone, or would wait for good: it must see an end then, and launches another helper.
-fn tell(owner: &OwnedFd, errno: i32, pid: i32) {
+fn tell(owner: &OwnedFd, errno: i32, spare: Option<(i32, OwnedFd)>) {
     let mut news = [0; NEWS_BYTES];
     news[..4].copy_from_slice(&errno.to_ne_bytes());
-    news[4..].copy_from_slice(&pid.to_ne_bytes());
-    if seqpacket::send_small(owner.as_fd(), &news, &[]).is_err() {
+    news[4..].copy_from_slice(&spare.as_ref().map_or(0, |(pid, _)| *pid).to_ne_bytes());
+    let pidfd = spare.as_ref().map(|(_, pidfd)| pidfd.as_raw_fd());
+    if seqpacket::send_small(owner.as_fd(), &news, pidfd.as_slice()).is_err() {
         child::end_silently();
     }
 }
@@ -417,26 +418,26 @@ pub(crate) fn serve(owner: OwnedFd) -> ! {
             _ => child::end_silently(),
         };
         match made {
-            Ok(Made::Spare { pid }) => tell(&owner, 0, pid),
+            Ok(Made::Spare { pid, pidfd }) => tell(&owner, 0, Some((pid, pidfd))),
             Ok(Made::Myself { socket, link: own_link }) => {
                 drop((owner, link, opener, status));
                 be_spare(socket, own_link, receiver)
             }
-            Ok(Made::Nothing) => tell(&owner, 0, 0),
-            Err(e) => tell(&owner, e as i32, 0),
+            Ok(Made::Nothing) => tell(&owner, 0, None),
+            Err(e) => tell(&owner, e as i32, None),
         }
     }
 }
 
 enum Made {
-    Spare { pid: i32 },
+    Spare { pid: i32, pidfd: OwnedFd },
     Myself { socket: OwnedFd, link: OwnedFd },
     Nothing,
 }
 
 fn make_spare(cloner: &Cloner, socket: OwnedFd, link: OwnedFd) -> nix::Result<Made> {
     Ok(match cloner.clone_sibling()? {
-        Cloned::Original { pid } => Made::Spare { pid },
+        Cloned::Original { pid, pidfd } => Made::Spare { pid, pidfd },
         Cloned::Child => Made::Myself { socket, link },
     })
 }

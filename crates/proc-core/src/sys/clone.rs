@@ -7,9 +7,14 @@
 //! Measured without them: a lock whose holder dies stays locked for ever (see the tests of owner death).
 #![allow(unsafe_code)]
 
-use std::ptr;
+use std::{
+    os::fd::{FromRawFd, OwnedFd, RawFd},
+    ptr,
+};
 
 use nix::errno::Errno;
+
+use super::fds::above_standard_streams;
 
 /// What a raw clone needs to know of the C library's view of the only thread.
 #[derive(Debug)]
@@ -22,7 +27,11 @@ pub(crate) struct Cloner {
 /// Who we are after the clone.
 #[derive(Debug)]
 pub(crate) enum Cloned {
-    Original { pid: i32 },
+    /// The pid of the new process, and a descriptor that never names another one.
+    Original {
+        pid: i32,
+        pidfd: OwnedFd,
+    },
     Child,
 }
 
@@ -42,8 +51,8 @@ impl Cloner {
 
     /// Splits the calling process in two.
     pub(crate) fn clone_sibling(&self) -> nix::Result<Cloned> {
-        let flags = libc::CLONE_PARENT | libc::CLONE_CHILD_SETTID | libc::CLONE_CHILD_CLEARTID;
-        let no_parent_tid: *const libc::c_void = ptr::null();
+        let flags = libc::CLONE_PARENT | libc::CLONE_CHILD_SETTID | libc::CLONE_CHILD_CLEARTID | libc::CLONE_PIDFD;
+        let mut pidfd: RawFd = -1;
         let no_stack: *const libc::c_void = ptr::null();
         let no_tls: *const libc::c_void = ptr::null();
         // The order of the last two arguments is the kernel's, and differs between architectures.
@@ -51,15 +60,20 @@ impl Cloner {
         let (fourth, fifth) = (self.tid_address.cast_const(), no_tls);
         #[cfg(not(target_arch = "x86_64"))]
         let (fourth, fifth) = (no_tls, self.tid_address.cast_const());
-        // SAFETY: a fork without new stack or memory; see the module's paragraph for what the C library misses.
-        let pid = unsafe { libc::syscall(libc::SYS_clone, flags, no_stack, no_parent_tid, fourth, fifth) };
+        // SAFETY: a fork without new stack or memory; see the module's paragraph for what the C library misses. The kernel
+        // writes a descriptor to `pidfd`.
+        let pid = unsafe { libc::syscall(libc::SYS_clone, flags, no_stack, &raw mut pidfd, fourth, fifth) };
         match Errno::result(pid)? {
             0 => {
                 // SAFETY: the list's head is the C library's own, at the address it has in this copy too.
                 unsafe { libc::syscall(libc::SYS_set_robust_list, self.robust_list, self.robust_list_bytes) };
                 Ok(Cloned::Child)
             }
-            pid => Ok(Cloned::Original { pid: pid as i32 }),
+            pid => {
+                // SAFETY: the kernel just made this descriptor for us.
+                let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+                Ok(Cloned::Original { pid: pid as i32, pidfd: above_standard_streams(pidfd)? })
+            }
         }
     }
 }

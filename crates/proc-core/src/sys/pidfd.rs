@@ -40,6 +40,17 @@ pub(crate) fn send_signal(fd: BorrowedFd<'_>, signal: i32) -> nix::Result<()> {
     Errno::result(rc).map(drop)
 }
 
+/// Sends `signal` to the process group that the process leads or is in; `ESRCH` once it has been reaped, `EINVAL` before
+/// Linux 6.9.
+pub(crate) fn send_signal_to_group(fd: BorrowedFd<'_>, signal: i32) -> nix::Result<()> {
+    const PIDFD_SIGNAL_PROCESS_GROUP: libc::c_uint = 1 << 2;
+    let info: *const libc::siginfo_t = std::ptr::null();
+    let flags = PIDFD_SIGNAL_PROCESS_GROUP;
+    // SAFETY: a null siginfo means "as kill(2) does".
+    let rc = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd.as_raw_fd(), signal, info, flags) };
+    Errno::result(rc).map(drop)
+}
+
 /// Whether the process has ended; never blocks.
 pub(crate) fn has_exited(fd: BorrowedFd<'_>) -> bool {
     let mut poll = [PollFd::new(fd, PollFlags::POLLIN)];

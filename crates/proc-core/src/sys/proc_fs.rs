@@ -10,9 +10,13 @@ pub(crate) fn thread_count() -> io::Result<usize> {
 
 /// The pids of the calling process's children whose name in `/proc/PID/comm` is `name`, zombies included.
 pub(crate) fn children_named(name: &str) -> io::Result<Vec<u32>> {
-    let me = std::process::id();
     let pids = fs::read_dir("/proc")?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-    Ok(pids.filter(|pid| stat(*pid).is_some_and(|stat| stat.name == name && stat.parent == me)).collect())
+    Ok(pids.filter(|pid| is_child_named(*pid, name)).collect())
+}
+
+/// Whether the process is a child of the calling one, and bears that name.
+pub(crate) fn is_child_named(pid: u32, name: &str) -> bool {
+    stat(pid).is_some_and(|stat| stat.name == name && stat.parent == std::process::id())
 }
 
 /// Whether the process is stopped by a signal or a debugger.

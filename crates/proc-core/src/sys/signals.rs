@@ -1,4 +1,8 @@
-//! Signal masks.
+//! Signal masks, and what is done about signals.
+//!
+//! # Safety
+//! One question to the kernel, which writes its answer to memory of ours.
+#![allow(unsafe_code)]
 
 use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
 
@@ -27,4 +31,14 @@ impl Drop for Blocked {
         let result = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&self.former), None);
         debug_assert!(result.is_ok());
     }
+}
+
+/// Whether the kernel reaps this process's children itself, since it does not care for them: a child that ends is gone, and
+/// its pid may be another's at once.
+pub(crate) fn children_are_ignored() -> bool {
+    // SAFETY: a sigaction is plain data.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: only asks; `action` is writable.
+    let asked = unsafe { libc::sigaction(libc::SIGCHLD, std::ptr::null(), &raw mut action) };
+    asked == 0 && (action.sa_sigaction == libc::SIG_IGN || action.sa_flags & libc::SA_NOCLDWAIT != 0)
 }

@@ -10,6 +10,7 @@ mod entry;
 mod liveness;
 mod pid_file;
 mod reaper;
+mod reused_pids;
 
 use std::{
     fs::File,
@@ -45,6 +46,8 @@ const CASES: &[(&str, fn())] = cases! {
     liveness: blind_is_not_dead, a_forked_child_is_another_participant, forks_keep_nobody_alive,
         stress_kills_while_entering, entering_keeps_no_descriptor, out_of_sight_is_not_dead,
         denied_calls_are_not_dead;
+    reused_pids: a_dead_spares_pid_is_not_signalled, ignored_children_lose_nothing, a_host_that_waits_for_all_loses_nothing,
+        a_group_of_another_is_not_signalled;
     reaper: reaps_orphans_and_nobody_elses, knows_an_orphan_by_its_session, knows_an_orphan_by_its_former_parent,
         leaves_doubtful_ones_alone, is_process_1;
 };
