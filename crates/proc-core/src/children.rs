@@ -93,7 +93,7 @@ impl Child {
                 Ok(None) => return Ok(None),
                 Ok(Some(status)) => End::Exited(status),
                 Err(Errno::ECHILD) if !pidfd::has_exited(self.pidfd.as_fd()) => return Ok(None),
-                Err(Errno::ECHILD) => End::Reaped,
+                Err(Errno::ECHILD) => pidfd::kept_status(self.pidfd.as_fd()).map_or(End::Reaped, End::Exited),
                 Err(e) => return Err(failed("wait")(e)),
             };
             let _ = self.end.set(end);

@@ -67,7 +67,8 @@ pub enum ProcessError {
         /// Why.
         source: io::Error,
     },
-    /// The process ended, but somebody else collected its status (a `waitpid(-1)`, an ignored `SIGCHLD`).
+    /// The process ended, but somebody else collected its status (a `waitpid(-1)`, an ignored `SIGCHLD`), and this kernel
+    /// does not keep it; since Linux 6.15 it does.
     StatusLost {
         /// The process's name.
         name: String,

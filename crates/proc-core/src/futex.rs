@@ -26,11 +26,12 @@ impl Deadline {
         Some(Self(libc::timespec { tv_sec: seconds, tv_nsec: nanos }))
     }
 
-    /// How long until then; zero once it has passed.
+    /// How long until then; zero once it has passed. At most 136 years, which every clock and system call can count.
     pub fn remaining(&self) -> Duration {
         let now = now();
         let nanos = i128::from(self.0.tv_sec - now.tv_sec) * 1_000_000_000 + i128::from(self.0.tv_nsec - now.tv_nsec);
-        u64::try_from(nanos.max(0)).map_or(Duration::MAX, Duration::from_nanos)
+        let longest = Duration::from_secs(u64::from(u32::MAX));
+        u64::try_from(nanos.max(0)).map_or(longest, |nanos| Duration::from_nanos(nanos).min(longest))
     }
 
     /// Whether it has passed.

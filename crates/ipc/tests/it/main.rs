@@ -8,6 +8,7 @@ mod garbage;
 mod joinable;
 mod limits;
 mod listener;
+mod longest;
 mod manager;
 mod pipe;
 mod pipe_shared;

@@ -3,13 +3,22 @@
 use std::{
     ffi::{OsStr, OsString},
     io,
-    os::{fd::AsFd, unix::process::CommandExt},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::process::CommandExt,
+    },
     path::Path,
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
 };
 
-use super::{CommandError, Popen, link};
-use crate::{children, death_link, reaper, start::Started, sys::fds, sys::pidfd};
+use nix::errno::Errno;
+
+use super::{CommandError, Popen, introduction::Introduction, link};
+use crate::{
+    children, death_link, reaper,
+    start::Started,
+    sys::{fds, pidfd, reap, signals},
+};
 
 /// Says what a program is to be like before it is started.
 #[derive(Debug)]
@@ -108,18 +117,18 @@ impl PopenBuilder {
         if !self.outlives_us {
             link::tie(&mut self.command, place.as_fd())?;
         }
+        // It is a fork then in any case.
+        let introduction = (!self.outlives_us || signals::children_are_ignored())
+            .then(|| Introduction::ask(&mut self.command))
+            .transpose()?;
         let _starting = reaper::starting();
         let occupied = fds::Occupied::new()?;
         let mut child = self.command.spawn()?;
         drop(occupied);
         drop(place);
-        let pidfd = match pidfd::open(child.id()) {
-            Ok(pidfd) => pidfd,
-            Err(e) => {
-                let _ = child.kill();
-                let _ = child.wait();
-                return Err(e.into());
-            }
+        let pidfd = match introduction.and_then(Introduction::hear) {
+            Some(pidfd) => pidfd,
+            None => open(&mut child)?,
         };
         let pipes = [
             child.stdin.take().map(Into::into),
@@ -128,6 +137,20 @@ impl PopenBuilder {
         ];
         let started = Started { pid: child.id(), pidfd };
         Ok(Popen::of(children::register_program(started, name, pipes, self.own_group, !self.outlives_us)))
+    }
+}
+
+/// Opens the process of a program that has not introduced itself.
+fn open(child: &mut Child) -> io::Result<OwnedFd> {
+    match pidfd::open(child.id()) {
+        Ok(pidfd) if reap::is_ours(pidfd.as_fd()) => Ok(pidfd),
+        // Somebody else has reaped it.
+        Ok(_) | Err(Errno::ESRCH) => Err(Errno::ESRCH.into()),
+        Err(e) => {
+            let _ = child.kill();
+            let _ = child.wait();
+            Err(e.into())
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use nix::{
 };
 
 use super::{CommandError, error::Partial};
-use crate::{futex::Deadline, process::ProcessHandle};
+use crate::{futex::Deadline, process::ProcessHandle, sys::sigpipe};
 
 /// What a program is given to read: text, bytes, or `None`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -155,7 +155,7 @@ enum End {
 /// How much of `data` the pipe took.
 fn write(pipe: &mut Option<ChildStdin>, data: &[u8]) -> io::Result<usize> {
     let Some(open) = pipe else { return Ok(0) };
-    match open.write(&data[..data.len().min(GO)]) {
+    match sigpipe::withheld(|| open.write(&data[..data.len().min(GO)])) {
         Ok(n) => Ok(n),
         Err(e) if is_later(&e) => Ok(0),
         // Nobody reads any more. Whether that is an error, the program's status says.

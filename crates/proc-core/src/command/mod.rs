@@ -19,6 +19,7 @@
 mod builder;
 mod communicate;
 mod error;
+mod introduction;
 mod link;
 mod pipeline;
 #[cfg(test)]

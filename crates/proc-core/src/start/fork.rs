@@ -136,15 +136,15 @@ unsafe fn split() -> Result<Split, ProcessError> {
     }
     drop(place);
     let pid = pid.cast_unsigned();
-    let pidfd = pidfd::open(pid).map_err(failed("open a process descriptor"));
+    let pidfd = pidfd::open(pid).and_then(|pidfd| match reap::is_ours(pidfd.as_fd()) {
+        true => Ok(pidfd),
+        // Another thread has reaped it.
+        false => Err(Errno::ESRCH),
+    });
     if let Some((_go, mut tell)) = gate {
         // Not by closing it alone: another child may have a copy.
         let _ = tell.write(&[0]);
     }
-    let pidfd = pidfd?;
-    if !reap::is_ours(pidfd.as_fd()) {
-        // Another thread has reaped it.
-        return Err(failed("open a process descriptor")(Errno::ESRCH));
-    }
+    let pidfd = pidfd.map_err(failed("open a process descriptor"))?;
     Ok(Split::Parent(Started { pid, pidfd }))
 }

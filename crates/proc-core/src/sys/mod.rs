@@ -19,5 +19,6 @@ pub(crate) mod profile;
 pub(crate) mod reap;
 pub(crate) mod seqpacket;
 pub(crate) mod signals;
+pub(crate) mod sigpipe;
 pub(crate) mod soft_limits;
 pub(crate) mod unwind;

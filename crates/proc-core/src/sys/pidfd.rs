@@ -5,7 +5,11 @@
 #![allow(unsafe_code)]
 
 use std::{
-    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+    os::{
+        fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+        unix::process::ExitStatusExt,
+    },
+    process::ExitStatus,
     sync::atomic::{AtomicU32, Ordering::Relaxed},
 };
 
@@ -75,4 +79,33 @@ pub(crate) fn wait_exit(fd: BorrowedFd<'_>, deadline: Option<Deadline>) -> nix::
             Err(e) => return Err(e),
         }
     }
+}
+
+/// How a process ended that somebody else has reaped; `None` before Linux 6.15, which did not keep it.
+///
+/// The process must have ended. It is about to be reaped, at most.
+pub(crate) fn kept_status(fd: BorrowedFd<'_>) -> Option<ExitStatus> {
+    /// The first version of the kernel's `pidfd_info`.
+    #[repr(C)]
+    #[derive(Default)]
+    struct Info {
+        mask: u64,
+        cgroup: u64,
+        ids: [u32; 11],
+        exit_code: i32,
+    }
+    const GET_INFO: libc::Ioctl = 0xc040_ff0b_u32 as libc::Ioctl;
+    const WITH_EXIT: u64 = 1 << 3;
+    const _: () = assert!(size_of::<Info>() == 64, "the size is a part of the command");
+    // Between its end, as poll tells it, and the kernel's keeping its status are microseconds.
+    for _ in 0..100 {
+        let mut info = Info { mask: WITH_EXIT, ..Info::default() };
+        // SAFETY: the kernel writes at most the 64 bytes that the command names.
+        Errno::result(unsafe { libc::ioctl(fd.as_raw_fd(), GET_INFO, &raw mut info) }).ok()?;
+        if info.mask & WITH_EXIT != 0 {
+            return Some(ExitStatus::from_raw(info.exit_code));
+        }
+        std::thread::sleep(std::time::Duration::from_micros(100));
+    }
+    None
 }

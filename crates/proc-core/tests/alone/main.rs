@@ -9,6 +9,7 @@ mod daemon;
 mod entry;
 mod liveness;
 mod pid_file;
+mod programs;
 mod reaper;
 mod reused_pids;
 
@@ -46,6 +47,8 @@ const CASES: &[(&str, fn())] = cases! {
     liveness: blind_is_not_dead, a_forked_child_is_another_participant, forks_keep_nobody_alive,
         stress_kills_while_entering, entering_keeps_no_descriptor, out_of_sight_is_not_dead,
         denied_calls_are_not_dead;
+    programs: a_program_that_does_not_read_ends_nobody, ignored_children_have_output_and_status,
+        the_longest_waits_are_waits;
     reused_pids: a_dead_spares_pid_is_not_signalled, ignored_children_lose_nothing, a_host_that_waits_for_all_loses_nothing,
         a_group_of_another_is_not_signalled;
     reaper: reaps_orphans_and_nobody_elses, knows_an_orphan_by_its_session, knows_an_orphan_by_its_former_parent,
