@@ -12,6 +12,8 @@ use std::sync::{
     atomic::{AtomicU32, Ordering::Relaxed},
 };
 
+use crate::kept::Kept;
+
 type Hooks = Vec<fn()>;
 
 static HOOKS: Mutex<Hooks> = Mutex::new(Vec::new());
@@ -81,21 +83,21 @@ struct Held {
 
 thread_local! {
     // Held from `before` to `in_parent`/`in_child`, so that the list is whole in the child.
-    static HELD: std::cell::RefCell<Option<Held>> = const { std::cell::RefCell::new(None) };
+    static HELD: Kept<Held> = const { Kept::new() };
 }
 
 extern "C" fn before() {
     let forking = (!MINE.get()).then(|| FORKING.lock().unwrap_or_else(PoisonError::into_inner));
-    HELD.with_borrow_mut(|held| *held = Some(Held { hooks: hooks(), _forking: forking }));
+    HELD.with(|held| held.replace(Some(Held { hooks: hooks(), _forking: forking })));
 }
 
 extern "C" fn in_parent() {
-    HELD.with_borrow_mut(|held| *held = None);
+    HELD.with(|held| held.take());
 }
 
 extern "C" fn in_child() {
     GENERATION.fetch_add(1, Relaxed);
-    let held = HELD.with_borrow_mut(Option::take);
+    let held = HELD.with(|held| held.take());
     for hook in held.iter().flat_map(|held| held.hooks.iter()) {
         hook();
     }

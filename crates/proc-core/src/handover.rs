@@ -15,7 +15,6 @@
 #![allow(unsafe_code)]
 
 use std::{
-    cell::RefCell,
     io,
     marker::PhantomData,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
@@ -23,7 +22,7 @@ use std::{
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, de::DeserializeOwned, ser};
 
-use crate::{fds, stack::Room};
+use crate::{fds, kept::Kept, stack::Room};
 
 /// A value in serialised form, and the descriptors that belong to it.
 #[derive(Debug)]
@@ -87,7 +86,7 @@ pub fn unpack<T: DeserializeOwned>(bytes: &[u8], fds: Vec<OwnedFd>) -> Result<T,
 
 /// Whether the calling thread is between [`pack`]'s or [`unpack`]'s begin and end.
 pub fn is_active() -> bool {
-    SENDING.with_borrow(Option::is_some) || RECEIVING.with_borrow(Option::is_some)
+    SENDING.with(|sending| sending.borrow().is_some()) || RECEIVING.with(|receiving| receiving.borrow().is_some())
 }
 
 /// For a handle's `Serialize`: sends `fd` along.
@@ -98,7 +97,7 @@ pub fn is_active() -> bool {
 /// # Safety
 /// `fd` must stay open for as long as the value that is being serialised.
 pub unsafe fn serialize_fd<S: Serializer>(fd: BorrowedFd<'_>, serializer: S) -> Result<S::Ok, S::Error> {
-    let wire = SENDING.with_borrow_mut(|sending| match sending {
+    let wire = SENDING.with(|sending| match &mut *sending.borrow_mut() {
         None => Err(String::from(
             "handles can be serialised only while being handed over to another process \
              (as an argument of a process or task, or through a Connection)",
@@ -122,8 +121,8 @@ pub unsafe fn serialize_fd<S: Serializer>(fd: BorrowedFd<'_>, serializer: S) -> 
 pub fn deserialize_fd<'de, D: Deserializer<'de>>(deserializer: D) -> Result<OwnedFd, D::Error> {
     let wire = WireFd::deserialize(deserializer)?;
     RECEIVING
-        .with_borrow_mut(|receiving| {
-            let Some(fds) = receiving else {
+        .with(|receiving| {
+            let Some(fds) = &mut *receiving.borrow_mut() else {
                 return Err("handles can be deserialised only while being handed over".into());
             };
             match wire {
@@ -239,43 +238,43 @@ enum Sending {
 
 /// What went wrong, in the words of whoever noted them.
 pub(crate) fn reason(e: postcard::Error) -> String {
-    REASON.take().unwrap_or_else(|| e.to_string())
+    REASON.with(|reason| reason.take()).unwrap_or_else(|| e.to_string())
 }
 
 /// Keeps a message that postcard would swallow: its errors carry no text.
 fn note(message: String) -> String {
-    REASON.set(Some(message.clone()));
+    REASON.with(|reason| reason.replace(Some(message.clone())));
     message
 }
 
 thread_local! {
-    static REASON: RefCell<Option<String>> = const { RefCell::new(None) };
-    static SENDING: RefCell<Option<Sending>> = const { RefCell::new(None) };
-    static RECEIVING: RefCell<Option<Vec<Option<OwnedFd>>>> = const { RefCell::new(None) };
+    static REASON: Kept<String> = const { Kept::new() };
+    static SENDING: Kept<Sending> = const { Kept::new() };
+    static RECEIVING: Kept<Vec<Option<OwnedFd>>> = const { Kept::new() };
 }
 
 /// Puts a hand-over's context in place and the former one back, also when a `Serialize` panics.
 struct Context<T: 'static> {
-    cell: &'static std::thread::LocalKey<RefCell<Option<T>>>,
+    cell: &'static std::thread::LocalKey<Kept<T>>,
     former: Option<T>,
 }
 
 impl<T> Context<T> {
-    fn enter(cell: &'static std::thread::LocalKey<RefCell<Option<T>>>, value: Option<T>) -> Self {
-        Self { cell, former: cell.replace(value) }
+    fn enter(cell: &'static std::thread::LocalKey<Kept<T>>, value: Option<T>) -> Self {
+        Self { cell, former: cell.with(|cell| cell.replace(value)) }
     }
 }
 
 impl<T> Drop for Context<T> {
     fn drop(&mut self) {
-        self.cell.set(self.former.take());
+        self.cell.with(|cell| cell.replace(self.former.take()));
     }
 }
 
 fn pack_as<T: Serialize + ?Sized>(value: &T, sending: Sending) -> Result<Parcel<'_>, Error> {
     let _context = Context::enter(&SENDING, Some(sending));
     let bytes = postcard::to_stdvec(value).map_err(Error::new)?;
-    let fds = match SENDING.take() {
+    let fds = match SENDING.with(|sending| sending.take()) {
         Some(Sending::Socket(fds)) => fds,
         _ => Vec::new(),
     };

@@ -36,6 +36,7 @@ pub mod handover;
 pub mod helper;
 pub mod identity;
 mod image;
+mod kept;
 pub mod liveness;
 mod options;
 mod panic_report;

@@ -38,7 +38,7 @@ thread_local! {
 impl Panic {
     /// The panic whose payload was just caught on this thread.
     pub fn of(payload: Box<dyn Any + Send>) -> Self {
-        let noted = LAST.take();
+        let noted = LAST.try_with(|last| last.take()).ok().flatten();
         let message = message_of(&*payload);
         // A payload's own drop may panic in its turn; that must not take this process along.
         std::mem::forget(payload);
@@ -78,7 +78,8 @@ pub(crate) fn install_hook() {
             if let Some(tell) = ON_ABORT.get().filter(|_| cfg!(panic = "abort")) {
                 tell(&panic);
             }
-            LAST.set(Some(panic));
+            // While the thread is being torn down there is no place for it: its text is in its payload, too.
+            let _ = LAST.try_with(|last| last.replace(Some(panic)));
         }));
     });
 }

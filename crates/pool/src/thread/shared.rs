@@ -59,7 +59,8 @@ thread_local! {
 
 /// Whether the calling thread is one of the pool's at that address.
 pub(super) fn is_mine(address: usize) -> bool {
-    MINE.with_borrow(|mine| mine.as_ref().is_some_and(|(pool, _)| *pool == address))
+    // A thread that is being torn down is no longer anybody's.
+    MINE.try_with(|mine| mine.borrow().as_ref().is_some_and(|(pool, _)| *pool == address)).unwrap_or(false)
 }
 
 impl Shared {
@@ -125,10 +126,14 @@ impl Shared {
         if !self.is_open() {
             return job.refuse(TaskError::Closed);
         }
-        MINE.with_borrow(|mine| match mine {
-            Some((pool, queue)) if *pool == self.address() => queue.push(job),
-            _ => self.injector.push(job),
-        });
+        if is_mine(self.address()) {
+            MINE.with_borrow(|mine| match mine {
+                Some((_, queue)) => queue.push(job),
+                None => self.injector.push(job),
+            });
+        } else {
+            self.injector.push(job);
+        }
         fence(SeqCst);
         if self.n_idle.load(Relaxed) != 0 {
             self.wake_one();

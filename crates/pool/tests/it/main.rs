@@ -4,6 +4,7 @@
 mod blind;
 mod closed_streams;
 mod enemy;
+mod late;
 mod owner;
 mod process;
 mod storm;

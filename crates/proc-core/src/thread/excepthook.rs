@@ -67,7 +67,7 @@ pub(super) fn install() {
 
 /// Tells the hook of a panic that was just caught on the calling thread.
 pub(super) fn uncaught(thread: &Thread, payload: Box<dyn Any + Send>) -> ThreadError {
-    let (message, location) = (message(&*payload), LOCATION.take());
+    let (message, location) = (message(&*payload), LOCATION.try_with(|location| location.take()).unwrap_or_default());
     // A payload's own drop may panic in its turn.
     std::mem::forget(payload);
     if let Some(hook) = hook() {

@@ -131,8 +131,10 @@ pub(super) fn next_name() -> String {
 
 fn stranger() -> Thread {
     let number = || REGISTRY.get().strangers.fetch_add(1, Relaxed) + 1;
-    let thread = std::thread::current();
-    let name = thread.name().map_or_else(|| format!("Dummy-{}", number()), str::to_owned);
+    // std's own handle may be gone where ours is, and asking for it a panic.
+    let is_alive = CURRENT.try_with(|_| ()).is_ok();
+    let name = is_alive.then(std::thread::current).and_then(|thread| thread.name().map(str::to_owned));
+    let name = name.unwrap_or_else(|| format!("Dummy-{}", number()));
     let thread = Thread::new(next_ident(), name, true, STARTED);
     thread.begin();
     let current = Current { generation: at_fork::generation(), thread: thread.clone(), stranger: true };

@@ -7,6 +7,7 @@
 mod conditions;
 mod daemon;
 mod entry;
+mod late;
 mod liveness;
 mod pid_file;
 mod programs;
@@ -51,6 +52,7 @@ const CASES: &[(&str, fn())] = cases! {
         the_longest_waits_are_waits;
     reused_pids: a_dead_spares_pid_is_not_signalled, ignored_children_lose_nothing, a_host_that_waits_for_all_loses_nothing,
         a_group_of_another_is_not_signalled;
+    late: from_a_thread_locals_destructor, from_functions_at_exit, in_a_child;
     reaper: reaps_orphans_and_nobody_elses, knows_an_orphan_by_its_session, knows_an_orphan_by_its_former_parent,
         leaves_doubtful_ones_alone, is_process_1;
 };
