@@ -2,7 +2,7 @@
 
 use std::{
     io::Write,
-    os::fd::{AsFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
 use serde::Serialize;
@@ -18,7 +18,7 @@ use crate::{
     panic_report,
     report::{Failure, Report},
     start::{conditions::Inherited, request::Request},
-    sys::{at_exit, profile, signals},
+    sys::{at_exit, death_signal, profile, signals},
 };
 
 /// The exit code of a process whose function panicked: that of a Rust program whose `main` did.
@@ -154,6 +154,15 @@ fn fail(report: &Report, error: CallError) -> ! {
 pub(crate) fn refuse(why: &str) -> ! {
     eprintln!("proc-core: this process was started with {why}; it ends without having run anything");
     exit(REFUSED)
+}
+
+/// As [`refuse`], and silently if the owner at the other end of the socket has ended meanwhile: that explains everything, and
+/// is nobody's fault.
+pub(crate) fn refuse_owner(socket: BorrowedFd<'_>, why: &str) -> ! {
+    if death_signal::has_hung_up(socket) {
+        exit(REFUSED)
+    }
+    refuse(why)
 }
 
 /// Ends a process that has not been asked for anything.

@@ -1,6 +1,7 @@
 //! Who the calling process is, who its parent is, and how many CPUs it may use.
 
 use std::{
+    io,
     num::NonZero,
     sync::{
         Mutex, PoisonError,
@@ -8,9 +9,10 @@ use std::{
     },
 };
 
+use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 
-use crate::fork_local::ForkLocal;
+use crate::{fork_local::ForkLocal, sys::signals};
 
 /// What a child is told about itself and its parent.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -83,6 +85,19 @@ impl CurrentProcess {
     /// Whether it was started as a daemon.
     pub fn is_daemon(&self) -> bool {
         self.daemon
+    }
+
+    /// Has the calling process go on when it gets `signal`, as if nothing had happened; but a system call that the signal
+    /// interrupts may fail with `EINTR`. Programs that it executes get the signal's default.
+    ///
+    /// For children that their owner ends: a service manager or a terminal sends its signal to all processes of a service at
+    /// once, and the owner may want to finish first. A worker of a pool disregards SIGTERM, SIGINT and SIGHUP. The children
+    /// still die with their owner.
+    ///
+    /// # Errors
+    /// `EINVAL` for SIGKILL and SIGSTOP.
+    pub fn disregard(&self, signal: Signal) -> io::Result<()> {
+        Ok(signals::disregard(signal)?)
     }
 }
 

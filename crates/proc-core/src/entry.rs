@@ -89,7 +89,8 @@ fn enter(role: &str) -> ! {
     let Ok(number) = socket.parse() else { child::refuse("a marker that is not ours") };
     let socket = match fds::adopt(number) {
         Ok(socket) if is_parents(socket.as_fd(), expects_question) => socket,
-        Ok(_) => child::refuse("a descriptor that is not its parent's socket"),
+        // Its parent may have ended, and it have another one by now.
+        Ok(other) => child::refuse_owner(other.as_fd(), "a descriptor that is not its parent's socket"),
         Err(e) => child::refuse(&format!("descriptor {number}, which is not open: {e}")),
     };
     if let Err(e) = prepare(&socket) {
@@ -97,7 +98,7 @@ fn enter(role: &str) -> ! {
     }
     if expects_question {
         if let Err(why) = vouch::demand(socket.as_fd()) {
-            child::refuse(&why);
+            child::refuse_owner(socket.as_fd(), &why);
         }
     } else if credentials::is_privileged_start() {
         child::refuse("more rights than its parent says it has");

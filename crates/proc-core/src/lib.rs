@@ -72,7 +72,7 @@ pub use crate::{
     panic_report::Panic,
     process::{Process, ProcessHandle, Runnable},
     start::{
-        StartMethod,
+        StartMethod, end_fork_server,
         fork::{Fork, fork},
         set_start_method, start_method,
     },

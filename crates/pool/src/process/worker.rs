@@ -10,7 +10,7 @@ use std::{
 use ipc::lane::{Claim, LaneHandle, Stream};
 use nix::errno::Errno;
 use proc_core::{
-    Panic,
+    Panic, Signal, current_process,
     function::{CallError, Function},
 };
 use serde::{Deserialize, Serialize};
@@ -34,6 +34,10 @@ const KEEP_BYTES: usize = 1 << 20;
 pub(super) fn run(lane: LaneHandle, memory_limit: Option<u64>) {
     // Without descriptors nothing can be done here; the owner learns of this worker's end.
     let Ok(mut lane) = lane.open() else { return };
+    // Of a service or a terminal, sent to all its processes at once. Whether the tasks are to end now, the owner says.
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+        let _ = current_process().disregard(signal);
+    }
     let limiter = memory_limit.and_then(Limiter::new);
     let (mut task, mut result) = (Vec::new(), Vec::new());
     while let Some(mut claim) = lane.claim() {

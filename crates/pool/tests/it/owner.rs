@@ -15,7 +15,7 @@ use nix::{
     pty::{OpenptyResult, openpty},
 };
 use pool::{ProcessPool, Task, TaskError, ThreadPool};
-use proc_core::{Process, ProcessError, Target, identity::ProcessId, shm::Shared};
+use proc_core::{Process, ProcessError, Signal, Target, identity::ProcessId, shm::Shared};
 use test_support::{processes, watchdog};
 
 const PATIENCE: Duration = Duration::from_secs(100);
@@ -40,6 +40,47 @@ fn stuck_pool(pids: &Pids) -> ProcessPool {
         place.store(worker.pid.unwrap(), SeqCst);
     }
     pool
+}
+
+/// Returns when the pipe is closed.
+fn finish_when_told(told: proc_core::handover::Fd) -> u32 {
+    File::from(told.0).read_to_end(&mut Vec::new()).unwrap();
+    std::process::id()
+}
+
+#[test]
+fn signals_to_a_whole_service_leave_the_tasks_to_the_owner() {
+    let _dog = watchdog(PATIENCE);
+    let pool = ProcessPool::new(2).unwrap();
+    let (told, tell) = std::io::pipe().unwrap();
+    let running = [(); 2].map(|()| {
+        let fd: std::os::fd::OwnedFd = told.try_clone().unwrap().into();
+        pool.apply_async(finish_when_told, (fd.into(),))
+    });
+    while pool.stats().running < 2 {
+        thread::yield_now();
+    }
+    let workers: Vec<u32> = pool.stats().workers.iter().map(|worker| worker.pid.unwrap()).collect();
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+        for worker in &workers {
+            nix::sys::signal::kill(nix::unistd::Pid::from_raw(worker.cast_signed()), signal).unwrap();
+        }
+    }
+    // What a task executes has the signals' defaults.
+    drop((told, tell));
+    let mut ended: Vec<u32> = running.map(|task| task.get().unwrap()).into();
+    ended.sort_unstable();
+    let mut workers = workers;
+    workers.sort_unstable();
+    assert_eq!(ended, workers);
+    let defaults = pool.apply(ends_by_sigterm, ()).unwrap();
+    assert!(defaults, "a program of a task inherits that signals are disregarded");
+}
+
+fn ends_by_sigterm() -> bool {
+    use std::os::unix::process::ExitStatusExt;
+    let status = std::process::Command::new("sh").args(["-c", "kill -TERM $$; exit 0"]).status().unwrap();
+    status.signal() == Some(Signal::SIGTERM as i32)
 }
 
 fn hang() {

@@ -14,7 +14,8 @@
 //! needs it finds its socket closed, and executes another; its spares are reaped, known by their name); a spare while
 //! idle (its socket is closed: the next one is taken); a spare with its request (found out at its join, like the death
 //! of any child). A request is sent to one process only, which is known beforehand, so nothing ever runs twice, or
-//! without a handle. Nobody waits for anybody who may be stopped for good: a helper that is stopped is replaced.
+//! without a handle. Nobody waits for anybody who may be stopped for good: a helper that is stopped is replaced. A helper or
+//! spare that waits for too long closes its socket for receiving, does what has come until then, and ends.
 
 use std::{
     collections::VecDeque,
@@ -65,6 +66,10 @@ const ATTEMPTS: u32 = 8;
 const PATIENCE: u16 = 1_000;
 /// After so many times it is given up: a frozen one cannot be told from one that is slow.
 const PATIENCES: u32 = 5;
+
+/// How many seconds a helper, or a spare, waits for its owner to start something. Then it ends: a host that waits for all its
+/// children is not to wait for those that it does not know of. The next start makes others.
+const IDLE: i64 = 10;
 
 static HELPER: ForkLocal<Mutex<Option<Helper>>> = ForkLocal::new();
 
@@ -406,9 +411,16 @@ pub(crate) fn serve(owner: OwnedFd) -> ! {
     child::warm_up();
     // The terminal's signals are for the owner and its children; only SIGKILL ends a helper from outside.
     std::mem::forget(signals::block_all());
+    let _ = seqpacket::limit_waits(owner.as_fd(), IDLE);
     loop {
         let mut what = [0];
-        let made = match seqpacket::receive_small(owner.as_fd(), &mut what, true) {
+        let mut received = seqpacket::receive_small(owner.as_fd(), &mut what, true);
+        if received.as_ref().is_err_and(|e| *e == Errno::EAGAIN) {
+            // From here on it is the owner that finds out; what has come right now is done.
+            let _ = seqpacket::close_for_receiving(owner.as_fd());
+            received = seqpacket::receive_small(owner.as_fd(), &mut what, true);
+        }
+        let made = match received {
             Ok((1, Some(socket))) if what == [SPARE] => {
                 opener.open_anew(link.as_fd()).and_then(|link| make_spare(&cloner, socket, link))
             }
@@ -464,11 +476,16 @@ fn be_spare(socket: OwnedFd, link: OwnedFd, mut receiver: Receiver) -> ! {
     // The rest is done when it has a request: that is a message too.
     let _ = death_signal::prepare_socket(socket.as_fd());
     child::rehearse();
-    match receiver.receive(socket.as_fd()) {
-        Ok(Some((body, fds))) => child::run_request(socket, body, fds),
-        // Nobody needs it any more.
-        Ok(None) | Err(Errno::ECONNRESET) => child::end_silently(),
-        Err(Errno::EMSGSIZE) => child::refuse("more descriptors than it may have open"),
-        Err(_) => child::refuse("bytes on its socket that are no message of ours"),
+    let _ = seqpacket::limit_waits(socket.as_fd(), IDLE);
+    loop {
+        match receiver.receive(socket.as_fd()) {
+            Ok(Some((body, fds))) => child::run_request(socket, body, fds),
+            // From here on its owner takes another one; what has come right now is run.
+            Err(Errno::EAGAIN) if seqpacket::close_for_receiving(socket.as_fd()).is_ok() => {}
+            // Nobody needs it any more.
+            Ok(None) | Err(Errno::ECONNRESET) => child::end_silently(),
+            Err(Errno::EMSGSIZE) => child::refuse("more descriptors than it may have open"),
+            Err(_) => child::refuse("bytes on its socket that are no message of ours"),
+        }
     }
 }

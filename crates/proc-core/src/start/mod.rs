@@ -86,6 +86,24 @@ pub fn start_method() -> StartMethod {
     }
 }
 
+/// Ends the helper process of [`StartMethod::ForkServer`] and the children that it keeps ready, if there are any, and reaps
+/// them. They are children of the calling process like all others, and end by themselves ten seconds after the last start: a
+/// program that waits for any child until there is none (`waitpid(-1)`) waits as long, or calls this before. The next start
+/// makes others.
+///
+/// # Examples
+/// ```
+/// # use proc_core::{Process, end_fork_server};
+/// Process::spawn(|| 1, ())?.join()?;
+/// end_fork_server();
+/// // There is no child left.
+/// # Ok::<(), proc_core::ProcessError>(())
+/// ```
+pub fn end_fork_server() {
+    forkserver::stop();
+    leaving::reap();
+}
+
 /// A process that has just been started: a child of ours, not reaped by anybody.
 #[derive(Debug)]
 pub(crate) struct Started {

@@ -94,7 +94,11 @@ impl Receiver {
         let mut frame = [0; FRAME_BYTES];
         while fds.len() < n_fds {
             let before = fds.len();
-            let len = seqpacket::receive(socket, &mut frame, &mut self.control, &mut fds)?;
+            let len = match seqpacket::receive(socket, &mut frame, &mut self.control, &mut fds) {
+                // Idle, but in the middle of a message.
+                Err(Errno::EAGAIN) => continue,
+                len => len?,
+            };
             if parse_frame(&frame[..len])? != (CONTINUATION, n_fds) || fds.len() == before {
                 return Err(Errno::EBADMSG);
             }

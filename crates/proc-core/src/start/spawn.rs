@@ -85,11 +85,13 @@ pub(crate) fn await_greeting(socket: &OwnedFd, receiver: &mut Receiver) -> Greet
                 child::refuse("no /proc in which it can see itself")
             };
             if let Err(e) = assume(rights, &status) {
-                child::refuse(&format!("rights that its owner does not have, and that it cannot give up: {e}"));
+                let why = format!("rights that its owner does not have, and that it cannot give up: {e}");
+                child::refuse_owner(socket.as_fd(), &why);
             }
             Greeting { name: name.to_owned(), link: fds.remove(0), opener, status }
         }
-        Ok(None) => child::refuse("a socket that its owner closed again"),
+        // Its owner has ended.
+        Ok(None) | Err(Errno::ECONNRESET) => child::end_silently(),
         Ok(Some(_)) | Err(_) => child::refuse("bytes on its socket that are no message of ours"),
     }
 }
@@ -111,10 +113,12 @@ pub(crate) fn serve(socket: OwnedFd) -> ! {
             drop((link, opener));
             match tied {
                 Ok(()) => child::run_request(socket, body, fds),
-                Err(e) => child::refuse(&format!("a link to its owner's life that does not hold: {e}")),
+                Err(e) => {
+                    child::refuse_owner(socket.as_fd(), &format!("a link to its owner's life that does not hold: {e}"))
+                }
             }
         }
-        Ok(None) => child::refuse("a socket that its owner closed again"),
+        Ok(None) | Err(Errno::ECONNRESET) => child::end_silently(),
         Err(_) => child::refuse("bytes on its socket that are no message of ours"),
     }
 }

@@ -83,6 +83,12 @@ pub(crate) fn has_come(socket: BorrowedFd<'_>) -> bool {
     poll(&mut poll_fds, PollTimeout::ZERO).is_ok_and(|n| n > 0)
 }
 
+/// Whether the socket's other end is closed, in all processes.
+pub(crate) fn has_hung_up(socket: BorrowedFd<'_>) -> bool {
+    let mut poll_fds = [PollFd::new(socket, PollFlags::from_bits_retain(libc::POLLRDHUP))];
+    poll(&mut poll_fds, PollTimeout::ZERO).is_ok_and(|n| n > 0)
+}
+
 /// Whether the pipe has no writer any more.
 pub(crate) fn has_fired(read_end: BorrowedFd<'_>) -> bool {
     let mut poll_fds = [PollFd::new(read_end.as_fd(), PollFlags::empty())];

@@ -12,8 +12,10 @@ use std::{
 use nix::{
     errno::Errno,
     sys::socket::{
-        AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, sendmsg, socketpair,
+        AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, Shutdown, SockFlag, SockType, recvmsg, sendmsg,
+        setsockopt, shutdown, socketpair, sockopt::ReceiveTimeout,
     },
+    sys::time::{TimeVal, TimeValLike},
 };
 
 use super::fds::above_standard_streams;
@@ -164,6 +166,16 @@ fn first_fd(message: &libc::msghdr) -> Option<OwnedFd> {
     let fd = unsafe { data.cast::<RawFd>().read_unaligned() };
     // SAFETY: the kernel just installed it for us.
     Some(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Has those who receive from the socket get `EAGAIN` after so many seconds without a packet.
+pub(crate) fn limit_waits(socket: BorrowedFd<'_>, seconds: i64) -> nix::Result<()> {
+    setsockopt(&socket, ReceiveTimeout, &TimeVal::seconds(seconds))
+}
+
+/// Takes no more packets, but for those that have come already: whoever sends another one gets `EPIPE`.
+pub(crate) fn close_for_receiving(socket: BorrowedFd<'_>) -> nix::Result<()> {
+    shutdown(socket.as_raw_fd(), Shutdown::Read)
 }
 
 /// A buffer for the descriptors of one packet.

@@ -1,10 +1,10 @@
 //! Signal masks, and what is done about signals.
 //!
 //! # Safety
-//! One question to the kernel, which writes its answer to memory of ours.
+//! One question to the kernel, which writes its answer to memory of ours, and a handler that does nothing.
 #![allow(unsafe_code)]
 
-use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, pthread_sigmask, sigaction};
 
 /// Puts the calling thread's former mask back when dropped.
 #[must_use]
@@ -41,4 +41,13 @@ pub(crate) fn children_are_ignored() -> bool {
     // SAFETY: only asks; `action` is writable.
     let asked = unsafe { libc::sigaction(libc::SIGCHLD, std::ptr::null(), &raw mut action) };
     asked == 0 && (action.sa_sigaction == libc::SIG_IGN || action.sa_flags & libc::SA_NOCLDWAIT != 0)
+}
+
+/// Has the calling process go on as if nothing had happened when it gets this signal. Programs that it executes do not
+/// inherit that, as they would if the signal were ignored.
+pub(crate) fn disregard(signal: Signal) -> nix::Result<()> {
+    extern "C" fn nothing(_: libc::c_int) {}
+    let action = SigAction::new(SigHandler::Handler(nothing), SaFlags::SA_RESTART, SigSet::empty());
+    // SAFETY: the handler does nothing.
+    unsafe { sigaction(signal, &action) }.map(drop)
 }

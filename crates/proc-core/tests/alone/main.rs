@@ -11,6 +11,7 @@ mod late;
 mod liveness;
 mod pid_file;
 mod programs;
+mod quiet;
 mod reaper;
 mod reused_pids;
 
@@ -50,6 +51,7 @@ const CASES: &[(&str, fn())] = cases! {
         denied_calls_are_not_dead;
     programs: a_program_that_does_not_read_ends_nobody, ignored_children_have_output_and_status,
         the_longest_waits_are_waits;
+    quiet: short_programs_say_nothing, short_program, a_host_that_waits_for_all_comes_to_an_end, starts_at_the_end_of_idleness;
     reused_pids: a_dead_spares_pid_is_not_signalled, ignored_children_lose_nothing, a_host_that_waits_for_all_loses_nothing,
         a_group_of_another_is_not_signalled;
     late: from_a_thread_locals_destructor, from_functions_at_exit, in_a_child;
