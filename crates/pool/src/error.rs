@@ -61,7 +61,7 @@ impl fmt::Display for TaskError {
             Self::Panicked { message, location, .. } => write!(f, "task panicked at {location}: {message}"),
             Self::WorkerDied { pid, signal: Some(signal), crash } => {
                 write!(f, "worker {pid} was killed by signal {signal} while running the task")?;
-                crash.as_ref().map_or(Ok(()), |crash| write!(f, ": {}", crash.cause()))
+                crash.as_ref().map_or(Ok(()), |crash| write!(f, ": {}", crash.summary()))
             }
             Self::WorkerDied { pid, signal: None, .. } => write!(f, "worker {pid} exited while running the task"),
             Self::TimedOut => f.write_str("timed out"),

@@ -3,7 +3,10 @@
 use std::{
     collections::BTreeMap,
     io::Write,
-    os::fd::{AsFd, OwnedFd},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::process::ExitStatusExt,
+    },
     process::ExitStatus,
     sync::{
         Arc, Mutex, MutexGuard, Once, OnceLock, PoisonError,
@@ -122,7 +125,9 @@ impl Child {
     }
 
     fn read(&self) -> Left {
-        self.report.as_ref().map_or(Left { found: Ok(Found::Nothing), crash: None }, Report::read)
+        let was_killed = matches!(self.end.get(), Some(End::Exited(status)) if status.signal().is_some());
+        let nothing = Left { found: Ok(Found::Nothing), crash: None };
+        self.report.as_ref().map_or(nothing, |report| report.read(was_killed))
     }
 
     /// Has it killed without a signal of ours; false if it is none that obeys.

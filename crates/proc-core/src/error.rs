@@ -119,7 +119,7 @@ impl fmt::Display for ProcessError {
                     Ok(known) => write!(f, "process {name} ({pid}) was killed by {known}{dumped}")?,
                     Err(_) => write!(f, "process {name} ({pid}) was killed by signal {signal}{dumped}")?,
                 }
-                crash.as_ref().map_or(Ok(()), |crash| write!(f, ": {}", crash.cause()))
+                crash.as_ref().map_or(Ok(()), |crash| write!(f, ": {}", crash.summary()))
             }
             Self::Decode { name, pid, message } => write!(f, "process {name} ({pid}): {message}"),
             Self::Setup { name, pid, operation, source } => {

@@ -10,7 +10,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{backtrace::Backtrace, sys::soft_limits::MemoryRelief};
+use crate::{backtrace::Backtrace, crash::last_panic, sys::soft_limits::MemoryRelief};
 
 /// A panic, told in text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,6 +73,7 @@ pub(crate) fn install_hook() {
             // some, the report of that asks for the same lock, and the process hangs for good.
             let relief = MemoryRelief::begin();
             let panic = note(info);
+            last_panic::note(&panic);
             former(info);
             drop(relief);
             if let Some(tell) = ON_ABORT.get().filter(|_| cfg!(panic = "abort")) {

@@ -111,7 +111,11 @@ impl<R: Serialize + DeserializeOwned> Process<R> {
             }
             status => status?,
         };
-        if let Some(signal) = status.signal() {
+        // A program that is built to abort at a panic has told of it before.
+        let has_panicked = matches!(found, Ok(Found::Failure(Failure::Call(CallError::Panicked(_)))));
+        if let Some(signal) = status.signal()
+            && !(has_panicked && signal == libc::SIGABRT)
+        {
             return Err(ProcessError::Signaled { name, pid, signal, core_dumped: status.core_dumped(), crash });
         }
         let decode = |message| ProcessError::Decode { name: name.clone(), pid, message };

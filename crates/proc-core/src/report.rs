@@ -104,8 +104,8 @@ impl Report {
         }
     }
 
-    /// In the owner, after the child's exit: what it left. Once.
-    pub(crate) fn read(&self) -> Left {
+    /// In the owner, after the child's exit: what it left. Once. If it was killed, what comes after its value counts, too.
+    pub(crate) fn read(&self, was_killed: bool) -> Left {
         let mut left = Left { found: Ok(Found::Nothing), crash: None };
         let mut packet = vec![0; 1 + INLINE_BYTES];
         // A crash that a handler of the program has dealt with may come before the value.
@@ -132,7 +132,9 @@ impl Report {
                 }
                 _ => {
                     left.found = parse(&packet[..len], file);
-                    break;
+                    if left.found.is_err() || !was_killed {
+                        break;
+                    }
                 }
             }
         }
@@ -181,16 +183,16 @@ mod tests {
         for len in [0, 1, INLINE_BYTES, INLINE_BYTES + 1, 3 << 20] {
             let (owners, childs) = Report::pair().unwrap();
             childs.value(&vec![7; len]).unwrap();
-            assert!(matches!(owners.read().found.unwrap(), Found::Value(v) if v == vec![7; len]));
+            assert!(matches!(owners.read(false).found.unwrap(), Found::Value(v) if v == vec![7; len]));
         }
     }
 
     #[test]
     fn nothing_is_found_where_nothing_was_left() {
         let (owners, childs) = Report::pair().unwrap();
-        assert!(matches!(owners.read().found.unwrap(), Found::Nothing));
+        assert!(matches!(owners.read(false).found.unwrap(), Found::Nothing));
         drop(childs);
-        assert!(matches!(owners.read().found.unwrap(), Found::Nothing));
+        assert!(matches!(owners.read(false).found.unwrap(), Found::Nothing));
     }
 
     #[test]
@@ -205,7 +207,7 @@ mod tests {
         for garbage in [&[0xff; 64][..], &[VALUE | IN_FILE], &[7], &[0; 2 * INLINE_BYTES]] {
             let (owners, childs) = Report::pair().unwrap();
             seqpacket::send(childs.as_fd(), &[IoSlice::new(garbage)], &[]).unwrap();
-            assert!(owners.read().found.is_err());
+            assert!(owners.read(false).found.is_err());
         }
     }
 }

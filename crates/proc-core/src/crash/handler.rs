@@ -31,7 +31,7 @@ use std::{
 };
 
 use super::{
-    context,
+    context, last_panic,
     maps::Maps,
     packet::{self, Happened, MAX_FRAMES, NAME_BYTES, NO_MEMORY, OVERFLOW, WHERE},
 };
@@ -182,7 +182,7 @@ fn report(signal: i32, info: &libc::siginfo_t, context: *mut libc::c_void, me: i
         address: if was_sent { 0 } else { address },
         name,
     };
-    send(&mut [part(&happened.to_bytes())]);
+    last_panic::with(|text| send(&mut [part(&happened.to_bytes()), part(text)]));
 
     start_alarm();
     let position = context::position(context);

@@ -2,6 +2,7 @@
 
 mod context;
 pub(crate) mod handler;
+pub(crate) mod last_panic;
 mod maps;
 mod origin;
 pub(crate) mod packet;
@@ -36,6 +37,7 @@ use packet::{Happened, NO_MEMORY, OVERFLOW, Where};
 pub struct CrashReport {
     happened: Happened,
     flags: u8,
+    panic: String,
     backtrace: Backtrace,
 }
 
@@ -71,10 +73,11 @@ impl fmt::Display for CrashCause {
 impl CrashReport {
     /// From the packets of the handler, if they are that.
     pub(crate) fn parse(happened: &[u8], at: Option<&[u8]>) -> Option<Self> {
-        let happened = Happened::parse(happened)?;
+        let (happened, panic) = Happened::parse(happened)?;
+        let panic = String::from_utf8_lossy(panic).into_owned();
         let at = at.and_then(Where::parse).unwrap_or_default();
         let backtrace = Backtrace::of_places(origin::locate(&at.addresses, at.maps));
-        Some(Self { happened, flags: at.flags, backtrace })
+        Some(Self { happened, flags: at.flags, panic, backtrace })
     }
 
     /// What happened.
@@ -120,6 +123,21 @@ impl CrashReport {
         (self.happened.code <= 0).then_some(self.happened.sender.cast_unsigned())
     }
 
+    /// The place and the message of the last panic in the process, cut to 512 bytes. An abort is often the consequence of
+    /// one, in a destructor during another panic or in a program that is built with `panic = "abort"`; but it may also
+    /// have been caught long before.
+    pub fn last_panic(&self) -> Option<&str> {
+        Some(self.panic.as_str()).filter(|panic| !panic.is_empty())
+    }
+
+    /// Its cause in one line, without names; with the last panic if it is an abort.
+    pub fn summary(&self) -> String {
+        match self.last_panic().filter(|_| self.cause() == CrashCause::Abort) {
+            Some(panic) => format!("{}, last {panic}", self.cause()),
+            None => self.cause().to_string(),
+        }
+    }
+
     /// The functions, from the one at fault outward. Names are looked up at the first call, which takes up to some hundred
     /// milliseconds: see [`Backtrace`].
     pub fn frames(&self) -> &[Frame] {
@@ -147,6 +165,9 @@ impl fmt::Display for CrashReport {
             write!(f, ", pid {}", self.happened.sender)?;
         }
         write!(f, " in thread {}", self.thread())?;
+        if let Some(panic) = self.last_panic() {
+            write!(f, "; last {panic}")?;
+        }
         if self.backtrace.is_empty() { Ok(()) } else { write!(f, "\n{}", self.backtrace.trim_end()) }
     }
 }
@@ -159,6 +180,7 @@ impl fmt::Debug for CrashReport {
             .field("cause", &self.cause())
             .field("address", &self.address())
             .field("thread", &self.thread())
+            .field("last_panic", &self.last_panic())
             .field("backtrace", &self.backtrace)
             .finish()
     }

@@ -8,9 +8,11 @@ pub(crate) const HAPPENED: u8 = 3;
 /// The first byte of the second one.
 pub(crate) const WHERE: u8 = 4;
 
-/// Bytes of the first packet.
+/// Bytes of the first packet, without the text of a panic that follows.
 pub(super) const HAPPENED_BYTES: usize = 1 + 5 * 4 + 8 + NAME_BYTES;
 pub(super) const NAME_BYTES: usize = 16;
+/// Bytes of that text at most.
+pub(super) const PANIC_BYTES: usize = 512;
 /// Addresses in the second packet.
 pub(super) const MAX_FRAMES: usize = 128;
 /// Bytes of what it says of the mapped files: the rest of the packet.
@@ -53,20 +55,23 @@ impl Happened {
         bytes
     }
 
-    pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
+    /// From the packet; what is left is the text of a panic.
+    pub(super) fn parse(bytes: &[u8]) -> Option<(Self, &[u8])> {
         let (kind, rest) = bytes.split_first()?;
         let (words, rest) = rest.split_first_chunk::<20>()?;
-        let (address, name) = rest.split_first_chunk::<8>()?;
+        let (address, rest) = rest.split_first_chunk::<8>()?;
+        let (name, panic) = rest.split_first_chunk::<NAME_BYTES>()?;
         let word = |i: usize| i32::from_ne_bytes([words[i], words[i + 1], words[i + 2], words[i + 3]]);
-        (*kind == HAPPENED).then_some(Self {
+        let happened = Self {
             signal: word(0),
             code: word(4),
             sender: word(8),
             pid: word(12),
             tid: word(16),
             address: u64::from_ne_bytes(*address),
-            name: name.try_into().ok()?,
-        })
+            name: *name,
+        };
+        (*kind == HAPPENED).then_some((happened, panic))
     }
 }
 

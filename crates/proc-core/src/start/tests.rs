@@ -25,7 +25,7 @@ fn run_forged(fingerprint: u64, offset: u64, options: Options) -> (i32, Found) {
     let (socket, Started { pidfd, .. }) = spawn::execute("child").unwrap();
     spawn::greet(&socket, "").unwrap();
     request::send(socket.as_fd(), &[INHERITS_NOTHING, &body], &[]).unwrap();
-    (reap::blocking(&pidfd).unwrap().code().unwrap(), Report::from(socket).read().found.unwrap())
+    (reap::blocking(&pidfd).unwrap().code().unwrap(), Report::from(socket).read(false).found.unwrap())
 }
 
 #[test]

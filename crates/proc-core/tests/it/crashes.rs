@@ -273,3 +273,26 @@ fn reports_can_be_turned_off() {
         assert!(matches!(process.join(), Err(ProcessError::Signaled { signal: libc::SIGSEGV, crash: None, .. })));
     }
 }
+
+/// The compiler has a panic in a destructor, during another one, abort.
+#[test]
+fn a_panic_that_aborts_is_told() {
+    let _dog = watchdog();
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("the second one");
+        }
+    }
+    fn panic_twice() {
+        let _bomb = Bomb;
+        panic!("the first one");
+    }
+    let process = Process::builder().stderr(Stdio::null()).spawn(panic_twice, ()).unwrap();
+    let error = process.join().unwrap_err();
+    let ProcessError::Signaled { signal: libc::SIGABRT, crash: Some(crash), .. } = &error else { panic!("{error:?}") };
+    assert_eq!(crash.cause(), CrashCause::Abort);
+    assert!(crash.last_panic().is_some_and(|panic| panic.contains("the second one")), "{crash:?}");
+    assert!(error.to_string().contains("the second one"), "{error}");
+    assert!(names(crash, "panic_twice"), "{crash}");
+}
