@@ -40,7 +40,7 @@ use crate::sys::unwind;
 /// What a program does to itself.
 const SIGNALS: [i32; 5] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGABRT];
 /// The walk takes about 7 KiB.
-const STACK_BYTES: usize = 64 * 1024;
+pub(super) const STACK_BYTES: usize = 64 * 1024;
 /// A walk that takes longer hangs.
 const WALK_SECONDS: u32 = 1;
 
@@ -58,6 +58,7 @@ static FORMER: [Shared<MaybeUninit<libc::sigaction>>; SIGNALS.len()] =
 /// Of the alarm clock's signal, while a walk is under way.
 static FORMER_ALARM: Shared<MaybeUninit<libc::sigaction>> = Shared(UnsafeCell::new(MaybeUninit::uninit()));
 
+static IS_INSTALLED: AtomicBool = AtomicBool::new(false);
 /// The process that is to report; a child that it forks by itself is not.
 static PROCESS: AtomicI32 = AtomicI32::new(0);
 /// The socket, and which file that was when its number was noted.
@@ -94,6 +95,7 @@ pub(crate) fn install() {
                 set_action(signal, on_signal);
             }
         }
+        IS_INSTALLED.store(true, Relaxed);
     });
 }
 
@@ -109,6 +111,11 @@ pub(crate) fn arm(socket: BorrowedFd<'_>) {
         IS_DONE.store(false, Relaxed);
         PROCESS.store(std::process::id().cast_signed(), Release);
     }
+}
+
+/// Whether it is there, in this process or the one that this was forked from.
+pub(super) fn is_installed() -> bool {
+    IS_INSTALLED.load(Relaxed)
 }
 
 type Handler = extern "C" fn(i32, *mut libc::siginfo_t, *mut libc::c_void);

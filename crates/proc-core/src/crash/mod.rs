@@ -1,5 +1,6 @@
 //! What a child that died of its own fault tells its owner: the [`handler`] sends it, [`CrashReport`] shows it.
 
+pub(crate) mod alternate_stack;
 mod context;
 pub(crate) mod handler;
 pub(crate) mod last_panic;
@@ -18,7 +19,8 @@ use packet::{Happened, NO_MEMORY, OVERFLOW, Where};
 /// `SIGBUS`, `SIGILL`, `SIGFPE` or `SIGABRT`.
 ///
 /// There is none for a process that was killed from outside (`SIGKILL`), or that has put handlers of its own in the place
-/// of ours. On a thread without an alternate signal stack, as all but the main one are, a stack overflow leaves none.
+/// of ours. A stack overflow leaves none on a thread without an alternate signal stack: in a child, those that were not
+/// started with [`thread`](crate::thread).
 ///
 /// # Examples
 /// ```

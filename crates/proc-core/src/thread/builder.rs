@@ -7,6 +7,8 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use crate::crash::alternate_stack::AlternateStack;
+
 use super::{ENDED, JoinHandle, NEW, STARTED, Thread, excepthook, registry};
 
 /// Starts a thread that runs `f`, under the next of the names `Thread-1`, `Thread-2`, …
@@ -178,7 +180,9 @@ impl<R> Prepared<R> {
 fn run(thread: &Thread, body: Box<dyn FnOnce(&Thread) + Send>) {
     thread.begin();
     registry::set_current(thread);
+    let alternate_stack = AlternateStack::new();
     body(thread);
+    drop(alternate_stack);
     registry::remove(thread);
     thread.end();
 }

@@ -156,6 +156,33 @@ fn a_thread_is_named() {
 }
 
 #[test]
+fn an_overflow_of_a_thread_is_told() {
+    let _dog = watchdog();
+    fn in_a_thread() {
+        let small = proc_core::thread::Builder::new().name("small").stack_size(64 * 1024);
+        let _ = small.spawn(recurse).unwrap().join();
+    }
+    for method in METHODS {
+        let (crash, signal) = report_of(method, in_a_thread);
+        assert_eq!((crash.cause(), signal), (CrashCause::StackOverflow, libc::SIGSEGV), "{crash}");
+        assert_eq!(crash.thread(), "small");
+        assert!(names(&crash, "deeper"), "{crash}");
+    }
+    // What is given to a thread is taken back.
+    fn many_threads() -> (usize, usize) {
+        let run = || {
+            for _ in 0..50 {
+                proc_core::thread::spawn(|| ()).join().unwrap();
+            }
+            std::fs::read_to_string("/proc/self/maps").unwrap().lines().count()
+        };
+        (run(), run())
+    }
+    let (before, after) = Process::spawn(many_threads, ()).unwrap().join().unwrap();
+    assert!(after < before + 25, "{before} {after}");
+}
+
+#[test]
 fn a_handler_of_the_program_runs() {
     let _dog = watchdog();
     extern "C" fn leave(_: i32) {
