@@ -98,7 +98,7 @@ fn enter(role: &str) -> ! {
     }
     if expects_question {
         if let Err(why) = vouch::demand(socket.as_fd()) {
-            child::refuse_owner(socket.as_fd(), &why);
+            child::refuse(&why);
         }
     } else if credentials::is_privileged_start() {
         child::refuse("more rights than its parent says it has");

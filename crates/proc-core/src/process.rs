@@ -1,7 +1,7 @@
 //! Handles to processes.
 
 use std::{
-    fmt,
+    fmt, io,
     marker::PhantomData,
     ops::Deref,
     os::{
@@ -18,6 +18,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     builder::Builder,
+    child::REFUSED,
     children::{self, Child, lock},
     crash::CrashReport,
     error::ProcessError,
@@ -25,6 +26,7 @@ use crate::{
     futex::Deadline,
     handover,
     report::{Failure, Found, Left},
+    start::spawn,
 };
 
 /// A function that runs in a process of its own, and will return an `R`.
@@ -123,9 +125,16 @@ impl<R: Serialize + DeserializeOwned> Process<R> {
             Found::Value(bytes) => {
                 handover::unpack(&bytes, Vec::new()).map_err(|e| decode(format!("its value does not decode: {e}")))
             }
-            Found::Nothing => Err(ProcessError::Exited { code: status.code().unwrap_or_default(), name, pid }),
+            // Not a killed one: that was dealt with above. What was executed is not this library.
+            Found::Unread if status.code() != Some(REFUSED) => {
+                let operation = format!("run process {name} ({pid})");
+                Err(ProcessError::Start { operation, source: io::Error::other(spawn::NotThisProgram(status)) })
+            }
+            Found::Nothing | Found::Unread => {
+                Err(ProcessError::Exited { code: status.code().unwrap_or_default(), name, pid })
+            }
             Found::Failure(Failure::Setup(operation, errno)) => {
-                let source = std::io::Error::from_raw_os_error(errno);
+                let source = io::Error::from_raw_os_error(errno);
                 Err(ProcessError::Setup { name, pid, operation, source })
             }
             Found::Failure(Failure::Call(error)) => Err(match error {

@@ -45,6 +45,8 @@ pub(crate) enum Failure {
 pub(crate) enum Found {
     /// No word of an end: it died, or called `exit`, or executed another program.
     Nothing,
+    /// It has not even taken what it was sent.
+    Unread,
     Value(Vec<u8>),
     Failure(Failure),
 }
@@ -110,10 +112,21 @@ impl Report {
         let mut packet = vec![0; 1 + INLINE_BYTES];
         // A crash that a handler of the program has dealt with may come before the value.
         let mut happened: Option<Vec<u8>> = None;
+        let mut is_unread = false;
         loop {
             // Never waits: a grandchild may have the other end still.
             let (len, file) = match seqpacket::receive_small(self.as_fd(), &mut packet, false) {
-                Ok((0, _)) | Err(Errno::EAGAIN | Errno::ECONNRESET) => break,
+                // Said once, before what there is to receive.
+                Err(Errno::ECONNRESET) if !is_unread => {
+                    is_unread = true;
+                    continue;
+                }
+                Ok((0, _)) | Err(Errno::EAGAIN | Errno::ECONNRESET) => {
+                    if is_unread {
+                        left.found = Ok(Found::Unread);
+                    }
+                    break;
+                }
                 Ok(received) => received,
                 Err(e) => {
                     left.found = Err(e.into());

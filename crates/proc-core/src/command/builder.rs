@@ -123,7 +123,7 @@ impl PopenBuilder {
             .transpose()?;
         let _starting = reaper::starting();
         let occupied = fds::Occupied::new()?;
-        let mut child = self.command.spawn()?;
+        let mut child = self.command.spawn().map_err(explain)?;
         drop(occupied);
         drop(place);
         let pidfd = match introduction.and_then(Introduction::hear) {
@@ -140,6 +140,14 @@ impl PopenBuilder {
     }
 }
 
+/// Not every file that is missing is the program.
+fn explain(error: io::Error) -> io::Error {
+    if error.kind() != io::ErrorKind::NotFound || Path::new("/dev/null").exists() {
+        return error;
+    }
+    io::Error::new(error.kind(), format!("{error} (there is no /dev/null either, which a null stream is made of)"))
+}
+
 /// Opens the process of a program that has not introduced itself.
 fn open(child: &mut Child) -> io::Result<OwnedFd> {
     match pidfd::open(child.id()) {
@@ -149,7 +157,8 @@ fn open(child: &mut Child) -> io::Result<OwnedFd> {
         Err(e) => {
             let _ = child.kill();
             let _ = child.wait();
-            Err(e.into())
+            let e = io::Error::from(e);
+            Err(io::Error::new(e.kind(), format!("its process cannot be opened (pidfd_open): {e}")))
         }
     }
 }

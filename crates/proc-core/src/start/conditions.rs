@@ -228,9 +228,7 @@ impl Conditions {
                 let stream = fds::standard_stream(number as RawFd);
                 fds.push(match fds::duplicate(stream) {
                     // It has been closed, and nothing else is to come to lie there.
-                    Err(Errno::EBADF) => {
-                        above_standard_streams(open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())?)?
-                    }
+                    Err(Errno::EBADF) => above_standard_streams(fds::open_nothing(OFlag::O_CLOEXEC)?)?,
                     duplicate => duplicate?,
                 });
             }

@@ -22,10 +22,12 @@ use std::{
     fs::File,
     io,
     os::fd::{AsFd, AsRawFd, OwnedFd, RawFd},
+    process::ExitStatus,
     sync::{
         Mutex, MutexGuard,
         atomic::{AtomicU32, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
 use nix::{
@@ -43,6 +45,7 @@ use crate::{
     error::ProcessError,
     fds::above_standard_streams,
     fork_local::ForkLocal,
+    futex::Deadline,
     report::Report,
     start::{
         Started,
@@ -70,6 +73,8 @@ const PATIENCES: u32 = 5;
 /// How many seconds a helper, or a spare, waits for its owner to start something. Then it ends: a host that waits for all its
 /// children is not to wait for those that it does not know of. The next start makes others.
 const IDLE: i64 = 10;
+/// Long between two steps of a process's end.
+const MOMENT: Duration = Duration::from_secs(1);
 
 static HELPER: ForkLocal<Mutex<Option<Helper>>> = ForkLocal::new();
 
@@ -95,7 +100,7 @@ pub(crate) fn start(body: &[&[u8]], fds: &[RawFd]) -> Result<Option<(Started, Re
             Some(mut helper) => match helper.keep_up(&mut now) {
                 Ok(()) => helper,
                 Err(Lost) => {
-                    helper.end();
+                    let _ = helper.end();
                     continue;
                 }
             },
@@ -118,7 +123,13 @@ pub(crate) fn start(body: &[&[u8]], fds: &[RawFd]) -> Result<Option<(Started, Re
                 *slot = Some(helper);
                 return Err(failed("fork in the fork server")(errno));
             }
-            Err(Lost) => helper.end(),
+            Err(Lost) => {
+                // One that fails by itself would do so again. That it is killed, or ends because it was idle, is chance.
+                if let Some(status) = helper.end().filter(|status| status.code().is_some_and(|code| code != 0)) {
+                    let source = io::Error::other(spawn::NotThisProgram(status));
+                    return Err(ProcessError::Start { operation: "start the fork server".into(), source });
+                }
+            }
         }
     }
     Err(ProcessError::LauncherLost)
@@ -128,7 +139,7 @@ pub(crate) fn start(body: &[&[u8]], fds: &[RawFd]) -> Result<Option<(Started, Re
 pub(crate) fn tidy() {
     let mut slot = lock(HELPER.get());
     if let Some(helper) = slot.take_if(|helper| pidfd::has_exited(helper.process.pidfd.as_fd())) {
-        helper.end();
+        let _ = helper.end();
     }
     drop(slot);
     leaving::reap();
@@ -137,7 +148,7 @@ pub(crate) fn tidy() {
 /// Ends the helper and its spares, if there are any.
 pub(crate) fn stop() {
     if let Some(helper) = lock(HELPER.get()).take() {
-        helper.end();
+        let _ = helper.end();
     }
 }
 
@@ -356,9 +367,13 @@ impl Helper {
     }
 
     /// Ends and reaps the helper and its spares, also one that it made without a chance to tell. What cannot be cleared up now
-    /// ends by itself, since its socket is closed.
-    fn end(self) {
+    /// ends by itself, since its socket is closed. Returns how the helper ended if it did so by itself.
+    fn end(self) -> Option<ExitStatus> {
         let Self { socket, process, name, spares, .. } = self;
+        // Its end is a moment later than that of its socket.
+        let ends = death_signal::has_hung_up(socket.as_fd());
+        let status = (ends && matches!(pidfd::wait_exit(process.pidfd.as_fd(), Deadline::after(MOMENT)), Ok(true)))
+            .then(|| reap::now(process.pidfd.as_fd()).ok().flatten());
         drop((socket, spares));
         process.kill();
         for pid in proc_fs::children_named(&name).unwrap_or_default() {
@@ -371,6 +386,7 @@ impl Helper {
                 Started { pid, pidfd }.kill();
             }
         }
+        status.flatten()
     }
 }
 
@@ -403,8 +419,15 @@ fn tell(owner: &OwnedFd, errno: i32, spare: Option<(i32, OwnedFd)>) {
 pub(crate) fn serve(owner: OwnedFd) -> ! {
     let mut receiver = Receiver::new();
     let Greeting { name, link, opener, status } = spawn::await_greeting(&owner, &mut receiver);
-    let ready = opener.open_anew(link.as_fd()).and_then(death_link::tie).and_then(|()| Cloner::new());
-    let Ok(cloner) = ready else { child::refuse("a kernel that lacks what a fork server needs") };
+    if let Err(e) = opener.open_anew(link.as_fd()).and_then(death_link::tie) {
+        child::refuse_owner(owner.as_fd(), &format!("a link to its owner's life that does not hold: {e}"))
+    }
+    let cloner = match Cloner::new() {
+        Ok(cloner) => cloner,
+        Err(e) => child::refuse(&format!(
+            "a kernel, or a filter, that denies it get_robust_list or PR_GET_TID_ADDRESS ({e}), so that it cannot fork"
+        )),
+    };
     if let Ok(name) = std::ffi::CString::new(name) {
         let _ = nix::sys::prctl::set_name(&name);
     }

@@ -1,9 +1,11 @@
 //! Start method `Spawn`: the program is executed anew for each child.
 
 use std::{
+    fmt,
     fs::File,
     io,
     os::fd::{AsFd, AsRawFd, OwnedFd, RawFd},
+    process::ExitStatus,
 };
 
 use nix::errno::Errno;
@@ -23,6 +25,29 @@ use crate::{
         exec, fds, seqpacket,
     },
 };
+
+/// What was executed as a copy of this program has ended without a word of this library.
+#[derive(Debug)]
+pub(crate) struct NotThisProgram(pub(crate) ExitStatus);
+
+impl fmt::Display for NotThisProgram {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(status) = self;
+        if status.code() == Some(child::REFUSED) {
+            return write!(
+                f,
+                "a copy of this program refused to serve, and has said why on its standard error ({status})"
+            );
+        }
+        write!(
+            f,
+            "a copy of this program, executed from /proc/self/exe, ended before it reached this library ({status}); \
+             a program that another one runs, as valgrind does, cannot be copied so"
+        )
+    }
+}
+
+impl std::error::Error for NotThisProgram {}
 
 /// Starts one child, and hands it its request.
 pub(crate) fn start(body: &[&[u8]], fds: &[RawFd]) -> Result<(Started, Report), ProcessError> {

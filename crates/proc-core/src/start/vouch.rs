@@ -30,6 +30,7 @@ use nix::{
 };
 
 use crate::{
+    child,
     futex::Deadline,
     sys::{
         credentials::{self, Credentials},
@@ -63,7 +64,10 @@ pub(crate) fn demand(socket: BorrowedFd<'_>) -> Result<(), String> {
     match ask(socket) {
         Ok(sender) if sender.pid() == parent.as_raw() && getppid() == parent => Ok(()),
         Ok(_) => Err("rights that are not for the one who answers".into()),
-        Err(e) => Err(format!("more rights, by a parent that does not answer: {e}")),
+        Err(e) => {
+            let why = format!("more rights, by a parent that does not answer: {e}");
+            child::refuse_owner(socket, &why)
+        }
     }
 }
 

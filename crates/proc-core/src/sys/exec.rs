@@ -28,12 +28,24 @@ struct Plan {
     errno: i32,
 }
 
+/// This program's arguments. Where it was run by naming it to the dynamic loader, that is the program in `/proc/self/exe`,
+/// and what came before this one's name belongs to it.
+fn arguments() -> Vec<CString> {
+    let args: Vec<Vec<u8>> = std::env::args_os().map(OsStringExt::into_vec).collect();
+    let all = std::fs::read("/proc/self/cmdline").unwrap_or_default();
+    let mut all: Vec<Vec<u8>> = all.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect();
+    // Each is ended by a zero byte.
+    all.pop();
+    let args = if all.len() > args.len() && all.ends_with(&args) { all } else { args };
+    args.into_iter().filter_map(|arg| CString::new(arg).ok()).collect()
+}
+
 /// Starts `/proc/self/exe` with this process's arguments and environment, plus `(name, value)`. Of the descriptors that
 /// are to be closed on exec it keeps `inherited` open, under the same number.
 ///
 /// All signals are blocked in the new program until it says otherwise.
 pub(crate) fn this_program(inherited: BorrowedFd<'_>, (name, value): (&str, &str)) -> io::Result<(i32, OwnedFd)> {
-    let args: Vec<CString> = std::env::args_os().filter_map(|a| CString::new(a.into_vec()).ok()).collect();
+    let args = arguments();
     let mut vars: Vec<CString> = std::env::vars_os()
         .filter(|(key, _)| key != name)
         .filter_map(|(key, value)| CString::new([key.into_vec(), value.into_vec()].join(&b'=')).ok())

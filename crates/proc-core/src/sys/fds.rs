@@ -43,7 +43,7 @@ impl Occupied {
         let mut null = Vec::new();
         // SAFETY: only asks; a number that is not open is EBADF.
         while (0..=2).any(|number| unsafe { libc::fcntl(number, libc::F_GETFD) } < 0) {
-            let fd = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())?;
+            let fd = open_nothing(OFlag::O_CLOEXEC)?;
             if fd.as_raw_fd() > 2 {
                 // Somebody else has taken the number meanwhile.
                 break;
@@ -60,14 +60,21 @@ pub(crate) fn standard_stream(number: RawFd) -> BorrowedFd<'static> {
     unsafe { BorrowedFd::borrow_raw(number) }
 }
 
-/// Opens `/dev/null` for each of descriptors 0 to 2 that is closed, so that nothing else ever comes to lie there.
+/// Opens the null device for each of descriptors 0 to 2 that is closed, so that nothing else ever comes to lie there.
 pub(crate) fn fill_standard_streams() -> nix::Result<()> {
-    loop {
-        let fd = open("/dev/null", OFlag::O_RDWR, Mode::empty())?;
-        if fd.as_raw_fd() > 2 {
-            return Ok(());
-        }
-        std::mem::forget(fd);
+    // SAFETY: only asks; a number that is not open is EBADF.
+    while (0..=2).any(|number| unsafe { libc::fcntl(number, libc::F_GETFD) } < 0) {
+        // This process has one thread, so it is the lowest number that is free.
+        std::mem::forget(open_nothing(OFlag::empty())?);
+    }
+    Ok(())
+}
+
+/// The null device; where there is none, what keeps its place and can be neither read nor written.
+pub(crate) fn open_nothing(flags: OFlag) -> nix::Result<OwnedFd> {
+    match open("/dev/null", OFlag::O_RDWR | flags, Mode::empty()) {
+        Err(Errno::ENOENT | Errno::ENXIO | Errno::EACCES) => open("/", OFlag::O_PATH | flags, Mode::empty()),
+        opened => opened,
     }
 }
 

@@ -14,6 +14,7 @@ mod programs;
 mod quiet;
 mod reaper;
 mod reused_pids;
+mod texts;
 
 use std::{
     fs::File,
@@ -52,6 +53,8 @@ const CASES: &[(&str, fn())] = cases! {
     programs: a_program_that_does_not_read_ends_nobody, ignored_children_have_output_and_status,
         the_longest_waits_are_waits;
     quiet: short_programs_say_nothing, short_program, a_host_that_waits_for_all_comes_to_an_end, starts_at_the_end_of_idleness;
+    texts: through_the_dynamic_loader, three_starts, under_valgrind, one_start, without_the_null_device,
+        without_robust_lists, without_opening_processes;
     reused_pids: a_dead_spares_pid_is_not_signalled, ignored_children_lose_nothing, a_host_that_waits_for_all_loses_nothing,
         a_group_of_another_is_not_signalled;
     late: from_a_thread_locals_destructor, from_functions_at_exit, in_a_child;
