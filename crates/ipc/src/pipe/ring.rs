@@ -225,8 +225,15 @@ impl Writer {
     pub(super) fn reload(ring: &Ring) -> Result<Self, Damaged> {
         let words = &ring.header().writer.0;
         let mut tail = plausible(words.tail.load(Acquire))?;
-        let head = Self::head(ring, tail)?;
-        // The former user may have been killed between publishing a frame and saying so.
+        let head = plausible(ring.header().reader.0.head.load(Acquire))?;
+        // The former user may have been killed between publishing a frame and storing the tail. The reader may have
+        // read that frame already.
+        if head > tail && head - tail <= CAPACITY {
+            tail = head;
+        }
+        if head > tail || tail - head > CAPACITY {
+            return Err(Damaged);
+        }
         loop {
             let word = ring.word(tail).load(Acquire);
             if word == 0 {

@@ -15,7 +15,7 @@ use super::{
     Connection, RecvError, SendError,
     end::{End, Side},
     layout::{DATA_OFFSET, Header, RING_BYTES},
-    ring,
+    ring::{self, Kind, Reader, Writer},
     socket::Socket,
 };
 
@@ -207,6 +207,27 @@ fn descriptors_that_a_frame_promises_need_not_come() {
     assert!(matches!(end.recv(), Err(RecvError::Decode(_))));
     peer.send(&vec![fd()]).unwrap();
     assert_eq!(end.recv().unwrap().len(), 1);
+}
+
+/// As a sender leaves it that is killed between its two last stores, when the receiver was quick.
+#[test]
+fn a_frame_that_was_read_before_its_dead_writer_said_so_is_no_damage() {
+    let memory = ring::create(1).unwrap();
+    let ring = ring::attach(&memory).unwrap().remove(0);
+    let (mut writer, mut reader) = (Writer::reload(&ring).unwrap(), Reader::reload(&ring).unwrap());
+    for len in [8, 3000, 0] {
+        let before = ring.header().writer.0.tail.load(Relaxed);
+        assert!(writer.make_room(&ring, len).unwrap());
+        writer.publish(&ring, Kind::Whole, len);
+        ring.header().writer.0.tail.store(before, Relaxed);
+        assert_eq!(reader.peek(&ring).unwrap(), Some((Kind::Whole, len)));
+        reader.advance(&ring, len);
+        writer = Writer::reload(&ring).unwrap();
+        assert_eq!(ring.header().writer.0.tail.load(Relaxed), reader.position());
+    }
+    // A reader cannot be farther than a ring.
+    ring.header().reader.0.head.store(reader.position() + 2 * u64::from(RING_BYTES), Relaxed);
+    assert!(Writer::reload(&ring).is_err());
 }
 
 #[test]
