@@ -1,8 +1,8 @@
 //! The whole of the continuous integration; the same anywhere.
 
-use crate::{Outcome, cargo, crash, examples, loom, run as step, test};
+use crate::{Outcome, cargo, crash, examples, linear, loom, run as step, test};
 
-/// Checks format, lints, documentation, tests, loom models, the quick set of crash points, and the examples.
+/// Checks format, lints, documentation, tests, loom models, the quick set of crash points, histories of queues, and the examples.
 pub(crate) fn run() -> Outcome {
     step("format", &mut cargo(["fmt", "--all", "--check"]))?;
     step("lints", &mut cargo(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
@@ -10,5 +10,7 @@ pub(crate) fn run() -> Outcome {
     test::run(&[])?;
     loom::run()?;
     crash::run(&[])?;
+    linear::run(&[])?;
+    linear::run(&["--debug".into()])?;
     examples::run(None)
 }

@@ -57,6 +57,13 @@ impl<'a> Experiment<'a> {
         Ok(Self { row, state, effort, has_faults, template, stage })
     }
 
+    /// As [`new`](Self::new), for one point, in the world that the maker has made itself.
+    pub(crate) fn once(row: &'a dyn Row, state: &'a str, effort: Effort) -> io::Result<Self> {
+        let template = row.template(state)?;
+        let stage = template.original()?;
+        Ok(Self { row, state, effort, has_faults: false, template, stage })
+    }
+
     /// Sets the stage afresh, with a victim before the first instruction of its window.
     pub(crate) fn open(&'a self) -> io::Result<Scene<'a>> {
         self.stage.load(&self.template.image)?;

@@ -53,15 +53,12 @@ fn crates() -> Vec<(&'static str, Vec<Rows>)> {
             ],
         ),
         ("pool", vec![lane::operations(), pool::operations()]),
+        ("pair", vec![pair::operations()]),
     ]
 }
 
-/// The rows of the crate that is called `wanted`, or those with that in their names. Only the names that begin with
-/// "pair" give the pairs: those of the queue fail as long as a slow process can hold a slot of the ring.
+/// The rows of the crate that is called `wanted`, or those with that in their names.
 pub(crate) fn like(wanted: &str) -> Rows {
-    if wanted.starts_with("pair") {
-        return pair::operations().into_iter().filter(|row| row.name().contains(wanted)).collect();
-    }
     let mut crates = crates();
     if let Some(named) = crates.iter().position(|(name, _)| *name == wanted) {
         return crates.swap_remove(named).1.into_iter().flatten().collect();

@@ -53,17 +53,24 @@ impl Ending {
 
 /// At how many places an actor is held. An operation with fewer instructions is held at each of them. Of a longer one,
 /// the places are before instructions that change the shared memory, and others at equal distances.
-fn most_places(effort: Effort) -> usize {
-    if effort == Effort::Quick { 8 } else { 40 }
+fn most_places(experiment: &Experiment) -> usize {
+    match (experiment.effort, experiment.row.is_opaque()) {
+        (Effort::Quick, false) => 8,
+        (Effort::Quick, true) => 5,
+        (Effort::Full, _) => 40,
+    }
 }
 
 /// An actor that has executed so many instructions without sleeping spins. From there on it is moved from one system
 /// call to the next.
 const ALONE: u64 = 4_000;
 
+/// After so many of these calls it naps and looks in turns, and waits for the other actor.
+const NAPS: u64 = 40;
+
 /// Every pair of places, with its endings.
 pub(crate) fn at_pairs(experiment: &Experiment) -> Result<Report, String> {
-    let most = most_places(experiment.effort);
+    let most = most_places(experiment);
     let walk = with_stage(experiment, |experiment| Duo::open(experiment)?.survey(Actors::FIRST))?;
     let mut report = Report::default();
     let mut n_pairs = 0;
@@ -100,7 +107,7 @@ fn with_stage<R>(experiment: &Experiment, act: impl FnOnce(&Experiment) -> Resul
         experiment.stage.load(&experiment.template.image).map_err(text)?;
         return act(experiment);
     }
-    let own = Experiment::new(experiment.row, experiment.state, experiment.effort, false).map_err(text)?;
+    let own = Experiment::once(experiment.row, experiment.state, experiment.effort).map_err(text)?;
     act(&own)
 }
 
@@ -242,7 +249,7 @@ impl<'a> Duo<'a> {
         let mut live = Image::default();
         let stage = &self.experiment.stage;
         stage.capture(&mut live).map_err(text)?;
-        while self.step(actor)? == Stop::Stopped {
+        while self.n_alone[actor] < ALONE + NAPS && self.step(actor)? == Stop::Stopped {
             if stage.capture(&mut live).map_err(text)? {
                 walk.changes.push(walk.n);
             }

@@ -52,6 +52,18 @@ impl Template {
         Ok(Self { parcel: parcel.into_bytes(), fds, image, _maker: Box::new(value) })
     }
 
+    /// The world that the maker has made, and no copy: for one experiment, and where a copy of the memory would differ
+    /// from what sockets and locks on files say.
+    pub(crate) fn original(&self) -> io::Result<Instance> {
+        let parts = self.fds.iter().map(|fd| {
+            Ok(match memory_of(fd)? {
+                Some(memory) => Part::Memory(memory),
+                None => Part::Other(fd.try_clone()?),
+            })
+        });
+        Ok(Instance { parcel: self.parcel.clone(), parts: parts.collect::<io::Result<_>>()? })
+    }
+
     /// A world of its own with the same contents. What is not memory (sockets, say) is shared with the original.
     pub(crate) fn instance(&self) -> io::Result<Instance> {
         let parts = self.fds.iter().map(|fd| {

@@ -3,6 +3,7 @@
 mod lane;
 mod locks;
 mod mutants;
+mod pipe;
 
 mod queue;
 mod sync;
@@ -18,5 +19,8 @@ const YOUNGEST: usize = 41;
 
 /// All rows that must survive.
 pub(super) fn operations() -> Rows {
-    [queue::operations(), locks::operations(), sync::operations(), lane::operations()].into_iter().flatten().collect()
+    [queue::operations(), locks::operations(), sync::operations(), lane::operations(), pipe::operations()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
