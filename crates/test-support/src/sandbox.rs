@@ -13,6 +13,20 @@ use nix::sys::prctl::set_no_new_privs;
 /// # Panics
 /// If that is not allowed.
 pub fn deny(calls: &[i64]) {
+    install(calls, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32, libc::SECCOMP_RET_ALLOW);
+}
+
+/// Has every other system call end the calling process and its children.
+///
+/// # Panics
+/// If that is not allowed.
+pub fn allow_only(calls: &[i64]) {
+    install(calls, libc::SECCOMP_RET_ALLOW, libc::SECCOMP_RET_KILL_PROCESS);
+}
+
+/// At most as many as a jump is long.
+fn install(calls: &[i64], listed: u32, others: u32) {
+    assert!(calls.len() < 256);
     let filter = |code: u32, jt: u8, k: u32| libc::sock_filter { code: code as u16, jt, jf: 0, k };
     let load_number = filter(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0);
     let answer = |action| filter(libc::BPF_RET | libc::BPF_K, 0, action);
@@ -21,7 +35,7 @@ pub fn deny(calls: &[i64]) {
     };
     let mut program = vec![load_number];
     program.extend(calls.iter().enumerate().map(to_the_end));
-    program.extend([answer(libc::SECCOMP_RET_ALLOW), answer(libc::SECCOMP_RET_ERRNO | libc::EPERM as u32)]);
+    program.extend([answer(others), answer(listed)]);
     let program = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
     set_no_new_privs().expect("everybody may");
     // SAFETY: the program outlives the call, which copies it.

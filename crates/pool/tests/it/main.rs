@@ -8,4 +8,6 @@ mod late;
 mod owner;
 mod process;
 mod storm;
+#[cfg(target_arch = "x86_64")]
+mod system_calls;
 mod thread;
