@@ -17,6 +17,10 @@ pub(crate) struct Spin {
     longest_pause: u32,
     /// Spins in vain since the last that was not.
     in_vain: AtomicU32,
+    /// How often in a row it did not pay to let a peer get ahead, in powers of two: see [`let_ahead`](Self::let_ahead).
+    lonely: AtomicU32,
+    /// Waits since it was tried last.
+    since_ahead: AtomicU32,
     /// So many more waits keep the CPU: whoever gets it does not give it back soon.
     keeps: AtomicU32,
 }
@@ -28,6 +32,12 @@ const SHORT: u32 = 30;
 /// While spinning does not pay, one wait in so many tries again.
 const TRIAL: u32 = 32;
 
+/// How long a peer is let get ahead at most: so many looks, with so many pauses after each.
+const AHEAD_LOOKS: u32 = 12;
+const AHEAD_PAUSES: u32 = 8;
+/// After vain tries, one wait in 2 to the power of that is still one.
+const MOST_LONELY: u32 = 10;
+
 /// A peer that runs answers within so many pauses; one that does not may be waiting for this very CPU.
 const PROMPT: u32 = 50;
 
@@ -36,7 +46,13 @@ const AWAY: Duration = Duration::from_micros(500);
 
 impl Spin {
     pub(crate) fn new(longest_pause: u32) -> Self {
-        Self { longest_pause, in_vain: AtomicU32::new(0), keeps: AtomicU32::new(0) }
+        Self {
+            longest_pause,
+            in_vain: AtomicU32::new(0),
+            lonely: AtomicU32::new(0),
+            since_ahead: AtomicU32::new(0),
+            keeps: AtomicU32::new(0),
+        }
     }
 
     /// Looks until `look` finds something, for a moment.
@@ -53,6 +69,27 @@ impl Spin {
             .or_else(|| self.look_on(PROMPT..n, &mut look));
         self.in_vain.store(if found.is_some() { 0 } else { in_vain.wrapping_add(1) }, Relaxed);
         found
+    }
+
+    /// Before a wait whose end is at hand: lets a peer that streams get some steps ahead, for then the two do not work on
+    /// the same cache lines, and each gets on faster. `is_ahead` says when it is. Whether the peer streams, or waits for
+    /// what the caller does next, is found out by trying: less and less often while it does not.
+    pub(crate) fn let_ahead(&self, mut is_ahead: impl FnMut() -> bool) {
+        let lonely = self.lonely.load(Relaxed);
+        let since = self.since_ahead.load(Relaxed).wrapping_add(1);
+        self.since_ahead.store(since, Relaxed);
+        if is_alone() || since < 1 << lonely {
+            return;
+        }
+        self.since_ahead.store(0, Relaxed);
+        for _ in 0..AHEAD_LOOKS {
+            if is_ahead() {
+                self.lonely.store(0, Relaxed);
+                return;
+            }
+            (0..AHEAD_PAUSES).for_each(|_| std::hint::spin_loop());
+        }
+        self.lonely.store((lonely + 1).min(MOST_LONELY), Relaxed);
     }
 
     /// Lets others run on this CPU, unless that has cost too much lately.

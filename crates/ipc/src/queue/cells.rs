@@ -9,47 +9,190 @@
 //!
 //! # Safety
 //! A cell's bytes are written only by the thread that keeps it, while its last message is not in the ring any more. A copy
-//! of what was written at the same time is thrown away, unread.
+//! of what was written at the same time is thrown away, unread. What a thread keeps is used by that thread alone, and by no
+//! code of users: while a `Serialize` runs, nothing of it is borrowed, and the cell in use is marked.
 #![allow(unsafe_code)]
 
 use std::{
-    collections::VecDeque,
+    io,
     ptr::NonNull,
-    sync::atomic::Ordering::{Acquire, Relaxed, Release},
+    sync::atomic::{
+        AtomicU64,
+        Ordering::{Acquire, Relaxed, Release},
+    },
 };
 
 use super::{
-    layout::CELL_MAX,
+    barrier,
+    events::Patience,
     raw::Raw,
     ring::{Ring, Side, Stop},
-    word::{BlockId, BlockState, CellAt, Holder},
+    word::{BlockId, BlockState, CellAt, Holder, What},
 };
+use crate::sys::prefetch;
 
 /// How many cells of a class a thread keeps at most.
 const MOST: usize = 1024;
+/// How many cells a thread fills before it uses the first again: so long it need not look how far getters are, whose place
+/// changes all the time.
+pub(super) const LEAST: usize = 64;
+/// How many cells on the one lies whose cache line is asked for.
+const PREFETCHED: usize = 2;
 /// The classes whose blocks are cells, if they are not too long.
 pub(super) const CELL_CLASSES: usize = 2;
 
 /// What a thread keeps of a queue's blocks.
 #[derive(Debug, Default)]
 pub(super) struct Kept {
-    cells: [VecDeque<Cell>; CELL_CLASSES],
+    cells: [Cells; CELL_CLASSES],
     /// Up to where the ring has been taken, as far as this thread knows.
     head: u64,
     /// Of which class the last message was.
     usual: u8,
 }
 
-/// A cell that nobody else uses, and at what place of the ring its last message is or was; 0 for none.
+/// The cells of one class, used in turn.
+#[derive(Debug, Default)]
+struct Cells {
+    turn: Vec<Cell>,
+    /// Whose turn it is: of those that are in the ring, it was put there first.
+    next: usize,
+    /// That one is being filled. A message whose `Serialize` puts another one into the same queue is in the middle of it.
+    busy: bool,
+}
+
+/// A cell that nobody else writes to, mapped as long as its queue is.
 #[derive(Debug)]
-pub(super) struct Cell {
-    pub(super) block: BlockId,
+struct Cell {
+    block: BlockId,
+    memory: NonNull<u8>,
+    /// In its record: at what place of the ring its message is or may be.
+    aim: NonNull<AtomicU64>,
+    /// The place at which its last message was put, 0 for none.
     place: u64,
 }
 
+// SAFETY: addresses that are valid in every thread of the process.
+unsafe impl Send for Cell {}
+
 impl Kept {
     pub(super) fn each(&self, each: &mut impl FnMut(BlockId, u64)) {
-        self.cells.iter().flatten().for_each(|cell| each(cell.block, cell.place));
+        self.cells.iter().flat_map(|cells| &cells.turn).for_each(|cell| each(cell.block, cell.place));
+    }
+}
+
+/// A cell that is being filled by the thread that keeps it.
+pub(super) struct Filling<'a> {
+    raw: &'a Raw,
+    /// Another process's, if the message's `Serialize` has forked meanwhile.
+    forks: u32,
+    kept: NonNull<Kept>,
+    class: u8,
+    memory: NonNull<u8>,
+}
+
+impl<'a> Filling<'a> {
+    /// A cell of a class, or of that of the last message; `None` if there is none, or the thread is ending.
+    #[inline(always)]
+    pub(super) fn take(raw: &'a Raw, class: Option<u8>) -> Option<Self> {
+        let mut kept = raw.here.get()?.kept()?;
+        // SAFETY: it is this thread's, and nobody else's while no code of users runs.
+        let shared = unsafe { kept.as_mut() };
+        let class = class.unwrap_or(shared.usual);
+        let cells = &mut shared.cells[usize::from(class)];
+        if let Some(cell) = cells.turn.get(cells.next)
+            && cells.turn.len() >= raw.least_cells
+            && !cells.busy
+        {
+            if cell.place > shared.head {
+                // Acquire: what has been taken has been copied.
+                shared.head = raw.hint(Side::Items).load(Acquire);
+            }
+            if cell.place <= shared.head {
+                cells.busy = true;
+                return Some(Self { raw, forks: barrier::forks(), kept, class, memory: cell.memory });
+            }
+        }
+        Self::take_another(raw, kept, class)
+    }
+
+    #[cold]
+    fn take_another(raw: &'a Raw, mut kept: NonNull<Kept>, class: u8) -> Option<Self> {
+        let holder = raw.here.get()?.holder;
+        // SAFETY: as above.
+        let cells = unsafe { &mut kept.as_mut().cells[usize::from(class)] };
+        if cells.busy || raw.cell_bytes(class) == 0 {
+            return None;
+        }
+        let is_passed = |cell: &Cell| raw.is_taken_from(cell.place.wrapping_sub(1));
+        if cells.turn.len() < MOST.min(raw.positions().capacity as usize + 1)
+            && let Ok(Some(block)) = raw.find_free(class, 0, holder)
+        {
+            let Some(memory) = raw.segment.cell(block) else {
+                raw.free_block(block);
+                return None;
+            };
+            let aim = NonNull::from(&raw.segment.record(block).state.second);
+            cells.turn.insert(cells.next, Cell { block, memory, aim, place: 0 });
+        } else if !cells.turn.get(cells.next).is_some_and(is_passed) {
+            // The hint may lag behind; but there is no room behind it either.
+            return None;
+        }
+        let memory = cells.turn.get(cells.next)?.memory;
+        cells.busy = true;
+        Some(Self { raw, forks: barrier::forks(), kept, class, memory })
+    }
+
+    /// Where to write the message, and how long it can be.
+    #[inline(always)]
+    pub(super) fn memory(&self) -> (NonNull<u8>, usize) {
+        (self.memory, self.raw.cell_bytes(self.class))
+    }
+
+    pub(super) fn class(&self) -> u8 {
+        self.class
+    }
+
+    /// Puts the message that is in the cell, and so many bytes long.
+    #[inline(always)]
+    pub(super) fn put(mut self, len: usize, patience: Patience) -> Result<(), Stop> {
+        if self.forks != barrier::forks() {
+            // The message's `Serialize` has forked, and the cell is the parent's.
+            return Err(Stop::System(io::ErrorKind::Other));
+        }
+        let raw = self.raw;
+        // SAFETY: it is this thread's, and nobody else's as no code of users runs from here on.
+        let kept = unsafe { self.kept.as_mut() };
+        kept.usual = u8::from(len > raw.cell_bytes(0));
+        let cells = &mut kept.cells[usize::from(self.class)];
+        let Some(cell) = cells.turn.get_mut(cells.next) else { return Err(Stop::Level) };
+        let payload = CellAt::new(cell.block, len).to_payload();
+        // SAFETY: in the queue's memory, which is mapped as long as the handle lives.
+        let record = unsafe { cell.aim.as_ref() };
+        let mut place = 0;
+        let mut aim = |position: u64| {
+            place = position.wrapping_add(1);
+            record.store(place, Release);
+        };
+        if !raw.put_at_once(What::CELL, payload, &mut aim) {
+            raw.patiently(Side::Space, patience, || raw.try_put(What::CELL, payload, &mut aim))?;
+        }
+        cell.place = place;
+        cells.next = if cells.next + 1 < cells.turn.len() { cells.next + 1 } else { 0 };
+        if let Some(soon) = cells.turn.get(cells.next + PREFETCHED) {
+            prefetch::to_write(soon.memory);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Filling<'_> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if self.forks == barrier::forks() {
+            // SAFETY: as in `put`.
+            unsafe { self.kept.as_mut() }.cells[usize::from(self.class)].busy = false;
+        }
     }
 }
 
@@ -57,82 +200,12 @@ impl Raw {
     /// How long messages are that go into cells of a class; 0 if none do.
     #[inline(always)]
     pub(super) fn cell_bytes(&self, class: u8) -> usize {
-        let bytes = self.segment.geometry.classes[usize::from(class)].block_bytes;
-        if bytes <= CELL_MAX { bytes } else { 0 }
-    }
-
-    /// The class of cells to try first.
-    #[inline(always)]
-    pub(super) fn usual_class(&self) -> Option<u8> {
-        self.here.get()?.with_kept(|kept| kept.usual)
-    }
-
-    /// A cell to write a message into, if there is one.
-    #[inline(always)]
-    pub(super) fn take_cell(&self, class: u8) -> Option<Cell> {
-        let here = self.here.get()?;
-        let cell = here.with_kept(|kept| {
-            let first = kept.cells[usize::from(class)].front()?;
-            if first.place > kept.head {
-                kept.head = self.hint(Side::Items).load(Acquire);
-            }
-            if first.place <= kept.head { kept.cells[usize::from(class)].pop_front() } else { None }
-        })?;
-        if cell.is_some() { cell } else { self.take_another_cell(class) }
-    }
-
-    #[cold]
-    fn take_another_cell(&self, class: u8) -> Option<Cell> {
-        let here = self.here.get()?;
-        let kept = here.with_kept(|kept| kept.cells[usize::from(class)].len())?;
-        if kept < MOST.min(self.positions().capacity as usize + 1)
-            && let Ok(Some(block)) = self.find_free(class, 0, here.holder)
-        {
-            return Some(Cell { block, place: 0 });
-        }
-        // The hint may lag behind.
-        here.with_kept(|kept| {
-            let cells = &mut kept.cells[usize::from(class)];
-            let is_passed = self.is_taken_from(cells.front()?.place.wrapping_sub(1));
-            if is_passed { cells.pop_front() } else { None }
-        })?
+        self.cell_bytes[usize::from(class)]
     }
 
     /// Whether the message that was put at that position has been taken.
     fn is_taken_from(&self, position: u64) -> bool {
         self.look(position).is_some_and(|spot| spot.word.laps_ahead_of(spot.lap) > 0)
-    }
-
-    /// Where a cell is mapped.
-    #[inline(always)]
-    pub(super) fn cell_memory(&self, block: BlockId) -> Option<NonNull<u8>> {
-        self.segment.cell(block)
-    }
-
-    /// Keeps a cell whose message was put at that place, or that is as free as it was if that is 0.
-    #[inline(always)]
-    pub(super) fn keep_cell(&self, cell: Cell, place: u64) {
-        let class = cell.block.class;
-        let Some(here) = self.here.get() else { return };
-        let kept = here.with_kept(|kept| {
-            let cells = &mut kept.cells[usize::from(class)];
-            if place == 0 {
-                cells.push_front(Cell { place: 0, ..cell });
-            } else {
-                kept.usual = class;
-                cells.push_back(Cell { place, ..cell });
-            }
-        });
-        if kept.is_none() {
-            // The thread is ending, and keeps nothing any more.
-            self.let_go_of_cell(cell.block, place, here.holder);
-        }
-    }
-
-    /// Says at what place of the ring the message of a cell is about to be, before it is.
-    #[inline(always)]
-    pub(super) fn aim_cell(&self, block: BlockId, position: u64) {
-        self.segment.record(block).state.second.store(position.wrapping_add(1), Release);
     }
 
     /// Gives up a cell of this process: to nobody, or to the ring while its message is there.
@@ -146,14 +219,13 @@ impl Raw {
         }
     }
 
-    /// Copies the message of a cell; `Damaged` if there can be none.
+    /// Where the message of a cell is, and how long it is; `Damaged` if there can be none.
     #[inline(always)]
-    pub(super) fn copy_cell(&self, at: CellAt, copy: impl FnOnce(NonNull<u8>, usize)) -> Result<(), Stop> {
+    pub(super) fn cell_at(&self, at: CellAt) -> Result<(NonNull<u8>, usize), Stop> {
         let (block, len) = (at.block(), at.len());
         if usize::from(block.class) >= CELL_CLASSES || len > self.cell_bytes(block.class) {
             return Err(Stop::Damaged);
         }
-        copy(self.cell_memory(block).ok_or(Stop::System(std::io::ErrorKind::OutOfMemory))?, len);
-        Ok(())
+        Ok((self.segment.cell(block).ok_or(Stop::System(io::ErrorKind::OutOfMemory))?, len))
     }
 }

@@ -13,7 +13,10 @@
 //! killed after it was woken takes that wake-up with it: that is why two are woken, and why nobody sleeps longer than
 //! [`RECHECK`] without another look.
 
-use std::{sync::atomic::Ordering::Relaxed, time::Duration};
+use std::{
+    sync::atomic::Ordering::{Acquire, Relaxed},
+    time::Duration,
+};
 
 use proc_core::futex::{self, Deadline, Wait};
 
@@ -24,6 +27,9 @@ use super::{
 
 /// The longest sleep without a look: bounds what a killed process can do to others.
 const RECHECK: Duration = Duration::from_millis(40);
+
+/// How many messages a peer is let get ahead.
+const AHEAD: u64 = 16;
 
 /// How long an operation may take.
 #[derive(Clone, Copy, Debug)]
@@ -56,9 +62,17 @@ impl Raw {
             Patience::For(time) => Deadline::after(time),
             Patience::Forever => None,
         };
-        let found = self.spin[side as usize].until(|| match attempt() {
-            Err(Stop::Level) => None,
-            done => Some(done),
+        let spin = &self.spin[side as usize];
+        let mut waited = false;
+        let found = spin.until(|| {
+            if !waited && self.has_any(side) {
+                waited = true;
+                spin.let_ahead(|| self.has_ahead(side));
+            }
+            match attempt() {
+                Err(Stop::Level) => None,
+                done => Some(done),
+            }
         });
         if let Some(done) = found {
             return done;
@@ -84,6 +98,24 @@ impl Raw {
                 quiet = true;
             }
         }
+    }
+
+    /// Whether there is something to do on that side, as far as the hint tells.
+    fn has_any(&self, side: Side) -> bool {
+        self.look_ahead(side, 0)
+    }
+
+    /// Whether there is so much to do that the other side works elsewhere.
+    fn has_ahead(&self, side: Side) -> bool {
+        self.look_ahead(side, AHEAD.min(u64::from(self.positions().capacity) / 2))
+    }
+
+    fn look_ahead(&self, side: Side, n: u64) -> bool {
+        let position = self.positions().advance(self.hint(side).load(Acquire), n);
+        position.and_then(|position| self.look(position)).is_some_and(|spot| match side {
+            Side::Items => spot.is_ready(),
+            Side::Space => spot.is_open(),
+        })
     }
 
     /// One who was woken wakes the next if there is more to do than it does itself.

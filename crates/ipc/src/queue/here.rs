@@ -13,7 +13,7 @@
 
 use std::{
     cell::Cell,
-    ptr,
+    ptr::{self, NonNull},
     sync::atomic::{
         AtomicPtr, AtomicU64,
         Ordering::{AcqRel, Acquire, Relaxed},
@@ -115,18 +115,15 @@ impl Drop for Here {
 }
 
 impl Member {
-    /// Has the calling thread look at what it keeps; `None` when it is ending.
+    /// What the calling thread keeps, as long as `self` lives; `None` when the thread is ending.
     #[inline(always)]
-    pub(super) fn with_kept<R>(&self, look: impl FnOnce(&mut Kept) -> R) -> Option<R> {
+    pub(super) fn kept(&self) -> Option<NonNull<Kept>> {
         let (key, last) = LAST.get();
-        let kept = if key == self.key { last } else { self.kept()? };
-        // SAFETY: it is this thread's, and lives as long as `self`, which has that key; `look` is not given `self`, and
-        // runs no code of users.
-        Some(look(unsafe { &mut *kept }))
+        if key == self.key { NonNull::new(last) } else { self.find_kept() }
     }
 
     #[cold]
-    fn kept(&self) -> Option<*mut Kept> {
+    fn find_kept(&self) -> Option<NonNull<Kept>> {
         let number = NUMBER.try_with(|number| number.0).ok()??;
         let mut threads = self.threads.lock();
         if threads.len() <= number {
@@ -134,7 +131,7 @@ impl Member {
         }
         let kept: *mut Kept = &mut **threads[number].get_or_insert_default();
         LAST.set((self.key, kept));
-        Some(kept)
+        NonNull::new(kept)
     }
 
     /// Every cell that is kept, and its place in the ring. Nobody uses the handle any more.

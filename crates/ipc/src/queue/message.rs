@@ -7,23 +7,27 @@
 //! Writes serialised bytes into blocks that this process holds.
 #![allow(unsafe_code)]
 
-use std::io;
+use std::{io, ptr::NonNull};
 
 use proc_core::handover;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    Queue, barrier,
+    Queue,
     blocks::Block,
-    cells::{CELL_CLASSES, Cell},
+    cells::Filling,
     codec::{self, Buffer, NotInline},
     events::Patience,
     number,
     raw::Raw,
-    ring::{Ring, Side, Spot, Stop},
+    ring::{Ring, Side, Spot, Stop, TAKEN_SOON},
     word::{CellAt, Kind, What},
 };
+use crate::sys::prefetch;
 use crate::{GetError, GetTimeoutError, PutError, PutTimeoutError, TryGetError, TryPutError};
+
+/// How many cells on the one lies whose cache line is asked for, when a message is copied.
+const PREFETCHED: usize = 4;
 
 /// Why a message was not put.
 pub(crate) enum PutStop {
@@ -129,59 +133,6 @@ pub(crate) enum Message<'a> {
     Block(Block<'a>),
 }
 
-/// A cell that is being filled, and goes back to where it is kept.
-struct Filling<'a> {
-    raw: &'a Raw,
-    cell: Option<Cell>,
-    /// Where its message is in the ring; 0 if it is not.
-    place: u64,
-    forks: u32,
-}
-
-impl<'a> Filling<'a> {
-    #[inline(always)]
-    fn take(raw: &'a Raw, class: u8) -> Option<Self> {
-        let cell = raw.take_cell(class)?;
-        Some(Self { raw, cell: Some(cell), place: 0, forks: barrier::forks() })
-    }
-
-    /// Puts the message that is in the cell, and so many bytes long.
-    #[inline(always)]
-    fn put(mut self, len: usize, patience: Patience) -> Result<(), Stop> {
-        let raw = self.raw;
-        let Some(block) = self.cell.as_ref().map(|cell| cell.block) else { return Err(Stop::Level) };
-        if self.forks != barrier::forks() {
-            // The message's `Serialize` has forked, and the cell is the parent's.
-            return Err(Stop::System(io::ErrorKind::Other));
-        }
-        let payload = CellAt::new(block, len).to_payload();
-        let place = &mut self.place;
-        let mut aim = |position: u64| {
-            raw.aim_cell(block, position);
-            *place = position.wrapping_add(1);
-        };
-        if raw.put_at_once(What::CELL, payload, &mut aim) {
-            return Ok(());
-        }
-        let put = raw.patiently(Side::Space, patience, || raw.try_put(What::CELL, payload, &mut aim));
-        if put.is_err() {
-            self.place = 0;
-        }
-        put
-    }
-}
-
-impl Drop for Filling<'_> {
-    #[inline(always)]
-    fn drop(&mut self) {
-        if let Some(cell) = self.cell.take()
-            && self.forks == barrier::forks()
-        {
-            self.raw.keep_cell(cell, self.place);
-        }
-    }
-}
-
 impl Raw {
     /// Puts a value.
     #[inline]
@@ -189,32 +140,35 @@ impl Raw {
         if self.leases {
             return self.put_other(value, NotInline::TooLong, patience);
         }
-        let Some(class) = self.usual_class() else { return self.put_after_fork(value, patience) };
-        match self.put_in_cell(value, class, patience) {
+        let Some(cell) = Filling::take(self, None) else { return self.put_without_cell(value, patience) };
+        let class = cell.class();
+        match self.put_in_cell(cell, value, patience) {
             Ok(put) => Ok(put?),
-            Err(why) => self.put_in_longer_cell(value, class, why, patience),
+            Err(NotInline::TooLong) if class == 0 && self.cell_bytes(0) < self.cell_bytes(1) => {
+                self.put_in_longer_cell(value, patience)
+            }
+            Err(why) => self.put_other(value, why, patience),
         }
     }
 
+    /// In a forked child at first, on a thread that ends, and where too many cells are in the ring.
     #[cold]
-    fn put_after_fork<T: Serialize>(&self, value: &T, patience: Patience) -> Result<(), PutStop> {
+    fn put_without_cell<T: Serialize>(&self, value: &T, patience: Patience) -> Result<(), PutStop> {
         self.me()?;
         self.put_other(value, NotInline::TooLong, patience)
     }
 
-    /// Puts a value in a cell of a class, if it fits and there is one.
+    /// Puts a value in a cell, if it fits.
     #[inline(always)]
     fn put_in_cell<T: Serialize>(
         &self,
+        cell: Filling<'_>,
         value: &T,
-        class: u8,
         patience: Patience,
     ) -> Result<Result<(), Stop>, NotInline> {
-        let cell = Filling::take(self, class).ok_or(NotInline::TooLong)?;
-        let block = cell.cell.as_ref().map(|cell| cell.block);
-        let memory = block.and_then(|block| self.cell_memory(block)).ok_or(NotInline::TooLong)?;
-        // SAFETY: the cell is ours, and its message has left the ring.
-        let len = unsafe { codec::encode_up_to(value, memory, self.cell_bytes(class)) }?;
+        let (memory, limit) = cell.memory();
+        // SAFETY: the cell is ours, so long, and its message has left the ring.
+        let len = unsafe { codec::encode_up_to(value, memory, limit) }?;
         if len > size_of::<u64>() {
             return Ok(cell.put(len, patience));
         }
@@ -225,22 +179,15 @@ impl Raw {
     }
 
     #[cold]
-    fn put_in_longer_cell<T: Serialize>(
-        &self,
-        value: &T,
-        tried: u8,
-        mut why: NotInline,
-        patience: Patience,
-    ) -> Result<(), PutStop> {
-        for class in (0..CELL_CLASSES as u8).filter(|class| *class != tried) {
-            if why == NotInline::TooLong && self.cell_bytes(class) > self.cell_bytes(tried) {
-                match self.put_in_cell(value, class, patience) {
-                    Ok(put) => return Ok(put?),
-                    Err(again) => why = again,
-                }
-            }
+    fn put_in_longer_cell<T: Serialize>(&self, value: &T, patience: Patience) -> Result<(), PutStop> {
+        let put = match Filling::take(self, Some(1)) {
+            Some(cell) => self.put_in_cell(cell, value, patience),
+            None => Err(NotInline::TooLong),
+        };
+        match put {
+            Ok(put) => Ok(put?),
+            Err(why) => self.put_other(value, why, patience),
         }
-        self.put_other(value, why, patience)
     }
 
     /// Puts a message that a slot holds.
@@ -275,13 +222,18 @@ impl Raw {
             return false;
         }
         let cell = CellAt::from_payload(self.payload(spot.slot));
+        self.expect(spot.slot + TAKEN_SOON);
         self.copy_out(cell, buffer).is_ok() && self.take(&spot)
     }
 
     #[inline(always)]
     fn copy_out(&self, cell: CellAt, buffer: &mut Buffer) -> Result<(), Stop> {
+        let (from, len) = self.cell_at(cell)?;
+        // Most likely the next messages lie in the cells after this one.
+        prefetch::to_read(from_after(from, PREFETCHED * self.cell_bytes(cell.block().class)));
         // SAFETY: a cell's length is a multiple of 64, and `len` is at most that.
-        self.copy_cell(cell, |from, len| unsafe { buffer.fill(from, len) })
+        unsafe { buffer.fill(from, len) };
+        Ok(())
     }
 
     /// Takes the next message, or says why not.
@@ -354,12 +306,12 @@ impl Raw {
         if len <= size_of::<u64>() {
             return Ok(self.put_word(What::short(len), codec::short(message), patience)?);
         }
-        let class = (0..CELL_CLASSES as u8).find(|class| len <= self.cell_bytes(*class));
-        if let Some(cell) = class.and_then(|class| Filling::take(self, class))
-            && let Some(memory) = cell.cell.as_ref().and_then(|cell| self.cell_memory(cell.block))
+        let class = if len <= self.cell_bytes(0) { 0 } else { 1 };
+        if len <= self.cell_bytes(class)
+            && let Some(cell) = Filling::take(self, Some(class))
         {
             // SAFETY: the cell is ours, is as long, and its message has left the ring.
-            unsafe { std::ptr::copy_nonoverlapping(message.as_ptr(), memory.as_ptr(), len) };
+            unsafe { std::ptr::copy_nonoverlapping(message.as_ptr(), cell.memory().0.as_ptr(), len) };
             return Ok(cell.put(len, patience)?);
         }
         self.put_bytes_in_block(message, patience)
@@ -393,6 +345,12 @@ impl Raw {
         block.given_away();
         Ok(())
     }
+}
+
+/// An address so many bytes on, whatever is there.
+#[inline(always)]
+fn from_after(from: NonNull<u8>, bytes: usize) -> NonNull<u8> {
+    from.map_addr(|address| address.saturating_add(bytes))
 }
 
 impl Message<'_> {

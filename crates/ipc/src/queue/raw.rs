@@ -6,6 +6,7 @@
 
 use std::{
     io,
+    ptr::NonNull,
     sync::atomic::{
         AtomicBool, AtomicU32, AtomicU64,
         Ordering::{AcqRel, Acquire, Relaxed},
@@ -20,15 +21,19 @@ use proc_core::{
 
 use super::{
     barrier,
+    cells::{self, CELL_CLASSES},
     custody::Custody,
     here::Here,
-    layout::{SLOTS_STEP, Slot},
+    layout::{CELL_MAX, SLOTS_STEP, Slot},
     participants::Participants,
     ring::{Ring, Side, Spot, Stop},
     segment::Segment,
     word::{BlockId, BlockState, Holder, Owner, Positions, SlotWord},
 };
-use crate::{spin::Spin, sys::double_word};
+use crate::{
+    spin::Spin,
+    sys::{double_word, prefetch},
+};
 
 /// Of many that wait, each look at a slot takes its cache line from who works on it.
 const LONGEST_PAUSE: u32 = 8;
@@ -50,6 +55,10 @@ pub(crate) struct Raw {
     damaged: AtomicBool,
     pub(crate) spin: [Spin; 2],
     pub(crate) leases_taken: AtomicU32,
+    /// How long the messages are that go into cells, by class; 0 if none do.
+    pub(super) cell_bytes: [usize; CELL_CLASSES],
+    /// How many cells a thread takes before it uses one again.
+    pub(super) least_cells: usize,
     /// Memory for the next message to be decoded.
     pub(crate) spare: Mutex<Vec<u8>>,
 }
@@ -107,6 +116,13 @@ impl Ring for Raw {
     #[inline(always)]
     fn swap(&self, slot: u32, from: (SlotWord, u64), to: (SlotWord, u64)) -> bool {
         self.slot(slot).swap((from.0.0, from.1), (to.0.0, to.1))
+    }
+
+    #[inline(always)]
+    fn expect(&self, slot: u32) {
+        if slot < self.readable.load(Relaxed) {
+            prefetch::to_write(NonNull::from(self.slot(slot)));
+        }
     }
 
     #[inline(always)]
@@ -183,6 +199,9 @@ impl Raw {
         }
         let leases = segment.header().leases.load(Relaxed) == 1;
         let max_deliveries = segment.header().max_deliveries.load(Relaxed).clamp(1, 255) as u8;
+        let bytes = |class: usize| segment.geometry.classes[class].block_bytes;
+        let cell_bytes = [0, 1].map(|class| if bytes(class) <= CELL_MAX { bytes(class) } else { 0 });
+        let least_cells = cells::LEAST.min(segment.geometry.ring.capacity as usize + 1);
         let raw = Self {
             segment,
             leases,
@@ -193,6 +212,8 @@ impl Raw {
             damaged: AtomicBool::new(false),
             spin: [Spin::new(LONGEST_PAUSE), Spin::new(LONGEST_PAUSE)],
             leases_taken: AtomicU32::new(0),
+            cell_bytes,
+            least_cells,
             spare: Mutex::default(),
         };
         barrier::watch_forks();

@@ -19,6 +19,10 @@ const SEQUENCE: u32 = 2;
 
 /// Steps in which honest memory always gives an answer, unless others go on all the time.
 const MAX_STEPS: u32 = 1 << 20;
+/// How many slots on the one lies whose cache line is asked for, by a putter and by a getter. Between putter and getter,
+/// lines take as long to come as some messages do; one too far on is taken away again before it is used.
+const PUT_SOON: u32 = 4;
+pub(crate) const TAKEN_SOON: u32 = 8;
 /// A walk of more steps than this moves the hint for others.
 const SHORT_WALK: u32 = 8;
 
@@ -68,7 +72,7 @@ impl Spot {
 
     /// Whether a message can be put there, unless the ring is closed.
     #[inline(always)]
-    fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         self.word.laps_ahead_of(self.lap) == 0 && self.word.is_free()
     }
 }
@@ -114,6 +118,10 @@ pub(crate) trait Ring {
     fn wake(&self, event: &AtomicU32, n: u32) -> usize;
 
     // ---------------------------------------------------------------------------------------------- looking
+
+    /// That slot, if there is one, is likely to be swapped soon.
+    #[inline(always)]
+    fn expect(&self, _slot: u32) {}
 
     #[inline(always)]
     fn look(&self, position: u64) -> Option<Spot> {
@@ -213,6 +221,7 @@ pub(crate) trait Ring {
 
     #[inline(always)]
     fn was_put(&self, spot: &Spot) {
+        self.expect(spot.slot + PUT_SOON);
         // Release: whoever goes by the hint sees the slot put.
         self.hint(Side::Space).store(self.positions().after(spot.lap, spot.slot), Release);
         self.after_swap();

@@ -1,3 +1,4 @@
 //! What the processor offers beyond the standard library.
 
 pub(crate) mod double_word;
+pub(crate) mod prefetch;
