@@ -74,10 +74,6 @@ fn run(
     streams: Vec<OwnedFd>,
     target: impl FnOnce(&mut Vec<u8>) -> Result<(), CallError>,
 ) -> ! {
-    // One that may outlive its owner is not to end with the socket.
-    if !options.outlives_owner {
-        let _ = report.obey();
-    }
     if let Err((what, errno)) = set_up(identity, &options, streams) {
         let _ = report.failure(&Failure::Setup(what, errno as i32));
         exit(REFUSED);

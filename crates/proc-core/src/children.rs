@@ -130,11 +130,6 @@ impl Child {
         self.report.as_ref().map_or(nothing, |report| report.read(was_killed))
     }
 
-    /// Has it killed without a signal of ours; false if it is none that obeys.
-    fn is_told_to_end(&self) -> bool {
-        self.report.as_ref().is_some_and(|report| report.end_child().is_ok())
-    }
-
     /// Whether it has not ended yet.
     pub(crate) fn is_alive(&self) -> bool {
         self.end.get().is_none() && !pidfd::has_exited(self.pidfd.as_fd())
@@ -152,8 +147,6 @@ impl Child {
         }
         match pidfd::send_signal(self.pidfd.as_fd(), signal) {
             Ok(()) | Err(Errno::ESRCH) => Ok(()),
-            // It has rights that this process has given up since.
-            Err(Errno::EPERM) if signal == libc::SIGKILL && self.is_told_to_end() => Ok(()),
             Err(e) => Err(failed("send a signal")(e)),
         }
     }

@@ -82,12 +82,17 @@ static OWNER: Mutex<Option<OwnedFd>> = Mutex::new(None);
 /// Ties the calling process to the life of the owner of the link. If that one is dead already, does not return.
 pub(crate) fn tie(own: OwnedFd) -> nix::Result<()> {
     death_signal::arm(own.as_fd())?;
+    hold(own);
+    Ok(())
+}
+
+/// Goes on with a link that has been tied already.
+pub(crate) fn hold(own: OwnedFd) {
     if death_signal::has_fired(own.as_fd()) {
         death_signal::die();
     }
     // What a fork may have left here belongs to the parent's life.
     *OWNER.lock().unwrap_or_else(PoisonError::into_inner) = Some(own);
-    Ok(())
 }
 
 /// Lets the calling process outlive its owner.

@@ -13,7 +13,7 @@
 #![allow(unsafe_code)]
 
 use std::{
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
     sync::atomic::{AtomicBool, Ordering::Relaxed},
 };
 
@@ -24,12 +24,12 @@ use nix::{
 };
 
 use crate::{
-    child,
+    child, death_link,
     start::{forkserver, spawn, vouch},
     sys::{credentials, fds},
 };
 
-/// Names the role and the socket: `server:FD` or `child:FD`; with `:vouch` where the owner expects to be asked.
+/// Names the role, the socket, and a link to the owner's life: `server:FD,FD` or `child:FD,FD`; with `:vouch` where the owner expects to be asked.
 pub(crate) const MARKER: &str = "PROC_CORE_ENTRY";
 /// Ends the marker of a copy that is to make sure of its owner.
 pub(crate) const VOUCH: &str = ":vouch";
@@ -86,6 +86,7 @@ pub(crate) fn is_pending() -> bool {
 fn enter(role: &str) -> ! {
     let (role, expects_question) = role.strip_suffix(VOUCH).map_or((role, false), |role| (role, true));
     let (kind, socket) = role.split_once(':').unwrap_or_default();
+    let (socket, link) = socket.split_once(',').map_or((socket, None), |(socket, link)| (socket, link.parse().ok()));
     let Ok(number) = socket.parse() else { child::refuse("a marker that is not ours") };
     let socket = match fds::adopt(number) {
         Ok(socket) if is_parents(socket.as_fd(), expects_question) => socket,
@@ -93,8 +94,13 @@ fn enter(role: &str) -> ! {
         Ok(other) => child::refuse_owner(other.as_fd(), "a descriptor that is not its parent's socket"),
         Err(e) => child::refuse(&format!("descriptor {number}, which is not open: {e}")),
     };
-    if let Err(e) = prepare(&socket) {
+    let link = link.and_then(|number| fds::adopt(number).ok());
+    if let Err(e) = prepare(&socket, link.as_ref()) {
         child::refuse(&format!("standard streams that cannot be opened: {e}"));
+    }
+    // Armed by its owner, until this process ties itself.
+    if let Some(link) = link {
+        death_link::hold(link);
     }
     if expects_question {
         if let Err(why) = vouch::demand(socket.as_fd()) {
@@ -119,9 +125,10 @@ fn is_parents(socket: BorrowedFd<'_>, is_to_be_asked: bool) -> bool {
     })
 }
 
-/// Nothing is open but the standard streams and the socket.
-fn prepare(socket: &OwnedFd) -> Result<(), Errno> {
+/// Nothing is open but the standard streams, the socket and the link.
+fn prepare(socket: &OwnedFd, link: Option<&OwnedFd>) -> Result<(), Errno> {
     fds::fill_standard_streams()?;
-    fds::close_all_but(&[std::os::fd::AsRawFd::as_raw_fd(socket)]);
+    let kept: Vec<RawFd> = [socket].into_iter().chain(link).map(AsRawFd::as_raw_fd).collect();
+    fds::close_all_but(&kept);
     Ok(())
 }

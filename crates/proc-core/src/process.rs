@@ -319,11 +319,10 @@ impl ProcessHandle {
     /// Sends it SIGTERM, waits for `grace`, then sends SIGKILL; returns its status. Takes `grace` and a little more.
     ///
     /// # Errors
-    /// As [`kill`](Self::kill) and [`wait`](Self::wait).
+    /// As [`terminate`](Self::terminate) and [`wait`](Self::wait).
     pub fn stop(&self, grace: Duration) -> Result<ExitStatus, ProcessError> {
-        // One that has rights which this process has given up can be killed all the same.
-        let patience = if self.terminate().is_ok() { grace } else { Duration::ZERO };
-        match self.wait_timeout(patience)? {
+        self.terminate()?;
+        match self.wait_timeout(grace)? {
             Some(status) => Ok(status),
             None => {
                 self.kill()?;

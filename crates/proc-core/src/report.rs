@@ -17,7 +17,7 @@ use crate::{
     crash::{self, CrashReport},
     function::CallError,
     handover,
-    sys::{death_signal, memfd, seqpacket},
+    sys::{memfd, seqpacket},
 };
 
 /// One end of the socket. A packet is a byte that says what it holds, and the body.
@@ -63,22 +63,6 @@ impl Report {
     pub(crate) fn pair() -> nix::Result<(Self, Self)> {
         let (owners, childs) = seqpacket::pair()?;
         Ok((Self(owners), Self(childs)))
-    }
-
-    /// In the child: lets its owner [end](Self::end_child) it, which has been prepared.
-    pub(crate) fn obey(&self) -> nix::Result<()> {
-        death_signal::obey_socket(self.as_fd())?;
-        // What came before does not count for the kernel.
-        if death_signal::has_come(self.as_fd()) {
-            death_signal::die();
-        }
-        Ok(())
-    }
-
-    /// In the owner: has the child that [obeys](Self::obey) killed. It is the child's own kernel signal, so no rights are
-    /// needed. Any message will do: there is none that an owner sends after its request.
-    pub(crate) fn end_child(&self) -> nix::Result<()> {
-        seqpacket::send_small(self.as_fd(), &[0], &[])
     }
 
     /// In the child: leaves its value.

@@ -4,20 +4,21 @@
 //! children have what it had then. So each start compares what the owner has now with that. What differs and can be given
 //! along comes with the request ([`Inherited`]). What cannot is told to the fork server, or has it replaced ([`Fixed`]).
 //!
-//! This is done at each start, so it is made of few system calls: about 8 µs on a machine where a start and a join take 240.
+//! This is done at each start, so it is made of cheap system calls. `/proc/self/status` tells most, but takes as long as
+//! all of them; a process with one thread and without filters reads it again only when a [`Mark`] has changed.
 
 use std::{
     fs::File,
     os::{
-        fd::{AsFd, BorrowedFd, OwnedFd, RawFd},
+        fd::{AsFd, OwnedFd, RawFd},
         unix::fs::FileExt,
     },
-    sync::Mutex,
+    sync::{Mutex, OnceLock},
 };
 
 use nix::{
     errno::Errno,
-    fcntl::{OFlag, open},
+    fcntl::{AT_FDCWD, OFlag, open},
     sys::stat::{Mode, fstat},
     unistd::{self, AccessFlags, eaccess},
 };
@@ -32,6 +33,7 @@ use crate::{
     sys::{
         attributes::{self, CpuMask, Limit, N_LIMITS, Place},
         fds,
+        mark::{self, Links, Mark},
     },
 };
 
@@ -39,6 +41,8 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Conditions {
     pub(crate) fixed: Fixed,
+    /// If it is the same, so are the rights, and there are no filters; `None` if it is not known.
+    pub(crate) mark: Option<Mark>,
     umask: Option<u32>,
     dir: Option<Place>,
     nice: i32,
@@ -129,11 +133,29 @@ impl Status {
 
 /// The mount namespace; `None` if it is unknown.
 pub(crate) fn mount_namespace() -> Option<u64> {
-    attributes::namespace(c"/proc/thread-self/ns/mnt")
+    attributes::namespace(AT_FDCWD, c"/proc/thread-self/ns/mnt")
 }
 
 fn user_namespace() -> Option<u64> {
-    attributes::namespace(c"/proc/thread-self/ns/user")
+    attributes::namespace(AT_FDCWD, c"/proc/thread-self/ns/user")
+}
+
+static LINKS: ForkLocal<OnceLock<Option<Links>>> = ForkLocal::new();
+
+/// The user namespace, the pid namespace of children, and the network; `None` if they are unknown.
+fn namespaces(is_single_threaded: bool) -> [Option<u64>; 3] {
+    let links = || LINKS.get().get_or_init(|| Links::open().ok()).as_ref();
+    let of_thread = |link| attributes::namespace(AT_FDCWD, link);
+    let [users, pids, network] = match links().filter(|_| is_single_threaded) {
+        Some(links) => links.read(),
+        None => [
+            user_namespace(),
+            of_thread(c"/proc/thread-self/ns/pid_for_children"),
+            of_thread(c"/proc/thread-self/ns/net"),
+        ],
+    };
+    // If there is a `/proc`, there is nobody in it yet.
+    [users, pids.or(users.map(|_| 0)), network]
 }
 
 /// How many threads the calling process has; `None` if it never had a `/proc`.
@@ -162,44 +184,53 @@ fn is_right(line: &[u8]) -> bool {
 }
 
 impl Conditions {
-    /// Those of the calling thread; `socket` is a new one, if there is room for one.
-    pub(crate) fn now(socket: Option<BorrowedFd<'_>>) -> Self {
-        let users = user_namespace();
-        let status = STATUS.get().read_in(users);
-        let mut umask = None;
-        let mut fixed = Fixed { root: attributes::root(), ..Fixed::default() };
-        for line in status.split_inclusive(|byte| *byte == b'\n') {
-            match line {
-                [b'U', b'm', b'a', b's', b'k', b':', value @ ..] => umask = parse_octal(value),
-                line if is_right(line) => fixed.rights.extend_from_slice(line),
-                [b'S', b'e', b'c', b'c', b'o', b'm', b'p', ..] => fixed.sandbox.filters.extend_from_slice(line),
-                _ => {}
-            }
-        }
-        fixed.sandbox.network = socket.map(attributes::network_of);
-        fixed.sandbox.users = users;
-        fixed.sandbox.pids = attributes::namespace(c"/proc/thread-self/ns/pid_for_children");
-        if fixed.sandbox.pids.is_none() && users.is_some() {
-            // There is nobody in it yet.
-            fixed.sandbox.pids = Some(0);
-        }
+    /// Those of the calling thread. What a look at `before` tells at less
+    /// cost is taken from there.
+    pub(crate) fn now(before: Option<&Self>) -> Self {
+        let is_single_threaded = mark::is_single_threaded();
+        let mark = Mark::now().filter(|_| is_single_threaded);
+        let [users, pids, network] = namespaces(is_single_threaded);
+        let (umask, rights, filters) = match before.filter(|before| mark.is_some() && before.mark == mark) {
+            Some(before) => (Some(mark::umask()), before.fixed.rights.clone(), before.fixed.sandbox.filters.clone()),
+            None => Self::told_by_status(users),
+        };
         Self {
-            fixed,
+            mark,
+            fixed: Fixed { rights, root: attributes::root(), sandbox: Sandbox { filters, network, users, pids } },
             umask,
             dir: attributes::working_dir(),
             nice: attributes::nice(),
             cpus: attributes::cpus(),
             limits: attributes::limits(),
-            streams: [0, 1, 2].map(|number| {
-                // SAFETY: only asks; a number that is not open is EBADF.
-                fstat(fds::standard_stream(number)).ok().map(|stat| (stat.st_dev, stat.st_ino))
-            }),
+            streams: [0, 1, 2]
+                .map(|number| fstat(fds::standard_stream(number)).ok().map(|stat| (stat.st_dev, stat.st_ino))),
         }
+    }
+
+    /// The umask, the rights, and the filters.
+    fn told_by_status(users: Option<u64>) -> (Option<u32>, Vec<u8>, Vec<u8>) {
+        let status = STATUS.get().read_in(users);
+        let (mut umask, mut rights, mut filters) = (None, Vec::new(), Vec::new());
+        for line in status.split_inclusive(|byte| *byte == b'\n') {
+            match line {
+                [b'U', b'm', b'a', b's', b'k', b':', value @ ..] => umask = parse_octal(value),
+                line if is_right(line) => rights.extend_from_slice(line),
+                [b'S', b'e', b'c', b'c', b'o', b'm', b'p', ..] => filters.extend_from_slice(line),
+                _ => {}
+            }
+        }
+        (umask, rights, filters)
     }
 
     /// Whether a child of a fork server that has what was there at the time of `before` could go to the working directory.
     pub(crate) fn can_hand_down_dir(&self, before: &Self) -> bool {
         self.dir == before.dir || eaccess(".", AccessFlags::X_OK).is_ok()
+    }
+
+    /// Notes that whoever has these has the rights of `now`, and its root directory.
+    pub(crate) fn take_over(&mut self, now: &Self) {
+        self.fixed = now.fixed.clone();
+        self.mark = now.mark.clone();
     }
 
     /// Notes that whoever has these has the root directory of `now`, and is in it.

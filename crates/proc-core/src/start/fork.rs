@@ -24,7 +24,7 @@ use crate::{
     process::ProcessHandle,
     report::Report,
     start::{Started, conditions, failed},
-    sys::{death_signal, fds, pidfd, reap, signals},
+    sys::{fds, pidfd, reap, signals},
 };
 
 /// What a fork returns: twice, once in each process.
@@ -104,7 +104,6 @@ pub(crate) fn start<R: Serialize>(
         Split::Child(link) => {
             death_link::tie(link).map_err(failed("link the child to its owner's life"))?;
             drop(report);
-            let _ = death_signal::prepare_socket(childs_report.as_fd());
             run_closure(childs_report, identity, options, streams, target)
         }
     }

@@ -18,7 +18,6 @@
 //! spare that waits for too long closes its socket for receiving, does what has come until then, and ends.
 
 use std::{
-    collections::VecDeque,
     fs::File,
     io,
     os::fd::{AsFd, AsRawFd, OwnedFd, RawFd},
@@ -89,9 +88,8 @@ pub(crate) struct Registering {
 /// cannot make siblings of itself.
 pub(crate) fn start(body: &[&[u8]], fds: &[RawFd]) -> Result<Option<(Started, Report, Registering)>, ProcessError> {
     let mut slot = lock(HELPER.get());
-    // Made here, since a new socket tells the network of this thread. If there is no room for it, the next start makes one.
-    let mut sockets = seqpacket::pair().ok();
-    let mut now = Conditions::now(sockets.as_ref().map(|(ours, _)| ours.as_fd()));
+    let before = slot.as_ref().map(|helper| &helper.conditions);
+    let mut now = Conditions::now(before);
     if now.fixed.sandbox.has_other_pids() {
         return Ok(None);
     }
@@ -109,9 +107,8 @@ pub(crate) fn start(body: &[&[u8]], fds: &[RawFd]) -> Result<Option<(Started, Re
         match helper.take_spare() {
             Ok(Taken::Spare(spare)) => {
                 // The helper before the spare: so it gets the idle CPU, and the spare the one that we are about to leave
-                // when we wait for it. The other way round it would share a CPU with the spare, and fork first. If there
-                // is no room for another spare now, the next start asks for it.
-                let _ = helper.ask_for_spares(&mut sockets);
+                // when we wait for it. The other way round it would share a CPU with the spare, and fork first.
+                let _ = helper.ask_for_spares();
                 let inherited = now.since(&helper.conditions);
                 *slot = Some(helper);
                 let sent = spare.send(inherited, body, fds);
@@ -166,8 +163,8 @@ struct Helper {
     process: Started,
     /// Its name in `/proc/PID/comm`, and that of its spares.
     name: String,
-    /// Our ends of the sockets of the spares that have been asked for, the eldest first.
-    spares: VecDeque<OwnedFd>,
+    /// How many spares have been asked for, and not taken.
+    n_spares: usize,
     /// What its children have.
     conditions: Conditions,
     /// Its mount namespace.
@@ -226,14 +223,8 @@ impl Helper {
         static LAUNCHED: AtomicU32 = AtomicU32::new(0);
         let name = format!("forkserver-{}", LAUNCHED.fetch_add(1, Relaxed) % 10_000);
         let (socket, process) = spawn::execute("server")?;
-        let helper = Self {
-            socket,
-            process,
-            name,
-            spares: VecDeque::with_capacity(AHEAD),
-            conditions: now.clone(),
-            mounts: conditions::mount_namespace(),
-        };
+        let helper =
+            Self { socket, process, name, n_spares: 0, conditions: now.clone(), mounts: conditions::mount_namespace() };
         match spawn::greet(&helper.socket, &helper.name) {
             // One that is dead already is found out when its spare is needed.
             Ok(()) | Err(Errno::EPIPE | Errno::ECONNRESET) => Ok(helper),
@@ -250,6 +241,9 @@ impl Helper {
         if now.fixed != self.conditions.fixed {
             self.conform(now)?;
         }
+        if now.mark != self.conditions.mark {
+            self.conditions.take_over(now);
+        }
         if now.can_hand_down_dir(&self.conditions) { Ok(()) } else { Err(Lost) }
     }
 
@@ -265,7 +259,7 @@ impl Helper {
             return Err(Lost);
         }
         // They have what it had before.
-        while !self.spares.is_empty() {
+        while self.n_spares > 0 {
             self.discard_spare()?;
         }
         if has_other_root {
@@ -278,7 +272,7 @@ impl Helper {
             let rights = memfd::holding("proc-core-rights", &[&now.fixed.rights]).map_err(|_| Lost)?;
             self.tell(RIGHTS, rights.into())?;
         }
-        self.conditions.fixed = now.fixed.clone();
+        self.conditions.take_over(now);
         Ok(())
     }
 
@@ -292,7 +286,7 @@ impl Helper {
     }
 
     fn discard_spare(&mut self) -> Result<(), Lost> {
-        if let Ok(Taken::Spare(spare)) = self.take_made_spare() {
+        if let Taken::Spare(spare) = self.take_made_spare()? {
             // It ends when its socket is closed, also where we may not kill it.
             drop(spare.socket);
             spare.process.kill();
@@ -301,24 +295,24 @@ impl Helper {
     }
 
     /// What it has to say, and the spare that it has made; waits for it.
-    fn news(&mut self) -> Result<(i32, Option<Started>), Lost> {
+    fn news(&mut self) -> Result<(i32, Option<Spare>), Lost> {
         let mut news = [0; NEWS_BYTES];
-        let mut received = seqpacket::receive_small(self.socket.as_fd(), &mut news, false);
+        let mut received = seqpacket::receive_few(self.socket.as_fd(), &mut news, false);
         if matches!(received, Err(Errno::EAGAIN)) {
             self.await_news()?;
-            received = seqpacket::receive_small(self.socket.as_fd(), &mut news, false);
+            received = seqpacket::receive_few(self.socket.as_fd(), &mut news, false);
         }
-        let Ok((NEWS_BYTES, pidfd)) = received else { return Err(Lost) };
+        let Ok((NEWS_BYTES, [pidfd, socket])) = received else { return Err(Lost) };
         let (errno, pid) = parse_news(news);
-        Ok((errno, pidfd.map(|pidfd| Started { pid, pidfd })))
+        let spare = pidfd.zip(socket).map(|(pidfd, socket)| Spare { process: Started { pid, pidfd }, socket });
+        Ok((errno, spare))
     }
 
-    fn ask_for_spares(&mut self, sockets: &mut Option<(OwnedFd, OwnedFd)>) -> nix::Result<()> {
-        while self.spares.len() < AHEAD {
-            let (ours, spares) = sockets.take().map_or_else(seqpacket::pair, Ok)?;
-            match seqpacket::send_small(self.socket.as_fd(), &[SPARE], &[spares.as_raw_fd()]) {
+    fn ask_for_spares(&mut self) -> nix::Result<()> {
+        while self.n_spares < AHEAD {
+            match seqpacket::send_small(self.socket.as_fd(), &[SPARE], &[]) {
                 // A helper that is dead is found out when the spare is needed.
-                Ok(()) | Err(Errno::EPIPE | Errno::ECONNRESET) => self.spares.push_back(ours),
+                Ok(()) | Err(Errno::EPIPE | Errno::ECONNRESET) => self.n_spares += 1,
                 Err(e) => return Err(e),
             }
         }
@@ -327,26 +321,27 @@ impl Helper {
 
     /// The eldest of the spares that it keeps ready; waits for one that is being made.
     fn take_spare(&mut self) -> Result<Taken, Lost> {
-        if self.spares.is_empty()
-            && let Err(e) = self.ask_for_spares(&mut None)
-            && self.spares.is_empty()
+        if self.n_spares == 0
+            && let Err(e) = self.ask_for_spares()
+            && self.n_spares == 0
         {
             return Ok(Taken::Refused(e));
         }
-        // For the spare's descriptor: if there is none, the spare is another start's.
-        match fds::duplicate(self.socket.as_fd()) {
-            Ok(place) => drop(place),
-            Err(e) => return Ok(Taken::Refused(e)),
+        // For the spare's descriptors: if there are none, the spare is another start's.
+        let places = [(); 2].map(|()| fds::duplicate(self.socket.as_fd()));
+        if let Some(Err(e)) = places.iter().find(|place| place.is_err()) {
+            return Ok(Taken::Refused(*e));
         }
+        drop(places);
         self.take_made_spare()
     }
 
     /// As [`take_spare`](Self::take_spare), if one has been asked for.
     fn take_made_spare(&mut self) -> Result<Taken, Lost> {
         let (errno, spare) = self.news()?;
-        let Some(socket) = self.spares.pop_front() else { return Err(Lost) };
+        self.n_spares = self.n_spares.checked_sub(1).ok_or(Lost)?;
         match spare {
-            Some(process) => Ok(Taken::Spare(Spare { process, socket })),
+            Some(spare) => Ok(Taken::Spare(spare)),
             None if errno != 0 => Ok(Taken::Refused(Errno::from_raw(errno))),
             None => Err(Lost),
         }
@@ -369,12 +364,12 @@ impl Helper {
     /// Ends and reaps the helper and its spares, also one that it made without a chance to tell. What cannot be cleared up now
     /// ends by itself, since its socket is closed. Returns how the helper ended if it did so by itself.
     fn end(self) -> Option<ExitStatus> {
-        let Self { socket, process, name, spares, .. } = self;
+        let Self { socket, process, name, .. } = self;
         // Its end is a moment later than that of its socket.
         let ends = death_signal::has_hung_up(socket.as_fd());
         let status = (ends && matches!(pidfd::wait_exit(process.pidfd.as_fd(), Deadline::after(MOMENT)), Ok(true)))
             .then(|| reap::now(process.pidfd.as_fd()).ok().flatten());
-        drop((socket, spares));
+        drop(socket);
         process.kill();
         for pid in proc_fs::children_named(&name).unwrap_or_default() {
             if !children::is_registered(pid)
@@ -390,8 +385,8 @@ impl Helper {
     }
 }
 
-/// What a helper is told, each with a descriptor: to make a spare that serves this socket, to make this directory its root, to
-/// take over the rights that stand in this file.
+/// What a helper is told: to make a spare; and, each with a descriptor, to make this directory its root, to take over the
+/// rights that stand in this file.
 const SPARE: u8 = 0;
 const ROOT: u8 = 1;
 const RIGHTS: u8 = 2;
@@ -405,12 +400,17 @@ fn parse_news(news: [u8; NEWS_BYTES]) -> (i32, u32) {
 }
 
 /// An owner that cannot be told is gone, or would wait for good: it must see an end then, and launches another helper.
-fn tell(owner: &OwnedFd, errno: i32, spare: Option<(i32, OwnedFd)>) {
+fn tell(owner: &OwnedFd, errno: i32, spare: Option<Made>) {
     let mut news = [0; NEWS_BYTES];
     news[..4].copy_from_slice(&errno.to_ne_bytes());
-    news[4..].copy_from_slice(&spare.as_ref().map_or(0, |(pid, _)| *pid).to_ne_bytes());
-    let pidfd = spare.as_ref().map(|(_, pidfd)| pidfd.as_raw_fd());
-    if seqpacket::send_small(owner.as_fd(), &news, pidfd.as_slice()).is_err() {
+    let sent = match spare {
+        Some(Made { pid, pidfd, owners_end }) => {
+            news[4..].copy_from_slice(&pid.to_ne_bytes());
+            seqpacket::send_small(owner.as_fd(), &news, &[pidfd.as_raw_fd(), owners_end.as_raw_fd()])
+        }
+        None => seqpacket::send_small(owner.as_fd(), &news, &[]),
+    };
+    if sent.is_err() {
         child::end_silently();
     }
 }
@@ -443,38 +443,51 @@ pub(crate) fn serve(owner: OwnedFd) -> ! {
             let _ = seqpacket::close_for_receiving(owner.as_fd());
             received = seqpacket::receive_small(owner.as_fd(), &mut what, true);
         }
-        let made = match received {
-            Ok((1, Some(socket))) if what == [SPARE] => {
-                opener.open_anew(link.as_fd()).and_then(|link| make_spare(&cloner, socket, link))
-            }
-            Ok((1, Some(root))) if what == [ROOT] => enter_root(&root).map(|()| Made::Nothing),
-            Ok((1, Some(rights))) if what == [RIGHTS] => take_over(rights, &status).map(|()| Made::Nothing),
+        let done = match received {
+            Ok((1, None)) if what == [SPARE] => match make_spare(&cloner, &opener, &link) {
+                Ok(Forked::Helper(made)) => Ok(Some(made)),
+                Ok(Forked::Spare { socket, own_link }) => {
+                    drop((owner, link, opener, status));
+                    be_spare(socket, own_link, receiver)
+                }
+                Err(e) => Err(e),
+            },
+            Ok((1, Some(root))) if what == [ROOT] => enter_root(&root).map(|()| None),
+            Ok((1, Some(rights))) if what == [RIGHTS] => take_over(rights, &status).map(|()| None),
             Err(Errno::EMSGSIZE) => Err(Errno::EMFILE),
             _ => child::end_silently(),
         };
-        match made {
-            Ok(Made::Spare { pid, pidfd }) => tell(&owner, 0, Some((pid, pidfd))),
-            Ok(Made::Myself { socket, link: own_link }) => {
-                drop((owner, link, opener, status));
-                be_spare(socket, own_link, receiver)
-            }
-            Ok(Made::Nothing) => tell(&owner, 0, None),
+        match done {
+            Ok(made) => tell(&owner, 0, made),
             Err(e) => tell(&owner, e as i32, None),
         }
     }
 }
 
-enum Made {
-    Spare { pid: i32, pidfd: OwnedFd },
-    Myself { socket: OwnedFd, link: OwnedFd },
-    Nothing,
+/// A spare, as the helper has it.
+struct Made {
+    pid: i32,
+    pidfd: OwnedFd,
+    owners_end: OwnedFd,
 }
 
-fn make_spare(cloner: &Cloner, socket: OwnedFd, link: OwnedFd) -> nix::Result<Made> {
-    Ok(match cloner.clone_sibling()? {
-        Cloned::Original { pid, pidfd } => Made::Spare { pid, pidfd },
-        Cloned::Child => Made::Myself { socket, link },
-    })
+/// Who one is.
+enum Forked {
+    Helper(Made),
+    Spare { socket: OwnedFd, own_link: OwnedFd },
+}
+
+fn make_spare(cloner: &Cloner, opener: &death_signal::Opener, link: &OwnedFd) -> nix::Result<Forked> {
+    let (owners_end, socket) = seqpacket::pair()?;
+    let own_link = opener.open_anew(link.as_fd())?;
+    match cloner.clone_sibling()? {
+        Cloned::Original { pid, pidfd } => {
+            // It does so itself. But it may be stopped before it has, and then nothing would end it with its owner.
+            let _ = death_signal::arm_for(own_link.as_fd(), pid);
+            Ok(Forked::Helper(Made { pid, pidfd, owners_end }))
+        }
+        Cloned::Child => Ok(Forked::Spare { socket, own_link }),
+    }
 }
 
 fn enter_root(root: &OwnedFd) -> nix::Result<()> {
@@ -496,8 +509,6 @@ fn be_spare(socket: OwnedFd, link: OwnedFd, mut receiver: Receiver) -> ! {
     if death_link::tie(link).is_err() {
         child::refuse("a link to its owner's life that does not hold")
     }
-    // The rest is done when it has a request: that is a message too.
-    let _ = death_signal::prepare_socket(socket.as_fd());
     child::rehearse();
     let _ = seqpacket::limit_waits(socket.as_fd(), IDLE);
     loop {

@@ -36,14 +36,15 @@ use crate::{error::ProcessError, sys::pidfd};
 /// | mount, network and user namespaces | now: the server is replaced | now | now |
 /// | pid namespace of children | now: it executes, as `Spawn` does | now; the first child is process 1, and the namespace ends with it | the same |
 /// | working directory, umask | now | now | now |
-/// | limits, nice value, CPUs | now | now | now |
+/// | limits that [`Resource`](crate::Resource) names, nice value, CPUs | now | now | now |
 /// | standard streams; a closed one | now; the null device | now; the null device | now; closed |
 /// | environment | as it was when the server was started | now | now |
 /// | signal masks | none blocked | none blocked | none blocked |
 /// | signal handlers, but for those that make a [`CrashReport`](crate::CrashReport) | the defaults; ignored ones as they were when the server was started | the defaults; ignored ones now | now |
 ///
-/// A child that was started before its owner has given up rights keeps them. Its owner can still
-/// [`kill`](crate::ProcessHandle::kill) it, and no more.
+/// A child that was started before its owner has given up rights keeps them. The kernel may refuse its owner to signal it then,
+/// which is an error (`EPERM`) at once; it still ends with its owner, by its death link. Start the children that are to be
+/// signalled after that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StartMethod {

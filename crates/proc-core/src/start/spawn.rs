@@ -19,11 +19,7 @@ use crate::{
         request::{self, Receiver},
         vouch,
     },
-    sys::{
-        credentials::Credentials,
-        death_signal::{self, Opener},
-        exec, fds, seqpacket,
-    },
+    sys::{credentials::Credentials, death_signal::Opener, exec, fds, seqpacket},
 };
 
 /// What was executed as a copy of this program has ended without a word of this library.
@@ -71,12 +67,14 @@ pub(crate) fn execute(role: &str) -> Result<(OwnedFd, Started), ProcessError> {
     let (ours, theirs) = seqpacket::pair().map_err(failed("make a socket pair"))?;
     // Above the standard streams, where the new program expects nothing of the kind.
     let theirs = fds::duplicate(theirs.as_fd()).map_err(failed("duplicate a descriptor"))?;
+    let link = death_link::new_link().map_err(failed("open a pipe"))?;
     let is_to_vouch = vouch::is_needed();
-    let marker = format!("{role}:{}{}", theirs.as_raw_fd(), if is_to_vouch { entry::VOUCH } else { "" });
-    let (pid, pidfd) = exec::this_program(theirs.as_fd(), (entry::MARKER, &marker))
+    let numbers = format!("{},{}", theirs.as_raw_fd(), link.as_raw_fd());
+    let marker = format!("{role}:{numbers}{}", if is_to_vouch { entry::VOUCH } else { "" });
+    let (pid, pidfd) = exec::this_program(theirs.as_fd(), link.as_fd(), (entry::MARKER, &marker))
         .map_err(|source| ProcessError::Start { operation: "execute this program again".into(), source })?;
     let started = Started { pid: pid.cast_unsigned(), pidfd };
-    drop(theirs);
+    drop((theirs, link));
     if is_to_vouch && let Err(e) = vouch::answer(&ours, &started.pidfd) {
         started.kill();
         return Err(failed("answer a copy with more rights")(e));
@@ -133,7 +131,6 @@ pub(crate) fn serve(socket: OwnedFd) -> ! {
     drop(status);
     match receiver.receive(socket.as_fd()) {
         Ok(Some((body, fds))) => {
-            let _ = death_signal::prepare_socket(socket.as_fd());
             let tied = opener.open_anew(link.as_fd()).and_then(death_link::tie);
             drop((link, opener));
             match tied {

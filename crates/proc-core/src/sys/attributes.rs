@@ -40,20 +40,11 @@ fn place_of(path: &CStr, flags: i32) -> Option<Place> {
     Some([device, found.stx_ino, found.stx_mnt_id])
 }
 
-/// The network namespace that a socket belongs to; 0 if the kernel (before 5.14) does not tell.
-pub(crate) fn network_of(socket: BorrowedFd<'_>) -> u64 {
-    let (mut cookie, mut len) = (0_u64, size_of::<u64>() as libc::socklen_t);
-    let (level, option) = (libc::SOL_SOCKET, libc::SO_NETNS_COOKIE);
-    // SAFETY: room for the answer, and its length.
-    unsafe { libc::getsockopt(socket.as_raw_fd(), level, option, (&raw mut cookie).cast(), &raw mut len) };
-    cookie
-}
-
-/// Tells a namespace from others, by its link in `/proc`; `None` if that cannot be read.
-pub(crate) fn namespace(link: &CStr) -> Option<u64> {
+/// Tells a namespace from others, by its link in `/proc`, which is `path` below `dir`; `None` if that cannot be read.
+pub(crate) fn namespace(dir: BorrowedFd<'_>, path: &CStr) -> Option<u64> {
     let mut target = [0_u8; 64];
     // SAFETY: a path, and room for so many bytes.
-    let len = unsafe { libc::readlink(link.as_ptr(), target.as_mut_ptr().cast(), target.len()) };
+    let len = unsafe { libc::readlinkat(dir.as_raw_fd(), path.as_ptr(), target.as_mut_ptr().cast(), target.len()) };
     // user:[4026531837]
     let digits = target[..usize::try_from(len).ok()?].iter().filter(|byte| byte.is_ascii_digit());
     Some(digits.fold(0, |number, digit| number * 10 + u64::from(digit - b'0')))
@@ -94,26 +85,35 @@ pub(crate) fn set_cpus(mask: &CpuMask) -> nix::Result<()> {
 /// Soft and hard.
 pub(crate) type Limit = (u64, u64);
 
-/// How many resources Linux limits.
-pub(crate) const N_LIMITS: usize = 16;
+/// Those that matter to programs in general; of the others, the kernel does not look at two, and five are about signals,
+/// message queues and scheduling.
+const LIMITED: [u32; N_LIMITS] = [
+    libc::RLIMIT_AS,
+    libc::RLIMIT_CORE,
+    libc::RLIMIT_CPU,
+    libc::RLIMIT_DATA,
+    libc::RLIMIT_FSIZE,
+    libc::RLIMIT_MEMLOCK,
+    libc::RLIMIT_NOFILE,
+    libc::RLIMIT_NPROC,
+    libc::RLIMIT_STACK,
+];
+pub(crate) const N_LIMITS: usize = 9;
 
-/// All limits of the calling process, by their numbers.
+/// These limits of the calling process.
 pub(crate) fn limits() -> [Limit; N_LIMITS] {
-    std::array::from_fn(|at| {
-        // Limits that the kernel does not look at any more.
-        if at == libc::RLIMIT_RSS as usize || at == libc::RLIMIT_LOCKS as usize {
-            return (0, 0);
-        }
+    LIMITED.map(|resource| {
         let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
         // SAFETY: room for the answer.
-        unsafe { libc::getrlimit(at as _, &raw mut limit) };
+        unsafe { libc::getrlimit(resource, &raw mut limit) };
         (limit.rlim_cur, limit.rlim_max)
     })
 }
 
 /// Sets one of them.
 pub(crate) fn set_limit(at: u8, (soft, hard): Limit) -> nix::Result<()> {
+    let resource = *LIMITED.get(usize::from(at)).ok_or(Errno::EINVAL)?;
     let limit = libc::rlimit { rlim_cur: soft, rlim_max: hard };
     // SAFETY: outlives the call.
-    Errno::result(unsafe { libc::setrlimit(at.into(), &raw const limit) }).map(drop)
+    Errno::result(unsafe { libc::setrlimit(resource, &raw const limit) }).map(drop)
 }

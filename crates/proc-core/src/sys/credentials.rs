@@ -187,13 +187,24 @@ fn set(halves: &[Half; 2]) -> nix::Result<()> {
     Errno::result(set).map(drop)
 }
 
-/// Has the calling thread keep its capabilities when it executes a program that has none itself, which a user other than root
-/// would lose. As far as that is allowed. System calls only.
-pub(crate) fn keep_over_exec() {
+/// The capabilities of the calling thread, but for the bounding and ambient ones; for comparisons.
+pub(crate) fn capabilities() -> Option<[u32; 6]> {
+    let [low, high] = get()?;
+    Some([low.effective, low.permitted, low.inheritable, high.effective, high.permitted, high.inheritable])
+}
+
+fn get() -> Option<[Half; 2]> {
     let mut halves = [Half::default(); 2];
     // SAFETY: a header, and room for two halves.
     let got = unsafe { libc::syscall(libc::SYS_capget, &raw const OWN, halves.as_mut_ptr()) };
-    if got != 0 || halves.iter().all(|half| half.permitted == 0) {
+    (got == 0).then_some(halves)
+}
+
+/// Has the calling thread keep its capabilities when it executes a program that has none itself, which a user other than root
+/// would lose. As far as that is allowed. System calls only.
+pub(crate) fn keep_over_exec() {
+    let Some(mut halves) = get() else { return };
+    if halves.iter().all(|half| half.permitted == 0) {
         return;
     }
     for half in &mut halves {

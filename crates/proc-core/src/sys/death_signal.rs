@@ -44,18 +44,14 @@ impl Opener {
 
 /// Arms the signal: as long as `own` is open, this process gets a `SIGKILL` when the pipe has no writer any more.
 pub(crate) fn arm(own: BorrowedFd<'_>) -> nix::Result<()> {
-    prepare(own, getpid().as_raw())?;
-    set(own, libc::F_SETFL, libc::O_ASYNC | libc::O_NONBLOCK)
+    arm_for(own, getpid().as_raw())
 }
 
-/// Says that it is this process that is to be killed because of a socket, once it [obeys](obey_socket) it.
-pub(crate) fn prepare_socket(socket: BorrowedFd<'_>) -> nix::Result<()> {
-    prepare(socket, getpid().as_raw())
-}
-
-/// Has this process killed as soon as anything more comes over a socket, or its other end is closed.
-pub(crate) fn obey_socket(socket: BorrowedFd<'_>) -> nix::Result<()> {
-    set(socket, libc::F_SETFL, libc::O_ASYNC)
+/// [`arm`], by somebody else on behalf of the process `pid`, which holds the same opening. Before that one has run, if it can
+/// be.
+pub(crate) fn arm_for(opening: BorrowedFd<'_>, pid: i32) -> nix::Result<()> {
+    prepare(opening, pid)?;
+    set(opening, libc::F_SETFL, libc::O_ASYNC | libc::O_NONBLOCK)
 }
 
 fn prepare(own: BorrowedFd<'_>, pid: i32) -> nix::Result<()> {
@@ -75,12 +71,6 @@ pub(crate) fn die() -> ! {
         // SAFETY: ends this process.
         unsafe { libc::raise(libc::SIGKILL) };
     }
-}
-
-/// Whether there is something to read from the socket, or its other end is closed.
-pub(crate) fn has_come(socket: BorrowedFd<'_>) -> bool {
-    let mut poll_fds = [PollFd::new(socket, PollFlags::POLLIN)];
-    poll(&mut poll_fds, PollTimeout::ZERO).is_ok_and(|n| n > 0)
 }
 
 /// Whether the socket's other end is closed, in all processes.

@@ -17,13 +17,14 @@ use std::{
 
 use nix::errno::Errno;
 
-use super::{credentials, fds, signals};
+use super::{credentials, death_signal, fds, signals};
 
 struct Plan {
     path: *const libc::c_char,
     argv: *const *const libc::c_char,
     envp: *const *const libc::c_char,
     inherited: i32,
+    link: i32,
     keeps_capabilities: bool,
     errno: i32,
 }
@@ -41,10 +42,16 @@ fn arguments() -> Vec<CString> {
 }
 
 /// Starts `/proc/self/exe` with this process's arguments and environment, plus `(name, value)`. Of the descriptors that
-/// are to be closed on exec it keeps `inherited` open, under the same number.
+/// are to be closed on exec it keeps `inherited` and `link` open, under the same numbers.
+/// The life of the new process hangs on `link` from the start: it is armed before there is a new program that could be
+/// stopped.
 ///
 /// All signals are blocked in the new program until it says otherwise.
-pub(crate) fn this_program(inherited: BorrowedFd<'_>, (name, value): (&str, &str)) -> io::Result<(i32, OwnedFd)> {
+pub(crate) fn this_program(
+    inherited: BorrowedFd<'_>,
+    link: BorrowedFd<'_>,
+    (name, value): (&str, &str),
+) -> io::Result<(i32, OwnedFd)> {
     let args = arguments();
     let mut vars: Vec<CString> = std::env::vars_os()
         .filter(|(key, _)| key != name)
@@ -58,6 +65,7 @@ pub(crate) fn this_program(inherited: BorrowedFd<'_>, (name, value): (&str, &str
         argv: argv.as_ptr(),
         envp: envp.as_ptr(),
         inherited: inherited.as_raw_fd(),
+        link: link.as_raw_fd(),
         keeps_capabilities: !nix::unistd::geteuid().is_root(),
         errno: 0,
     };
@@ -96,8 +104,12 @@ extern "C" fn child(plan: *mut libc::c_void) -> i32 {
         credentials::keep_over_exec();
     }
     // SAFETY: clears close-on-exec in this process's own descriptor table.
-    let cleared = unsafe { libc::fcntl(plan.inherited, libc::F_SETFD, 0) };
-    if cleared == 0 {
+    let mut cleared = unsafe { libc::fcntl(plan.inherited, libc::F_SETFD, 0) };
+    // SAFETY: as above.
+    cleared |= unsafe { libc::fcntl(plan.link, libc::F_SETFD, 0) };
+    // SAFETY: open in the owner, whose descriptors this process has.
+    let is_tied = death_signal::arm(unsafe { BorrowedFd::borrow_raw(plan.link) }).is_ok();
+    if cleared == 0 && is_tied {
         // SAFETY: null-terminated arrays of C strings that outlive the call.
         unsafe { libc::execve(plan.path, plan.argv, plan.envp) };
     }

@@ -8,6 +8,7 @@ pub(crate) mod credentials;
 pub(crate) mod death_signal;
 pub(crate) mod exec;
 pub(crate) mod fds;
+pub(crate) mod mark;
 pub(crate) mod memfd;
 pub(crate) mod mode;
 pub(crate) mod ofd_lock;

@@ -123,6 +123,16 @@ pub(crate) fn receive_small(
     buffer: &mut [u8],
     wait: bool,
 ) -> nix::Result<(usize, Option<OwnedFd>)> {
+    receive_few(socket, buffer, wait).map(|(len, [fd])| (len, fd))
+}
+
+/// [`receive_small`] for a packet with at most `N` descriptors, up to three.
+pub(crate) fn receive_few<const N: usize>(
+    socket: BorrowedFd<'_>,
+    buffer: &mut [u8],
+    wait: bool,
+) -> nix::Result<(usize, [Option<OwnedFd>; N])> {
+    const { assert!(N <= 3, "more have no room") };
     let mut control = SmallControl([0; 64]);
     let mut iov = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
     // SAFETY: a msghdr is plain data; all zeros is an empty message.
@@ -130,9 +140,9 @@ pub(crate) fn receive_small(
     message.msg_iov = &raw mut iov;
     message.msg_iovlen = 1;
     message.msg_control = control.0.as_mut_ptr().cast();
-    // Without the padding, in which there would be room for a second one, that nobody would close.
-    // SAFETY: computes a length, 20 for 4 bytes.
-    message.msg_controllen = unsafe { libc::CMSG_LEN(size_of::<RawFd>() as u32) } as _;
+    // Without the padding, in which there would be room for one more, that nobody would close.
+    // SAFETY: computes a length, at most 28.
+    message.msg_controllen = unsafe { libc::CMSG_LEN(size_of::<[RawFd; N]>() as u32) } as _;
     let flags = libc::MSG_CMSG_CLOEXEC | if wait { 0 } else { libc::MSG_DONTWAIT };
     let len = loop {
         // SAFETY: the message and all it points at outlive the call.
@@ -141,31 +151,41 @@ pub(crate) fn receive_small(
             len => break len?,
         }
     };
-    let fd = first_fd(&message).map(above_standard_streams).transpose().map_err(|_| Errno::EMSGSIZE)?;
+    let mut fds = few_fds(&message);
+    for fd in &mut fds {
+        *fd = fd.take().map(above_standard_streams).transpose().map_err(|_| Errno::EMSGSIZE)?;
+    }
     match message.msg_flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) {
-        0 => Ok((len as usize, fd)),
+        0 => Ok((len as usize, fds)),
         libc::MSG_CTRUNC => Err(Errno::EMSGSIZE),
         _ => Err(Errno::EBADMSG),
     }
 }
 
-/// Takes charge of the descriptor that the kernel installed, if it did.
-fn first_fd(message: &libc::msghdr) -> Option<OwnedFd> {
+/// Takes charge of the descriptors that the kernel installed, as far as it did.
+fn few_fds<const N: usize>(message: &libc::msghdr) -> [Option<OwnedFd>; N] {
+    let mut fds = [const { None }; N];
     // SAFETY: reads two fields of the message.
     let header = unsafe { libc::CMSG_FIRSTHDR(message) };
     // SAFETY: null, or in the control buffer, which the kernel has filled up to here.
-    let header = unsafe { header.as_ref() }?;
-    // SAFETY: computes a length.
-    let whole = unsafe { libc::CMSG_LEN(size_of::<RawFd>() as u32) };
-    if (header.cmsg_level, header.cmsg_type) != (libc::SOL_SOCKET, libc::SCM_RIGHTS) || header.cmsg_len < whole as _ {
-        return None;
+    let Some(header) = (unsafe { header.as_ref() }) else { return fds };
+    if (header.cmsg_level, header.cmsg_type) != (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
+        return fds;
     }
+    // SAFETY: computes a length.
+    let before_data = unsafe { libc::CMSG_LEN(0) } as usize;
+    let n_installed = header.cmsg_len.saturating_sub(before_data) / size_of::<RawFd>();
     // SAFETY: the data follows the header, as long as it says.
-    let data = unsafe { libc::CMSG_DATA(header) };
-    // SAFETY: as above; it need not be aligned.
-    let fd = unsafe { data.cast::<RawFd>().read_unaligned() };
-    // SAFETY: the kernel just installed it for us.
-    Some(unsafe { OwnedFd::from_raw_fd(fd) })
+    let data = unsafe { libc::CMSG_DATA(header) }.cast::<RawFd>();
+    for (at, place) in fds.iter_mut().enumerate().take(n_installed) {
+        // SAFETY: inside the data.
+        let fd = unsafe { data.add(at) };
+        // SAFETY: as above; it need not be aligned.
+        let fd = unsafe { fd.read_unaligned() };
+        // SAFETY: the kernel just installed it for us.
+        *place = Some(unsafe { OwnedFd::from_raw_fd(fd) });
+    }
+    fds
 }
 
 /// Has those who receive from the socket get `EAGAIN` after so many seconds without a packet.

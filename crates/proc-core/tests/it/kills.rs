@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     io::{BufRead, BufReader, Write},
+    os::fd::{AsFd, AsRawFd, OwnedFd},
     sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
     time::Duration,
 };
@@ -262,4 +263,79 @@ fn a_dead_holder_of_a_robust_mutex_is_noticed() -> Result<(), Box<dyn std::error
     }
     Process::spawn(by_every_method, ())?.join()?;
     Ok(())
+}
+
+/// Owners that are killed while their children, idle ones too, are stopped at any moment of their beginning: a stopped child
+/// ties itself to nobody, so it must have been tied before it ran.
+#[test]
+fn stopped_children_do_not_outlive_their_owner() -> Result<(), Box<dyn std::error::Error>> {
+    let _dog = watchdog();
+    const OWNERS: u32 = 60;
+    fn start_for_ever(method: Method, told: Fd) {
+        File::from(told.0).write_all(b"x").unwrap();
+        loop {
+            let _ = Process::builder().start_method(method.start_method()).spawn(|| (), ()).map(Process::join);
+        }
+    }
+    let children_of = |pid: u32| test_support::processes::children(pid.cast_signed());
+    // Not yet executed, it is a copy of its owner that is in the middle of a system call of the owner's.
+    let is_executed = |pid: i32| {
+        let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        // Its owner has the marker of a server there.
+        environment.split(|byte| *byte == 0).any(|variable| variable.starts_with(b"PROC_CORE_ENTRY=child:"))
+    };
+    let (mut random, mut n_stopped) = (5_u32, 0);
+    for at in 0..OWNERS {
+        let method = if at % 3 == 0 { Method::Spawn } else { Method::ForkServer };
+        let (mut reader, writer) = std::io::pipe()?;
+        let owner = Process::spawn(start_for_ever, (method, writer.into()))?;
+        std::io::Read::read_exact(&mut reader, &mut [0])?;
+        let (mut stopped, mut seen) = (Vec::new(), Vec::new());
+        let server = || children_of(owner.pid()).first().copied().filter(|_| matches!(method, Method::ForkServer));
+        for _ in 0..200 {
+            for pid in children_of(owner.pid()) {
+                random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                if seen.contains(&pid) || random >> 30 != 0 || server() == Some(pid) {
+                    continue;
+                }
+                if matches!(method, Method::Spawn) && !is_executed(pid) {
+                    continue;
+                }
+                seen.push(pid);
+                // SAFETY: takes two integers.
+                let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+                if fd < 0 {
+                    continue;
+                }
+                // SAFETY: the kernel just made this descriptor for us.
+                let fd: OwnedFd = unsafe { std::os::fd::FromRawFd::from_raw_fd(fd as i32) };
+                // It may be another's child by now, with the same pid.
+                if children_of(owner.pid()).contains(&pid) {
+                    signal_pidfd(&fd, libc::SIGSTOP);
+                    stopped.push(fd);
+                }
+            }
+        }
+        n_stopped += stopped.len();
+        // In the middle of making one, it has not tied that one yet.
+        while server().is_some_and(|server| !test_support::processes::is_asleep(server)) {
+            std::thread::yield_now();
+        }
+        owner.kill()?;
+        assert!(matches!(owner.join(), Err(ProcessError::Signaled { signal: libc::SIGKILL, .. })));
+        for fd in stopped {
+            let mut poll = [nix::poll::PollFd::new(fd.as_fd(), nix::poll::PollFlags::POLLIN)];
+            let has_ended = nix::poll::poll(&mut poll, 20_000_u16)? == 1;
+            signal_pidfd(&fd, libc::SIGKILL);
+            assert!(has_ended, "a stopped child of owner {at}, by {:?}, outlives it", method.start_method());
+        }
+    }
+    println!("{OWNERS} owners killed, {n_stopped} of their children stopped before, none outlived its owner");
+    assert!(n_stopped > 0);
+    Ok(())
+}
+
+fn signal_pidfd(fd: &OwnedFd, signal: i32) {
+    // SAFETY: a null siginfo means "as kill(2) does".
+    unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd.as_raw_fd(), signal, std::ptr::null::<u8>(), 0) };
 }
