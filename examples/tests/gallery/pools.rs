@@ -77,6 +77,18 @@ fn pool_crash() {
 }
 
 #[test]
+fn crash_report() {
+    let said = output("crash_report", &[]);
+    assert_says(
+        &said,
+        "\"good\": 4 bytes
+         \"((((\": stack overflow in crash_report::nested, crash_report.rs:#
+         \"!\": abort in crash_report::parse, crash_report.rs:#
+         \"*\": fault in crash_report::read_at, crash_report.rs:#",
+    );
+}
+
+#[test]
 fn pool_initializer() {
     let said = output("pool_initializer", &[]);
     let lines: Vec<&str> = said.lines().collect();
