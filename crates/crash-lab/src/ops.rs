@@ -3,9 +3,8 @@
 //! Every operation of the workspace that another process can notice has a row, but for these:
 //! * what only reads (`len`, `is_set`, `permits`, `Value::get`, …): nothing can be left half done;
 //! * the scope of one process (`sync::thread`, `ipc::thread`, `ThreadPool`, `tls`): nobody survives to be told;
-//! * what is another row by another name: `notify_n`, `put_bytes`, streams over pipes, `wait_while`, the manager's
-//!   collections (each a call by proxy), the time limits of joinable queues, semaphores and barriers (the wait is that
-//!   of the rows with a time limit);
+//! * what is another row by another name: `notify_n`, `put_bytes`, the manager's collections (each a call by proxy), the
+//!   time limits of joinable queues and barriers (the wait is that of the rows with a time limit);
 //! * `command` and `reaper`: nothing but the kernel's own state, which goes with the process.
 
 mod barrier;
@@ -21,11 +20,14 @@ mod pipe;
 mod pool;
 mod proc_core;
 mod queue;
+mod queue_views;
 mod selftest;
 mod shared;
+mod sizes;
 mod supervisor;
 mod sync;
 mod threads;
+mod tries;
 
 use crate::operation::Row;
 
@@ -39,17 +41,22 @@ fn crates() -> Vec<(&'static str, Vec<Rows>)> {
             "proc-core",
             vec![proc_core::operations(), supervisor::operations(), daemon::operations(), named::operations()],
         ),
-        ("sync", vec![lock::operations(), sync::operations(), barrier::operations(), threads::locks()]),
+        (
+            "sync",
+            vec![lock::operations(), sync::operations(), barrier::operations(), threads::locks(), tries::operations()],
+        ),
         (
             "ipc",
             vec![
                 queue::operations(),
+                queue_views::operations(),
                 joinable::operations(),
                 shared::operations(),
                 pipe::operations(),
                 listener::operations(),
                 manager::operations(),
                 threads::queues(),
+                sizes::operations(),
             ],
         ),
         ("pool", vec![lane::operations(), pool::operations()]),

@@ -21,7 +21,7 @@ pub(super) fn set_up_barrier(state: &str, _: &Ledger) -> Barrier {
         .expect("there is memory for a barrier")
 }
 
-fn wait_at_barrier(barrier: &Barrier, ledger: &Ledger, _: &str) -> Verdict {
+pub(super) fn wait_at_barrier(barrier: &Barrier, ledger: &Ledger, _: &str) -> Verdict {
     ledger.falls_asleep();
     // Whether all came or somebody died, it is over.
     let _ = barrier.wait();

@@ -63,6 +63,7 @@ pub(crate) fn operations() -> Vec<Box<dyn Row>> {
         row("joinable/get_many", &["one", "full", "join-waiter"], |queue, _, _, mark| {
             mark.window(|| std::mem::forget(queue.get_many(2).expect("there is an item")));
         }),
+        dead_letters(),
         blocked_get(),
         join(),
         close(),
@@ -243,6 +244,37 @@ fn close() -> Box<dyn Row> {
         let end = queue.get();
         ledger.wakes_up();
         if matches!(end, Err(ipc::GetError::Closed)) { Ok(()) } else { Err(format!("{end:?}")) }
+    });
+    operation.recoverer(victim).boxed()
+}
+
+/// An item that was given back too often is a dead letter, and is taken once.
+fn dead_letters() -> Box<dyn Row> {
+    let world: fn(&str, &Ledger) -> Queue = |_, ledger| {
+        let queue = Queue::builder().maxsize(CAPACITY as usize).max_deliveries(1).build_joinable();
+        let queue = queue.expect("the maker can make a queue");
+        for item in 0..2 {
+            put(&queue, ledger, item);
+            drop(queue.get().expect("there is an item"));
+        }
+        // The next to look for an item gives up on the last one.
+        assert!(matches!(queue.try_get(), Err(TryGetError::Empty)));
+        queue
+    };
+    let victim: fn(&Queue, &Ledger, &str, &Mark) = |queue, ledger, _, mark| {
+        mark.window(|| {
+            (0..2).for_each(|_| ledger.taking());
+            let letters = queue.dead_letters().expect("sound memory");
+            (0..2).for_each(|i| ledger.has_taken(letters.get(i).copied()));
+        });
+    };
+    let operation = Operation::new("joinable/dead_letters", &["two"], world, victim, |queue, ledger, state| {
+        let rest = queue.dead_letters().map_err(|e| e.to_string())?;
+        rest.into_iter().for_each(|item| {
+            ledger.taking();
+            ledger.has_taken(item);
+        });
+        survive(queue, ledger, state)
     });
     operation.recoverer(victim).boxed()
 }

@@ -4,7 +4,10 @@
 //! Only the kernel can say that an end is gone, so each point has a pipe of its own: the launcher keeps one end and gives
 //! the other to the victim, a process that it starts.
 
-use std::time::Duration;
+use std::{
+    io::{Read as _, Write as _},
+    time::Duration,
+};
 
 use ipc::{Connection, Receiver, RecvError, SendError, Sender, channel, pipe};
 use proc_core::{Process, Target};
@@ -40,7 +43,7 @@ impl Message {
 }
 
 pub(crate) fn operations() -> Vec<Box<dyn Row>> {
-    vec![send(), close(), receive(), channel_send(), channel_receive()]
+    vec![send(), try_send(), write_stream(), close(), receive(), channel_send(), channel_receive()]
 }
 
 type Arguments = (Connection<Message>, Ledger, String);
@@ -112,6 +115,59 @@ fn send() -> Box<dyn Row> {
     let states = &["late", "waiter", "shared", "late-large", "waiter-large", "shared-large"];
     let operation = Operation::nothing("pipe/send", states);
     operation.with(Role::Launcher, |(), ledger, state| receive_all(peer, ledger, state)).boxed()
+}
+
+fn try_send() -> Box<dyn Row> {
+    fn peer(end: Connection<Message>, ledger: Ledger, state: String) {
+        prepare(|message| end.send(message), &ledger, &state);
+        step::breakpoint();
+        ledger.putting(VICTIMS);
+        match end.try_send(&Message::new(VICTIMS, &state)) {
+            Ok(()) => ledger.has_put(VICTIMS),
+            Err(SendError::Full) => ledger.has_not_put(VICTIMS),
+            Err(e) => panic!("try_send: {e}"),
+        }
+        ledger.over();
+    }
+    let operation = Operation::nothing("pipe/try_send", &["late", "waiter", "shared", "late-large", "shared-large"]);
+    operation.with(Role::Launcher, |(), ledger, state| receive_all(peer, ledger, state)).boxed()
+}
+
+/// What is written in one call is read whole, or not at all.
+fn write_stream() -> Box<dyn Row> {
+    /// Counters: the call was begun, and has returned.
+    const BEGUN: usize = 0;
+    const DONE: usize = 1;
+
+    fn text(state: &str) -> Vec<u8> {
+        vec![b'x'; if state == "large" { 9000 } else { 40 }]
+    }
+
+    fn peer(end: Connection<()>, ledger: Ledger, state: String) {
+        let (mut writer, text) = (end.writer(), text(&state));
+        ledger.stand_ready(std::process::id(), true).expect("somebody watches");
+        step::breakpoint();
+        ledger.add(BEGUN);
+        writer.write_all(&text).expect("the launcher is there");
+        ledger.add(DONE);
+        ledger.over();
+    }
+    let operation = Operation::nothing("pipe/stream", &["small", "large"]);
+    let operation = operation.with(Role::Launcher, |(), ledger, state| {
+        let (mine, theirs) = pipe::<()>().map_err(|e| e.to_string())?;
+        let arguments = (theirs, ledger.clone(), state.to_owned());
+        let process = Process::spawn(peer, arguments).map_err(|e| e.to_string())?;
+        let mut came = Vec::new();
+        mine.reader().read_to_end(&mut came).map_err(|e| e.to_string())?;
+        let _ = process.wait_timeout(patience());
+        let is_whole = came == text(state) && ledger.get(BEGUN) > 0;
+        if is_whole || came.is_empty() && ledger.get(DONE) == 0 {
+            Ok(())
+        } else {
+            Err(format!("{} bytes of {} came", came.len(), text(state).len()))
+        }
+    });
+    operation.boxed()
 }
 
 fn close() -> Box<dyn Row> {

@@ -115,7 +115,7 @@ impl Message for Large {
 
 type Victim<T> = fn(&Queue<T>, &Ledger, &str, &Mark);
 
-fn row<T: Message>(name: &'static str, states: &'static [&'static str], victim: Victim<T>) -> Box<dyn Row> {
+pub(super) fn row<T: Message>(name: &'static str, states: &'static [&'static str], victim: Victim<T>) -> Box<dyn Row> {
     let operation = Operation::new(name, states, world::<T>, victim, survive::<T>);
     let operation = operation.recoverer(recover).with(Role::Arrival, arrive).with(Role::Bystander, stand_by);
     operation.with(Role::Waiter, wait).boxed()

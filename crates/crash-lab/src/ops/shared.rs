@@ -27,6 +27,7 @@ pub(crate) fn operations() -> Vec<Box<dyn Row>> {
         }),
         locked_value(),
         array(),
+        locked_array(),
     ]
 }
 
@@ -135,4 +136,49 @@ fn array() -> Box<dyn Row> {
         if array.get(2) == 5 && array.lock().is_ok() { Ok(()) } else { Err("after the repair".into()) }
     });
     operation.boxed()
+}
+
+/// Several elements under the array's lock: a half-done change is reported.
+fn locked_array() -> Box<dyn Row> {
+    let victim: fn(&Array<u64>, &Ledger, &str, &Mark) = |array, ledger, _, mark| {
+        mark.window(|| {
+            ledger.add(BEGUN);
+            let mut guard = array.lock().unwrap_or_else(|died| {
+                let mut guard = died.into_inner();
+                let first = guard[0];
+                guard.fill(first);
+                guard.mark_consistent();
+                guard
+            });
+            for element in guard.iter_mut() {
+                *element += 1;
+                std::hint::black_box(element);
+            }
+            drop(guard);
+            ledger.add(DONE);
+        });
+    };
+    let world = |_: &str, _: &Ledger| Array::from_slice(&[0; 9]).expect("there is memory for an array");
+    let operation = Operation::new("array/lock", &["free"], world, victim, |array, ledger, _| {
+        match array.lock() {
+            Ok(guard) if guard.iter().any(|element| *element != guard[0]) => {
+                return Err(format!("{:?}, and no holder was reported dead", &*guard));
+            }
+            Ok(_) => {}
+            Err(died) => {
+                let mut guard = died.into_inner();
+                let first = guard[0];
+                guard.fill(first);
+                guard.mark_consistent();
+            }
+        }
+        let (all, begun, done) = (array.to_vec(), ledger.get(BEGUN), ledger.get(DONE));
+        let is_whole = all.iter().all(|element| *element == all[0]);
+        if is_whole && (done..=begun).contains(&all[0]) && array.lock().is_ok() {
+            Ok(())
+        } else {
+            Err(format!("{all:?} after {done} of {begun} changes"))
+        }
+    });
+    operation.recoverer(victim).boxed()
 }
