@@ -203,7 +203,7 @@ const NUMBERS: &[(&str, i64)] = numbers! {
     SYS_getresuid SYS_getsockopt SYS_gettid SYS_getuid SYS_ioctl SYS_linkat SYS_listen SYS_lseek SYS_madvise
     SYS_membarrier SYS_memfd_create SYS_mmap SYS_mprotect SYS_mremap SYS_munmap SYS_newfstatat SYS_openat
     SYS_pidfd_open SYS_pidfd_send_signal SYS_pipe2 SYS_poll SYS_ppoll SYS_prctl SYS_pread64 SYS_prlimit64
-    SYS_pwrite64 SYS_read SYS_readlink SYS_recvfrom SYS_recvmsg SYS_restart_syscall SYS_rseq SYS_rt_sigaction
+    SYS_pwrite64 SYS_read SYS_readlink SYS_readlinkat SYS_recvfrom SYS_recvmsg SYS_restart_syscall SYS_rseq SYS_rt_sigaction
     SYS_rt_sigpending SYS_rt_sigprocmask SYS_rt_sigreturn SYS_rt_sigtimedwait SYS_rt_tgsigqueueinfo
     SYS_sched_getaffinity SYS_sched_yield SYS_sendmsg SYS_sendto SYS_set_robust_list SYS_set_tid_address
     SYS_setpgid SYS_setpriority SYS_setsockopt SYS_shutdown SYS_sigaltstack SYS_socket SYS_socketpair
