@@ -6,6 +6,7 @@ mod crash;
 mod demo;
 mod examples;
 mod fuzz;
+mod hosts;
 mod linear;
 mod loom;
 mod profile;
@@ -30,6 +31,7 @@ usage: cargo xtask COMMAND
   fuzz [TARGET] [--seconds N]
                      libFuzzer over what other processes may have written
   linear [ARGS]      what threads and processes do with a queue is linearizable; `linear --help` says more
+  hosts              what works in chroots, namespaces and sandboxes, as other users, after closed streams; needs root for most
   loom               every interleaving in the state machines of the locks
   examples [NAME]    runs every example (or one) and expects success
   demo               the flagship: counts words with a pool of processes
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
         "faults" => crash::run_faults(&rest),
         "fuzz" => fuzz::run(&rest),
         "linear" => linear::run(&rest),
+        "hosts" => hosts::run(),
         "loom" => loom::run(),
         "examples" => examples::run(rest.first().map(String::as_str)),
         "demo" => demo::run(&rest),
