@@ -160,8 +160,11 @@ fn watch(daemon: Pid, channel: &OwnedFd) {
             }
             return;
         }
-        if let Ok(status) = reap::blocking(&pidfd) {
-            Word::Ended { wait_status: status.into_raw() }.say(channel);
+        // Where the program ignores its children, the kernel has reaped it, and may have kept how it ended.
+        match reap::blocking(&pidfd).ok().or_else(|| pidfd::kept_status(pidfd.as_fd())) {
+            Some(status) => Word::Ended { wait_status: status.into_raw() }.say(channel),
+            // The launcher sees that nobody is left to say a word.
+            None => return,
         }
         ended = true;
     }

@@ -155,6 +155,19 @@ pub(super) fn reports_an_early_end() {
     assert_no_children();
 }
 
+/// The kernel reaps the daemon then, and nobody is told how it ended.
+pub(super) fn reports_an_early_end_where_children_are_ignored() {
+    // SAFETY: no handler is installed.
+    unsafe { nix::sys::signal::signal(Signal::SIGCHLD, nix::sys::signal::SigHandler::SigIgn) }.unwrap();
+    let error = start(Daemonize::new(), |_ready| raise(Signal::SIGKILL).unwrap()).unwrap_err();
+    // Since Linux 6.15 the kernel keeps it.
+    let DaemonError::Ended { status } = &error else { panic!("{error}") };
+    assert!(status.is_none_or(|status| status.to_string() == "signal: 9 (SIGKILL)"), "{error}");
+    let pid = start(Daemonize::new().pid_file("pid"), |ready| ready.notify()).unwrap();
+    assert_eq!(pid_of("pid").unwrap(), Some(pid));
+    stop("pid").unwrap();
+}
+
 pub(super) fn reports_silence() {
     let error = start(Daemonize::new(), drop).unwrap_err();
     assert!(matches!(error, DaemonError::NeverReady), "{error}");

@@ -34,7 +34,8 @@ macro_rules! cases {
 }
 
 const CASES: &[(&str, fn())] = cases! {
-    daemon: starts_when_ready, keeps_what_it_is_told_to, reports_its_own_error, reports_a_panic, reports_an_early_end, reports_silence,
+    daemon: starts_when_ready, keeps_what_it_is_told_to, reports_its_own_error, reports_a_panic, reports_an_early_end,
+        reports_an_early_end_where_children_are_ignored, reports_silence,
         takes_over_a_stale_pid_file, runs_a_function, becomes_a_user, outlives_its_launcher, refuses_with_threads,
         stress_kills_during_the_start;
     pid_file: reading_it_does_not_lose_it, locks_of_others_do_not_count, what_is_no_pid_file_is_left_alone,
