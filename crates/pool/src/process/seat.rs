@@ -31,6 +31,9 @@ pub(super) struct Worker {
     pub(super) starting: bool,
     /// Told to leave when it has nothing to do.
     pub(super) leaving: bool,
+    /// It was to be killed, and the kernel refuses that: it has rights that its owner has given up since. It is let go of as
+    /// if it had ended.
+    pub(super) is_out_of_reach: bool,
     /// It leaves because there was nothing to do.
     pub(super) tired: bool,
     /// Since when it has been running the task at the front of its lane, as far as the owner knows: never too early.

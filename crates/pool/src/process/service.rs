@@ -128,6 +128,10 @@ fn sleep(shared: &Shared) -> Vec<usize> {
 fn look(shared: &Shared, patience: Option<Duration>) -> Vec<usize> {
     let workers: Vec<(usize, ProcessHandle)> = {
         let state = shared.state.lock();
+        let lost = state.out_of_reach();
+        if !lost.is_empty() {
+            return lost;
+        }
         let taken = state.seats.iter().enumerate();
         taken
             .filter_map(|(at, seat)| if let Seat::Taken(w) = seat { Some((at, (*w.process).clone())) } else { None })

@@ -270,7 +270,15 @@ impl Shared {
 
     /// Takes a task off whoever has it, for it has been cancelled.
     pub(super) fn withdraw(&self, header: &Header) {
-        self.state.lock().withdraw(header.place.load(Relaxed));
+        let is_lost = {
+            let mut state = self.state.lock();
+            state.withdraw(header.place.load(Relaxed));
+            !state.out_of_reach().is_empty()
+        };
+        if is_lost {
+            // No death will wake the service.
+            self.ring();
+        }
         self.pump(true);
     }
 

@@ -126,6 +126,7 @@ impl State {
             held: (0..N_SLOTS).map(|_| None).collect(),
             starting: true,
             leaving: false,
+            is_out_of_reach: false,
             tired: false,
             since: Instant::now(),
             pace: DEPTH_TIME,
@@ -325,7 +326,9 @@ impl State {
                     let held = worker.held.iter_mut().filter_map(Option::take);
                     batch.refused.extend(held.map(|work| (work, why.clone())));
                     worker.leaving = true;
-                    let _ = worker.process.kill();
+                    // For one that cannot be killed.
+                    worker.lane.stop();
+                    worker.is_out_of_reach = worker.process.kill().is_err();
                 }
                 Seat::Vacant(_) | Seat::Resting => *seat = Seat::Closed,
                 Seat::Closed => {}
@@ -358,7 +361,7 @@ impl State {
             event!(info, pid = worker.process.pid(), why = why.to_string(), "worker is killed for its task");
             worker.condemned = Some((slot, why));
             worker.leaving = true;
-            let _ = worker.process.kill();
+            worker.is_out_of_reach = worker.process.kill().is_err();
         }
     }
 
@@ -416,6 +419,12 @@ impl State {
         self.retried += 1;
         event!(info, task = work.header().id, "task is tried again");
         self.delayed.push(Delayed { until: Instant::now() + delay, work });
+    }
+
+    /// The seats of workers that will not end though they should.
+    pub(super) fn out_of_reach(&self) -> Vec<usize> {
+        let is_lost = |seat: &Seat| matches!(seat, Seat::Taken(worker) if worker.is_out_of_reach);
+        (0..self.seats.len()).filter(|seat| is_lost(&self.seats[*seat])).collect()
     }
 
     /// Deals with a worker that has ended: takes what it published, and only then decides on the rest.

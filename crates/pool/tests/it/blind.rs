@@ -116,3 +116,33 @@ fn a_blind_owner_has_each_task_done() {
         Process::spawn(own_a_pool, (way,)).unwrap().join().unwrap();
     }
 }
+
+fn hang() {
+    loop {
+        thread::park();
+    }
+}
+
+/// A pool whose workers were started before their owner gave up its rights, and cannot be killed by it any more.
+fn own_privileged_workers() {
+    let pool = ProcessPool::builder().workers(2).task_timeout(Duration::from_millis(50)).retries(0).build().unwrap();
+    assert_eq!(pool.map(result, 0..10).unwrap().len(), 10);
+    hosts::become_nobody();
+    let hung = [pool.apply_async(hang, ()), pool.apply_async(hang, ()), pool.apply_async(hang, ())];
+    for task in hung {
+        assert!(matches!(task.get(), Err(pool::TaskError::TimedOut)));
+    }
+    assert_eq!(pool.map(result, 0..10).unwrap().len(), 10);
+    let users = pool.apply(|| nix::unistd::getuid().as_raw(), ()).unwrap();
+    assert_eq!(users, 65534);
+    pool.terminate();
+    pool.join().unwrap();
+}
+
+#[test]
+fn workers_with_more_rights_than_their_owner_hold_nobody_up() {
+    let _dog = watchdog(LIMIT);
+    if hosts::is_root() {
+        Process::spawn(own_privileged_workers, ()).unwrap().join().unwrap();
+    }
+}
