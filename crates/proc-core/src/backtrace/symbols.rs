@@ -53,7 +53,8 @@ fn open<'a>(files: &'a mut Files, path: &Path) -> Option<&'a Loader> {
         }
         // Only regular files: the name came from another process, and opening a pipe would block.
         let is_file = std::fs::metadata(path).is_ok_and(|meta| meta.is_file());
-        files.push((path.to_owned(), is_file.then(|| Loader::new(path).ok()).flatten()));
+        let loader = is_file.then(|| caught(|| Loader::new(path).ok())).flatten();
+        files.push((path.to_owned(), loader));
         files.len() - 1
     });
     files[index].1.as_ref()
@@ -64,14 +65,12 @@ fn push_frames(loader: Option<&Loader>, library: Option<&Path>, place: Place, fr
         || Frame { function: None, file: None, line: None, module: library.map(Path::to_owned), offset: place.offset };
     let Some(loader) = loader else { return frames.push(bare()) };
     let before = frames.len();
-    if let Ok(mut found) = loader.find_frames(place.offset) {
-        while let Ok(Some(frame)) = found.next() {
-            let function =
-                frame.function.as_ref().and_then(|name| name.demangle().ok().map(std::borrow::Cow::into_owned));
-            let (file, line) = frame.location.map_or((None, None), |at| (at.file.map(PathBuf::from), at.line));
-            frames.push(Frame { function: function.map(without_hash), file, line, ..bare() });
-        }
-    }
+    frames.extend(caught(|| inlined(loader, place.offset)).into_iter().flatten().map(|found| Frame {
+        function: found.function,
+        file: found.file,
+        line: found.line,
+        ..bare()
+    }));
     if frames.len() == before {
         frames.push(bare());
     }
@@ -81,6 +80,30 @@ fn push_frames(loader: Option<&Loader>, library: Option<&Path>, place: Place, fr
     {
         outermost.function = Some(without_hash(addr2line::demangle_auto(symbol.into(), None).into_owned()));
     }
+}
+
+/// What the debug information says of one function.
+struct Found {
+    function: Option<String>,
+    file: Option<PathBuf>,
+    line: Option<u32>,
+}
+
+/// The function at an address, and those that it has been put into.
+fn inlined(loader: &Loader, offset: u64) -> Option<Vec<Found>> {
+    let mut frames = loader.find_frames(offset).ok()?;
+    let mut all = Vec::new();
+    while let Ok(Some(frame)) = frames.next() {
+        let function = frame.function.as_ref().and_then(|name| Some(name.demangle().ok()?.into_owned()));
+        let (file, line) = frame.location.map_or((None, None), |at| (at.file.map(PathBuf::from), at.line));
+        all.push(Found { function: function.map(without_hash), file, line });
+    }
+    Some(all)
+}
+
+/// Runs `read`, whose panic is nothing found: which files are read, another process has said.
+fn caught<T>(read: impl FnOnce() -> Option<T>) -> Option<T> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(read)).unwrap_or_default()
 }
 
 /// The name without the hash that tells one instance of a generic function from another, as std prints it.

@@ -94,3 +94,34 @@ impl<'a> Where<'a> {
         (*kind == WHERE).then_some(Self { flags: *flags, addresses, maps })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_sent_is_read() {
+        let name = *b"a thread's name\0";
+        let sent = Happened { signal: 11, code: 1, sender: -3, pid: 7, tid: 8, address: u64::MAX, name };
+        let bytes = [&sent.to_bytes()[..], b"panicked"].concat();
+        assert_eq!(Happened::parse(&bytes), Some((sent, &b"panicked"[..])));
+        let bytes = [&[WHERE, OVERFLOW][..], &2_u16.to_ne_bytes(), &7_u64.to_ne_bytes(), &9_u64.to_ne_bytes(), b"maps"];
+        let at = Where { flags: OVERFLOW, addresses: vec![7, 9], maps: b"maps" };
+        assert_eq!(Where::parse(&bytes.concat()), Some(at));
+    }
+
+    /// Another process wrote it.
+    #[test]
+    fn garbage_is_no_report() {
+        for len in 0..80 {
+            for byte in [0, HAPPENED, WHERE, 0xff] {
+                let mut bytes = vec![0xff; len];
+                bytes.iter_mut().take(1).for_each(|kind| *kind = byte);
+                let happened = Happened::parse(&bytes);
+                assert_eq!(happened.is_some(), byte == HAPPENED && len >= HAPPENED_BYTES, "{len} {byte}");
+                // It says that 65,535 addresses follow.
+                assert_eq!(Where::parse(&bytes), None, "{len} {byte}");
+            }
+        }
+    }
+}
