@@ -162,11 +162,19 @@ fn locks() {
     *rw.write().unwrap() = 2;
 }
 
+fn overflow(n: u64) -> u64 {
+    let room = std::hint::black_box([n; 64]);
+    if n == u64::MAX { 0 } else { overflow(n + 1) + room[7] }
+}
+
 fn pools() {
     let pool = ProcessPool::builder().workers(2).memory_limit(1 << 30).task_timeout(LIMIT).build().unwrap();
     assert_eq!(pool.map(double, 0..1000).unwrap().len(), 1000);
     let dies: pool::Task<()> = pool.apply_async(|| std::process::abort(), ());
-    assert!(matches!(dies.get(), Err(TaskError::WorkerDied { .. })));
+    // By that, and not by a call of whatever tells of it.
+    assert!(matches!(dies.get(), Err(TaskError::WorkerDied { signal: Some(6), crash: Some(_), .. })));
+    let overflows = pool.apply_async(overflow, (0,));
+    assert!(matches!(overflows.get(), Err(TaskError::WorkerDied { signal: Some(11), crash: Some(_), .. })));
     assert!(pool.apply(|| -> () { panic!("told") }, ()).is_err());
     pool.close();
     pool.join().unwrap();
@@ -195,7 +203,7 @@ macro_rules! numbers {
 
 /// All that the text may name; those of other architectures have other names.
 const NUMBERS: &[(&str, i64)] = numbers! {
-    SYS_accept4 SYS_access SYS_arch_prctl SYS_bind SYS_brk SYS_chdir SYS_clock_gettime SYS_clock_nanosleep
+    SYS_accept4 SYS_access SYS_alarm SYS_arch_prctl SYS_bind SYS_brk SYS_chdir SYS_clock_gettime SYS_clock_nanosleep
     SYS_clone SYS_clone3 SYS_close SYS_close_range SYS_connect SYS_dup2 SYS_epoll_create1 SYS_epoll_ctl
     SYS_epoll_wait SYS_eventfd2 SYS_execve SYS_exit SYS_exit_group SYS_fadvise64 SYS_fallocate SYS_fchmod
     SYS_fchmodat2 SYS_fcntl SYS_fstatfs SYS_ftruncate SYS_futex SYS_futex_waitv SYS_get_robust_list SYS_getcwd

@@ -360,10 +360,14 @@ fn socket_is_ours() -> bool {
 fn print_overflow(happened: &Happened) {
     let len = happened.name.iter().position(|byte| *byte == 0).unwrap_or(NAME_BYTES);
     let name = if happened.pid == happened.tid { b"main" } else { &happened.name[..len] };
-    let parts =
-        [part(b"\nthread '"), part(name), part(b"' has overflowed its stack\nfatal runtime error: stack overflow\n")];
-    // SAFETY: the parts outlive the call.
-    unsafe { libc::writev(libc::STDERR_FILENO, parts.as_ptr(), parts.len() as i32) };
+    let mut text = [0; 128];
+    let mut len = 0;
+    for part in [b"\nthread '", name, b"' has overflowed its stack\nfatal runtime error: stack overflow\n"] {
+        text[len..len + part.len()].copy_from_slice(part);
+        len += part.len();
+    }
+    // SAFETY: the text is as long as it is said to be.
+    unsafe { libc::write(libc::STDERR_FILENO, text.as_ptr().cast(), len) };
 }
 
 fn process_id() -> i32 {
