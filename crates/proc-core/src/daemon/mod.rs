@@ -94,6 +94,10 @@ impl Daemonize {
     }
 
     /// The file that holds the daemon's pid and sees to it that there is only one. It is removed when the daemon exits.
+    ///
+    /// What another daemon has left there is replaced, for which its directory must be writable. What is something else (a
+    /// symbolic link, a pipe, a file that holds no pid), belongs to a user other than root and this one, or may be written by
+    /// others is left alone: that is an error.
     pub fn pid_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.pid_file = Some(path.into());
         self
