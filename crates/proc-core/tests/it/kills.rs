@@ -180,6 +180,55 @@ fn a_stopped_fork_server_is_replaced() -> Result<(), ProcessError> {
     Ok(())
 }
 
+/// A control group of the old freezer; thawed and removed in the end.
+struct Freezer(std::path::PathBuf);
+
+impl Freezer {
+    /// `None` where there is none, or this user may not.
+    fn new() -> Option<Self> {
+        let path = std::path::Path::new("/sys/fs/cgroup/freezer").join(format!("proc-core-{}", std::process::id()));
+        std::fs::create_dir(&path).ok().map(|()| Self(path))
+    }
+
+    fn freeze(&self, pid: i32) {
+        std::fs::write(self.0.join("cgroup.procs"), pid.to_string()).unwrap();
+        std::fs::write(self.0.join("freezer.state"), "FROZEN").unwrap();
+        while std::fs::read_to_string(self.0.join("freezer.state")).unwrap().trim() != "FROZEN" {
+            std::thread::yield_now();
+        }
+    }
+}
+
+impl Drop for Freezer {
+    fn drop(&mut self) {
+        let _ = std::fs::write(self.0.join("freezer.state"), "THAWED");
+        // It was killed while it was frozen.
+        while std::fs::read_to_string(self.0.join("cgroup.procs")).is_ok_and(|members| !members.is_empty()) {
+            proc_core::active_children();
+            std::thread::yield_now();
+        }
+        let _ = std::fs::remove_dir(&self.0);
+    }
+}
+
+#[test]
+fn a_frozen_fork_server_is_replaced() -> Result<(), ProcessError> {
+    let _dog = watchdog();
+    fn frozen() -> Option<u32> {
+        Process::spawn(|| (), ()).unwrap().join().unwrap();
+        let freezer = Freezer::new()?;
+        let server = test_support::processes::children(std::process::id().cast_signed())[0];
+        freezer.freeze(server);
+        // More than it keeps spares.
+        Some((0..5).map(|_| Process::spawn(|| 5, ()).unwrap().join().unwrap()).sum())
+    }
+    match Process::spawn(frozen, ())?.join()? {
+        Some(sum) => assert_eq!(sum, 25),
+        None => println!("skipped: no freezer here, or not root"),
+    }
+    Ok(())
+}
+
 #[test]
 fn children_killed_at_random_moments() -> Result<(), ProcessError> {
     let _dog = watchdog();
