@@ -17,6 +17,7 @@ mod pair;
 mod ring;
 mod stack;
 mod stopwatch;
+mod storm;
 mod table;
 mod world;
 
@@ -47,10 +48,16 @@ sample.
   snap2  from each of these copies a recoverer starts, and is judged after each of its instructions
   pair   two victims stand still at once, for each pair of their instructions or a sample, while a third process
          works; then both go on, in either order, or die
+
+cargo xtask crash storm [--kills N] [--stops N] [--busy N] kills and stops at random times instead.
 ";
 
 fn main() -> ExitCode {
-    match Options::parse(std::env::args().skip(1)) {
+    let mut args = std::env::args().skip(1).peekable();
+    if args.next_if_eq("storm").is_some() {
+        return storm::run(args);
+    }
+    match Options::parse(args) {
         Ok(Some(options)) => run(&options),
         Ok(None) => {
             print!("{HELP}");

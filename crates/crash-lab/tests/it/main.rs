@@ -96,6 +96,14 @@ fn what_takes_two_late_ones_is_found_by_pairs_alone() {
 }
 
 #[test]
+fn a_storm_of_kills_and_stops_wedges_nothing() {
+    let _dog = watchdog(Duration::from_secs(200));
+    let (_, success, text) = lab(&["storm", "--kills", "100", "--stops", "100", "--busy", "3"]);
+    println!("{text}");
+    assert!(success && text.starts_with("100 kills and 100 stops beside 3 busy processes"), "{text}");
+}
+
+#[test]
 fn a_failure_says_where_it_was() {
     let _dog = watchdog(Duration::from_secs(100));
     let (_, success, text) = lab(&["mutant/early-publish", "--mutants", "--mode", "snap"]);
