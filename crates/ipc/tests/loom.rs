@@ -199,7 +199,7 @@ impl Model {
             }
         }
         for index in 0..self.records.len() as u32 {
-            if self.collect(block(index), Some(holder(dead)), holder(me)) {
+            if self.collect(block(index), Some(holder(dead)), BlockState::Held(holder(me))) {
                 self.free(block(index));
             }
             let record = &self.records[index as usize];

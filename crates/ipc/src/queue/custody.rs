@@ -91,8 +91,8 @@ pub(crate) trait Custody: Ring {
     }
 
     /// Settles a record that says its block is somewhere in the ring, or with `dead` if that is somebody: true if the
-    /// block is nobody's now, and has become the caller's.
-    fn collect(&self, block: BlockId, dead: Option<Holder>, me: Holder) -> bool {
+    /// block was nobody's, and its record says `to` now.
+    fn collect(&self, block: BlockId, dead: Option<Holder>, to: BlockState) -> bool {
         loop {
             let (word, place) = self.record(block);
             let is_meant = match BlockState::from_word(word) {
@@ -112,7 +112,7 @@ pub(crate) trait Custody: Ring {
                 }
                 Whereabouts::Taken(spot, payload) => self.settle(&spot, payload),
                 Whereabouts::Elsewhere => {
-                    if self.swap_record(block, (word, place), (BlockState::Held(me).to_word(), 0)) {
+                    if self.swap_record(block, (word, place), (to.to_word(), 0)) {
                         return true;
                     }
                 }

@@ -25,13 +25,20 @@ const LEASED_HOUSE_EVERY_MS: u64 = 60;
 impl Raw {
     /// Settles everything that names a dead participant, then its index is free for another.
     pub(crate) fn sweep(&self, owner: Owner, dead: Participant) {
-        let Ok(me) = self.me() else { return };
+        if self.check().is_err() {
+            return;
+        }
+        // This process may sweep because the table is full, before it has an entry itself. Then it holds nothing, and a
+        // block's memory stays with the block.
+        let me = self.here.get().map(|here| here.holder);
         self.settle_all_taken_by(owner);
         let dead_holder = Holder::new(owner, dead);
         for id in self.blocks() {
-            if self.collect(id, Some(dead_holder), me) {
-                self.release_memory(id);
-                self.free_block(id);
+            if self.collect(id, Some(dead_holder), me.map_or(BlockState::Free, BlockState::Held)) {
+                if me.is_some() {
+                    self.release_memory(id);
+                    self.free_block(id);
+                }
                 continue;
             }
             let word = self.segment.record(id).state.first.load(Acquire);
@@ -76,7 +83,7 @@ impl Raw {
     pub(crate) fn collect_unattended(&self, me: Holder) {
         let mut are_left = false;
         for id in self.blocks() {
-            if self.collect(id, None, me) {
+            if self.collect(id, None, BlockState::Held(me)) {
                 self.release_memory(id);
                 self.free_block(id);
             } else {

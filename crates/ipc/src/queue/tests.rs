@@ -208,3 +208,13 @@ fn memory_to_decode_from_is_kept_for_the_next_message() {
     // Huge, so not kept.
     assert_eq!(kept_after(600_000), 0);
 }
+
+#[test]
+fn a_newcomer_clears_a_full_table_of_the_dead() {
+    let queue = Queue::<Vec<u8>>::new(2).unwrap();
+    let dead = pair(&queue).raw.segment.register().me();
+    while queue.raw.participants().enter(dead).is_some() {}
+    let there = pair(&queue);
+    there.put(vec![7; 5000]).unwrap();
+    assert_eq!(queue.get().unwrap(), [7; 5000]);
+}
