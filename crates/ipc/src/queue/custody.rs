@@ -72,7 +72,9 @@ pub(crate) trait Custody: Ring {
         let Some(position) = place.checked_sub(1) else { return Whereabouts::Elsewhere };
         loop {
             let Some(spot) = self.look(position) else { return Whereabouts::Elsewhere };
-            if self.word(spot.slot).is_none() {
+            // A place beyond the last lap looks like an earlier one, and would never be settled.
+            let exists = place_of(self.positions(), spot.lap, spot.slot) == place;
+            if !exists || self.word(spot.slot).is_none() {
                 return Whereabouts::Elsewhere;
             }
             let Some((kind, payload)) = self.whole(&spot) else { continue };
