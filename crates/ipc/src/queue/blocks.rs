@@ -99,7 +99,9 @@ impl<'a> Block<'a> {
     /// Makes the message shorter.
     pub(crate) fn truncate(&mut self, len: usize) {
         self.len = self.len.min(len);
-        self.raw.segment.record(self.id).len.store(self.len as u64, Relaxed);
+        if self.is_ours() {
+            self.raw.segment.record(self.id).len.store(self.len as u64, Relaxed);
+        }
     }
 
     /// Says that the message is about to be at that position of the ring.
@@ -141,6 +143,11 @@ impl<'a> Block<'a> {
         Ok(seen)
     }
 
+    /// Whether it is this process's: a forked child holds copies of its parent's values, not the parent's blocks.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.generation == barrier::forks()
+    }
+
     /// The block belongs to a message in the ring now.
     pub(crate) fn given_away(&mut self) {
         self.generation = u32::MAX;
@@ -149,8 +156,7 @@ impl<'a> Block<'a> {
 
 impl Drop for Block<'_> {
     fn drop(&mut self) {
-        // A forked child holds copies of its parent's values, not the parent's blocks.
-        if self.generation == barrier::forks() {
+        if self.is_ours() {
             self.raw.free_block(self.id);
         }
     }

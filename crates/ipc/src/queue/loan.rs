@@ -112,7 +112,7 @@ impl Loan<'_> {
     /// Puts the message into the queue; waits for room while it is full.
     ///
     /// # Errors
-    /// If the queue is closed.
+    /// If the queue is closed; in a forked child of the process that borrowed it, whose loan it remains.
     pub fn send(mut self) -> Result<(), PutError<()>> {
         let raw = self.block.raw();
         raw.put_block(&mut self.block, Patience::Forever).map_err(|stop| PutStop::from(stop).into_put_error(()))

@@ -339,6 +339,10 @@ impl Raw {
 
     /// Puts the message that lies in `block`; the block is the queue's from then on.
     pub(crate) fn put_block(&self, block: &mut Block<'_>, patience: Patience) -> Result<(), Stop> {
+        if !block.is_ours() {
+            // The message's `Serialize` has forked, or a loan was sent in a forked child.
+            return Err(Stop::System(io::ErrorKind::Other));
+        }
         let payload = block.id().to_bits();
         let aim = |position| block.aim(position);
         self.patiently(Side::Space, patience, || self.try_put(What::BLOCK, payload, aim))?;

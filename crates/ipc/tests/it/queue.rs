@@ -300,3 +300,26 @@ fn block_on<R>(future: impl Future<Output = R>) -> R {
         }
     }
 }
+
+fn send_in_a_fork_first(queue: Queue<()>) -> bool {
+    let mut loan = queue.loan(5000).unwrap();
+    loan.fill(7);
+    let mut loan = Some(loan);
+    let is_refused = Process::fork(|| {
+        let mut copy = loan.take().unwrap();
+        copy.truncate(1);
+        copy.send().is_err()
+    });
+    let is_refused = is_refused.unwrap().join().unwrap();
+    loan.take().unwrap().send().unwrap();
+    is_refused
+}
+
+#[test]
+fn a_loan_is_sent_by_the_process_that_borrowed_it() {
+    let _dog = watchdog(LIMIT);
+    let queue = Queue::<()>::new(4).unwrap();
+    let is_refused = Process::spawn(send_in_a_fork_first, (queue.clone(),)).unwrap().join().unwrap();
+    assert_eq!(queue.get_bytes().unwrap(), [7; 5000]);
+    assert!(is_refused && queue.is_empty());
+}
