@@ -106,10 +106,9 @@ impl Here {
 
 impl Drop for Here {
     fn drop(&mut self) {
-        let member = *self.0.get_mut();
-        if !member.is_null() {
-            // SAFETY: from `Box::into_raw`, and `self`, which alone leads to it, is going.
-            drop(unsafe { Box::from_raw(member) });
+        if self.get().is_some() {
+            // SAFETY: not null, so from `Box::into_raw`, and `self`, which alone leads to it, is going.
+            drop(unsafe { Box::from_raw(*self.0.get_mut()) });
         }
     }
 }
