@@ -125,8 +125,9 @@ impl Reactor {
                 if entry.raw.is_ready(entry.side) && (due || entry.notified_at != Some(*seen)) {
                     self.note(entry.id, *seen);
                     (entry.notify)();
-                    // It was told, but may leave the message to others.
-                    entry.raw.wake_one(entry.side);
+                    // It was told, but may leave the message to others. The event count stays as it is: whoever is not
+                    // asleep yet looks after the message came, and a step would have every reactor tell all once more.
+                    entry.raw.wake(entry.raw.event(entry.side), 2);
                 }
             }
             let words: Vec<_> = std::iter::once((&self.changes, changes))

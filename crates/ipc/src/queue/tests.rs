@@ -1,4 +1,8 @@
-use std::{thread, time::Duration};
+use std::{
+    sync::atomic::{AtomicU32, Ordering::Relaxed},
+    thread,
+    time::Duration,
+};
 
 use proc_core::handover;
 
@@ -217,4 +221,17 @@ fn a_newcomer_clears_a_full_table_of_the_dead() {
     let there = pair(&queue);
     there.put(vec![7; 5000]).unwrap();
     assert_eq!(queue.get().unwrap(), [7; 5000]);
+}
+
+#[test]
+fn a_message_that_nobody_takes_is_told_of_now_and_then() {
+    let queue = Queue::new(2).unwrap();
+    let calls = Arc::new(AtomicU32::new(0));
+    let counts = calls.clone();
+    let count: Arc<dyn Fn() + Send + Sync> = Arc::new(move || _ = counts.fetch_add(1, Relaxed));
+    let _both = [0; 2].map(|_| reactor::register(&queue.raw, Side::Items, count.clone()).unwrap());
+    queue.put(1).unwrap();
+    thread::sleep(Duration::from_millis(400));
+    let n = calls.load(Relaxed);
+    assert!((2..60).contains(&n), "{n} calls");
 }
