@@ -14,7 +14,7 @@ use crate::{
     function::{self, CallError, Function},
     handover,
     image::Image,
-    options::{Options, Refusal},
+    options::{self, Options, Refusal},
     panic_report,
     report::{Failure, Report},
     start::{conditions::Inherited, request::Request},
@@ -78,6 +78,7 @@ fn run(
         let _ = report.failure(&Failure::Setup(what, errno as i32));
         exit(REFUSED);
     }
+    options::print_no_backtraces_without_memory();
     // Leaked, so that it is open to the end, for a panic that aborts.
     let report: &'static Report = Box::leak(Box::new(report));
     if !options.no_crash_report {

@@ -13,7 +13,7 @@ use std::{
 use nix::{errno::Errno, sys::resource, unistd};
 use serde::{Deserialize, Serialize};
 
-use crate::sys::fds;
+use crate::sys::{fds, soft_limits};
 
 /// Asked for by the builder, applied in the child.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -125,6 +125,21 @@ impl Options {
         self.cpus.iter().try_for_each(|cpu| set.set(*cpu))?;
         nix::sched::sched_setaffinity(unistd::Pid::from_raw(0), &set)
     }
+}
+
+/// Has std print no backtraces at panics where memory is limited for good: it needs tens of megabytes, under a lock, and
+/// if it is refused some, the report of that waits for the same lock for ever. The owner gets the backtrace all the same.
+pub(crate) fn print_no_backtraces_without_memory() {
+    let Some(setting) = std::env::var_os("RUST_BACKTRACE").filter(|setting| setting != "0") else { return };
+    if !soft_limits::are_final() {
+        return;
+    }
+    if std::env::var_os("RUST_LIB_BACKTRACE").is_none() {
+        // SAFETY: the process has one thread.
+        unsafe { std::env::set_var("RUST_LIB_BACKTRACE", setting) };
+    }
+    // SAFETY: the process has one thread.
+    unsafe { std::env::set_var("RUST_BACKTRACE", "0") };
 }
 
 fn set_nice(nice: i32) -> nix::Result<()> {

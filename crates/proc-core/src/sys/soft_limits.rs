@@ -47,6 +47,16 @@ impl Drop for MemoryRelief {
     }
 }
 
+/// Whether there is a limit that nobody in this process can lift.
+pub(crate) fn are_final() -> bool {
+    MEMORY.into_iter().any(|which| {
+        let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        // SAFETY: the structure is this function's own.
+        let known = unsafe { libc::getrlimit(which, &raw mut limit) } == 0;
+        known && limit.rlim_max != libc::RLIM_INFINITY
+    })
+}
+
 /// The former limit, if it was lower than the hard one.
 fn lift(which: libc::__rlimit_resource_t) -> Option<libc::rlimit> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };

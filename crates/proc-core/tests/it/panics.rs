@@ -75,6 +75,19 @@ fn a_panic_ends_where_there_is_no_memory_for_a_backtrace() {
     }
 }
 
+#[test]
+fn a_panic_ends_where_memory_is_limited_for_good() {
+    let _dog = watchdog();
+    for method in METHODS {
+        for limit in [proc_core::Resource::Data, proc_core::Resource::AddressSpace] {
+            let bytes = if limit == proc_core::Resource::Data { 4 << 20 } else { 256 << 20 };
+            let builder = builder().start_method(method).env("RUST_BACKTRACE", "1").limit(limit, bytes);
+            let backtrace = backtrace_of(builder);
+            assert!(backtrace.contains("panics::fail"), "{method:?} {limit:?}: {backtrace}");
+        }
+    }
+}
+
 /// Prints what a panic costs beside a return; a time proves nothing on a machine that others use, too.
 #[test]
 fn a_panic_beside_a_return() {
