@@ -153,7 +153,8 @@ impl Builder {
 
     /// Whether the kernel kills it when this process dies; true by default.
     ///
-    /// After an exec in the child the link is gone.
+    /// The link is a descriptor of the child: it is gone after an exec in the child, or when the child closes all its
+    /// descriptors.
     #[doc(alias = "detach")]
     #[doc(alias = "PR_SET_PDEATHSIG")]
     pub fn death_link(mut self, linked: bool) -> Self {

@@ -4,6 +4,10 @@
 //! closes it, and signals everybody who asked to be signalled at that ([`death_signal`]). No thread watches, none of
 //! the traps of `PR_SET_PDEATHSIG` (which fires when the *thread* that forked ends), and a stopped child dies too.
 //!
+//! A child is tied by whoever makes it as soon as it exists, and ties itself again: so it is of no use to stop it before. What
+//! remains are the microseconds between the two, if both are stopped in them and the owner dies then. The link is a
+//! descriptor of the child: it is gone when the child executes another program, or closes all of its descriptors.
+//!
 //! # Safety
 //! In a forked child the write end is closed by number; nothing else ever owns that descriptor there.
 #![allow(unsafe_code)]

@@ -1,6 +1,6 @@
 //! Where a freshly executed copy of this program turns into a fork server or a child, before `main`.
 //!
-//! The loader calls [`ENTRY`] like any other constructor. In an ordinary start it finds no marker in the environment
+//! The loader calls `ENTRY` like any other constructor. In an ordinary start it finds no marker in the environment
 //! and returns at once: one look-up is all that a program pays. With a marker, the process never reaches `main`, whatever
 //! else is the case: a copy that went on to `main` would start copies of itself, which would do so too. It calls the
 //! constructors that come after this one, so that a child sees what its parent sees; and only if what the marker names is a

@@ -6,15 +6,20 @@
 //!
 //! It keeps [`AHEAD`] children ready, the *spares*, and has told the owner their pids, with the descriptors that the kernel
 //! gave it for them when it made them: so no signal reaches another process that has got such a pid, whoever reaps the
-//! owner's children. The owner has made a socket pair for each, and sent one end along with the wish for a spare. To
-//! start a process is to ask for another spare, and to send the eldest its request; the work of forking was done before,
-//! or goes on meanwhile on another CPU. The spare's value comes back over the same socket.
+//! owner's children. With them comes the owner's end of a socket pair, whose other end the spare has. To start a process is
+//! to ask for another spare, and to send the eldest its request; the work of forking was done before, or goes on meanwhile
+//! on another CPU. The spare's value comes back over the same socket.
+//!
+//! What its owner has changed since then ([`conditions`]) comes with the request. What cannot, is told to the helper, which
+//! takes over its owner's root directory and rights, so that it never has more than its owner for longer than until the
+//! next start; or the helper is replaced. Its spares, which have what it had before, are ended.
 //!
 //! Who may die where: the owner (helper and spares die with it, by their death links); the helper (the next start that
 //! needs it finds its socket closed, and executes another; its spares are reaped, known by their name); a spare while
 //! idle (its socket is closed: the next one is taken); a spare with its request (found out at its join, like the death
 //! of any child). A request is sent to one process only, which is known beforehand, so nothing ever runs twice, or
-//! without a handle. Nobody waits for anybody who may be stopped for good: a helper that is stopped is replaced. A helper or
+//! without a handle. Nobody waits for anybody who may be stopped for good: a helper that is stopped, or says nothing for
+//! 5 seconds (frozen), is replaced. A helper or
 //! spare that waits for too long closes its socket for receiving, does what has come until then, and ends.
 
 use std::{
