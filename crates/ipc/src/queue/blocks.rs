@@ -63,7 +63,7 @@ impl<'a> Block<'a> {
         let block = Self { raw, id, len, generation: barrier::forks() };
         if id.class >= FIRST_BY_ITSELF && record.reserved.load(Relaxed) < len as u64 {
             let bytes = len.next_multiple_of(PAGE);
-            raw.segment.reserve_block(id, bytes)?;
+            raw.segment.reserve_block(id, bytes).inspect_err(|_| raw.release_memory(id))?;
             record.reserved.store(bytes as u64, Relaxed);
         }
         Ok(block)

@@ -354,8 +354,19 @@ fn offset(bytes: u64) -> i64 {
     i64::try_from(bytes).expect("`Geometry` keeps files far below 2^63 bytes")
 }
 
+/// Has memory put behind a part of the file. A signal undoes the call that it interrupts, and a timer's next signal would
+/// undo the same call again: so a call that was interrupted is repeated in smaller pieces.
 fn reserve(fd: &OwnedFd, at: u64, len: usize) -> io::Result<()> {
-    retry(|| fallocate(fd, FallocateFlags::empty(), offset(at), offset(len as u64)))
+    let (mut done, mut piece) = (0, len);
+    while done < len {
+        piece = piece.min(len - done);
+        match fallocate(fd, FallocateFlags::empty(), offset(at + done as u64), offset(piece as u64)) {
+            Ok(()) => done += piece,
+            Err(Errno::EINTR) => piece = (piece / 2).next_multiple_of(PAGE),
+            Err(e) => return Err(e.into()),
+        }
+    }
+    Ok(())
 }
 
 fn retry(mut call: impl FnMut() -> nix::Result<()>) -> io::Result<()> {
@@ -364,5 +375,43 @@ fn retry(mut call: impl FnMut() -> nix::Result<()>) -> io::Result<()> {
             Err(Errno::EINTR) => {}
             done => return Ok(done?),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::atomic::{AtomicBool, Ordering::Relaxed},
+        thread,
+        time::Duration,
+    };
+
+    use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+
+    use super::*;
+
+    extern "C" fn ignore(_: i32) {}
+
+    #[test]
+    fn signals_do_not_keep_a_file_from_its_memory() {
+        let action = SigAction::new(SigHandler::Handler(ignore), SaFlags::SA_RESTART, SigSet::empty());
+        // SAFETY: the handler does nothing.
+        unsafe { sigaction(Signal::SIGWINCH, &action) }.unwrap();
+        // SAFETY: takes nothing.
+        let reserving = unsafe { libc::pthread_self() };
+        let fd = memfd_create("reserve", MFdFlags::MFD_CLOEXEC).unwrap();
+        let over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(Relaxed) {
+                    // SAFETY: the thread waits for this one.
+                    unsafe { libc::pthread_kill(reserving, libc::SIGWINCH) };
+                    thread::sleep(Duration::from_micros(500));
+                }
+            });
+            reserve(&fd, 0, 64 << 20).unwrap();
+            over.store(true, Relaxed);
+        });
+        assert_eq!(nix::sys::stat::fstat(&fd).unwrap().st_blocks, (64 << 20) / 512);
     }
 }
