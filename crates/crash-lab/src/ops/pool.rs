@@ -1,6 +1,8 @@
 //! `pool::ProcessPool`: a dead worker costs the task that it was at, or nothing if that may be tried again; a dead owner
 //! leaves nobody behind.
 
+use std::time::Duration;
+
 use pool::{ProcessPool, TaskError};
 use test_support::step;
 
@@ -14,7 +16,7 @@ use crate::{
 const RAN: usize = 0;
 
 pub(crate) fn operations() -> Vec<Box<dyn Row>> {
-    vec![finish(), claim(), submit()]
+    vec![finish(), claim(), submit(), limits()]
 }
 
 fn pool(state: &str) -> Result<ProcessPool, String> {
@@ -101,6 +103,48 @@ fn submit() -> Box<dyn Row> {
         |(), _, state, mark| {
             let pool = pool(state).expect("nothing stands in the way of a pool");
             mark.window(|| assert_eq!(pool.apply(|n: u64| n * 2, (4,)).expect("nobody dies but the owner"), 8));
+        },
+        |(), _, state| works(&pool(state)?),
+    );
+    operation.opaque().boxed()
+}
+
+/// The owner is killed while it waits for a task that goes beyond its time or its memory, and ends it.
+fn limits() -> Box<dyn Row> {
+    fn endless() {
+        loop {
+            std::thread::park();
+        }
+    }
+    fn greedy() {
+        let mut hoard = Vec::new();
+        loop {
+            hoard.push(vec![1u8; 1 << 20]);
+            std::hint::black_box(&mut hoard);
+        }
+    }
+    let operation = Operation::new(
+        "pool/limits",
+        &["time", "memory"],
+        |_, _| (),
+        |(), ledger, state, mark| {
+            let builder = ProcessPool::builder().workers(1);
+            let builder = if state == "time" {
+                builder.task_timeout(Duration::from_millis(30))
+            } else {
+                builder.memory_limit(32 << 20)
+            };
+            let pool = builder.build().expect("nothing stands in the way of a pool");
+            works(&pool).expect("a fresh pool works");
+            mark.window(|| {
+                let end = if state == "time" { pool.apply(endless, ()) } else { pool.apply(greedy, ()) };
+                match end {
+                    Err(TaskError::TimedOut) if state == "time" => {}
+                    Err(TaskError::MemoryLimit) if state == "memory" => {}
+                    Err(_) if ledger.has_faults() => {}
+                    other => panic!("the task came to {other:?}"),
+                }
+            });
         },
         |(), _, state| works(&pool(state)?),
     );
