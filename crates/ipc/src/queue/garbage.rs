@@ -44,7 +44,7 @@ impl Raw {
             let word = self.segment.record(id).state.first.load(Acquire);
             match BlockState::from_word(word) {
                 BlockState::InRing => self.segment.header().unattended.store(1, Relaxed),
-                BlockState::Leased { to, deliveries } if to == dead_holder => drop(self.abandon(id, word, deliveries)),
+                BlockState::Leased { to, deliveries } if to == dead_holder => self.abandon(id, word, deliveries),
                 _ => {}
             }
         }

@@ -67,9 +67,7 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         let deliveries = self.deliveries;
-        self.end(|raw, id, word| {
-            raw.abandon(id, word, deliveries);
-        });
+        self.end(|raw, id, word| raw.abandon(id, word, deliveries));
     }
 }
 
@@ -127,18 +125,12 @@ impl Raw {
             let state = &self.segment.record(id).state.first;
             let word = state.load(Acquire);
             let BlockState::Orphan { deliveries } = BlockState::from_word(word) else { continue };
-            if deliveries >= self.max_deliveries {
-                let dead = BlockState::DeadLetter { deliveries };
-                if state.compare_exchange(word, dead.to_word(), AcqRel, Relaxed).is_ok() {
-                    self.announce_done();
-                }
-                continue;
-            }
-            let leased = BlockState::Leased { to, deliveries: deliveries + 1 }.to_word();
+            let deliveries = deliveries.saturating_add(1);
+            let leased = BlockState::Leased { to, deliveries }.to_word();
             if state.compare_exchange(word, leased, AcqRel, Relaxed).is_ok() {
                 // There may be more.
                 orphans.store(1, Relaxed);
-                return Ok(Some(self.lease(id, leased, self.len_of(id)?, deliveries + 1)));
+                return Ok(Some(self.lease(id, leased, self.len_of(id)?, deliveries)));
             }
         }
         Ok(None)
@@ -154,14 +146,14 @@ impl Raw {
         }
     }
 
-    /// Gives a leased item to the next getter.
-    pub(super) fn abandon(&self, id: BlockId, word: u64, deliveries: u8) -> bool {
-        let orphan = BlockState::Orphan { deliveries }.to_word();
-        let given = self.segment.record(id).state.first.compare_exchange(word, orphan, AcqRel, Relaxed).is_ok();
-        if given {
-            self.announce_orphan();
+    /// Gives a leased item to the next getter, or makes it a dead letter, for which nobody waits.
+    pub(super) fn abandon(&self, id: BlockId, word: u64, deliveries: u8) {
+        let is_last = deliveries >= self.max_deliveries;
+        let to = if is_last { BlockState::DeadLetter { deliveries } } else { BlockState::Orphan { deliveries } };
+        if self.segment.record(id).state.first.compare_exchange(word, to.to_word(), AcqRel, Relaxed).is_err() {
+            return;
         }
-        given
+        if is_last { self.announce_done() } else { self.announce_orphan() }
     }
 
     fn announce_orphan(&self) {

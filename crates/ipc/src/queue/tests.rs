@@ -235,3 +235,12 @@ fn a_message_that_nobody_takes_is_told_of_now_and_then() {
     let n = calls.load(Relaxed);
     assert!((2..60).contains(&n), "{n} calls");
 }
+
+#[test]
+fn nobody_has_to_come_for_an_item_to_become_a_dead_letter() {
+    let queue = Queue::<u32>::builder().max_deliveries(1).build_joinable().unwrap();
+    queue.put(7).unwrap();
+    drop(queue.get().unwrap());
+    assert_eq!(queue.join_timeout(Duration::from_millis(200)), Ok(true));
+    assert_eq!(queue.dead_letters().unwrap(), [7]);
+}
