@@ -62,7 +62,9 @@ impl Driver {
                 cast::adopt_orphans();
                 let work = AssertUnwindSafe(|| experiment(row, state, mode, effort));
                 let outcome = catch_unwind(work).unwrap_or_else(|_| Err("the driver panicked".into()));
-                let bytes = postcard::to_stdvec(&(outcome, begun.elapsed())).unwrap_or_default();
+                let mut bytes = Vec::new();
+                // What cannot be written is as if the driver had died.
+                let _ = wire::encode_named(&(outcome, begun.elapsed()), &mut bytes);
                 let _ = tell.write_all(&bytes);
                 // SAFETY: ends the process, and nothing of the lab's is run on the way out.
                 unsafe { libc::_exit(0) }
@@ -87,7 +89,7 @@ impl Driver {
         let mut chunk = [0; 4096];
         match self.told.read(&mut chunk) {
             Ok(0) => {
-                let answer = postcard::from_bytes(&self.heard);
+                let answer = wire::decode(&self.heard);
                 self.answer = Some(answer.map_err(|_| io::Error::other("the driver died")));
             }
             Ok(n) => self.heard.extend_from_slice(&chunk[..n]),

@@ -39,7 +39,7 @@ pub(crate) struct Template {
 }
 
 impl Template {
-    pub(crate) fn new<W: Serialize + 'static>(world: W, ledger: Ledger) -> io::Result<Self> {
+    pub(crate) fn new<W: Serialize + DeserializeOwned + 'static>(world: W, ledger: Ledger) -> io::Result<Self> {
         let value = (world, ledger);
         let parcel = handover::pack(&value).map_err(io::Error::other)?;
         let fds: Vec<OwnedFd> = parcel.fds().iter().map(|fd| fd.try_clone_to_owned()).collect::<io::Result<_>>()?;

@@ -8,6 +8,7 @@ use std::{
 };
 
 use serde::{Serialize, de::DeserializeOwned};
+use wire::TypeInfo;
 
 use crate::{
     children::{self, lock},
@@ -188,14 +189,15 @@ impl Builder {
         self.launch(|identity, options, streams| {
             let fingerprint = Image::get().fingerprint;
             let request = Request { fingerprint, function, identity: identity.clone(), options: options.clone() };
-            let request = postcard::to_stdvec(&request).map_err(|e| ProcessError::Start {
+            let mut packed = Vec::new();
+            wire::encode(TypeInfo::of::<Request>(), &request, &mut packed).map_err(|e| ProcessError::Start {
                 operation: "write a request".into(),
                 source: std::io::Error::other(e),
             })?;
             let streams = streams.theirs.iter().map(AsRawFd::as_raw_fd);
             let handed_over = parcel.fds();
             let fds: Vec<RawFd> = streams.chain(handed_over.iter().map(AsRawFd::as_raw_fd)).collect();
-            let body = [&request[..], parcel.bytes()];
+            let body = [&packed[..], parcel.bytes()];
             if method != StartMethod::Spawn
                 && let Some((started, report, registering)) = start::forkserver::start(&body, &fds)?
             {

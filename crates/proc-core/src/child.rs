@@ -5,7 +5,7 @@ use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     crash,
@@ -28,9 +28,10 @@ pub(crate) const REFUSED: i32 = 126;
 
 /// Runs what `body` asks for. `fds` came with it, over `socket`.
 pub(crate) fn run_request(socket: OwnedFd, body: &[u8], mut fds: Vec<OwnedFd>) -> ! {
-    let decoded = postcard::take_from_bytes::<Option<Inherited>>(body)
-        .and_then(|(inherited, body)| Ok((inherited, postcard::take_from_bytes::<Request>(body)?)));
-    let (inherited, (request, args)) = match decoded {
+    let mut args = body;
+    let decoded = wire::take::<Option<Inherited>>(&mut args)
+        .and_then(|inherited| Ok((inherited, wire::take::<Request>(&mut args)?)));
+    let (inherited, request) = match decoded {
         Ok(request) => request,
         Err(e) => refuse(&format!("a request that does not decode: {e}")),
     };
@@ -56,7 +57,7 @@ pub(crate) fn run_request(socket: OwnedFd, body: &[u8], mut fds: Vec<OwnedFd>) -
 }
 
 /// Runs `target` as a child that was forked from the owner itself.
-pub(crate) fn run_closure<R: Serialize>(
+pub(crate) fn run_closure<R: Serialize + DeserializeOwned>(
     report: Report,
     identity: Identity,
     options: Options,
@@ -105,7 +106,7 @@ pub(crate) fn warm_up() {
     panic_report::install_hook();
     crash::handler::install();
     // Registers the thread-locals of a hand-over, which has the loader look a function up.
-    let nothing = handover::unpack::<()>(&[], Vec::new());
+    let nothing = handover::pack(&()).and_then(|nothing| handover::unpack::<()>(nothing.bytes(), Vec::new()));
     debug_assert!(nothing.is_ok());
 }
 
@@ -124,8 +125,9 @@ pub(crate) fn rehearse() {
     };
     let mut value = Vec::new();
     let called = function::run(&mut value, || {
-        let bytes = postcard::to_stdvec(&request).map_err(|e| CallError::Value(e.to_string()))?;
-        let decoded = postcard::take_from_bytes::<Request>(&bytes).map(|(request, rest)| (request.options, rest.len()));
+        let mut bytes = Vec::new();
+        wire::encode_named(&request, &mut bytes).map_err(|e| CallError::Value(e.to_string()))?;
+        let decoded = wire::take::<Request>(&mut &bytes[..]).map(|request| request.options);
         std::hint::black_box(decoded.is_ok());
         Ok(7_u64)
     });

@@ -16,6 +16,8 @@ use std::{
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use wire::TypeInfo;
+
 use crate::{handover, image::Image, panic_report::Panic};
 
 /// What can run in another process: any function, or closure without captures, of 0 to 8 arguments.
@@ -79,11 +81,23 @@ impl Function {
     where
         F: Target<A>,
         A: DeserializeOwned,
-        F::Output: Serialize,
+        F::Output: Serialize + DeserializeOwned,
     {
         let () = const { assert_capture_free::<F>() };
         let trampoline: Trampoline = trampoline::<F, A>;
         Image::get().offset_of(trampoline as usize).map(|offset| Self { offset }).ok_or(ForeignCode)
+    }
+
+    /// What says to another process of this program which function it is.
+    pub fn to_bytes(self) -> [u8; 8] {
+        self.offset.to_ne_bytes()
+    }
+
+    /// Takes a function from the front of `bytes`; `None` if they are too few.
+    pub fn take(bytes: &mut &[u8]) -> Option<Self> {
+        let (offset, rest) = bytes.split_first_chunk()?;
+        *bytes = rest;
+        Some(Self { offset: u64::from_ne_bytes(*offset) })
     }
 
     /// Calls it with packed arguments and appends the packed value to `value`.
@@ -138,7 +152,7 @@ fn trampoline<F, A>(args: &[u8], fds: Vec<OwnedFd>, value: &mut Vec<u8>) -> Resu
 where
     F: Target<A>,
     A: DeserializeOwned,
-    F::Output: Serialize,
+    F::Output: Serialize + DeserializeOwned,
 {
     // SAFETY: `F` is zero-sized (checked in `Function::of`, the only place that names this trampoline), `Copy`, and a
     // value of it existed there; it has no bytes that could be wrong.
@@ -150,14 +164,15 @@ where
 }
 
 /// Runs `f` with panics caught and appends what it returns, packed, to `value`.
-pub(crate) fn run<R: Serialize>(
+pub(crate) fn run<R: Serialize + DeserializeOwned>(
     value: &mut Vec<u8>,
     f: impl FnOnce() -> Result<R, CallError>,
 ) -> Result<(), CallError> {
-    let buffer = std::mem::take(value);
+    let mut buffer = std::mem::take(value);
     let run = || -> Result<Vec<u8>, CallError> {
         let result = f()?;
-        postcard::to_extend(&result, buffer).map_err(|e| CallError::Value(handover::reason(e)))
+        wire::encode(TypeInfo::of::<R>(), &result, &mut buffer).map_err(|e| CallError::Value(e.to_string()))?;
+        Ok(buffer)
     };
     *value =
         catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|payload| Err(CallError::Panicked(Panic::of(payload))))?;
@@ -172,7 +187,7 @@ mod tests {
         a + b
     }
 
-    fn call<R: DeserializeOwned>(f: Function, args: impl Serialize) -> Result<R, CallError> {
+    fn call<R: DeserializeOwned>(f: Function, args: impl Serialize + DeserializeOwned) -> Result<R, CallError> {
         let mut value = Vec::new();
         f.call(handover::pack(&args).unwrap().bytes(), Vec::new(), &mut value)?;
         Ok(handover::unpack(&value, Vec::new()).unwrap())
@@ -181,7 +196,7 @@ mod tests {
     #[test]
     fn generic_functions_and_closures() {
         assert_eq!(call::<u64>(Function::of(add::<u64>).unwrap(), (40_u64, 2_u64)).unwrap(), 42);
-        assert_eq!(call::<String>(Function::of(|a: String| a + "!").unwrap(), ("hi",)).unwrap(), "hi!");
+        assert_eq!(call::<String>(Function::of(|a: String| a + "!").unwrap(), ("hi".to_owned(),)).unwrap(), "hi!");
         assert_eq!(call::<u8>(Function::of(|| 7_u8).unwrap(), ()).unwrap(), 7);
     }
 

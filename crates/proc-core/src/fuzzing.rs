@@ -29,7 +29,7 @@ pub fn request(bytes: &[u8]) {
         match receiver.receive(socket.as_fd()) {
             Ok(None) => break,
             Ok(Some((body, _fds))) => {
-                let _ = postcard::take_from_bytes::<request::Request>(body);
+                let _ = wire::take::<request::Request>(&mut { body });
             }
             Err(_) => {}
         }

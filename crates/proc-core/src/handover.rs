@@ -21,8 +21,9 @@ use std::{
 };
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, de::DeserializeOwned, ser};
+use wire::TypeInfo;
 
-use crate::{fds, kept::Kept, stack::Room};
+use crate::{fds, kept::Kept};
 
 /// A value in serialised form, and the descriptors that belong to it.
 #[derive(Debug)]
@@ -53,18 +54,37 @@ impl Parcel<'_> {
 /// Serialises `value` for a socket.
 ///
 /// # Errors
-/// What `value`'s own `Serialize` reports.
-pub fn pack<T: Serialize + ?Sized>(value: &T) -> Result<Parcel<'_>, Error> {
-    pack_as(value, Sending::Socket(Vec::new()))
+/// What `value`'s own `Serialize` reports; if it would not arrive equal.
+pub fn pack<T: Serialize + DeserializeOwned>(value: &T) -> Result<Parcel<'_>, Error> {
+    pack_behind(Vec::new(), value)
+}
+
+/// As [`pack`]: the value's bytes come behind those that are there.
+///
+/// # Errors
+/// As there.
+pub fn pack_behind<T: Serialize + DeserializeOwned>(bytes: Vec<u8>, value: &T) -> Result<Parcel<'_>, Error> {
+    let pack = |bytes: &mut _| wire::encode(TypeInfo::of::<T>(), value, bytes);
+    let (bytes, fds) = sending(bytes, Sending::Socket(Vec::new()), pack)?;
+    Ok(Parcel { bytes, fds, value: PhantomData })
 }
 
 /// Serialises `value` for shared memory: its descriptors are described so that a process of the same user can reopen
 /// them. Sockets and other things without a reopenable file are an error.
 ///
 /// # Errors
-/// What `value`'s own `Serialize` reports, and [`Error`] for a descriptor that cannot be reopened elsewhere.
-pub fn pack_reopenable<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, Error> {
-    pack_as(value, Sending::Reopen).map(Parcel::into_bytes)
+/// As [`pack`], and [`Error`] for a descriptor that cannot be reopened elsewhere.
+pub fn pack_reopenable<T: Serialize + DeserializeOwned>(value: &T) -> Result<Vec<u8>, Error> {
+    pack_reopenable_behind(Vec::new(), value)
+}
+
+/// As [`pack_reopenable`]: the value's bytes come behind those that are there.
+///
+/// # Errors
+/// As there.
+pub fn pack_reopenable_behind<T: Serialize + DeserializeOwned>(bytes: Vec<u8>, value: &T) -> Result<Vec<u8>, Error> {
+    let pack = |bytes: &mut _| wire::encode(TypeInfo::of::<T>(), value, bytes);
+    sending(bytes, Sending::Reopen, pack).map(|(bytes, _)| bytes)
 }
 
 /// Turns bytes back into a value. `fds` are those that came along, in [`Parcel::fds`]' order; none for
@@ -75,13 +95,7 @@ pub fn pack_reopenable<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, Erro
 /// so deeply that the value takes more than half of what is left of the calling thread's stack.
 pub fn unpack<T: DeserializeOwned>(bytes: &[u8], fds: Vec<OwnedFd>) -> Result<T, Error> {
     let _context = Context::enter(&RECEIVING, Some(fds.into_iter().map(Some).collect()));
-    let mut decoder = postcard::Deserializer::from_flavor(Guarded { bytes, room: Room::here() });
-    let value = T::deserialize(&mut decoder).map_err(Error::new)?;
-    let rest = decoder.finalize().map_err(Error::new)?;
-    if !rest.is_empty() {
-        return Err(Error { message: format!("{} bytes are left over after the value", rest.len()) });
-    }
-    Ok(value)
+    Ok(wire::decode(bytes)?)
 }
 
 /// Whether the calling thread is between [`pack`]'s or [`unpack`]'s begin and end.
@@ -111,7 +125,8 @@ pub unsafe fn serialize_fd<S: Serializer>(fd: BorrowedFd<'_>, serializer: S) -> 
             .map_err(|e| e.to_string())
             .map(|file| WireFd::Reopen { pid: std::process::id(), fd: fd.as_raw_fd(), file }),
     });
-    wire.map_err(|message| ser::Error::custom(note(message)))?.serialize(serializer)
+    let wire = wire.map_err(ser::Error::custom)?;
+    serializer.serialize_newtype_struct(wire::HANDLE, &wire)
 }
 
 /// For a handle's `Deserialize`: takes the descriptor that came along.
@@ -119,7 +134,7 @@ pub unsafe fn serialize_fd<S: Serializer>(fd: BorrowedFd<'_>, serializer: S) -> 
 /// # Errors
 /// Outside a hand-over; if it did not come along; if its sender no longer has it.
 pub fn deserialize_fd<'de, D: Deserializer<'de>>(deserializer: D) -> Result<OwnedFd, D::Error> {
-    let wire = WireFd::deserialize(deserializer)?;
+    let wire = deserializer.deserialize_newtype_struct(wire::HANDLE, WireFdVisitor)?;
     RECEIVING
         .with(|receiving| {
             let Some(fds) = &mut *receiving.borrow_mut() else {
@@ -135,7 +150,7 @@ pub fn deserialize_fd<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Owne
                 }
             }
         })
-        .map_err(|message| de::Error::custom(note(message)))
+        .map_err(de::Error::custom)
 }
 
 /// Any descriptor, as a value that can be handed over.
@@ -183,9 +198,9 @@ pub struct Error {
     message: String,
 }
 
-impl Error {
-    fn new(e: postcard::Error) -> Self {
-        Self { message: reason(e) }
+impl From<wire::Error> for Error {
+    fn from(e: wire::Error) -> Self {
+        Self { message: e.to_string() }
     }
 }
 
@@ -197,58 +212,12 @@ impl std::fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// Bytes to be decoded, each on a stack that has room. Whatever is nested takes a byte at least for each level.
-struct Guarded<'de> {
-    bytes: &'de [u8],
-    room: Room,
-}
-
-impl<'de> postcard::de_flavors::Flavor<'de> for Guarded<'de> {
-    type Remainder = &'de [u8];
-    type Source = &'de [u8];
-
-    #[inline]
-    fn pop(&mut self) -> postcard::Result<u8> {
-        if let Err(e) = self.room.check() {
-            note(e.to_string());
-            return Err(postcard::Error::SerdeDeCustom);
-        }
-        self.bytes.split_off_first().copied().ok_or(postcard::Error::DeserializeUnexpectedEnd)
-    }
-
-    #[inline]
-    fn size_hint(&self) -> Option<usize> {
-        Some(self.bytes.len())
-    }
-
-    #[inline]
-    fn try_take_n(&mut self, n: usize) -> postcard::Result<&'de [u8]> {
-        self.bytes.split_off(..n).ok_or(postcard::Error::DeserializeUnexpectedEnd)
-    }
-
-    fn finalize(self) -> postcard::Result<&'de [u8]> {
-        Ok(self.bytes)
-    }
-}
-
 enum Sending {
     Socket(Vec<RawFd>),
     Reopen,
 }
 
-/// What went wrong, in the words of whoever noted them.
-pub(crate) fn reason(e: postcard::Error) -> String {
-    REASON.with(|reason| reason.take()).unwrap_or_else(|| e.to_string())
-}
-
-/// Keeps a message that postcard would swallow: its errors carry no text.
-fn note(message: String) -> String {
-    REASON.with(|reason| reason.replace(Some(message.clone())));
-    message
-}
-
 thread_local! {
-    static REASON: Kept<String> = const { Kept::new() };
     static SENDING: Kept<Sending> = const { Kept::new() };
     static RECEIVING: Kept<Vec<Option<OwnedFd>>> = const { Kept::new() };
 }
@@ -271,20 +240,39 @@ impl<T> Drop for Context<T> {
     }
 }
 
-fn pack_as<T: Serialize + ?Sized>(value: &T, sending: Sending) -> Result<Parcel<'_>, Error> {
+/// Has `pack` write a value, and collects its descriptors.
+fn sending(
+    mut bytes: Vec<u8>,
+    sending: Sending,
+    pack: impl FnOnce(&mut Vec<u8>) -> Result<(), wire::Error>,
+) -> Result<(Vec<u8>, Vec<RawFd>), Error> {
     let _context = Context::enter(&SENDING, Some(sending));
-    let bytes = postcard::to_stdvec(value).map_err(Error::new)?;
+    pack(&mut bytes)?;
     let fds = match SENDING.with(|sending| sending.take()) {
         Some(Sending::Socket(fds)) => fds,
         _ => Vec::new(),
     };
-    Ok(Parcel { bytes, fds, value: PhantomData })
+    Ok((bytes, fds))
 }
 
 #[derive(Serialize, Deserialize)]
 enum WireFd {
     Index(u32),
     Reopen { pid: u32, fd: RawFd, file: FileId },
+}
+
+struct WireFdVisitor;
+
+impl<'de> de::Visitor<'de> for WireFdVisitor {
+    type Value = WireFd;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a descriptor")
+    }
+
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<WireFd, D::Error> {
+        WireFd::deserialize(deserializer)
+    }
 }
 
 /// What tells one open file from another.
@@ -346,9 +334,10 @@ mod tests {
     #[test]
     fn a_handle_elsewhere_is_an_error_that_says_so() {
         let fd = Fd::from(std::fs::File::open("/dev/null").unwrap());
-        assert!(postcard::to_stdvec(&fd).is_err());
+        assert!(wire::encode(TypeInfo::of::<Fd>(), &fd, &mut Vec::new()).is_err());
         let bytes = pack(&fd).unwrap().into_bytes();
-        assert!(postcard::from_bytes::<Fd>(&bytes).is_err());
+        let error = wire::decode::<Fd>(&bytes).unwrap_err().to_string();
+        assert_eq!(error, "handles can be deserialised only while being handed over");
         let error = unpack::<Fd>(&bytes, Vec::new()).unwrap_err();
         assert_eq!(error.to_string(), "descriptor 0 did not come along");
     }
@@ -384,8 +373,9 @@ mod tests {
 
     /// The bytes of a value of so many levels; making the value itself could take more stack than there is.
     fn nested(depth: usize) -> Vec<u8> {
-        let mut bytes = vec![1; depth];
-        bytes.push(0);
+        // The tags of an option that has something, and of one that has nothing.
+        let mut bytes = vec![2; depth];
+        bytes.push(1);
         bytes
     }
 

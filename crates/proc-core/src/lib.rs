@@ -45,13 +45,14 @@ mod process;
 pub mod reaper;
 mod report;
 pub mod shm;
-#[doc(hidden)]
-pub mod stack;
 mod start;
 pub mod supervisor;
 mod sys;
 pub mod thread;
 mod wait;
+
+#[doc(hidden)]
+pub use wire::stack;
 
 #[doc(no_inline)]
 pub use std::process::{ExitStatus, Stdio};

@@ -72,7 +72,8 @@ impl Report {
 
     /// In the child: leaves the reason why there is no value.
     pub(crate) fn failure(&self, failure: &Failure) -> io::Result<()> {
-        let bytes = postcard::to_stdvec(failure).map_err(io::Error::other)?;
+        let mut bytes = Vec::new();
+        wire::encode_named(failure, &mut bytes).map_err(io::Error::other)?;
         self.send(FAILURE, &bytes)
     }
 

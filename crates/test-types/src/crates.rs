@@ -75,6 +75,11 @@ pub(crate) fn all(v: &mut impl Visit) {
     records(v);
 }
 
+pub(crate) fn telling(v: &mut impl Visit) {
+    json(v);
+    records(v);
+}
+
 fn json(v: &mut impl Visit) {
     use serde_json::{Map, Number, Value, json};
     v.visit(

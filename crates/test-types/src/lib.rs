@@ -33,6 +33,14 @@ pub trait Visit {
     fn visit<T: Traveller>(&mut self, name: &'static str, must: Must, values: Vec<T>);
 }
 
+/// Shows those types to `visit` that a format may get wrong: for suites of which each type takes long to compile.
+pub fn telling(visit: &mut impl Visit) {
+    model::telling(visit);
+    attributes::all(visit);
+    enums::all(visit);
+    crates::telling(visit);
+}
+
 /// Shows all types to `visit`.
 pub fn all(visit: &mut impl Visit) {
     model::all(visit);

@@ -71,6 +71,13 @@ pub(crate) fn all(v: &mut impl Visit) {
     std_types(v);
 }
 
+pub(crate) fn telling(v: &mut impl Visit) {
+    v.visit("u64", Arrive, vec![0_u64, u64::MAX]);
+    v.visit("Vec<u8>", Arrive, vec![vec![], vec![7_u8; 100_000]]);
+    v.visit("Option<Option<u8>>", Arrive, vec![Some(Some(1_u8)), Some(None), None]);
+    structs(v);
+}
+
 fn numbers(v: &mut impl Visit) {
     v.visit("()", Arrive, vec![()]);
     v.visit("bool", Arrive, vec![true, false]);

@@ -6,9 +6,10 @@ use serde::de::{self, DeserializeSeed, IntoDeserializer, Visitor};
 
 use self::access::{Elements, NumberAccess, Record, Variant};
 use crate::{
-    HANDLE, MAX_DEPTH,
+    HANDLE,
     error::Error,
     numbers::{self, Numbers},
+    stack::Room,
     tag::{self, LONG, SMALL},
 };
 
@@ -16,7 +17,7 @@ use crate::{
 pub(crate) struct Decoder<'de> {
     pub(crate) bytes: &'de [u8],
     has_names: bool,
-    depth: usize,
+    room: Room,
 }
 
 #[cold]
@@ -36,7 +37,7 @@ impl<'de> Decoder<'de> {
             [tag::NAMED, rest @ ..] => (true, rest),
             _ => (false, bytes),
         };
-        Self { bytes, has_names, depth: 0 }
+        Self { bytes, has_names, room: Room::here() }
     }
 
     #[inline]
@@ -117,13 +118,8 @@ impl<'de> Decoder<'de> {
     /// Reads what is inside another value.
     #[inline]
     fn nested<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, Error>) -> Result<T, Error> {
-        if self.depth == MAX_DEPTH {
-            return Err(Error::too_deep());
-        }
-        self.depth += 1;
-        let value = read(self)?;
-        self.depth -= 1;
-        Ok(value)
+        self.room.check().map_err(|_| Error::too_deep())?;
+        read(self)
     }
 
     /// Reads elements, and sees to it that none is left.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::sink::Full;
+use crate::{sink::Full, stack::Exhausted};
 
 /// Why a value cannot be written or read. Displays as a sentence that has the words of the type's own `Serialize` or
 /// `Deserialize`, and the place in the value.
@@ -29,7 +29,7 @@ pub enum ErrorKind {
     Full,
     /// The compact form cannot carry this value.
     NeedsNames,
-    /// The value is nested deeper than [`MAX_DEPTH`](crate::MAX_DEPTH).
+    /// The value is nested deeper than the thread's stack has room for.
     TooDeep,
     /// The bytes are not those of such a value.
     Malformed,
@@ -51,13 +51,7 @@ impl Error {
 
     #[cold]
     pub(crate) fn too_deep() -> Self {
-        Self::new(
-            ErrorKind::TooDeep,
-            format!(
-                "it is nested deeper than {} levels; a Vec with indices in place of boxes has no depth",
-                crate::MAX_DEPTH
-            ),
-        )
+        Self::new(ErrorKind::TooDeep, Exhausted.to_string())
     }
 
     #[cold]

@@ -13,6 +13,7 @@ use crate::{
     Form, codec,
     error::Error,
     known::Known,
+    numbers::is_number,
     once::Once,
     probe::{self, Findings},
 };
@@ -42,9 +43,10 @@ impl TypeInfo {
         table::get(typeid::of::<T>(), || Self {
             name: std::any::type_name::<T>(),
             reading: Once::new(),
-            probe: probe::probe::<T>,
+            probe: if is_number::<T>() { number } else { probe::probe::<T> },
             back: codec::back::<T>,
-            is_tried: AtomicBool::new(false),
+            // There is nothing to be found out about a number.
+            is_tried: AtomicBool::new(is_number::<T>()),
         })
     }
 
@@ -76,6 +78,11 @@ impl TypeInfo {
     pub(crate) fn set_tried(&self) {
         self.is_tried.store(true, Relaxed);
     }
+}
+
+/// What a probe of a number finds.
+fn number() -> Findings {
+    Findings { is_complete: true, ..Findings::default() }
 }
 
 impl From<Findings> for Reading {

@@ -25,7 +25,7 @@
 //! What is written can be read, and is the same value as far as the type's own `Serialize` tells; or it is not written,
 //! and the error says why. Three things are outside the promise: a value with handles is not read back before it is
 //! sent; nor is a value of more than a mebibyte in the compact form; and the order of a sequence's elements is not
-//! compared.
+//! compared. What is read back is a value of the type, made and dropped where it is written.
 //!
 //! # What this is not
 //! A format for files, or for other machines: numbers have this machine's byte order, and both sides are one build.
@@ -42,12 +42,14 @@ mod once;
 mod probe;
 mod ser;
 mod sink;
+pub mod stack;
 mod tag;
 
 pub use self::{
     codec::{Stop, decode, encode, encode_compact, encode_named, take},
     error::{Error, ErrorKind},
     info::TypeInfo,
+    numbers::{extend_plain, is_number, is_plain, plain_bytes, take_plain},
     sink::{Counter, Full, Sink},
 };
 
@@ -62,6 +64,3 @@ pub enum Form {
 
 /// The name of the newtype struct that a handle of this library is written as.
 pub const HANDLE: &str = "$handle";
-
-/// How deeply a value may be nested: options, newtypes, sequences, structs and variants count.
-pub const MAX_DEPTH: usize = 512;

@@ -50,6 +50,77 @@ pub(crate) fn of<T: ?Sized>(value: &T) -> Option<Numbers<'_>> {
     unsafe { view((&raw const *value).cast(), id) }
 }
 
+/// Whether `T` is a number of up to eight bytes, a character or a truth value.
+#[inline]
+pub fn is_number<T>() -> bool {
+    let id = typeid::of::<T>();
+    size_of::<T>() <= size_of::<u64>()
+        && [
+            TypeId::of::<u8>(),
+            TypeId::of::<u16>(),
+            TypeId::of::<u32>(),
+            TypeId::of::<u64>(),
+            TypeId::of::<usize>(),
+            TypeId::of::<i8>(),
+            TypeId::of::<i16>(),
+            TypeId::of::<i32>(),
+            TypeId::of::<i64>(),
+            TypeId::of::<isize>(),
+            TypeId::of::<f32>(),
+            TypeId::of::<f64>(),
+            TypeId::of::<char>(),
+            TypeId::of::<bool>(),
+        ]
+        .contains(&id)
+}
+
+/// The bytes of `values` as they lie in memory, if they are integers or floats.
+#[inline]
+pub fn plain_bytes<T>(values: &[T]) -> Option<&[u8]> {
+    if !is_plain::<T>() {
+        return None;
+    }
+    // SAFETY: numbers have no padding, and any of their bytes may be read.
+    Some(unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), size_of_val(values)) })
+}
+
+/// Appends the values whose bytes these are, if they are integers or floats, and whole ones: true.
+#[inline]
+pub fn extend_plain<T>(values: &mut Vec<T>, bytes: &[u8]) -> bool {
+    if !is_plain::<T>() || !bytes.len().is_multiple_of(size_of::<T>()) {
+        return false;
+    }
+    let n = bytes.len() / size_of::<T>();
+    values.reserve(n);
+    let end = values.spare_capacity_mut().as_mut_ptr();
+    // SAFETY:
+    // - there are `bytes.len()` to be read, and there is room for `n` values, which take as many.
+    // - what has no value yet does not overlap anything.
+    unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), end.cast(), bytes.len()) };
+    // SAFETY: so many have been written, and all bytes make numbers.
+    unsafe { values.set_len(values.len() + n) };
+    true
+}
+
+/// Takes the bytes of a value from the front of `bytes`; `None` if they are too few, or it is neither integer nor float.
+#[inline]
+pub fn take_plain<T>(bytes: &mut &[u8]) -> Option<T> {
+    if !is_plain::<T>() {
+        return None;
+    }
+    let value = bytes.split_off(..size_of::<T>())?;
+    // SAFETY: there are as many bytes as such a number has, and all make one.
+    Some(unsafe { value.as_ptr().cast::<T>().read_unaligned() })
+}
+
+/// Whether `T` is an integer or a float.
+#[inline]
+pub fn is_plain<T>() -> bool {
+    let id = typeid::of::<T>();
+    let is_wide = id == TypeId::of::<u128>() || id == TypeId::of::<i128>();
+    is_wide || (is_number::<T>() && id != TypeId::of::<char>() && id != TypeId::of::<bool>())
+}
+
 /// The type of `Vec<T>`'s visitor in serde, which is private.
 fn vec_visitor<T: for<'de> Deserialize<'de>>() -> TypeId {
     struct Catch<'a>(&'a mut Option<TypeId>);

@@ -15,7 +15,7 @@ use serde::{
 };
 
 use self::access::{Chosen, Row};
-use crate::{HANDLE, MAX_DEPTH, error::Error, known::Part};
+use crate::{HANDLE, error::Error, known::Part};
 
 /// What is known of the reading side.
 #[derive(Default)]
@@ -36,7 +36,7 @@ pub(crate) fn probe<'de, T: Deserialize<'de>>() -> Findings {
         state.begin();
         let probe = Probe { state: &mut state };
         // The user's code, which has never been run on such values.
-        let read = catch_unwind(AssertUnwindSafe(|| T::deserialize(probe).map(drop)));
+        let read = catch_unwind(AssertUnwindSafe(|| T::deserialize(probe).map(drop))).map_err(std::mem::forget);
         if state.findings.asks_for_names {
             break;
         }
@@ -58,6 +58,8 @@ pub(crate) fn probe<'de, T: Deserialize<'de>>() -> Findings {
 
 /// A bound for types with thousands of variants.
 const MAX_PASSES: usize = 2000;
+/// A bound for types inside types.
+const MAX_DEPTH: usize = 256;
 /// A bound for what one pass reads.
 const MAX_VALUES: usize = 20_000;
 

@@ -6,11 +6,12 @@ use serde::{Serialize, Serializer};
 
 pub(crate) use self::compound::{Compound, Fields};
 use crate::{
-    HANDLE, MAX_DEPTH,
+    HANDLE,
     error::Error,
     known::{Known, Part},
     numbers,
     sink::Sink,
+    stack::Room,
     tag::{self, LONG},
 };
 
@@ -30,14 +31,14 @@ pub(crate) enum Style<'a> {
 pub(crate) struct Encoder<'a, S> {
     sink: &'a mut S,
     style: Style<'a>,
-    depth: usize,
+    room: Room,
     has_handles: bool,
 }
 
 impl<'a, S: Sink> Encoder<'a, S> {
     #[inline]
     pub(crate) fn new(sink: &'a mut S, style: Style<'a>) -> Self {
-        Self { sink, style, depth: 0, has_handles: false }
+        Self { sink, style, room: Room::here(), has_handles: false }
     }
 
     /// What a [`Style::Trial`] relied on.
@@ -72,18 +73,12 @@ impl<'a, S: Sink> Encoder<'a, S> {
     #[inline]
     fn inner<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
         self.enter()?;
-        self.value(value)?;
-        self.depth -= 1;
-        Ok(())
+        self.value(value)
     }
 
     #[inline]
     fn enter(&mut self) -> Result<(), Error> {
-        if self.depth == MAX_DEPTH {
-            return Err(Error::too_deep());
-        }
-        self.depth += 1;
-        Ok(())
+        self.room.check().map_err(|_| Error::too_deep())
     }
 
     #[inline]
@@ -188,7 +183,10 @@ macro_rules! numbers {
         $(
             #[inline]
             fn $name(self, v: $type) -> Result<(), Error> {
-                self.tagged(tag::$tag, v.to_ne_bytes())
+                // At once: a sink looks for room each time.
+                let mut bytes = [tag::$tag; 1 + size_of::<$type>()];
+                bytes[1..].copy_from_slice(&v.to_ne_bytes());
+                Ok(self.sink.extend(&bytes)?)
             }
         )*
     };

@@ -233,7 +233,7 @@ pub(super) fn get_loan(queue: &Queue<Large>, ledger: &Ledger, state: &str, mark:
     mark.window(|| {
         ledger.taking();
         let message = queue.get_loan().expect("an open queue gives it");
-        let large: Large = postcard::from_bytes(&message).expect("as it was put");
+        let large: Large = wire::decode(&message).expect("as it was put");
         drop(message);
         ledger.has_taken(large.item().expect("whole"));
     });

@@ -5,7 +5,8 @@ use serde::de::DeserializeOwned;
 use super::{Item, JoinableQueue};
 use crate::GetError;
 
-/// Borrows item after item; ends when the queue is closed and empty. Passes over items that are no `T`.
+/// Borrows item after item; ends when the queue is closed and empty. Passes over items that are no `T`:
+/// they are in [`undecodable_letters`](JoinableQueue::undecodable_letters).
 #[derive(Debug)]
 pub struct Iter<'a, T> {
     queue: &'a JoinableQueue<T>,

@@ -148,7 +148,7 @@ impl<T> JoinableQueue<T> {
     }
 }
 
-impl<T: Serialize> JoinableQueue<T> {
+impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
     /// Puts an item into the queue; waits for room while it is full.
     ///
     /// # Errors
@@ -188,7 +188,8 @@ impl<T: DeserializeOwned> JoinableQueue<T> {
     /// Borrows the next item; waits for one while the queue is empty.
     ///
     /// # Errors
-    /// If the queue is closed and empty; if the item is no `T`, which then counts as done.
+    /// If the queue is closed and empty; if the item is no `T`, which then is a dead letter
+    /// and counts as done.
     ///
     /// # Crash safety
     /// If this process is killed before [`task_done`](Item::task_done) has returned, the item is delivered again.
@@ -234,16 +235,23 @@ impl<T: DeserializeOwned> JoinableQueue<T> {
 
     /// Takes the items that were given up on: delivered too often to somebody who died or dropped them.
     ///
-    /// They stay in the queue's memory, whoever dies, until they are taken, by any one process.
+    /// They stay in the queue's memory, whoever dies, until they are taken, by any one process. Those that are no `T` stay
+    /// for [`undecodable_letters`](Self::undecodable_letters).
     ///
     /// # Errors
-    /// [`GetError::Damaged`] if another process has overwritten the queue's memory. Items that are no `T` are left out.
+    /// [`GetError::Damaged`] if another process has overwritten the queue's memory.
     pub fn dead_letters(&self) -> Result<Vec<T>, GetError> {
-        let mut letters = Vec::new();
-        while let Some(bytes) = self.raw.take_dead_letter().map_err(|stop| GetStop::from(stop).into_get_error())? {
-            letters.extend(decode::<T>(&bytes));
-        }
-        Ok(letters)
+        let letters = self.raw.take_dead_letters(|bytes| decode::<T>(&bytes).ok());
+        letters.map_err(|stop| GetStop::from(stop).into_get_error())
+    }
+
+    /// Takes the items that were given up on because they are no `T`: their bytes, and why they are none.
+    ///
+    /// # Errors
+    /// As [`dead_letters`](Self::dead_letters).
+    pub fn undecodable_letters(&self) -> Result<Vec<(Vec<u8>, handover::Error)>, GetError> {
+        let letters = self.raw.take_dead_letters(|bytes| decode::<T>(&bytes).err().map(|why| (bytes, why)));
+        letters.map_err(|stop| GetStop::from(stop).into_get_error())
     }
 
     pub(crate) fn lend(&self, patience: Patience) -> Result<Item<T>, GetStop> {
@@ -253,7 +261,7 @@ impl<T: DeserializeOwned> JoinableQueue<T> {
             Ok(value) => Ok(Item::new(value, lease)),
             Err(e) => {
                 // Nobody could do better with it.
-                lease.done();
+                lease.give_up();
                 Err(GetStop::Decode(e))
             }
         }

@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use proc_core::{
     Process, at_fork,
     function::{CallError, Function},
+    handover,
 };
 use serde::{Deserialize, Deserializer, Serialize, de, de::DeserializeOwned};
 
@@ -55,15 +56,16 @@ impl Link {
     /// Has the server call `function` and waits for what it returns.
     pub(super) fn call<A, R>(&self, function: Function, args: &A) -> Result<R, ManagerError>
     where
-        A: Serialize,
+        A: Serialize + DeserializeOwned,
         R: DeserializeOwned,
     {
+        let call = handover::pack_behind(function.to_bytes().into(), args).map_err(ManagerError::Encode)?;
         let connection = self.connection()?;
-        connection.send_value(&(function, args))?;
+        connection.send_parcel(&call)?;
         let result = connection.receive_with(|bytes, _| {
             Ok(match bytes {
-                [RETURNED, value @ ..] => proc_core::handover::unpack(value, Vec::new()).map_err(ManagerError::Decode),
-                [FAILED, error @ ..] => Err(match postcard::from_bytes::<CallError>(error) {
+                [RETURNED, value @ ..] => handover::unpack(value, Vec::new()).map_err(ManagerError::Decode),
+                [FAILED, error @ ..] => Err(match wire::decode::<CallError>(error) {
                     Ok(e) => e.into(),
                     Err(e) => ManagerError::Refused(format!("the server's error does not decode: {e}")),
                 }),

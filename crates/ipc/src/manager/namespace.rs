@@ -28,7 +28,8 @@ impl Namespace {
     /// # Errors
     /// `Encode` if it does not serialise; else as [`Proxy::call`].
     pub fn set<T: Serialize + ?Sized>(&self, name: &str, value: &T) -> Result<(), ManagerError> {
-        let bytes = postcard::to_stdvec(value)
+        let mut bytes = Vec::new();
+        wire::encode_named(value, &mut bytes)
             .map_err(|e| ManagerError::Refused(format!("the value does not serialise: {e}")))?;
         self.0.call(
             |values: &mut Values, name: String, bytes: Vec<u8>| drop(values.insert(name, bytes)),

@@ -21,7 +21,12 @@ use nix::{
     },
 };
 use parking_lot::Mutex;
-use proc_core::{Panic, Target, fds::above_standard_streams, function::Function, handover::Fd};
+use proc_core::{
+    Panic, Target,
+    fds::above_standard_streams,
+    function::{CallError, Function},
+    handover::Fd,
+};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::method::{self, Method};
@@ -139,15 +144,18 @@ fn admit(door: &Socket) -> bool {
 fn attend(connection: &Connection<()>) {
     let mut reply = Vec::new();
     loop {
-        let called = connection.receive_with(|bytes, fds| {
+        let called = connection.receive_with(|mut bytes, fds| {
             reply.clear();
             reply.push(RETURNED);
-            let result = match postcard::take_from_bytes::<Function>(bytes) {
-                Ok((function, args)) => function.call(args, fds, &mut reply),
-                Err(e) => Err(proc_core::function::CallError::Arguments(e.to_string())),
+            let result = match Function::take(&mut bytes) {
+                Some(function) => function.call(bytes, fds, &mut reply),
+                None => Err(CallError::Arguments("they are cut off".into())),
             };
             if let Err(e) = result {
-                reply = postcard::to_extend(&e, vec![FAILED]).unwrap_or_else(|_| vec![FAILED]);
+                reply = vec![FAILED];
+                if wire::encode_named(&e, &mut reply).is_err() {
+                    reply.truncate(1);
+                }
             }
             Ok(())
         });

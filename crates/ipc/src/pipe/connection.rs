@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use proc_core::{futex::Deadline, handover};
+use proc_core::{
+    futex::Deadline,
+    handover::{self, Parcel},
+};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, de::DeserializeOwned};
 
 use super::{
@@ -75,9 +78,9 @@ impl<T> Connection<T> {
         self.end.lobby.socket()
     }
 
-    /// Sends a value of whatever type.
-    pub(crate) fn send_value<U: Serialize>(&self, value: &U) -> Result<(), SendError> {
-        self.end.outbox().send(&self.end.lobby, value, FOREVER)
+    /// Sends what is packed already.
+    pub(crate) fn send_parcel(&self, parcel: &Parcel<'_>) -> Result<(), SendError> {
+        self.end.outbox().send_parcel(&self.end.lobby, parcel, FOREVER)
     }
 
     /// Receives a message as it came, and hands it to `f`.
@@ -124,11 +127,11 @@ impl<T> Connection<T> {
     }
 }
 
-impl<T: Serialize> Connection<T> {
+impl<T: Serialize + DeserializeOwned> Connection<T> {
     /// Sends a value. Waits while there is no room.
     ///
     /// # Errors
-    /// [`Closed`](SendError::Closed) if the other end is gone; `Encode` if the value does not serialise; `Damaged` if
+    /// [`Closed`](SendError::Closed) if the other end is gone; `Encode` if the value does not serialise or would not arrive equal; `Damaged` if
     /// somebody has overwritten the pipe's memory; `Io` if the kernel refuses to pass a descriptor on.
     ///
     /// # Panics
@@ -196,9 +199,9 @@ pub(super) fn patience(timeout: Option<Duration>) -> Patience {
 
 #[inline(always)]
 pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8], fds: Vec<OwnedFd>) -> Result<T, RecvError> {
-    // Only what was sent with descriptors needs the hand-over's context; and it words errors best.
+    // Only what was sent with descriptors needs the hand-over's context.
     if fds.is_empty()
-        && let Ok((value, [])) = postcard::take_from_bytes(bytes)
+        && let Ok(value) = wire::decode(bytes)
     {
         return Ok(value);
     }

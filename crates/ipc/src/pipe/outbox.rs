@@ -5,8 +5,13 @@ use std::{
 };
 
 use nix::errno::Errno;
-use proc_core::{futex::Deadline, handover, identity::deaths_seen};
-use serde::Serialize;
+use proc_core::{
+    futex::Deadline,
+    handover::{self, Parcel},
+    identity::deaths_seen,
+};
+use serde::{Serialize, de::DeserializeOwned};
+use wire::{Sink, TypeInfo};
 
 use super::{
     SendError,
@@ -89,7 +94,7 @@ impl Outbox {
 
     /// Sends a value: small ones are serialised straight into the ring.
     #[inline]
-    pub(super) fn send<T: Serialize + ?Sized>(
+    pub(super) fn send<T: Serialize + DeserializeOwned>(
         &self,
         lobby: &Lobby,
         value: &T,
@@ -104,7 +109,7 @@ impl Outbox {
     }
 
     #[cold]
-    fn send_by_turns<T: Serialize + ?Sized>(
+    fn send_by_turns<T: Serialize + DeserializeOwned>(
         &self,
         lobby: &Lobby,
         value: &T,
@@ -138,7 +143,7 @@ impl Outbox {
     }
 
     #[inline(always)]
-    fn send_as<T: Serialize + ?Sized>(
+    fn send_as<T: Serialize + DeserializeOwned>(
         &self,
         state: &mut Sending,
         lobby: &Lobby,
@@ -146,21 +151,20 @@ impl Outbox {
         patience: Patience,
     ) -> Result<(), SendError> {
         self.begin(state, lobby)?;
-        if let Some(output) = state.writer.sink(&self.ring)? {
-            let mut serializer = postcard::Serializer { output };
-            if value.serialize(&mut serializer).is_ok() {
-                let len = serializer.output.len();
-                state.writer.publish(&self.ring, Kind::Whole, len);
-                self.wake_reader(lobby);
-                return Ok(());
-            }
+        if let Some(mut sink) = state.writer.sink(&self.ring)?
+            && wire::encode_compact(TypeInfo::of::<T>(), value, &mut sink).is_ok()
+        {
+            let len = sink.position();
+            state.writer.publish(&self.ring, Kind::Whole, len);
+            self.wake_reader(lobby);
+            return Ok(());
         }
         self.send_packed(state, lobby, value, patience)
     }
 
-    /// For what is too large to stand in one piece now, or has descriptors, or cannot be serialised at all.
+    /// For what is too large to stand in one piece now, needs a second look, has descriptors, or cannot be serialised.
     #[cold]
-    fn send_packed<T: Serialize + ?Sized>(
+    fn send_packed<T: Serialize + DeserializeOwned>(
         &self,
         state: &mut Sending,
         lobby: &Lobby,
@@ -171,18 +175,33 @@ impl Outbox {
         self.send_in_pieces(state, lobby, parcel.bytes(), &parcel.fds(), patience)
     }
 
+    /// Sends a value that is packed already, with what belongs to it.
+    pub(super) fn send_parcel(&self, lobby: &Lobby, parcel: &Parcel<'_>, patience: Patience) -> Result<(), SendError> {
+        self.send_raw(lobby, parcel.bytes(), &parcel.fds(), patience)
+    }
+
     /// Sends bytes as they are.
     pub(super) fn send_bytes(&self, lobby: &Lobby, bytes: &[u8], patience: Patience) -> Result<(), SendError> {
+        self.send_raw(lobby, bytes, &[], patience)
+    }
+
+    fn send_raw(
+        &self,
+        lobby: &Lobby,
+        bytes: &[u8],
+        fds: &[BorrowedFd<'_>],
+        patience: Patience,
+    ) -> Result<(), SendError> {
         if let Some(mut state) = self.state.enter_leaning()
             && let Some(_inside) = state.claim.enter(self.turn())
         {
             self.begin(&mut state, lobby)?;
-            return self.send_in_pieces(&mut state, lobby, bytes, &[], patience);
+            return self.send_in_pieces(&mut state, lobby, bytes, fds, patience);
         }
         let mut state = self.state.lock(patience).ok_or_else(|| out_of(patience))?;
         let _inside = self.go_inside(&mut state, patience)?;
         self.begin(&mut state, lobby)?;
-        self.send_in_pieces(&mut state, lobby, bytes, &[], patience)
+        self.send_in_pieces(&mut state, lobby, bytes, fds, patience)
     }
 
     #[inline(always)]

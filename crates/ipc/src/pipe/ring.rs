@@ -24,8 +24,8 @@ use std::{
     },
 };
 
-use postcard::ser_flavors::Flavor;
 use proc_core::shm::SharedMemory;
+use wire::Full;
 
 use super::{
     layout::{ABI, DATA_OFFSET, Header, MAGIC, RING_BYTES, RingHeader},
@@ -346,21 +346,11 @@ pub(super) struct Sink<'a> {
     ring: PhantomData<&'a Ring>,
 }
 
-impl Sink<'_> {
-    /// Bytes written.
+impl wire::Sink for Sink<'_> {
     #[inline(always)]
-    pub(super) fn len(&self) -> usize {
-        self.len
-    }
-}
-
-impl Flavor for Sink<'_> {
-    type Output = usize;
-
-    #[inline(always)]
-    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+    fn push(&mut self, byte: u8) -> Result<(), Full> {
         if self.len == self.room {
-            return Err(postcard::Error::SerializeBufferFull);
+            return Err(Full);
         }
         // SAFETY: less than `room` bytes on.
         let place = unsafe { self.start.add(self.len) };
@@ -371,9 +361,9 @@ impl Flavor for Sink<'_> {
     }
 
     #[inline(always)]
-    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+    fn extend(&mut self, bytes: &[u8]) -> Result<(), Full> {
         if bytes.len() > self.room - self.len {
-            return Err(postcard::Error::SerializeBufferFull);
+            return Err(Full);
         }
         // SAFETY: at most `room` bytes on.
         let place = unsafe { self.start.add(self.len) };
@@ -383,8 +373,9 @@ impl Flavor for Sink<'_> {
         Ok(())
     }
 
-    fn finalize(self) -> postcard::Result<usize> {
-        Ok(self.len)
+    #[inline(always)]
+    fn position(&self) -> usize {
+        self.len
     }
 }
 

@@ -64,7 +64,7 @@ impl<T> Sender<T> {
     }
 }
 
-impl<T: Serialize> Sender<T> {
+impl<T: Serialize + DeserializeOwned> Sender<T> {
     /// Sends a value. Waits while there is no room.
     ///
     /// # Errors

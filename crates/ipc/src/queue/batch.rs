@@ -14,7 +14,7 @@ use crate::{GetError, PutError};
 /// For how many messages there is room from the beginning.
 const MANY: usize = 64;
 
-impl<T: Serialize> Queue<T> {
+impl<T: Serialize + DeserializeOwned> Queue<T> {
     /// Puts all of `messages`, one after another; waits for room whenever the queue is full. Other processes' messages
     /// may come in between.
     ///

@@ -35,8 +35,8 @@ pub struct Builder<T> {
 impl<T> Builder<T> {
     pub(super) fn new() -> Self {
         let size = size_of::<T>();
-        // Integers in postcard take up to a quarter more than in memory.
-        let message_bytes = if size > AUTOMATIC_BYTES { 0 } else { size + size / 4 };
+        // A number takes a byte more than in memory, a struct two.
+        let message_bytes = if size > AUTOMATIC_BYTES { 0 } else { size + size / 4 + 2 };
         Self {
             maxsize: 0,
             message_bytes,

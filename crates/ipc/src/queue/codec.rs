@@ -6,9 +6,9 @@
 
 use std::{mem::MaybeUninit, ptr::NonNull};
 
-use postcard::ser_flavors::Flavor;
 use proc_core::handover;
 use serde::{Serialize, de::DeserializeOwned};
+use wire::{Counter, Full, Sink, Stop, TypeInfo};
 
 use super::layout::CELL_MAX;
 
@@ -68,17 +68,17 @@ pub(crate) fn short(message: &[u8]) -> u64 {
 /// # Safety
 /// `start` must be good for writing `limit` bytes.
 #[inline]
-pub(crate) unsafe fn encode_up_to<T: Serialize>(
+pub(crate) unsafe fn encode_up_to<T: Serialize + DeserializeOwned>(
     value: &T,
     start: NonNull<u8>,
     limit: usize,
 ) -> Result<usize, NotInline> {
     // SAFETY: the caller's word.
-    let into = unsafe { Cursor::new(start.as_ptr(), limit) };
-    match postcard::serialize_with_flavor(value, into) {
-        Ok(len) => Ok(len),
-        Err(postcard::Error::SerializeBufferFull) => Err(NotInline::TooLong),
-        Err(_) => Err(NotInline::Unplain),
+    let mut into = unsafe { Cursor::new(start.as_ptr(), limit) };
+    match wire::encode_compact(TypeInfo::of::<T>(), value, &mut into) {
+        Ok(()) => Ok(into.position()),
+        Err(Stop::Full) => Err(NotInline::TooLong),
+        Err(Stop::Indirect | Stop::Error(_)) => Err(NotInline::Unplain),
     }
 }
 
@@ -135,34 +135,39 @@ pub(crate) enum NotInline {
     Unplain,
 }
 
-/// How many bytes `value` takes; `None` if its `Serialize` fails.
-pub(crate) fn encoded_len<T: Serialize>(value: &T) -> Option<usize> {
-    postcard::serialize_with_flavor(value, Counter(0)).ok()
+/// How many bytes `value` takes; `None` if it cannot be serialised straight into shared memory.
+pub(crate) fn encoded_len<T: Serialize + DeserializeOwned>(value: &T) -> Option<usize> {
+    let mut counter = Counter::default();
+    wire::encode_compact(TypeInfo::of::<T>(), value, &mut counter).ok()?;
+    Some(counter.position())
 }
 
 /// Serialises `value` to exactly the `len` bytes that `encoded_len` promised; false if it changed its mind.
 ///
 /// # Safety
 /// `start` must be good for writing `len` bytes.
-pub(crate) unsafe fn encode_at<T: Serialize>(value: &T, start: NonNull<u8>, len: usize) -> bool {
+pub(crate) unsafe fn encode_at<T: Serialize + DeserializeOwned>(value: &T, start: NonNull<u8>, len: usize) -> bool {
     // SAFETY: the caller's word.
-    let into = unsafe { Cursor::new(start.as_ptr(), len) };
-    postcard::serialize_with_flavor(value, into) == Ok(len)
+    let mut into = unsafe { Cursor::new(start.as_ptr(), len) };
+    wire::encode_compact(TypeInfo::of::<T>(), value, &mut into).is_ok() && into.position() == len
 }
 
 /// A number as it is serialised among other things.
 #[cold]
 pub(crate) fn encode(number: &u64) -> Vec<u8> {
-    postcard::to_stdvec(number).unwrap_or_default()
+    let mut bytes = Vec::new();
+    // A number can always be serialised.
+    let _ = wire::encode(TypeInfo::of::<u64>(), number, &mut bytes);
+    bytes
 }
 
 /// The value that `bytes` are, handles included.
 #[inline]
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, handover::Error> {
-    match postcard::take_from_bytes(bytes) {
-        Ok((value, [])) => Ok(value),
+    match wire::decode(bytes) {
+        Ok(value) => Ok(value),
         // Either a handle, which decodes only during a hand-over, or an error that says what is wrong.
-        _ => handover::unpack(bytes, Vec::new()),
+        Err(_) => handover::unpack(bytes, Vec::new()),
     }
 }
 
@@ -180,13 +185,11 @@ impl Cursor {
     }
 }
 
-impl Flavor for Cursor {
-    type Output = usize;
-
+impl Sink for Cursor {
     #[inline]
-    fn try_extend(&mut self, data: &[u8]) -> postcard::Result<()> {
+    fn extend(&mut self, data: &[u8]) -> Result<(), Full> {
         if data.len() > self.limit - self.len {
-            return Err(postcard::Error::SerializeBufferFull);
+            return Err(Full);
         }
         // SAFETY: `len` is at most `limit`.
         let end = unsafe { self.start.add(self.len) };
@@ -197,9 +200,9 @@ impl Flavor for Cursor {
     }
 
     #[inline]
-    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+    fn push(&mut self, byte: u8) -> Result<(), Full> {
         if self.len == self.limit {
-            return Err(postcard::Error::SerializeBufferFull);
+            return Err(Full);
         }
         // SAFETY: `len` is less than `limit`.
         let end = unsafe { self.start.add(self.len) };
@@ -209,30 +212,9 @@ impl Flavor for Cursor {
         Ok(())
     }
 
-    fn finalize(self) -> postcard::Result<usize> {
-        Ok(self.len)
-    }
-}
-
-struct Counter(usize);
-
-impl Flavor for Counter {
-    type Output = usize;
-
     #[inline]
-    fn try_extend(&mut self, data: &[u8]) -> postcard::Result<()> {
-        self.0 = self.0.saturating_add(data.len());
-        Ok(())
-    }
-
-    #[inline]
-    fn try_push(&mut self, _: u8) -> postcard::Result<()> {
-        self.0 = self.0.saturating_add(1);
-        Ok(())
-    }
-
-    fn finalize(self) -> postcard::Result<usize> {
-        Ok(self.0)
+    fn position(&self) -> usize {
+        self.len
     }
 }
 
@@ -240,7 +222,9 @@ impl Flavor for Counter {
 mod tests {
     use super::*;
 
-    fn encode<T: Serialize>(value: &T, limit: usize) -> Result<Vec<u8>, NotInline> {
+    fn encode<T: Serialize + DeserializeOwned>(value: &T, limit: usize) -> Result<Vec<u8>, NotInline> {
+        // The first value of a type goes elsewhere.
+        let _ = wire::encode(TypeInfo::of::<T>(), value, &mut Vec::new());
         let mut bytes = vec![0; limit];
         // SAFETY: as long as the vector is.
         let len = unsafe { encode_up_to(value, NonNull::new(bytes.as_mut_ptr()).unwrap(), limit) }?;

@@ -23,7 +23,7 @@ struct Scribbler {
 }
 
 impl Scribbler {
-    fn new<Q: Serialize>(queue: &Q, raw: &Raw, seed: u64) -> Self {
+    fn new<Q: Serialize + DeserializeOwned>(queue: &Q, raw: &Raw, seed: u64) -> Self {
         let geometry = raw.segment.geometry;
         let slots = geometry.ring.capacity as usize * size_of::<layout::Slot>();
         let mut places =

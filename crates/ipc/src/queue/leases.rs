@@ -8,7 +8,7 @@
 
 use std::sync::{
     Arc,
-    atomic::Ordering::{AcqRel, Acquire, Relaxed},
+    atomic::Ordering::{AcqRel, Acquire, Relaxed, Release},
 };
 
 use proc_core::futex::{self, Deadline};
@@ -53,6 +53,12 @@ impl Lease {
     /// The item is done with.
     pub(crate) fn done(mut self) {
         self.end(|raw, id, word| raw.finish(id, word));
+    }
+
+    /// Nobody can do anything with the item: it becomes a dead letter.
+    pub(crate) fn give_up(mut self) {
+        let deliveries = self.deliveries;
+        self.end(|raw, id, word| raw.bury(id, word, deliveries));
     }
 
     fn end(&mut self, how: impl FnOnce(&Raw, BlockId, u64)) {
@@ -134,6 +140,14 @@ impl Raw {
             }
         }
         Ok(None)
+    }
+
+    /// Makes a dead letter of an item, which is done with that.
+    fn bury(&self, id: BlockId, word: u64, deliveries: u8) {
+        let dead = BlockState::DeadLetter { deliveries }.to_word();
+        if self.segment.record(id).state.first.compare_exchange(word, dead, AcqRel, Relaxed).is_ok() {
+            self.announce_done();
+        }
     }
 
     /// The end of an item: this compare-and-swap.
@@ -265,21 +279,49 @@ impl Raw {
         state
     }
 
-    /// Takes a dead letter.
-    pub(crate) fn take_dead_letter(self: &Arc<Self>) -> Result<Option<Vec<u8>>, Stop> {
+    /// Takes the dead letters of which `open` makes something; the others stay.
+    pub(crate) fn take_dead_letters<R>(
+        self: &Arc<Self>,
+        mut open: impl FnMut(Vec<u8>) -> Option<R>,
+    ) -> Result<Vec<R>, Stop> {
         let held = BlockState::Held(self.me()?).to_word();
+        let mut opened = Vec::new();
         for id in self.blocks() {
             let state = &self.segment.record(id).state.first;
             let word = state.load(Acquire);
-            if !matches!(BlockState::from_word(word), BlockState::DeadLetter { .. }) {
+            if !matches!(BlockState::from_word(word), BlockState::DeadLetter { .. })
+                || state.compare_exchange(word, held, AcqRel, Relaxed).is_err()
+            {
                 continue;
             }
-            if state.compare_exchange(word, held, AcqRel, Relaxed).is_ok() {
-                let bytes = self.len_of(id).and_then(|len| self.copy_of(id, len));
-                self.free_block(id);
-                return bytes.map(Some);
+            let mut letter = Letter { raw: self, id, word, is_taken: true };
+            // Damage is no reason to keep it.
+            let bytes = self.len_of(id).and_then(|len| self.copy_of(id, len))?;
+            letter.is_taken = false;
+            if let Some(content) = open(bytes) {
+                letter.is_taken = true;
+                opened.push(content);
             }
         }
-        Ok(None)
+        Ok(opened)
+    }
+}
+
+/// A dead letter in hand: gone if it was taken, else laid back, also when who looks at it panics.
+struct Letter<'a> {
+    raw: &'a Raw,
+    id: BlockId,
+    word: u64,
+    is_taken: bool,
+}
+
+impl Drop for Letter<'_> {
+    fn drop(&mut self) {
+        if self.is_taken {
+            self.raw.free_block(self.id);
+        } else {
+            // Nobody but this process changes a block that it holds.
+            self.raw.segment.record(self.id).state.first.store(self.word, Release);
+        }
     }
 }

@@ -136,7 +136,11 @@ pub(crate) enum Message<'a> {
 impl Raw {
     /// Puts a value.
     #[inline]
-    pub(crate) fn put_value<T: Serialize>(&self, value: &T, patience: Patience) -> Result<(), PutStop> {
+    pub(crate) fn put_value<T: Serialize + DeserializeOwned>(
+        &self,
+        value: &T,
+        patience: Patience,
+    ) -> Result<(), PutStop> {
         if self.leases {
             return self.put_other(value, NotInline::TooLong, patience);
         }
@@ -153,14 +157,14 @@ impl Raw {
 
     /// In a forked child at first, on a thread that ends, and where too many cells are in the ring.
     #[cold]
-    fn put_without_cell<T: Serialize>(&self, value: &T, patience: Patience) -> Result<(), PutStop> {
+    fn put_without_cell<T: Serialize + DeserializeOwned>(&self, value: &T, patience: Patience) -> Result<(), PutStop> {
         self.me()?;
         self.put_other(value, NotInline::TooLong, patience)
     }
 
     /// Puts a value in a cell, if it fits.
     #[inline(always)]
-    fn put_in_cell<T: Serialize>(
+    fn put_in_cell<T: Serialize + DeserializeOwned>(
         &self,
         cell: Filling<'_>,
         value: &T,
@@ -179,7 +183,11 @@ impl Raw {
     }
 
     #[cold]
-    fn put_in_longer_cell<T: Serialize>(&self, value: &T, patience: Patience) -> Result<(), PutStop> {
+    fn put_in_longer_cell<T: Serialize + DeserializeOwned>(
+        &self,
+        value: &T,
+        patience: Patience,
+    ) -> Result<(), PutStop> {
         let put = match Filling::take(self, Some(1)) {
             Some(cell) => self.put_in_cell(cell, value, patience),
             None => Err(NotInline::TooLong),
@@ -282,7 +290,12 @@ impl Raw {
     }
 
     #[cold]
-    fn put_other<T: Serialize>(&self, value: &T, why: NotInline, patience: Patience) -> Result<(), PutStop> {
+    fn put_other<T: Serialize + DeserializeOwned>(
+        &self,
+        value: &T,
+        why: NotInline,
+        patience: Patience,
+    ) -> Result<(), PutStop> {
         if why == NotInline::TooLong
             && let Some(len) = codec::encoded_len(value)
         {
@@ -368,10 +381,11 @@ impl Message<'_> {
     }
 }
 
-impl<T: Serialize> Queue<T> {
+impl<T: Serialize + DeserializeOwned> Queue<T> {
     #[inline]
     pub(super) fn put_message(&self, value: &T, patience: Patience) -> Result<(), PutStop> {
-        if number::may_be::<T>()
+        // Of other types that are written as a number it is not known whether they read the same one.
+        if wire::is_number::<T>()
             && let Some(number) = number::of(value)
         {
             return Ok(self.raw.put_word(What::NUMBER, number, patience)?);

@@ -151,12 +151,12 @@ impl<T> Queue<T> {
     }
 }
 
-impl<T: Serialize> Queue<T> {
+impl<T: Serialize + DeserializeOwned> Queue<T> {
     /// Puts a message into the queue; waits for room while it is full.
     ///
     /// # Errors
-    /// Gives the message back: if the queue is closed, or the message cannot be serialised or is too large, or there
-    /// is no memory for it.
+    /// Gives the message back: if the queue is closed, or the message cannot be serialised, would not arrive equal or is
+    /// too large, or there is no memory for it.
     ///
     /// # Crash safety
     /// Once `put` has returned, the message is in the queue, whatever becomes of this process.
@@ -234,7 +234,7 @@ impl<T> Queue<T> {
     }
 
     /// Takes the next message as bytes; waits for one while the queue is empty. One that was not put as bytes comes in
-    /// postcard's format; one that is a number (an integer, a float, …) as that of the `u64` with its bits.
+    /// this library's own format; one that is a number (an integer, a float, …) as that of the `u64` with its bits.
     ///
     /// # Errors
     /// If the queue is closed and empty.

@@ -17,7 +17,7 @@ pub(crate) const fn may_be<T>() -> bool {
 
 /// The number that `value` is: an integer, a float, a character, a truth value, or a variant without fields.
 #[inline]
-pub(crate) fn of<T: Serialize>(value: &T) -> Option<u64> {
+pub(crate) fn of<T: Serialize + DeserializeOwned>(value: &T) -> Option<u64> {
     value.serialize(Teller).ok()
 }
 

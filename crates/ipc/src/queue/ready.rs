@@ -138,7 +138,7 @@ pub struct Put<'a, T> {
 // The message is moved out at the end, never pinned.
 impl<T> Unpin for Put<'_, T> {}
 
-impl<T: Serialize> Future for Put<'_, T> {
+impl<T: Serialize + DeserializeOwned> Future for Put<'_, T> {
     type Output = Result<(), PutError<T>>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
@@ -180,7 +180,7 @@ impl<T: DeserializeOwned> JoinableQueue<T> {
     }
 }
 
-impl<T: Serialize> Queue<T> {
+impl<T: Serialize + DeserializeOwned> Queue<T> {
     /// Puts a message; a future, for any runtime or none. Dropped before its end, it has put nothing.
     ///
     /// # Errors

@@ -105,7 +105,7 @@ fn join_waits_for_the_last_item_of_all_processes() {
 }
 
 #[test]
-fn what_does_not_decode_is_done() {
+fn what_does_not_decode_is_a_dead_letter() {
     let _dog = watchdog(LIMIT);
     let numbers = ipc::JoinableQueue::<u8>::new(0).unwrap();
     let bytes = proc_core::handover::pack_reopenable(&numbers).unwrap();
@@ -113,6 +113,17 @@ fn what_does_not_decode_is_done() {
     numbers.put(1).unwrap();
     assert!(matches!(pairs.get(), Err(GetError::Decode(_))));
     numbers.join().unwrap();
+    assert_eq!(pairs.dead_letters().unwrap(), []);
+    numbers.put(2).unwrap();
+    numbers.close();
+    assert_eq!(pairs.iter().count(), 0);
+    let letters = pairs.undecodable_letters().unwrap();
+    assert_eq!(letters.len(), 2);
+    assert!(
+        letters.iter().all(|(bytes, why)| !bytes.is_empty() && why.to_string().contains("expected")),
+        "{letters:?}"
+    );
+    assert!(pairs.undecodable_letters().unwrap().is_empty() && numbers.dead_letters().unwrap().is_empty());
 }
 
 /// Kills a consumer that holds an item, while another waits; prints how long `join` took then. (How long it may take is

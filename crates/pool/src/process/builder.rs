@@ -73,7 +73,7 @@ impl ProcessPoolBuilder {
         let args = (args,);
         let packed = Function::of(target)
             .map_err(|e| e.to_string())
-            .and_then(|function| handover::pack_reopenable(&(function, &args)).map_err(|e| e.to_string()));
+            .and_then(|f| handover::pack_reopenable_behind(f.to_bytes().into(), &args).map_err(|e| e.to_string()));
         self.initializer = packed.map(|packed| {
             self.settings.initializer = packed;
             Some(Box::new(args) as Box<dyn Send>)

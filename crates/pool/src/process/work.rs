@@ -255,7 +255,7 @@ where
             return Err(TaskError::Decode("bytes are left over".into()));
         }
         if let Some((VALUE, Ok(returned))) = &left.result {
-            let returned: Returned = postcard::from_bytes(returned).map_err(undecodable)?;
+            let returned: Returned = wire::decode(returned).map_err(undecodable)?;
             so_far.chunk.busy += Duration::from_nanos(returned.nanos);
             so_far.chunk.n_rounds += usize::from(!matches!(returned.last, Some(Err(_))));
             match returned.last {
@@ -312,8 +312,7 @@ impl<R: DeserializeOwned + 'static> SoFar<R> {
         match bytes.split_off_first() {
             Some(&ITEM_VALUE) => Ok(false),
             Some(&ITEM_FAILURE) => {
-                let (why, rest) = postcard::take_from_bytes::<CallError>(bytes).map_err(undecodable)?;
-                *bytes = rest;
+                let why = wire::take::<CallError>(bytes).map_err(undecodable)?;
                 self.fail(why.into());
                 Ok(true)
             }
@@ -481,8 +480,9 @@ fn drop_quietly<T>(given: &Mutex<Option<T>>) {
     let _ = catch_unwind(AssertUnwindSafe(|| drop(given))).map_err(Panic::of);
 }
 
-fn pack(function: Function, args: &impl Serialize) -> Result<Vec<u8>, TaskError> {
-    handover::pack_reopenable(&(function, args)).map_err(|e| TaskError::Encode(e.to_string()))
+fn pack<A: Serialize + DeserializeOwned>(function: Function, args: &A) -> Result<Vec<u8>, TaskError> {
+    let function = function.to_bytes().into();
+    handover::pack_reopenable_behind(function, args).map_err(|e| TaskError::Encode(e.to_string()))
 }
 
 fn undecodable(why: impl fmt::Display) -> TaskError {
@@ -490,7 +490,7 @@ fn undecodable(why: impl fmt::Display) -> TaskError {
 }
 
 pub(super) fn failure(bytes: &[u8]) -> TaskError {
-    match postcard::from_bytes::<CallError>(bytes) {
+    match wire::decode::<CallError>(bytes) {
         Ok(error) => error.into(),
         Err(e) => undecodable(e),
     }

@@ -13,7 +13,7 @@ use proc_core::{
     Panic, Signal, current_process,
     function::{CallError, Function},
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{codec::encode, items::Items, memory::Limiter};
 
@@ -76,7 +76,9 @@ fn fail(claim: &mut Claim<'_>, error: CallError) -> io::Result<()> {
         CallError::Foreign(e) => CallError::Arguments(e.to_string()),
         error => error,
     };
-    claim.finish(FAILURE, &postcard::to_stdvec(&error).map_err(io::Error::other)?)
+    let mut packed = Vec::new();
+    wire::encode_named(&error, &mut packed).map_err(io::Error::other)?;
+    claim.finish(FAILURE, &packed)
 }
 
 thread_local! {
@@ -84,8 +86,8 @@ thread_local! {
 }
 
 fn call(claim: &Claim<'_>, task: &[u8], result: &mut Vec<u8>) -> Result<(), CallError> {
-    let (function, args) =
-        postcard::take_from_bytes::<Function>(task).map_err(|e| CallError::Arguments(e.to_string()))?;
+    let mut args = task;
+    let function = Function::take(&mut args).ok_or_else(|| CallError::Arguments("they are cut off".into()))?;
     if !claim.has_stream() {
         return function.call(args, Vec::new(), result);
     }
@@ -110,7 +112,7 @@ pub(super) struct Returned {
 }
 
 /// Works on the items of a chunk, from where the stream says.
-pub(super) fn run_chunk<A, R: Serialize>(items: Items<A>, f: impl Fn(A) -> R) -> Returned {
+pub(super) fn run_chunk<A, R: Serialize + DeserializeOwned>(items: Items<A>, f: impl Fn(A) -> R) -> Returned {
     let begun = Instant::now();
     let mut stream = STREAM.take().expect("the call of a chunk comes with a stream");
     let is_tagged = stream.first() & TAGGED != 0;
@@ -136,7 +138,8 @@ pub(super) fn run_chunk<A, R: Serialize>(items: Items<A>, f: impl Fn(A) -> R) ->
             Ok(false) => break Some(Ok(packed)),
             Err(why) if !is_tagged => break Some(Err(why)),
             Err(why) => {
-                packed = postcard::to_extend(&why, vec![ITEM_FAILURE]).expect("text encodes into memory");
+                packed = vec![ITEM_FAILURE];
+                wire::encode_named(&why, &mut packed).expect("text encodes into memory");
                 if !stream.publish(&packed) {
                     break Some(Ok(packed));
                 }

@@ -106,7 +106,7 @@ fn hear(channel: &OwnedFd, deadline: Option<Deadline>) -> nix::Result<Option<Wor
     let mut buffer = [0; LONGEST_WORD];
     match seqpacket::receive(channel.as_fd(), &mut buffer, &mut [], &mut Vec::new())? {
         0 => Err(Errno::ECONNRESET),
-        n => postcard::from_bytes(&buffer[..n]).map(Some).map_err(|_| Errno::EBADMSG),
+        n => wire::decode(&buffer[..n]).map(Some).map_err(|_| Errno::EBADMSG),
     }
 }
 

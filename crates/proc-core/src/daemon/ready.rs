@@ -38,7 +38,8 @@ pub(super) const LONGEST_WORD: usize = 4 * LONGEST_TEXT;
 impl Word {
     /// Says it. A launcher that is gone needs no word.
     pub(super) fn say(&self, channel: &OwnedFd) {
-        if let Ok(bytes) = postcard::to_stdvec(self) {
+        let mut bytes = Vec::new();
+        if wire::encode_named(self, &mut bytes).is_ok() {
             let _ = seqpacket::send(channel.as_fd(), &[IoSlice::new(&bytes)], &[]);
         }
     }

@@ -281,8 +281,8 @@ fn parse_octal(text: &[u8]) -> Option<u32> {
     u32::from_str_radix(std::str::from_utf8(text).ok()?.trim(), 8).ok()
 }
 
-/// `None::<Inherited>`, as it is written.
-pub(crate) const INHERITS_NOTHING: &[u8] = &[0];
+/// `None::<Inherited>`, as it is written: the tag of an option without content.
+pub(crate) const INHERITS_NOTHING: &[u8] = &[1];
 
 /// What comes with a request, for a child of a fork server whose owner has changed it since. The descriptors that belong to
 /// it come first.

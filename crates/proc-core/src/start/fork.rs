@@ -11,7 +11,7 @@ use std::{
 };
 
 use nix::errno::Errno;
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     child::run_closure,
@@ -75,7 +75,7 @@ pub unsafe fn fork() -> Result<Fork, ProcessError> {
 }
 
 /// Forks and runs `target` in the child.
-pub(crate) fn start<R: Serialize>(
+pub(crate) fn start<R: Serialize + DeserializeOwned>(
     identity: &Identity,
     options: &Options,
     streams: &[OwnedFd],

@@ -42,6 +42,8 @@ use nix::{
     unistd,
 };
 
+use wire::TypeInfo;
+
 use crate::{
     child,
     children::{self, lock},
@@ -202,14 +204,17 @@ impl Spare {
     ) -> Result<Option<(Started, Report)>, ProcessError> {
         let sent = match inherited {
             Ok(None) => request::send(self.socket.as_fd(), &[&[conditions::INHERITS_NOTHING], body].concat(), fds),
-            Ok(Some((inherited, given))) => match postcard::to_stdvec(&Some(inherited)) {
-                Ok(inherited) => {
-                    let given = given.iter().map(AsRawFd::as_raw_fd);
-                    let fds: Vec<RawFd> = given.chain(fds.iter().copied()).collect();
-                    request::send(self.socket.as_fd(), &[&[&inherited[..]], body].concat(), &fds)
+            Ok(Some((inherited, given))) => {
+                let mut packed = Vec::new();
+                match wire::encode(TypeInfo::of::<Option<Inherited>>(), &Some(inherited), &mut packed) {
+                    Ok(()) => {
+                        let given = given.iter().map(AsRawFd::as_raw_fd);
+                        let fds: Vec<RawFd> = given.chain(fds.iter().copied()).collect();
+                        request::send(self.socket.as_fd(), &[&[&packed[..]], body].concat(), &fds)
+                    }
+                    Err(_) => Err(Errno::ENOMEM),
                 }
-                Err(_) => Err(Errno::ENOMEM),
-            },
+            }
             Err(e) => Err(e),
         };
         match sent {

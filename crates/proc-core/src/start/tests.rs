@@ -1,5 +1,7 @@
 use std::os::fd::AsFd;
 
+use serde::Serialize;
+
 use crate::{
     child::REFUSED,
     current::Identity,
@@ -17,11 +19,17 @@ use crate::{
     sys::{reap, seqpacket},
 };
 
+fn packed(value: &impl Serialize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    wire::encode_named(value, &mut bytes).unwrap();
+    bytes
+}
+
 fn run_forged(fingerprint: u64, offset: u64, options: Options) -> (i32, Found) {
-    let function: Function = postcard::from_bytes(&postcard::to_stdvec(&offset).unwrap()).unwrap();
+    let function: Function = wire::decode(&packed(&(offset,))).unwrap();
     let identity = Identity::of_child(None, false);
     let request = Request { fingerprint, function, identity, options };
-    let body = postcard::to_stdvec(&request).unwrap();
+    let body = packed(&request);
     let (socket, Started { pidfd, .. }) = spawn::execute("child").unwrap();
     spawn::greet(&socket, "").unwrap();
     request::send(socket.as_fd(), &[INHERITS_NOTHING, &body], &[]).unwrap();

@@ -11,7 +11,7 @@ fn everything() {
         assert!(matches!(panicked, Err(ProcessError::Panicked { message, .. }) if message == "late"));
     }
     let refused = Process::spawn(|| Refused, ()).unwrap().join().unwrap_err().to_string();
-    assert!(refused.contains("does not decode"), "{refused}");
+    assert!(refused.contains("never decodes"), "{refused}");
     let shared = Shared::new(std::sync::atomic::AtomicU64::new(7)).unwrap();
     let read = |shared: Shared<std::sync::atomic::AtomicU64>| shared.load(std::sync::atomic::Ordering::SeqCst);
     assert_eq!(Process::spawn(read, (shared,)).unwrap().join().unwrap(), 7);

@@ -75,12 +75,37 @@ impl<'de> Deserialize<'de> for OneWay {
 }
 
 #[test]
+fn what_can_never_be_read_is_refused_where_it_is_written() {
+    let _dog = watchdog();
+    let arguments = Process::spawn(|_: OneWay| (), (OneWay,)).unwrap_err();
+    assert!(matches!(arguments, ProcessError::Arguments(_)) && arguments.to_string().contains("no way back"));
+    let value = Process::spawn(|| OneWay, ()).unwrap().join().unwrap_err().to_string();
+    assert!(value.contains("value") && value.contains("OneWay") && value.contains("no way back"), "{value}");
+}
+
+/// Can be read in the process that made it only.
+#[derive(Debug, Serialize)]
+struct Local(u32);
+
+impl<'de> Deserialize<'de> for Local {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match u32::deserialize(deserializer)? {
+            pid if pid == std::process::id() => Ok(Self(pid)),
+            pid => Err(de::Error::custom(format!("from process {pid}"))),
+        }
+    }
+}
+
+#[test]
 fn what_does_not_decode_is_an_error() {
     let _dog = watchdog();
-    let arguments = Process::spawn(|_: OneWay| (), (OneWay,)).unwrap().join().unwrap_err();
+    let local = || Local(std::process::id());
+    let arguments = Process::spawn(|_: Local| (), (local(),)).unwrap().join().unwrap_err();
     assert!(matches!(&arguments, ProcessError::Decode { message, .. } if message.contains("arguments")));
-    let value = Process::spawn(|| OneWay, ()).unwrap().join().unwrap_err();
+    assert!(arguments.to_string().contains(&format!("from process {}", std::process::id())), "{arguments}");
+    let value = Process::spawn(local, ()).unwrap().join().unwrap_err();
     assert!(matches!(&value, ProcessError::Decode { message, .. } if message.contains("value")), "{value}");
+    assert!(value.to_string().contains("from process"), "{value}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use serde::de::{
 };
 
 use super::Decoder;
-use crate::{error::Error, numbers::Numbers, tag};
+use crate::{error::Error, numbers::Numbers, stack::Room, tag};
 
 /// Elements, or keys and values, up to their number or the mark of their end.
 pub(super) struct Elements<'a, 'de> {
@@ -117,7 +117,7 @@ impl<'e, 'a, 'de> Record<'e, 'a, 'de> {
     /// In which field it happened.
     #[cold]
     fn locate(&self, e: Error) -> Error {
-        let mut decoder = Decoder { bytes: self.key, has_names: true, depth: 0 };
+        let mut decoder = Decoder { bytes: self.key, has_names: true, room: Room::here() };
         match decoder.name() {
             Ok(name) => e.in_field(name),
             Err(_) => e,
@@ -160,7 +160,7 @@ impl<'de> SeqAccess<'de> for NumberAccess<'de> {
         self.numbers.len = left;
         let mut number = Number {
             tag: self.numbers.tag,
-            decoder: Decoder { bytes: self.numbers.bytes, has_names: false, depth: 0 },
+            decoder: Decoder { bytes: self.numbers.bytes, has_names: false, room: Room::here() },
         };
         let value = seed.deserialize(&mut number)?;
         self.numbers.bytes = number.decoder.bytes;

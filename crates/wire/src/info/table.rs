@@ -8,7 +8,7 @@
 
 use std::{
     any::TypeId,
-    hash::{BuildHasher, BuildHasherDefault, DefaultHasher},
+    hash::{Hash, Hasher},
     ptr::null_mut,
     sync::atomic::{AtomicPtr, Ordering::*},
 };
@@ -28,8 +28,9 @@ static LISTS: [AtomicPtr<Entry>; N_LISTS] = [const { AtomicPtr::new(null_mut()) 
 
 /// The entry of a type, which is made if there is none.
 pub(super) fn get(id: TypeId, make: impl FnOnce() -> TypeInfo) -> &'static TypeInfo {
-    let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(id);
-    let list = &LISTS[hash as usize % N_LISTS];
+    let mut hasher = PartOfHash(0);
+    id.hash(&mut hasher);
+    let list = &LISTS[hasher.finish() as usize % N_LISTS];
     // Acquire: with what was written to the entry before it was published.
     let mut first = list.load(Acquire);
     if let Some(info) = find(first, id) {
@@ -46,6 +47,23 @@ pub(super) fn get(id: TypeId, make: impl FnOnce() -> TypeInfo) -> &'static TypeI
         if let Some(info) = find(first, id) {
             return info;
         }
+    }
+}
+
+/// A type's id is a hash as it is; some of it will do.
+struct PartOfHash(u64);
+
+impl Hasher for PartOfHash {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = bytes.iter().fold(self.0, |hash, byte| hash.rotate_left(8) ^ u64::from(*byte));
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 ^= hash;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
     }
 }
 

@@ -34,7 +34,6 @@ impl<'a, 'b, S: Sink> Compound<'a, 'b, S> {
 
     #[inline]
     fn finish(self) -> Result<(), Error> {
-        self.encoder.depth -= 1;
         match self.announced {
             None => self.encoder.byte(tag::END),
             Some(announced) if announced == self.n_written => Ok(()),

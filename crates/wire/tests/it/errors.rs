@@ -1,7 +1,7 @@
 //! What an error says.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use wire::{ErrorKind, MAX_DEPTH, TypeInfo, decode, encode};
+use wire::{ErrorKind, TypeInfo, decode, encode};
 
 fn packed<T: Serialize + serde::de::DeserializeOwned>(value: &T) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -108,12 +108,23 @@ fn chain(len: usize) -> Chain {
 
 #[test]
 fn deep_values_are_an_error_on_both_sides() {
-    // A newtype and an option are two levels.
-    let deepest = chain(MAX_DEPTH / 2 - 1);
-    assert_eq!(decode::<Chain>(&packed(&deepest)).unwrap(), deepest);
-    let error = refused(&chain(MAX_DEPTH));
-    assert_eq!(error.kind(), ErrorKind::TooDeep);
-    assert!(error.to_string().contains(&format!("{MAX_DEPTH} levels")), "{error}");
+    let deep = chain(100);
+    assert_eq!(decode::<Chain>(&packed(&deep)).unwrap(), deep);
+    // Made where there is room, and written where there is none.
+    let large = std::thread::Builder::new().stack_size(256 << 20);
+    let run = || {
+        let deepest = chain(20_000);
+        let small = std::thread::Builder::new().stack_size(128 << 10);
+        let error =
+            std::thread::scope(|scope| small.spawn_scoped(scope, || refused(&deepest)).unwrap().join().unwrap());
+        assert_eq!(error.kind(), ErrorKind::TooDeep);
+        assert_eq!(error.to_string(), "nested too deeply for this thread's stack");
+        let bytes = packed(&deepest);
+        assert_eq!(decode::<Chain>(&bytes).unwrap(), deepest);
+        bytes
+    };
+    let bytes = large.spawn(run).unwrap().join().unwrap();
+    assert_eq!(decode::<Chain>(&bytes).unwrap_err().kind(), ErrorKind::TooDeep);
     // One `Some` after another, and an end that never comes.
     let bottomless = vec![2; 10_000_000];
     assert_eq!(decode::<Chain>(&bottomless).unwrap_err().kind(), ErrorKind::TooDeep);

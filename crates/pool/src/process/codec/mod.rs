@@ -1,59 +1,35 @@
-//! How the items of a map and their results are packed: numbers in their full width, so that an item is a store and a
-//! load, where the varints of single tasks' arguments are loops.
-//!
-//! Numbers are little-endian; lengths and variants below 255 are one byte, others that byte and eight more. It says
-//! nothing of types, as postcard does not: both sides are the same program. A sequence takes at least one byte an
-//! element (it is padded), so that what came bounds how long a decoder is busy with it.
+//! How the items of a map and their results are packed: one after another, each as it is alone. Numbers are as they lie in
+//! memory, so that runs of them are copied; what else there is is packed as everywhere.
 
-mod de;
 mod run;
-mod ser;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
-
-use proc_core::stack::Room;
-use serde::{Deserialize, Serialize};
+use serde::{
+    Serialize,
+    de::{DeserializeOwned, Error as _},
+};
+use wire::{Error, TypeInfo, is_plain, plain_bytes, take_plain};
 
 pub(super) use self::run::{decode_all, encode_all};
 
 /// Appends `value` to `bytes`.
-pub(super) fn encode<T: Serialize>(value: &T, bytes: &mut Vec<u8>) -> Result<(), Error> {
-    value.serialize(&mut ser::Encoder { bytes })
+#[inline]
+pub(super) fn encode<T: Serialize + DeserializeOwned>(value: &T, bytes: &mut Vec<u8>) -> Result<(), Error> {
+    if let Some(plain) = plain_bytes(std::slice::from_ref(value)) {
+        bytes.extend_from_slice(plain);
+        return Ok(());
+    }
+    wire::encode(TypeInfo::of::<T>(), value, bytes)
 }
 
 /// Takes a value from the front of `bytes`. Allocates no more than some multiple of what is there.
-pub(super) fn decode<'de, T: Deserialize<'de>>(bytes: &mut &'de [u8]) -> Result<T, Error> {
-    let mut decoder = de::Decoder { bytes, room: Room::here() };
-    let value = T::deserialize(&mut decoder)?;
-    *bytes = decoder.bytes;
-    Ok(value)
+#[inline]
+pub(super) fn decode<T: DeserializeOwned>(bytes: &mut &[u8]) -> Result<T, Error> {
+    if is_plain::<T>() { take_plain(bytes).ok_or_else(short) } else { wire::take(bytes) }
 }
 
-/// Lengths from here on take nine bytes.
-const LONG: u8 = 255;
-
-/// Why a value does not encode or decode.
-#[derive(Debug)]
-pub(super) struct Error(Box<str>);
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Error {}
-
-impl serde::ser::Error for Error {
-    fn custom<T: fmt::Display>(message: T) -> Self {
-        Self(message.to_string().into())
-    }
-}
-
-impl serde::de::Error for Error {
-    fn custom<T: fmt::Display>(message: T) -> Self {
-        Self(message.to_string().into())
-    }
+#[cold]
+fn short() -> Error {
+    Error::custom("the bytes end too early")
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{decode, decode_all, encode, encode_all};
 
-fn packed(value: &impl Serialize) -> Vec<u8> {
+fn packed(value: &(impl Serialize + DeserializeOwned)) -> Vec<u8> {
     let mut bytes = Vec::new();
     encode(value, &mut bytes).unwrap();
     bytes
@@ -104,7 +104,7 @@ fn a_row_survives<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug 
     }
 }
 
-fn packed_row(values: &[impl Serialize]) -> Vec<u8> {
+fn packed_row(values: &[impl Serialize + DeserializeOwned]) -> Vec<u8> {
     values.iter().flat_map(packed).collect()
 }
 

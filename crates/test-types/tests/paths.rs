@@ -1,0 +1,179 @@
+//! Each type on every path between processes: it arrives equal, or is refused.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use std::{cell::RefCell, collections::BTreeMap, fmt::Display, time::Duration};
+
+use ipc::Manager;
+use pool::ProcessPool;
+use proc_core::Process;
+use test_support::watchdog;
+use test_types::{Must, Traveller, Visit};
+
+const LIMIT: Duration = Duration::from_secs(300);
+
+fn same<T>(value: T) -> T {
+    value
+}
+
+/// What became of a value: itself, or why not.
+type Arrived<T> = Result<T, String>;
+
+fn text(e: impl Display) -> String {
+    e.to_string()
+}
+
+/// The paths' names and how often each brought what.
+#[derive(Default)]
+struct Table {
+    counts: BTreeMap<&'static str, (usize, usize)>,
+    wrong: Vec<String>,
+    n_types: usize,
+}
+
+impl Table {
+    fn judge<T: Traveller>(&mut self, path: &'static str, name: &str, must: Must, sent: &T, arrived: Arrived<T>) {
+        let counts = self.counts.entry(path).or_default();
+        let cell = match arrived {
+            Ok(there) if there == *sent => {
+                counts.0 += 1;
+                "equal".to_owned()
+            }
+            Ok(there) => format!("{sent:?} arrived as {there:?}"),
+            Err(why) => {
+                counts.1 += 1;
+                format!("refused: {}", why.chars().take(200).collect::<String>())
+            }
+        };
+        let is_right = match must {
+            Must::Arrive => cell == "equal",
+            Must::BeRefused => cell.starts_with("refused: "),
+            Must::BeAnError => cell.starts_with("refused: "),
+        };
+        println!("{name:50} {path:14} {cell}");
+        if !is_right {
+            self.wrong.push(format!("{name}, {path}: {cell}"));
+        }
+    }
+}
+
+/// Each value on the paths of `send`.
+struct Suite<'a, S: Send> {
+    send: &'a S,
+    table: RefCell<Table>,
+}
+
+/// A way to send values, and to have them back.
+trait Send {
+    fn send<T: Traveller>(&self, value: &T) -> Vec<(&'static str, Arrived<T>)>;
+}
+
+impl<S: Send> Visit for Suite<'_, S> {
+    fn visit<T: Traveller>(&mut self, name: &'static str, must: Must, values: Vec<T>) {
+        let mut table = self.table.borrow_mut();
+        table.n_types += 1;
+        for value in values {
+            for (path, arrived) in self.send.send(&value) {
+                table.judge(path, name, must, &value, arrived);
+            }
+        }
+    }
+}
+
+fn check(send: &impl Send) {
+    let mut suite = Suite { send, table: RefCell::default() };
+    test_types::telling(&mut suite);
+    let table = suite.table.into_inner();
+    for (path, (n_equal, n_refused)) in &table.counts {
+        println!("{path}: {} types, {n_equal} values equal, {n_refused} refused", table.n_types);
+    }
+    assert!(table.n_types > 100 && table.wrong.is_empty(), "{}", table.wrong.join("\n"));
+}
+
+struct ByProcess;
+
+impl Send for ByProcess {
+    fn send<T: Traveller>(&self, value: &T) -> Vec<(&'static str, Arrived<T>)> {
+        let argument = Process::spawn(same::<T>, (value.clone(),)).and_then(Process::join);
+        let (here, there) = ipc::pipe::<T>().unwrap();
+        let echo = |there: ipc::Connection<T>| {
+            let value = there.recv().map_err(text)?;
+            there.send(&value).map_err(text)
+        };
+        let piped = here.send(value).map_err(text).and_then(|()| {
+            let echoed = Process::spawn(echo, (there,)).and_then(Process::join).map_err(text)?;
+            echoed.and_then(|()| here.recv().map_err(text))
+        });
+        vec![("process", argument.map_err(text)), ("pipe", piped)]
+    }
+}
+
+#[test]
+fn process_and_pipe() {
+    let _dog = watchdog(LIMIT);
+    check(&ByProcess);
+}
+
+struct ByPool(ProcessPool);
+
+impl Send for ByPool {
+    fn send<T: Traveller>(&self, value: &T) -> Vec<(&'static str, Arrived<T>)> {
+        let task = self.0.apply(same::<T>, (value.clone(),)).map_err(text);
+        let first = |values: Vec<T>| values.into_iter().next().ok_or_else(|| "nothing came".to_owned());
+        let mapped = self.0.map(same::<T>, [value.clone(), value.clone()]).map_err(text).and_then(first);
+        vec![("pool task", task), ("pool map", mapped)]
+    }
+}
+
+#[test]
+fn pool() {
+    let _dog = watchdog(LIMIT);
+    let pool = ProcessPool::new(1).unwrap();
+    check(&ByPool(pool));
+}
+
+struct ByQueue;
+
+impl Send for ByQueue {
+    fn send<T: Traveller>(&self, value: &T) -> Vec<(&'static str, Arrived<T>)> {
+        let queue = ipc::Queue::<T>::new(4).unwrap();
+        let put = queue.put_many([value.clone(), value.clone()]).map_err(|e| text(e.to_string()));
+        let got = put.and_then(|()| {
+            let first = queue.get().map_err(text)?;
+            queue.close();
+            if queue.iter().collect::<Vec<T>>() == [first.clone()] { Ok(first) } else { panic!("the second is lost") }
+        });
+        let joinable = ipc::JoinableQueue::<T>::new(4).unwrap();
+        let lent = joinable.put(value.clone()).map_err(|e| text(e.to_string())).and_then(|()| {
+            let item = joinable.try_get().map_err(text)?;
+            let value = (*item).clone();
+            item.task_done();
+            Ok(value)
+        });
+        vec![("queue", got), ("joinable", lent)]
+    }
+}
+
+#[test]
+fn queues() {
+    let _dog = watchdog(LIMIT);
+    check(&ByQueue);
+}
+
+struct ByManager(Manager);
+
+impl Send for ByManager {
+    fn send<T: Traveller>(&self, value: &T) -> Vec<(&'static str, Arrived<T>)> {
+        let dict = self.0.dict::<String, T>().and_then(|dict| {
+            dict.insert("key".into(), value.clone())?;
+            dict.get("key".into())
+        });
+        let there = dict.map_err(text).and_then(|value| value.ok_or_else(|| "nothing came".to_owned()));
+        vec![("manager's dict", there)]
+    }
+}
+
+#[test]
+fn manager() {
+    let _dog = watchdog(LIMIT);
+    check(&ByManager(Manager::new().unwrap()));
+}
