@@ -10,7 +10,7 @@ pub(crate) fn run() -> Outcome {
     test::run(&[])?;
     loom::run()?;
     crash::run(&[])?;
-    linear::run(&[])?;
-    linear::run(&["--debug".into()])?;
+    linear::run(&["--ops", "2000000"].map(String::from))?;
+    linear::run(&["--ops", "500000", "--debug"].map(String::from))?;
     examples::run(None)
 }

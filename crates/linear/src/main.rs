@@ -21,7 +21,7 @@ use work::{Large, Message, Pair, Pattern};
 const HELP: &str = "\
 usage: cargo xtask linear [--ops N] [--seed N] [--only TEXT]
 
-Makes about N calls (5,400,000 if not given, and no fewer) on queues of several sizes and messages, from threads, from processes, and
+Makes about N calls (5,400,000 if not given) on queues of several sizes and messages, from threads, from processes, and
 from processes that are stopped at random, on all CPUs and on one; and checks that they are linearizable. TEXT is a part
 of a line of the table.
 ";
@@ -42,7 +42,7 @@ struct Options {
 
 impl Options {
     fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Self>, String> {
-        let mut options = Self { n_calls: 0, seed: 1, only: String::new() };
+        let mut options = Self { n_calls: 5_400_000, seed: 1, only: String::new() };
         while let Some(arg) = args.next() {
             let mut number = || args.next().and_then(|n| n.replace('_', "").parse().ok()).ok_or("how many?");
             match arg.as_str() {
@@ -119,16 +119,17 @@ fn all(options: &Options) -> io::Result<ExitCode> {
     }
     // Each line at least once, with one capacity after another.
     let n_runs = (options.n_calls / CHUNK).next_multiple_of(lines.len() as u64).max(lines.len() as u64);
+    let chunk = (options.n_calls / n_runs).clamp(1000, CHUNK);
     let mut n_described = 0;
     for i in 0..n_runs {
         let n_lines = lines.len();
         let line = &mut lines[i as usize % n_lines];
         let capacity = CAPACITIES[(i as usize + i as usize / n_lines) % CAPACITIES.len()];
         // A queue that is wedged ends the run.
-        let _dog = watchdog(Duration::from_secs(120));
+        let _dog = watchdog(Duration::from_secs(600));
         let begun = Instant::now();
         let seed = options.seed.wrapping_mul(0x2545_f491_4f6c_dd1d).wrapping_add(i);
-        let outcome = (line.run)(Setting { capacity, ..line.setting }, CHUNK, seed)?;
+        let outcome = (line.run)(Setting { capacity, ..line.setting }, chunk, seed)?;
         line.time += begun.elapsed();
         for violation in &outcome.violations {
             *line.by_kind.entry(violation.kind()).or_default() += 1;
