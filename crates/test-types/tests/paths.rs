@@ -99,9 +99,12 @@ impl Send for ByProcess {
             let value = there.recv().map_err(text)?;
             there.send(&value).map_err(text)
         };
-        let piped = here.send(value).map_err(text).and_then(|()| {
-            let echoed = Process::spawn(echo, (there,)).and_then(Process::join).map_err(text)?;
-            echoed.and_then(|()| here.recv().map_err(text))
+        // The child reads while this process writes, and the other way round: a pipe is shorter than some values.
+        let child = Process::spawn(echo, (there,)).map_err(text);
+        let piped = child.and_then(|child| {
+            let there = here.send(value).map_err(text).and_then(|()| here.recv().map_err(text));
+            drop(here);
+            child.join().map_err(text)?.and(there)
         });
         vec![("process", argument.map_err(text)), ("pipe", piped)]
     }
