@@ -53,6 +53,9 @@ struct Entry {
     confirmed: AtomicBool,
 }
 
+/// Up to so many slots are looked through.
+const FEW: usize = 4;
+
 /// The parts that are read by position, by their hash.
 #[derive(Default)]
 pub(crate) struct Known {
@@ -104,6 +107,10 @@ impl Known {
     /// Whether a value with `part` came back as it was.
     #[inline]
     pub(crate) fn is_confirmed(&self, part: &Part) -> bool {
+        if self.slots.len() <= FEW {
+            // Cheaper than a hash of its name.
+            return self.slots.iter().flatten().any(|entry| entry.is(part) && entry.confirmed.load(Relaxed));
+        }
         let entry = self.find(part).and_then(|at| self.slots[at].as_ref());
         entry.is_some_and(|entry| entry.confirmed.load(Relaxed))
     }

@@ -41,6 +41,10 @@ pub(crate) fn width(tag: u8) -> Option<usize> {
 /// The numbers that `value` consists of, if it is a vector, a boxed slice or a slice of them.
 #[inline]
 pub(crate) fn of<T: ?Sized>(value: &T) -> Option<Numbers<'_>> {
+    // Vectors, slices and references have one of these sizes: for most types that settles it when they are compiled.
+    if !matches!(size_of_val(value), 8 | 16 | 24) {
+        return None;
+    }
     // Cheap where nothing is optimised, too: what has no such name need not be compared with each of them.
     if !matches!(std::any::type_name::<T>().as_bytes(), [.., b'>' | b']']) {
         return None;

@@ -180,7 +180,7 @@ impl<'a> Filling<'a> {
         cell.place = place;
         cells.next = if cells.next + 1 < cells.turn.len() { cells.next + 1 } else { 0 };
         if let Some(soon) = cells.turn.get(cells.next + PREFETCHED) {
-            prefetch::to_write(soon.memory);
+            prefetch::to_write(soon.memory, len);
         }
         Ok(())
     }

@@ -238,7 +238,7 @@ impl Raw {
     fn copy_out(&self, cell: CellAt, buffer: &mut Buffer) -> Result<(), Stop> {
         let (from, len) = self.cell_at(cell)?;
         // Most likely the next messages lie in the cells after this one.
-        prefetch::to_read(from_after(from, PREFETCHED * self.cell_bytes(cell.block().class)));
+        prefetch::to_read(from_after(from, PREFETCHED * self.cell_bytes(cell.block().class)), len);
         // SAFETY: a cell's length is a multiple of 64, and `len` is at most that.
         unsafe { buffer.fill(from, len) };
         Ok(())

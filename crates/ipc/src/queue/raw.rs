@@ -121,7 +121,7 @@ impl Ring for Raw {
     #[inline(always)]
     fn expect(&self, slot: u32) {
         if slot < self.readable.load(Relaxed) {
-            prefetch::to_write(NonNull::from(self.slot(slot)));
+            prefetch::to_write(NonNull::from(self.slot(slot)).cast(), 1);
         }
     }
 

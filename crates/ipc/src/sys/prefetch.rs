@@ -6,32 +6,42 @@
 
 use std::ptr::NonNull;
 
-/// The line will be read.
+/// How many lines of a message are asked for, so as not to drive out what is in use.
+const LINES: usize = 5;
+const LINE_BYTES: usize = 64;
+
+/// So many bytes will be read.
 #[inline(always)]
-pub(crate) fn to_read<T>(at: NonNull<T>) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: a hint.
-    unsafe {
-        std::arch::asm!("prefetcht0 [{}]", in(reg) at.as_ptr(), options(nostack, preserves_flags, readonly));
-    }
-    #[cfg(target_arch = "aarch64")]
-    // SAFETY: a hint.
-    unsafe {
-        std::arch::asm!("prfm pldl1keep, [{}]", in(reg) at.as_ptr(), options(nostack, preserves_flags, readonly));
+pub(crate) fn to_read(at: NonNull<u8>, bytes: usize) {
+    for line in 0..bytes.div_ceil(LINE_BYTES).min(LINES) {
+        let _at = at.as_ptr().wrapping_add(line * LINE_BYTES);
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: a hint.
+        unsafe {
+            std::arch::asm!("prefetcht0 [{}]", in(reg) _at, options(nostack, preserves_flags, readonly));
+        }
+        #[cfg(target_arch = "aarch64")]
+        // SAFETY: a hint.
+        unsafe {
+            std::arch::asm!("prfm pldl1keep, [{}]", in(reg) _at, options(nostack, preserves_flags, readonly));
+        }
     }
 }
 
-/// The line will be written to.
+/// So many bytes will be written.
 #[inline(always)]
-pub(crate) fn to_write<T>(at: NonNull<T>) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: a hint; processors without it do nothing.
-    unsafe {
-        std::arch::asm!("prefetchw [{}]", in(reg) at.as_ptr(), options(nostack, preserves_flags, readonly));
-    }
-    #[cfg(target_arch = "aarch64")]
-    // SAFETY: a hint.
-    unsafe {
-        std::arch::asm!("prfm pstl1keep, [{}]", in(reg) at.as_ptr(), options(nostack, preserves_flags, readonly));
+pub(crate) fn to_write(at: NonNull<u8>, bytes: usize) {
+    for line in 0..bytes.div_ceil(LINE_BYTES).min(LINES) {
+        let _at = at.as_ptr().wrapping_add(line * LINE_BYTES);
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: a hint; processors without it do nothing.
+        unsafe {
+            std::arch::asm!("prefetchw [{}]", in(reg) _at, options(nostack, preserves_flags, readonly));
+        }
+        #[cfg(target_arch = "aarch64")]
+        // SAFETY: a hint.
+        unsafe {
+            std::arch::asm!("prfm pstl1keep, [{}]", in(reg) _at, options(nostack, preserves_flags, readonly));
+        }
     }
 }
