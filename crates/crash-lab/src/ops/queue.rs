@@ -218,11 +218,12 @@ fn get_many<T: Message>(queue: &Queue<T>, ledger: &Ledger, state: &str, mark: &M
 
 fn loan(queue: &Queue<u64>, ledger: &Ledger, state: &str, mark: &Mark) {
     warm_up::<u64>(state);
+    let mut serialised = Vec::new();
+    wire::encode_named(&VICTIMS, &mut serialised).expect("a number is serialised");
     mark.window(|| {
         ledger.putting(VICTIMS);
-        let mut loan = queue.loan(1).expect("an open queue lends");
-        // As the number would be serialised.
-        loan[0] = VICTIMS as u8;
+        let mut loan = queue.loan(serialised.len()).expect("an open queue lends");
+        loan.copy_from_slice(&serialised);
         loan.send().expect("an open queue takes it");
         ledger.has_put(VICTIMS);
     });

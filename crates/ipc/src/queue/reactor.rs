@@ -130,10 +130,12 @@ impl Reactor {
                     entry.raw.wake(entry.raw.event(entry.side), 2);
                 }
             }
+            // What is notified is let go of before the sleep: its descriptors are to close with its registration.
+            let watched: Vec<_> = entries.into_iter().map(|entry| (entry.raw, entry.side)).collect();
             let words: Vec<_> = std::iter::once((&self.changes, changes))
-                .chain(entries.iter().map(|entry| entry.raw.event(entry.side)).zip(seen))
+                .chain(watched.iter().map(|(raw, side)| raw.event(*side)).zip(seen))
                 .collect();
-            due = wait_many(&words, if entries.is_empty() { None } else { Some(RECHECK) });
+            due = wait_many(&words, if watched.is_empty() { None } else { Some(RECHECK) });
         }
     }
 

@@ -80,11 +80,12 @@ fn put_many(queue: &Queue<u64>, ledger: &Ledger, state: &str, mark: &Mark) {
 
 fn loan(queue: &Queue<u64>, ledger: &Ledger, state: &str, mark: &Mark) {
     warm_up::<u64>(state);
+    let mut serialised = Vec::new();
+    wire::encode_named(&FIRSTS, &mut serialised).expect("a number is serialised");
     mark.window(|| {
         ledger.putting(FIRSTS);
-        let mut loan = queue.loan(1).expect("an open queue lends");
-        // As the number would be serialised.
-        loan[0] = FIRSTS as u8;
+        let mut loan = queue.loan(serialised.len()).expect("an open queue lends");
+        loan.copy_from_slice(&serialised);
         loan.send().expect("an open queue takes it");
         ledger.has_put(FIRSTS);
     });
