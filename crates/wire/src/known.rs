@@ -87,7 +87,11 @@ impl Known {
     /// The slot of `part`.
     #[inline]
     pub(crate) fn find(&self, part: &Part) -> Option<usize> {
-        let mask = self.slots.len().checked_sub(1)?;
+        if self.slots.len() <= FEW {
+            // Cheaper than a hash of its name.
+            return self.slots.iter().position(|entry| entry.as_ref().is_some_and(|entry| entry.is(part)));
+        }
+        let mask = self.slots.len() - 1;
         let mut at = part.hash() & mask;
         // There are more slots than entries.
         while let Some(entry) = self.slots.get(at)? {
@@ -107,10 +111,6 @@ impl Known {
     /// Whether a value with `part` came back as it was.
     #[inline]
     pub(crate) fn is_confirmed(&self, part: &Part) -> bool {
-        if self.slots.len() <= FEW {
-            // Cheaper than a hash of its name.
-            return self.slots.iter().flatten().any(|entry| entry.is(part) && entry.confirmed.load(Relaxed));
-        }
         let entry = self.find(part).and_then(|at| self.slots[at].as_ref());
         entry.is_some_and(|entry| entry.confirmed.load(Relaxed))
     }

@@ -15,9 +15,6 @@ use crate::{
     tag::{self, LONG},
 };
 
-/// How many bytes the longest number has, with its tag.
-const LONGEST_TAGGED: usize = 17;
-
 /// How structs and variants are written.
 pub(crate) enum Style<'a> {
     /// By position, if the reading side has been seen to read the same; else it ends with [`Error::needs_names`].
@@ -91,9 +88,8 @@ impl<'a, S: Sink> Encoder<'a, S> {
 
     #[inline]
     fn tagged<const N: usize>(&mut self, tag: u8, bytes: [u8; N]) -> Result<(), Error> {
-        let mut tagged = [tag; LONGEST_TAGGED];
-        tagged[1..=N].copy_from_slice(&bytes);
-        Ok(self.sink.extend(&tagged[..=N])?)
+        self.byte(tag)?;
+        Ok(self.sink.extend(&bytes)?)
     }
 
     #[inline]
