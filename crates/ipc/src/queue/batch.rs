@@ -6,7 +6,6 @@ use super::{
     Queue,
     events::Patience,
     message::{GetStop, PutStop, decode_number},
-    number,
     ring::Ring,
 };
 use crate::{GetError, PutError};
@@ -52,7 +51,7 @@ impl<T: DeserializeOwned> Queue<T> {
         messages.push(self.get()?);
         while messages.len() < max {
             // Numbers leave their slots by the dozen, and only then is there code of `T`'s to run.
-            if number::may_be::<T>() {
+            if wire::is_number::<T>() {
                 let mut numbers = [0; MANY];
                 let (n, is_end) = self.raw.take_numbers(&mut numbers[..MANY.min(max - messages.len())]);
                 messages.extend(numbers[..n].iter().filter_map(|number| decode_number(*number).ok()));

@@ -397,7 +397,7 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
 impl<T: DeserializeOwned> Queue<T> {
     #[inline]
     pub(super) fn get_message(&self, patience: Patience) -> Result<T, GetStop> {
-        if !number::may_be::<T>() {
+        if !wire::is_number::<T>() {
             return self.get_encoded(patience);
         }
         match self.raw.take_number_at_once() {

@@ -54,7 +54,7 @@ use crate::{GetError, GetTimeoutError, PutError, PutTimeoutError, TryGetError, T
 /// other messages) are the same queue.
 ///
 /// `Queue::new(0)`, or a queue without a `maxsize`, holds 65,536 messages; see [`builder`](Self::builder) for more, for
-/// larger messages inside the ring, and for the limit of a single message (1 GiB unless said otherwise).
+/// the usual length of a message, and for the limit of a single one (1 GiB unless said otherwise).
 ///
 /// Who has to wait spins first, for some 25 to 50 microseconds as long as that has paid lately (not at all with one
 /// CPU), gives its CPU once to whoever waits for that, and then sleeps.

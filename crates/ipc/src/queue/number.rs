@@ -10,11 +10,6 @@ use serde::{
     ser::{self, Impossible},
 };
 
-/// Whether it is worth asking a value of this type for its number.
-pub(crate) const fn may_be<T>() -> bool {
-    size_of::<T>() <= size_of::<u64>()
-}
-
 /// The number that `value` is: an integer, a float, a character, a truth value, or a variant without fields.
 #[inline]
 pub(crate) fn of<T: Serialize + DeserializeOwned>(value: &T) -> Option<u64> {
