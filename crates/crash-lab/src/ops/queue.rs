@@ -18,7 +18,7 @@ pub(super) const CAPACITY: u64 = 4;
 const SOON: Duration = Duration::from_millis(2);
 
 /// Who puts what in; the state's own items count from 0. In this order where there is one.
-const VICTIMS: u64 = 20;
+pub(super) const VICTIMS: u64 = 20;
 const RECOVERERS: u64 = 30;
 const ARRIVALS: u64 = 35;
 const HELPERS: u64 = 40;
@@ -33,17 +33,17 @@ pub(crate) fn operations() -> Vec<Box<dyn Row>> {
     let puts = &["first", "empty", "one", "full-1", "wrapped", "waiter"];
     let gets = &["one", "full", "wrapped", "full-waiter"];
     vec![
-        row::<u64>("queue/put", puts, put),
+        row::<u64>("queue/put", puts, put::<_, VICTIMS>),
         row::<u64>("queue/get", gets, get),
         row::<u64>("queue/try_put", &["full"], try_put),
         row::<u64>("queue/try_get", &["empty", "one"], try_get),
         row::<u64>("queue/put_many", &["empty", "one", "wrapped", "waiter"], put_many),
         row::<u64>("queue/get_many", &["full", "wrapped", "full-waiter"], get_many),
-        row::<u64>("queue/loan", &["empty", "wrapped", "waiter"], loan),
+        row::<u64>("queue/loan", &["empty", "wrapped", "waiter"], loan::<VICTIMS>),
         row::<u64>("queue/attach+detach", &["empty", "one"], attach),
-        row::<Pair>("queue/put-pair", &["empty", "wrapped", "waiter"], put),
+        row::<Pair>("queue/put-pair", &["empty", "wrapped", "waiter"], put::<_, VICTIMS>),
         row::<Pair>("queue/get-pair", &["one", "full-waiter"], get),
-        row::<Large>("queue/put-large", puts, put),
+        row::<Large>("queue/put-large", puts, put::<_, VICTIMS>),
         row::<Large>("queue/get-large", gets, get),
         row::<u64>("queue/get_timeout", &["empty"], |queue, ledger, state, mark| {
             warm_up::<u64>(state);
@@ -64,7 +64,7 @@ pub(crate) fn operations() -> Vec<Box<dyn Row>> {
         }),
         row::<Large>("queue/get_loan", &["one", "full", "wrapped"], get_loan),
         blocking::<u64>("queue/get-blocked", &["empty", "waiter"], get),
-        blocking::<u64>("queue/put-blocked", &["full", "full-waiter"], put),
+        blocking::<u64>("queue/put-blocked", &["full", "full-waiter"], put::<_, VICTIMS>),
         close(),
     ]
 }
@@ -158,12 +158,12 @@ pub(super) fn warm_up<T: Message>(state: &str) {
     }
 }
 
-pub(super) fn put<T: Message>(queue: &Queue<T>, ledger: &Ledger, state: &str, mark: &Mark) {
+pub(super) fn put<T: Message, const ITEM: u64>(queue: &Queue<T>, ledger: &Ledger, state: &str, mark: &Mark) {
     warm_up::<T>(state);
     mark.window(|| {
-        ledger.putting(VICTIMS);
-        queue.put(T::of(VICTIMS)).expect("an open queue takes it");
-        ledger.has_put(VICTIMS);
+        ledger.putting(ITEM);
+        queue.put(T::of(ITEM)).expect("an open queue takes it");
+        ledger.has_put(ITEM);
     });
 }
 
@@ -186,7 +186,7 @@ fn try_put<T: Message>(queue: &Queue<T>, ledger: &Ledger, state: &str, mark: &Ma
     });
 }
 
-fn try_get<T: Message>(queue: &Queue<T>, ledger: &Ledger, state: &str, mark: &Mark) {
+pub(super) fn try_get<T: Message>(queue: &Queue<T>, ledger: &Ledger, state: &str, mark: &Mark) {
     warm_up::<T>(state);
     mark.window(|| {
         ledger.taking();
@@ -216,16 +216,16 @@ fn get_many<T: Message>(queue: &Queue<T>, ledger: &Ledger, state: &str, mark: &M
     });
 }
 
-fn loan(queue: &Queue<u64>, ledger: &Ledger, state: &str, mark: &Mark) {
+pub(super) fn loan<const ITEM: u64>(queue: &Queue<u64>, ledger: &Ledger, state: &str, mark: &Mark) {
     warm_up::<u64>(state);
     let mut serialised = Vec::new();
-    wire::encode_named(&VICTIMS, &mut serialised).expect("a number is serialised");
+    wire::encode_named(&ITEM, &mut serialised).expect("a number is serialised");
     mark.window(|| {
-        ledger.putting(VICTIMS);
+        ledger.putting(ITEM);
         let mut loan = queue.loan(serialised.len()).expect("an open queue lends");
         loan.copy_from_slice(&serialised);
         loan.send().expect("an open queue takes it");
-        ledger.has_put(VICTIMS);
+        ledger.has_put(ITEM);
     });
 }
 

@@ -127,7 +127,7 @@ fn putting() -> Box<dyn Row> {
     let victim: fn(&Queue<u64>, &Ledger, &str, &Mark) = |queue, ledger, state, mark| {
         ledger.taking();
         let other = || if state == "busy" { turn_over(queue) } else { ledger.has_taken(queue.get().ok()) };
-        beside(state, other, || queue::put(queue, ledger, state, mark));
+        beside(state, other, || queue::put::<_, { queue::VICTIMS }>(queue, ledger, state, mark));
     };
     row("threads/queue-put", queue_world, victim, queue::survive).boxed()
 }

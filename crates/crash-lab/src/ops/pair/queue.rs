@@ -5,7 +5,7 @@ use ipc::{Queue, TryGetError, TryPutError};
 use test_support::step::Mark;
 
 use super::{
-    super::queue::{CAPACITY, Large, MIXED, Message, get_loan, survive, warm_up, world},
+    super::queue::{CAPACITY, Large, MIXED, Message, get, get_loan, loan, put, survive, try_get, warm_up, world},
     PHASE, YOUNGEST,
 };
 use crate::{
@@ -37,7 +37,7 @@ pub(super) fn operations() -> Vec<Box<dyn Row>> {
         row::<u64>("pair/queue/put+try_get", &["empty", "one"], put::<u64, FIRSTS>, try_get),
         row::<u64>("pair/queue/get_many+put", &["full", "wrapped"], get_many, put::<u64, SECONDS>),
         row::<u64>("pair/queue/put_many+get_many", &["one", "wrapped"], put_many, get_many),
-        row::<u64>("pair/queue/loan+get", &["empty", "wrapped"], loan, get),
+        row::<u64>("pair/queue/loan+get", &["empty", "wrapped"], loan::<FIRSTS>, get),
         row::<Large>("pair/queue-large/get+put", &["one", "full"], get, put::<Large, SECONDS>),
         row::<Large>("pair/queue-large/put+get", &["one", "full"], put::<Large, FIRSTS>, get),
         row::<Large>("pair/queue-large/get_loan+put", &["one", "full"], get_loan, put::<Large, SECONDS>),
@@ -60,52 +60,12 @@ fn row<T: Message>(
     operation.with(Role::Worker, work::<T>).with(Role::Helper, help::<T>).boxed()
 }
 
-fn put<T: Message, const ITEM: u64>(queue: &Queue<T>, ledger: &Ledger, state: &str, mark: &Mark) {
-    warm_up::<T>(state);
-    mark.window(|| {
-        ledger.putting(ITEM);
-        queue.put(T::of(ITEM)).expect("an open queue takes it");
-        ledger.has_put(ITEM);
-    });
-}
-
 fn put_many(queue: &Queue<u64>, ledger: &Ledger, state: &str, mark: &Mark) {
     warm_up::<u64>(state);
     mark.window(|| {
         (FIRSTS..FIRSTS + 2).for_each(|item| ledger.putting(item));
         queue.put_many(FIRSTS..FIRSTS + 2).expect("an open queue takes them");
         (FIRSTS..FIRSTS + 2).for_each(|item| ledger.has_put(item));
-    });
-}
-
-fn loan(queue: &Queue<u64>, ledger: &Ledger, state: &str, mark: &Mark) {
-    warm_up::<u64>(state);
-    let mut serialised = Vec::new();
-    wire::encode_named(&FIRSTS, &mut serialised).expect("a number is serialised");
-    mark.window(|| {
-        ledger.putting(FIRSTS);
-        let mut loan = queue.loan(serialised.len()).expect("an open queue lends");
-        loan.copy_from_slice(&serialised);
-        loan.send().expect("an open queue takes it");
-        ledger.has_put(FIRSTS);
-    });
-}
-
-fn get<T: Message>(queue: &Queue<T>, ledger: &Ledger, state: &str, mark: &Mark) {
-    warm_up::<T>(state);
-    mark.window(|| {
-        ledger.taking();
-        let item = queue.get().expect("an open queue gives it").item().expect("whole");
-        ledger.has_taken(item);
-    });
-}
-
-fn try_get<T: Message>(queue: &Queue<T>, ledger: &Ledger, state: &str, mark: &Mark) {
-    warm_up::<T>(state);
-    mark.window(|| {
-        ledger.taking();
-        let item = queue.try_get().ok().map(|message| message.item().expect("whole"));
-        ledger.has_taken(item);
     });
 }
 
