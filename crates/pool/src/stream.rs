@@ -1,13 +1,20 @@
 //! Maps over iterators, for both kinds of pools: items go out in chunks, a bounded number of them at a time.
+//!
+//! What a map has not read of its input counts as given to the pool: it is an open entry of the pool's [`Inputs`] until
+//! all of it is read.
 
 use std::{
     collections::VecDeque,
     fmt, iter,
+    sync::Arc,
+    thread::{self, ThreadId},
     time::{Duration, Instant},
     vec,
 };
 
-use crate::{Task, TaskError, completed::Set};
+use parking_lot::Mutex;
+
+use crate::{Task, TaskError, completed::Set, task::next_id};
 
 /// How a pool cuts the input of `map` and its like into tasks.
 #[derive(Clone, Copy, Debug, Default)]
@@ -72,7 +79,8 @@ const MAX_CHUNK: usize = 8000;
 /// The input of a map, cut into chunks that are given to a pool.
 struct Feed<I: Iterator, R> {
     input: iter::Fuse<I>,
-    submit: Submit<I::Item, R>,
+    /// `None` once all of the input is read: that closes its entry of the pool's inputs.
+    submit: Option<Submit<I::Item, R>>,
     cut: Cut,
     chunk_size: usize,
     max_chunk: usize,
@@ -85,7 +93,7 @@ pub(crate) type Submit<A, R> = Box<dyn FnMut(Vec<A>) -> Task<Chunk<R>> + Send>;
 impl<I: Iterator, R> Feed<I, R> {
     fn new(input: I, cut: Cut, submit: Submit<I::Item, R>) -> Self {
         let chunk_size = cut.chunk_size.unwrap_or(1).max(1);
-        Self { input: input.fuse(), submit, cut, chunk_size, max_chunk: MAX_CHUNK, items_out: 0 }
+        Self { input: input.fuse(), submit: Some(submit), cut, chunk_size, max_chunk: MAX_CHUNK, items_out: 0 }
     }
 
     /// Gives the next chunk to the pool, unless the input has ended or enough is under way.
@@ -102,13 +110,15 @@ impl<I: Iterator, R> Feed<I, R> {
             None => self.chunk_size.min(room).min(fair),
         };
         let size = size.min(self.cut.max_chunk.unwrap_or(usize::MAX));
+        let submit = self.submit.as_mut().filter(|_| size > 0)?;
         let items: Vec<_> = self.input.by_ref().take(size).collect();
-        if items.is_empty() {
-            return None;
-        }
         let n_items = items.len();
+        let task = (n_items > 0).then(|| submit(items));
+        if n_items < size || self.input.size_hint().1 == Some(0) {
+            self.submit = None;
+        }
         self.items_out += n_items;
-        Some((n_items, (self.submit)(items)))
+        Some((n_items, task?))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -129,6 +139,76 @@ impl<I: Iterator, R> Feed<I, R> {
             self.chunk_size = wanted.clamp(1, (self.chunk_size * 64).min(self.max_chunk));
         }
         Ok(chunk)
+    }
+}
+
+/// The inputs of maps that are not read to their end yet, each with the thread that reads it.
+#[derive(Default)]
+pub(crate) struct Inputs(Mutex<Vec<(u64, ThreadId)>>);
+
+impl Inputs {
+    /// Enters an input, which the calling thread reads.
+    pub(crate) fn enter(&self) -> u64 {
+        let id = next_id();
+        self.0.lock().push((id, thread::current().id()));
+        id
+    }
+
+    /// Notes that another thread, this one, reads it.
+    pub(crate) fn hand_to_this_thread(&self, id: u64) {
+        if let Some((_, reader)) = self.0.lock().iter_mut().find(|(open, _)| *open == id) {
+            *reader = thread::current().id();
+        }
+    }
+
+    pub(crate) fn leave(&self, id: u64) {
+        self.0.lock().retain(|(open, _)| *open != id);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.lock().is_empty()
+    }
+
+    /// Whether the calling thread is the only one that could read on.
+    pub(crate) fn all_wait_for_this_thread(&self) -> bool {
+        self.0.lock().iter().all(|(_, reader)| *reader == thread::current().id())
+    }
+}
+
+/// A pool with inputs.
+pub(crate) trait HasInputs {
+    fn inputs(&self) -> &Inputs;
+
+    /// An input was read to its end, or dropped.
+    fn left(&self);
+}
+
+/// An input's entry, as long as it is open. Tasks that come by it are taken by a pool that is closed, too.
+pub(crate) struct Open<P: HasInputs> {
+    pool: Arc<P>,
+    id: u64,
+    reader: ThreadId,
+}
+
+impl<P: HasInputs> Open<P> {
+    pub(crate) fn new(pool: &Arc<P>) -> Self {
+        Self { pool: pool.clone(), id: pool.inputs().enter(), reader: thread::current().id() }
+    }
+
+    /// To be called by who reads.
+    pub(crate) fn is_read(&mut self) {
+        let reader = thread::current().id();
+        if self.reader != reader {
+            self.reader = reader;
+            self.pool.inputs().hand_to_this_thread(self.id);
+        }
+    }
+}
+
+impl<P: HasInputs> Drop for Open<P> {
+    fn drop(&mut self) {
+        self.pool.inputs().leave(self.id);
+        self.pool.left();
     }
 }
 
@@ -302,7 +382,8 @@ iterators!(
     /// The results of `imap`, in the order of the input.
     ///
     /// The input is read only as far as the window allows; `next` blocks until the next result is there. What was given
-    /// to the pool runs on when the iterator is dropped.
+    /// to the pool runs on when the iterator is dropped. After the pool's `close` the rest of the input is read and worked
+    /// on as before it, and the pool's workers stay until then.
     Imap: VecDeque<(usize, Task<Chunk<R>>)>;
     /// The results of `imap_unordered`, each as soon as it is there.
     ///

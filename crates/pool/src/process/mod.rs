@@ -198,16 +198,23 @@ impl ProcessPool {
         R: Serialize + DeserializeOwned + Send + 'static,
     {
         let shared = self.shared.clone();
+        let mut open = shared.open_input();
         Box::new(move |items| match ChunkJob::new(&shared, f, items) {
             Ok(job) => {
-                shared.submit(job.clone());
+                match &mut open {
+                    Some(open) => {
+                        open.is_read();
+                        shared.submit_of_input(job.clone());
+                    }
+                    None => shared.submit(job.clone()),
+                }
                 Task(job as Arc<dyn Handle<Chunk<R>>>)
             }
             Err(why) => Ended::task(why),
         })
     }
 
-    /// Takes no further tasks. Those given already run to their end.
+    /// Takes no further tasks. Those given already run to their end, and so do the inputs of maps begun before.
     #[doc(alias = "shutdown")]
     pub fn close(&self) {
         self.shared.close();
@@ -220,6 +227,9 @@ impl ProcessPool {
 
     /// Waits until all tasks and workers have ended, after [`close`](Self::close) or [`terminate`](Self::terminate).
     ///
+    /// An [`imap`](Self::imap) that another thread reads is waited for. One that only the calling thread reads is not,
+    /// for it could never be read: its workers stay until it is read or dropped.
+    ///
     /// # Errors
     /// [`PoolError::StillOpen`] before either; what broke the pool, if something did.
     pub fn join(&self) -> Result<(), PoolError> {
@@ -227,7 +237,7 @@ impl ProcessPool {
             return Err(PoolError::StillOpen);
         }
         if self.shared.is_owner() {
-            self.shared.wait_gone(None);
+            self.shared.wait_joined();
         }
         self.shared.state.lock().broken.clone().map_or(Ok(()), Err)
     }

@@ -30,13 +30,18 @@ use super::{
     state::{Phase, State},
     work::{Header, Verdict, Work},
 };
-use crate::{PoolError, Stats, TaskError, stats::WorkerStats};
+use crate::{
+    PoolError, Stats, TaskError,
+    stats::WorkerStats,
+    stream::{HasInputs, Inputs, Open},
+};
 
 pub(super) struct Shared {
     pub(super) settings: Settings,
     pub(super) state: Mutex<State>,
     /// Tasks that have just been given.
     inbox: Injector<Arc<dyn Work>>,
+    inputs: Inputs,
     /// Wakes the service.
     pub(super) bell: OwnedFd,
     pub(super) callbacks: Callbacks,
@@ -69,6 +74,7 @@ impl Shared {
             state: Mutex::new(State::new(settings.n_workers)),
             settings,
             inbox: Injector::new(),
+            inputs: Inputs::default(),
             bell,
             callbacks: Callbacks::default(),
             phase: AtomicU8::new(Phase::Open as u8),
@@ -88,7 +94,16 @@ impl Shared {
     }
 
     pub(super) fn submit(&self, work: Arc<dyn Work>) {
-        if self.phase.load(Relaxed) != Phase::Open as u8 || !self.is_owner() {
+        self.submit_until(Phase::Open, work);
+    }
+
+    /// Takes a task of an input that was open before the pool was closed, and is still.
+    pub(super) fn submit_of_input(&self, work: Arc<dyn Work>) {
+        self.submit_until(Phase::Closed, work);
+    }
+
+    fn submit_until(&self, last: Phase, work: Arc<dyn Work>) {
+        if self.phase.load(Relaxed) > last as u8 || !self.is_owner() {
             let why = if self.is_owner() { self.why_closed() } else { TaskError::Closed };
             return work.refuse(why);
         }
@@ -103,6 +118,16 @@ impl Shared {
                 self.pump(false);
             }
         }
+    }
+
+    /// Enters the input of a map, unless the pool is closed.
+    pub(super) fn open_input(self: &Arc<Self>) -> Option<Open<Self>> {
+        if !self.is_owner() {
+            return None;
+        }
+        // Under the lock, so that the pool is not closed and left by all workers in between.
+        let state = self.state.lock();
+        (state.phase == Phase::Open).then(|| Open::new(self))
     }
 
     fn why_closed(&self) -> TaskError {
@@ -143,16 +168,20 @@ impl Shared {
         if std::mem::take(&mut state.nudge) {
             self.ring();
         }
-        let n_settling = self.n_settling.fetch_add(batch.n_ended(), SeqCst) + batch.n_ended();
-        if state.phase == Phase::Closed
-            && !state.dismissed
-            && n_settling == 0
-            && state.is_idle()
-            && self.inbox.is_empty()
-        {
-            state.dismiss_all();
-            self.ring();
+        self.n_settling.fetch_add(batch.n_ended(), SeqCst);
+        if state.phase == Phase::Closed && !state.dismissed && self.is_idle(state) {
+            if self.inputs.is_empty() {
+                state.dismiss_all();
+                self.ring();
+            } else if state.n_joining > 0 {
+                self.turned();
+            }
         }
+    }
+
+    /// Whether no task is anywhere.
+    fn is_idle(&self, state: &State) -> bool {
+        self.n_settling() == 0 && state.is_idle() && self.inbox.is_empty()
     }
 
     pub(super) fn take_inbox(&self, state: &mut State, batch: &mut Batch) {
@@ -333,10 +362,10 @@ impl Shared {
         self.n_settling.load(SeqCst)
     }
 
-    /// One turn of the service is over.
+    /// One turn of the service is over, or what else somebody may be waiting for has happened.
     pub(super) fn turned(&self) {
-        let turn = self.turns.load(Relaxed).wrapping_add(1) % GONE;
-        self.turns.store(turn, Release);
+        let next = |turn: u32| (turn != GONE).then(|| turn.wrapping_add(1) % GONE);
+        let _ = self.turns.fetch_update(Release, Relaxed, next);
         futex::wake(&self.turns, u32::MAX);
     }
 
@@ -364,6 +393,23 @@ impl Shared {
             }
             futex::wait(&self.turns, turn, None);
         }
+    }
+
+    /// Waits until all workers are gone, or there is nothing to do but what the calling thread has to read first.
+    pub(super) fn wait_joined(&self) {
+        self.state.lock().n_joining += 1;
+        loop {
+            let turn = self.turns.load(Acquire);
+            let waits_for_me = || {
+                let state = self.state.lock();
+                !state.dismissed && self.is_idle(&state) && self.inputs.all_wait_for_this_thread()
+            };
+            if turn == GONE || !self.inputs.is_empty() && waits_for_me() {
+                break;
+            }
+            futex::wait(&self.turns, turn, None);
+        }
+        self.state.lock().n_joining -= 1;
     }
 
     /// Waits until the service and all workers are gone (true), or the deadline has passed (false).
@@ -400,6 +446,19 @@ impl Shared {
             restarts: state.restarts,
             workers,
             deaths: state.deaths.iter().cloned().collect(),
+        }
+    }
+}
+
+impl HasInputs for Shared {
+    fn inputs(&self) -> &Inputs {
+        &self.inputs
+    }
+
+    fn left(&self) {
+        if !self.is_open() && self.is_owner() {
+            // This may have been the last thing that the workers stayed for.
+            self.ring();
         }
     }
 }

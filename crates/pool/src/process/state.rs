@@ -39,6 +39,8 @@ pub(super) struct State {
     pub(super) wakes_at: Option<Instant>,
     /// How many threads look for results themselves, so that the service need not be told.
     pub(super) n_helpers: usize,
+    /// How many threads wait for the pool's end.
+    pub(super) n_joining: usize,
     /// Starts in a row that came to nothing.
     pub(super) n_failed_starts: u32,
     pub(super) retried: u64,
@@ -106,6 +108,7 @@ impl State {
             nudge: false,
             wakes_at: None,
             n_helpers: 0,
+            n_joining: 0,
             n_failed_starts: 0,
             retried: 0,
             restarts: 0,

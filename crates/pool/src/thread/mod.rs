@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use self::{job::Job, shared::Shared};
 use crate::{
     Call, CallOnce, Imap, ImapUnordered, PoolError, Stats, Task, TaskError,
-    stream::{self, Chunk, Cut, Submit},
+    stream::{self, Chunk, Cut, Inputs, Submit},
     task::Handle,
 };
 
@@ -21,7 +21,7 @@ pub use self::scope::{Scope, ScopedTask};
 ///
 /// Closures may capture what they like, nothing is serialised, and a panic is the error of its task. Dropping the pool
 /// closes it and waits for what was given to it, so that no task is lost; [`terminate`](Self::terminate) first to
-/// drop what has not begun.
+/// drop what has not begun. Its threads stay for an [`imap`](Self::imap) that is not read to its end.
 ///
 /// # Examples
 /// ```
@@ -231,9 +231,18 @@ impl ThreadPool {
         R: Send + 'static,
     {
         let (shared, f) = (self.shared.clone(), Arc::new(f));
+        let mut open = shared.open_input();
         Box::new(move |items| {
             let f = f.clone();
-            spawn(&shared, move || Chunk::run(items, &*f, |work| job::caught(work)))
+            let job = Job::new(&shared, move || Chunk::run(items, &*f, |work| job::caught(work)));
+            match &mut open {
+                Some(open) => {
+                    open.is_read();
+                    shared.push_of_input(job.clone());
+                }
+                None => shared.push(job.clone()),
+            }
+            Task(job as Arc<dyn Handle<_>>)
         })
     }
 
@@ -257,7 +266,7 @@ impl ThreadPool {
         scope::run(self.cut.n_workers, f)
     }
 
-    /// Takes no further tasks. Those given already run to their end.
+    /// Takes no further tasks. Those given already run to their end, and so do the inputs of maps begun before.
     #[doc(alias = "shutdown")]
     pub fn close(&self) {
         self.shared.close();
@@ -270,11 +279,23 @@ impl ThreadPool {
 
     /// Waits for the threads to end, after [`close`](Self::close) or [`terminate`](Self::terminate).
     ///
+    /// An [`imap`](Self::imap) that another thread reads is waited for. One that only the calling thread reads is not,
+    /// for it could never be read: its threads stay until it is read or dropped.
+    ///
     /// # Errors
     /// [`PoolError::StillOpen`] before either.
     pub fn join(&self) -> Result<(), PoolError> {
         if self.shared.is_open() {
             return Err(PoolError::StillOpen);
+        }
+        self.join_until(|inputs| inputs.all_wait_for_this_thread());
+        Ok(())
+    }
+
+    /// Waits for the threads to end, or until there is nothing to do but inputs to be read that are `out_of_reach`.
+    fn join_until(&self, out_of_reach: impl Fn(&Inputs) -> bool) {
+        if !self.shared.wait_for_inputs(out_of_reach) {
+            return;
         }
         let threads = std::mem::take(&mut *self.threads.lock());
         for thread in threads {
@@ -283,7 +304,6 @@ impl ThreadPool {
                 let _ = thread.join();
             }
         }
-        Ok(())
     }
 
     /// What the pool has done and is doing.
@@ -307,7 +327,7 @@ fn spawn<R: Send + 'static>(shared: &Arc<Shared>, f: impl FnOnce() -> R + Send +
 impl Drop for ThreadPool {
     fn drop(&mut self) {
         self.close();
-        let _ = self.join();
+        self.join_until(|_| true);
     }
 }
 

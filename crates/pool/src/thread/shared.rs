@@ -15,10 +15,14 @@ use std::{
 
 use crossbeam_deque::{Injector, Steal, Stealer, Worker};
 use crossbeam_utils::{Backoff, CachePadded};
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 use super::job::caught;
-use crate::{PoolError, Stats, TaskError, stats::WorkerStats};
+use crate::{
+    PoolError, Stats, TaskError,
+    stats::WorkerStats,
+    stream::{HasInputs, Inputs, Open},
+};
 
 /// A job, whatever it returns.
 pub(super) trait Work: Send + Sync {
@@ -38,6 +42,9 @@ pub(super) struct Shared {
     n_live: AtomicUsize,
     n_idle: CachePadded<AtomicUsize>,
     idle: Mutex<Vec<(usize, Thread)>>,
+    /// A thread is idle, or an input was left, in a closed pool.
+    changed: Condvar,
+    inputs: Inputs,
     workers: Vec<CachePadded<Counters>>,
 }
 
@@ -77,6 +84,8 @@ impl Shared {
             n_live: AtomicUsize::new(n_workers),
             n_idle: CachePadded::new(AtomicUsize::new(0)),
             idle: Mutex::new(Vec::new()),
+            changed: Condvar::new(),
+            inputs: Inputs::default(),
             workers: queues.iter().map(|_| CachePadded::default()).collect(),
         });
         let (ready, initialized) = mpsc::channel();
@@ -117,13 +126,51 @@ impl Shared {
         self.state.load(Acquire) == OPEN
     }
 
+    /// Whether threads that find no work may leave.
+    fn is_over(&self) -> bool {
+        match self.state.load(Acquire) {
+            OPEN => false,
+            CLOSED => self.inputs.is_empty(),
+            _ => true,
+        }
+    }
+
+    /// Enters the input of a map, unless the pool is closed.
+    pub(super) fn open_input(self: &Arc<Self>) -> Option<Open<Self>> {
+        // One that is closed meanwhile, and left, refuses the input's tasks.
+        self.is_open().then(|| Open::new(self))
+    }
+
+    /// Blocks until all inputs are read (true), or those that are not are `out_of_reach` and there is no other work.
+    pub(super) fn wait_for_inputs(&self, out_of_reach: impl Fn(&Inputs) -> bool) -> bool {
+        let mut idle = self.idle.lock();
+        let is_mine = usize::from(is_mine(self.address()));
+        while !self.is_over() {
+            let all_idle = idle.len() + is_mine >= self.n_live.load(Acquire) && !self.has_work();
+            if all_idle && out_of_reach(&self.inputs) {
+                return false;
+            }
+            self.changed.wait(&mut idle);
+        }
+        true
+    }
+
     pub(super) fn address(&self) -> usize {
         std::ptr::from_ref(self) as usize
     }
 
     /// Queues a job, or refuses it if the pool is closed.
     pub(super) fn push(&self, job: AnyJob) {
-        if !self.is_open() {
+        self.push_until(OPEN, job);
+    }
+
+    /// Queues a job of an input that was open before the pool was closed, and is still.
+    pub(super) fn push_of_input(&self, job: AnyJob) {
+        self.push_until(CLOSED, job);
+    }
+
+    fn push_until(&self, last: u8, job: AnyJob) {
+        if self.state.load(Acquire) > last {
             return job.refuse(TaskError::Closed);
         }
         if is_mine(self.address()) {
@@ -168,9 +215,13 @@ impl Shared {
 
     fn wake_all(&self) {
         fence(SeqCst);
-        let idle = std::mem::take(&mut *self.idle.lock());
-        self.n_idle.store(0, Relaxed);
+        let idle = {
+            let mut idle = self.idle.lock();
+            self.n_idle.store(0, Relaxed);
+            std::mem::take(&mut *idle)
+        };
         idle.iter().for_each(|(_, thread)| thread.unpark());
+        self.changed.notify_all();
     }
 
     fn refuse_all(&self, why: &TaskError) {
@@ -187,8 +238,10 @@ impl Shared {
     fn work(&self, index: usize) {
         let mine = &self.workers[index];
         loop {
+            // Before the look for work, so that an input's last task is seen.
+            let is_over = self.is_over();
             let Some(job) = self.find(index) else {
-                if !self.is_open() {
+                if is_over {
                     return;
                 }
                 self.rest(index);
@@ -228,7 +281,7 @@ impl Shared {
     fn rest(&self, index: usize) {
         let backoff = Backoff::new();
         while !backoff.is_completed() {
-            if self.has_work() || !self.is_open() {
+            if self.has_work() || self.is_over() {
                 return;
             }
             backoff.snooze();
@@ -237,10 +290,13 @@ impl Shared {
             let mut idle = self.idle.lock();
             idle.push((index, thread::current()));
             self.n_idle.store(idle.len(), Relaxed);
+            if !self.is_open() {
+                self.changed.notify_all();
+            }
         }
         fence(SeqCst);
         let listed = || self.idle.lock().iter().any(|(i, _)| *i == index);
-        while !self.has_work() && self.is_open() && listed() {
+        while !self.has_work() && !self.is_over() && listed() {
             thread::park();
         }
         let mut idle = self.idle.lock();
@@ -276,6 +332,18 @@ impl Shared {
             failed: self.workers.iter().map(|w| w.failed.load(Relaxed)).sum(),
             workers,
             ..Stats::default()
+        }
+    }
+}
+
+impl HasInputs for Shared {
+    fn inputs(&self) -> &Inputs {
+        &self.inputs
+    }
+
+    fn left(&self) {
+        if !self.is_open() {
+            self.wake_all();
         }
     }
 }

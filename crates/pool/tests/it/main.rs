@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::exit, reason = "tests, and workers that end in every way")]
 
 mod blind;
+mod both;
 mod closed_streams;
 mod enemy;
 mod late;

@@ -1,0 +1,99 @@
+//! What both kinds of pools do alike: one text for the two.
+
+/// Instantiates the tests for one kind of pool.
+macro_rules! conformance {
+    ($name:ident, $pool:ident) => {
+        mod $name {
+            use std::{thread, time::Duration};
+
+            use pool::$pool as Pool;
+            use test_support::watchdog;
+
+            const PATIENCE: Duration = Duration::from_secs(100);
+
+            fn double(n: u64) -> u64 {
+                2 * n
+            }
+
+            fn doubled(n: u64) -> Vec<u64> {
+                (0..n).map(double).collect()
+            }
+
+            #[test]
+            fn an_input_that_was_given_before_close_is_read_to_its_end() {
+                let _dog = watchdog(PATIENCE);
+                for _ in 0..20 {
+                    let pool = Pool::new(2).unwrap();
+                    let results = pool.imap(double, 0..200);
+                    let unordered = pool.imap_unordered(double, 0..200);
+                    let empty = pool.imap(double, 0..0);
+                    pool.close();
+                    assert_eq!(results.collect::<Result<Vec<_>, _>>().unwrap(), doubled(200));
+                    assert_eq!(unordered.map(Result::unwrap).sum::<u64>(), doubled(200).iter().sum());
+                    assert_eq!(empty.count(), 0);
+                    assert!(pool.imap(double, 0..3).all(|result| result.is_err()), "given after close");
+                    pool.join().unwrap();
+                }
+            }
+
+            /// As Python's recipes have it: `imap`, `close`, `join`, and then the results.
+            #[test]
+            fn join_does_not_wait_for_what_its_own_thread_must_read() {
+                let _dog = watchdog(PATIENCE);
+                for _ in 0..20 {
+                    let pool = Pool::new(2).unwrap();
+                    let mut results = pool.imap(double, 0..200);
+                    assert_eq!(results.next().unwrap().unwrap(), 0);
+                    let tasks: Vec<_> = (0..50).map(|n| pool.apply_async(double, (n,))).collect();
+                    pool.close();
+                    pool.join().unwrap();
+                    assert!(tasks.iter().all(|task| task.ready()));
+                    assert_eq!(results.collect::<Result<Vec<_>, _>>().unwrap(), doubled(200)[1..]);
+                    pool.join().unwrap();
+                }
+            }
+
+            #[test]
+            fn join_waits_for_an_input_that_another_thread_reads() {
+                let _dog = watchdog(PATIENCE);
+                for n_read in [200, 100] {
+                    let pool = Pool::new(2).unwrap();
+                    let mut results = pool.imap(double, 0..200);
+                    let (begin, begun) = std::sync::mpsc::channel();
+                    let (go_on, may_go_on) = std::sync::mpsc::channel::<()>();
+                    thread::scope(|scope| {
+                        let reader = scope.spawn(move || {
+                            let first = results.next().unwrap().unwrap();
+                            begin.send(()).unwrap();
+                            may_go_on.recv().unwrap();
+                            first + results.take(n_read - 1).map(Result::unwrap).sum::<u64>()
+                        });
+                        begun.recv().unwrap();
+                        pool.close();
+                        let joiner = scope.spawn(|| pool.join().unwrap());
+                        assert!(!joiner.is_finished());
+                        go_on.send(()).unwrap();
+                        assert_eq!(reader.join().unwrap(), doubled(n_read as u64).iter().sum());
+                        joiner.join().unwrap();
+                    });
+                    assert!(pool.stats().workers.iter().all(|worker| !worker.busy));
+                }
+            }
+
+            #[test]
+            fn terminate_ends_inputs_too() {
+                let _dog = watchdog(PATIENCE);
+                let pool = Pool::new(2).unwrap();
+                let mut results = pool.imap(double, 0..);
+                results.next().unwrap().unwrap();
+                pool.close();
+                pool.terminate();
+                pool.join().unwrap();
+                assert!(results.any(|result| result.is_err()));
+            }
+        }
+    };
+}
+
+conformance!(processes, ProcessPool);
+conformance!(threads, ThreadPool);
