@@ -2,6 +2,7 @@
 
 mod bench;
 mod ci;
+mod circles;
 mod crash;
 mod demo;
 mod examples;
@@ -32,6 +33,7 @@ usage: cargo xtask COMMAND
                      libFuzzer over what other processes may have written
   linear [ARGS]      what threads and processes do with a queue is linearizable; `linear --help` says more
   hosts              what works in chroots, namespaces and sandboxes, as other users, after closed streams; needs root for most
+  circles [CRATE]    modules of a crate that need each other in a circle; more than there were is a failure
   loom               every interleaving in the state machines of the locks
   examples [NAME]    runs every example (or one) and expects success
   demo               the flagship: counts words with a pool of processes
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
     let outcome = match command.as_str() {
         "ci" => ci::run(),
         "test" => test::run(&rest),
+        "circles" => circles::run(&rest),
         "crash" => crash::run(&rest),
         "faults" => crash::run_faults(&rest),
         "fuzz" => fuzz::run(&rest),

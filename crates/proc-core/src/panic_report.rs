@@ -73,7 +73,7 @@ pub(crate) fn install_hook() {
             // some, the report of that asks for the same lock, and the process hangs for good.
             let relief = MemoryRelief::begin();
             let panic = note(info);
-            last_panic::note(&panic);
+            last_panic::note(&panic.message, &panic);
             former(info);
             drop(relief);
             if let Some(tell) = ON_ABORT.get().filter(|_| cfg!(panic = "abort")) {

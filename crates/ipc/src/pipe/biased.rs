@@ -62,6 +62,14 @@ pub(super) enum Patience {
     Until(Option<Deadline>),
 }
 
+impl Patience {
+    pub(super) const FOREVER: Self = Self::Until(None);
+
+    pub(super) fn of(timeout: Option<Duration>) -> Self {
+        Self::Until(timeout.and_then(Deadline::after))
+    }
+}
+
 impl<T> Biased<T> {
     pub(super) fn new(value: T) -> Self {
         let leaning = if barrier::register_threads() { NOBODY } else { SHARED };

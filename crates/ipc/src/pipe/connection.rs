@@ -6,10 +6,7 @@ use std::{
     time::Duration,
 };
 
-use proc_core::{
-    futex::Deadline,
-    handover::{self, Parcel},
-};
+use proc_core::handover::{self, Parcel};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, de::DeserializeOwned};
 
 use super::{
@@ -80,7 +77,7 @@ impl<T> Connection<T> {
 
     /// Sends what is packed already.
     pub(crate) fn send_parcel(&self, parcel: &Parcel<'_>) -> Result<(), SendError> {
-        self.end.outbox().send_parcel(&self.end.lobby, parcel, FOREVER)
+        self.end.outbox().send_parcel(&self.end.lobby, parcel, Patience::FOREVER)
     }
 
     /// Receives a message as it came, and hands it to `f`.
@@ -88,7 +85,7 @@ impl<T> Connection<T> {
         &self,
         f: impl FnOnce(&[u8], Vec<OwnedFd>) -> Result<R, RecvError>,
     ) -> Result<R, RecvError> {
-        self.end.inbox().receive(&self.end.lobby, FOREVER, f)
+        self.end.inbox().receive(&self.end.lobby, Patience::FOREVER, f)
     }
 
     /// Sends the bytes as a message, without serialising them. Waits while there is no room.
@@ -96,7 +93,7 @@ impl<T> Connection<T> {
     /// # Errors
     /// As [`send`](Self::send).
     pub fn send_bytes(&self, bytes: &[u8]) -> Result<(), SendError> {
-        self.end.outbox().send_bytes(&self.end.lobby, bytes, FOREVER)
+        self.end.outbox().send_bytes(&self.end.lobby, bytes, Patience::FOREVER)
     }
 
     /// Receives a message as bytes, as sent by [`send_bytes`](Self::send_bytes). Waits until there is one.
@@ -104,7 +101,7 @@ impl<T> Connection<T> {
     /// # Errors
     /// As [`recv`](Self::recv), but for `Decode`.
     pub fn recv_bytes(&self) -> Result<Vec<u8>, RecvError> {
-        self.end.inbox().receive_bytes(&self.end.lobby, FOREVER)
+        self.end.inbox().receive_bytes(&self.end.lobby, Patience::FOREVER)
     }
 
     /// Waits until there is something to receive, or the other end is closed, for at most `timeout`; `None` waits for
@@ -113,7 +110,7 @@ impl<T> Connection<T> {
     /// # Errors
     /// `Damaged` and `Io`, as [`recv`](Self::recv).
     pub fn poll(&self, timeout: Option<Duration>) -> Result<bool, RecvError> {
-        self.end.inbox().poll(&self.end.lobby, patience(timeout))
+        self.end.inbox().poll(&self.end.lobby, Patience::of(timeout))
     }
 
     /// The messages' bytes as a stream. What one message leaves over is kept for the next read of the same adaptor.
@@ -138,7 +135,7 @@ impl<T: Serialize + DeserializeOwned> Connection<T> {
     /// If the value's own `Serialize` sends through the same end.
     #[inline]
     pub fn send(&self, value: &T) -> Result<(), SendError> {
-        self.end.outbox().send(&self.end.lobby, value, FOREVER)
+        self.end.outbox().send(&self.end.lobby, value, Patience::FOREVER)
     }
 
     /// Sends a value if there is room now. A message that is larger than the pipe never has.
@@ -154,7 +151,7 @@ impl<T: Serialize + DeserializeOwned> Connection<T> {
     /// # Errors
     /// [`TimedOut`](SendError::TimedOut); else as [`send`](Self::send).
     pub fn send_timeout(&self, value: &T, timeout: Duration) -> Result<(), SendError> {
-        self.end.outbox().send(&self.end.lobby, value, patience(Some(timeout)))
+        self.end.outbox().send(&self.end.lobby, value, Patience::of(Some(timeout)))
     }
 }
 
@@ -166,7 +163,7 @@ impl<T: DeserializeOwned> Connection<T> {
     /// is not a `T`; `Damaged` if somebody has overwritten the pipe's memory; `Io` if the kernel refuses.
     #[inline]
     pub fn recv(&self) -> Result<T, RecvError> {
-        self.end.inbox().receive(&self.end.lobby, FOREVER, decode)
+        self.end.inbox().receive(&self.end.lobby, Patience::FOREVER, decode)
     }
 
     /// Receives a value if there is one now.
@@ -182,19 +179,13 @@ impl<T: DeserializeOwned> Connection<T> {
     /// # Errors
     /// [`TimedOut`](RecvError::TimedOut); else as [`recv`](Self::recv).
     pub fn recv_timeout(&self, timeout: Duration) -> Result<T, RecvError> {
-        self.end.inbox().receive(&self.end.lobby, patience(Some(timeout)), decode)
+        self.end.inbox().receive(&self.end.lobby, Patience::of(Some(timeout)), decode)
     }
 
     /// Receives values until the other end is gone, waiting for each. Ends at the first error.
     pub fn iter(&self) -> impl Iterator<Item = T> {
         std::iter::from_fn(|| self.recv().ok())
     }
-}
-
-pub(super) const FOREVER: Patience = Patience::Until(None);
-
-pub(super) fn patience(timeout: Option<Duration>) -> Patience {
-    Patience::Until(timeout.and_then(Deadline::after))
 }
 
 #[inline(always)]

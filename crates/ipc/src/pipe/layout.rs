@@ -30,7 +30,10 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
-use proc_core::{liveness::RegisterWords, shm::ShmSafe};
+use proc_core::{
+    liveness::RegisterWords,
+    shm::{SharedMemory, ShmSafe},
+};
 
 pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"ipcPipe1");
 pub(super) const ABI: u32 = 3;
@@ -113,3 +116,10 @@ const _: () = {
 
 // SAFETY: `repr(C)`, atomics only, no pointers, no `Drop`.
 unsafe impl ShmSafe for Header {}
+
+/// The header of a pipe's memory.
+pub(super) fn header(memory: &SharedMemory) -> &Header {
+    assert!(memory.len() >= DATA_OFFSET);
+    // SAFETY: long enough, page-aligned, and valid for any bits.
+    unsafe { memory.as_ptr().cast::<Header>().as_ref() }
+}

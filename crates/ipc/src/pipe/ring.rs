@@ -28,7 +28,7 @@ use proc_core::shm::SharedMemory;
 use wire::Full;
 
 use super::{
-    layout::{ABI, DATA_OFFSET, Header, MAGIC, RING_BYTES, RingHeader},
+    layout::{ABI, DATA_OFFSET, MAGIC, RING_BYTES, RingHeader, header},
     users::Users,
 };
 
@@ -125,12 +125,6 @@ pub(super) fn attach(memory: &SharedMemory) -> io::Result<Vec<Ring>> {
         Ring { users: Arc::clone(&users), header: NonNull::from(&header.rings[i]), data }
     };
     Ok((0..n as usize).map(ring).collect())
-}
-
-pub(super) fn header(memory: &SharedMemory) -> &Header {
-    assert!(memory.len() >= DATA_OFFSET);
-    // SAFETY: long enough, page-aligned, and valid for any bits.
-    unsafe { memory.as_ptr().cast::<Header>().as_ref() }
 }
 
 const CAPACITY: u64 = RING_BYTES as u64;

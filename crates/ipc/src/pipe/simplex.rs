@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de, de::Deserializ
 use super::{
     RecvError, SendError,
     biased::Patience,
-    connection::{FOREVER, decode, patience},
+    connection::decode,
     end::{End, Side},
     stream::{StreamReader, StreamWriter},
 };
@@ -55,7 +55,7 @@ impl<T> Sender<T> {
     /// # Errors
     /// As [`send`](Self::send).
     pub fn send_bytes(&self, bytes: &[u8]) -> Result<(), SendError> {
-        self.end.outbox().send_bytes(&self.end.lobby, bytes, FOREVER)
+        self.end.outbox().send_bytes(&self.end.lobby, bytes, Patience::FOREVER)
     }
 
     /// A stream whose every write is a message of bytes.
@@ -74,7 +74,7 @@ impl<T: Serialize + DeserializeOwned> Sender<T> {
     /// If the value's own `Serialize` sends through the same end.
     #[inline]
     pub fn send(&self, value: &T) -> Result<(), SendError> {
-        self.end.outbox().send(&self.end.lobby, value, FOREVER)
+        self.end.outbox().send(&self.end.lobby, value, Patience::FOREVER)
     }
 
     /// Sends a value if there is room now. A message that is larger than the pipe never has.
@@ -90,7 +90,7 @@ impl<T: Serialize + DeserializeOwned> Sender<T> {
     /// # Errors
     /// [`TimedOut`](SendError::TimedOut); else as [`send`](Self::send).
     pub fn send_timeout(&self, value: &T, timeout: Duration) -> Result<(), SendError> {
-        self.end.outbox().send(&self.end.lobby, value, patience(Some(timeout)))
+        self.end.outbox().send(&self.end.lobby, value, Patience::of(Some(timeout)))
     }
 }
 
@@ -104,7 +104,7 @@ impl<T> Receiver<T> {
     /// # Errors
     /// As [`recv`](Self::recv), but for `Decode`.
     pub fn recv_bytes(&self) -> Result<Vec<u8>, RecvError> {
-        self.end.inbox().receive_bytes(&self.end.lobby, FOREVER)
+        self.end.inbox().receive_bytes(&self.end.lobby, Patience::FOREVER)
     }
 
     /// Waits until there is something to receive, or the other end is closed, for at most `timeout`; `None` waits for
@@ -113,7 +113,7 @@ impl<T> Receiver<T> {
     /// # Errors
     /// `Damaged` and `Io`, as [`recv`](Self::recv).
     pub fn poll(&self, timeout: Option<Duration>) -> Result<bool, RecvError> {
-        self.end.inbox().poll(&self.end.lobby, patience(timeout))
+        self.end.inbox().poll(&self.end.lobby, Patience::of(timeout))
     }
 
     /// The messages' bytes as a stream. What one message leaves over is kept for the next read of the same adaptor.
@@ -129,7 +129,7 @@ impl<T: DeserializeOwned> Receiver<T> {
     /// As [`Connection::recv`](super::Connection::recv).
     #[inline]
     pub fn recv(&self) -> Result<T, RecvError> {
-        self.end.inbox().receive(&self.end.lobby, FOREVER, decode)
+        self.end.inbox().receive(&self.end.lobby, Patience::FOREVER, decode)
     }
 
     /// Receives a value if there is one now.
@@ -145,7 +145,7 @@ impl<T: DeserializeOwned> Receiver<T> {
     /// # Errors
     /// [`TimedOut`](RecvError::TimedOut); else as [`recv`](Self::recv).
     pub fn recv_timeout(&self, timeout: Duration) -> Result<T, RecvError> {
-        self.end.inbox().receive(&self.end.lobby, patience(Some(timeout)), decode)
+        self.end.inbox().receive(&self.end.lobby, Patience::of(Some(timeout)), decode)
     }
 
     /// Receives values until the other end is gone, waiting for each. Ends at the first error.

@@ -1,6 +1,6 @@
 use std::{io, sync::Arc};
 
-use super::{RecvError, connection::FOREVER, end::End};
+use super::{RecvError, biased::Patience, end::End};
 
 /// Reads the bytes of the messages that one end receives as a stream; ends where the other end is closed.
 pub struct StreamReader {
@@ -28,7 +28,7 @@ impl StreamWriter {
 impl io::BufRead for StreamReader {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         while self.message.position() >= self.message.get_ref().len() as u64 {
-            match self.end.inbox().receive_bytes(&self.end.lobby, FOREVER) {
+            match self.end.inbox().receive_bytes(&self.end.lobby, Patience::FOREVER) {
                 Ok(bytes) => self.message = io::Cursor::new(bytes),
                 Err(RecvError::Closed) => return Ok(&[]),
                 Err(e) => return Err(e.into()),
@@ -56,7 +56,7 @@ impl io::Read for StreamReader {
 
 impl io::Write for StreamWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.end.outbox().send_bytes(&self.end.lobby, bytes, FOREVER)?;
+        self.end.outbox().send_bytes(&self.end.lobby, bytes, Patience::FOREVER)?;
         Ok(bytes.len())
     }
 

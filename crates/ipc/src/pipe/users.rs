@@ -7,7 +7,7 @@ use proc_core::{
     shm::SharedMemory,
 };
 
-use super::ring;
+use super::layout;
 
 /// A pipe's memory, and what one end in this process knows of who else uses it.
 #[derive(Debug)]
@@ -32,6 +32,6 @@ impl Users {
     }
 
     fn register(&self) -> Register<'_> {
-        Register::new(self.memory.as_fd(), &ring::header(&self.memory).register, &self.here)
+        Register::new(self.memory.as_fd(), &layout::header(&self.memory).register, &self.here)
     }
 }

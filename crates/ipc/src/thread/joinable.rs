@@ -9,8 +9,8 @@ use std::{
 use parking_lot::{Condvar, Mutex};
 
 use super::{
+    many::put_all,
     monitor::{Monitor, Store},
-    put_all,
 };
 use crate::{GetError, GetTimeoutError, PutError, PutTimeoutError, TryGetError, TryPutError};
 

@@ -23,6 +23,7 @@
 //! ```
 
 mod joinable;
+mod many;
 mod monitor;
 mod ordered;
 mod queue;
@@ -32,18 +33,3 @@ pub use self::{
     ordered::{Heap, LifoQueue, Ordered, OrderedIter, PriorityQueue, Stack, Store},
     queue::{Iter, Queue},
 };
-
-use crate::PutError;
-
-fn put_all<T>(
-    values: impl IntoIterator<Item = T>,
-    put: impl Fn(T) -> Result<(), PutError<T>>,
-) -> Result<(), PutError<Vec<T>>> {
-    let mut values = values.into_iter();
-    while let Some(value) = values.next() {
-        if let Err(e) = put(value) {
-            return Err(PutError::Closed(std::iter::once(e.into_inner()).chain(values).collect()));
-        }
-    }
-    Ok(())
-}

@@ -1,7 +1,7 @@
 use std::{cmp::Reverse, collections::BinaryHeap, fmt, sync::Arc, time::Duration};
 
 pub use super::monitor::Store;
-use super::{monitor::Monitor, put_all};
+use super::{many::put_all, monitor::Monitor};
 use crate::{GetError, GetTimeoutError, PutError, PutTimeoutError, TryGetError, TryPutError};
 
 /// A queue between threads that gives out the newest value first.

@@ -8,7 +8,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, TrySen
 use crossbeam_utils::sync::ShardedLock;
 use parking_lot::Mutex;
 
-use super::put_all;
+use super::many::put_all;
 use crate::{GetError, GetTimeoutError, PutError, PutTimeoutError, TryGetError, TryPutError};
 
 /// A first-in, first-out queue between threads: many producers, many consumers.

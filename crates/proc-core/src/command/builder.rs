@@ -13,12 +13,27 @@ use std::{
 
 use nix::errno::Errno;
 
-use super::{CommandError, Popen, introduction::Introduction, link};
+use super::{error::CommandError, introduction::Introduction, link, popen::Popen};
 use crate::{
     children, death_link, reaper,
     start::Started,
     sys::{fds, pidfd, reap, signals},
 };
+
+impl Popen {
+    /// Starts a program. Its standard streams are this process's own.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn new<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Result<Self, CommandError> {
+        Self::builder(args).spawn()
+    }
+
+    /// Says what a program is to be like before it is started. The first of `args` names it.
+    pub fn builder<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> PopenBuilder {
+        PopenBuilder::new(args)
+    }
+}
 
 /// Says what a program is to be like before it is started.
 #[derive(Debug)]
@@ -30,7 +45,7 @@ pub struct PopenBuilder {
 }
 
 impl PopenBuilder {
-    pub(super) fn new<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Self {
+    fn new<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Self {
         let mut args = args.into_iter();
         // Without a name, std reports that there is no such program.
         let mut command = Command::new(args.next().map_or_else(OsString::new, |name| name.as_ref().to_owned()));

@@ -2,7 +2,7 @@ use std::{
     io::{BufRead, BufReader, Read},
     os::unix::process::ExitStatusExt,
     process::Command,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use nix::{

@@ -6,6 +6,7 @@
 
 use std::{
     cell::UnsafeCell,
+    fmt,
     sync::atomic::{
         AtomicBool,
         Ordering::{Acquire, Release},
@@ -13,7 +14,6 @@ use std::{
 };
 
 use super::packet::PANIC_BYTES;
-use crate::panic_report::Panic;
 
 struct Text(UnsafeCell<(usize, [u8; PANIC_BYTES])>);
 
@@ -26,9 +26,9 @@ static IS_TAKEN: AtomicBool = AtomicBool::new(false);
 /// What the compiler adds where a panic may not go on; the one before says more.
 const CONSEQUENCES: [&str; 2] = ["panic in a destructor during cleanup", "panic in a function that cannot unwind"];
 
-/// Notes it, cut off where it is too long. Of two at once, one is noted.
-pub(crate) fn note(panic: &Panic) {
-    if CONSEQUENCES.contains(&panic.message.as_str()) || IS_TAKEN.swap(true, Acquire) {
+/// Notes a panic and where it began, cut off where that is too long. Of two at once, one is noted.
+pub(crate) fn note(message: &str, panic: impl fmt::Display) {
+    if CONSEQUENCES.contains(&message) || IS_TAKEN.swap(true, Acquire) {
         return;
     }
     // SAFETY: `IS_TAKEN` has been set by this thread.

@@ -15,6 +15,7 @@
 //! ```
 
 mod error;
+mod identity;
 mod inherited;
 mod launch;
 mod pid_file;
@@ -29,9 +30,9 @@ use std::{
 };
 
 pub use error::DaemonError;
+pub use identity::Identity;
 pub use pid_file::{pid_of, stop, stop_timeout};
 pub use ready::Ready;
-pub use setup::Identity;
 
 /// What a daemon is to be like.
 ///

@@ -16,36 +16,13 @@ use nix::{
     unistd::{self, Gid, Uid},
 };
 
-use super::{DaemonError, Daemonize, error::Failure, inherited, pid_file};
+use super::{
+    Daemonize,
+    error::{DaemonError, Failure},
+    identity::Identity,
+    inherited, pid_file,
+};
 use crate::{start::stdio::Streams, sys::fds};
-
-/// A user or a group.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Identity {
-    /// By name.
-    Name(String),
-    /// By number.
-    Id(u32),
-}
-
-impl From<&str> for Identity {
-    fn from(name: &str) -> Self {
-        Self::Name(name.to_owned())
-    }
-}
-
-impl From<String> for Identity {
-    fn from(name: String) -> Self {
-        Self::Name(name)
-    }
-}
-
-impl From<u32> for Identity {
-    fn from(id: u32) -> Self {
-        Self::Id(id)
-    }
-}
 
 /// Everything that can be found out before the fork has been.
 pub(super) struct Plan {

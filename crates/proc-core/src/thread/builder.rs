@@ -9,7 +9,11 @@ use std::{
 
 use crate::crash::alternate_stack::AlternateStack;
 
-use super::{ENDED, JoinHandle, NEW, STARTED, Thread, excepthook, registry};
+use super::{
+    excepthook,
+    handle::{ENDED, JoinHandle, NEW, STARTED, Thread},
+    registry,
+};
 
 /// Starts a thread that runs `f`, under the next of the names `Thread-1`, `Thread-2`, …
 ///

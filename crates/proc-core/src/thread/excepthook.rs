@@ -7,7 +7,10 @@ use std::{
     sync::{Arc, Mutex, Once, PoisonError},
 };
 
-use super::{Thread, ThreadError, registry};
+use super::{
+    handle::{Thread, ThreadError},
+    registry,
+};
 
 /// A panic that a thread's function did not catch.
 #[derive(Clone, Debug)]

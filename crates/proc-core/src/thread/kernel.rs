@@ -4,7 +4,22 @@
 //! Takes integers, and writes to a `timespec` of ours.
 #![allow(unsafe_code)]
 
-use super::State;
+/// Where a thread is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum State {
+    /// Not started yet.
+    New,
+    /// Could run, but no CPU is free for it.
+    #[doc(alias = "Ready")]
+    Runnable,
+    /// On a CPU.
+    Running,
+    /// Waits: for a lock, for input, for time to pass; or is stopped.
+    Blocked,
+    /// Its function has returned, or panicked.
+    #[doc(alias = "Dead")]
+    Terminated,
+}
 
 /// The calling thread's number.
 pub(super) fn own_id() -> u32 {

@@ -9,7 +9,10 @@ use std::{
     },
 };
 
-use super::{STARTED, Thread, kernel};
+use super::{
+    handle::{STARTED, Thread},
+    kernel,
+};
 use crate::{at_fork, fork_local::ForkLocal, sys::at_exit};
 
 #[derive(Default)]

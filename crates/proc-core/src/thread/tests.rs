@@ -1,5 +1,5 @@
 use std::{
-    sync::{Arc, Barrier, Mutex, mpsc},
+    sync::{Arc, Barrier, Mutex, atomic::Ordering::Relaxed, mpsc},
     time::Duration,
 };
 
