@@ -1,18 +1,17 @@
 use std::{
     fmt, io,
-    marker::PhantomData,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    sync::Arc,
     time::Duration,
 };
 
-use proc_core::handover::{self, Parcel};
+use proc_core::handover::Parcel;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, de::DeserializeOwned};
 
 use super::{
     RecvError, SendError,
     biased::Patience,
-    end::{End, Side},
+    end::{self, Incoming, Outgoing, Parts, Side},
+    simplex::{Receiver, Sender},
     stream::{StreamReader, StreamWriter},
 };
 
@@ -34,8 +33,8 @@ use super::{
 /// ```
 #[doc(alias = "Pipe")]
 pub fn pipe<T>() -> io::Result<(Connection<T>, Connection<T>)> {
-    let (a, b) = End::pair(true)?;
-    Ok((Connection::new(a), Connection::new(b)))
+    let (a, b) = end::pair(Side::A, Side::B)?;
+    Ok((Connection::new(a.duplex()?), Connection::new(b.duplex()?)))
 }
 
 /// One end of a [`pipe`]: sends values to the other end and receives what that one sends.
@@ -61,23 +60,23 @@ pub fn pipe<T>() -> io::Result<(Connection<T>, Connection<T>)> {
 /// - the other end sees [`Closed`](RecvError::Closed) once it has received everything, as soon as the kernel has closed
 ///   the dead process's descriptors, also if it sleeps in `send` or `recv`; unless a copy of the end lives elsewhere.
 pub struct Connection<T> {
-    end: Arc<End>,
-    messages: PhantomData<fn(T) -> T>,
+    sender: Sender<T>,
+    receiver: Receiver<T>,
 }
 
 impl<T> Connection<T> {
-    pub(crate) fn new(end: End) -> Self {
-        Self { end: Arc::new(end), messages: PhantomData }
+    pub(crate) fn new((outgoing, incoming): (Outgoing, Incoming)) -> Self {
+        Self { sender: Sender::new(outgoing), receiver: Receiver::new(incoming) }
     }
 
     #[cfg(test)]
     pub(super) fn end_socket(&self) -> &super::socket::Socket {
-        self.end.lobby.socket()
+        self.receiver.end.socket()
     }
 
     /// Sends what is packed already.
     pub(crate) fn send_parcel(&self, parcel: &Parcel<'_>) -> Result<(), SendError> {
-        self.end.outbox().send_parcel(&self.end.lobby, parcel, Patience::FOREVER)
+        self.sender.end.send_parcel(parcel)
     }
 
     /// Receives a message as it came, and hands it to `f`.
@@ -85,7 +84,7 @@ impl<T> Connection<T> {
         &self,
         f: impl FnOnce(&[u8], Vec<OwnedFd>) -> Result<R, RecvError>,
     ) -> Result<R, RecvError> {
-        self.end.inbox().receive(&self.end.lobby, Patience::FOREVER, f)
+        self.receiver.end.receive(Patience::FOREVER, f)
     }
 
     /// Sends the bytes as a message, without serialising them. Waits while there is no room.
@@ -93,7 +92,7 @@ impl<T> Connection<T> {
     /// # Errors
     /// As [`send`](Self::send).
     pub fn send_bytes(&self, bytes: &[u8]) -> Result<(), SendError> {
-        self.end.outbox().send_bytes(&self.end.lobby, bytes, Patience::FOREVER)
+        self.sender.send_bytes(bytes)
     }
 
     /// Receives a message as bytes, as sent by [`send_bytes`](Self::send_bytes). Waits until there is one.
@@ -101,7 +100,7 @@ impl<T> Connection<T> {
     /// # Errors
     /// As [`recv`](Self::recv), but for `Decode`.
     pub fn recv_bytes(&self) -> Result<Vec<u8>, RecvError> {
-        self.end.inbox().receive_bytes(&self.end.lobby, Patience::FOREVER)
+        self.receiver.recv_bytes()
     }
 
     /// Waits until there is something to receive, or the other end is closed, for at most `timeout`; `None` waits for
@@ -110,17 +109,17 @@ impl<T> Connection<T> {
     /// # Errors
     /// `Damaged` and `Io`, as [`recv`](Self::recv).
     pub fn poll(&self, timeout: Option<Duration>) -> Result<bool, RecvError> {
-        self.end.inbox().poll(&self.end.lobby, Patience::of(timeout))
+        self.receiver.poll(timeout)
     }
 
     /// The messages' bytes as a stream. What one message leaves over is kept for the next read of the same adaptor.
     pub fn reader(&self) -> StreamReader {
-        StreamReader::new(Arc::clone(&self.end))
+        self.receiver.reader()
     }
 
     /// A stream whose every write is a message of bytes.
     pub fn writer(&self) -> StreamWriter {
-        StreamWriter::new(Arc::clone(&self.end))
+        self.sender.writer()
     }
 }
 
@@ -135,7 +134,7 @@ impl<T: Serialize + DeserializeOwned> Connection<T> {
     /// If the value's own `Serialize` sends through the same end.
     #[inline]
     pub fn send(&self, value: &T) -> Result<(), SendError> {
-        self.end.outbox().send(&self.end.lobby, value, Patience::FOREVER)
+        self.sender.send(value)
     }
 
     /// Sends a value if there is room now. A message that is larger than the pipe never has.
@@ -143,7 +142,7 @@ impl<T: Serialize + DeserializeOwned> Connection<T> {
     /// # Errors
     /// [`Full`](SendError::Full); else as [`send`](Self::send).
     pub fn try_send(&self, value: &T) -> Result<(), SendError> {
-        self.end.outbox().send(&self.end.lobby, value, Patience::None)
+        self.sender.try_send(value)
     }
 
     /// Sends a value, waiting at most `timeout` for room. If the time is over amid a message, it is not delivered.
@@ -151,7 +150,7 @@ impl<T: Serialize + DeserializeOwned> Connection<T> {
     /// # Errors
     /// [`TimedOut`](SendError::TimedOut); else as [`send`](Self::send).
     pub fn send_timeout(&self, value: &T, timeout: Duration) -> Result<(), SendError> {
-        self.end.outbox().send(&self.end.lobby, value, Patience::of(Some(timeout)))
+        self.sender.send_timeout(value, timeout)
     }
 }
 
@@ -163,7 +162,7 @@ impl<T: DeserializeOwned> Connection<T> {
     /// is not a `T`; `Damaged` if somebody has overwritten the pipe's memory; `Io` if the kernel refuses.
     #[inline]
     pub fn recv(&self) -> Result<T, RecvError> {
-        self.end.inbox().receive(&self.end.lobby, Patience::FOREVER, decode)
+        self.receiver.recv()
     }
 
     /// Receives a value if there is one now.
@@ -171,7 +170,7 @@ impl<T: DeserializeOwned> Connection<T> {
     /// # Errors
     /// [`Empty`](RecvError::Empty); else as [`recv`](Self::recv).
     pub fn try_recv(&self) -> Result<T, RecvError> {
-        self.end.inbox().receive(&self.end.lobby, Patience::None, decode)
+        self.receiver.try_recv()
     }
 
     /// Receives a value, waiting at most `timeout` for one.
@@ -179,56 +178,41 @@ impl<T: DeserializeOwned> Connection<T> {
     /// # Errors
     /// [`TimedOut`](RecvError::TimedOut); else as [`recv`](Self::recv).
     pub fn recv_timeout(&self, timeout: Duration) -> Result<T, RecvError> {
-        self.end.inbox().receive(&self.end.lobby, Patience::of(Some(timeout)), decode)
+        self.receiver.recv_timeout(timeout)
     }
 
     /// Receives values until the other end is gone, waiting for each. Ends at the first error.
     pub fn iter(&self) -> impl Iterator<Item = T> {
-        std::iter::from_fn(|| self.recv().ok())
+        self.receiver.iter()
     }
-}
-
-#[inline(always)]
-pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8], fds: Vec<OwnedFd>) -> Result<T, RecvError> {
-    // Only what was sent with descriptors needs the hand-over's context.
-    if fds.is_empty()
-        && let Ok(value) = wire::decode(bytes)
-    {
-        return Ok(value);
-    }
-    handover::unpack(bytes, fds).map_err(RecvError::Decode)
 }
 
 impl<T> Clone for Connection<T> {
     fn clone(&self) -> Self {
-        Self { end: Arc::clone(&self.end), messages: PhantomData }
+        Self { sender: self.sender.clone(), receiver: self.receiver.clone() }
     }
 }
 
 impl<T> fmt::Debug for Connection<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connection").field("fd", &self.end.lobby.socket().as_fd()).finish_non_exhaustive()
+        f.debug_struct("Connection").field("fd", &self.receiver.end.socket().as_fd()).finish_non_exhaustive()
     }
 }
 
 impl<T> AsFd for Connection<T> {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.end.as_fd()
+        self.receiver.as_fd()
     }
 }
 
 impl<T> Serialize for Connection<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.end.serialize(serializer)
+        self.receiver.end.serialize(serializer)
     }
 }
 
 impl<'de, T> Deserialize<'de> for Connection<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let end = End::deserialize(deserializer)?;
-        match end.side() {
-            Side::A | Side::B => Ok(Self::new(end)),
-            Side::Sender | Side::Receiver => Err(de::Error::custom("the end of a simplex channel is no connection")),
-        }
+        Parts::deserialize(deserializer)?.duplex().map(Self::new).map_err(de::Error::custom)
     }
 }

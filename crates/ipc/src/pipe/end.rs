@@ -1,14 +1,18 @@
-//! One end of a pipe, of bytes and descriptors: what [`Connection`](super::Connection) and its kin wrap in types.
+//! The ends of a pipe, of bytes and descriptors: what [`Sender`](super::Sender), [`Receiver`](super::Receiver) and
+//! [`Connection`](super::Connection) wrap in types.
 
 use std::{
     io,
-    os::fd::{AsFd, BorrowedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    sync::Arc,
 };
 
-use proc_core::shm::SharedMemory;
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use proc_core::{handover::Parcel, shm::SharedMemory};
+use serde::{Deserialize, Serialize, Serializer, de::DeserializeOwned};
 
 use super::{
+    RecvError, SendError,
+    biased::Patience,
     handles::NO_LIMIT,
     inbox::Inbox,
     lobby::{Lobby, Post},
@@ -30,86 +34,173 @@ pub(crate) enum Side {
     Receiver,
 }
 
-pub(crate) struct End {
-    side: Side,
-    memory: SharedMemory,
-    /// How many descriptors wait for their message at most.
-    max_fds: usize,
-    // Dropped, and so closed, before `inbox` says goodbye.
-    pub(super) lobby: Lobby,
-    outbox: Option<Outbox>,
-    inbox: Option<Inbox>,
+/// What an end is made of, and what is handed over of it.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Parts {
+    pub(super) side: Side,
+    pub(super) memory: SharedMemory,
+    pub(super) socket: Socket,
+    /// The peer can have at most about twice as many descriptors taken in that belong to no message.
+    pub(super) max_fds: usize,
 }
 
-impl End {
-    /// Two ends: `A` and `B`, or `Sender` and `Receiver`.
-    pub(super) fn pair(duplex: bool) -> io::Result<(Self, Self)> {
-        let (a, b) = Socket::pair()?;
-        let memory = ring::create(if duplex { 2 } else { 1 })?;
-        let (side_a, side_b) = if duplex { (Side::A, Side::B) } else { (Side::Sender, Side::Receiver) };
-        Ok((Self::new(memory.clone(), a, side_a)?, Self::new(memory, b, side_b)?))
-    }
+/// The parts of the two ends of a new pipe: `A` and `B`, or `Sender` and `Receiver`.
+pub(super) fn pair(side_a: Side, side_b: Side) -> io::Result<(Parts, Parts)> {
+    let (a, b) = Socket::pair()?;
+    let memory = ring::create(if side_a == Side::A { 2 } else { 1 })?;
+    let parts = |side, memory, socket| Parts { side, memory, socket, max_fds: NO_LIMIT };
+    Ok((parts(side_a, memory.clone(), a), parts(side_b, memory, b)))
+}
 
-    pub(super) fn new(memory: SharedMemory, socket: Socket, side: Side) -> io::Result<Self> {
-        Self::with_limit(memory, socket, side, NO_LIMIT)
-    }
-
-    /// An end to which the peer can have at most about twice `max_fds` descriptors taken in that belong to no message.
-    pub(super) fn with_limit(memory: SharedMemory, socket: Socket, side: Side, max_fds: usize) -> io::Result<Self> {
-        let rings = ring::attach(&memory)?;
-        let (outgoing, incoming): (Option<&Ring>, Option<&Ring>) = match (side, &rings[..]) {
-            (Side::A, [first, second]) => (Some(first), Some(second)),
-            (Side::B, [first, second]) => (Some(second), Some(first)),
-            (Side::Sender, [only]) => (Some(only), None),
-            (Side::Receiver, [only]) => (None, Some(only)),
-            _ => return Err(io::Error::new(io::ErrorKind::InvalidData, "shared memory holds a pipe of another shape")),
+impl Parts {
+    /// An end that sends and receives.
+    pub(super) fn duplex(self) -> io::Result<(Outgoing, Incoming)> {
+        let rings = ring::attach(&self.memory)?;
+        let (outgoing, incoming) = match (self.side, &rings[..]) {
+            (Side::A, [first, second]) => (first, second),
+            (Side::B, [first, second]) => (second, first),
+            _ => return Err(other_shape()),
         };
-        let post = incoming.or(outgoing).cloned().map(|ring| Post::new(ring, incoming.is_some()));
-        Ok(Self {
-            side,
-            lobby: Lobby::new(socket, post.expect("an end has a ring"), max_fds),
-            outbox: outgoing.cloned().map(Outbox::new),
-            inbox: incoming.cloned().map(Inbox::new),
-            memory,
-            max_fds,
-        })
+        let end = self.with_post(incoming, true);
+        Ok((Outgoing::new(Arc::clone(&end), outgoing), Incoming::new(end, incoming)))
     }
 
-    #[inline]
-    pub(super) fn outbox(&self) -> &Outbox {
-        self.outbox.as_ref().expect("only ends with an outbox have types that send")
-    }
-
-    #[inline]
-    pub(super) fn inbox(&self) -> &Inbox {
-        self.inbox.as_ref().expect("only ends with an inbox have types that receive")
-    }
-
-    pub(super) fn side(&self) -> Side {
-        self.side
-    }
-}
-
-impl AsFd for End {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        match &self.inbox {
-            // Without descriptors to make it from, the socket must do, which may miss what has come already.
-            Some(inbox) => inbox.pollable(&self.lobby).unwrap_or_else(|_| self.lobby.socket().as_fd()),
-            None => self.lobby.socket().as_fd(),
+    /// An end that only sends.
+    pub(super) fn outgoing(self) -> io::Result<Outgoing> {
+        match (self.side, &ring::attach(&self.memory)?[..]) {
+            (Side::Sender, [only]) => Ok(Outgoing::new(self.with_post(only, false), only)),
+            _ => Err(other_shape()),
         }
     }
+
+    /// An end that only receives.
+    pub(super) fn incoming(self) -> io::Result<Incoming> {
+        match (self.side, &ring::attach(&self.memory)?[..]) {
+            (Side::Receiver, [only]) => Ok(Incoming::new(self.with_post(only, true), only)),
+            _ => Err(other_shape()),
+        }
+    }
+
+    fn with_post(self, ring: &Ring, reads: bool) -> Arc<End> {
+        let Self { side, memory, socket, max_fds } = self;
+        let lobby = Lobby::new(socket, Post::new(ring.clone(), reads), max_fds);
+        Arc::new(End { side, memory, max_fds, lobby })
+    }
+}
+
+fn other_shape() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "not an end of this kind of pipe")
+}
+
+/// What both directions of an end share.
+#[derive(Debug)]
+struct End {
+    side: Side,
+    memory: SharedMemory,
+    max_fds: usize,
+    lobby: Lobby,
 }
 
 impl Serialize for End {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        (self.side, &self.memory, self.lobby.socket(), self.max_fds).serialize(serializer)
+        #[derive(Serialize)]
+        struct Parts<'a> {
+            side: Side,
+            memory: &'a SharedMemory,
+            socket: &'a Socket,
+            max_fds: usize,
+        }
+        let Self { side, memory, max_fds, lobby } = self;
+        Parts { side: *side, memory, socket: lobby.socket(), max_fds: *max_fds }.serialize(serializer)
     }
 }
 
-impl<'de> Deserialize<'de> for End {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (side, memory, socket, max_fds): (Side, SharedMemory, Socket, usize) =
-            Deserialize::deserialize(deserializer)?;
-        Self::with_limit(memory, socket, side, max_fds).map_err(de::Error::custom)
+/// The direction of an end that sends.
+pub(crate) struct Outgoing {
+    end: Arc<End>,
+    outbox: Outbox,
+}
+
+impl Outgoing {
+    fn new(end: Arc<End>, ring: &Ring) -> Self {
+        Self { end, outbox: Outbox::new(ring.clone()) }
+    }
+
+    #[inline]
+    pub(super) fn send<T: Serialize + DeserializeOwned>(&self, value: &T, patience: Patience) -> Result<(), SendError> {
+        self.outbox.send(&self.end.lobby, value, patience)
+    }
+
+    /// Sends what is packed already.
+    pub(super) fn send_parcel(&self, parcel: &Parcel<'_>) -> Result<(), SendError> {
+        self.outbox.send_parcel(&self.end.lobby, parcel, Patience::FOREVER)
+    }
+
+    pub(super) fn send_bytes(&self, bytes: &[u8]) -> Result<(), SendError> {
+        self.outbox.send_bytes(&self.end.lobby, bytes, Patience::FOREVER)
+    }
+
+    pub(super) fn socket(&self) -> &Socket {
+        self.end.lobby.socket()
+    }
+}
+
+impl AsFd for Outgoing {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket().as_fd()
+    }
+}
+
+impl Serialize for Outgoing {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.end.serialize(serializer)
+    }
+}
+
+/// The direction of an end that receives.
+pub(crate) struct Incoming {
+    // Dropped, and its socket so closed, before `inbox` says goodbye.
+    end: Arc<End>,
+    inbox: Inbox,
+}
+
+impl Incoming {
+    fn new(end: Arc<End>, ring: &Ring) -> Self {
+        Self { end, inbox: Inbox::new(ring.clone()) }
+    }
+
+    /// Receives a message as it came, and hands it to `f`.
+    #[inline]
+    pub(super) fn receive<R>(
+        &self,
+        patience: Patience,
+        f: impl FnOnce(&[u8], Vec<OwnedFd>) -> Result<R, RecvError>,
+    ) -> Result<R, RecvError> {
+        self.inbox.receive(&self.end.lobby, patience, f)
+    }
+
+    pub(super) fn receive_bytes(&self) -> Result<Vec<u8>, RecvError> {
+        self.inbox.receive_bytes(&self.end.lobby, Patience::FOREVER)
+    }
+
+    pub(super) fn poll(&self, patience: Patience) -> Result<bool, RecvError> {
+        self.inbox.poll(&self.end.lobby, patience)
+    }
+
+    pub(super) fn socket(&self) -> &Socket {
+        self.end.lobby.socket()
+    }
+}
+
+impl AsFd for Incoming {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        // Without descriptors to make it from, the socket must do, which may miss what has come already.
+        self.inbox.pollable(&self.end.lobby).unwrap_or_else(|_| self.socket().as_fd())
+    }
+}
+
+impl Serialize for Incoming {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.end.serialize(serializer)
     }
 }

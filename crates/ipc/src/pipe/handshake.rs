@@ -5,7 +5,7 @@ use std::{io, os::fd::OwnedFd};
 use proc_core::{futex::Deadline, shm::SharedMemory};
 
 use super::{
-    end::{End, Side},
+    end::{Incoming, Outgoing, Parts, Side},
     ring,
     socket::{Packet, Socket, Woken},
 };
@@ -14,22 +14,22 @@ use super::{
 const HELLO: u64 = u64::from_le_bytes(*b"ipcHello");
 
 /// Makes the memory, and sends it without waiting. The end lets at most `max_fds` descriptors wait for their message.
-pub(crate) fn offer(socket: OwnedFd, max_fds: usize) -> io::Result<End> {
+pub(crate) fn offer(socket: OwnedFd, max_fds: usize) -> io::Result<(Outgoing, Incoming)> {
     use std::os::fd::AsFd;
     let socket = Socket(socket.into());
     let memory = ring::create(2)?;
     socket.send_fds(HELLO, &[memory.as_fd()], Deadline::after(std::time::Duration::ZERO))?;
-    End::with_limit(memory, socket, Side::A, max_fds)
+    Parts { side: Side::A, memory, socket, max_fds }.duplex()
 }
 
 /// Waits for the memory, until the deadline. The end lets at most `max_fds` descriptors wait for their message.
-pub(crate) fn accept(socket: OwnedFd, deadline: Option<Deadline>, max_fds: usize) -> io::Result<End> {
+pub(crate) fn accept(socket: OwnedFd, deadline: Option<Deadline>, max_fds: usize) -> io::Result<(Outgoing, Incoming)> {
     let socket = Socket(socket.into());
     loop {
         match socket.receive(1)? {
             Packet::Fds(HELLO, mut fds) if fds.len() == 1 => {
                 let memory = SharedMemory::from_fd(fds.remove(0))?;
-                return End::with_limit(memory, socket, Side::B, max_fds);
+                return Parts { side: Side::B, memory, socket, max_fds }.duplex();
             }
             Packet::End => {
                 return Err(io::Error::new(io::ErrorKind::ConnectionRefused, "the listener closed the connection"));

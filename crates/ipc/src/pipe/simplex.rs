@@ -1,18 +1,18 @@
 use std::{
     fmt, io,
     marker::PhantomData,
-    os::fd::{AsFd, BorrowedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::Arc,
     time::Duration,
 };
 
+use proc_core::handover;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, de::DeserializeOwned};
 
 use super::{
     RecvError, SendError,
     biased::Patience,
-    connection::decode,
-    end::{End, Side},
+    end::{self, Incoming, Outgoing, Parts, Side},
     stream::{StreamReader, StreamWriter},
 };
 
@@ -29,24 +29,24 @@ use super::{
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn channel<T>() -> io::Result<(Sender<T>, Receiver<T>)> {
-    let (sender, receiver) = End::pair(false)?;
-    Ok((Sender::new(sender), Receiver::new(receiver)))
+    let (sender, receiver) = end::pair(Side::Sender, Side::Receiver)?;
+    Ok((Sender::new(sender.outgoing()?), Receiver::new(receiver.incoming()?)))
 }
 
 /// The sending end of a [`channel`]. All that is said of [`Connection`](super::Connection) holds.
 pub struct Sender<T> {
-    end: Arc<End>,
+    pub(super) end: Arc<Outgoing>,
     messages: PhantomData<fn(T)>,
 }
 
 /// The receiving end of a [`channel`]. All that is said of [`Connection`](super::Connection) holds.
 pub struct Receiver<T> {
-    end: Arc<End>,
+    pub(super) end: Arc<Incoming>,
     messages: PhantomData<fn() -> T>,
 }
 
 impl<T> Sender<T> {
-    fn new(end: End) -> Self {
+    pub(super) fn new(end: Outgoing) -> Self {
         Self { end: Arc::new(end), messages: PhantomData }
     }
 
@@ -55,7 +55,7 @@ impl<T> Sender<T> {
     /// # Errors
     /// As [`send`](Self::send).
     pub fn send_bytes(&self, bytes: &[u8]) -> Result<(), SendError> {
-        self.end.outbox().send_bytes(&self.end.lobby, bytes, Patience::FOREVER)
+        self.end.send_bytes(bytes)
     }
 
     /// A stream whose every write is a message of bytes.
@@ -74,7 +74,7 @@ impl<T: Serialize + DeserializeOwned> Sender<T> {
     /// If the value's own `Serialize` sends through the same end.
     #[inline]
     pub fn send(&self, value: &T) -> Result<(), SendError> {
-        self.end.outbox().send(&self.end.lobby, value, Patience::FOREVER)
+        self.end.send(value, Patience::FOREVER)
     }
 
     /// Sends a value if there is room now. A message that is larger than the pipe never has.
@@ -82,7 +82,7 @@ impl<T: Serialize + DeserializeOwned> Sender<T> {
     /// # Errors
     /// [`Full`](SendError::Full); else as [`send`](Self::send).
     pub fn try_send(&self, value: &T) -> Result<(), SendError> {
-        self.end.outbox().send(&self.end.lobby, value, Patience::None)
+        self.end.send(value, Patience::None)
     }
 
     /// Sends a value, waiting at most `timeout` for room. If the time is over amid a message, it is not delivered.
@@ -90,12 +90,12 @@ impl<T: Serialize + DeserializeOwned> Sender<T> {
     /// # Errors
     /// [`TimedOut`](SendError::TimedOut); else as [`send`](Self::send).
     pub fn send_timeout(&self, value: &T, timeout: Duration) -> Result<(), SendError> {
-        self.end.outbox().send(&self.end.lobby, value, Patience::of(Some(timeout)))
+        self.end.send(value, Patience::of(Some(timeout)))
     }
 }
 
 impl<T> Receiver<T> {
-    fn new(end: End) -> Self {
+    pub(super) fn new(end: Incoming) -> Self {
         Self { end: Arc::new(end), messages: PhantomData }
     }
 
@@ -104,7 +104,7 @@ impl<T> Receiver<T> {
     /// # Errors
     /// As [`recv`](Self::recv), but for `Decode`.
     pub fn recv_bytes(&self) -> Result<Vec<u8>, RecvError> {
-        self.end.inbox().receive_bytes(&self.end.lobby, Patience::FOREVER)
+        self.end.receive_bytes()
     }
 
     /// Waits until there is something to receive, or the other end is closed, for at most `timeout`; `None` waits for
@@ -113,7 +113,7 @@ impl<T> Receiver<T> {
     /// # Errors
     /// `Damaged` and `Io`, as [`recv`](Self::recv).
     pub fn poll(&self, timeout: Option<Duration>) -> Result<bool, RecvError> {
-        self.end.inbox().poll(&self.end.lobby, Patience::of(timeout))
+        self.end.poll(Patience::of(timeout))
     }
 
     /// The messages' bytes as a stream. What one message leaves over is kept for the next read of the same adaptor.
@@ -129,7 +129,7 @@ impl<T: DeserializeOwned> Receiver<T> {
     /// As [`Connection::recv`](super::Connection::recv).
     #[inline]
     pub fn recv(&self) -> Result<T, RecvError> {
-        self.end.inbox().receive(&self.end.lobby, Patience::FOREVER, decode)
+        self.end.receive(Patience::FOREVER, decode)
     }
 
     /// Receives a value if there is one now.
@@ -137,7 +137,7 @@ impl<T: DeserializeOwned> Receiver<T> {
     /// # Errors
     /// [`Empty`](RecvError::Empty); else as [`recv`](Self::recv).
     pub fn try_recv(&self) -> Result<T, RecvError> {
-        self.end.inbox().receive(&self.end.lobby, Patience::None, decode)
+        self.end.receive(Patience::None, decode)
     }
 
     /// Receives a value, waiting at most `timeout` for one.
@@ -145,7 +145,7 @@ impl<T: DeserializeOwned> Receiver<T> {
     /// # Errors
     /// [`TimedOut`](RecvError::TimedOut); else as [`recv`](Self::recv).
     pub fn recv_timeout(&self, timeout: Duration) -> Result<T, RecvError> {
-        self.end.inbox().receive(&self.end.lobby, Patience::of(Some(timeout)), decode)
+        self.end.receive(Patience::of(Some(timeout)), decode)
     }
 
     /// Receives values until the other end is gone, waiting for each. Ends at the first error.
@@ -154,9 +154,20 @@ impl<T: DeserializeOwned> Receiver<T> {
     }
 }
 
-/// What handles have in common that are an `Arc<End>` of a certain side.
+#[inline(always)]
+fn decode<T: DeserializeOwned>(bytes: &[u8], fds: Vec<OwnedFd>) -> Result<T, RecvError> {
+    // Only what was sent with descriptors needs the hand-over's context.
+    if fds.is_empty()
+        && let Ok(value) = wire::decode(bytes)
+    {
+        return Ok(value);
+    }
+    handover::unpack(bytes, fds).map_err(RecvError::Decode)
+}
+
+/// What handles have in common that are one direction of an end.
 macro_rules! handle {
-    ($name:ident, $side:ident, $what:literal) => {
+    ($name:ident, $direction:ident) => {
         impl<T> Clone for $name<T> {
             fn clone(&self) -> Self {
                 Self { end: Arc::clone(&self.end), messages: PhantomData }
@@ -165,7 +176,7 @@ macro_rules! handle {
 
         impl<T> fmt::Debug for $name<T> {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.debug_struct(stringify!($name)).field("fd", &self.end.lobby.socket().as_fd()).finish_non_exhaustive()
+                f.debug_struct(stringify!($name)).field("fd", &self.end.socket().as_fd()).finish_non_exhaustive()
             }
         }
 
@@ -183,16 +194,11 @@ macro_rules! handle {
 
         impl<'de, T> Deserialize<'de> for $name<T> {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let end = End::deserialize(deserializer)?;
-                if end.side() == Side::$side {
-                    Ok(Self::new(end))
-                } else {
-                    Err(de::Error::custom(concat!("not the ", $what, " end of a channel")))
-                }
+                Parts::deserialize(deserializer)?.$direction().map(Self::new).map_err(de::Error::custom)
             }
         }
     };
 }
 
-handle!(Sender, Sender, "sending");
-handle!(Receiver, Receiver, "receiving");
+handle!(Sender, outgoing);
+handle!(Receiver, incoming);

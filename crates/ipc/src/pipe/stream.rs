@@ -1,26 +1,29 @@
 use std::{io, sync::Arc};
 
-use super::{RecvError, biased::Patience, end::End};
+use super::{
+    RecvError,
+    end::{Incoming, Outgoing},
+};
 
 /// Reads the bytes of the messages that one end receives as a stream; ends where the other end is closed.
 pub struct StreamReader {
-    end: Arc<End>,
+    end: Arc<Incoming>,
     message: io::Cursor<Vec<u8>>,
 }
 
 /// Writes a stream to one end: every write is a message.
 pub struct StreamWriter {
-    end: Arc<End>,
+    end: Arc<Outgoing>,
 }
 
 impl StreamReader {
-    pub(super) fn new(end: Arc<End>) -> Self {
+    pub(super) fn new(end: Arc<Incoming>) -> Self {
         Self { end, message: io::Cursor::default() }
     }
 }
 
 impl StreamWriter {
-    pub(super) fn new(end: Arc<End>) -> Self {
+    pub(super) fn new(end: Arc<Outgoing>) -> Self {
         Self { end }
     }
 }
@@ -28,7 +31,7 @@ impl StreamWriter {
 impl io::BufRead for StreamReader {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         while self.message.position() >= self.message.get_ref().len() as u64 {
-            match self.end.inbox().receive_bytes(&self.end.lobby, Patience::FOREVER) {
+            match self.end.receive_bytes() {
                 Ok(bytes) => self.message = io::Cursor::new(bytes),
                 Err(RecvError::Closed) => return Ok(&[]),
                 Err(e) => return Err(e.into()),
@@ -56,7 +59,7 @@ impl io::Read for StreamReader {
 
 impl io::Write for StreamWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.end.outbox().send_bytes(&self.end.lobby, bytes, Patience::FOREVER)?;
+        self.end.send_bytes(bytes)?;
         Ok(bytes.len())
     }
 

@@ -13,7 +13,8 @@ use test_support::watchdog;
 
 use super::{
     Connection, RecvError, SendError,
-    end::{End, Side},
+    end::{Parts, Side},
+    handles::NO_LIMIT,
     layout::{DATA_OFFSET, Header, RING_BYTES},
     ring::{self, Kind, Reader, Writer},
     socket::Socket,
@@ -23,11 +24,15 @@ const LIMIT: Duration = Duration::from_secs(120);
 
 type Message = (u32, Vec<u16>, String);
 
+fn parts(memory: SharedMemory, socket: Socket, side: Side) -> Parts {
+    Parts { side, memory, socket, max_fds: NO_LIMIT }
+}
+
 /// An end, and what its peer has in hand.
 fn end_and_its_peer() -> (Connection<Message>, SharedMemory, Socket) {
     let (here, there) = Socket::pair().unwrap();
     let memory = ring::create(2).unwrap();
-    (Connection::new(End::new(memory.clone(), here, Side::A).unwrap()), memory, there)
+    (Connection::new(parts(memory.clone(), here, Side::A).duplex().unwrap()), memory, there)
 }
 
 fn byte(memory: &SharedMemory, i: usize) -> &AtomicU8 {
@@ -102,7 +107,7 @@ fn any_byte_of_the_memory_may_change_at_any_time() {
     for seed in 1..=1500_u64 {
         let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let (end, memory, socket) = end_and_its_peer();
-        let peer = Connection::<Message>::new(End::new(memory.clone(), socket, Side::B).unwrap());
+        let peer = Connection::<Message>::new(parts(memory.clone(), socket, Side::B).duplex().unwrap());
         for _ in 0..random.below(8) {
             use_it(&end, &mut random);
             use_it(&peer, &mut random);
@@ -123,7 +128,7 @@ fn any_byte_of_the_memory_may_change_at_any_time() {
         }
         // Another user of the same end begins with what stands there.
         let (fresh_socket, _other) = Socket::pair().unwrap();
-        if let Ok(fresh) = End::new(memory.clone(), fresh_socket, Side::A) {
+        if let Ok(fresh) = parts(memory.clone(), fresh_socket, Side::A).duplex() {
             use_it(&Connection::new(fresh), &mut random);
         }
     }
@@ -159,7 +164,7 @@ fn a_peer_that_scribbles_all_the_time_spoils_messages_only() {
         for _ in 0..3000 {
             use_it(&end, &mut random);
             let (socket, _other) = Socket::pair().unwrap();
-            if let Ok(fresh) = End::new(memory.clone(), socket, Side::A) {
+            if let Ok(fresh) = parts(memory.clone(), socket, Side::A).duplex() {
                 use_it(&Connection::new(fresh), &mut random);
             }
         }
@@ -172,7 +177,7 @@ fn anything_may_come_through_the_socket() {
     let mut random = Random(0x50c4e7);
     let (end, memory, socket) = end_and_its_peer();
     let peer_socket = Socket::from_fd(socket.as_fd().try_clone_to_owned().unwrap());
-    let peer = Connection::<Message>::new(End::new(memory, peer_socket, Side::B).unwrap());
+    let peer = Connection::<Message>::new(parts(memory, peer_socket, Side::B).duplex().unwrap());
     let null = std::fs::File::open("/dev/null").unwrap();
     for n in 0..500 {
         for _ in 0..random.below(5) {
@@ -198,8 +203,8 @@ fn descriptors_that_a_frame_promises_need_not_come() {
     use proc_core::handover::Fd;
     let (here, there) = Socket::pair().unwrap();
     let memory = ring::create(2).unwrap();
-    let end = Connection::<Vec<Fd>>::new(End::new(memory.clone(), here, Side::A).unwrap());
-    let peer = Connection::<Vec<Fd>>::new(End::new(memory, there, Side::B).unwrap());
+    let end = Connection::<Vec<Fd>>::new(parts(memory.clone(), here, Side::A).duplex().unwrap());
+    let peer = Connection::<Vec<Fd>>::new(parts(memory, there, Side::B).duplex().unwrap());
     let fd = || Fd::from(std::fs::File::open("/dev/null").unwrap());
     peer.send(&vec![fd(), fd()]).unwrap();
     // Somebody takes the packet away.
@@ -233,10 +238,10 @@ fn a_frame_that_was_read_before_its_dead_writer_said_so_is_no_damage() {
 #[test]
 fn foreign_memory_is_refused() {
     let socket = || Socket::pair().unwrap().0;
-    assert!(End::new(SharedMemory::new(100).unwrap(), socket(), Side::A).is_err());
-    assert!(End::new(SharedMemory::new(1 << 20).unwrap(), socket(), Side::A).is_err());
+    assert!(parts(SharedMemory::new(100).unwrap(), socket(), Side::A).duplex().is_err());
+    assert!(parts(SharedMemory::new(1 << 20).unwrap(), socket(), Side::A).duplex().is_err());
     let simplex = ring::create(1).unwrap();
-    assert!(End::new(simplex.clone(), socket(), Side::A).is_err());
-    assert!(End::new(simplex, socket(), Side::Receiver).is_ok());
-    assert!(End::new(ring::create(2).unwrap(), socket(), Side::Sender).is_err());
+    assert!(parts(simplex.clone(), socket(), Side::A).duplex().is_err());
+    assert!(parts(simplex, socket(), Side::Receiver).incoming().is_ok());
+    assert!(parts(ring::create(2).unwrap(), socket(), Side::Sender).outgoing().is_err());
 }
