@@ -20,6 +20,7 @@ pub(crate) fn run(args: &[String]) -> Outcome {
     if by_nextest {
         step("doc tests", &mut cargo(["test", "--workspace", "--doc"]))?;
     }
+    step("sync alone", &mut cargo(["check", "--quiet", "-p", "sync", "--no-default-features"]))?;
     step("features", &mut cargo(["test", "-p", "pool", "--features", "tracing", "--test", "events"]))
 }
 

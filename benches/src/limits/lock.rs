@@ -9,10 +9,8 @@ use std::{
     sync::atomic::{AtomicU32, AtomicU64, Ordering::*},
 };
 
-use proc_core::{
-    futex,
-    shm::{Shared, SharedMemory},
-};
+use kernel::futex;
+use proc_core::shm::{Shared, SharedMemory};
 use serde::{Deserialize, Serialize};
 
 /// Something that lets one in at a time.

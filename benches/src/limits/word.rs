@@ -5,7 +5,8 @@ use std::{
     sync::atomic::{AtomicU32, Ordering::*},
 };
 
-use proc_core::{futex, shm::Shared};
+use kernel::futex;
+use proc_core::shm::Shared;
 use serde::{Deserialize, Serialize};
 
 use crate::crew::Lane;

@@ -14,10 +14,8 @@ use std::{
     time::Duration,
 };
 
-use proc_core::{
-    futex::{self, Deadline},
-    shm::{Shared, ShmSafe},
-};
+use kernel::futex::{self, Deadline};
+use proc_core::shm::{Shared, ShmSafe};
 use serde::{Deserialize, Serialize};
 
 /// What is wrong with a queue.

@@ -12,7 +12,7 @@ use std::{
     ptr::NonNull,
 };
 
-use proc_core::shm::SharedMemory;
+use kernel::shm::SharedMemory;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sync::{
     OwnerDied, Plain,

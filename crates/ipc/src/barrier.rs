@@ -18,7 +18,7 @@ use std::sync::{
     },
 };
 
-use proc_core::at_fork;
+use kernel::at_fork;
 
 const UNKNOWN: u8 = 0;
 const REGISTERED: u8 = 1;

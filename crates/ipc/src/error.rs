@@ -5,7 +5,7 @@
 
 use std::{error::Error, fmt, io};
 
-use proc_core::handover;
+use kernel::handover;
 
 /// Why [`put`](crate::thread::Queue::put) failed.
 #[derive(Clone, PartialEq, Eq)]

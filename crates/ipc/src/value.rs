@@ -79,7 +79,7 @@ impl<T: Plain + Copy> Value<T> {
     /// Makes a value.
     ///
     /// # Errors
-    /// As [`SharedMemory::new`](proc_core::shm::SharedMemory::new).
+    /// As [`SharedMemory::new`](kernel::shm::SharedMemory::new).
     pub fn new(value: T) -> io::Result<Self> {
         Ok(Self(Lock::new(Twin { current: AtomicU32::new(0), places: [value; 2] })?))
     }

@@ -11,8 +11,8 @@ use std::{
     time::Duration,
 };
 
+use kernel::futex::{self, Deadline, Wait};
 use parking_lot::Mutex;
-use proc_core::futex::{self, Deadline, Wait};
 
 use crate::Task;
 

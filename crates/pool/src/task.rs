@@ -14,11 +14,9 @@ use std::{
 };
 
 use crossbeam_utils::Backoff;
+use kernel::futex::{self, Deadline, Wait};
 use parking_lot::Mutex;
-use proc_core::{
-    Panic,
-    futex::{self, Deadline, Wait},
-};
+use proc_core::Panic;
 
 use crate::TaskError;
 

@@ -15,13 +15,13 @@ use crate::{
     current::Identity,
     error::ProcessError,
     function::{Function, Target},
-    handover,
     image::Image,
     options::{Options, Resource},
     process::{Process, Runnable},
     report::Report,
     start::{self, StartMethod, Started, forkserver::Registering, request::Request, spawn, stdio::Streams},
 };
+use kernel::handover;
 
 /// Says what a process is to be like before it is started.
 ///

@@ -12,12 +12,14 @@ use crate::{
     current::Identity,
     death_link,
     function::{self, CallError, Function},
-    handover,
     image::Image,
     options::{self, Options, Refusal},
     panic_report,
     report::{Failure, Report},
     start::{conditions::Inherited, request::Request},
+};
+use kernel::{
+    handover,
     sys::{at_exit, death_signal, profile, signals},
 };
 

@@ -21,13 +21,15 @@ use crate::{
     crash::CrashReport,
     current::Identity,
     error::ProcessError,
+    process::ProcessHandle,
+    report::{Found, Left, Report},
+    start::{Started, failed, forkserver},
+};
+use kernel::{
     fds,
     fork_local::ForkLocal,
     futex::Deadline,
     helper,
-    process::ProcessHandle,
-    report::{Found, Left, Report},
-    start::{Started, failed, forkserver},
     sys::{at_exit, pidfd, reap},
 };
 

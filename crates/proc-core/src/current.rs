@@ -12,7 +12,7 @@ use std::{
 use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 
-use crate::{fork_local::ForkLocal, sys::signals};
+use kernel::{fork_local::ForkLocal, sys::signals};
 
 /// What a child is told about itself and its parent.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]

@@ -26,7 +26,7 @@ use nix::{
     unistd::pipe2,
 };
 
-use crate::{
+use kernel::{
     at_fork,
     fds::above_standard_streams,
     fork_local::ForkLocal,

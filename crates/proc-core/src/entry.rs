@@ -26,8 +26,8 @@ use nix::{
 use crate::{
     child, death_link,
     start::{forkserver, spawn, vouch},
-    sys::{credentials, fds},
 };
+use kernel::sys::{credentials, fds};
 
 /// Names the role, the socket, and a link to the owner's life: `server:FD,FD` or `child:FD,FD`; with `:vouch` where the owner expects to be asked.
 pub(crate) const MARKER: &str = "PROC_CORE_ENTRY";
@@ -42,7 +42,7 @@ mod constructor {
     use std::sync::atomic::Ordering::Relaxed;
 
     use super::{IS_BEFORE_MAIN, enter, take_marker};
-    use crate::sys::constructors::{Arguments, Constructor, run_rest};
+    use kernel::sys::constructors::{Arguments, Constructor, run_rest};
 
     /// One of the constructors without a priority, which come last, in the order in which the linker met them.
     #[used]

@@ -2,7 +2,8 @@
 
 use std::{fmt, io};
 
-use crate::{backtrace::Backtrace, crash::CrashReport, function::ForeignCode, handover, start::StartMethod};
+use crate::{backtrace::Backtrace, crash::CrashReport, function::ForeignCode, start::StartMethod};
+use kernel::handover;
 
 /// Why a process could not be started, or ended without a value.
 ///

@@ -18,7 +18,8 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use wire::TypeInfo;
 
-use crate::{handover, image::Image, panic_report::Panic};
+use crate::{image::Image, panic_report::Panic};
+use kernel::handover;
 
 /// What can run in another process: any function, or closure without captures, of 0 to 8 arguments.
 ///

@@ -4,7 +4,8 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use nix::sys::socket::{MsgFlags, send};
 
-use crate::{report::Report, start::request, sys::seqpacket};
+use crate::{report::Report, start::request};
+use kernel::sys::seqpacket;
 
 /// Packets of the lengths that the bytes' own first ones say.
 fn packets(bytes: &[u8]) -> OwnedFd {

@@ -13,7 +13,6 @@
 //! ```
 #![deny(unsafe_code)]
 
-pub mod at_fork;
 mod backtrace;
 mod builder;
 mod child;
@@ -25,32 +24,25 @@ pub mod daemon;
 mod death_link;
 mod entry;
 mod error;
-pub mod fds;
-mod fork_local;
 pub mod function;
-pub mod futex;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
-pub mod handover;
-pub mod helper;
-pub mod identity;
 mod image;
-mod kept;
-pub mod liveness;
 mod options;
 mod panic_report;
-pub mod place;
 mod process;
 pub mod reaper;
 mod report;
-pub mod shm;
 mod start;
 pub mod supervisor;
-mod sys;
 pub mod thread;
 mod wait;
 
+#[doc(hidden)]
+pub use kernel::{at_fork, fds, futex, handover, helper, identity, liveness, place};
+#[doc(inline)]
+pub use kernel::{handover::Fd, shm};
 #[doc(hidden)]
 pub use wire::stack;
 

@@ -13,7 +13,7 @@ use std::{
 use nix::{errno::Errno, sys::resource, unistd};
 use serde::{Deserialize, Serialize};
 
-use crate::sys::{fds, soft_limits};
+use kernel::sys::{fds, soft_limits};
 
 /// Asked for by the builder, applied in the child.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]

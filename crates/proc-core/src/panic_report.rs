@@ -10,7 +10,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{backtrace::Backtrace, crash::last_panic, sys::soft_limits::MemoryRelief};
+use crate::{backtrace::Backtrace, crash::last_panic};
+use kernel::sys::soft_limits::MemoryRelief;
 
 /// A panic, told in text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -23,11 +23,10 @@ use crate::{
     crash::CrashReport,
     error::ProcessError,
     function::{CallError, Target},
-    futex::Deadline,
-    handover,
     report::{Failure, Found, Left},
     start::spawn,
 };
+use kernel::{futex::Deadline, handover};
 
 /// A function that runs in a process of its own, and will return an `R`.
 ///

@@ -16,6 +16,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     crash::{self, CrashReport},
     function::CallError,
+};
+use kernel::{
     handover,
     sys::{memfd, seqpacket},
 };

@@ -11,7 +11,7 @@ use nix::{
     poll::{PollFd, PollFlags, ppoll},
 };
 
-use crate::futex::Deadline;
+use kernel::futex::Deadline;
 
 /// What [`wait_any`] can wait for: processes, connections, queues, and everything with a descriptor.
 ///

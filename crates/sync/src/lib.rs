@@ -44,8 +44,8 @@ pub mod thread;
 #[cfg(not(all(test, loom)))]
 pub use error::{BrokenBarrier, NotHolder, OwnerDied, TooManyReleases, WaitTimeoutResult};
 #[cfg(not(all(test, loom)))]
-pub use plain::Plain;
+pub use kernel::shm::ShmSafe;
 #[cfg(not(all(test, loom)))]
-pub use proc_core::shm::ShmSafe;
+pub use plain::Plain;
 #[cfg(not(all(test, loom)))]
 pub use shm_derive::{Plain, ShmSafe};

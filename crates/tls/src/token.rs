@@ -30,7 +30,7 @@ pub(crate) fn current() -> u64 {
 pub(crate) fn get() -> u64 {
     if TOKEN.get() == NONE {
         static AT_FORK: Once = Once::new();
-        AT_FORK.call_once(|| proc_core::at_fork::on_child(forget_all));
+        AT_FORK.call_once(|| kernel::at_fork::on_child(forget_all));
         TOKEN.set(NEXT.fetch_add(1, Relaxed));
     }
     TOKEN.get()

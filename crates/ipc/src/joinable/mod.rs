@@ -5,7 +5,7 @@ mod iter;
 
 use std::{fmt, io, marker::PhantomData, sync::Arc, time::Duration};
 
-use proc_core::handover;
+use kernel::handover;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, de::DeserializeOwned};
 
 pub use self::{item::Item, iter::Iter};

@@ -11,8 +11,8 @@ use std::{
     sync::atomic::{AtomicU32, AtomicU64, Ordering::*},
 };
 
+use kernel::shm::{SharedMemory, ShmSafe};
 use nix::fcntl::{FallocateFlags, fallocate};
-use proc_core::shm::{SharedMemory, ShmSafe};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// Slots of a lane: how many tasks it holds, finished ones included, until the owner has taken their results.

@@ -8,7 +8,7 @@ use std::{
     sync::atomic::{Ordering::*, fence},
 };
 
-use proc_core::futex;
+use kernel::futex;
 
 use super::{
     layout::{

@@ -13,7 +13,7 @@ use nix::{
     unistd::ftruncate,
 };
 
-use proc_core::{fds::above_standard_streams, shm::may_reach};
+use kernel::{fds::above_standard_streams, shm::may_reach};
 
 use super::layout::{N_BUFFERS, N_SLOTS};
 

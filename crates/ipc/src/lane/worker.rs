@@ -6,11 +6,11 @@ use std::{
     sync::atomic::{Ordering::*, fence},
 };
 
+use kernel::{futex, handover::Fd};
 use nix::{
     errno::Errno,
     fcntl::{FcntlArg, fcntl},
 };
-use proc_core::{futex, handover::Fd};
 use serde::{Deserialize, Serialize};
 
 use super::{

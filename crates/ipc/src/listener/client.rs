@@ -1,5 +1,6 @@
 use std::{io, os::fd::AsRawFd, time::Duration};
 
+use kernel::{fds::above_standard_streams, futex::Deadline};
 use nix::{
     errno::Errno,
     sys::{
@@ -7,7 +8,6 @@ use nix::{
         time::TimeVal,
     },
 };
-use proc_core::{fds::above_standard_streams, futex::Deadline};
 
 use super::{Address, Peers};
 use crate::{Connection, pipe::handshake};

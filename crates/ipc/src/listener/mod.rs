@@ -16,12 +16,12 @@ use std::{
     time::Duration,
 };
 
+use kernel::{fds::above_standard_streams, futex::Deadline};
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, ppoll},
     sys::socket::{AddressFamily, Backlog, SockFlag, SockType, accept4, bind, listen, socket},
 };
-use proc_core::{fds::above_standard_streams, futex::Deadline};
 
 use self::path::Claimed;
 pub use self::{address::Address, client::Client, peers::Peers};

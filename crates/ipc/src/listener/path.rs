@@ -4,6 +4,7 @@ use std::{
     path::Path,
 };
 
+use kernel::place::{Found, Place};
 use nix::{
     errno::Errno,
     sys::{
@@ -12,7 +13,6 @@ use nix::{
     },
     unistd::geteuid,
 };
-use proc_core::place::{Found, Place};
 
 /// A path that a socket of this process is bound to; removed when dropped.
 ///

@@ -1,9 +1,9 @@
 use std::{error::Error, fmt, io};
 
+use kernel::handover;
 use proc_core::{
     Panic, ProcessError,
     function::{CallError, ForeignCode},
-    handover,
 };
 
 use super::server::Refusal;

@@ -6,12 +6,12 @@ use std::{
     sync::{Arc, Weak},
 };
 
+use kernel::{at_fork, handover};
 use nix::sys::stat::fstat;
 use parking_lot::Mutex;
 use proc_core::{
-    Process, at_fork,
+    Process,
     function::{CallError, Function},
-    handover,
 };
 use serde::{Deserialize, Deserializer, Serialize, de, de::DeserializeOwned};
 

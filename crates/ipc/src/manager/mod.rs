@@ -12,7 +12,8 @@ mod server;
 
 use std::{collections::HashMap, fmt, hash::Hash, sync::Arc};
 
-use proc_core::{Process, StartMethod, Target, fds, function::Function, handover::Fd};
+use kernel::{fds, handover::Fd};
+use proc_core::{Process, StartMethod, Target, function::Function};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
 
 pub use self::{

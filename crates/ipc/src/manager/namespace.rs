@@ -43,7 +43,7 @@ impl Namespace {
     /// `Decode` if it is not a `T`; else as [`Proxy::call`].
     pub fn get<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, ManagerError> {
         let bytes = self.0.call(|values: &Values, name: String| values.get(&name).cloned(), (name.into(),))?;
-        bytes.map(|bytes| proc_core::handover::unpack(&bytes, Vec::new()).map_err(ManagerError::Decode)).transpose()
+        bytes.map(|bytes| kernel::handover::unpack(&bytes, Vec::new()).map_err(ManagerError::Decode)).transpose()
     }
 
     /// Removes `name`; whether it had a value.

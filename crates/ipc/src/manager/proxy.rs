@@ -1,6 +1,7 @@
 use std::{fmt, marker::PhantomData, sync::Arc};
 
-use proc_core::{function::Function, handover::Fd};
+use kernel::handover::Fd;
+use proc_core::function::Function;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
 
 use super::{

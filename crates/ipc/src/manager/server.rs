@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use kernel::{fds::above_standard_streams, handover::Fd};
 use nix::{
     errno::Errno,
     sys::{
@@ -23,9 +24,7 @@ use nix::{
 use parking_lot::Mutex;
 use proc_core::{
     Panic, Target,
-    fds::above_standard_streams,
     function::{CallError, Function},
-    handover::Fd,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 

@@ -29,8 +29,8 @@ use std::{
     time::Duration,
 };
 
+use kernel::futex::{self, Deadline};
 use parking_lot::{Mutex, MutexGuard};
-use proc_core::futex::{self, Deadline};
 
 use crate::barrier;
 

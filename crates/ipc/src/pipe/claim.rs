@@ -27,7 +27,7 @@ use std::{
     time::Duration,
 };
 
-use proc_core::futex::{self, Deadline, Wait};
+use kernel::futex::{self, Deadline, Wait};
 
 use super::{layout::TurnWords, users::Users};
 use crate::barrier;

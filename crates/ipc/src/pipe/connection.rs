@@ -4,7 +4,7 @@ use std::{
     time::Duration,
 };
 
-use proc_core::handover::Parcel;
+use kernel::handover::Parcel;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, de::DeserializeOwned};
 
 use super::{

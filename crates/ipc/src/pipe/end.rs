@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use proc_core::{handover::Parcel, shm::SharedMemory};
+use kernel::{handover::Parcel, shm::SharedMemory};
 use serde::{Deserialize, Serialize, Serializer, de::DeserializeOwned};
 
 use super::{

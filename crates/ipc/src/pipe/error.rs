@@ -1,6 +1,6 @@
 use std::{error::Error, fmt, io};
 
-use proc_core::handover;
+use kernel::handover;
 
 /// Why a message could not be sent.
 #[derive(Debug)]

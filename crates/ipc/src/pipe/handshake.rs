@@ -2,7 +2,7 @@
 
 use std::{io, os::fd::OwnedFd};
 
-use proc_core::{futex::Deadline, shm::SharedMemory};
+use kernel::{futex::Deadline, shm::SharedMemory};
 
 use super::{
     end::{Incoming, Outgoing, Parts, Side},

@@ -4,7 +4,7 @@ use std::{
     time::Duration,
 };
 
-use proc_core::futex::Deadline;
+use kernel::futex::Deadline;
 
 use super::{
     RecvError,

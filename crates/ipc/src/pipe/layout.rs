@@ -30,7 +30,7 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
-use proc_core::{
+use kernel::{
     liveness::RegisterWords,
     shm::{SharedMemory, ShmSafe},
 };

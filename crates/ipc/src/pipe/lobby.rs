@@ -20,8 +20,8 @@ use std::{
     time::Duration,
 };
 
+use kernel::futex::Deadline;
 use parking_lot::{Condvar, Mutex, MutexGuard};
-use proc_core::futex::Deadline;
 
 use super::{
     handles::{Handles, Taker},

@@ -4,12 +4,12 @@ use std::{
     time::Duration,
 };
 
-use nix::errno::Errno;
-use proc_core::{
+use kernel::{
     futex::Deadline,
     handover::{self, Parcel},
     identity::deaths_seen,
 };
+use nix::errno::Errno;
 use serde::{Serialize, de::DeserializeOwned};
 use wire::{Sink, TypeInfo};
 

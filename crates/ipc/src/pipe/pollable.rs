@@ -6,11 +6,11 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use kernel::fds::above_standard_streams;
 use nix::sys::{
     epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags},
     eventfd::{EfdFlags, EventFd},
 };
-use proc_core::fds::above_standard_streams;
 
 #[derive(Debug)]
 pub(super) struct Pollable {

@@ -24,7 +24,7 @@ use std::{
     },
 };
 
-use proc_core::shm::SharedMemory;
+use kernel::shm::SharedMemory;
 use wire::Full;
 
 use super::{

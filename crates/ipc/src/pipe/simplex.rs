@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use proc_core::handover;
+use kernel::handover;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, de::DeserializeOwned};
 
 use super::{

@@ -14,12 +14,12 @@ use std::{
     time::Duration,
 };
 
+use kernel::{fds::above_standard_streams, futex::Deadline, handover::Fd};
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, ppoll},
     sys::socket::{ControlMessage, MsgFlags, sendmsg},
 };
-use proc_core::{fds::above_standard_streams, futex::Deadline, handover::Fd};
 use serde::{Deserialize, Serialize};
 
 /// As many descriptors as the kernel lets one packet carry (`SCM_MAX_FD`).

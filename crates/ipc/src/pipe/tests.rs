@@ -7,8 +7,8 @@ use std::{
     time::Duration,
 };
 
+use kernel::shm::SharedMemory;
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
-use proc_core::shm::SharedMemory;
 use test_support::watchdog;
 
 use super::{
@@ -200,7 +200,7 @@ fn anything_may_come_through_the_socket() {
 #[test]
 fn descriptors_that_a_frame_promises_need_not_come() {
     let _dog = watchdog(LIMIT);
-    use proc_core::handover::Fd;
+    use kernel::handover::Fd;
     let (here, there) = Socket::pair().unwrap();
     let memory = ring::create(2).unwrap();
     let end = Connection::<Vec<Fd>>::new(parts(memory.clone(), here, Side::A).duplex().unwrap());

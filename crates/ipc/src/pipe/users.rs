@@ -2,7 +2,7 @@
 
 use std::{io, os::fd::AsFd};
 
-use proc_core::{
+use kernel::{
     liveness::{Membership, Participant, Register, Verdict},
     shm::SharedMemory,
 };

@@ -6,7 +6,7 @@
 
 use std::{mem::MaybeUninit, ptr::NonNull};
 
-use proc_core::handover;
+use kernel::handover;
 use serde::{Serialize, de::DeserializeOwned};
 use wire::{Counter, Full, Sink, Stop, TypeInfo};
 

@@ -18,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-use proc_core::futex::{self, Deadline, Wait};
+use kernel::futex::{self, Deadline, Wait};
 
 use super::{
     raw::Raw,

@@ -9,7 +9,7 @@ use std::sync::atomic::{
     Ordering::{Acquire, Relaxed},
 };
 
-use proc_core::liveness::Participant;
+use kernel::liveness::Participant;
 
 use super::{
     custody::Custody,

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use proc_core::{handover, shm::SharedMemory};
+use kernel::{handover, shm::SharedMemory};
 
 use super::{layout::PAGE, *};
 use crate::JoinableQueue;

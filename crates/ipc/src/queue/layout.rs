@@ -7,7 +7,7 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
-use proc_core::{liveness::RegisterWords, shm::ShmSafe};
+use kernel::{liveness::RegisterWords, shm::ShmSafe};
 
 use super::word::{BlockId, Positions};
 use crate::sys::double_word::DoubleWord;

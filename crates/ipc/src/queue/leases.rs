@@ -11,7 +11,7 @@ use std::sync::{
     atomic::Ordering::{AcqRel, Acquire, Relaxed, Release},
 };
 
-use proc_core::futex::{self, Deadline};
+use kernel::futex::{self, Deadline};
 
 use super::{
     barrier,

@@ -9,7 +9,7 @@
 
 use std::{io, ptr::NonNull};
 
-use proc_core::handover;
+use kernel::handover;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{

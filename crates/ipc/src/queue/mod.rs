@@ -29,7 +29,7 @@ mod word;
 
 use std::{fmt, io, marker::PhantomData, sync::Arc, time::Duration};
 
-use proc_core::handover;
+use kernel::handover;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, de::DeserializeOwned};
 
 use crate::barrier;

@@ -9,7 +9,7 @@ use std::sync::atomic::{
     Ordering::{AcqRel, Acquire, Relaxed},
 };
 
-use proc_core::liveness::Participant;
+use kernel::liveness::Participant;
 
 use super::{layout::PARTICIPANTS, word::Owner};
 

@@ -13,11 +13,11 @@ use std::{
     },
 };
 
-use parking_lot::Mutex;
-use proc_core::{
+use kernel::{
     futex,
     liveness::{Participant, Verdict},
 };
+use parking_lot::Mutex;
 
 use super::{
     barrier,

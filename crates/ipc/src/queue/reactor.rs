@@ -21,9 +21,9 @@ use std::{
     time::Duration,
 };
 
+use kernel::futex;
 use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
 use parking_lot::Mutex;
-use proc_core::futex;
 
 use super::{
     barrier,

@@ -10,9 +10,10 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
+use kernel::fds::above_standard_streams;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use parking_lot::Mutex;
-use proc_core::{Waitable, Watch, fds::above_standard_streams};
+use proc_core::{Waitable, Watch};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{

@@ -20,6 +20,7 @@ use std::{
     },
 };
 
+use kernel::fds::above_standard_streams;
 use nix::{
     errno::Errno,
     fcntl::{FallocateFlags, FcntlArg, SealFlag, fallocate, fcntl},
@@ -29,13 +30,12 @@ use nix::{
     },
 };
 use parking_lot::Mutex;
-use proc_core::fds::above_standard_streams;
 
 use super::{
     layout::{CLASSES, Geometry, Header, LARGE, MAGIC, PAGE, PARTICIPANTS, Record, SLOTS_STEP, Slot, VERSION},
     word::BlockId,
 };
-use proc_core::liveness::{Membership, Register};
+use kernel::liveness::{Membership, Register};
 
 /// How many large blocks stay mapped after their use, at most.
 const KEPT_WINDOWS: usize = 16;
@@ -62,7 +62,7 @@ pub(crate) struct Segment {
 impl Segment {
     /// Makes the file of a new queue.
     pub(crate) fn create(geometry: Geometry, leases: bool, max_deliveries: u32) -> io::Result<Self> {
-        proc_core::shm::may_reach(geometry.file_bytes)?;
+        kernel::shm::may_reach(geometry.file_bytes)?;
         let fd = memfd_create("ipc-queue", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
         let fd = above_standard_streams(fd)?;
         nix::unistd::ftruncate(&fd, i64::try_from(geometry.file_bytes).map_err(io::Error::other)?)?;
@@ -251,7 +251,7 @@ impl Segment {
     /// For a handle's `Serialize`.
     pub(crate) fn hand_over<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         // SAFETY: the descriptor is this value's own.
-        unsafe { proc_core::handover::serialize_fd(self.fd.as_fd(), serializer) }
+        unsafe { kernel::handover::serialize_fd(self.fd.as_fd(), serializer) }
     }
 
     /// How much memory the file takes.

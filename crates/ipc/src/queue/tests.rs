@@ -4,7 +4,7 @@ use std::{
     time::Duration,
 };
 
-use proc_core::handover;
+use kernel::handover;
 
 use super::*;
 use crate::JoinableQueue;

@@ -26,7 +26,7 @@
 //!
 //! A holder is an index into the participants and the participant's number, which no other has.
 
-use proc_core::liveness::Participant;
+use kernel::liveness::Participant;
 
 const LAP_MASK: u64 = (1 << 48) - 1;
 const OWNER_BITS: u32 = 13;

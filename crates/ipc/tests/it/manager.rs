@@ -188,7 +188,7 @@ fn the_server_ends_with_its_last_handle() {
     let _dog = watchdog(LIMIT);
     let manager = Manager::new().unwrap();
     let counter = manager.counter(1).unwrap();
-    let server = proc_core::identity::ProcessId::of(manager.pid().unwrap()).unwrap();
+    let server = kernel::identity::ProcessId::of(manager.pid().unwrap()).unwrap();
     drop(manager);
     assert_eq!(counter.get().unwrap(), 1);
     drop(counter);

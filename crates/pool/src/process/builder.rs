@@ -1,6 +1,7 @@
 use std::{fmt, time::Duration};
 
-use proc_core::{StartMethod, Target, cpu_count, function::Function, handover, helper};
+use kernel::{handover, helper};
+use proc_core::{StartMethod, Target, cpu_count, function::Function};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{ProcessPool, service, shared::Shared};

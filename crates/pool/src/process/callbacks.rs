@@ -2,8 +2,8 @@
 
 use std::sync::mpsc;
 
+use kernel::helper;
 use parking_lot::Mutex;
-use proc_core::helper;
 
 type Callback = Box<dyn FnOnce() + Send>;
 

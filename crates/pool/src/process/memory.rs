@@ -7,8 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use kernel::fds::above_standard_streams;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use proc_core::fds::above_standard_streams;
 
 const PAGE_BYTES: u64 = 4096;
 

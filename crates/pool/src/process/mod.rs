@@ -16,7 +16,8 @@ mod worker;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use proc_core::{Target, futex::Deadline};
+use kernel::futex::Deadline;
+use proc_core::Target;
 use serde::{Serialize, de::DeserializeOwned};
 
 use self::{

@@ -13,13 +13,14 @@ use std::{
 };
 
 use crossbeam_deque::{Injector, Steal};
-use nix::sys::eventfd::{EfdFlags, EventFd};
-use parking_lot::{Mutex, MutexGuard};
-use proc_core::{
-    at_fork, cpu_count,
+use kernel::{
+    at_fork,
     fds::above_standard_streams,
     futex::{self, Deadline, Wait},
 };
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use parking_lot::{Mutex, MutexGuard};
+use proc_core::cpu_count;
 
 use super::{
     batch::Batch,

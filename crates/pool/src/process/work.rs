@@ -10,12 +10,11 @@ use std::{
     time::Duration,
 };
 
+use kernel::{futex::Deadline, handover};
 use parking_lot::Mutex;
 use proc_core::{
     Panic, Target,
     function::{CallError, Function},
-    futex::Deadline,
-    handover,
 };
 use serde::{Serialize, de::DeserializeOwned};
 

@@ -3,8 +3,9 @@ use std::{
     sync::Arc,
 };
 
+use kernel::futex::Deadline;
 use parking_lot::Mutex;
-use proc_core::{Panic, futex::Deadline};
+use proc_core::Panic;
 
 use super::shared::{self, Shared, Work};
 use crate::{

@@ -2,8 +2,8 @@
 
 use std::{collections::VecDeque, fmt, sync::Arc, thread, time::Duration};
 
+use kernel::futex::Deadline;
 use parking_lot::{Condvar, Mutex};
-use proc_core::futex::Deadline;
 
 use super::{
     job::{Job, caught},

@@ -5,9 +5,10 @@ use std::{
     time::Duration,
 };
 
+use kernel::identity::ProcessId;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use pool::{ProcessPool, Task, TaskError};
-use proc_core::{Process, identity::ProcessId, shm::Shared};
+use proc_core::{Process, shm::Shared};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 use test_support::watchdog;
 

@@ -10,12 +10,13 @@ use std::{
     time::Duration,
 };
 
+use kernel::identity::ProcessId;
 use nix::{
     fcntl::OFlag,
     pty::{OpenptyResult, openpty},
 };
 use pool::{ProcessPool, Task, TaskError, ThreadPool};
-use proc_core::{Process, ProcessError, Signal, Target, identity::ProcessId, shm::Shared};
+use proc_core::{Process, ProcessError, Signal, Target, shm::Shared};
 use test_support::{processes, watchdog};
 
 const PATIENCE: Duration = Duration::from_secs(100);

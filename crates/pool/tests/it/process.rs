@@ -393,9 +393,8 @@ fn every_way_down_ends() {
         }
     };
     let pids = |pool: &ProcessPool| pool.stats().workers.iter().filter_map(|w| w.pid).collect::<Vec<_>>();
-    let gone = |pids: Vec<u32>| {
-        pids.iter().all(|pid| proc_core::identity::ProcessId::of(*pid).is_none_or(|id| !id.is_alive()))
-    };
+    let gone =
+        |pids: Vec<u32>| pids.iter().all(|pid| kernel::identity::ProcessId::of(*pid).is_none_or(|id| !id.is_alive()));
 
     let pool = ProcessPool::new(2).unwrap();
     let workers = pids(&pool);

@@ -1,6 +1,6 @@
 //! Takes the return addresses of the calling thread.
 
-use crate::sys::unwind;
+use kernel::sys::unwind;
 
 /// As many frames as are kept: those of a function that calls itself without end say nothing new.
 const MAX_FRAMES: usize = 128;

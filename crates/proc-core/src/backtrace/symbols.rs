@@ -8,7 +8,8 @@ use std::{
 use addr2line::Loader;
 
 use super::{Frame, Place, Places};
-use crate::{children::lock, fork_local::ForkLocal};
+use crate::children::lock;
+use kernel::fork_local::ForkLocal;
 
 /// This program's own file, whatever has become of its name.
 const OWN_FILE: &str = "/proc/self/exe";

@@ -14,11 +14,8 @@ use std::{
 use nix::errno::Errno;
 
 use super::{error::CommandError, introduction::Introduction, link, popen::Popen};
-use crate::{
-    children, death_link, reaper,
-    start::Started,
-    sys::{fds, pidfd, reap, signals},
-};
+use crate::{children, death_link, reaper, start::Started};
+use kernel::sys::{fds, pidfd, reap, signals};
 
 impl Popen {
     /// Starts a program. Its standard streams are this process's own.

@@ -14,7 +14,8 @@ use nix::{
 };
 
 use super::{CommandError, error::Partial};
-use crate::{futex::Deadline, process::ProcessHandle, sys::sigpipe};
+use crate::process::ProcessHandle;
+use kernel::{futex::Deadline, sys::sigpipe};
 
 /// What a program is given to read: text, bytes, or `None`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

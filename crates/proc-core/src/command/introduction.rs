@@ -15,7 +15,7 @@ use std::{
     process::Command,
 };
 
-use crate::sys::{pidfd, seqpacket};
+use kernel::sys::{pidfd, seqpacket};
 
 /// Where the process's descriptor comes.
 #[derive(Debug)]

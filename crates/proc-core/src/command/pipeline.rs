@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{CommandError, Input, Popen, PopenBuilder, communicate::Exchange, error::Partial};
-use crate::futex::Deadline;
+use kernel::futex::Deadline;
 
 /// Programs joined by pipes, as `a | b | c` in a shell; made with `|`.
 ///

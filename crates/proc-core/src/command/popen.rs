@@ -13,7 +13,8 @@ use super::{
     communicate::{Exchange, Input},
     error::CommandError,
 };
-use crate::{children, futex::Deadline, process::ProcessHandle};
+use crate::{children, process::ProcessHandle};
+use kernel::futex::Deadline;
 
 /// A program that has been started.
 ///

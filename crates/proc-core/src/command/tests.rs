@@ -12,7 +12,8 @@ use nix::{
 use test_support::watchdog;
 
 use super::*;
-use crate::{Process, identity::ProcessId, reaper::zombies};
+use crate::{Process, reaper::zombies};
+use kernel::identity::ProcessId;
 
 const LONG: Duration = Duration::from_secs(60);
 

@@ -35,7 +35,7 @@ use super::{
     maps::Maps,
     packet::{self, Happened, MAX_FRAMES, NAME_BYTES, NO_MEMORY, OVERFLOW, WHERE},
 };
-use crate::sys::unwind;
+use kernel::sys::unwind;
 
 /// What a program does to itself.
 const SIGNALS: [i32; 5] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGABRT];

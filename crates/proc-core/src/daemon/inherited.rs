@@ -13,7 +13,7 @@ use std::{
     sync::OnceLock,
 };
 
-use crate::place::FileId;
+use kernel::place::FileId;
 
 static AT_START: OnceLock<Vec<(RawFd, FileId)>> = OnceLock::new();
 

@@ -31,7 +31,7 @@ use super::{
     ready::{LONGEST_WORD, Word},
     setup::Plan,
 };
-use crate::{
+use kernel::{
     futex::Deadline,
     helper,
     sys::{pidfd, proc_fs, reap, seqpacket, signals},

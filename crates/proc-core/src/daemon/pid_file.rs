@@ -26,7 +26,7 @@ use nix::{
 };
 
 use super::error::{DaemonError, Failure};
-use crate::{
+use kernel::{
     futex::Deadline,
     identity::PidNamespace,
     place::{FileId, Place},

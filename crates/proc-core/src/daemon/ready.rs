@@ -11,10 +11,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::error::Failure;
-use crate::{
-    panic_report::{self, Panic},
-    sys::seqpacket,
-};
+use crate::panic_report::{self, Panic};
+use kernel::sys::seqpacket;
 
 /// What is said to the launcher; the last by the process between the two.
 #[derive(Debug, Serialize, Deserialize)]

@@ -22,7 +22,8 @@ use super::{
     identity::Identity,
     inherited, pid_file,
 };
-use crate::{start::stdio::Streams, sys::fds};
+use crate::start::stdio::Streams;
+use kernel::sys::fds;
 
 /// Everything that can be found out before the fork has been.
 pub(super) struct Plan {

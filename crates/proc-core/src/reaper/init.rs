@@ -20,7 +20,7 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::sys::{fds, pidfd};
+use kernel::sys::{fds, pidfd};
 
 /// Runs a command as process 1 of a container should: passes signals on to it, reaps every orphan, and returns how it
 /// ended.

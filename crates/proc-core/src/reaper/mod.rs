@@ -27,7 +27,7 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 pub use init::init;
 pub use service::{OrphanExit, Reaper, ReaperBuilder};
 
-use crate::fork_local::ForkLocal;
+use kernel::fork_local::ForkLocal;
 
 /// A child of the calling process that has ended, and that nobody has waited for yet.
 #[derive(Clone, Debug, PartialEq, Eq)]

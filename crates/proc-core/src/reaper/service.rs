@@ -22,7 +22,7 @@ use super::{
     STARTS,
     census::{self, Stat, Who},
 };
-use crate::{
+use kernel::{
     fork_local::ForkLocal,
     helper,
     sys::{pidfd, reap},

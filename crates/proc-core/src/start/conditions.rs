@@ -24,12 +24,11 @@ use nix::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    children::lock,
+use crate::{children::lock, options::Refusal};
+use kernel::{
     fds::above_standard_streams,
     fork_local::ForkLocal,
     identity::PidNamespace,
-    options::Refusal,
     sys::{
         attributes::{self, CpuMask, Limit, N_LIMITS, Place},
         fds,
@@ -166,7 +165,7 @@ pub(crate) fn n_threads() -> Option<usize> {
     std::str::from_utf8(number).ok()?.trim().parse().ok()
 }
 
-/// What the calling process may do, for [`Credentials`](crate::sys::credentials::Credentials).
+/// What the calling process may do, for [`Credentials`](kernel::sys::credentials::Credentials).
 pub(crate) fn rights() -> Vec<u8> {
     let status = STATUS.get().read();
     status.split_inclusive(|byte| *byte == b'\n').filter(|line| is_right(line)).flatten().copied().collect()

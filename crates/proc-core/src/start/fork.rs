@@ -19,11 +19,13 @@ use crate::{
     current::Identity,
     death_link,
     error::ProcessError,
-    helper,
     options::Options,
     process::ProcessHandle,
     report::Report,
     start::{Started, conditions, failed},
+};
+use kernel::{
+    helper,
     sys::{fds, pidfd, reap, signals},
 };
 
@@ -122,7 +124,7 @@ unsafe fn split() -> Result<Split, ProcessError> {
     // Holds the place of the process descriptor, so that a full table is found out before the fork.
     let place = fds::duplicate(link.as_fd()).map_err(failed("open a process descriptor"))?;
     // Such a child could end, and its pid be another process's, before we have opened it: it waits until we have.
-    let gate = signals::children_are_ignored().then(crate::fds::pipe).transpose();
+    let gate = signals::children_are_ignored().then(kernel::fds::pipe).transpose();
     let gate = gate.map_err(|source| ProcessError::Start { operation: "make a pipe".into(), source })?;
     // SAFETY: the caller's promise.
     let pid = Errno::result(unsafe { libc::fork() }).map_err(failed("fork"))?;

@@ -49,9 +49,6 @@ use crate::{
     children::{self, lock},
     death_link,
     error::ProcessError,
-    fds::above_standard_streams,
-    fork_local::ForkLocal,
-    futex::Deadline,
     report::Report,
     start::{
         Started,
@@ -60,6 +57,11 @@ use crate::{
         request::{self, Receiver},
         spawn::{self, Greeting},
     },
+};
+use kernel::{
+    fds::above_standard_streams,
+    fork_local::ForkLocal,
+    futex::Deadline,
     sys::{
         clone::{Cloned, Cloner},
         credentials, death_signal, fds, memfd, pidfd, proc_fs, reap, seqpacket, signals,

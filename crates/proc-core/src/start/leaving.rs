@@ -9,8 +9,8 @@ use std::{
     time::Duration,
 };
 
-use crate::{
-    children::lock,
+use crate::children::lock;
+use kernel::{
     fork_local::ForkLocal,
     futex::Deadline,
     sys::{pidfd, reap},

@@ -17,7 +17,8 @@ use std::{
 
 pub use method::StartMethod;
 
-use crate::{error::ProcessError, sys::pidfd};
+use crate::error::ProcessError;
+use kernel::sys::pidfd;
 
 static METHOD: AtomicU8 = AtomicU8::new(UNSET);
 const UNSET: u8 = u8::MAX;

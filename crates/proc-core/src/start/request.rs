@@ -11,14 +11,10 @@ use std::{
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    current::Identity,
-    function::Function,
-    options::Options,
-    sys::{
-        memfd,
-        seqpacket::{self, MAX_FDS},
-    },
+use crate::{current::Identity, function::Function, options::Options};
+use kernel::sys::{
+    memfd,
+    seqpacket::{self, MAX_FDS},
 };
 
 /// What is to be run, and as whom. The function's packed arguments follow it, and an [`Option<Inherited>`](super::conditions)

@@ -19,8 +19,8 @@ use crate::{
         request::{self, Receiver},
         vouch,
     },
-    sys::{credentials::Credentials, death_signal::Opener, exec, fds, seqpacket},
 };
+use kernel::sys::{credentials::Credentials, death_signal::Opener, exec, fds, seqpacket};
 
 /// What was executed as a copy of this program has ended without a word of this library.
 #[derive(Debug)]

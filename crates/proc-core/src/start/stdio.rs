@@ -18,7 +18,7 @@ use std::{
 
 use nix::errno::Errno;
 
-use crate::sys::{fds, seqpacket};
+use kernel::sys::{fds, seqpacket};
 
 /// The child's ends of its standard streams, and our ends of those that are pipes.
 #[derive(Debug, Default)]

@@ -16,8 +16,8 @@ use crate::{
         request::{self, Request},
         spawn,
     },
-    sys::{reap, seqpacket},
 };
+use kernel::sys::{reap, seqpacket};
 
 fn packed(value: &impl Serialize) -> Vec<u8> {
     let mut bytes = Vec::new();

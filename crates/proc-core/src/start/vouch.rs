@@ -29,8 +29,8 @@ use nix::{
     unistd::getppid,
 };
 
-use crate::{
-    child,
+use crate::child;
+use kernel::{
     futex::Deadline,
     sys::{
         credentials::{self, Credentials},

@@ -36,9 +36,8 @@ use std::{
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{
-    ProcessError, ProcessHandle, Target, builder::Builder, fds, fork_local::ForkLocal, helper, process::Process,
-};
+use crate::{ProcessError, ProcessHandle, Target, builder::Builder, process::Process};
+use kernel::{fds, fork_local::ForkLocal, helper};
 use run::{Command, Run};
 
 /// Which children are restarted when one has died.

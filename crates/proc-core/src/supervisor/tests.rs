@@ -12,7 +12,7 @@ use nix::{
 use test_support::watchdog;
 
 use super::*;
-use crate::identity::ProcessId;
+use kernel::identity::ProcessId;
 
 const LONG: Duration = Duration::from_secs(60);
 

@@ -13,8 +13,8 @@ use std::{
     time::Duration,
 };
 
-use super::kernel::{self, State};
-use crate::futex::{self, Deadline};
+use super::native::{self, State};
+use kernel::futex::{self, Deadline};
 
 /// A thread: its name and where in its life it is. Clones are the same thread.
 #[derive(Clone)]
@@ -73,7 +73,7 @@ impl Thread {
         match (self.0.life.load(Acquire), self.native_id()) {
             (NEW, _) => State::New,
             (STARTED, None) => State::Runnable,
-            (STARTED, Some(id)) => kernel::state_of(id),
+            (STARTED, Some(id)) => native::state_of(id),
             _ => State::Terminated,
         }
     }
@@ -99,7 +99,7 @@ impl Thread {
         if self.0.life.load(Acquire) == NEW {
             return Err(ThreadError::NotStarted);
         }
-        if self.0.native_id.load(Relaxed) == kernel::own_id() && self.is_alive() {
+        if self.0.native_id.load(Relaxed) == native::own_id() && self.is_alive() {
             return Err(ThreadError::Current);
         }
         Ok(())
@@ -123,7 +123,7 @@ impl Thread {
     }
 
     pub(super) fn begin(&self) {
-        self.0.native_id.store(kernel::own_id(), Relaxed);
+        self.0.native_id.store(native::own_id(), Relaxed);
         self.0.life.store(STARTED, Release);
     }
 

@@ -24,7 +24,7 @@
 mod builder;
 mod excepthook;
 mod handle;
-mod kernel;
+mod native;
 mod registry;
 #[cfg(test)]
 mod tests;
@@ -34,7 +34,7 @@ pub use self::{
     builder::{Builder, Prepared, Runnable, spawn, start},
     excepthook::{Uncaught, reset_excepthook, set_excepthook},
     handle::{JoinHandle, Thread, ThreadError},
-    kernel::State,
+    native::State,
     registry::{active_count, current, enumerate, main_thread},
     timer::Timer,
 };

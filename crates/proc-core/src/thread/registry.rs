@@ -11,9 +11,9 @@ use std::{
 
 use super::{
     handle::{STARTED, Thread},
-    kernel,
+    native,
 };
-use crate::{at_fork, fork_local::ForkLocal, sys::at_exit};
+use kernel::{at_fork, fork_local::ForkLocal, sys::at_exit};
 
 #[derive(Default)]
 struct Registry {
@@ -55,7 +55,7 @@ pub fn current() -> Thread {
         .try_with(|current| current.borrow().as_ref().filter(|c| c.generation == generation).map(|c| c.thread.clone()));
     match known {
         Ok(Some(thread)) => thread,
-        _ if kernel::is_main() => main_thread(),
+        _ if native::is_main() => main_thread(),
         _ => stranger(),
     }
 }
@@ -87,7 +87,7 @@ pub fn active_count() -> usize {
 ///
 /// Uses no thread-locals.
 pub(crate) fn join_all() {
-    if kernel::is_main() {
+    if native::is_main() {
         // Those that end may have started others meanwhile.
         while let Some(thread) = non_daemon() {
             thread.wait(None);
@@ -97,7 +97,7 @@ pub(crate) fn join_all() {
 
 /// Some thread other than the calling one that the end of the process must wait for.
 fn non_daemon() -> Option<Thread> {
-    let me = kernel::own_id();
+    let me = native::own_id();
     alive().values().find(|thread| !thread.is_daemon() && thread.native_id() != Some(me)).cloned()
 }
 

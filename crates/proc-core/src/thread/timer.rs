@@ -14,7 +14,7 @@ use std::{
 };
 
 use super::{Builder, Prepared, Thread};
-use crate::futex::{self, Deadline};
+use kernel::futex::{self, Deadline};
 
 /// A thread that waits a while and then runs a function, unless it has been cancelled by then.
 ///

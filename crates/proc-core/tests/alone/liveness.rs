@@ -13,6 +13,11 @@ use std::{
     time::Duration,
 };
 
+use kernel::{
+    futex::{self, Deadline},
+    identity::ProcessId,
+    liveness::{Membership, Participant, Register, RegisterWords, Verdict, Witness},
+};
 use nix::{
     fcntl::{FcntlArg, FdFlag, fcntl},
     sched::{CloneFlags, unshare},
@@ -24,12 +29,7 @@ use nix::{
     },
     unistd::{ForkResult, Pid, execv, fork},
 };
-use proc_core::{
-    futex::{self, Deadline},
-    identity::ProcessId,
-    liveness::{Membership, Participant, Register, RegisterWords, Verdict, Witness},
-    shm::Shared,
-};
+use proc_core::shm::Shared;
 use test_support::{hosts, sandbox};
 
 /// A handle of a segment that has nothing but a register.

@@ -48,6 +48,13 @@ fn forged_markers() {
     }
 }
 
+/// The tests of the crates that do without it could fail.
+#[test]
+fn a_program_that_starts_processes_is_seen_to_have_an_entry() {
+    assert!(test_support::entry::is_linked());
+    assert!(!test_support::entry::is_passed_by());
+}
+
 #[test]
 fn a_socket_of_another_process() {
     let _dog = watchdog();

@@ -8,10 +8,10 @@ use std::{
     time::Duration,
 };
 
+use kernel::identity::ProcessId;
 use proc_core::{
     Process, ProcessError, Signal, StartMethod,
     handover::Fd,
-    identity::ProcessId,
     shm::{Shared, SharedMemory},
 };
 use serde::{Deserialize, Serialize};

@@ -21,7 +21,7 @@ use std::{
     time::Duration,
 };
 
-use proc_core::futex::Deadline;
+use kernel::futex::Deadline;
 
 use super::{Acquired, AtomicU64, Futex, Ordering::SeqCst};
 

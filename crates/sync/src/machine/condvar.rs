@@ -11,7 +11,7 @@
 //! both in one system call. So whoever had registered by then has been woken or will not fall asleep, and if fewer
 //! slept than were to be woken, bit 0 can go unless somebody came since.
 
-use proc_core::futex::Deadline;
+use kernel::futex::Deadline;
 
 use super::{AtomicU64, Futex, Ordering, word};
 

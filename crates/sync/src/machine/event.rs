@@ -10,7 +10,7 @@
 //! While somebody may sleep, setting and waking are one system call, so a killed setter has done both or neither. It
 //! changes the lowest bit and nothing else, so two setters at a time are as good as one.
 
-use proc_core::futex::Deadline;
+use kernel::futex::Deadline;
 
 use super::{AtomicU64, Futex, Ordering, word};
 

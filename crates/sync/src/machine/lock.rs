@@ -34,7 +34,7 @@
 
 use std::time::Duration;
 
-use proc_core::futex::Deadline;
+use kernel::futex::Deadline;
 
 use super::{AtomicU64, Futex, Ordering, Slept, fence, word};
 

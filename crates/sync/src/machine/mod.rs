@@ -18,8 +18,8 @@ mod tests;
 pub(crate) use barrier::{Barrier, Broken, Seat};
 pub(crate) use condvar::Condvar;
 pub(crate) use event::Event;
+use kernel::futex::Deadline;
 pub(crate) use lock::{Acquired, Lock};
-use proc_core::futex::Deadline;
 pub(crate) use semaphore::{Overflow, Semaphore};
 
 #[cfg(all(test, loom))]

@@ -2,8 +2,8 @@
 
 use std::panic::resume_unwind;
 
+use kernel::futex::Deadline;
 use loom::sync::{Condvar, Mutex};
-use proc_core::futex::Deadline;
 
 use super::{AtomicU64, Futex, Ordering, word};
 

@@ -14,7 +14,7 @@
 //! more: every caller has the word announced as the operation it is at (`sys::robust`), and since bits 0–29 name
 //! nobody, the kernel takes it for a lock that its owner had just released.
 
-use proc_core::futex::Deadline;
+use kernel::futex::Deadline;
 
 use super::{AtomicU64, Futex, Ordering, word};
 

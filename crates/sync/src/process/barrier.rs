@@ -6,7 +6,8 @@
 
 use std::{io, time::Duration};
 
-use proc_core::{futex::Deadline, shm::ShmSafe};
+use kernel::{futex::Deadline, shm::ShmSafe};
+#[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
 use super::{handle::Handle, raw::RawLock};
@@ -36,8 +37,8 @@ const MAX_PARTIES: usize = 256;
 /// assert_eq!(mine + thread.join().unwrap(), 1);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(transparent)]
+#[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize), serde(transparent))]
 pub struct Barrier(Handle<Shared>);
 
 #[repr(C)]
@@ -60,7 +61,7 @@ impl Barrier {
     ///
     /// # Errors
     /// `InvalidInput` for none and for more than 256; else as
-    /// [`SharedMemory::new`](proc_core::shm::SharedMemory::new).
+    /// [`SharedMemory::new`](kernel::shm::SharedMemory::new).
     pub fn new(parties: u32) -> io::Result<Self> {
         if parties == 0 || parties as usize > MAX_PARTIES {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "a barrier is for 1 to 256 parties"));

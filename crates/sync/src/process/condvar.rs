@@ -6,7 +6,8 @@
 
 use std::{io, ops::DerefMut, time::Duration};
 
-use proc_core::{futex::Deadline, shm::ShmSafe};
+use kernel::{futex::Deadline, shm::ShmSafe};
+#[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
 use super::handle::Handle;
@@ -41,8 +42,8 @@ use crate::{OwnerDied, WaitTimeoutResult, machine, sys::kernel::Kernel};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[doc(alias = "Condition")]
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(transparent)]
+#[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize), serde(transparent))]
 pub struct Condvar(Handle<Shared>);
 
 #[repr(C)]
@@ -56,7 +57,7 @@ impl Condvar {
     /// Makes a condition variable.
     ///
     /// # Errors
-    /// As [`SharedMemory::new`](proc_core::shm::SharedMemory::new).
+    /// As [`SharedMemory::new`](kernel::shm::SharedMemory::new).
     pub fn new() -> io::Result<Self> {
         Ok(Self(Handle::new(Shared(machine::Condvar::new()))?))
     }

@@ -6,7 +6,8 @@
 
 use std::{io, time::Duration};
 
-use proc_core::{futex::Deadline, shm::ShmSafe};
+use kernel::{futex::Deadline, shm::ShmSafe};
+#[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
 use super::handle::Handle;
@@ -31,8 +32,8 @@ use crate::{machine, sys::kernel::Kernel};
 /// assert!(waiter.join().unwrap());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(transparent)]
+#[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize), serde(transparent))]
 pub struct Event(Handle<Shared>);
 
 #[repr(C)]
@@ -46,7 +47,7 @@ impl Event {
     /// Makes an event that is not set.
     ///
     /// # Errors
-    /// As [`SharedMemory::new`](proc_core::shm::SharedMemory::new).
+    /// As [`SharedMemory::new`](kernel::shm::SharedMemory::new).
     pub fn new() -> io::Result<Self> {
         Ok(Self(Handle::new(Shared(machine::Event::new()))?))
     }

@@ -6,7 +6,8 @@ use std::{
     panic::{RefUnwindSafe, UnwindSafe},
 };
 
-use proc_core::shm::{Shared, ShmSafe};
+use kernel::shm::{Shared, ShmSafe};
+#[cfg(feature = "serde")]
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::sys::robust::ThreadList;
@@ -51,12 +52,14 @@ impl<T: ShmSafe> fmt::Debug for Handle<T> {
     }
 }
 
+#[cfg(feature = "serde")]
 impl<T: ShmSafe> Serialize for Handle<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.0.serialize(serializer)
     }
 }
 
+#[cfg(feature = "serde")]
 impl<'de, T: ShmSafe> Deserialize<'de> for Handle<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         prepare().map_err(de::Error::custom)?;

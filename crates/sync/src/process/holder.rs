@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use proc_core::identity::PidNamespace;
+use kernel::identity::PidNamespace;
 
 /// The holder of a lock, for a message to a person.
 #[derive(Clone, Debug, PartialEq, Eq)]

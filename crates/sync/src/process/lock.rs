@@ -13,7 +13,8 @@ use std::{
     time::Duration,
 };
 
-use proc_core::{futex::Deadline, shm::ShmSafe};
+use kernel::{futex::Deadline, shm::ShmSafe};
+#[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -85,8 +86,7 @@ use crate::{OwnerDied, Plain, machine::Acquired, sys::robust::ThreadList};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[doc(alias = "Mutex")]
-#[derive(Serialize, Deserialize)]
-#[serde(bound = "", transparent)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize), serde(bound = "", transparent))]
 pub struct Lock<T: Plain>(Handle<InlineLock<T>>);
 
 /// A lock with its data, as a field of a shared struct of your own.
@@ -189,7 +189,7 @@ impl<T: Plain> Lock<T> {
     /// Makes a free lock around `value`.
     ///
     /// # Errors
-    /// As [`SharedMemory::new`](proc_core::shm::SharedMemory::new).
+    /// As [`SharedMemory::new`](kernel::shm::SharedMemory::new).
     pub fn new(value: T) -> io::Result<Self> {
         Ok(Self(Handle::new(InlineLock::new(value))?))
     }

@@ -5,7 +5,7 @@
 //! between: guards borrow the handle that keeps it mapped, and a forgotten guard has it pinned (`ShmSafe::is_pinned`).
 #![allow(unsafe_code)]
 
-use proc_core::{futex::Deadline, shm::ShmSafe};
+use kernel::{futex::Deadline, shm::ShmSafe};
 
 use super::holder::Holder;
 use crate::{

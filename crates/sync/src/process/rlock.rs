@@ -11,7 +11,8 @@ use std::{
     time::Duration,
 };
 
-use proc_core::{futex::Deadline, shm::ShmSafe};
+use kernel::{futex::Deadline, shm::ShmSafe};
+#[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -45,8 +46,7 @@ use crate::{NotHolder, OwnerDied, Plain, machine::Acquired, sys::robust::ThreadL
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[doc(alias = "ReentrantMutex")]
-#[derive(Serialize, Deserialize)]
-#[serde(bound = "", transparent)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize), serde(bound = "", transparent))]
 pub struct RLock<T: Plain>(Handle<Shared<T>>);
 
 #[repr(C)]
@@ -78,7 +78,7 @@ impl<T: Plain> RLock<T> {
     /// Makes a free lock around `value`.
     ///
     /// # Errors
-    /// As [`SharedMemory::new`](proc_core::shm::SharedMemory::new).
+    /// As [`SharedMemory::new`](kernel::shm::SharedMemory::new).
     pub fn new(value: T) -> io::Result<Self> {
         let shared = Shared { raw: RawLock::new(), again: 0.into(), forgotten: 0.into(), data: value };
         Ok(Self(Handle::new(shared)?))

@@ -20,7 +20,8 @@ use std::{
     time::Duration,
 };
 
-use proc_core::{futex::Deadline, shm::ShmSafe};
+use kernel::{futex::Deadline, shm::ShmSafe};
+#[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -60,8 +61,7 @@ const READING: &str = "this thread is reading and would wait for itself";
 /// assert_eq!(one[1], other[1]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Serialize, Deserialize)]
-#[serde(bound = "", transparent)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize), serde(bound = "", transparent))]
 pub struct RwLock<T: Plain>(Handle<Shared<T>>);
 
 #[repr(C)]
@@ -95,7 +95,7 @@ impl<T: Plain + Sync> RwLock<T> {
     /// Makes a free lock around `value`.
     ///
     /// # Errors
-    /// As [`SharedMemory::new`](proc_core::shm::SharedMemory::new).
+    /// As [`SharedMemory::new`](kernel::shm::SharedMemory::new).
     pub fn new(value: T) -> io::Result<Self> {
         Ok(Self(Handle::new(Shared {
             gate: RawLock::new(),

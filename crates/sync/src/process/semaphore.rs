@@ -6,7 +6,8 @@
 
 use std::{io, mem, time::Duration};
 
-use proc_core::{at_fork, futex::Deadline, shm::ShmSafe};
+use kernel::{at_fork, futex::Deadline, shm::ShmSafe};
+#[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
 use super::handle::Handle;
@@ -36,8 +37,8 @@ use crate::{
 /// connections.release(1)?; // … may be released elsewhere
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(transparent)]
+#[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize), serde(transparent))]
 pub struct Semaphore(Handle<Shared>);
 
 /// A [`Semaphore`] that refuses to be released more often than it was acquired.
@@ -48,8 +49,8 @@ pub struct Semaphore(Handle<Shared>);
 /// assert!(connections.release(1).is_err());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(transparent)]
+#[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize), serde(transparent))]
 pub struct BoundedSemaphore(Semaphore);
 
 #[repr(C)]
@@ -67,7 +68,7 @@ impl Semaphore {
     /// Makes a semaphore of so many permits.
     ///
     /// # Errors
-    /// As [`SharedMemory::new`](proc_core::shm::SharedMemory::new).
+    /// As [`SharedMemory::new`](kernel::shm::SharedMemory::new).
     pub fn new(permits: u32) -> io::Result<Self> {
         Self::limited(permits, u32::MAX)
     }
@@ -128,7 +129,7 @@ impl BoundedSemaphore {
     /// Makes a semaphore of so many permits, and never more.
     ///
     /// # Errors
-    /// As [`SharedMemory::new`](proc_core::shm::SharedMemory::new).
+    /// As [`SharedMemory::new`](kernel::shm::SharedMemory::new).
     pub fn new(permits: u32) -> io::Result<Self> {
         Semaphore::limited(permits, permits).map(Self)
     }

@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use proc_core::futex::{self, Deadline, Wait};
+use kernel::futex::{self, Deadline, Wait};
 
 use super::{robust::ThreadList, threads};
 use crate::machine::{Futex, Slept};

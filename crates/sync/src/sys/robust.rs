@@ -37,7 +37,7 @@ use std::{
     },
 };
 
-use proc_core::{at_fork, identity::PidNamespace};
+use kernel::{at_fork, identity::PidNamespace};
 
 use crate::machine;
 
@@ -354,7 +354,8 @@ pub(crate) fn tid() -> u32 {
 
 #[cold]
 fn ask_for_tid() -> u32 {
-    nix::unistd::gettid().as_raw().cast_unsigned()
+    // SAFETY: takes nothing.
+    unsafe { libc::gettid() }.cast_unsigned()
 }
 
 /// [`ThreadList::announce`], where there is a list.

@@ -6,8 +6,7 @@
 
 use std::{fs, io};
 
-use nix::errno::Errno;
-use proc_core::identity::PidNamespace;
+use kernel::identity::PidNamespace;
 
 /// Whether a thread of this pid namespace may be using the shared memory that this process has at `address`. True if that
 /// cannot be told: of memory without a file, of another user's process, or without a `/proc` of this namespace.
@@ -29,7 +28,7 @@ pub(crate) fn may_use(tid: u32, address: usize) -> bool {
 fn exists(tid: u32) -> bool {
     // SAFETY: takes two integers; signal 0 is none.
     let sent = unsafe { libc::syscall(libc::SYS_tkill, tid, 0) };
-    Errno::result(sent) != Err(Errno::ESRCH)
+    sent == 0 || io::Error::last_os_error().raw_os_error() != Some(libc::ESRCH)
 }
 
 fn maps_of(process: &str) -> io::Result<String> {

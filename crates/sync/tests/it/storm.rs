@@ -7,7 +7,8 @@ use std::{
     time::Duration,
 };
 
-use proc_core::{futex, shm::Shared};
+use kernel::futex;
+use proc_core::shm::Shared;
 use sync::{
     OwnerDied,
     process::{Barrier, BoundedSemaphore, Condvar, Event, Lock, RLock, RwLock, Semaphore},

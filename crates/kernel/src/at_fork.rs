@@ -1,0 +1,104 @@
+//! What must be forgotten in a forked child: whoever keeps per-process state registers how to reset it.
+//!
+//! Runs in children of `fork(2)` in all its forms that go through the C library (`libc::fork`, and
+//! proc-core's). A child of the fork server is a fresh image and needs no reset.
+//!
+//! # Safety
+//! `pthread_atfork` is given plain functions that live as long as the program.
+#![allow(unsafe_code)]
+
+use std::sync::{
+    Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicU32, Ordering::Relaxed},
+};
+
+use crate::thread_slot::ThreadSlot;
+
+type Hooks = Vec<fn()>;
+
+static HOOKS: Mutex<Hooks> = Mutex::new(Vec::new());
+static GENERATION: AtomicU32 = AtomicU32::new(0);
+
+/// Has `hook` called in every child that this process forks from now on, and in their forked children, on the thread
+/// that lives on there. Hooks run in the order of their registration and must not block.
+pub fn on_child(hook: fn()) {
+    install();
+    hooks().push(hook);
+}
+
+/// How many forks lie between the exec of this image and the calling process, counted from the first call on: it is
+/// another number in a forked child than in its parent if the parent has called this before.
+pub fn generation() -> u32 {
+    install();
+    GENERATION.load(Relaxed)
+}
+
+fn install() {
+    static INSTALL: std::sync::Once = std::sync::Once::new();
+    INSTALL.call_once(|| {
+        // SAFETY: the handlers are functions of this program, and are never unloaded before it.
+        unsafe { libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) };
+    });
+}
+
+fn hooks() -> MutexGuard<'static, Hooks> {
+    HOOKS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Runs `f`, and has forks by other threads wait meanwhile (those that go through the C library). For what must not be
+/// halfway done in a forked child; it takes microseconds.
+pub fn while_nobody_forks<R>(f: impl FnOnce() -> R) -> R {
+    install();
+    let _nobody_forks = FORKING.lock().unwrap_or_else(PoisonError::into_inner);
+    let _mine = Mine::new();
+    f()
+}
+
+static FORKING: Mutex<()> = Mutex::new(());
+
+thread_local! {
+    /// Whether this thread keeps the others from forking. A signal handler that forks there does not wait for itself.
+    static MINE: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+struct Mine;
+
+impl Mine {
+    fn new() -> Self {
+        MINE.set(true);
+        Self
+    }
+}
+
+impl Drop for Mine {
+    fn drop(&mut self) {
+        MINE.set(false);
+    }
+}
+
+struct Held {
+    hooks: MutexGuard<'static, Hooks>,
+    _forking: Option<MutexGuard<'static, ()>>,
+}
+
+thread_local! {
+    // Held from `before` to `in_parent`/`in_child`, so that the list is whole in the child.
+    static HELD: ThreadSlot<Held> = const { ThreadSlot::new() };
+}
+
+extern "C" fn before() {
+    let forking = (!MINE.get()).then(|| FORKING.lock().unwrap_or_else(PoisonError::into_inner));
+    HELD.with(|held| held.replace(Some(Held { hooks: hooks(), _forking: forking })));
+}
+
+extern "C" fn in_parent() {
+    HELD.with(|held| held.take());
+}
+
+extern "C" fn in_child() {
+    GENERATION.fetch_add(1, Relaxed);
+    let held = HELD.with(|held| held.take());
+    for hook in held.iter().flat_map(|held| held.hooks.iter()) {
+        hook();
+    }
+}

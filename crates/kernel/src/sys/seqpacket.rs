@@ -1,0 +1,246 @@
+//! A pair of `SOCK_SEQPACKET` sockets: whole packets, descriptors beside them, no name that anybody could connect to.
+//!
+//! # Safety
+//! Descriptors that the kernel installed for a received packet are taken charge of, each once.
+#![allow(unsafe_code)]
+
+use std::{
+    io::{IoSlice, IoSliceMut},
+    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+};
+
+use nix::{
+    errno::Errno,
+    sys::socket::{
+        AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, Shutdown, SockFlag, SockType, recvmsg, sendmsg,
+        setsockopt, shutdown, socketpair, sockopt::ReceiveTimeout,
+    },
+    sys::time::{TimeVal, TimeValLike},
+};
+
+use super::fds::above_standard_streams;
+
+/// As many descriptors as the kernel lets one packet carry (`SCM_MAX_FD`).
+pub const MAX_FDS: usize = 253;
+
+/// Two connected ends.
+pub fn pair() -> nix::Result<(OwnedFd, OwnedFd)> {
+    let (a, b) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
+    Ok((above_standard_streams(a)?, above_standard_streams(b)?))
+}
+
+/// Sends one packet made of `parts`, with at most [`MAX_FDS`] descriptors. Waits while the peer's buffer is full.
+pub fn send(socket: BorrowedFd<'_>, parts: &[IoSlice<'_>], fds: &[RawFd]) -> nix::Result<()> {
+    let rights = [ControlMessage::ScmRights(fds)];
+    let control = if fds.is_empty() { &rights[..0] } else { &rights[..] };
+    loop {
+        match sendmsg::<()>(socket.as_raw_fd(), parts, control, MsgFlags::MSG_NOSIGNAL, None) {
+            Ok(_) => return Ok(()),
+            Err(Errno::EINTR) => {}
+            Err(e) => return Err(e),
+        }
+    }
+}
+
+/// Room for three descriptors beside a packet.
+#[repr(C, align(8))]
+struct SmallControl([u8; 64]);
+
+/// [`send`] for a short packet with at most three descriptors. Does not allocate.
+pub fn send_small(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[RawFd]) -> nix::Result<()> {
+    assert!(fds.len() <= 3, "more have no room");
+    let mut control = SmallControl([0; 64]);
+    let mut iov = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+    let fds_bytes = size_of_val(fds) as u32;
+    // SAFETY: a msghdr is plain data; all zeros is an empty message.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = &raw mut iov;
+    message.msg_iovlen = 1;
+    if !fds.is_empty() {
+        message.msg_control = control.0.as_mut_ptr().cast();
+        // SAFETY: computes a length, at most 32 for 12 bytes.
+        message.msg_controllen = unsafe { libc::CMSG_SPACE(fds_bytes) } as _;
+        // SAFETY: reads two fields of the message.
+        let header = unsafe { libc::CMSG_FIRSTHDR(&raw const message) };
+        // SAFETY: the control buffer is longer than what it is said to hold, and aligned as a header.
+        let header = unsafe { &mut *header };
+        header.cmsg_level = libc::SOL_SOCKET;
+        header.cmsg_type = libc::SCM_RIGHTS;
+        // SAFETY: computes a length.
+        header.cmsg_len = unsafe { libc::CMSG_LEN(fds_bytes) } as _;
+        // SAFETY: the data follows the header inside the control buffer.
+        let data = unsafe { libc::CMSG_DATA(header) };
+        // SAFETY: as above; bytes need not be aligned.
+        unsafe { data.copy_from_nonoverlapping(fds.as_ptr().cast(), size_of_val(fds)) };
+    }
+    loop {
+        // SAFETY: the message and all it points at outlive the call.
+        match Errno::result(unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL) }) {
+            Err(Errno::EINTR) => {}
+            sent => return sent.map(drop),
+        }
+    }
+}
+
+/// Receives one packet into `buffer` and appends its descriptors to `fds`; its length, 0 if the peer is gone. Waits.
+///
+/// `EMSGSIZE` for a packet, or a set of descriptors, that did not fit: it is lost.
+pub fn receive(
+    socket: BorrowedFd<'_>,
+    buffer: &mut [u8],
+    control: &mut [u8],
+    fds: &mut Vec<OwnedFd>,
+) -> nix::Result<usize> {
+    let mut parts = [IoSliceMut::new(buffer)];
+    let message = loop {
+        match recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(control), MsgFlags::MSG_CMSG_CLOEXEC) {
+            Err(Errno::EINTR) => {}
+            result => break result?,
+        }
+    };
+    // Taken charge of before any error is reported, so that none is leaked.
+    for control in message.cmsgs()? {
+        if let ControlMessageOwned::ScmRights(received) = control {
+            // SAFETY: the kernel just installed these for us.
+            let received = received.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
+            let received: Vec<_> = received.collect();
+            for fd in received {
+                fds.push(above_standard_streams(fd)?);
+            }
+        }
+    }
+    if message.flags.intersects(MsgFlags::MSG_TRUNC | MsgFlags::MSG_CTRUNC) {
+        return Err(Errno::EMSGSIZE);
+    }
+    Ok(message.bytes)
+}
+
+/// [`receive`] for a packet with at most one descriptor. Does not allocate. If it shall not `wait`, `EAGAIN` if there is
+/// none. `EMSGSIZE` if this process could not hold the descriptor, or there were more, of which none is kept; `EBADMSG` if
+/// the packet is longer than the buffer.
+pub fn receive_small(socket: BorrowedFd<'_>, buffer: &mut [u8], wait: bool) -> nix::Result<(usize, Option<OwnedFd>)> {
+    receive_few(socket, buffer, wait).map(|(len, [fd])| (len, fd))
+}
+
+/// [`receive_small`] for a packet with at most `N` descriptors, up to three.
+pub fn receive_few<const N: usize>(
+    socket: BorrowedFd<'_>,
+    buffer: &mut [u8],
+    wait: bool,
+) -> nix::Result<(usize, [Option<OwnedFd>; N])> {
+    const { assert!(N <= 3, "more have no room") };
+    let mut control = SmallControl([0; 64]);
+    let mut iov = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    // SAFETY: a msghdr is plain data; all zeros is an empty message.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = &raw mut iov;
+    message.msg_iovlen = 1;
+    message.msg_control = control.0.as_mut_ptr().cast();
+    // Without the padding, in which there would be room for one more, that nobody would close.
+    // SAFETY: computes a length, at most 28.
+    message.msg_controllen = unsafe { libc::CMSG_LEN(size_of::<[RawFd; N]>() as u32) } as _;
+    let flags = libc::MSG_CMSG_CLOEXEC | if wait { 0 } else { libc::MSG_DONTWAIT };
+    let len = loop {
+        // SAFETY: the message and all it points at outlive the call.
+        match Errno::result(unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, flags) }) {
+            Err(Errno::EINTR) => {}
+            len => break len?,
+        }
+    };
+    let mut fds = few_fds(&message);
+    for fd in &mut fds {
+        *fd = fd.take().map(above_standard_streams).transpose().map_err(|_| Errno::EMSGSIZE)?;
+    }
+    match message.msg_flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) {
+        0 => Ok((len as usize, fds)),
+        libc::MSG_CTRUNC => Err(Errno::EMSGSIZE),
+        _ => Err(Errno::EBADMSG),
+    }
+}
+
+/// Takes charge of the descriptors that the kernel installed, as far as it did.
+fn few_fds<const N: usize>(message: &libc::msghdr) -> [Option<OwnedFd>; N] {
+    let mut fds = [const { None }; N];
+    // SAFETY: reads two fields of the message.
+    let header = unsafe { libc::CMSG_FIRSTHDR(message) };
+    // SAFETY: null, or in the control buffer, which the kernel has filled up to here.
+    let Some(header) = (unsafe { header.as_ref() }) else { return fds };
+    if (header.cmsg_level, header.cmsg_type) != (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
+        return fds;
+    }
+    // SAFETY: computes a length.
+    let before_data = unsafe { libc::CMSG_LEN(0) } as usize;
+    let n_installed = header.cmsg_len.saturating_sub(before_data) / size_of::<RawFd>();
+    // SAFETY: the data follows the header, as long as it says.
+    let data = unsafe { libc::CMSG_DATA(header) }.cast::<RawFd>();
+    for (at, place) in fds.iter_mut().enumerate().take(n_installed) {
+        // SAFETY: inside the data.
+        let fd = unsafe { data.add(at) };
+        // SAFETY: as above; it need not be aligned.
+        let fd = unsafe { fd.read_unaligned() };
+        // SAFETY: the kernel just installed it for us.
+        *place = Some(unsafe { OwnedFd::from_raw_fd(fd) });
+    }
+    fds
+}
+
+/// Has those who receive from the socket get `EAGAIN` after so many seconds without a packet.
+pub fn limit_waits(socket: BorrowedFd<'_>, seconds: i64) -> nix::Result<()> {
+    setsockopt(&socket, ReceiveTimeout, &TimeVal::seconds(seconds))
+}
+
+/// Takes no more packets, but for those that have come already: whoever sends another one gets `EPIPE`.
+pub fn close_for_receiving(socket: BorrowedFd<'_>) -> nix::Result<()> {
+    shutdown(socket.as_raw_fd(), Shutdown::Read)
+}
+
+/// A buffer for the descriptors of one packet.
+pub fn control_buffer() -> Vec<u8> {
+    nix::cmsg_space!([RawFd; MAX_FDS])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use nix::{
+        sys::wait::{WaitStatus, waitpid},
+        unistd::{ForkResult, fork},
+    };
+
+    use super::*;
+
+    fn n_open() -> usize {
+        std::fs::read_dir("/proc/self/fd").unwrap().count()
+    }
+
+    fn surplus_descriptors_are_refused_and_closed() {
+        let (here, there) = pair().unwrap();
+        let before = n_open();
+        for n in [2, 3, 50, MAX_FDS] {
+            let fds = vec![0; n];
+            for _ in 0..20 {
+                send(here.as_fd(), &[IoSlice::new(b"x")], &fds).unwrap();
+                assert_eq!(receive_small(there.as_fd(), &mut [0], false).unwrap_err(), Errno::EMSGSIZE);
+            }
+        }
+        assert_eq!(n_open(), before);
+        send(here.as_fd(), &[IoSlice::new(b"x")], &[0]).unwrap();
+        let (len, fd) = receive_small(there.as_fd(), &mut [0], false).unwrap();
+        assert_eq!((len, fd.is_some()), (1, true));
+    }
+
+    #[test]
+    fn a_flood_of_descriptors_is_refused_and_closed() {
+        // In a process of its own: descriptors are counted.
+        // SAFETY: the child allocates, which the C library allows, and takes no lock that another thread may have had.
+        match unsafe { fork() }.unwrap() {
+            ForkResult::Child => {
+                let done = std::panic::catch_unwind(surplus_descriptors_are_refused_and_closed);
+                // SAFETY: ends this process.
+                unsafe { libc::_exit(i32::from(done.is_err())) }
+            }
+            ForkResult::Parent { child } => assert_eq!(waitpid(child, None).unwrap(), WaitStatus::Exited(child, 0)),
+        }
+    }
+}
