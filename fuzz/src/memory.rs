@@ -6,7 +6,8 @@ use std::{
     time::Duration,
 };
 
-use ipc::{Array, JoinableQueue, Queue, Value, lane::OwnerLane};
+use ipc::{Array, JoinableQueue, Queue, Value};
+use lane::OwnerLane;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use proc_core::{handover, shm::SharedMemory};
 use serde::Serialize;

@@ -1,11 +1,12 @@
 //! The whole of the continuous integration; the same anywhere.
 
-use crate::{Outcome, cargo, circles, crash, examples, linear, loom, run as step, test};
+use crate::{Outcome, cargo, circles, crash, examples, layers, linear, loom, run as step, test};
 
-/// Checks format, lints, circles of modules, documentation, tests, loom models, the quick set of crash points, histories of queues, and the examples.
+/// Checks format, lints, layers of crates, circles of modules, documentation, tests, loom models, the quick set of crash points, histories of queues, and the examples.
 pub(crate) fn run() -> Outcome {
     step("format", &mut cargo(["fmt", "--all", "--check"]))?;
     step("lints", &mut cargo(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+    layers::run()?;
     circles::run(&[])?;
     step("documentation", cargo(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))?;
     test::run(&[])?;

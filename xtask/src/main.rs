@@ -8,6 +8,7 @@ mod demo;
 mod examples;
 mod fuzz;
 mod hosts;
+mod layers;
 mod linear;
 mod loom;
 mod profile;
@@ -33,6 +34,7 @@ usage: cargo xtask COMMAND
                      libFuzzer over what other processes may have written
   linear [ARGS]      what threads and processes do with a queue is linearizable; `linear --help` says more
   hosts              what works in chroots, namespaces and sandboxes, as other users, after closed streams; needs root for most
+  layers             which crates are built into which, against the table of what may be
   circles [CRATE]    modules of a crate that need each other in a circle; more than there were is a failure
   loom               every interleaving in the state machines of the locks
   examples [NAME]    runs every example (or one) and expects success
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
     let outcome = match command.as_str() {
         "ci" => ci::run(),
         "test" => test::run(&rest),
+        "layers" => layers::run(),
         "circles" => circles::run(&rest),
         "crash" => crash::run(&rest),
         "faults" => crash::run_faults(&rest),

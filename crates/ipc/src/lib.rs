@@ -35,7 +35,6 @@ mod array;
 mod barrier;
 mod error;
 pub mod joinable;
-pub mod lane;
 mod listener;
 pub mod manager;
 mod pipe;

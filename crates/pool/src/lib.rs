@@ -28,7 +28,7 @@
 //!
 //! # How it works
 //!
-//! A [`ProcessPool`]'s owner shares one [lane](ipc::lane) with each worker, and nothing is shared between workers. A
+//! A [`ProcessPool`]'s owner shares one [lane] with each worker, and nothing is shared between workers. A
 //! task and its result lie in one slot of it, whose one word says whether the task was begun and whether it has ended;
 //! so at a worker's death the owner knows which task was running, and that the others were not. There is no lock that a
 //! dead process could hold. Whoever gives a task or waits for one moves results along; a thread of the pool's own does it

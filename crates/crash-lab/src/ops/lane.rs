@@ -1,10 +1,10 @@
-//! `ipc::lane`, on which the process pool stands: of a dead worker's tasks at most one was running, and the lane tells
+//! The lane, on which the process pool stands: of a dead worker's tasks at most one was running, and the lane tells
 //! which; what it had finished is there, whole; what it had not begun can be taken back. A dead owner leaves its worker
 //! either a whole task or none.
 
 use std::os::fd::OwnedFd;
 
-use ipc::lane::{LaneHandle, OwnerLane, SlotState};
+use lane::{LaneHandle, OwnerLane, SlotState};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use serde::{Deserialize, Serialize};
 use test_support::step::Mark;
@@ -49,7 +49,7 @@ fn fresh(state: &str) -> (OwnerLane, LaneHandle) {
     let (mut owner, handle) = OwnerLane::new(bell).expect("the maker can make a lane");
     if state == "wrapped" {
         let mut worker = handle.open().expect("the maker has descriptors");
-        for _ in 0..ipc::lane::N_SLOTS - 1 {
+        for _ in 0..lane::N_SLOTS - 1 {
             assert!(owner.push(0, None, b"gone").is_ok_and(|slot| slot.is_some()));
             worker.claim().expect("there is a task").finish(0, b"by").expect("there is room");
             assert!(owner.poll(&mut Vec::new()).is_some());

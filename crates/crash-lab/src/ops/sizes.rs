@@ -3,11 +3,8 @@
 
 use std::os::fd::OwnedFd;
 
-use ipc::{
-    Connection, Queue, RecvError,
-    lane::{LaneHandle, OwnerLane},
-    pipe,
-};
+use ipc::{Connection, Queue, RecvError, pipe};
+use lane::{LaneHandle, OwnerLane};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use proc_core::Process;
 use serde::{Deserialize, Serialize};

@@ -2,7 +2,7 @@
 
 use std::{io, ops::Range, sync::Arc};
 
-use ipc::lane::Progress;
+use lane::Progress;
 
 use super::work::{Left, Verdict, Work};
 use crate::TaskError;

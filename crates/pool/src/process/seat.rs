@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ipc::lane::{N_SLOTS, OwnerLane, SlotState};
+use lane::{N_SLOTS, OwnerLane, SlotState};
 use proc_core::Process;
 
 use super::{builder::Settings, memory::Watch, work::Work};

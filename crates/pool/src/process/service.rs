@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ipc::lane::OwnerLane;
+use lane::OwnerLane;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use proc_core::{Process, ProcessHandle};
 

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ipc::lane::{N_SLOTS, OwnerLane, SlotState};
+use lane::{N_SLOTS, OwnerLane, SlotState};
 use proc_core::{CrashCause, Process};
 
 use super::{

@@ -7,7 +7,7 @@ use std::{
     time::Instant,
 };
 
-use ipc::lane::{Claim, LaneHandle, Stream};
+use lane::{Claim, LaneHandle, Stream};
 use nix::errno::Errno;
 use proc_core::{
     Panic, Signal, current_process,

@@ -1,6 +1,6 @@
 //! A lane whose worker and whose owner are both slow: no task is both run and taken back, no result is lost or torn.
 
-use ipc::lane::{N_SLOTS, OwnerLane, SlotState};
+use lane::{N_SLOTS, OwnerLane, SlotState};
 use test_support::step::Mark;
 
 use super::super::lane::{CLAIMED, FINISHED, Lane, N_TASKS, order, payload, world};

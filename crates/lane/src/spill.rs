@@ -15,7 +15,7 @@ use nix::{
 
 use kernel::{fds::above_standard_streams, shm::may_reach};
 
-use super::layout::{N_BUFFERS, N_SLOTS};
+use crate::layout::{N_BUFFERS, N_SLOTS};
 
 /// Most bytes of one payload.
 pub(super) const MAX_BYTES: u64 = 8 << 30;
@@ -55,7 +55,7 @@ const N_PLACES: usize = 2 * N_SLOTS + N_BUFFERS;
 
 pub(super) fn create() -> io::Result<OwnedFd> {
     may_reach(MAX_BYTES * N_PLACES as u64)?;
-    let fd = memfd_create("ipc-lane-spill", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
+    let fd = memfd_create("lane-spill", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
     let fd = above_standard_streams(fd)?;
     ftruncate(&fd, (MAX_BYTES * N_PLACES as u64) as i64)?;
     let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;

@@ -13,7 +13,7 @@ use nix::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{
+use crate::{
     layout::{BUFFER_WORDS, Memory, N_BUFFERS, N_SLOTS, NO_BUFFER, SLOT_WORDS, copy_in, copy_out, phase, split, word},
     spill::{self, Place},
 };
@@ -194,7 +194,7 @@ impl Claim<'_> {
         lane.is_cut_off = true;
     }
 
-    /// Leaves a number where the owner may look for it ([`OwnerLane::note`](super::OwnerLane::note)), until the next.
+    /// Leaves a number where the owner may look for it ([`OwnerLane::note`](crate::OwnerLane::note)), until the next.
     pub fn note(&self, note: u64) {
         self.lane.memory.get().note.store(note, Relaxed);
     }

@@ -10,7 +10,7 @@ use std::{
 
 use kernel::futex;
 
-use super::{
+use crate::{
     layout::{
         BUFFER_WORDS, Memory, N_BUFFERS, N_SLOTS, NO_BUFFER, SLOT_WORDS, Slot, copy_in, copy_out, phase, split, word,
     },

@@ -1,4 +1,5 @@
-#![doc = include_str!("README.md")]
+#![doc = include_str!("../README.md")]
+#![deny(unsafe_code)]
 
 mod layout;
 mod owner;
