@@ -59,6 +59,16 @@ pub struct JoinableQueue<T> {
     item: PhantomData<fn(T) -> T>,
 }
 
+impl<T> Builder<T> {
+    /// Makes a queue of items on loan with these settings.
+    ///
+    /// # Errors
+    /// As [`build`](Self::build).
+    pub fn build_joinable(self) -> io::Result<JoinableQueue<T>> {
+        Ok(JoinableQueue::from_raw(self.build_raw(true)?))
+    }
+}
+
 impl<T> JoinableQueue<T> {
     /// Makes a queue in which `maxsize` items can wait; 0 stands for as many as a queue holds by default, 65,536.
     ///

@@ -5,8 +5,9 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{
     Queue,
     events::Patience,
-    message::{GetStop, PutStop, decode_number},
+    message::decode_number,
     ring::Ring,
+    stop::{GetStop, PutStop},
 };
 use crate::{GetError, PutError};
 

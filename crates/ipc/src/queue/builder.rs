@@ -2,8 +2,6 @@
 
 use std::{io, marker::PhantomData};
 
-use crate::JoinableQueue;
-
 use super::{
     Queue, Raw, Segment,
     layout::{DEFAULT_CAPACITY, DEFAULT_MAX_MESSAGE, FITTED_MAX, Geometry},
@@ -14,6 +12,21 @@ const DEFAULT_FITTED: usize = 64;
 const DEFAULT_DELIVERIES: u8 = 5;
 /// Types of up to that size have blocks made to their measure without being asked.
 const AUTOMATIC_BYTES: usize = 512;
+
+impl<T> Queue<T> {
+    /// Makes a queue for `maxsize` messages; 0 stands for as many as a queue holds by default, 65,536.
+    ///
+    /// # Errors
+    /// If memory or descriptors are short, or `maxsize` is beyond 16,777,216.
+    pub fn new(maxsize: usize) -> io::Result<Self> {
+        Self::builder().maxsize(maxsize).build()
+    }
+
+    /// A queue with settings.
+    pub fn builder() -> Builder<T> {
+        Builder::new()
+    }
+}
 
 /// Settings of a queue that is to be made; see [`Queue::builder`].
 ///
@@ -33,7 +46,7 @@ pub struct Builder<T> {
 }
 
 impl<T> Builder<T> {
-    pub(super) fn new() -> Self {
+    fn new() -> Self {
         let size = size_of::<T>();
         // A number takes a byte more than in memory, a struct two.
         let message_bytes = if size > AUTOMATIC_BYTES { 0 } else { size + size / 4 + 2 };
@@ -68,7 +81,7 @@ impl<T> Builder<T> {
         self
     }
 
-    /// How often an item of a [`JoinableQueue`] is given to somebody who dies or drops it, before it is set aside as a
+    /// How often an item of a [`JoinableQueue`](crate::JoinableQueue) is given to somebody who dies or drops it, before it is set aside as a
     /// dead letter: 5 times unless said, at least once.
     #[must_use]
     pub fn max_deliveries(mut self, times: u8) -> Self {
@@ -84,15 +97,7 @@ impl<T> Builder<T> {
         Ok(Queue::from_raw(self.build_raw(false)?))
     }
 
-    /// Makes a queue of items on loan with these settings.
-    ///
-    /// # Errors
-    /// As [`build`](Self::build).
-    pub fn build_joinable(self) -> io::Result<JoinableQueue<T>> {
-        Ok(JoinableQueue::from_raw(self.build_raw(true)?))
-    }
-
-    fn build_raw(self, leases: bool) -> io::Result<Raw> {
+    pub(crate) fn build_raw(self, leases: bool) -> io::Result<Raw> {
         let capacity = if self.maxsize == 0 { DEFAULT_CAPACITY } else { self.maxsize };
         let fitted = self.message_bytes.max(DEFAULT_FITTED).next_multiple_of(DEFAULT_FITTED).min(FITTED_MAX);
         let geometry = Geometry::new(capacity as u64, fitted as u64, self.max_message_bytes as u64)

@@ -16,15 +16,13 @@
 use std::{
     io,
     ptr::NonNull,
-    sync::atomic::{
-        AtomicU64,
-        Ordering::{Acquire, Relaxed, Release},
-    },
+    sync::atomic::Ordering::{Acquire, Relaxed, Release},
 };
 
 use super::{
     barrier,
     events::Patience,
+    kept::{CELL_CLASSES, Cell, Kept},
     raw::Raw,
     ring::{Ring, Side, Stop},
     word::{BlockId, BlockState, CellAt, Holder, What},
@@ -33,54 +31,8 @@ use crate::sys::prefetch;
 
 /// How many cells of a class a thread keeps at most.
 const MOST: usize = 1024;
-/// How many cells a thread fills before it uses the first again: so long it need not look how far getters are, whose place
-/// changes all the time.
-pub(super) const LEAST: usize = 64;
 /// How many cells on the one lies whose cache line is asked for.
 const PREFETCHED: usize = 2;
-/// The classes whose blocks are cells, if they are not too long.
-pub(super) const CELL_CLASSES: usize = 2;
-
-/// What a thread keeps of a queue's blocks.
-#[derive(Debug, Default)]
-pub(super) struct Kept {
-    cells: [Cells; CELL_CLASSES],
-    /// Up to where the ring has been taken, as far as this thread knows.
-    head: u64,
-    /// Of which class the last message was.
-    usual: u8,
-}
-
-/// The cells of one class, used in turn.
-#[derive(Debug, Default)]
-struct Cells {
-    turn: Vec<Cell>,
-    /// Whose turn it is: of those that are in the ring, it was put there first.
-    next: usize,
-    /// That one is being filled. A message whose `Serialize` puts another one into the same queue is in the middle of it.
-    busy: bool,
-}
-
-/// A cell that nobody else writes to, mapped as long as its queue is.
-#[derive(Debug)]
-struct Cell {
-    block: BlockId,
-    memory: NonNull<u8>,
-    /// In its record: at what place of the ring its message is or may be.
-    aim: NonNull<AtomicU64>,
-    /// The place at which its last message was put, 0 for none.
-    place: u64,
-}
-
-// SAFETY: addresses that are valid in every thread of the process.
-unsafe impl Send for Cell {}
-
-impl Kept {
-    pub(super) fn each(&self, each: &mut impl FnMut(BlockId, u64)) {
-        self.cells.iter().flat_map(|cells| &cells.turn).for_each(|cell| each(cell.block, cell.place));
-    }
-}
-
 /// A cell that is being filled by the thread that keeps it.
 pub(super) struct Filling<'a> {
     raw: &'a Raw,

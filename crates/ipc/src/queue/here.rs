@@ -23,7 +23,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::{barrier, cells::Kept, word::BlockId, word::Holder};
+use super::{barrier, kept::Kept, word::BlockId, word::Holder};
 
 /// How long a thread waits for its number. A forked child may find the lock held for ever by a thread that is not there.
 const MOMENT: Duration = Duration::from_millis(100);

@@ -15,9 +15,10 @@ use super::{
     blocks::Block,
     codec::Buffer,
     events::Patience,
-    message::{GetStop, Message, PutStop},
+    message::Message,
     ring::Side,
     segment::BlockMemory,
+    stop::{GetStop, PutStop},
 };
 use crate::{GetError, PutError};
 

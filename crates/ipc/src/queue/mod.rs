@@ -12,6 +12,7 @@ mod here;
 #[cfg(test)]
 mod hostile;
 mod iter;
+mod kept;
 mod layout;
 mod leases;
 mod loan;
@@ -23,11 +24,12 @@ mod reactor;
 mod ready;
 mod ring;
 mod segment;
+mod stop;
 #[cfg(test)]
 mod tests;
 mod word;
 
-use std::{fmt, io, marker::PhantomData, sync::Arc, time::Duration};
+use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
 
 use kernel::handover;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, de::DeserializeOwned};
@@ -35,8 +37,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de, de::Deserializ
 use crate::barrier;
 
 pub(crate) use self::{
-    batch::put_all, codec::decode, events::Patience, leases::Lease, message::GetStop, raw::Raw, ring::Side, ring::Stop,
-    segment::Segment,
+    batch::put_all, codec::decode, events::Patience, leases::Lease, raw::Raw, ring::Side, ring::Stop, segment::Segment,
+    stop::GetStop,
 };
 pub use self::{
     builder::Builder,
@@ -91,19 +93,6 @@ pub struct Queue<T> {
 }
 
 impl<T> Queue<T> {
-    /// Makes a queue for `maxsize` messages; 0 stands for as many as a queue holds by default, 65,536.
-    ///
-    /// # Errors
-    /// If memory or descriptors are short, or `maxsize` is beyond 16,777,216.
-    pub fn new(maxsize: usize) -> io::Result<Self> {
-        Self::builder().maxsize(maxsize).build()
-    }
-
-    /// A queue with settings.
-    pub fn builder() -> Builder<T> {
-        Builder::new()
-    }
-
     pub(crate) fn from_raw(raw: Raw) -> Self {
         Self { raw: Arc::new(raw), message: PhantomData }
     }

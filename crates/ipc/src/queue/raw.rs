@@ -21,9 +21,9 @@ use parking_lot::Mutex;
 
 use super::{
     barrier,
-    cells::{self, CELL_CLASSES},
     custody::Custody,
     here::Here,
+    kept::{self, CELL_CLASSES},
     layout::{CELL_MAX, SLOTS_STEP, Slot},
     participants::Participants,
     ring::{Ring, Side, Spot, Stop},
@@ -201,7 +201,7 @@ impl Raw {
         let max_deliveries = segment.header().max_deliveries.load(Relaxed).clamp(1, 255) as u8;
         let bytes = |class: usize| segment.geometry.classes[class].block_bytes;
         let cell_bytes = [0, 1].map(|class| if bytes(class) <= CELL_MAX { bytes(class) } else { 0 });
-        let least_cells = cells::LEAST.min(segment.geometry.ring.capacity as usize + 1);
+        let least_cells = kept::LEAST.min(segment.geometry.ring.capacity as usize + 1);
         let raw = Self {
             segment,
             leases,

@@ -19,10 +19,10 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{
     Queue,
     events::Patience,
-    message::{GetStop, PutStop},
     raw::Raw,
     reactor::{self, Registration},
     ring::Side,
+    stop::{GetStop, PutStop},
 };
 use crate::{GetError, JoinableQueue, PutError, joinable::Item};
 
