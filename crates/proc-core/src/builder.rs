@@ -8,7 +8,6 @@ use std::{
 };
 
 use serde::{Serialize, de::DeserializeOwned};
-use wire::TypeInfo;
 
 use crate::{
     children::{self, lock},
@@ -19,7 +18,9 @@ use crate::{
     options::{Options, Resource},
     process::{Process, Runnable},
     report::Report,
-    start::{self, StartMethod, Started, forkserver::Registering, request::Request, spawn, stdio::Streams},
+    start::{
+        self, StartMethod, Started, forkserver::Registering, plain::Plain, request::Request, spawn, stdio::Streams,
+    },
 };
 use kernel::handover;
 
@@ -190,10 +191,7 @@ impl Builder {
             let fingerprint = Image::get().fingerprint;
             let request = Request { fingerprint, function, identity: identity.clone(), options: options.clone() };
             let mut packed = Vec::new();
-            wire::encode(TypeInfo::of::<Request>(), &request, &mut packed).map_err(|e| ProcessError::Start {
-                operation: "write a request".into(),
-                source: std::io::Error::other(e),
-            })?;
+            request.put(&mut packed);
             let streams = streams.theirs.iter().map(AsRawFd::as_raw_fd);
             let handed_over = parcel.fds();
             let fds: Vec<RawFd> = streams.chain(handed_over.iter().map(AsRawFd::as_raw_fd)).collect();

@@ -11,16 +11,16 @@ use crate::{
     crash,
     current::Identity,
     death_link,
-    function::{self, CallError, Function},
+    function::{self, CallError},
     image::Image,
     options::{self, Options, Refusal},
     panic_report,
     report::{Failure, Report},
-    start::{conditions::Inherited, request::Request},
+    start::{conditions::Inherited, plain::Plain, request::Request},
 };
 use kernel::{
     handover,
-    sys::{at_exit, death_signal, profile, signals},
+    sys::{at_exit, death_signal, profile, signals, soft_limits},
 };
 
 /// The exit code of a process whose function panicked: that of a Rust program whose `main` did.
@@ -31,11 +31,8 @@ pub(crate) const REFUSED: i32 = 126;
 /// Runs what `body` asks for. `fds` came with it, over `socket`.
 pub(crate) fn run_request(socket: OwnedFd, body: &[u8], mut fds: Vec<OwnedFd>) -> ! {
     let mut args = body;
-    let decoded = wire::take::<Option<Inherited>>(&mut args)
-        .and_then(|inherited| Ok((inherited, wire::take::<Request>(&mut args)?)));
-    let (inherited, request) = match decoded {
-        Ok(request) => request,
-        Err(e) => refuse(&format!("a request that does not decode: {e}")),
+    let Some((inherited, request)) = <(Option<Inherited>, Request)>::take(&mut args) else {
+        refuse("a request that does not decode")
     };
     if request.fingerprint != Image::get().fingerprint {
         refuse("a request from another build of this program");
@@ -107,41 +104,34 @@ pub(crate) fn warm_up() {
     Identity::warm_up();
     panic_report::install_hook();
     crash::handler::install();
-    // Registers the thread-locals of a hand-over, which has the loader look a function up.
-    let nothing = handover::pack(&()).and_then(|nothing| handover::unpack::<()>(nothing.bytes(), Vec::new()));
-    debug_assert!(nothing.is_ok());
-    // What the codec finds out once a process.
-    let read = read_a_request();
-    debug_assert!(read.is_ok());
+    // What is found out once a process, and memory: what the allocator has split here is not split again in each child.
+    rehearse();
 }
 
 /// Takes page faults that a child would take later, while nobody waits for it: does what its run will do, as far as
 /// that has no effect.
+#[inline]
 pub(crate) fn rehearse() {
     profile::begin();
     // The stream buffers of C and the masks: code and data of the C library.
     at_exit::flush_streams();
     std::mem::forget(signals::block_all());
+    // A request without anything in it.
+    let zeros = [0; 128];
+    let _ = std::hint::black_box(<(Option<Inherited>, Request)>::take(&mut &zeros[..]));
+    let _ = soft_limits::are_final();
+    crash::handler::disarm();
+    // More than the allocator keeps at hand.
+    drop(std::hint::black_box(Vec::<u8>::with_capacity(2048)));
     let mut value = Vec::new();
     let called = function::run(&mut value, || {
-        read_a_request().map_err(|e| CallError::Value(e.to_string()))?;
+        // Registers the thread-locals of a hand-over, too, which has the loader look a function up.
+        let nothing = handover::pack(&()).and_then(|nothing| handover::unpack::<()>(nothing.bytes(), Vec::new()));
+        nothing.map_err(|e| CallError::Arguments(e.to_string()))?;
         Ok(7_u64)
     });
     debug_assert!(called.is_ok());
-}
-
-/// Writes a request as an owner does, and reads it as a child.
-fn read_a_request() -> Result<(), wire::Error> {
-    let request = Request {
-        fingerprint: 0,
-        function: Function::NOWHERE,
-        identity: Identity::default(),
-        options: Options::default(),
-    };
-    let mut bytes = Vec::new();
-    wire::encode_named(&request, &mut bytes)?;
-    std::hint::black_box(wire::take::<Request>(&mut &bytes[..])?);
-    Ok(())
+    let _ = std::io::stdout().flush();
 }
 
 fn set_up(identity: Identity, options: &Options, streams: Vec<OwnedFd>) -> Result<(), Refusal> {

@@ -10,18 +10,22 @@ use std::{
 };
 
 use nix::sys::signal::Signal;
-use serde::{Deserialize, Serialize};
 
-use kernel::{fork_local::ForkLocal, sys::signals};
+use crate::start::plain::plain;
+use kernel::{
+    fork_local::ForkLocal,
+    sys::{attributes, signals},
+};
 
 /// What a child is told about itself and its parent.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Identity {
     pub(crate) name: String,
     pub(crate) daemon: bool,
     pub(crate) parent_name: String,
     pub(crate) parent_pid: u32,
 }
+plain!(Identity { name, daemon, parent_name, parent_pid });
 
 static SELF: ForkLocal<Mutex<Option<Identity>>> = ForkLocal::new();
 static CHILDREN_NAMED: ForkLocal<AtomicU64> = ForkLocal::new();
@@ -43,9 +47,7 @@ impl Identity {
 
     /// Makes it the calling process's own, and shows the name in `/proc/PID/comm` (cut to 15 bytes by the kernel).
     pub(crate) fn assume(self) {
-        if let Ok(name) = std::ffi::CString::new(self.name.as_str()) {
-            let _ = nix::sys::prctl::set_name(&name);
-        }
+        attributes::set_name(&self.name);
         *SELF.get().lock().unwrap_or_else(PoisonError::into_inner) = Some(self);
     }
 

@@ -84,6 +84,7 @@ fn close_inherited_write_end() {
 static OWNER: Mutex<Option<OwnedFd>> = Mutex::new(None);
 
 /// Ties the calling process to the life of the owner of the link. If that one is dead already, does not return.
+#[inline]
 pub(crate) fn tie(own: OwnedFd) -> nix::Result<()> {
     death_signal::arm(own.as_fd())?;
     hold(own);
@@ -91,6 +92,7 @@ pub(crate) fn tie(own: OwnedFd) -> nix::Result<()> {
 }
 
 /// Goes on with a link that has been tied already.
+#[inline]
 pub(crate) fn hold(own: OwnedFd) {
     if death_signal::has_fired(own.as_fd()) {
         death_signal::die();

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use wire::TypeInfo;
 
-use crate::{image::Image, panic_report::Panic};
+use crate::{image::Image, panic_report::Panic, start::plain::plain};
 use kernel::handover;
 
 /// What can run in another process: any function, or closure without captures, of 0 to 8 arguments.
@@ -63,14 +63,12 @@ impl_target!(A0, A1, A2, A3, A4, A5, A6, A7);
 pub struct Function {
     offset: u64,
 }
+plain!(Function { offset });
 
 /// What a [`Function`] does when called: unpack, run, pack, each failure told apart.
 type Trampoline = fn(&[u8], Vec<OwnedFd>, &mut Vec<u8>) -> Result<(), CallError>;
 
 impl Function {
-    /// No function's place: it lies outside every program's code.
-    pub(crate) const NOWHERE: Self = Self { offset: u64::MAX };
-
     /// The place of `target`.
     ///
     /// # Errors

@@ -4,7 +4,10 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use nix::sys::socket::{MsgFlags, send};
 
-use crate::{report::Report, start::request};
+use crate::{
+    report::Report,
+    start::{plain::Plain, request},
+};
 use kernel::sys::seqpacket;
 
 /// Packets of the lengths that the bytes' own first ones say.
@@ -30,7 +33,7 @@ pub fn request(bytes: &[u8]) {
         match receiver.receive(socket.as_fd()) {
             Ok(None) => break,
             Ok(Some((body, _fds))) => {
-                let _ = wire::take::<request::Request>(&mut { body });
+                let _ = request::Request::take(&mut { body });
             }
             Err(_) => {}
         }

@@ -13,10 +13,11 @@ use std::{
 use nix::{errno::Errno, sys::resource, unistd};
 use serde::{Deserialize, Serialize};
 
+use crate::start::plain::{Plain, plain};
 use kernel::sys::{fds, soft_limits};
 
 /// Asked for by the builder, applied in the child.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Options {
     pub(crate) clear_env: bool,
     pub(crate) env: Vec<(OsString, Option<OsString>)>,
@@ -30,6 +31,18 @@ pub(crate) struct Options {
     pub(crate) outlives_owner: bool,
     pub(crate) no_crash_report: bool,
 }
+plain!(Options {
+    clear_env,
+    env,
+    current_dir,
+    streams,
+    limits,
+    nice,
+    cpus,
+    own_group,
+    outlives_owner,
+    no_crash_report,
+});
 
 /// A resource that the kernel limits for each process; see getrlimit(2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -56,6 +69,18 @@ pub enum Resource {
 }
 
 impl Resource {
+    const ALL: [Self; 9] = [
+        Self::AddressSpace,
+        Self::CoreDump,
+        Self::CpuTime,
+        Self::Data,
+        Self::FileSize,
+        Self::OpenFiles,
+        Self::Processes,
+        Self::Stack,
+        Self::LockedMemory,
+    ];
+
     fn to_nix(self) -> resource::Resource {
         match self {
             Self::AddressSpace => resource::Resource::RLIMIT_AS,
@@ -68,6 +93,16 @@ impl Resource {
             Self::Stack => resource::Resource::RLIMIT_STACK,
             Self::LockedMemory => resource::Resource::RLIMIT_MEMLOCK,
         }
+    }
+}
+
+impl Plain for Resource {
+    fn put(&self, to: &mut Vec<u8>) {
+        (*self as u8).put(to);
+    }
+
+    fn take(from: &mut &[u8]) -> Option<Self> {
+        Self::ALL.get(usize::from(u8::take(from)?)).copied()
     }
 }
 
@@ -130,10 +165,10 @@ impl Options {
 /// Has std print no backtraces at panics where memory is limited for good: it needs tens of megabytes, under a lock, and
 /// if it is refused some, the report of that waits for the same lock for ever. The owner gets the backtrace all the same.
 pub(crate) fn print_no_backtraces_without_memory() {
-    let Some(setting) = std::env::var_os("RUST_BACKTRACE").filter(|setting| setting != "0") else { return };
     if !soft_limits::are_final() {
         return;
     }
+    let Some(setting) = std::env::var_os("RUST_BACKTRACE").filter(|setting| setting != "0") else { return };
     if std::env::var_os("RUST_LIB_BACKTRACE").is_none() {
         // SAFETY: the process has one thread.
         unsafe { std::env::set_var("RUST_LIB_BACKTRACE", setting) };

@@ -11,7 +11,6 @@ use std::{
 };
 
 use nix::errno::Errno;
-
 /// A directory: device, inode, and the mount that it is seen through, which is another one in another mount namespace.
 pub type Place = [u64; 3];
 
@@ -49,6 +48,16 @@ pub fn namespace(dir: BorrowedFd<'_>, path: &CStr) -> Option<u64> {
     Some(digits.fold(0, |number, digit| number * 10 + u64::from(digit - b'0')))
 }
 
+/// Names the calling thread: up to 15 bytes, up to a NUL.
+#[inline]
+pub fn set_name(name: &str) {
+    let mut bytes = [0_u8; 16];
+    bytes.iter_mut().take(15).zip(name.bytes()).for_each(|(to, from)| *to = from);
+    // By the kernel's call itself: the C library's function lies on a page that a child needs for nothing else.
+    // SAFETY: a text that ends with a NUL.
+    unsafe { libc::syscall(libc::SYS_prctl, libc::PR_SET_NAME, bytes.as_ptr(), 0, 0, 0) };
+}
+
 /// The nice value of the calling thread.
 pub fn nice() -> i32 {
     // SAFETY: takes integers.
@@ -62,24 +71,22 @@ pub fn set_nice(nice: i32) -> nix::Result<()> {
 }
 
 /// A bit for each of 1,024 CPUs.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub struct CpuMask([u64; 16]);
+pub type CpuMask = [u64; 16];
 
 /// The CPUs that the calling thread may run on; `None` if there are more than fit.
 pub fn cpus() -> Option<CpuMask> {
     let mut mask = CpuMask::default();
-    let len = size_of_val(&mask.0);
+    let len = size_of_val(&mask);
     // SAFETY: room for so many bytes.
-    let rc = unsafe { libc::sched_getaffinity(0, len, mask.0.as_mut_ptr().cast()) };
+    let rc = unsafe { libc::sched_getaffinity(0, len, mask.as_mut_ptr().cast()) };
     (rc == 0).then_some(mask)
 }
 
 /// Sets the CPUs that the calling thread may run on.
 pub fn set_cpus(mask: &CpuMask) -> nix::Result<()> {
-    let len = size_of_val(&mask.0);
+    let len = size_of_val(mask);
     // SAFETY: so many bytes.
-    Errno::result(unsafe { libc::sched_setaffinity(0, len, mask.0.as_ptr().cast()) }).map(drop)
+    Errno::result(unsafe { libc::sched_setaffinity(0, len, mask.as_ptr().cast()) }).map(drop)
 }
 
 /// Soft and hard.

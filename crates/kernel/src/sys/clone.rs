@@ -53,6 +53,7 @@ impl Cloner {
     }
 
     /// Splits the calling process in two.
+    #[inline]
     pub fn clone_sibling(&self) -> nix::Result<Cloned> {
         let flags = libc::CLONE_PARENT | libc::CLONE_CHILD_SETTID | libc::CLONE_CHILD_CLEARTID | libc::CLONE_PIDFD;
         let mut pidfd: RawFd = -1;

@@ -43,6 +43,7 @@ impl Opener {
 }
 
 /// Arms the signal: as long as `own` is open, this process gets a `SIGKILL` when the pipe has no writer any more.
+#[inline]
 pub fn arm(own: BorrowedFd<'_>) -> nix::Result<()> {
     arm_for(own, getpid().as_raw())
 }
@@ -80,6 +81,7 @@ pub fn has_hung_up(socket: BorrowedFd<'_>) -> bool {
 }
 
 /// Whether the pipe has no writer any more.
+#[inline]
 pub fn has_fired(read_end: BorrowedFd<'_>) -> bool {
     let mut poll_fds = [PollFd::new(read_end.as_fd(), PollFlags::empty())];
     let ready = poll(&mut poll_fds, PollTimeout::ZERO);

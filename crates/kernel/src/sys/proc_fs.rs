@@ -1,11 +1,34 @@
 //! What `/proc` tells of processes.
 
-use std::{fs, io, os::unix::fs::MetadataExt};
+use std::{
+    fs::{self, File, OpenOptions},
+    io,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
+};
+
+use super::fds::above_standard_streams;
 
 /// How many threads the calling process has.
 pub fn thread_count() -> io::Result<usize> {
-    // The directory of threads has a link for each, beside its own two.
-    Ok(fs::metadata("/proc/self/task")?.nlink().saturating_sub(2) as usize)
+    Threads::open()?.count()
+}
+
+/// The directory of the calling process's threads, kept open: it can be asked in a chroot too.
+#[derive(Debug)]
+pub struct Threads(File);
+
+impl Threads {
+    /// Fails without a `/proc`.
+    pub fn open() -> io::Result<Self> {
+        let dir = OpenOptions::new().read(true).custom_flags(libc::O_PATH).open("/proc/self/task")?;
+        Ok(Self(above_standard_streams(dir)?))
+    }
+
+    /// How many there are now.
+    pub fn count(&self) -> io::Result<usize> {
+        // The directory has a link for each, beside its own two.
+        Ok(self.0.metadata()?.nlink().saturating_sub(2) as usize)
+    }
 }
 
 /// The pids of the calling process's children whose name in `/proc/PID/comm` is `name`, zombies included.

@@ -10,6 +10,7 @@
 use std::ffi::{CStr, CString, c_char};
 
 /// Begins to count anew, in a process that was forked: what came before is for the process that it was forked from.
+#[inline]
 pub fn begin() {
     call(llvm_profile_reset_counters());
 }

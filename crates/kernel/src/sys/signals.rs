@@ -1,37 +1,47 @@
 //! Signal masks, and what is done about signals.
 //!
 //! # Safety
-//! One question to the kernel, which writes its answer to memory of ours, and a handler that does nothing.
+//! Masks, and a question to the kernel, which writes its answers to memory of ours; and a handler that does nothing.
 #![allow(unsafe_code)]
 
-use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, pthread_sigmask, sigaction};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
 /// Puts the calling thread's former mask back when dropped.
 #[derive(Debug)]
 #[must_use]
 pub struct Blocked {
-    former: SigSet,
+    former: u64,
 }
 
 /// Blocks every signal that can be blocked, for the calling thread.
 pub fn block_all() -> Blocked {
-    let mut former = SigSet::empty();
-    let result = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut former));
-    debug_assert!(result.is_ok());
-    Blocked { former }
+    Blocked { former: set_mask(!OF_THE_C_LIBRARY) }
 }
 
 /// Unblocks every signal, for the calling thread.
 pub fn unblock_all() {
-    let result = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
-    debug_assert!(result.is_ok());
+    set_mask(0);
 }
 
 impl Drop for Blocked {
     fn drop(&mut self) {
-        let result = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&self.former), None);
-        debug_assert!(result.is_ok());
+        set_mask(self.former);
     }
+}
+
+/// Those by which the C library cancels threads, and changes the user of all of them: numbers 32 and 33.
+const OF_THE_C_LIBRARY: u64 = 0b11 << 31;
+
+/// Sets the calling thread's mask, and returns the former one. By the kernel's call itself: the C library's functions for
+/// sets of signals lie on pages that a child needs for nothing else.
+fn set_mask(mask: u64) -> u64 {
+    let mut former = 0_u64;
+    // SAFETY: two sets of the kernel's size, which is said.
+    let rc = unsafe {
+        libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const mask, &raw mut former, size_of::<u64>())
+    };
+    debug_assert_eq!(rc, 0);
+    former
 }
 
 /// Whether the kernel reaps this process's children itself, since it does not care for them: a child that ends is gone, and

@@ -12,14 +12,14 @@
 //! * Of two threads that fault at once, one reports and the other waits for that.
 //!
 //! # Safety
-//! What the handler shares is in atomics, or in [`Shared`] memory that only the thread which has claimed [`REPORTER`]
+//! What the handler shares is in atomics, or in [`Shared`] memory that only the thread which has claimed [`STATE`]'s place as reporter
 //! uses. Its other operations are system calls on such memory.
 #![allow(unsafe_code)]
 
 use std::{
     cell::UnsafeCell,
     mem::MaybeUninit,
-    os::fd::{AsRawFd, BorrowedFd},
+    os::fd::{AsRawFd, BorrowedFd, RawFd},
     ptr::null_mut,
     sync::{
         Once,
@@ -52,30 +52,46 @@ unsafe impl<T: Send> Sync for Shared<T> {}
 
 /// The main thread's; the kernel alone uses it.
 static STACK: Shared<[u128; STACK_BYTES / 16]> = Shared(UnsafeCell::new([0; STACK_BYTES / 16]));
-/// The actions that were replaced. Written before the handler is in place.
+/// The actions that were replaced. Written by the call that puts the handler in place; until then they are zeros, which is
+/// the default action.
 static FORMER: [Shared<MaybeUninit<libc::sigaction>>; SIGNALS.len()] =
-    [const { Shared(UnsafeCell::new(MaybeUninit::uninit())) }; SIGNALS.len()];
+    [const { Shared(UnsafeCell::new(MaybeUninit::zeroed())) }; SIGNALS.len()];
 /// Of the alarm clock's signal, while a walk is under way.
 static FORMER_ALARM: Shared<MaybeUninit<libc::sigaction>> = Shared(UnsafeCell::new(MaybeUninit::uninit()));
 
 static IS_INSTALLED: AtomicBool = AtomicBool::new(false);
-/// The process that is to report; a child that it forks by itself is not.
-static PROCESS: AtomicI32 = AtomicI32::new(0);
-/// The socket, and which file that was when its number was noted.
-static SOCKET: AtomicI32 = AtomicI32::new(-1);
-static SOCKET_INODE: AtomicU64 = AtomicU64::new(0);
 
-/// The thread that reports: 0 until there is one. It stays claimed: one report a process.
-static REPORTER: AtomicI32 = AtomicI32::new(0);
-/// What it reports on.
+/// What each start writes to: together, so that it takes one page fault.
+struct State {
+    /// The process that is to report; a child that it forks by itself is not.
+    process: AtomicI32,
+    /// The socket, and which file that was when its number was noted.
+    socket: AtomicI32,
+    socket_inode: AtomicU64,
+    /// The thread that reports: 0 until there is one. It stays claimed: one report a process.
+    reporter: AtomicI32,
+    /// It is done.
+    is_done: AtomicBool,
+    /// What it has found out.
+    flags: AtomicU8,
+    n_frames: AtomicUsize,
+}
+
+static STATE: State = State {
+    process: AtomicI32::new(0),
+    socket: AtomicI32::new(-1),
+    socket_inode: AtomicU64::new(0),
+    reporter: AtomicI32::new(0),
+    is_done: AtomicBool::new(false),
+    flags: AtomicU8::new(0),
+    n_frames: AtomicUsize::new(0),
+};
+
+/// What the reporter reports on.
 static FIRST_SIGNAL: AtomicI32 = AtomicI32::new(0);
-/// It is done.
-static IS_DONE: AtomicBool = AtomicBool::new(false);
 
 /// The reporter's.
 static MAPS: Shared<Maps> = Shared(UnsafeCell::new(Maps::new()));
-static FLAGS: AtomicU8 = AtomicU8::new(0);
-static N_FRAMES: AtomicUsize = AtomicUsize::new(0);
 static FRAMES: [AtomicU64; MAX_FRAMES] = [const { AtomicU64::new(0) }; MAX_FRAMES];
 
 /// Installs the handler in this process, and an alternate stack for its calling thread, which must be its only one.
@@ -89,11 +105,7 @@ pub(crate) fn install() {
         // SAFETY: static memory that nothing else uses.
         unsafe { libc::sigaltstack(&raw const stack, null_mut()) };
         for (signal, former) in SIGNALS.into_iter().zip(&FORMER) {
-            // SAFETY: the place is this function's until the handler is in place, on the next line.
-            let noted = unsafe { libc::sigaction(signal, std::ptr::null(), former.0.get().cast()) };
-            if noted == 0 {
-                set_action(signal, on_signal);
-            }
+            set_action(signal, on_signal, former.0.get().cast());
         }
         IS_INSTALLED.store(true, Relaxed);
     });
@@ -101,16 +113,22 @@ pub(crate) fn install() {
 
 /// Has a fault of this process reported over `socket`, which is to stay open.
 pub(crate) fn arm(socket: BorrowedFd<'_>) {
+    disarm();
     // Where it cannot be known again later, nothing is sent to it.
-    if let Ok(stat) = nix::sys::stat::fstat(socket) {
-        SOCKET_INODE.store(stat.st_ino, Relaxed);
-        SOCKET.store(socket.as_raw_fd(), Relaxed);
-        FLAGS.store(0, Relaxed);
-        N_FRAMES.store(0, Relaxed);
-        REPORTER.store(0, Relaxed);
-        IS_DONE.store(false, Relaxed);
-        PROCESS.store(std::process::id().cast_signed(), Release);
+    if let Some(inode) = socket_inode(socket.as_raw_fd()) {
+        STATE.socket_inode.store(inode, Relaxed);
+        STATE.socket.store(socket.as_raw_fd(), Relaxed);
+        STATE.process.store(process_id(), Release);
     }
+}
+
+/// Has nothing reported, until [`arm`].
+pub(crate) fn disarm() {
+    STATE.process.store(0, Relaxed);
+    STATE.flags.store(0, Relaxed);
+    STATE.n_frames.store(0, Relaxed);
+    STATE.reporter.store(0, Relaxed);
+    STATE.is_done.store(false, Relaxed);
 }
 
 /// Whether it is there, in this process or the one that this was forked from.
@@ -120,7 +138,8 @@ pub(super) fn is_installed() -> bool {
 
 type Handler = extern "C" fn(i32, *mut libc::siginfo_t, *mut libc::c_void);
 
-fn set_action(signal: i32, handler: Handler) {
+/// Notes the former action at `former`, if that is not null.
+fn set_action(signal: i32, handler: Handler, former: *mut libc::sigaction) {
     // SAFETY: a sigaction is plain data.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
     action.sa_sigaction = handler as usize;
@@ -132,8 +151,8 @@ fn set_action(signal: i32, handler: Handler) {
         // SAFETY: as above.
         unsafe { libc::sigdelset(&raw mut action.sa_mask, through) };
     }
-    // SAFETY: a valid action, whose handler keeps to what a handler may do.
-    unsafe { libc::sigaction(signal, &raw const action, null_mut()) };
+    // SAFETY: a valid action, whose handler keeps to what a handler may do; and null, or a place of the caller's.
+    unsafe { libc::sigaction(signal, &raw const action, former) };
 }
 
 extern "C" fn on_signal(signal: i32, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
@@ -144,19 +163,19 @@ extern "C" fn on_signal(signal: i32, info: *mut libc::siginfo_t, context: *mut l
     // SAFETY: the kernel hands in a valid description.
     let info = unsafe { &*info };
     let me = thread_id();
-    match REPORTER.compare_exchange(0, me, Acquire, Acquire) {
+    match STATE.reporter.compare_exchange(0, me, Acquire, Acquire) {
         Ok(_) => {
             FIRST_SIGNAL.store(signal, Relaxed);
-            if PROCESS.load(Acquire) == process_id() && socket_is_ours() {
+            if STATE.process.load(Acquire) == process_id() && socket_is_ours() {
                 report(signal, info, context, me);
             }
-            IS_DONE.store(true, Release);
+            STATE.is_done.store(true, Release);
         }
         // A fault of the report itself.
-        Err(reporter) if reporter == me && !IS_DONE.load(Relaxed) => give_up(signal, null_mut(), null_mut()),
+        Err(reporter) if reporter == me && !STATE.is_done.load(Relaxed) => give_up(signal, null_mut(), null_mut()),
         Err(_) => {
             for _ in 0..2 * WALK_SECONDS * 1000 {
-                if IS_DONE.load(Acquire) {
+                if STATE.is_done.load(Acquire) {
                     break;
                 }
                 sleep_a_millisecond();
@@ -193,11 +212,11 @@ fn report(signal: i32, info: &libc::siginfo_t, context: *mut libc::c_void, me: i
 
     start_alarm();
     let position = context::position(context);
-    // SAFETY: this thread has claimed `REPORTER`.
+    // SAFETY: this thread has claimed to be the reporter.
     let maps = unsafe { &mut *MAPS.0.get() };
     let around = maps.read(address);
     if signal == libc::SIGSEGV && !was_sent && around.is_overflow(position.stack as u64) {
-        FLAGS.fetch_or(OVERFLOW, Relaxed);
+        STATE.flags.fetch_or(OVERFLOW, Relaxed);
         if is_default(signal) {
             print_overflow(&happened);
         }
@@ -226,9 +245,9 @@ fn walk(context: *mut libc::c_void, position: context::Position, fault: usize) {
         }
         is_inside |= step.address == begin;
         if step.function == no_memory {
-            FLAGS.fetch_or(NO_MEMORY, Relaxed);
+            STATE.flags.fetch_or(NO_MEMORY, Relaxed);
         }
-        N_FRAMES.load(Relaxed) < MAX_FRAMES
+        STATE.n_frames.load(Relaxed) < MAX_FRAMES
     });
     if caller.is_some() {
         context::put_back(context, position);
@@ -236,18 +255,18 @@ fn walk(context: *mut libc::c_void, position: context::Position, fault: usize) {
 }
 
 fn note(address: u64) {
-    let len = N_FRAMES.load(Relaxed);
+    let len = STATE.n_frames.load(Relaxed);
     if let Some(place) = FRAMES.get(len) {
         place.store(address, Relaxed);
-        N_FRAMES.store(len + 1, Release);
+        STATE.n_frames.store(len + 1, Release);
     }
 }
 
 /// Sends what the walk has found so far.
 fn send_where() {
-    let n_frames = N_FRAMES.load(Acquire).min(MAX_FRAMES);
+    let n_frames = STATE.n_frames.load(Acquire).min(MAX_FRAMES);
     let [low, high] = (n_frames as u16).to_ne_bytes();
-    let head: [u8; packet::HEAD_BYTES] = [WHERE, FLAGS.load(Relaxed), low, high];
+    let head: [u8; packet::HEAD_BYTES] = [WHERE, STATE.flags.load(Relaxed), low, high];
     let mut addresses = [0_u8; 8 * MAX_FRAMES];
     for (place, address) in addresses.chunks_exact_mut(8).zip(&FRAMES[..n_frames]) {
         place.copy_from_slice(&address.load(Relaxed).to_ne_bytes());
@@ -276,7 +295,7 @@ extern "C" fn give_up(_signal: i32, _info: *mut libc::siginfo_t, _context: *mut 
 /// Puts back the action that was there before the handler was installed.
 fn restore(signal: i32) {
     if let Some(former) = SIGNALS.iter().position(|known| *known == signal).and_then(|index| FORMER.get(index)) {
-        // SAFETY: written before the handler was in place.
+        // SAFETY: zeros, or written by the call that put the handler in place.
         unsafe { libc::sigaction(signal, former.0.get().cast_const().cast(), null_mut()) };
     }
 }
@@ -284,7 +303,7 @@ fn restore(signal: i32) {
 /// Whether nobody else had a handler for it.
 fn is_default(signal: i32) -> bool {
     SIGNALS.iter().position(|known| *known == signal).and_then(|index| FORMER.get(index)).is_some_and(|former| {
-        // SAFETY: written before the handler was in place.
+        // SAFETY: zeros, or written by the call that put the handler in place.
         let former = unsafe { &*former.0.get() };
         // SAFETY: as above.
         let former = unsafe { former.assume_init_ref() };
@@ -304,9 +323,8 @@ fn send_again(signal: i32, info: &libc::siginfo_t, me: i32) {
 }
 
 fn start_alarm() {
-    // SAFETY: the reporter's.
-    unsafe { libc::sigaction(libc::SIGALRM, std::ptr::null(), FORMER_ALARM.0.get().cast()) };
-    set_action(libc::SIGALRM, give_up);
+    // The place is the reporter's.
+    set_action(libc::SIGALRM, give_up, FORMER_ALARM.0.get().cast());
     change_mask(libc::SIG_UNBLOCK, libc::SIGALRM);
     // SAFETY: sets this process's alarm clock.
     unsafe { libc::alarm(WALK_SECONDS) };
@@ -341,19 +359,25 @@ fn send(parts: &mut [libc::iovec]) {
     message.msg_iov = parts.as_mut_ptr();
     message.msg_iovlen = parts.len() as _;
     // SAFETY: the message and what it points at outlive the call.
-    unsafe { libc::sendmsg(SOCKET.load(Relaxed), &raw const message, libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT) };
+    unsafe { libc::sendmsg(STATE.socket.load(Relaxed), &raw const message, libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT) };
 }
 
 /// Its number may be another file's by now.
 fn socket_is_ours() -> bool {
+    socket_inode(STATE.socket.load(Relaxed)) == Some(STATE.socket_inode.load(Relaxed))
+}
+
+/// `None` if it is no socket. By the kernel's call itself: the C library's function has a path for it, on a page that a
+/// child needs for nothing else.
+fn socket_inode(number: RawFd) -> Option<u64> {
     let mut stat = MaybeUninit::<libc::stat>::uninit();
     // SAFETY: the place is this function's own.
-    if unsafe { libc::fstat(SOCKET.load(Relaxed), stat.as_mut_ptr()) } != 0 {
-        return false;
+    if unsafe { libc::syscall(libc::SYS_fstat, number, stat.as_mut_ptr()) } != 0 {
+        return None;
     }
     // SAFETY: the kernel has filled it.
     let stat = unsafe { stat.assume_init() };
-    stat.st_ino == SOCKET_INODE.load(Relaxed) && stat.st_mode & libc::S_IFMT == libc::S_IFSOCK
+    (stat.st_mode & libc::S_IFMT == libc::S_IFSOCK).then_some(stat.st_ino)
 }
 
 /// What std prints in a process whose `main` it has set up, which a child of ours is not.

@@ -22,9 +22,8 @@ use nix::{
     sys::stat::{Mode, fstat},
     unistd::{self, AccessFlags, eaccess},
 };
-use serde::{Deserialize, Serialize};
 
-use crate::{children::lock, options::Refusal};
+use crate::{children::lock, options::Refusal, start::plain::plain};
 use kernel::{
     fds::above_standard_streams,
     fork_local::ForkLocal,
@@ -33,6 +32,7 @@ use kernel::{
         attributes::{self, CpuMask, Limit, N_LIMITS, Place},
         fds,
         mark::{self, Links, Mark},
+        proc_fs::Threads,
     },
 };
 
@@ -143,7 +143,12 @@ static LINKS: ForkLocal<OnceLock<Option<Links>>> = ForkLocal::new();
 
 /// The user namespace, the pid namespace of children, and the network; `None` if they are unknown.
 fn namespaces(is_single_threaded: bool) -> [Option<u64>; 3] {
-    let links = || LINKS.get().get_or_init(|| Links::open().ok()).as_ref();
+    let open = || {
+        // For a fork in a root directory without a `/proc`.
+        threads();
+        Links::open().ok()
+    };
+    let links = || LINKS.get().get_or_init(open).as_ref();
     let of_thread = |link| attributes::namespace(AT_FDCWD, link);
     let [users, pids, network] = match links().filter(|_| is_single_threaded) {
         Some(links) => links.read(),
@@ -157,12 +162,15 @@ fn namespaces(is_single_threaded: bool) -> [Option<u64>; 3] {
     [users, pids.or(users.map(|_| 0)), network]
 }
 
-/// How many threads the calling process has; `None` if it never had a `/proc`.
+static THREADS: ForkLocal<OnceLock<Option<Threads>>> = ForkLocal::new();
+
+fn threads() -> Option<&'static Threads> {
+    THREADS.get().get_or_init(|| Threads::open().ok()).as_ref()
+}
+
+/// How many threads the calling process has; `None` if it had no `/proc` when it started its first child.
 pub(crate) fn n_threads() -> Option<usize> {
-    let status = STATUS.get().read();
-    let mut lines = status.split(|byte| *byte == b'\n');
-    let number = lines.find_map(|line| line.strip_prefix(b"Threads:"))?;
-    std::str::from_utf8(number).ok()?.trim().parse().ok()
+    threads()?.count().ok()
 }
 
 /// What the calling process may do, for [`Credentials`](kernel::sys::credentials::Credentials).
@@ -269,7 +277,7 @@ impl Conditions {
             streams,
             umask: self.umask.filter(|_| self.umask != before.umask),
             nice: Some(self.nice).filter(|_| self.nice != before.nice),
-            cpus: self.cpus.clone().filter(|_| self.cpus != before.cpus),
+            cpus: self.cpus.filter(|_| self.cpus != before.cpus),
             limits: limits.map(|at| (at as u8, self.limits[at])).collect(),
         };
         Ok(Some((inherited, fds)))
@@ -280,12 +288,12 @@ fn parse_octal(text: &[u8]) -> Option<u32> {
     u32::from_str_radix(std::str::from_utf8(text).ok()?.trim(), 8).ok()
 }
 
-/// `None::<Inherited>`, as it is written: the tag of an option without content.
-pub(crate) const INHERITS_NOTHING: &[u8] = &[1];
+/// `None::<Inherited>`, as it is written.
+pub(crate) const INHERITS_NOTHING: &[u8] = &[0];
 
 /// What comes with a request, for a child of a fork server whose owner has changed it since. The descriptors that belong to
 /// it come first.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default)]
 pub(crate) struct Inherited {
     has_dir: bool,
     streams: [bool; 3],
@@ -294,6 +302,7 @@ pub(crate) struct Inherited {
     cpus: Option<CpuMask>,
     limits: Vec<(u8, Limit)>,
 }
+plain!(Inherited { has_dir, streams, umask, nice, cpus, limits });
 
 impl Inherited {
     /// How many descriptors belong to it.

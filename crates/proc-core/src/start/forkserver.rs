@@ -42,8 +42,6 @@ use nix::{
     unistd,
 };
 
-use wire::TypeInfo;
-
 use crate::{
     child,
     children::{self, lock},
@@ -54,6 +52,7 @@ use crate::{
         Started,
         conditions::{self, Conditions, Inherited},
         failed, leaving,
+        plain::Plain,
         request::{self, Receiver},
         spawn::{self, Greeting},
     },
@@ -63,6 +62,7 @@ use kernel::{
     fork_local::ForkLocal,
     futex::Deadline,
     sys::{
+        attributes,
         clone::{Cloned, Cloner},
         credentials, death_signal, fds, memfd, pidfd, proc_fs, reap, seqpacket, signals,
     },
@@ -208,14 +208,10 @@ impl Spare {
             Ok(None) => request::send(self.socket.as_fd(), &[&[conditions::INHERITS_NOTHING], body].concat(), fds),
             Ok(Some((inherited, given))) => {
                 let mut packed = Vec::new();
-                match wire::encode(TypeInfo::of::<Option<Inherited>>(), &Some(inherited), &mut packed) {
-                    Ok(()) => {
-                        let given = given.iter().map(AsRawFd::as_raw_fd);
-                        let fds: Vec<RawFd> = given.chain(fds.iter().copied()).collect();
-                        request::send(self.socket.as_fd(), &[&[&packed[..]], body].concat(), &fds)
-                    }
-                    Err(_) => Err(Errno::ENOMEM),
-                }
+                Some(inherited).put(&mut packed);
+                let given = given.iter().map(AsRawFd::as_raw_fd);
+                let fds: Vec<RawFd> = given.chain(fds.iter().copied()).collect();
+                request::send(self.socket.as_fd(), &[&[&packed[..]], body].concat(), &fds)
             }
             Err(e) => Err(e),
         };
@@ -440,9 +436,7 @@ pub(crate) fn serve(owner: OwnedFd) -> ! {
             "a kernel, or a filter, that denies it get_robust_list or PR_GET_TID_ADDRESS ({e}), so that it cannot fork"
         )),
     };
-    if let Ok(name) = std::ffi::CString::new(name) {
-        let _ = nix::sys::prctl::set_name(&name);
-    }
+    attributes::set_name(&name);
     child::warm_up();
     // The terminal's signals are for the owner and its children; only SIGKILL ends a helper from outside.
     std::mem::forget(signals::block_all());

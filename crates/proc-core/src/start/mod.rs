@@ -5,6 +5,7 @@ pub(crate) mod fork;
 pub(crate) mod forkserver;
 pub(crate) mod leaving;
 mod method;
+pub(crate) mod plain;
 pub(crate) mod request;
 pub(crate) mod spawn;
 pub(crate) mod stdio;

@@ -9,9 +9,8 @@ use std::{
 };
 
 use nix::errno::Errno;
-use serde::{Deserialize, Serialize};
 
-use crate::{current::Identity, function::Function, options::Options};
+use crate::{current::Identity, function::Function, options::Options, start::plain::plain};
 use kernel::sys::{
     memfd,
     seqpacket::{self, MAX_FDS},
@@ -20,7 +19,7 @@ use kernel::sys::{
 /// What is to be run, and as whom. The function's packed arguments follow it, and an [`Option<Inherited>`](super::conditions)
 /// comes before it. Of the descriptors the first belong to that one; then come the standard streams that `options` names,
 /// and what the arguments hand over.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug)]
 pub(crate) struct Request {
     /// The build that the owner runs; a function's place means nothing in another.
     pub(crate) fingerprint: u64,
@@ -28,6 +27,7 @@ pub(crate) struct Request {
     pub(crate) identity: Identity,
     pub(crate) options: Options,
 }
+plain!(Request { fingerprint, function, identity, options });
 
 pub(crate) const INLINE_BYTES: usize = 48 * 1024;
 const FRAME_BYTES: usize = 12;

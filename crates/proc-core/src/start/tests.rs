@@ -1,7 +1,5 @@
 use std::os::fd::AsFd;
 
-use serde::Serialize;
-
 use crate::{
     child::REFUSED,
     current::Identity,
@@ -13,20 +11,21 @@ use crate::{
         Started,
         conditions::INHERITS_NOTHING,
         forkserver,
+        plain::Plain,
         request::{self, Request},
         spawn,
     },
 };
 use kernel::sys::{reap, seqpacket};
 
-fn packed(value: &impl Serialize) -> Vec<u8> {
+fn packed(value: &impl Plain) -> Vec<u8> {
     let mut bytes = Vec::new();
-    wire::encode_named(value, &mut bytes).unwrap();
+    value.put(&mut bytes);
     bytes
 }
 
 fn run_forged(fingerprint: u64, offset: u64, options: Options) -> (i32, Found) {
-    let function: Function = wire::decode(&packed(&(offset,))).unwrap();
+    let function = Function::take(&mut &packed(&offset)[..]).unwrap();
     let identity = Identity::of_child(None, false);
     let request = Request { fingerprint, function, identity, options };
     let body = packed(&request);
