@@ -24,6 +24,7 @@ pub mod daemon;
 mod death_link;
 mod entry;
 mod error;
+#[doc(hidden)]
 pub mod function;
 #[cfg(fuzzing)]
 #[doc(hidden)]
@@ -40,9 +41,12 @@ pub mod thread;
 mod wait;
 
 #[doc(hidden)]
-pub use kernel::{at_fork, fds, futex, handover, helper, identity, liveness, place};
+pub use kernel::handover;
 #[doc(inline)]
-pub use kernel::{handover::Fd, shm};
+pub use kernel::{
+    handover::{Error as HandoverError, Fd},
+    shm,
+};
 #[doc(hidden)]
 pub use wire::stack;
 

@@ -30,6 +30,6 @@ mod queue;
 
 pub use self::{
     joinable::{Item, JoinableIter, JoinableQueue},
-    ordered::{Heap, LifoQueue, Ordered, OrderedIter, PriorityQueue, Stack, Store},
+    ordered::{LifoIter, LifoQueue, PriorityIter, PriorityQueue},
     queue::{Iter, Queue},
 };

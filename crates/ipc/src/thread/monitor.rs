@@ -18,7 +18,7 @@ pub(super) struct State<S> {
 }
 
 /// Which value comes out next.
-pub trait Store {
+pub(super) trait Store {
     /// What is stored.
     type Value;
 
@@ -30,11 +30,6 @@ pub trait Store {
 
     /// How many values are inside.
     fn len(&self) -> usize;
-
-    /// Whether no values are inside.
-    fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
 }
 
 impl<S: Store> Monitor<S> {

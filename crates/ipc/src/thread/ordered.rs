@@ -1,36 +1,20 @@
+//! Queues between threads that give values out in an order of their own.
+
 use std::{cmp::Reverse, collections::BinaryHeap, fmt, sync::Arc, time::Duration};
 
-pub use super::monitor::Store;
-use super::{many::put_all, monitor::Monitor};
+use super::{
+    many::put_all,
+    monitor::{Monitor, Store},
+};
 use crate::{GetError, GetTimeoutError, PutError, PutTimeoutError, TryGetError, TryPutError};
-
-/// A queue between threads that gives out the newest value first.
-pub type LifoQueue<T> = Ordered<Stack<T>>;
-
-/// A queue between threads that gives out the least value first; wrap values in [`Reverse`] for the greatest.
-///
-/// # Examples
-/// ```
-/// let queue = ipc::thread::PriorityQueue::new(0);
-/// queue.put((2, "later"))?;
-/// queue.put((1, "first"))?;
-/// assert_eq!(queue.get()?, (1, "first"));
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-pub type PriorityQueue<T> = Ordered<Heap<T>>;
-
-/// A queue between threads that gives values out in an order of its own: [`LifoQueue`] and [`PriorityQueue`].
-///
-/// Clones are the same queue.
-pub struct Ordered<S>(Arc<Monitor<S>>);
 
 /// Last in, first out.
 #[derive(Debug)]
-pub struct Stack<T>(Vec<T>);
+struct Stack<T>(Vec<T>);
 
 /// Least first.
 #[derive(Debug)]
-pub struct Heap<T>(BinaryHeap<Reverse<T>>);
+struct Heap<T>(BinaryHeap<Reverse<T>>);
 
 impl<T> Default for Stack<T> {
     fn default() -> Self {
@@ -76,156 +60,183 @@ impl<T: Ord> Store for Heap<T> {
     }
 }
 
-impl<S: Store + Default> Ordered<S> {
-    /// Makes a queue for at most `maxsize` values; 0 is without limit.
-    pub fn new(maxsize: usize) -> Self {
-        Self(Arc::new(Monitor::new(maxsize, S::default())))
-    }
+/// A queue of what a store holds. Two types with the same methods, so that each has a page of its own in the docs.
+macro_rules! ordered_queue {
+    ($(#[$docs:meta])* $Queue:ident, $Iter:ident, $Store:ident $(, $bound:ident)?) => {
+        $(#[$docs])*
+        ///
+        /// Clones are the same queue.
+        pub struct $Queue<T>(Arc<Monitor<$Store<T>>>);
+
+        impl<T: $($bound)?> $Queue<T> {
+            /// Makes a queue for at most `maxsize` values; 0 is without limit.
+            pub fn new(maxsize: usize) -> Self {
+                Self(Arc::new(Monitor::new(maxsize, $Store::default())))
+            }
+
+            /// Puts a value, waiting while the queue is full.
+            ///
+            /// # Errors
+            /// `Closed` with the value, also if the queue is closed during the wait.
+            pub fn put(&self, value: T) -> Result<(), PutError<T>> {
+                self.0.put(value)
+            }
+
+            /// Puts a value if there is room now.
+            ///
+            /// # Errors
+            /// `Full` or `Closed` with the value.
+            #[doc(alias = "put_nowait")]
+            pub fn try_put(&self, value: T) -> Result<(), TryPutError<T>> {
+                self.0.try_put(value)
+            }
+
+            /// Puts a value, waiting at most `timeout` for room.
+            ///
+            /// # Errors
+            /// `TimedOut` or `Closed` with the value.
+            pub fn put_timeout(&self, value: T, timeout: Duration) -> Result<(), PutTimeoutError<T>> {
+                self.0.put_until(value, Some(timeout))
+            }
+
+            /// Puts all values, waiting whenever the queue is full.
+            ///
+            /// # Errors
+            /// `Closed` with those that were not put.
+            pub fn put_many(&self, values: impl IntoIterator<Item = T>) -> Result<(), PutError<Vec<T>>> {
+                put_all(values, |value| self.put(value))
+            }
+
+            /// Takes the next value, waiting while there is none.
+            ///
+            /// # Errors
+            /// `Closed` once the queue is closed and everything in it has been taken.
+            pub fn get(&self) -> Result<T, GetError> {
+                self.0.get()
+            }
+
+            /// Takes the next value if there is one now.
+            ///
+            /// # Errors
+            /// `Empty`; `Closed` once the queue is closed and everything in it has been taken.
+            #[doc(alias = "get_nowait")]
+            pub fn try_get(&self) -> Result<T, TryGetError> {
+                self.0.try_get()
+            }
+
+            /// Takes the next value, waiting at most `timeout` for one.
+            ///
+            /// # Errors
+            /// `TimedOut`; `Closed` once the queue is closed and everything in it has been taken.
+            pub fn get_timeout(&self, timeout: Duration) -> Result<T, GetTimeoutError> {
+                self.0.get_until(Some(timeout))
+            }
+
+            /// Takes up to `max` values at once, waiting while there is none.
+            ///
+            /// # Errors
+            /// `Closed` once the queue is closed and everything in it has been taken.
+            pub fn get_many(&self, max: usize) -> Result<Vec<T>, GetError> {
+                self.0.get_many(max)
+            }
+
+            /// How many values wait to be taken.
+            #[doc(alias = "qsize")]
+            pub fn len(&self) -> usize {
+                self.0.len()
+            }
+
+            /// Whether no value waits to be taken.
+            #[doc(alias = "empty")]
+            pub fn is_empty(&self) -> bool {
+                self.len() == 0
+            }
+
+            /// Whether `put` would wait.
+            #[doc(alias = "full")]
+            pub fn is_full(&self) -> bool {
+                self.0.is_full()
+            }
+
+            /// How many values the queue holds at most; 0 is without limit.
+            pub fn maxsize(&self) -> usize {
+                self.0.maxsize()
+            }
+
+            /// Lets no more values in. What is in the queue can still be taken; then `get` reports `Closed`.
+            #[doc(alias = "shutdown")]
+            pub fn close(&self) {
+                self.0.close();
+            }
+
+            /// Whether [`close`](Self::close) has been called.
+            pub fn is_closed(&self) -> bool {
+                self.0.is_closed()
+            }
+
+            /// Takes values until the queue is closed and empty, waiting for each.
+            pub fn iter(&self) -> $Iter<'_, T> {
+                $Iter { queue: self }
+            }
+        }
+
+        impl<T> Clone for $Queue<T> {
+            fn clone(&self) -> Self {
+                Self(Arc::clone(&self.0))
+            }
+        }
+
+        impl<T: $($bound)?> fmt::Debug for $Queue<T> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($Queue)).field("len", &self.len()).field("maxsize", &self.maxsize()).finish_non_exhaustive()
+            }
+        }
+
+        impl<'a, T: $($bound)?> IntoIterator for &'a $Queue<T> {
+            type Item = T;
+            type IntoIter = $Iter<'a, T>;
+
+            fn into_iter(self) -> $Iter<'a, T> {
+                self.iter()
+            }
+        }
+
+        #[doc = concat!("Takes values from a [`", stringify!($Queue), "`]; ends when it is closed and empty.")]
+        pub struct $Iter<'a, T> {
+            queue: &'a $Queue<T>,
+        }
+
+        impl<T: $($bound)?> fmt::Debug for $Iter<'_, T> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($Iter)).field("queue", self.queue).finish()
+            }
+        }
+
+        impl<T: $($bound)?> Iterator for $Iter<'_, T> {
+            type Item = T;
+
+            fn next(&mut self) -> Option<T> {
+                self.queue.get().ok()
+            }
+        }
+    };
 }
 
-impl<S: Store> Ordered<S> {
-    /// Puts a value, waiting while the queue is full.
-    ///
-    /// # Errors
-    /// `Closed` with the value, also if the queue is closed during the wait.
-    pub fn put(&self, value: S::Value) -> Result<(), PutError<S::Value>> {
-        self.0.put(value)
-    }
-
-    /// Puts a value if there is room now.
-    ///
-    /// # Errors
-    /// `Full` or `Closed` with the value.
-    #[doc(alias = "put_nowait")]
-    pub fn try_put(&self, value: S::Value) -> Result<(), TryPutError<S::Value>> {
-        self.0.try_put(value)
-    }
-
-    /// Puts a value, waiting at most `timeout` for room.
-    ///
-    /// # Errors
-    /// `TimedOut` or `Closed` with the value.
-    pub fn put_timeout(&self, value: S::Value, timeout: Duration) -> Result<(), PutTimeoutError<S::Value>> {
-        self.0.put_until(value, Some(timeout))
-    }
-
-    /// Puts all values, waiting whenever the queue is full.
-    ///
-    /// # Errors
-    /// `Closed` with those that were not put.
-    pub fn put_many(&self, values: impl IntoIterator<Item = S::Value>) -> Result<(), PutError<Vec<S::Value>>> {
-        put_all(values, |value| self.put(value))
-    }
-
-    /// Takes the next value, waiting while there is none.
-    ///
-    /// # Errors
-    /// `Closed` once the queue is closed and everything in it has been taken.
-    pub fn get(&self) -> Result<S::Value, GetError> {
-        self.0.get()
-    }
-
-    /// Takes the next value if there is one now.
-    ///
-    /// # Errors
-    /// `Empty`; `Closed` once the queue is closed and everything in it has been taken.
-    #[doc(alias = "get_nowait")]
-    pub fn try_get(&self) -> Result<S::Value, TryGetError> {
-        self.0.try_get()
-    }
-
-    /// Takes the next value, waiting at most `timeout` for one.
-    ///
-    /// # Errors
-    /// `TimedOut`; `Closed` once the queue is closed and everything in it has been taken.
-    pub fn get_timeout(&self, timeout: Duration) -> Result<S::Value, GetTimeoutError> {
-        self.0.get_until(Some(timeout))
-    }
-
-    /// Takes up to `max` values at once, waiting while there is none.
-    ///
-    /// # Errors
-    /// `Closed` once the queue is closed and everything in it has been taken.
-    pub fn get_many(&self, max: usize) -> Result<Vec<S::Value>, GetError> {
-        self.0.get_many(max)
-    }
-
-    /// How many values wait to be taken.
-    #[doc(alias = "qsize")]
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Whether no value waits to be taken.
-    #[doc(alias = "empty")]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Whether `put` would wait.
-    #[doc(alias = "full")]
-    pub fn is_full(&self) -> bool {
-        self.0.is_full()
-    }
-
-    /// How many values the queue holds at most; 0 is without limit.
-    pub fn maxsize(&self) -> usize {
-        self.0.maxsize()
-    }
-
-    /// Lets no more values in. What is in the queue can still be taken; then `get` reports `Closed`.
-    #[doc(alias = "shutdown")]
-    pub fn close(&self) {
-        self.0.close();
-    }
-
-    /// Whether [`close`](Self::close) has been called.
-    pub fn is_closed(&self) -> bool {
-        self.0.is_closed()
-    }
-
-    /// Takes values until the queue is closed and empty, waiting for each.
-    pub fn iter(&self) -> OrderedIter<'_, S> {
-        OrderedIter { queue: self }
-    }
+ordered_queue! {
+    /// A queue between threads that gives out the newest value first.
+    LifoQueue, LifoIter, Stack
 }
 
-impl<S> Clone for Ordered<S> {
-    fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
-    }
-}
-
-impl<S: Store> fmt::Debug for Ordered<S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Queue").field("len", &self.len()).field("maxsize", &self.maxsize()).finish_non_exhaustive()
-    }
-}
-
-impl<'a, S: Store> IntoIterator for &'a Ordered<S> {
-    type Item = S::Value;
-    type IntoIter = OrderedIter<'a, S>;
-
-    fn into_iter(self) -> OrderedIter<'a, S> {
-        self.iter()
-    }
-}
-
-/// Takes values from a [`LifoQueue`] or [`PriorityQueue`]; ends when it is closed and empty.
-pub struct OrderedIter<'a, S> {
-    queue: &'a Ordered<S>,
-}
-
-impl<S: Store> fmt::Debug for OrderedIter<'_, S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OrderedIter").field("queue", self.queue).finish()
-    }
-}
-
-impl<S: Store> Iterator for OrderedIter<'_, S> {
-    type Item = S::Value;
-
-    fn next(&mut self) -> Option<S::Value> {
-        self.queue.get().ok()
-    }
+ordered_queue! {
+    /// A queue between threads that gives out the least value first; wrap values in [`Reverse`] for the greatest.
+    ///
+    /// # Examples
+    /// ```
+    /// let queue = ipc::thread::PriorityQueue::new(0);
+    /// queue.put((2, "later"))?;
+    /// queue.put((1, "first"))?;
+    /// assert_eq!(queue.get()?, (1, "first"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    PriorityQueue, PriorityIter, Heap, Ord
 }
