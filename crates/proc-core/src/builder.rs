@@ -10,13 +10,14 @@ use std::{
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    children::{self, lock},
+    children,
     current::Identity,
     error::ProcessError,
     function::{Function, Target},
     image::Image,
+    lock::lock,
     options::{Options, Resource},
-    process::{Process, Runnable},
+    process::{Process, ProcessHandle, Runnable},
     report::Report,
     start::{
         self, StartMethod, Started, forkserver::Registering, plain::Plain, request::Request, spawn, stdio::Streams,
@@ -55,6 +56,48 @@ pub struct Builder {
     start_method: Option<StartMethod>,
     options: Options,
     streams: [Option<Stdio>; 3],
+}
+
+impl<R: Serialize + DeserializeOwned> Process<R> {
+    /// Starts a process that calls `target` with `args`, by the default start method.
+    ///
+    /// `target` is any function of 0 to 8 arguments, or a closure that captures nothing; `args` is the tuple of its
+    /// arguments, which are handed over (handles and their descriptors included) and dropped here. Blocks until the
+    /// process exists, not until it runs.
+    ///
+    /// # Errors
+    /// If an argument cannot be handed over or the process cannot be made; then nothing runs.
+    pub fn spawn<F, A>(target: F, args: A) -> Result<Self, ProcessError>
+    where
+        F: Target<A, Output = R>,
+        A: Serialize + DeserializeOwned,
+    {
+        Builder::new().spawn(target, args)
+    }
+
+    /// Starts a process that runs `object`, handed over: "a process as a type".
+    ///
+    /// # Errors
+    /// As [`spawn`](Self::spawn).
+    pub fn start<T: Runnable<Output = R>>(object: T) -> Result<Self, ProcessError> {
+        Builder::new().start(object)
+    }
+
+    /// Starts a process by forking this one; it runs `target`, captures and all.
+    ///
+    /// # Errors
+    /// [`ProcessError::Multithreaded`] if this process has other threads (helper threads of this crate do not count):
+    /// whatever lock one of them holds would stay locked in the child for ever.
+    pub fn fork<F: FnOnce() -> R>(target: F) -> Result<Self, ProcessError> {
+        Builder::new().fork(target)
+    }
+}
+
+impl Process<()> {
+    /// A builder, for a process with a name, limits, streams and so on.
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
 }
 
 impl Builder {
@@ -239,8 +282,8 @@ impl Builder {
             .map_err(|source| ProcessError::Start { operation: "open the standard streams".into(), source })?;
         self.options.streams = streams.given;
         let (started, report, _registering) = start(&identity, &self.options, &streams)?;
-        let handle = children::register(started, &identity, Some(report), self.options.own_group);
-        *lock(&handle.0.pipes) = std::mem::take(&mut streams.ours);
-        Ok(Process::new(handle))
+        let child = children::register(started, &identity, Some(report), self.options.own_group);
+        *lock(&child.pipes) = std::mem::take(&mut streams.ours);
+        Ok(Process::new(ProcessHandle(child)))
     }
 }

@@ -9,7 +9,7 @@ use std::{
     },
     process::ExitStatus,
     sync::{
-        Arc, Mutex, MutexGuard, Once, OnceLock, PoisonError,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     time::Duration,
@@ -21,16 +21,17 @@ use crate::{
     crash::CrashReport,
     current::Identity,
     error::ProcessError,
-    process::ProcessHandle,
+    exit::{self, Stage},
+    lock::lock,
     report::{Found, Left, Report},
-    start::{Started, failed, forkserver},
+    start::{Started, failed},
 };
 use kernel::{
     fds,
     fork_local::ForkLocal,
     futex::Deadline,
     helper,
-    sys::{at_exit, pidfd, reap},
+    sys::{pidfd, reap},
 };
 
 /// How long daemons have between SIGTERM and SIGKILL when their owner exits.
@@ -168,16 +169,11 @@ impl Child {
 static CHILDREN: ForkLocal<Mutex<BTreeMap<u32, Arc<Child>>>> = ForkLocal::new();
 
 /// Takes note of a child that has just been started.
-pub(crate) fn register(
-    started: Started,
-    identity: &Identity,
-    report: Option<Report>,
-    own_group: bool,
-) -> ProcessHandle {
+pub(crate) fn register(started: Started, identity: &Identity, report: Option<Report>, own_group: bool) -> Arc<Child> {
     let child = Child::new(started, &identity.name, identity.daemon, own_group);
     let child = Arc::new(Child { report, ..child });
     note(&child);
-    ProcessHandle(child)
+    child
 }
 
 /// Takes charge of a program that has just been executed. One that is linked to this process's life is terminated at
@@ -188,34 +184,28 @@ pub(crate) fn register_program(
     pipes: [Option<OwnedFd>; 3],
     own_group: bool,
     linked: bool,
-) -> ProcessHandle {
+) -> Arc<Child> {
     let child = Child::new(started, name, true, own_group);
     let child = Arc::new(Child { is_program: true, pipes: Mutex::new(pipes), ..child });
     if linked {
         note(&child);
     }
-    ProcessHandle(child)
+    child
 }
 
 fn note(child: &Arc<Child>) {
-    static AT_EXIT: Once = Once::new();
-    AT_EXIT.call_once(|| at_exit::register(finish));
+    exit::register(Stage::Children, finish);
     lock(CHILDREN.get()).insert(child.pid, Arc::clone(child));
+}
+
+/// Those that run functions, and have not been reaped.
+pub(crate) fn all() -> Vec<Arc<Child>> {
+    lock(CHILDREN.get()).values().filter(|child| !child.is_program).cloned().collect()
 }
 
 /// Whether the child of this pid has a handle.
 pub(crate) fn is_registered(pid: u32) -> bool {
     lock(CHILDREN.get()).contains_key(&pid)
-}
-
-/// The children that are still running; reaps those that are not. Never blocks. Programs started with
-/// [`command`](crate::command) are not among them.
-///
-/// Their handles can still be joined.
-pub fn active_children() -> Vec<ProcessHandle> {
-    forkserver::tidy();
-    let children: Vec<_> = lock(CHILDREN.get()).values().filter(|child| !child.is_program).cloned().collect();
-    children.into_iter().filter(|child| matches!(child.try_wait(), Ok(None))).map(ProcessHandle).collect()
 }
 
 /// Sees to it that a child nobody has a handle to any more is reaped when it ends.
@@ -276,11 +266,8 @@ impl Unwatched {
     }
 }
 
-/// At the exit of this process: daemons are terminated, the others waited for, the fork server is ended.
+/// At the exit of this process: daemons are terminated, the others waited for.
 fn finish() {
-    // They may need the daemons.
-    crate::thread::join_all();
-    crate::supervisor::stop_all();
     let children: Vec<_> = lock(CHILDREN.get()).values().cloned().collect();
     let (daemons, others): (Vec<_>, Vec<_>) = children.into_iter().partition(|child| child.daemon);
     for daemon in &daemons {
@@ -299,9 +286,4 @@ fn finish() {
     for child in others {
         let _ = child.wait(None);
     }
-    forkserver::stop();
-}
-
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

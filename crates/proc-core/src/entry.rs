@@ -12,10 +12,7 @@
 //! constructors, and std takes note of them in one that comes earlier (`.init_array.00099`).
 #![allow(unsafe_code)]
 
-use std::{
-    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
-    sync::atomic::{AtomicBool, Ordering::Relaxed},
-};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use nix::{
     errno::Errno,
@@ -25,23 +22,20 @@ use nix::{
 
 use crate::{
     child, death_link,
-    start::{forkserver, spawn, vouch},
+    start::{
+        forkserver,
+        marker::{MARKER, VOUCH},
+        spawn, vouch,
+    },
 };
 use kernel::sys::{credentials, fds};
-
-/// Names the role, the socket, and a link to the owner's life: `server:FD,FD` or `child:FD,FD`; with `:vouch` where the owner expects to be asked.
-pub(crate) const MARKER: &str = "PROC_CORE_ENTRY";
-/// Ends the marker of a copy that is to make sure of its owner.
-pub(crate) const VOUCH: &str = ":vouch";
-
-/// Whether this process is a copy whose constructors still run.
-static IS_BEFORE_MAIN: AtomicBool = AtomicBool::new(false);
 
 #[cfg(feature = "auto-entry")]
 mod constructor {
     use std::sync::atomic::Ordering::Relaxed;
 
-    use super::{IS_BEFORE_MAIN, enter, take_marker};
+    use super::{enter, take_marker};
+    use crate::start::marker::IS_BEFORE_MAIN;
     use kernel::sys::constructors::{Arguments, Constructor, run_rest};
 
     /// One of the constructors without a priority, which come last, in the order in which the linker met them.
@@ -75,12 +69,6 @@ fn take_marker() -> Option<String> {
     // SAFETY: the program has one thread yet, as documented.
     unsafe { std::env::remove_var(MARKER) };
     Some(role.into_string().unwrap_or_default())
-}
-
-/// Whether this is a copy that was to serve its parent, and has not got to it: its constructors run, or nobody calls
-/// [`init`]. If it could start a process, so could that one, without an end.
-pub(crate) fn is_pending() -> bool {
-    IS_BEFORE_MAIN.load(Relaxed) || std::env::var_os(MARKER).is_some()
 }
 
 fn enter(role: &str) -> ! {

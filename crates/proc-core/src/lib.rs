@@ -24,12 +24,14 @@ pub mod daemon;
 mod death_link;
 mod entry;
 mod error;
+mod exit;
 #[doc(hidden)]
 pub mod function;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
 mod image;
+mod lock;
 mod options;
 mod panic_report;
 mod process;
@@ -59,7 +61,6 @@ pub use nix::sys::signal::Signal;
 pub use crate::{
     backtrace::{Backtrace, Frame},
     builder::Builder,
-    children::active_children,
     crash::{CrashCause, CrashReport},
     current::{CurrentProcess, ParentProcess, cpu_count, current_process, parent_process},
     entry::init,
@@ -67,7 +68,7 @@ pub use crate::{
     function::Target,
     options::Resource,
     panic_report::Panic,
-    process::{Process, ProcessHandle, Runnable},
+    process::{Process, ProcessHandle, Runnable, active_children},
     start::{
         StartMethod, end_fork_server,
         fork::{Fork, fork},

@@ -17,14 +17,14 @@ use nix::sys::signal::Signal;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    builder::Builder,
     child::REFUSED,
-    children::{self, Child, lock},
+    children::{self, Child},
     crash::CrashReport,
     error::ProcessError,
-    function::{CallError, Target},
+    function::CallError,
+    lock::lock,
     report::{Failure, Found, Left},
-    start::spawn,
+    start::{forkserver, spawn},
 };
 use kernel::{futex::Deadline, handover};
 
@@ -62,39 +62,6 @@ pub struct Process<R> {
 }
 
 impl<R: Serialize + DeserializeOwned> Process<R> {
-    /// Starts a process that calls `target` with `args`, by the default start method.
-    ///
-    /// `target` is any function of 0 to 8 arguments, or a closure that captures nothing; `args` is the tuple of its
-    /// arguments, which are handed over (handles and their descriptors included) and dropped here. Blocks until the
-    /// process exists, not until it runs.
-    ///
-    /// # Errors
-    /// If an argument cannot be handed over or the process cannot be made; then nothing runs.
-    pub fn spawn<F, A>(target: F, args: A) -> Result<Self, ProcessError>
-    where
-        F: Target<A, Output = R>,
-        A: Serialize + DeserializeOwned,
-    {
-        Builder::new().spawn(target, args)
-    }
-
-    /// Starts a process that runs `object`, handed over: "a process as a type".
-    ///
-    /// # Errors
-    /// As [`spawn`](Self::spawn).
-    pub fn start<T: Runnable<Output = R>>(object: T) -> Result<Self, ProcessError> {
-        Builder::new().start(object)
-    }
-
-    /// Starts a process by forking this one; it runs `target`, captures and all.
-    ///
-    /// # Errors
-    /// [`ProcessError::Multithreaded`] if this process has other threads (helper threads of this crate do not count):
-    /// whatever lock one of them holds would stay locked in the child for ever.
-    pub fn fork<F: FnOnce() -> R>(target: F) -> Result<Self, ProcessError> {
-        Builder::new().fork(target)
-    }
-
     /// Waits until the process has ended and returns its value.
     ///
     /// # Errors
@@ -150,13 +117,6 @@ impl<R: Serialize + DeserializeOwned> Process<R> {
                 CallError::Foreign(e) => ProcessError::ForeignCode(e),
             }),
         }
-    }
-}
-
-impl Process<()> {
-    /// A builder, for a process with a name, limits, streams and so on.
-    pub fn builder() -> Builder {
-        Builder::new()
     }
 }
 
@@ -361,4 +321,13 @@ impl fmt::Debug for ProcessHandle {
             .field("alive", &self.is_alive())
             .finish()
     }
+}
+
+/// The children that are still running; reaps those that are not. Never blocks. Programs started with
+/// [`command`](crate::command) are not among them.
+///
+/// Their handles can still be joined.
+pub fn active_children() -> Vec<ProcessHandle> {
+    forkserver::tidy();
+    children::all().into_iter().filter(|child| matches!(child.try_wait(), Ok(None))).map(ProcessHandle).collect()
 }

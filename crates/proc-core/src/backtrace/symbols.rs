@@ -8,7 +8,7 @@ use std::{
 use addr2line::Loader;
 
 use super::{Frame, Place, Places};
-use crate::children::lock;
+use crate::lock::lock;
 use kernel::fork_local::ForkLocal;
 
 /// This program's own file, whatever has become of its name.

@@ -14,7 +14,7 @@ use std::{
 use nix::errno::Errno;
 
 use super::{error::CommandError, introduction::Introduction, link, popen::Popen};
-use crate::{children, death_link, reaper, start::Started};
+use crate::{children, death_link, process::ProcessHandle, reaper, start::Started};
 use kernel::sys::{fds, pidfd, reap, signals};
 
 impl Popen {
@@ -148,7 +148,8 @@ impl PopenBuilder {
             child.stderr.take().map(Into::into),
         ];
         let started = Started { pid: child.id(), pidfd };
-        Ok(Popen::of(children::register_program(started, name, pipes, self.own_group, !self.outlives_us)))
+        let child = children::register_program(started, name, pipes, self.own_group, !self.outlives_us);
+        Ok(Popen::of(ProcessHandle(child)))
     }
 }
 

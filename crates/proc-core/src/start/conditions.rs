@@ -23,7 +23,7 @@ use nix::{
     unistd::{self, AccessFlags, eaccess},
 };
 
-use crate::{children::lock, options::Refusal, start::plain::plain};
+use crate::{lock::lock, options::Refusal, start::plain::plain};
 use kernel::{
     fds::above_standard_streams,
     fork_local::ForkLocal,

@@ -67,7 +67,7 @@ pub unsafe fn fork() -> Result<Fork, ProcessError> {
     let identity = Identity::of_child(None, false);
     // SAFETY: the caller vouches for what the child does.
     match unsafe { split() }? {
-        Split::Parent(started) => Ok(Fork::Parent(children::register(started, &identity, None, false))),
+        Split::Parent(started) => Ok(Fork::Parent(ProcessHandle(children::register(started, &identity, None, false)))),
         Split::Child(link) => {
             death_link::tie(link).map_err(failed("link the child to its owner's life"))?;
             identity.assume();

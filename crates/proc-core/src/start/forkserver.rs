@@ -43,10 +43,10 @@ use nix::{
 };
 
 use crate::{
-    child,
-    children::{self, lock},
-    death_link,
+    child, children, death_link,
     error::ProcessError,
+    exit::{self, Stage},
+    lock::lock,
     report::Report,
     start::{
         Started,
@@ -151,7 +151,7 @@ pub(crate) fn tidy() {
     leaving::reap();
 }
 
-/// Ends the helper and its spares, if there are any.
+/// Ends the helper and its spares, if there are any; at this process's exit at the latest.
 pub(crate) fn stop() {
     if let Some(helper) = lock(HELPER.get()).take() {
         let _ = helper.end();
@@ -227,6 +227,7 @@ impl Spare {
 
 impl Helper {
     fn launch(now: &Conditions) -> Result<Self, ProcessError> {
+        exit::register(Stage::ForkServer, stop);
         leaving::reap();
         static LAUNCHED: AtomicU32 = AtomicU32::new(0);
         let name = format!("forkserver-{}", LAUNCHED.fetch_add(1, Relaxed) % 10_000);

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use crate::children::lock;
+use crate::lock::lock;
 use kernel::{
     fork_local::ForkLocal,
     futex::Deadline,

@@ -4,6 +4,7 @@ pub(crate) mod conditions;
 pub(crate) mod fork;
 pub(crate) mod forkserver;
 pub(crate) mod leaving;
+pub(crate) mod marker;
 mod method;
 pub(crate) mod plain;
 pub(crate) mod request;

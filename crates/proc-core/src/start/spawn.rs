@@ -11,11 +11,11 @@ use std::{
 use nix::errno::Errno;
 
 use crate::{
-    child, death_link, entry,
+    child, death_link,
     error::ProcessError,
     report::Report,
     start::{
-        Started, conditions, failed,
+        Started, conditions, failed, marker,
         request::{self, Receiver},
         vouch,
     },
@@ -61,7 +61,7 @@ pub(crate) fn start(body: &[&[u8]], fds: &[RawFd]) -> Result<(Started, Report), 
 
 /// Executes this program in the given role, with a socket to us.
 pub(crate) fn execute(role: &str) -> Result<(OwnedFd, Started), ProcessError> {
-    if entry::is_pending() {
+    if marker::is_pending() {
         return Err(ProcessError::EntryMissed);
     }
     let (ours, theirs) = seqpacket::pair().map_err(failed("make a socket pair"))?;
@@ -70,8 +70,8 @@ pub(crate) fn execute(role: &str) -> Result<(OwnedFd, Started), ProcessError> {
     let link = death_link::new_link().map_err(failed("open a pipe"))?;
     let is_to_vouch = vouch::is_needed();
     let numbers = format!("{},{}", theirs.as_raw_fd(), link.as_raw_fd());
-    let marker = format!("{role}:{numbers}{}", if is_to_vouch { entry::VOUCH } else { "" });
-    let (pid, pidfd) = exec::this_program(theirs.as_fd(), link.as_fd(), (entry::MARKER, &marker))
+    let marker = format!("{role}:{numbers}{}", if is_to_vouch { marker::VOUCH } else { "" });
+    let (pid, pidfd) = exec::this_program(theirs.as_fd(), link.as_fd(), (marker::MARKER, &marker))
         .map_err(|source| ProcessError::Start { operation: "execute this program again".into(), source })?;
     let started = Started { pid: pid.cast_unsigned(), pidfd };
     drop((theirs, link));

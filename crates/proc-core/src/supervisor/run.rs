@@ -7,24 +7,19 @@ use std::{
     os::fd::AsFd,
     sync::{
         Arc,
-        mpsc::{Receiver, Sender, SyncSender},
+        mpsc::{Receiver, SyncSender},
     },
     time::{Duration, Instant},
 };
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::{ChildInfo, ChildSpec, End, Event, Restart, Shared, Shutdown, Strategy, SupervisorError, lock};
-use crate::ProcessHandle;
-
-/// Asked of the helper thread.
-pub(super) enum Command {
-    Which(Sender<Vec<ChildInfo>>),
-    Start(ChildSpec, Sender<Result<(), SupervisorError>>),
-    Terminate(String, Sender<Result<(), SupervisorError>>),
-    Restart(String, Sender<Result<(), SupervisorError>>),
-    Stop,
-}
+use super::{
+    error::SupervisorError,
+    shared::{Command, End, Shared},
+    spec::{ChildInfo, ChildSpec, Event, Restart, Shutdown, Strategy},
+};
+use crate::{ProcessHandle, lock::lock};
 
 pub(super) struct Run {
     strategy: Strategy,

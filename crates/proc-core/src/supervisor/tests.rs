@@ -3,6 +3,7 @@ use std::{
     io::{BufRead, BufReader},
     os::unix::process::ExitStatusExt,
     thread,
+    time::Duration,
 };
 
 use nix::{
@@ -12,6 +13,7 @@ use nix::{
 use test_support::watchdog;
 
 use super::*;
+use crate::{Process, ProcessError};
 use kernel::identity::ProcessId;
 
 const LONG: Duration = Duration::from_secs(60);

@@ -38,4 +38,3 @@ pub use self::{
     registry::{active_count, current, enumerate, main_thread},
     timer::Timer,
 };
-pub(crate) use registry::join_all;

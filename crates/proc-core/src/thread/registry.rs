@@ -4,7 +4,7 @@ use std::{
     cell::RefCell,
     collections::BTreeMap,
     sync::{
-        Mutex, MutexGuard, Once, OnceLock, PoisonError,
+        Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
 };
@@ -13,7 +13,8 @@ use super::{
     handle::{STARTED, Thread},
     native,
 };
-use kernel::{at_fork, fork_local::ForkLocal, sys::at_exit};
+use crate::exit::{self, Stage};
+use kernel::{at_fork, fork_local::ForkLocal};
 
 #[derive(Default)]
 struct Registry {
@@ -86,7 +87,7 @@ pub fn active_count() -> usize {
 /// process may be one that those to be waited for wait for.
 ///
 /// Uses no thread-locals.
-pub(crate) fn join_all() {
+fn join_all() {
     if native::is_main() {
         // Those that end may have started others meanwhile.
         while let Some(thread) = non_daemon() {
@@ -103,8 +104,7 @@ fn non_daemon() -> Option<Thread> {
 
 /// Has the end of this process, and of those forked from it, wait for threads that are no daemons.
 pub(super) fn join_all_at_exit() {
-    static INSTALL: Once = Once::new();
-    INSTALL.call_once(|| at_exit::register(join_all));
+    exit::register(Stage::Threads, join_all);
 }
 
 pub(super) fn add(thread: &Thread) {

@@ -1,0 +1,39 @@
+//! What this process does when it exits, in which order.
+
+use std::sync::{Mutex, Once};
+
+use kernel::sys::at_exit;
+
+use crate::lock::lock;
+
+/// When in the end of a process something happens; the first comes first.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Stage {
+    /// Threads may need the children.
+    Threads,
+    /// A supervisor would start anew what ends before it.
+    Supervisors,
+    Children,
+    ForkServer,
+}
+
+const N_STAGES: usize = Stage::ForkServer as usize + 1;
+
+type Step = fn();
+
+static STEPS: Mutex<[Option<Step>; N_STAGES]> = Mutex::new([None; N_STAGES]);
+
+/// Has `step` called in that stage of the exit: once, however often this is called.
+pub(crate) fn register(stage: Stage, step: Step) {
+    static AT_EXIT: Once = Once::new();
+    AT_EXIT.call_once(|| at_exit::register(run));
+    lock(&STEPS)[stage as usize] = Some(step);
+}
+
+fn run() {
+    for stage in 0..N_STAGES {
+        // A step may register one of a later stage.
+        let step = lock(&STEPS)[stage];
+        step.into_iter().for_each(|step| step());
+    }
+}

@@ -1,0 +1,94 @@
+//! How a supervisor is started.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        mpsc::{channel, sync_channel},
+    },
+    time::Duration,
+};
+
+use kernel::{fds, helper};
+
+use super::{
+    Supervisor,
+    error::SupervisorError,
+    run::Run,
+    shared::Shared,
+    spec::{ChildSpec, Strategy},
+};
+use crate::lock::lock;
+
+/// Events that nobody receives are kept up to this number; later ones are dropped.
+const LONGEST_BACKLOG: usize = 1 << 16;
+
+impl Supervisor {
+    /// A supervisor that is told what to do before it starts.
+    pub fn builder() -> SupervisorBuilder {
+        let period = Duration::from_secs(5);
+        SupervisorBuilder { strategy: Strategy::default(), intensity: 1, period, children: Vec::new() }
+    }
+}
+
+/// What a supervisor is to do.
+#[derive(Debug)]
+#[must_use = "a builder does nothing before `start`"]
+pub struct SupervisorBuilder {
+    strategy: Strategy,
+    intensity: usize,
+    period: Duration,
+    children: Vec<ChildSpec>,
+}
+
+impl SupervisorBuilder {
+    /// Which children are restarted when one has died.
+    pub fn strategy(mut self, strategy: Strategy) -> Self {
+        self.strategy = strategy;
+        self
+    }
+
+    /// If there are more than `restarts` within `period`, the supervisor stops all children and gives up. One in five
+    /// seconds unless told otherwise.
+    pub fn intensity(mut self, restarts: usize, period: Duration) -> Self {
+        (self.intensity, self.period) = (restarts, period);
+        self
+    }
+
+    /// Adds a child; they are started in this order.
+    pub fn child(mut self, spec: ChildSpec) -> Self {
+        self.children.push(spec);
+        self
+    }
+
+    /// Starts all children, and then watches over them on a helper thread.
+    ///
+    /// # Errors
+    /// If a child cannot be started, or the thread; the children before it are stopped then. If two have the same id.
+    pub fn start(self) -> Result<Supervisor, SupervisorError> {
+        let (woken, wake) = fds::pipe().map_err(SupervisorError::System)?;
+        let (report, events) = sync_channel(LONGEST_BACKLOG);
+        let (send, commands) = channel();
+        let shared = Shared::new(wake, send);
+        let mut run = Run::new(self.strategy, self.intensity, self.period, report, Arc::clone(&shared));
+        for spec in self.children {
+            if let Err(e) = run.start_child(spec) {
+                run.stop_all();
+                return Err(e);
+            }
+        }
+        shared.stop_at_exit();
+        let run = Arc::new(Mutex::new(Some(run)));
+        let started = helper::spawn("proc-core-superv", {
+            let run = Arc::clone(&run);
+            move || {
+                let run = lock(&run).take();
+                run.expect("taken by nobody else once the thread runs").run(woken, &commands);
+            }
+        });
+        if let Err(e) = started {
+            lock(&run).take().into_iter().for_each(|mut run| run.stop_all());
+            return Err(SupervisorError::System(e));
+        }
+        Ok(Supervisor { shared, events })
+    }
+}
