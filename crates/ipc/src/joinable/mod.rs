@@ -147,9 +147,22 @@ impl<T> JoinableQueue<T> {
 
     /// Closes the queue for all its users: from now on putting is an error, and getting is one once nothing is left
     /// to take. Items still lent out can be done, or come back when their holder dies, for who asks again.
-    #[doc(alias = "shutdown")]
+    ///
+    /// Python's `JoinableQueue.close()`, by which one process says that *it* puts no more, is to drop the handle.
     pub fn close(&self) {
         self.raw.close();
+    }
+
+    /// Closes the queue for all its users, as [`close`](Self::close) does. If `immediate`, the items in it are thrown away and
+    /// count as done, so that [`join`](Self::join) waits for those only that are lent out.
+    ///
+    /// # References
+    /// Python's [`queue.Queue.shutdown`](https://docs.python.org/3/library/queue.html#queue.Queue.shutdown).
+    pub fn shutdown(&self, immediate: bool) {
+        self.close();
+        while immediate && let Ok(lease) = self.raw.try_lease() {
+            lease.done();
+        }
     }
 
     /// Whether the queue has been closed.

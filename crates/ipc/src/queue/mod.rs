@@ -125,8 +125,21 @@ impl<T> Queue<T> {
     /// Closes the queue for all its users: from now on putting is an error, and getting is one once the queue is empty.
     /// Wakes everybody who waits. A `put` at the same time comes before the close, and its message will be got, or after
     /// it, and fails: that is one moment for all users.
+    ///
+    /// Python's `Queue.close()`, by which one process says that *it* puts no more, is to drop the handle.
     pub fn close(&self) {
         self.raw.close();
+    }
+
+    /// Closes the queue for all its users, as [`close`](Self::close) does. If `immediate`, what is in the queue is thrown away,
+    /// and whoever gets is told at once that the queue is closed.
+    ///
+    /// # References
+    /// Python's [`queue.Queue.shutdown`](https://docs.python.org/3/library/queue.html#queue.Queue.shutdown).
+    pub fn shutdown(&self, immediate: bool) {
+        self.close();
+        // A message that cannot be read has been taken, too; any other error stays.
+        while immediate && matches!(self.get_raw(Patience::Now), Ok(_) | Err(GetStop::Decode(_))) {}
     }
 
     /// Whether the queue has been closed.

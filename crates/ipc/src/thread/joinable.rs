@@ -210,9 +210,20 @@ impl<T> JoinableQueue<T> {
     }
 
     /// Lets no more values in. What is in the queue can still be taken; then `get` reports `Closed`.
-    #[doc(alias = "shutdown")]
     pub fn close(&self) {
         self.0.monitor.close();
+    }
+
+    /// Lets no more values in, as [`close`](Self::close) does. If `immediate`, the items in the queue are dropped and count as
+    /// done, so that [`join`](Self::join) waits for those only that are lent out.
+    ///
+    /// # References
+    /// Python's [`queue.Queue.shutdown`](https://docs.python.org/3/library/queue.html#queue.Queue.shutdown).
+    pub fn shutdown(&self, immediate: bool) {
+        self.close();
+        while immediate && let Ok(item) = self.try_get() {
+            item.task_done();
+        }
     }
 
     /// Whether [`close`](Self::close) has been called.

@@ -164,9 +164,17 @@ macro_rules! ordered_queue {
             }
 
             /// Lets no more values in. What is in the queue can still be taken; then `get` reports `Closed`.
-            #[doc(alias = "shutdown")]
             pub fn close(&self) {
                 self.0.close();
+            }
+
+            /// Lets no more values in, as [`close`](Self::close) does. If `immediate`, what is in the queue is dropped.
+            ///
+            /// # References
+            /// Python's [`queue.Queue.shutdown`](https://docs.python.org/3/library/queue.html#queue.Queue.shutdown).
+            pub fn shutdown(&self, immediate: bool) {
+                self.close();
+                while immediate && self.0.try_get().is_ok() {}
             }
 
             /// Whether [`close`](Self::close) has been called.

@@ -171,10 +171,18 @@ impl<T> Queue<T> {
     }
 
     /// Lets no more values in. What is in the queue can still be taken; then `get` reports `Closed`.
-    #[doc(alias = "shutdown")]
     pub fn close(&self) {
         self.0.sender.write().unwrap_or_else(PoisonError::into_inner).take();
         self.0.closer.lock().take();
+    }
+
+    /// Lets no more values in, as [`close`](Self::close) does. If `immediate`, what is in the queue is dropped.
+    ///
+    /// # References
+    /// Python's [`queue.Queue.shutdown`](https://docs.python.org/3/library/queue.html#queue.Queue.shutdown).
+    pub fn shutdown(&self, immediate: bool) {
+        self.close();
+        while immediate && self.0.receiver.try_recv().is_ok() {}
     }
 
     /// Whether [`close`](Self::close) has been called.

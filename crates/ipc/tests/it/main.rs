@@ -15,6 +15,7 @@ mod pipe_shared;
 mod queue;
 mod queue_exact;
 mod queue_limits;
+mod shutdown;
 mod storm;
 mod thread_queue;
 mod value;
