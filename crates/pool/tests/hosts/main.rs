@@ -65,7 +65,7 @@ fn run(condition: &Condition) -> Vec<(String, String)> {
     let report = dir.0.join("report");
     File::create(&report).unwrap().set_permissions(Permissions::from_mode(0o666)).unwrap();
     // Not in the process under the condition: a process with another thread cannot be forked.
-    let _dog = test_support::watchdog(Duration::from_secs(120));
+    let _dog = test_support::watchdog(Duration::from_secs(120) + Duration::from_millis(100) * operations::n_kills());
     let mut command = if condition.is_installed { installed(&dir.0) } else { Command::new("/proc/self/exe") };
     command.env(CONDITION, condition.name).env(REPORT, &report);
     let status = command.status().unwrap();
