@@ -4,3 +4,8 @@
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// The code for those who come from Python compiles and runs.
+#[cfg(doctest)]
+#[doc = include_str!("../MIGRATING.md")]
+struct Migrating;
