@@ -97,6 +97,8 @@ pub enum PoolError {
     Initializer(String),
     /// Workers died faster than they may be replaced; the text tells of the last death.
     RestartStorm(String),
+    /// The setting of this name was 0.
+    Setting(&'static str),
     /// [`join`](crate::ThreadPool::join) was called on a pool that is neither closed nor terminated.
     StillOpen,
 }
@@ -107,6 +109,7 @@ impl fmt::Display for PoolError {
             Self::Start(e) => write!(f, "a worker cannot be started: {e}"),
             Self::Initializer(why) => write!(f, "initializer failed: {why}"),
             Self::RestartStorm(why) => write!(f, "workers die faster than they may be replaced: {why}"),
+            Self::Setting(name) => write!(f, "{name} must not be 0"),
             Self::StillOpen => f.write_str("pool is still open: close or terminate it first"),
         }
     }
@@ -118,6 +121,13 @@ impl error::Error for PoolError {
             Self::Start(e) => Some(&**e),
             _ => None,
         }
+    }
+}
+
+impl PoolError {
+    /// Refuses a setting that is 0.
+    pub(crate) fn refuse_zero(name: &'static str, value: Option<usize>) -> Result<(), Self> {
+        if value == Some(0) { Err(Self::Setting(name)) } else { Ok(()) }
     }
 }
 

@@ -22,7 +22,7 @@ pub(crate) fn gather<I: Iterator, R: Send + 'static>(
 ) -> Task<Vec<R>> {
     let items: Vec<_> = input.collect();
     let size = cut.chunk_size.unwrap_or_else(|| items.len().div_ceil(4 * cut.n_workers));
-    let size = size.min(cut.max_chunk.unwrap_or(usize::MAX)).max(1);
+    let size = size.max(1);
     let mut tasks = Vec::with_capacity(items.len().div_ceil(size));
     let mut items = items.into_iter().peekable();
     while items.peek().is_some() {

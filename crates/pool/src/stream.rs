@@ -14,7 +14,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use crate::{Task, TaskError, completed::Set, task::next_id};
+use crate::{PoolError, Task, TaskError, completed::Set, task::next_id};
 
 /// How a pool cuts the input of `map` and its like into tasks.
 #[derive(Clone, Copy, Debug, Default)]
@@ -24,8 +24,15 @@ pub(crate) struct Cut {
     /// Most items that are taken from the input and not yet yielded; `None` for `CHUNKS_EACH` chunks a worker.
     pub(crate) window: Option<usize>,
     pub(crate) n_workers: usize,
-    /// Most items of a chunk.
-    pub(crate) max_chunk: Option<usize>,
+}
+
+impl Cut {
+    /// Refuses zeros, with `n_workers` to be.
+    pub(crate) fn check(&self, n_workers: usize) -> Result<(), PoolError> {
+        PoolError::refuse_zero("workers", Some(n_workers))?;
+        PoolError::refuse_zero("chunk_size", self.chunk_size)?;
+        PoolError::refuse_zero("window", self.window)
+    }
 }
 
 /// A chunk that has been worked on.
@@ -92,24 +99,23 @@ pub(crate) type Submit<A, R> = Box<dyn FnMut(Vec<A>) -> Task<Chunk<R>> + Send>;
 
 impl<I: Iterator, R> Feed<I, R> {
     fn new(input: I, cut: Cut, submit: Submit<I::Item, R>) -> Self {
-        let chunk_size = cut.chunk_size.unwrap_or(1).max(1);
+        let chunk_size = cut.chunk_size.unwrap_or(1);
         Self { input: input.fuse(), submit: Some(submit), cut, chunk_size, max_chunk: MAX_CHUNK, items_out: 0 }
     }
 
     /// Gives the next chunk to the pool, unless the input has ended or enough is under way.
     fn next(&mut self, chunks_out: usize) -> Option<(usize, Task<Chunk<R>>)> {
         let room = match self.cut.window {
-            Some(window) => window.max(1).saturating_sub(self.items_out),
+            Some(window) => window.saturating_sub(self.items_out),
             None if chunks_out >= CHUNKS_EACH * self.cut.n_workers => 0,
             None => usize::MAX,
         };
         // Towards the end, chunks get smaller, so that no worker is left with a big one alone.
         let fair = self.input.size_hint().1.map_or(usize::MAX, |rest| rest.div_ceil(2 * self.cut.n_workers).max(1));
         let size = match self.cut.chunk_size {
-            Some(size) => size.max(1).min(room),
+            Some(size) => size.min(room),
             None => self.chunk_size.min(room).min(fair),
         };
-        let size = size.min(self.cut.max_chunk.unwrap_or(usize::MAX));
         let submit = self.submit.as_mut().filter(|_| size > 0)?;
         let items: Vec<_> = self.input.by_ref().take(size).collect();
         let n_items = items.len();

@@ -51,7 +51,7 @@ impl ProcessPoolBuilder {
 
     /// How many worker processes; by default [`cpu_count`].
     pub fn workers(mut self, n: usize) -> Self {
-        self.settings.n_workers = n.max(1);
+        self.settings.n_workers = n;
         self
     }
 
@@ -82,10 +82,11 @@ impl ProcessPoolBuilder {
         self
     }
 
-    /// Replaces each worker after so many calls.
+    /// Replaces each worker after so many tasks. As in Python a task is what a worker is given at once: of `map` and its
+    /// like, a chunk, whose size adapts unless there is a [`chunk_size`](Self::chunk_size).
     #[doc(alias = "maxtasksperchild")]
     pub fn max_tasks_per_child(mut self, n: usize) -> Self {
-        self.settings.max_tasks_per_child = Some(n.max(1));
+        self.settings.max_tasks_per_child = Some(n);
         self
     }
 
@@ -161,14 +162,15 @@ impl ProcessPoolBuilder {
     /// Starts the workers, and waits for their initializers.
     ///
     /// # Errors
-    /// If workers cannot be started, or an initializer failed.
+    /// If workers cannot be started, or an initializer failed; [`PoolError::Setting`] if a number is 0 that must not be.
     pub fn build(mut self) -> Result<ProcessPool, PoolError> {
+        self.cut.check(self.settings.n_workers)?;
+        PoolError::refuse_zero("max_tasks_per_child", self.settings.max_tasks_per_child)?;
         let keep = self.initializer.map_err(PoolError::Initializer)?;
         self.cut.n_workers = self.settings.n_workers;
         if self.settings.task_timeout.is_some() && self.cut.chunk_size.is_none() {
             self.cut.chunk_size = Some(1);
         }
-        self.cut.max_chunk = self.settings.max_tasks_per_child;
         let shared = Shared::new(self.settings)?;
         let for_service = shared.clone();
         helper::spawn("pool-service", move || {

@@ -42,7 +42,7 @@ pub(super) struct Worker {
     pub(super) pace: Duration,
     /// How many tasks it may have in hand.
     pub(super) depth: usize,
-    /// Calls that it may still be given.
+    /// Tasks that it may still be given.
     pub(super) budget: usize,
     /// The task that it is being killed for, and why.
     pub(super) condemned: Option<(usize, TaskError)>,
@@ -77,7 +77,7 @@ impl Worker {
         }
         let work = self.held[slot].take()?;
         work.header().place.store(0, Relaxed);
-        self.budget = self.budget.saturating_add(work.n_calls());
+        self.budget = self.budget.saturating_add(1);
         Some(work)
     }
 

@@ -196,10 +196,9 @@ impl State {
                 break;
             }
         }
-        let wanted = self.backlog.front().map_or(1, |work| work.n_calls());
         for seat in &mut self.seats {
             if let Seat::Taken(worker) = seat
-                && worker.budget < wanted
+                && worker.budget == 0
                 && worker.lane.is_empty()
             {
                 worker.leaving = true;
@@ -213,9 +212,7 @@ impl State {
         if work.is_over() {
             return None;
         }
-        let n_calls = work.n_calls();
-        let seat = self.least_loaded(n_calls);
-        let Some(seat) = seat else { return Some(work) };
+        let Some(seat) = self.least_loaded() else { return Some(work) };
         let arm = self.asleep && self.n_helpers == 0;
         // Behind another task although somebody is idle: should that one take long, the service must see to this one.
         let is_stacked = matches!(&self.seats[seat], Seat::Taken(worker) if !worker.lane.is_empty());
@@ -232,7 +229,7 @@ impl State {
             Ok(Some(slot)) => {
                 work.header().place.store(Place { seat, slot }.pack(), Relaxed);
                 worker.held[slot] = Some(work);
-                worker.budget = worker.budget.saturating_sub(n_calls);
+                worker.budget = worker.budget.saturating_sub(1);
                 worker.lane.notify();
                 None
             }
@@ -246,12 +243,12 @@ impl State {
 
     /// Where a task would begin soonest. A sleeping worker counts for the time that waking it takes, so that a burst of
     /// tiny tasks does not wake everybody, one by one.
-    fn least_loaded(&self, n_calls: usize) -> Option<usize> {
+    fn least_loaded(&self) -> Option<usize> {
         let mut least: Option<(usize, Duration)> = None;
         for (index, seat) in self.seats.iter().enumerate() {
             let Seat::Taken(worker) = seat else { continue };
             let n_held = worker.lane.len();
-            if worker.budget < n_calls || worker.leaving || n_held >= worker.depth {
+            if worker.budget == 0 || worker.leaving || n_held >= worker.depth {
                 continue;
             }
             let wait = match n_held {

@@ -39,11 +39,6 @@ pub(super) trait Work: Send + Sync {
         None
     }
 
-    /// How many calls of the user's function it stands for.
-    fn n_calls(&self) -> usize {
-        1
-    }
-
     /// Whether its result is known, so that it need not run.
     fn is_over(&self) -> bool;
 
@@ -339,10 +334,6 @@ where
     fn stream(&self) -> Option<u32> {
         let so_far = self.so_far.lock();
         Some(so_far.next | if so_far.is_tagged { TAGGED } else { 0 })
-    }
-
-    fn n_calls(&self) -> usize {
-        (self.n_items - self.so_far.lock().next) as usize
     }
 
     fn is_over(&self) -> bool {

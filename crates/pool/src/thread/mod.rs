@@ -59,7 +59,7 @@ impl fmt::Debug for Initializer {
 impl ThreadPoolBuilder {
     /// How many threads; by default [`cpu_count`](proc_core::cpu_count).
     pub fn workers(self, n: usize) -> Self {
-        Self { n_workers: n.max(1), ..self }
+        Self { n_workers: n, ..self }
     }
 
     /// What the threads' names begin with; by default `pool`.
@@ -95,8 +95,10 @@ impl ThreadPoolBuilder {
     /// Starts the threads, and waits for their initializers.
     ///
     /// # Errors
-    /// If a thread cannot be started, or an initializer panicked.
+    /// If a thread cannot be started, or an initializer panicked; [`PoolError::Setting`] if a number is 0 that must not
+    /// be.
     pub fn build(self) -> Result<ThreadPool, PoolError> {
+        self.cut.check(self.n_workers)?;
         let initializer = self.initializer.map(|f| f.0);
         let (shared, threads) = Shared::start(&self.name, self.n_workers, initializer)?;
         let cut = Cut { n_workers: self.n_workers, ..self.cut };

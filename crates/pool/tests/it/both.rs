@@ -2,11 +2,11 @@
 
 /// Instantiates the tests for one kind of pool.
 macro_rules! conformance {
-    ($name:ident, $pool:ident) => {
+    ($name:ident, $pool:ident, $builder:ident) => {
         mod $name {
             use std::{thread, time::Duration};
 
-            use pool::$pool as Pool;
+            use pool::{PoolError, $pool as Pool};
             use test_support::watchdog;
 
             const PATIENCE: Duration = Duration::from_secs(100);
@@ -81,6 +81,15 @@ macro_rules! conformance {
             }
 
             #[test]
+            fn a_pool_of_zero_is_refused() {
+                let _dog = watchdog(PATIENCE);
+                assert!(matches!(Pool::new(0), Err(PoolError::Setting("workers"))));
+                let built = |builder: pool::$builder| builder.workers(1).build().unwrap_err().to_string();
+                assert_eq!(built(Pool::builder().chunk_size(0)), "chunk_size must not be 0");
+                assert_eq!(built(Pool::builder().window(0)), "window must not be 0");
+            }
+
+            #[test]
             fn terminate_ends_inputs_too() {
                 let _dog = watchdog(PATIENCE);
                 let pool = Pool::new(2).unwrap();
@@ -95,5 +104,5 @@ macro_rules! conformance {
     };
 }
 
-conformance!(processes, ProcessPool);
-conformance!(threads, ThreadPool);
+conformance!(processes, ProcessPool, ProcessPoolBuilder);
+conformance!(threads, ThreadPool, ThreadPoolBuilder);
