@@ -96,6 +96,9 @@ impl ProcessPool {
     }
 
     /// Gives `f(args…)` to the pool, and returns at once. What goes wrong is the task's error.
+    ///
+    /// Tasks start in the order in which they are given. Only where they take less than about a millisecond each, workers
+    /// have some in hand, about three milliseconds' worth, and may begin with theirs before others begin with older ones.
     #[doc(alias = "submit")]
     pub fn apply_async<F, A>(&self, f: F, args: A) -> Task<F::Output>
     where

@@ -208,8 +208,9 @@ impl Shared {
         if self.settings.idle_timeout.is_some() && state.all_busy() && state.rouse() {
             self.ring();
         }
+        state.number(&work);
         let turned_away = if state.backlog.is_empty() { state.give(work, batch) } else { Some(work) };
-        state.backlog.extend(turned_away);
+        turned_away.into_iter().for_each(|work| state.queue(work));
         let look_every = self.settings.memory_limit.map(|_| LOOK_EVERY);
         if let Some(timeout) = self.settings.task_timeout.into_iter().chain(look_every).min()
             && state.asleep

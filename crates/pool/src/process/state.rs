@@ -23,8 +23,9 @@ use crate::{PoolError, TaskError, stats::Death};
 
 pub(super) struct State {
     pub(super) seats: Vec<Seat>,
-    /// Tasks that no worker has.
+    /// Tasks that no worker has, in the order in which they were given.
     pub(super) backlog: VecDeque<Arc<dyn Work>>,
+    n_given: u64,
     /// Tasks that are to be tried again.
     pub(super) delayed: BinaryHeap<Delayed>,
     pub(super) phase: Phase,
@@ -92,14 +93,13 @@ const MIN_DOZE: Duration = Duration::from_micros(50);
 const MAX_DOZE: Duration = Duration::from_micros(400);
 /// Tasks of less than this are worth looking out for even if it takes a worker's CPU.
 const TINY_PACE: Duration = Duration::from_micros(2);
-/// Tasks in hand of a worker whose tasks take long: one that runs, one that it goes on with.
-const MIN_DEPTH: usize = 2;
 
 impl State {
     pub(super) fn new(n_workers: usize) -> Self {
         Self {
             seats: (0..n_workers).map(|_| Seat::Vacant(None)).collect(),
             backlog: VecDeque::new(),
+            n_given: 0,
             delayed: BinaryHeap::new(),
             phase: Phase::Open,
             dismissed: false,
@@ -133,7 +133,7 @@ impl State {
             tired: false,
             since: Instant::now(),
             pace: DEPTH_TIME,
-            depth: MIN_DEPTH,
+            depth: 1,
             budget: settings.max_tasks_per_child.unwrap_or(usize::MAX),
             condemned: None,
             done: 0,
@@ -147,6 +147,13 @@ impl State {
     pub(super) fn step(&mut self, batch: &mut Batch) {
         for seat in 0..self.seats.len() {
             self.collect(seat, batch, BATCH);
+            // Tasks have turned out to take long: what waits here may be begun sooner by another.
+            if let Seat::Taken(worker) = &self.seats[seat]
+                && worker.depth == 1
+                && worker.lane.len() > 1
+            {
+                self.recall(seat, 1, usize::MAX);
+            }
         }
         self.hand_out(batch);
     }
@@ -157,9 +164,9 @@ impl State {
         while batch.ended.len() < limit
             && let Some(finished) = worker.lane.poll(&mut batch.arena)
         {
-            n_taken += 1;
             let Some(work) = worker.held[finished.slot].take() else {
                 worker.starting = false;
+                worker.since = Instant::now();
                 self.n_failed_starts = 0;
                 if finished.tag == FAILURE {
                     let why = finished.bytes.map(|range| super::work::failure(&batch.arena[range]).to_string());
@@ -169,6 +176,7 @@ impl State {
             };
             work.header().place.store(0, Relaxed);
             worker.done += 1;
+            n_taken += 1;
             let result = Some((finished.tag, finished.bytes));
             batch.ended.push(Ended { work, result, progress: finished.progress, lost: None });
         }
@@ -178,11 +186,40 @@ impl State {
             // A worker that has run dry was idle for some of that time.
             let was_idle = n_taken > 1 && worker.lane.is_empty();
             let each = if was_idle { each.min(worker.pace) } else { each };
+            // A worker that waited for a CPU does not take so long every time.
+            let each = each.min(worker.pace * 8);
             worker.pace = (worker.pace * 3 + each) / 4;
             let depth = DEPTH_TIME.as_nanos() / worker.pace.as_nanos().max(1);
-            worker.depth = usize::try_from(depth).unwrap_or(N_SLOTS).clamp(MIN_DEPTH, N_SLOTS);
+            worker.depth = usize::try_from(depth).unwrap_or(N_SLOTS).clamp(1, N_SLOTS);
             worker.since = now;
         }
+    }
+
+    /// Gives a new task its place in the order.
+    pub(super) fn number(&mut self, work: &Arc<dyn Work>) {
+        let turn = &work.header().turn;
+        if turn.load(Relaxed) == 0 {
+            self.n_given += 1;
+            turn.store(self.n_given, Relaxed);
+        }
+    }
+
+    /// Puts a task where it belongs in the backlog.
+    pub(super) fn queue(&mut self, work: Arc<dyn Work>) {
+        let turn = |work: &Arc<dyn Work>| work.header().turn.load(Relaxed);
+        let at = match self.backlog.back() {
+            Some(last) if turn(last) > turn(&work) => self.backlog.partition_point(|other| turn(other) < turn(&work)),
+            _ => self.backlog.len(),
+        };
+        self.backlog.insert(at, work);
+    }
+
+    /// Takes back what a worker has not begun with: `n_wanted` after the oldest `n_kept` of all that it has.
+    fn recall(&mut self, seat: usize, n_kept: usize, n_wanted: usize) {
+        let Seat::Taken(worker) = &mut self.seats[seat] else { return };
+        let slots: Vec<usize> = worker.lane.slots().skip(n_kept).take(n_wanted).map(|(slot, _)| slot).collect();
+        let recalled: Vec<_> = slots.into_iter().rev().filter_map(|slot| worker.recall(slot)).collect();
+        recalled.into_iter().for_each(|work| self.queue(work));
     }
 
     /// Gives tasks of the backlog to workers that have room, and lets idle ones take from the others.
@@ -262,7 +299,8 @@ impl State {
         least.map(|(seat, _)| seat)
     }
 
-    /// Takes tasks back from the fullest lane while somebody is idle: nobody waits behind a long task.
+    /// Takes tasks back from the fullest lane while somebody is idle: nobody waits behind a long task, and who is idle
+    /// gets the oldest.
     fn balance(&mut self) {
         if !self.workers().any(Worker::is_idle) {
             return;
@@ -271,14 +309,10 @@ impl State {
             Seat::Taken(worker) if worker.lane.len() > 1 => worker.lane.len() - 1,
             _ => 0,
         };
-        let Some(fullest) = self.seats.iter_mut().max_by_key(|seat| n_waiting(seat)) else { return };
-        let wanted = n_waiting(fullest).div_ceil(2);
-        let Seat::Taken(worker) = fullest else { return };
-        let last: Vec<usize> = worker.lane.slots().rev().take(wanted).map(|(slot, _)| slot).collect();
-        for slot in last {
-            if let Some(work) = worker.recall(slot) {
-                self.backlog.push_front(work);
-            }
+        let Some(fullest) = (0..self.seats.len()).max_by_key(|seat| n_waiting(&self.seats[*seat])) else { return };
+        let wanted = n_waiting(&self.seats[fullest]).div_ceil(2);
+        if wanted > 0 {
+            self.recall(fullest, 1, wanted);
         }
     }
 
@@ -352,9 +386,9 @@ impl State {
             return;
         }
         let others: Vec<usize> = worker.lane.slots().map(|(slot, _)| slot).filter(|other| *other != slot).collect();
-        for work in others.into_iter().rev().filter_map(|other| worker.recall(other)) {
-            self.backlog.push_front(work);
-        }
+        let recalled: Vec<_> = others.into_iter().rev().filter_map(|other| worker.recall(other)).collect();
+        recalled.into_iter().for_each(|work| self.queue(work));
+        let Seat::Taken(worker) = &mut self.seats[seat] else { return };
         // What runs now runs to its end or ours: there is nothing else in the lane.
         let running = worker.lane.slots().find(|(_, state)| matches!(state, SlotState::Taken | SlotState::Corrupt));
         if running.is_some_and(|(running, _)| running == slot) {
@@ -369,7 +403,7 @@ impl State {
     pub(super) fn timers(&mut self, now: Instant, settings: &Settings) -> Option<Instant> {
         while self.delayed.peek().is_some_and(|delayed| delayed.until <= now) {
             if let Some(delayed) = self.delayed.pop() {
-                self.backlog.push_back(delayed.work);
+                self.queue(delayed.work);
             }
         }
         let mut next = self.delayed.peek().map(|delayed| delayed.until);
@@ -443,7 +477,7 @@ impl State {
             let Some(work) = worker.held[slot].take() else { continue };
             work.header().place.store(0, Relaxed);
             if state == SlotState::Ready {
-                self.backlog.push_front(work);
+                self.queue(work);
                 continue;
             }
             victim = Some(work.header().id);

@@ -5,7 +5,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering::*},
+        atomic::{AtomicU32, AtomicU64, Ordering::*},
     },
     time::Duration,
 };
@@ -63,6 +63,8 @@ pub(super) struct Header {
     pub(super) payload: Vec<u8>,
     /// Where it is, as [`Place`] packs it; changed under the pool's lock.
     pub(super) place: AtomicU32,
+    /// Where it is in the order in which tasks were given; changed under the pool's lock, 0 before.
+    pub(super) turn: AtomicU64,
     /// How often a worker died of it.
     deaths: AtomicU32,
 }
@@ -98,7 +100,14 @@ impl Verdict {
 
 impl Header {
     fn new(pool: &Arc<Shared>, id: u64, payload: Vec<u8>) -> Self {
-        Self { pool: pool.clone(), id, payload, place: AtomicU32::new(0), deaths: AtomicU32::new(0) }
+        Self {
+            pool: pool.clone(),
+            id,
+            payload,
+            place: AtomicU32::new(0),
+            turn: AtomicU64::new(0),
+            deaths: AtomicU32::new(0),
+        }
     }
 
     /// Counts a death: after how long to try again, or with which error not to.

@@ -138,9 +138,7 @@ impl ThreadPool {
         self.apply_async(f, args).get()
     }
 
-    /// Gives `f(args…)` to the pool, and returns at once.
-    ///
-    /// Called on one of the pool's threads, the task goes to that thread's own queue, from which idle ones steal.
+    /// Gives `f(args…)` to the pool, and returns at once. Tasks start in the order in which they are given.
     #[doc(alias = "submit")]
     pub fn apply_async<F, A>(&self, f: F, args: A) -> Task<F::Output>
     where

@@ -1,16 +1,22 @@
-//! What the threads of a pool share: the queues, who is asleep, and the way to the end.
+//! What the threads of a pool share: the queue, who is asleep, and the way to the end.
+//!
+//! Whoever takes a task takes the oldest of the pool's queue, so that tasks start in the order in which they were given.
+//! A thread whose last tasks took next to nothing takes several at once into its hand, [`HAND_TIME`] worth: otherwise
+//! the threads would spend more time on the queue than on the tasks.
 //!
 //! A task is never lost between a giver and threads that leave: the giver pushes and then looks whether the last
 //! thread has left; the last thread says so and then looks into the queue. One of them sees the other.
 
 use std::{
-    cell::RefCell,
+    cell::Cell,
+    iter,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering::*, fence},
         mpsc,
     },
     thread::{self, JoinHandle, Thread},
+    time::{Duration, Instant},
 };
 
 use crossbeam_deque::{Injector, Steal, Stealer, Worker};
@@ -36,8 +42,9 @@ pub(super) trait Work: Send + Sync {
 type AnyJob = Arc<dyn Work>;
 
 pub(super) struct Shared {
-    injector: Injector<AnyJob>,
-    stealers: Vec<Stealer<AnyJob>>,
+    queue: Injector<AnyJob>,
+    /// What the threads have in hand, for those that find nothing else.
+    hands: Vec<Stealer<AnyJob>>,
     state: AtomicU8,
     n_live: AtomicUsize,
     n_idle: CachePadded<AtomicUsize>,
@@ -60,14 +67,13 @@ struct Counters {
 }
 
 thread_local! {
-    /// Which pool the thread belongs to, by address, and its own queue.
-    static MINE: RefCell<Option<(usize, Worker<AnyJob>)>> = const { RefCell::new(None) };
+    /// Which pool the thread belongs to, by address.
+    static MINE: Cell<Option<usize>> = const { Cell::new(None) };
 }
 
 /// Whether the calling thread is one of the pool's at that address.
 pub(super) fn is_mine(address: usize) -> bool {
-    // A thread that is being torn down is no longer anybody's.
-    MINE.try_with(|mine| mine.borrow().as_ref().is_some_and(|(pool, _)| *pool == address)).unwrap_or(false)
+    MINE.get() == Some(address)
 }
 
 impl Shared {
@@ -76,21 +82,21 @@ impl Shared {
         n_workers: usize,
         initializer: Option<Arc<dyn Fn() + Send + Sync>>,
     ) -> Result<(Arc<Self>, Vec<JoinHandle<()>>), PoolError> {
-        let queues: Vec<_> = (0..n_workers).map(|_| Worker::new_fifo()).collect();
+        let hands: Vec<_> = (0..n_workers).map(|_| Worker::new_fifo()).collect();
         let shared = Arc::new(Self {
-            injector: Injector::new(),
-            stealers: queues.iter().map(Worker::stealer).collect(),
+            queue: Injector::new(),
+            hands: hands.iter().map(Worker::stealer).collect(),
             state: AtomicU8::new(OPEN),
             n_live: AtomicUsize::new(n_workers),
             n_idle: CachePadded::new(AtomicUsize::new(0)),
             idle: Mutex::new(Vec::new()),
             changed: Condvar::new(),
             inputs: Inputs::default(),
-            workers: queues.iter().map(|_| CachePadded::default()).collect(),
+            workers: (0..n_workers).map(|_| CachePadded::default()).collect(),
         });
         let (ready, initialized) = mpsc::channel();
         let mut threads = Vec::new();
-        for (index, queue) in queues.into_iter().enumerate() {
+        for (index, hand) in hands.into_iter().enumerate() {
             let (mine, initializer, ready) = (shared.clone(), initializer.clone(), ready.clone());
             let body = move || {
                 let begun = initializer.map_or(Ok(()), |f| caught(|| f()));
@@ -98,8 +104,8 @@ impl Shared {
                 let _ = ready.send(begun);
                 drop(ready);
                 if !failed {
-                    MINE.set(Some((mine.address(), queue)));
-                    mine.work(index);
+                    MINE.set(Some(mine.address()));
+                    mine.work(index, hand);
                     MINE.set(None);
                 }
                 mine.leave();
@@ -173,14 +179,7 @@ impl Shared {
         if self.state.load(Acquire) > last {
             return job.refuse(TaskError::Closed);
         }
-        if is_mine(self.address()) {
-            MINE.with_borrow(|mine| match mine {
-                Some((_, queue)) => queue.push(job),
-                None => self.injector.push(job),
-            });
-        } else {
-            self.injector.push(job);
-        }
+        self.queue.push(job);
         fence(SeqCst);
         if self.n_idle.load(Relaxed) != 0 {
             self.wake_one();
@@ -225,22 +224,23 @@ impl Shared {
     }
 
     fn refuse_all(&self, why: &TaskError) {
-        while let Some(job) = self.steal_any() {
+        while let Some(job) = self.oldest() {
             job.refuse(why.clone());
         }
     }
 
-    fn steal_any(&self) -> Option<AnyJob> {
-        steal(|| std::iter::once(self.injector.steal()).chain(self.stealers.iter().map(Stealer::steal)).collect())
+    fn oldest(&self) -> Option<AnyJob> {
+        taken(|| iter::once(self.queue.steal()).chain(self.hands.iter().map(Stealer::steal)).collect())
     }
 
     /// A worker's life.
-    fn work(&self, index: usize) {
+    fn work(&self, index: usize, jobs: Worker<AnyJob>) {
+        let mut hand = Hand { jobs, n_at_once: 0, since: Instant::now() };
         let mine = &self.workers[index];
         loop {
             // Before the look for work, so that an input's last task is seen.
             let is_over = self.is_over();
-            let Some(job) = self.find(index) else {
+            let Some(job) = hand.next(self) else {
                 if is_over {
                     return;
                 }
@@ -262,19 +262,6 @@ impl Shared {
             };
             counter.store(counter.load(Relaxed) + 1, Relaxed);
         }
-    }
-
-    fn find(&self, index: usize) -> Option<AnyJob> {
-        MINE.with_borrow(|mine| {
-            let (_, queue) = mine.as_ref()?;
-            queue.pop().or_else(|| {
-                steal(|| {
-                    let others = self.stealers[index + 1..].iter().chain(&self.stealers[..index]);
-                    let batch = self.injector.steal_batch_and_pop(queue);
-                    batch.or_else(|| others.map(Stealer::steal).collect())
-                })
-            })
-        })
     }
 
     /// Looks out for work a little longer, then sleeps until there is some.
@@ -305,7 +292,7 @@ impl Shared {
     }
 
     fn has_work(&self) -> bool {
-        !self.injector.is_empty() || self.stealers.iter().any(|queue| !queue.is_empty())
+        !self.queue.is_empty() || self.hands.iter().any(|hand| !hand.is_empty())
     }
 
     fn leave(&self) {
@@ -326,12 +313,51 @@ impl Shared {
             })
             .collect();
         Stats {
-            queued: self.injector.len() + self.stealers.iter().map(Stealer::len).sum::<usize>(),
+            queued: self.queue.len() + self.hands.iter().map(Stealer::len).sum::<usize>(),
             running: workers.iter().filter(|w| w.busy).count(),
             done: self.workers.iter().map(|w| w.done.load(Relaxed)).sum(),
             failed: self.workers.iter().map(|w| w.failed.load(Relaxed)).sum(),
             workers,
             ..Stats::default()
+        }
+    }
+}
+
+/// What a thread has taken from the queue and not begun.
+struct Hand {
+    jobs: Worker<AnyJob>,
+    /// How many it took last; 0 if there were none.
+    n_at_once: usize,
+    /// When it took them.
+    since: Instant,
+}
+
+/// How much work a thread takes at once.
+const HAND_TIME: Duration = Duration::from_micros(20);
+const MAX_AT_ONCE: usize = 32;
+
+impl Hand {
+    fn next(&mut self, pool: &Shared) -> Option<AnyJob> {
+        self.jobs.pop().or_else(|| {
+            let now = Instant::now();
+            let is_short = now - self.since < HAND_TIME;
+            self.n_at_once = if is_short { (2 * self.n_at_once).clamp(1, MAX_AT_ONCE) } else { 1 };
+            self.since = now;
+            let jobs = taken(|| pool.queue.steal_batch_with_limit_and_pop(&self.jobs, self.n_at_once));
+            if jobs.is_none() {
+                self.n_at_once = 0;
+            }
+            jobs.or_else(|| pool.oldest())
+        })
+    }
+}
+
+fn taken(mut attempt: impl FnMut() -> Steal<AnyJob>) -> Option<AnyJob> {
+    loop {
+        match attempt() {
+            Steal::Success(job) => return Some(job),
+            Steal::Empty => return None,
+            Steal::Retry => {}
         }
     }
 }
@@ -344,16 +370,6 @@ impl HasInputs for Shared {
     fn left(&self) {
         if !self.is_open() {
             self.wake_all();
-        }
-    }
-}
-
-fn steal(mut attempt: impl FnMut() -> Steal<AnyJob>) -> Option<AnyJob> {
-    loop {
-        match attempt() {
-            Steal::Success(job) => return Some(job),
-            Steal::Empty => return None,
-            Steal::Retry => {}
         }
     }
 }

@@ -4,15 +4,26 @@
 macro_rules! conformance {
     ($name:ident, $pool:ident, $builder:ident) => {
         mod $name {
-            use std::{thread, time::Duration};
+            use std::{
+                sync::atomic::{AtomicU64, Ordering::SeqCst},
+                thread,
+                time::Duration,
+            };
 
             use pool::{PoolError, $pool as Pool};
+            use proc_core::shm::Shared;
             use test_support::watchdog;
 
             const PATIENCE: Duration = Duration::from_secs(100);
 
             fn double(n: u64) -> u64 {
                 2 * n
+            }
+
+            fn wait_at(gate: Shared<AtomicU64>) {
+                while gate.load(SeqCst) == 0 {
+                    thread::yield_now();
+                }
             }
 
             fn doubled(n: u64) -> Vec<u64> {
@@ -77,6 +88,24 @@ macro_rules! conformance {
                         joiner.join().unwrap();
                     });
                     assert!(pool.stats().workers.iter().all(|worker| !worker.busy));
+                }
+            }
+
+            #[test]
+            fn tasks_start_in_the_order_given() {
+                let _dog = watchdog(PATIENCE);
+                for _ in 0..20 {
+                    let pool = Pool::new(2).unwrap();
+                    let gate = Shared::new(AtomicU64::new(0)).unwrap();
+                    let started = Shared::new(AtomicU64::new(0)).unwrap();
+                    let first = pool.apply_async(wait_at, (gate.clone(),));
+                    let start = |started: Shared<AtomicU64>| started.fetch_add(1, SeqCst);
+                    let others: Vec<_> = (0..50).map(|_| pool.apply_async(start, (started.clone(),))).collect();
+                    // One worker waits, so that the other one starts all the rest.
+                    let ranks: Vec<u64> = others.iter().map(|task| task.get().unwrap()).collect();
+                    assert_eq!(ranks, (0..50).collect::<Vec<_>>());
+                    gate.store(1, SeqCst);
+                    first.get().unwrap();
                 }
             }
 
