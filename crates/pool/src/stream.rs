@@ -4,8 +4,10 @@
 //! all of it is read.
 
 use std::{
+    any::Any,
     collections::VecDeque,
     fmt, iter,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::Arc,
     thread::{self, ThreadId},
     time::{Duration, Instant},
@@ -93,6 +95,8 @@ struct Feed<I: Iterator, R> {
     max_chunk: usize,
     /// Items taken and not yet yielded.
     items_out: usize,
+    /// What the input panicked with. It is passed on after the results of the items before.
+    panic: Option<Box<dyn Any + Send>>,
 }
 
 pub(crate) type Submit<A, R> = Box<dyn FnMut(Vec<A>) -> Task<Chunk<R>> + Send>;
@@ -100,7 +104,15 @@ pub(crate) type Submit<A, R> = Box<dyn FnMut(Vec<A>) -> Task<Chunk<R>> + Send>;
 impl<I: Iterator, R> Feed<I, R> {
     fn new(input: I, cut: Cut, submit: Submit<I::Item, R>) -> Self {
         let chunk_size = cut.chunk_size.unwrap_or(1);
-        Self { input: input.fuse(), submit: Some(submit), cut, chunk_size, max_chunk: MAX_CHUNK, items_out: 0 }
+        Self {
+            input: input.fuse(),
+            submit: Some(submit),
+            cut,
+            chunk_size,
+            max_chunk: MAX_CHUNK,
+            items_out: 0,
+            panic: None,
+        }
     }
 
     /// Gives the next chunk to the pool, unless the input has ended or enough is under way.
@@ -117,7 +129,9 @@ impl<I: Iterator, R> Feed<I, R> {
             None => self.chunk_size.min(room).min(fair),
         };
         let submit = self.submit.as_mut().filter(|_| size > 0)?;
-        let items: Vec<_> = self.input.by_ref().take(size).collect();
+        let mut items = Vec::new();
+        let read = catch_unwind(AssertUnwindSafe(|| items.extend(self.input.by_ref().take(size))));
+        self.panic = read.err();
         let n_items = items.len();
         let task = (n_items > 0).then(|| submit(items));
         if n_items < size || self.input.size_hint().1 == Some(0) {
@@ -128,8 +142,15 @@ impl<I: Iterator, R> Feed<I, R> {
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        let (lower, upper) = self.input.size_hint();
+        let (lower, upper) = if self.submit.is_some() { self.input.size_hint() } else { (0, Some(0)) };
         (lower.saturating_add(self.items_out), upper.and_then(|n| n.checked_add(self.items_out)))
+    }
+
+    /// Ends the map, as its input did.
+    fn end(&mut self) {
+        if let Some(panic) = self.panic.take() {
+            resume_unwind(panic);
+        }
     }
 
     /// Takes a chunk's outcome and learns from it how long items take.
@@ -313,7 +334,10 @@ impl<I: Iterator, R, U: UnderWay<R>> Results<I, R, U> {
     /// Moves on to the next chunk; false if that was the last.
     fn advance(&mut self) -> bool {
         self.fill();
-        let Some((n_items, task)) = self.out.next() else { return false };
+        let Some((n_items, task)) = self.out.next() else {
+            self.feed.end();
+            return false;
+        };
         self.current = Outcome::of(n_items, self.feed.done(&task));
         true
     }
@@ -341,7 +365,10 @@ pub(crate) fn map<I: Iterator, R>(input: I, cut: Cut, submit: Submit<I::Item, R>
         if results.out.front().is_some_and(|(_, first)| !first.ready()) {
             results.out[results.out.len() / 2].1.wait();
         }
-        let Some((n_items, task)) = results.out.next() else { return Ok(all) };
+        let Some((n_items, task)) = results.out.next() else {
+            results.feed.end();
+            return Ok(all);
+        };
         let mut chunk = results.feed.done(&task)?;
         if !chunk.failures.is_empty() {
             return Err(chunk.failures.swap_remove(0).1);
@@ -389,7 +416,8 @@ iterators!(
     ///
     /// The input is read only as far as the window allows; `next` blocks until the next result is there. What was given
     /// to the pool runs on when the iterator is dropped. After the pool's `close` the rest of the input is read and worked
-    /// on as before it, and the pool's workers stay until then.
+    /// on as before it, and the pool's workers stay until then. If the input panics, `next` does so, after the results of
+    /// all items before.
     Imap: VecDeque<(usize, Task<Chunk<R>>)>;
     /// The results of `imap_unordered`, each as soon as it is there.
     ///

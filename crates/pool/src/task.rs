@@ -229,6 +229,14 @@ impl<R> Core<R> {
         futex::wake(&self.state, u32::MAX);
     }
 
+    /// The panic that it ended with, if nobody has taken that.
+    pub(crate) fn untaken_panic(&self) -> Option<TaskError> {
+        match &self.slot.lock().result {
+            Some(Err(why @ TaskError::Panicked { .. })) => Some(why.clone()),
+            _ => None,
+        }
+    }
+
     pub(crate) fn take(&self) -> Result<R, TaskError> {
         self.slot.lock().result.take().unwrap_or(Err(TaskError::Taken))
     }

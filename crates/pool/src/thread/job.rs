@@ -20,8 +20,24 @@ use crate::{
 pub(super) struct Job<F, R> {
     work: Mutex<Option<F>>,
     core: Core<R>,
-    /// The pool's address, to know its threads by; 0 for none.
-    pool: usize,
+    pool: Owner,
+}
+
+/// Whose threads run a job.
+enum Owner {
+    /// The pool at this address.
+    Pool(usize),
+    /// A scope, whose tasks anybody may run who waits for them.
+    Scope,
+}
+
+impl Owner {
+    fn is_mine(&self) -> bool {
+        match self {
+            Self::Pool(address) => shared::is_mine(*address),
+            Self::Scope => true,
+        }
+    }
 }
 
 impl<F, R> Job<F, R>
@@ -30,12 +46,12 @@ where
     R: Send,
 {
     pub(super) fn new(pool: &Arc<Shared>, f: F) -> Arc<Self> {
-        Arc::new(Self { work: Mutex::new(Some(f)), core: Core::new(next_id()), pool: pool.address() })
+        Arc::new(Self { work: Mutex::new(Some(f)), core: Core::new(next_id()), pool: Owner::Pool(pool.address()) })
     }
 
-    /// One that no pool knows of.
-    pub(super) fn unpooled(f: F) -> Arc<Self> {
-        Arc::new(Self { work: Mutex::new(Some(f)), core: Core::new(next_id()), pool: 0 })
+    /// One of a scope.
+    pub(super) fn scoped(f: F) -> Arc<Self> {
+        Arc::new(Self { work: Mutex::new(Some(f)), core: Core::new(next_id()), pool: Owner::Scope })
     }
 
     fn run_here(&self) -> Option<bool> {
@@ -54,6 +70,10 @@ where
 {
     fn run(&self) -> Option<bool> {
         self.run_here()
+    }
+
+    fn untaken_panic(&self) -> Option<TaskError> {
+        self.core.untaken_panic()
     }
 
     fn refuse(&self, why: TaskError) {
@@ -79,8 +99,9 @@ where
     }
 
     fn wait(&self, deadline: Option<Deadline>) -> bool {
-        // A thread that waits for its own pool must not wait for a task that waits for a thread.
-        if !self.core.is_done() && shared::is_mine(self.pool) {
+        // A thread that waits for its own pool must not wait for a task that waits for a thread; but one that waits only
+        // for a while must not begin with what may take longer.
+        if deadline.is_none() && !self.core.is_done() && self.pool.is_mine() {
             self.run_here();
         }
         self.core.wait(deadline)

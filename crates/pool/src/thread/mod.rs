@@ -248,8 +248,13 @@ impl ThreadPool {
 
     /// Lets `f` give the pool's size of threads tasks that borrow from here, and waits for all of them.
     ///
-    /// The tasks run on threads of the scope's own, as many as the pool has at most, each started when it is needed:
-    /// what borrows must not outlive the call, and only the scope's end can promise that.
+    /// The tasks run on threads of the scope's own, as many as the pool has at most, each but the first started when it is
+    /// needed: what borrows must not outlive the call, and only the scope's end can promise that. Tasks may give further
+    /// tasks to their scope, and have scopes of their own.
+    ///
+    /// # Panics
+    /// After all tasks have ended: if `f` panicked, with its panic; else if a task did, and nobody has
+    /// [taken](ScopedTask::get) that, with the message of the first.
     ///
     /// # Examples
     /// ```
@@ -262,7 +267,7 @@ impl ThreadPool {
     /// assert_eq!(lengths, [1, 2]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn scope<'env, R>(&self, f: impl for<'scope> FnOnce(&Scope<'scope, 'env>) -> R) -> R {
+    pub fn scope<'env, R>(&self, f: impl for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> R) -> R {
         scope::run(self.cut.n_workers, f)
     }
 

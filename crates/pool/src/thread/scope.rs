@@ -1,6 +1,18 @@
 //! Tasks that borrow.
+//!
+//! A scope lives as long as what its tasks may borrow, so it cannot hold the threads, which `std` lets live for less. So
+//! the threads look after themselves: one that begins with a task starts another if no idle one is left.
 
-use std::{collections::VecDeque, fmt, sync::Arc, thread, time::Duration};
+use std::{
+    collections::VecDeque,
+    fmt,
+    marker::PhantomData,
+    mem::{self, ManuallyDrop},
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
 
 use kernel::futex::Deadline;
 use parking_lot::{Condvar, Mutex};
@@ -13,32 +25,51 @@ use crate::{CallOnce, TaskError, task::Handle};
 
 /// Gives tasks that may borrow to threads; see [`ThreadPool::scope`](crate::ThreadPool::scope).
 pub struct Scope<'scope, 'env: 'scope> {
-    threads: &'scope thread::Scope<'scope, 'env>,
-    queue: Arc<Queue<'scope>>,
-    n_workers: usize,
-}
-
-struct Queue<'scope> {
     state: Mutex<State<'scope>>,
     changed: Condvar,
+    n_workers: usize,
+    /// Invariant, as in `std`: `'scope` neither grows nor shrinks.
+    scope: PhantomData<&'scope mut &'scope ()>,
+    env: PhantomData<&'env mut &'env ()>,
 }
 
+#[derive(Default)]
 struct State<'scope> {
     jobs: VecDeque<Arc<dyn Work + 'scope>>,
     n_threads: usize,
     n_idle: usize,
     closed: bool,
+    /// Tasks that panicked.
+    panicked: Vec<Arc<dyn Work + 'scope>>,
 }
 
-pub(super) fn run<'env, R>(n_workers: usize, f: impl for<'scope> FnOnce(&Scope<'scope, 'env>) -> R) -> R {
-    thread::scope(|threads| {
-        let state = State { jobs: VecDeque::new(), n_threads: 0, n_idle: 0, closed: false };
-        let queue = Arc::new(Queue { state: Mutex::new(state), changed: Condvar::new() });
-        f(&Scope { threads, queue, n_workers })
-    })
+pub(super) fn run<'env, R>(n_workers: usize, f: impl for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> R) -> R {
+    let state = Mutex::new(State::default());
+    // It is borrowed to its end, by itself: nothing may be dropped in place.
+    let scope =
+        ManuallyDrop::new(Scope { state, changed: Condvar::new(), n_workers, scope: PhantomData, env: PhantomData });
+    let scope: &Scope<'_, 'env> = &scope;
+    let result = catch_unwind(AssertUnwindSafe(|| {
+        thread::scope(|threads| {
+            scope.start(threads);
+            let result = catch_unwind(AssertUnwindSafe(|| f(scope)));
+            scope.state.lock().closed = true;
+            scope.changed.notify_all();
+            result
+        })
+    }));
+    let left = mem::take(&mut *scope.state.lock());
+    // Without a thread to run them, tasks run where they are given.
+    debug_assert!(left.jobs.is_empty());
+    let untaken = left.panicked.iter().find_map(|job| job.untaken_panic());
+    match (result.flatten(), untaken) {
+        (Err(panic), _) => resume_unwind(panic),
+        (Ok(_), Some(panic)) => resume_unwind(Box::new(panic.to_string())),
+        (Ok(result), None) => result,
+    }
 }
 
-impl<'scope> Scope<'scope, '_> {
+impl<'scope, 'env> Scope<'scope, 'env> {
     /// Has a thread of the scope run `f(args…)`.
     ///
     /// If no thread can be started, the calling one runs it here and now.
@@ -48,39 +79,46 @@ impl<'scope> Scope<'scope, '_> {
         A: Send + 'scope,
         F::Output: Send + 'scope,
     {
-        let job = Job::unpooled(move || f.call_once(args));
-        let mut state = self.queue.state.lock();
-        state.jobs.push_back(job.clone());
-        if state.n_idle >= state.jobs.len() {
-            self.queue.changed.notify_one();
-        } else if state.n_threads < self.n_workers {
-            let queue = self.queue.clone();
-            let thread = thread::Builder::new().name(format!("scope-{}", state.n_threads));
-            if thread.spawn_scoped(self.threads, move || queue.work()).is_ok() {
-                state.n_threads += 1;
-            } else if state.n_threads == 0 {
-                drop(state);
-                job.run();
-            }
+        let job = Job::scoped(move || f.call_once(args));
+        let mut state = self.state.lock();
+        if state.n_threads == 0 {
+            drop(state);
+            self.run(&(job.clone() as Arc<dyn Work + 'scope>));
+        } else {
+            state.jobs.push_back(job.clone());
+            self.changed.notify_one();
         }
         ScopedTask(job)
     }
-}
 
-impl Drop for Scope<'_, '_> {
-    fn drop(&mut self) {
-        self.queue.state.lock().closed = true;
-        self.queue.changed.notify_all();
+    /// Starts a thread, unless there are enough.
+    fn start<'a>(&'a self, threads: &'a thread::Scope<'a, '_>) {
+        let index = {
+            let mut state = self.state.lock();
+            if state.n_threads == self.n_workers {
+                return;
+            }
+            state.n_threads += 1;
+            state.n_threads - 1
+        };
+        let thread = thread::Builder::new().name(format!("scope-{index}"));
+        if thread.spawn_scoped(threads, move || self.work(threads)).is_err() {
+            self.state.lock().n_threads -= 1;
+        }
     }
-}
 
-impl Queue<'_> {
-    fn work(&self) {
+    fn work<'a>(&'a self, threads: &'a thread::Scope<'a, '_>) {
         let mut state = self.state.lock();
         loop {
             if let Some(job) = state.jobs.pop_front() {
+                // Somebody is to be there for the next task, while this one runs.
+                let is_last = state.n_idle <= state.jobs.len();
                 drop(state);
-                let _ = caught(move || job.run());
+                if is_last {
+                    self.start(threads);
+                }
+                self.run(&job);
+                drop(job);
                 state = self.state.lock();
             } else if state.closed {
                 return;
@@ -89,6 +127,13 @@ impl Queue<'_> {
                 self.changed.wait(&mut state);
                 state.n_idle -= 1;
             }
+        }
+    }
+
+    fn run(&self, job: &Arc<dyn Work + 'scope>) {
+        let ran = caught(|| job.run());
+        if matches!(ran, Ok(Some(false))) {
+            self.state.lock().panicked.push(job.clone());
         }
     }
 }
@@ -104,8 +149,7 @@ impl fmt::Debug for Scope<'_, '_> {
 pub struct ScopedTask<'scope, R>(Arc<dyn Handle<R> + 'scope>);
 
 impl<R> ScopedTask<'_, R> {
-    /// Waits for the result and takes it. Inside a task of the same scope this may wait for ever: give its threads
-    /// something to do first.
+    /// Waits for the result and takes it. If nobody has begun with the task, the calling thread runs it.
     ///
     /// # Errors
     /// As [`Task::get`](crate::Task::get).

@@ -35,6 +35,9 @@ pub(super) trait Work: Send + Sync {
     /// Runs it and tells whether it succeeded; `None` if it was taken already.
     fn run(&self) -> Option<bool>;
 
+    /// The panic that it ended with, if nobody has taken that.
+    fn untaken_panic(&self) -> Option<TaskError>;
+
     /// Ends it without running it.
     fn refuse(&self, why: TaskError);
 }

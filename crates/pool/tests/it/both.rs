@@ -5,6 +5,8 @@ macro_rules! conformance {
     ($name:ident, $pool:ident, $builder:ident) => {
         mod $name {
             use std::{
+                any::Any,
+                panic::{AssertUnwindSafe, catch_unwind},
                 sync::atomic::{AtomicU64, Ordering::SeqCst},
                 thread,
                 time::Duration,
@@ -107,6 +109,26 @@ macro_rules! conformance {
                     gate.store(1, SeqCst);
                     first.get().unwrap();
                 }
+            }
+
+            #[test]
+            fn the_panic_of_an_input_comes_after_the_results_of_the_items_before() {
+                let _dog = watchdog(PATIENCE);
+                let pool = Pool::builder().workers(2).chunk_size(4).build().unwrap();
+                let input = || (0..10).map(|n| if n == 7 { panic!("no {n}") } else { n });
+                let message = |panic: Box<dyn Any + Send>| panic.downcast_ref::<String>().unwrap().clone();
+                let mut good = Vec::new();
+                let mut ordered = pool.imap(double, input());
+                let panic = catch_unwind(AssertUnwindSafe(|| good.extend(ordered.by_ref().map(Result::unwrap))));
+                assert_eq!((good, message(panic.unwrap_err())), (doubled(7), "no 7".into()));
+                assert!(ordered.next().is_none());
+                let mut n_good = 0;
+                let mut unordered = pool.imap_unordered(double, input()).map(Result::unwrap);
+                let panic = catch_unwind(AssertUnwindSafe(|| unordered.by_ref().for_each(|_| n_good += 1)));
+                assert_eq!((n_good, message(panic.unwrap_err())), (7, "no 7".into()));
+                let panic = catch_unwind(AssertUnwindSafe(|| pool.map(double, input())));
+                assert_eq!(message(panic.unwrap_err()), "no 7");
+                assert_eq!(pool.stats().done, 21);
             }
 
             #[test]

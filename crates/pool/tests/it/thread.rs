@@ -1,5 +1,6 @@
 use std::{
     future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
     sync::{
         Arc, Barrier,
@@ -227,6 +228,70 @@ fn scope_borrows_and_ends_after_its_tasks() {
         lengths.iter().map(|task| task.get().unwrap()).sum()
     });
     assert_eq!((total, count.load(SeqCst)), (3, 10));
+}
+
+#[test]
+fn scopes_nest() {
+    let _dog = watchdog(PATIENCE);
+    for n_workers in [1, 3] {
+        let pool = ThreadPool::new(n_workers).unwrap();
+        let count = AtomicUsize::new(0);
+        pool.scope(|scope| {
+            let outer = scope.apply_async(
+                || {
+                    // A task gives tasks to its own scope, waits for one, and has a scope of its own.
+                    let inner = scope.apply_async(|| count.fetch_add(1, SeqCst), ());
+                    drop(scope.apply_async(|| count.fetch_add(10, SeqCst), ()));
+                    inner.get().unwrap();
+                    pool.scope(|own| own.apply_async(|| count.fetch_add(100, SeqCst), ()).get().unwrap())
+                },
+                (),
+            );
+            assert!(outer.get().unwrap() % 100 < 12);
+        });
+        assert_eq!(count.load(SeqCst), 111);
+    }
+}
+
+#[test]
+fn tasks_of_a_scope_meet() {
+    let _dog = watchdog(PATIENCE);
+    let pool = ThreadPool::new(3).unwrap();
+    let gate = Barrier::new(3);
+    pool.scope(|scope| {
+        let tasks = [(); 3].map(|()| scope.apply_async(|| gate.wait().is_leader(), ()));
+        // Each on a thread of its own, whenever it was given.
+        while !tasks.iter().all(|task| task.ready()) {
+            thread::yield_now();
+        }
+        assert_eq!(tasks.iter().filter(|task| task.get().unwrap()).count(), 1);
+    });
+}
+
+#[test]
+fn a_panic_that_nobody_gets_leaves_the_scope() {
+    let _dog = watchdog(PATIENCE);
+    let pool = ThreadPool::new(2).unwrap();
+    let ran = AtomicUsize::new(0);
+    let fail = || -> () { panic!("number {}", 7) };
+    let panic = catch_unwind(AssertUnwindSafe(|| {
+        pool.scope(|scope| {
+            drop(scope.apply_async(fail, ()));
+            (0..10).for_each(|_| drop(scope.apply_async(|| ran.fetch_add(1, SeqCst), ())));
+        });
+    }));
+    let message = panic.unwrap_err().downcast_ref::<String>().unwrap().clone();
+    assert!(message.contains("thread.rs") && message.ends_with("number 7"), "{message}");
+    assert_eq!(ran.load(SeqCst), 10, "all tasks end first");
+    // One that is taken stays inside; the scope's own comes first.
+    pool.scope(|scope| assert!(scope.apply_async(fail, ()).get().is_err()));
+    let own = catch_unwind(AssertUnwindSafe(|| {
+        pool.scope(|scope| {
+            drop(scope.apply_async(fail, ()));
+            panic!("own");
+        })
+    }));
+    assert_eq!(own.unwrap_err().downcast_ref::<&str>(), Some(&"own"));
 }
 
 #[test]
