@@ -37,10 +37,24 @@ thread_local! {
 }
 
 impl Panic {
+    /// Has the panics of this process noted from now on, with their locations, for [`of`](Self::of). In those that this
+    /// crate starts they are anyway. A hook that the program sets later has to call the one that was there.
+    pub fn note_locations() {
+        static INSTALL: Once = Once::new();
+        INSTALL.call_once(|| {
+            let former = std::panic::take_hook();
+            std::panic::set_hook(Box::new(move |info| {
+                former(info);
+                let _ = LAST.try_with(|last| last.replace(Some(note(info))));
+            }));
+        });
+    }
+
     /// The panic whose payload was just caught on this thread.
     pub fn of(payload: Box<dyn Any + Send>) -> Self {
-        let noted = LAST.try_with(|last| last.take()).ok().flatten();
         let message = message_of(&*payload);
+        // Another one may have been noted, and caught by the program itself, if this one was only resumed.
+        let noted = LAST.try_with(|last| last.take()).ok().flatten().filter(|noted| noted.message == message);
         // A payload's own drop may panic in its turn; that must not take this process along.
         std::mem::forget(payload);
         noted.unwrap_or_else(|| Self {

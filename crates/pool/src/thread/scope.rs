@@ -62,7 +62,7 @@ pub(super) fn run<'env, R>(n_workers: usize, f: impl for<'scope> FnOnce(&'scope 
     // Without a thread to run them, tasks run where they are given.
     debug_assert!(left.jobs.is_empty());
     let untaken = left.panicked.iter().find_map(|job| job.untaken_panic());
-    match (result.flatten(), untaken) {
+    match (result.and_then(|ended| ended), untaken) {
         (Err(panic), _) => resume_unwind(panic),
         (Ok(_), Some(panic)) => resume_unwind(Box::new(panic.to_string())),
         (Ok(result), None) => result,

@@ -22,6 +22,7 @@ use std::{
 use crossbeam_deque::{Injector, Steal, Stealer, Worker};
 use crossbeam_utils::{Backoff, CachePadded};
 use parking_lot::{Condvar, Mutex};
+use proc_core::Panic;
 
 use super::job::caught;
 use crate::{
@@ -85,6 +86,7 @@ impl Shared {
         n_workers: usize,
         initializer: Option<Arc<dyn Fn() + Send + Sync>>,
     ) -> Result<(Arc<Self>, Vec<JoinHandle<()>>), PoolError> {
+        Panic::note_locations();
         let hands: Vec<_> = (0..n_workers).map(|_| Worker::new_fifo()).collect();
         let shared = Arc::new(Self {
             queue: Injector::new(),

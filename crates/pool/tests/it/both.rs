@@ -6,13 +6,13 @@ macro_rules! conformance {
         mod $name {
             use std::{
                 any::Any,
-                panic::{AssertUnwindSafe, catch_unwind},
+                panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
                 sync::atomic::{AtomicU64, Ordering::SeqCst},
                 thread,
                 time::Duration,
             };
 
-            use pool::{PoolError, $pool as Pool};
+            use pool::{PoolError, TaskError, $pool as Pool};
             use proc_core::shm::Shared;
             use test_support::watchdog;
 
@@ -128,7 +128,23 @@ macro_rules! conformance {
                 assert_eq!((n_good, message(panic.unwrap_err())), (7, "no 7".into()));
                 let panic = catch_unwind(AssertUnwindSafe(|| pool.map(double, input())));
                 assert_eq!(message(panic.unwrap_err()), "no 7");
-                assert_eq!(pool.stats().done, 21);
+            }
+
+            #[test]
+            fn a_panic_is_told_with_its_place() {
+                let _dog = watchdog(PATIENCE);
+                let pool = Pool::new(1).unwrap();
+                let panic = pool.apply(|n: u64| -> u64 { panic!("number {n}") }, (7,)).unwrap_err();
+                let TaskError::Panicked { message, location, .. } = panic else { panic!("{panic:?}") };
+                assert!(message == "number 7" && location.contains("both.rs"), "{location}");
+                // One that is resumed has no place of its own, and not that of another.
+                let resumed = || -> u64 {
+                    let _ = catch_unwind(|| panic!("caught"));
+                    resume_unwind(Box::new("resumed"))
+                };
+                let panic = pool.apply(resumed, ()).unwrap_err();
+                let TaskError::Panicked { message, location, .. } = panic else { panic!("{panic:?}") };
+                assert_eq!((message.as_str(), location.as_str()), ("resumed", ""));
             }
 
             #[test]
