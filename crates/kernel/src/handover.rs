@@ -23,7 +23,7 @@ use std::{
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, de::DeserializeOwned, ser};
 use wire::TypeInfo;
 
-use crate::{fds, thread_slot::ThreadSlot};
+use crate::{fds, sys::open_file::FileId, thread_slot::ThreadSlot};
 
 /// A value in serialised form, and the descriptors that belong to it.
 #[derive(Debug)]
@@ -121,7 +121,7 @@ pub unsafe fn serialize_fd<S: Serializer>(fd: BorrowedFd<'_>, serializer: S) -> 
             u32::try_from(fds.len() - 1).map(WireFd::Index).map_err(|e| e.to_string())
         }
         Some(Sending::Reopen) => FileId::of(fd)
-            .and_then(FileId::check_reopenable)
+            .and_then(|file| if file.is_reopenable() { Ok(file) } else { Err(nix::errno::Errno::EOPNOTSUPP) })
             .map_err(|e| e.to_string())
             .map(|file| WireFd::Reopen { pid: std::process::id(), fd: fd.as_raw_fd(), file }),
     });
@@ -273,28 +273,6 @@ impl<'de> de::Visitor<'de> for WireFdVisitor {
 
     fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<WireFd, D::Error> {
         WireFd::deserialize(deserializer)
-    }
-}
-
-/// What tells one open file from another.
-#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq)]
-struct FileId {
-    device: u64,
-    inode: u64,
-    kind: u32,
-}
-
-impl FileId {
-    fn of(fd: BorrowedFd<'_>) -> nix::Result<Self> {
-        let stat = nix::sys::stat::fstat(fd)?;
-        Ok(Self { device: stat.st_dev, inode: stat.st_ino, kind: stat.st_mode & libc::S_IFMT })
-    }
-
-    fn check_reopenable(self) -> nix::Result<Self> {
-        match self.kind {
-            libc::S_IFREG | libc::S_IFIFO | libc::S_IFCHR | libc::S_IFDIR => Ok(self),
-            _ => Err(nix::errno::Errno::EOPNOTSUPP),
-        }
     }
 }
 

@@ -1,7 +1,6 @@
 //! Which process somebody is, so that a reused pid is not mistaken for its former bearer.
 
 use std::{
-    io,
     num::NonZero,
     os::fd::AsFd,
     sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
@@ -11,7 +10,7 @@ use nix::errno::Errno;
 
 use crate::{
     at_fork,
-    sys::{pid_namespace, pidfd},
+    sys::{pid_namespace, pidfd, proc_fs::Stat},
 };
 
 /// A process, told apart from later bearers of the same pid by the time it started.
@@ -95,7 +94,7 @@ impl ProcessId {
         let pid = std::process::id();
         let mut start_time = START_TIME.load(Relaxed);
         if start_time == 0 {
-            start_time = start_time_of("self").unwrap_or(0);
+            start_time = Stat::of_self().map_or(0, |stat| stat.start_time);
             START_TIME.store(start_time, Relaxed);
         }
         Self { pid, start_time }
@@ -103,7 +102,7 @@ impl ProcessId {
 
     /// The process that bears `pid` now; `None` if there is none in `/proc`.
     pub fn of(pid: u32) -> Option<Self> {
-        Some(Self { pid, start_time: start_time_of(&pid.to_string()).ok()? })
+        Some(Self { pid, start_time: Stat::of(pid)?.start_time })
     }
 
     /// As one word, for shared memory; never 0. Start times have room for 4,000 years at 1 kHz.
@@ -122,7 +121,7 @@ impl ProcessId {
     /// not in `/proc`) counts as alive.
     pub fn is_alive(&self) -> bool {
         let is_another = || {
-            let start_time = start_time_of(&self.pid.to_string()).unwrap_or(0);
+            let start_time = Stat::of(self.pid).map_or(0, |stat| stat.start_time);
             ![0, self.start_time].contains(&start_time) && self.start_time != 0 && PidNamespace::is_that_of_proc()
         };
         match pidfd::open(self.pid) {
@@ -138,17 +137,6 @@ impl ProcessId {
 #[inline]
 pub fn deaths_seen() -> u32 {
     pidfd::DEATHS_SEEN.load(Relaxed)
-}
-
-fn start_time_of(pid: &str) -> io::Result<u64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // The second field is the name in parentheses and may itself hold spaces and parentheses.
-    let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-    after_name
-        .split_ascii_whitespace()
-        .nth(19)
-        .and_then(|field| field.parse().ok())
-        .ok_or_else(|| io::Error::other(format!("/proc/{pid}/stat has no start time")))
 }
 
 #[cfg(test)]

@@ -27,7 +27,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use crate::handover;
 use crate::{
     identity::PidNamespace,
-    sys::memfd::{self, Reserve},
+    sys::{
+        memfd::{self, Reserve},
+        page,
+    },
 };
 
 mod named;
@@ -103,14 +106,13 @@ impl SharedMemory {
     /// # Errors
     /// `EINVAL` if the range is not inside the block.
     pub fn release(&self, offset: usize, len: usize) -> io::Result<()> {
-        const PAGE: usize = 4096;
         let end = offset.checked_add(len).filter(|end| *end <= self.0.len).ok_or(nix::errno::Errno::EINVAL)?;
-        let (first, last) = (offset.next_multiple_of(PAGE), end / PAGE * PAGE);
-        if first < last {
-            // SAFETY: `first` is inside the mapping.
-            let start = unsafe { self.0.ptr.add(first) };
+        let pages = page::whole_inside(offset..end, page::size());
+        if !pages.is_empty() {
+            // SAFETY: inside the mapping.
+            let start = unsafe { self.0.ptr.add(pages.start) };
             // SAFETY: the range lies inside the mapping; its users know it as memory that may change at any time.
-            unsafe { madvise(start.cast(), last - first, MmapAdvise::MADV_REMOVE)? };
+            unsafe { madvise(start.cast(), pages.len(), MmapAdvise::MADV_REMOVE)? };
         }
         Ok(())
     }
@@ -409,7 +411,8 @@ mod tests {
 
     #[test]
     fn released_pages_read_as_zeros() {
-        let memory = SharedMemory::sparse(4096 * 3).unwrap();
+        let page = page::size();
+        let memory = SharedMemory::sparse(page * 3).unwrap();
         let byte = |i: usize| {
             assert!(i < memory.len());
             // SAFETY: inside the block.
@@ -417,10 +420,10 @@ mod tests {
             // SAFETY: any byte is an `AtomicU8`; the block outlives the closure.
             unsafe { byte.cast::<AtomicU8>().as_ref() }
         };
-        byte(4096).store(1, Ordering::Relaxed);
-        byte(4095).store(1, Ordering::Relaxed);
-        memory.release(10, 4096 * 2).unwrap();
-        assert_eq!((byte(4095).load(Ordering::Relaxed), byte(4096).load(Ordering::Relaxed)), (1, 0));
+        byte(page).store(1, Ordering::Relaxed);
+        byte(page - 1).store(1, Ordering::Relaxed);
+        memory.release(10, page * 2).unwrap();
+        assert_eq!((byte(page - 1).load(Ordering::Relaxed), byte(page).load(Ordering::Relaxed)), (1, 0));
         assert!(memory.release(0, usize::MAX).is_err());
     }
 }

@@ -4,16 +4,14 @@ use std::{io, os::fd::OwnedFd};
 
 use nix::{
     errno::Errno,
-    fcntl::{FallocateFlags, FcntlArg, SealFlag, fallocate, fcntl},
+    fcntl::{FallocateFlags, fallocate},
     sys::{
-        memfd::{MFdFlags, memfd_create},
         stat::fstat,
         uio::{pread, pwrite},
     },
-    unistd::ftruncate,
 };
 
-use kernel::{fds::above_standard_streams, shm::may_reach};
+use kernel::sys::memfd::{self, Reserve, may_reach};
 
 use crate::layout::{N_BUFFERS, N_SLOTS};
 
@@ -54,13 +52,7 @@ impl Place {
 const N_PLACES: usize = 2 * N_SLOTS + N_BUFFERS;
 
 pub(super) fn create() -> io::Result<OwnedFd> {
-    may_reach(MAX_BYTES * N_PLACES as u64)?;
-    let fd = memfd_create("lane-spill", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
-    let fd = above_standard_streams(fd)?;
-    ftruncate(&fd, (MAX_BYTES * N_PLACES as u64) as i64)?;
-    let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
-    fcntl(&fd, FcntlArg::F_ADD_SEALS(seals))?;
-    Ok(fd)
+    Ok(memfd::sealed("lane-spill", MAX_BYTES * N_PLACES as u64, Reserve::Lazily)?)
 }
 
 /// `ENOSPC`/`ENOMEM` if memory is short, `EFBIG` beyond the maximum.

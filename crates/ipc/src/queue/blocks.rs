@@ -12,10 +12,12 @@ use std::{
     sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release},
 };
 
+use kernel::sys::page;
+
 use super::{
     barrier,
     custody::Custody,
-    layout::{CLASSES, LARGE, PAGE, RECORDS_STEP, Record},
+    layout::{CLASSES, LARGE, RECORDS_STEP, Record},
     raw::Raw,
     ring::{Ring, Spot, Stop},
     segment::BlockMemory,
@@ -62,7 +64,7 @@ impl<'a> Block<'a> {
         record.len.store(len as u64, Relaxed);
         let block = Self { raw, id, len, generation: barrier::forks() };
         if id.class >= FIRST_BY_ITSELF && record.reserved.load(Relaxed) < len as u64 {
-            let bytes = len.next_multiple_of(PAGE);
+            let bytes = len.next_multiple_of(page::size());
             raw.segment.reserve_block(id, bytes).inspect_err(|_| raw.release_memory(id))?;
             record.reserved.store(bytes as u64, Relaxed);
         }
@@ -243,7 +245,8 @@ impl Raw {
     fn provide_blocks(&self, class: u8, first: u32) -> Result<(), Stop> {
         let shape = &self.segment.geometry.classes[usize::from(class)];
         let end = (first + RECORDS_STEP).min(shape.count);
-        self.segment.reserve_control(shape.records_at + first as usize * size_of::<Record>(), PAGE)?;
+        let step_bytes = RECORDS_STEP as usize * size_of::<Record>();
+        self.segment.reserve_control(shape.records_at + first as usize * size_of::<Record>(), step_bytes)?;
         if class < FIRST_BY_ITSELF {
             let bytes = (end - first) as usize * shape.block_bytes;
             self.segment.reserve_block(BlockId { class, index: first }, bytes)?;

@@ -12,7 +12,7 @@ use std::{
 
 use kernel::{handover, shm::SharedMemory};
 
-use super::{layout::PAGE, *};
+use super::{layout::HEADER_BYTES, *};
 use crate::JoinableQueue;
 
 /// A process that has the queue's memory, and writes what it likes where it likes.
@@ -26,8 +26,13 @@ impl Scribbler {
     fn new<Q: Serialize + DeserializeOwned>(queue: &Q, raw: &Raw, seed: u64) -> Self {
         let geometry = raw.segment.geometry;
         let slots = geometry.ring.capacity as usize * size_of::<layout::Slot>();
-        let mut places =
-            vec![(0, PAGE), (128, 1664), (PAGE, 512), (geometry.slots_at, slots), (geometry.slots_at, slots)];
+        let mut places = vec![
+            (0, HEADER_BYTES),
+            (128, 1664),
+            (HEADER_BYTES, 512),
+            (geometry.slots_at, slots),
+            (geometry.slots_at, slots),
+        ];
         places.extend(geometry.classes.iter().map(|class| (class.records_at, 512)));
         let memory = handover::unpack(&handover::pack_reopenable(queue).unwrap(), Vec::new()).unwrap();
         Self { memory, places, seed }

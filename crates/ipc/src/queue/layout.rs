@@ -12,8 +12,8 @@ use kernel::{liveness::RegisterWords, shm::ShmSafe};
 use super::word::{BlockId, Positions};
 use crate::sys::double_word::DoubleWord;
 
-/// The unit in which memory is put behind control memory.
-pub(crate) const PAGE: usize = 4096;
+/// Room for the header. No part of the layout depends on how long a page is.
+pub(crate) const HEADER_BYTES: usize = 4096;
 /// What is mapped by itself begins at a multiple of that: of the largest page size there is.
 const PART: usize = 64 * 1024;
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"ipcQueue");
@@ -28,10 +28,10 @@ pub(crate) const FITTED_MAX: usize = 4096 + 256;
 pub(crate) const MAX_CAPACITY: usize = 1 << 24;
 /// What a queue without a `maxsize` holds.
 pub(crate) const DEFAULT_CAPACITY: usize = 1 << 16;
-pub(crate) const DEFAULT_MAX_MESSAGE: usize = (1 << 30) + PAGE;
+pub(crate) const DEFAULT_MAX_MESSAGE: usize = (1 << 30) + 4096;
 const MAX_MAX_MESSAGE: usize = 1 << 38;
 /// How many records of a class, how many slots get memory at a time.
-pub(crate) const RECORDS_STEP: u32 = (PAGE / size_of::<Record>()) as u32;
+pub(crate) const RECORDS_STEP: u32 = 128;
 pub(crate) const SLOTS_STEP: u32 = (64 * 1024 / size_of::<Slot>()) as u32;
 pub(crate) const CLASSES: usize = 4;
 
@@ -47,7 +47,7 @@ impl<T> std::ops::Deref for Line<T> {
     }
 }
 
-/// The first page.
+/// At the very begin.
 #[repr(C)]
 pub(crate) struct Header {
     pub(crate) magic: AtomicU64,
@@ -93,7 +93,7 @@ pub(crate) struct Pool {
 #[allow(unsafe_code)]
 unsafe impl ShmSafe for Header {}
 
-const _: () = assert!(size_of::<Header>() <= PAGE && align_of::<Header>() == 128);
+const _: () = assert!(size_of::<Header>() <= HEADER_BYTES && align_of::<Header>() == 128);
 const _: () = assert!(std::mem::offset_of!(Header, tail) == 128 && std::mem::offset_of!(Header, pools) == 128 * 11);
 
 /// A slot: its `SlotWord` and its payload.
@@ -156,7 +156,7 @@ impl Geometry {
             return None;
         }
         let capacity_u32 = u32::try_from(capacity).ok()?;
-        let mut at = PAGE + PARTICIPANTS * 8;
+        let mut at = HEADER_BYTES + PARTICIPANTS * 8;
         let shapes = [
             (capacity_u32 + SPARE_CELLS, fitted, 1024),
             (capacity_u32 + SPARE_CELLS, SMALL, 512),
@@ -165,7 +165,7 @@ impl Geometry {
         ];
         let mut classes = shapes.map(|(count, block_bytes, per_window): (u32, usize, u32)| {
             let records_at = at;
-            at += (count as usize * size_of::<Record>()).next_multiple_of(PAGE);
+            at += (count.next_multiple_of(RECORDS_STEP) as usize) * size_of::<Record>();
             let window_shift = per_window.max(1).trailing_zeros();
             Class { count, block_bytes, per_window, window_shift, records_at, blocks_at: 0 }
         });
@@ -224,12 +224,14 @@ mod tests {
     }
 
     #[test]
-    fn parts_begin_where_any_page_size_allows() {
+    fn parts_begin_at_pages_of_any_size() {
         for (capacity, fitted, max_message) in [(1, 64, 0), (1000, 192, 1 << 30), (1 << 24, 4352, 1)] {
             let geometry = Geometry::new(capacity, fitted, max_message).unwrap();
             for class in &geometry.classes {
                 let window = class.block_bytes * class.per_window.max(1) as usize;
-                assert!(class.blocks_at.is_multiple_of(PART as u64) && window.is_multiple_of(PART));
+                for page in [4 << 10, 16 << 10, 64 << 10] {
+                    assert!(class.blocks_at.is_multiple_of(page as u64) && window.is_multiple_of(page), "{page}");
+                }
             }
         }
     }

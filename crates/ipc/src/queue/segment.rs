@@ -20,22 +20,24 @@ use std::{
     },
 };
 
-use kernel::fds::above_standard_streams;
+use kernel::{
+    liveness::{Membership, Register},
+    sys::{
+        memfd::{self, Reserve},
+        page,
+    },
+};
 use nix::{
     errno::Errno,
-    fcntl::{FallocateFlags, FcntlArg, SealFlag, fallocate, fcntl},
-    sys::{
-        memfd::{MFdFlags, memfd_create},
-        mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, munmap},
-    },
+    fcntl::{FallocateFlags, fallocate},
+    sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, munmap},
 };
 use parking_lot::Mutex;
 
 use super::{
-    layout::{CLASSES, Geometry, Header, LARGE, MAGIC, PAGE, PARTICIPANTS, Record, SLOTS_STEP, Slot, VERSION},
+    layout::{CLASSES, Geometry, HEADER_BYTES, Header, LARGE, MAGIC, PARTICIPANTS, Record, SLOTS_STEP, Slot, VERSION},
     word::BlockId,
 };
-use kernel::liveness::{Membership, Register};
 
 /// How many large blocks stay mapped after their use, at most.
 const KEPT_WINDOWS: usize = 16;
@@ -62,13 +64,8 @@ pub(crate) struct Segment {
 impl Segment {
     /// Makes the file of a new queue.
     pub(crate) fn create(geometry: Geometry, leases: bool, max_deliveries: u32) -> io::Result<Self> {
-        kernel::shm::may_reach(geometry.file_bytes)?;
-        let fd = memfd_create("ipc-queue", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
-        let fd = above_standard_streams(fd)?;
-        nix::unistd::ftruncate(&fd, i64::try_from(geometry.file_bytes).map_err(io::Error::other)?)?;
-        let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
-        fcntl(&fd, FcntlArg::F_ADD_SEALS(seals))?;
-        reserve(&fd, 0, PAGE + PARTICIPANTS * 8)?;
+        let fd = memfd::sealed("ipc-queue", geometry.file_bytes, Reserve::Lazily)?;
+        reserve(&fd, 0, HEADER_BYTES + PARTICIPANTS * 8)?;
         let slots = SLOTS_STEP.min(geometry.ring.capacity);
         reserve(&fd, geometry.slots_at as u64, slots as usize * size_of::<Slot>())?;
         let segment = Self::map(fd, geometry)?;
@@ -87,16 +84,15 @@ impl Segment {
     /// Maps the file of a queue that came from elsewhere, if that is what it is.
     pub(crate) fn attach(fd: OwnedFd) -> io::Result<Self> {
         let invalid = |what| io::Error::new(io::ErrorKind::InvalidData, what);
-        let seals = SealFlag::from_bits_truncate(fcntl(&fd, FcntlArg::F_GET_SEALS)?);
-        if !seals.contains(SealFlag::F_SEAL_SHRINK) {
-            return Err(invalid("the file's length is not sealed, so it is no queue"));
-        }
-        let file_bytes = u64::try_from(nix::sys::stat::fstat(&fd)?.st_size).unwrap_or(0);
-        if file_bytes < PAGE as u64 {
+        let file_bytes = match memfd::sealed_len(&fd) {
+            Err(Errno::EPERM) => return Err(invalid("the file's length is not sealed, so it is no queue")),
+            len => len?,
+        };
+        if file_bytes < HEADER_BYTES as u64 {
             return Err(invalid("the file is too short for a queue"));
         }
-        let first = Window::new(&fd, 0, PAGE)?;
-        // SAFETY: a whole page is mapped, page-aligned; `Header` is made of atomics.
+        let first = Window::new(&fd, 0, HEADER_BYTES)?;
+        // SAFETY: so many bytes are mapped, page-aligned; `Header` is made of atomics.
         let header = unsafe { first.start.cast::<Header>().as_ref() };
         if header.magic.load(Acquire) != MAGIC || header.version.load(Relaxed) != VERSION {
             return Err(invalid("the file is no queue of this version"));
@@ -122,14 +118,14 @@ impl Segment {
     }
 
     pub(crate) fn header(&self) -> &Header {
-        // SAFETY: the control window is at least a page, page-aligned; `Header` is made of atomics.
+        // SAFETY: the control window is longer than a header, page-aligned; `Header` is made of atomics.
         unsafe { self.control.start.cast::<Header>().as_ref() }
     }
 
     pub(crate) fn participants(&self) -> &[AtomicU64; PARTICIPANTS] {
-        // SAFETY: `Geometry` puts the participants behind the first page.
-        let start = unsafe { self.control.start.add(PAGE) };
-        // SAFETY: as above; aligned to a page, and made of atomics.
+        // SAFETY: `Geometry` puts the participants behind the header.
+        let start = unsafe { self.control.start.add(HEADER_BYTES) };
+        // SAFETY: as above; aligned to 8, and made of atomics.
         unsafe { start.cast().as_ref() }
     }
 
@@ -362,7 +358,7 @@ fn reserve(fd: &OwnedFd, at: u64, len: usize) -> io::Result<()> {
         piece = piece.min(len - done);
         match fallocate(fd, FallocateFlags::empty(), offset(at + done as u64), offset(piece as u64)) {
             Ok(()) => done += piece,
-            Err(Errno::EINTR) => piece = (piece / 2).next_multiple_of(PAGE),
+            Err(Errno::EINTR) => piece = (piece / 2).next_multiple_of(page::size()),
             Err(e) => return Err(e.into()),
         }
     }
@@ -386,6 +382,7 @@ mod tests {
         time::Duration,
     };
 
+    use nix::sys::memfd::{MFdFlags, memfd_create};
     use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
     use super::*;

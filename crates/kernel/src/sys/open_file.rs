@@ -23,11 +23,13 @@ use nix::{
 
 use super::fds::above_standard_streams;
 
-/// Which file it is, among all that exist now.
+/// Which file it is, among all that exist now, and of which kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct FileId {
     device: u64,
     inode: u64,
+    kind: u32,
 }
 
 impl FileId {
@@ -35,11 +37,17 @@ impl FileId {
     pub fn of(fd: BorrowedFd<'_>) -> nix::Result<Self> {
         Ok(Self::from(&fstat(fd)?))
     }
+
+    /// Whether it can be opened once more by a name in `/proc`: a file, a pipe, a device or a directory, but no socket and
+    /// nothing without a name of its own.
+    pub fn is_reopenable(self) -> bool {
+        matches!(self.kind, libc::S_IFREG | libc::S_IFIFO | libc::S_IFCHR | libc::S_IFDIR)
+    }
 }
 
 impl From<&FileStat> for FileId {
     fn from(stat: &FileStat) -> Self {
-        Self { device: stat.st_dev, inode: stat.st_ino }
+        Self { device: stat.st_dev, inode: stat.st_ino, kind: stat.st_mode & libc::S_IFMT }
     }
 }
 

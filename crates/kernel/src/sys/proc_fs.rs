@@ -39,25 +39,84 @@ pub fn children_named(name: &str) -> io::Result<Vec<u32>> {
 
 /// Whether the process is a child of the calling one, and bears that name.
 pub fn is_child_named(pid: u32, name: &str) -> bool {
-    stat(pid).is_some_and(|stat| stat.name == name && stat.parent == std::process::id())
+    Stat::of(pid).is_some_and(|stat| stat.name == name && stat.parent == std::process::id())
 }
 
 /// Whether the process is stopped by a signal or a debugger.
 pub fn is_stopped(pid: u32) -> bool {
-    stat(pid).is_some_and(|stat| matches!(stat.state, 'T' | 't'))
+    Stat::of(pid).is_some_and(|stat| matches!(stat.state, 'T' | 't'))
 }
 
-struct Stat {
-    name: String,
-    state: char,
-    parent: u32,
+/// What `/proc/PID/stat` says, as far as it is asked for here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stat {
+    /// Its pid, or that of the thread.
+    pub pid: u32,
+    /// The name of the program or of the thread, at most 15 bytes.
+    pub name: String,
+    /// A letter: `R` on its way, `S` asleep, `Z` a zombie; see proc_pid_stat(5).
+    pub state: char,
+    /// The parent's pid.
+    pub parent: u32,
+    /// The session's leader.
+    pub session: u32,
+    /// When it began, in clock ticks since boot.
+    pub start_time: u64,
 }
 
-fn stat(pid: u32) -> Option<Stat> {
-    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name stands in parentheses and may itself hold spaces and parentheses.
-    let (before, after) = text.rsplit_once(')')?;
-    let (_, name) = before.split_once('(')?;
-    let mut fields = after.split_ascii_whitespace();
-    Some(Stat { name: name.to_owned(), state: fields.next()?.chars().next()?, parent: fields.next()?.parse().ok()? })
+impl Stat {
+    /// That of a process; `None` if it is not in `/proc`.
+    pub fn of(pid: u32) -> Option<Self> {
+        Self::read(&format!("/proc/{pid}/stat"))
+    }
+
+    /// That of the calling process, by whatever pid this `/proc` knows it.
+    pub fn of_self() -> Option<Self> {
+        Self::read("/proc/self/stat")
+    }
+
+    /// That of a thread of the calling process.
+    pub fn of_thread(id: u32) -> Option<Self> {
+        Self::read(&format!("/proc/self/task/{id}/stat"))
+    }
+
+    /// Whether it has ended, and waits to be reaped.
+    pub fn is_zombie(&self) -> bool {
+        self.state == 'Z'
+    }
+
+    fn read(path: &str) -> Option<Self> {
+        Self::parse(&fs::read_to_string(path).ok()?)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        // The name stands in parentheses and may itself hold spaces and parentheses.
+        let (before, after) = text.rsplit_once(')')?;
+        let (pid, name) = before.split_once('(')?;
+        // From the third field on.
+        let fields: Vec<&str> = after.split_ascii_whitespace().collect();
+        Some(Self {
+            pid: pid.trim_end().parse().ok()?,
+            name: name.to_owned(),
+            state: fields.first()?.chars().next()?,
+            parent: fields.get(1)?.parse().ok()?,
+            session: fields.get(3)?.parse().ok()?,
+            start_time: fields.get(19)?.parse().ok()?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_may_look_like_the_fields_behind_it() {
+        let text = "7 (a) Z 1 (b) S 5 6 8 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 4711 0 0";
+        let stat = Stat::parse(text).unwrap();
+        assert_eq!((stat.pid, stat.name.as_str(), stat.state), (7, "a) Z 1 (b", 'S'));
+        assert_eq!((stat.parent, stat.session, stat.start_time), (5, 8, 4711));
+        assert_eq!(Stat::parse("7 (a) S 5 6"), None);
+        assert_eq!(Stat::of(std::process::id()), Stat::of_self());
+    }
 }

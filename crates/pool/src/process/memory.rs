@@ -7,34 +7,36 @@ use std::{
     time::{Duration, Instant},
 };
 
-use kernel::fds::above_standard_streams;
+use kernel::{fds::above_standard_streams, sys::page};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-const PAGE_BYTES: u64 = 4096;
-
-/// Fields of `/proc/PID/statm`, in pages.
+/// Fields of `/proc/PID/statm`, in bytes.
 struct Statm([u64; 7]);
 
 impl Statm {
     fn read(file: &File) -> Option<Self> {
         let mut text = [0; 160];
         let n = file.read_at(&mut text, 0).ok()?;
-        let mut fields = std::str::from_utf8(&text[..n]).ok()?.split_ascii_whitespace().map(|field| field.parse().ok());
-        let mut pages = [0; 7];
-        for place in &mut pages {
-            *place = fields.next()??;
+        Self::parse(std::str::from_utf8(&text[..n]).ok()?, page::size() as u64)
+    }
+
+    fn parse(text: &str, page_bytes: u64) -> Option<Self> {
+        let mut pages = text.split_ascii_whitespace().map(|field| field.parse::<u64>().ok());
+        let mut fields = [0; 7];
+        for field in &mut fields {
+            *field = pages.next()??.checked_mul(page_bytes)?;
         }
-        Some(Self(pages))
+        Some(Self(fields))
     }
 
     /// Heap, stacks and private mappings, touched or not.
     fn data_bytes(&self) -> u64 {
-        self.0[5] * PAGE_BYTES
+        self.0[5]
     }
 
     /// What is in memory and belongs to no file and to nobody else.
     fn private_bytes(&self) -> u64 {
-        self.0[1].saturating_sub(self.0[2]) * PAGE_BYTES
+        self.0[1].saturating_sub(self.0[2])
     }
 }
 
@@ -96,5 +98,19 @@ impl Watch {
         // More than was seen is not believed.
         let had = if noted == 0 { self.at_first } else { noted.min(self.at_first) };
         has.saturating_sub(had) > self.limit
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_are_as_long_as_the_kernel_has_them() {
+        for page in [4 << 10, 16 << 10, 64 << 10] {
+            let statm = Statm::parse("9000 800 300 5 0 2000 0\n", page).unwrap();
+            assert_eq!((statm.data_bytes(), statm.private_bytes()), (2000 * page, 500 * page));
+        }
+        assert!(Statm::parse("1 2 3", 4096).is_none());
     }
 }

@@ -2,42 +2,11 @@
 
 use std::{collections::HashSet, fs};
 
-/// A process, with the time it started: a pid alone may be somebody else's by now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Who {
-    pub(super) pid: u32,
-    pub(super) start_time: u64,
-}
+use kernel::{identity::ProcessId, sys::proc_fs::Stat};
 
-pub(super) struct Stat {
-    pub(super) pid: u32,
-    pub(super) name: String,
-    pub(super) is_zombie: bool,
-    pub(super) parent: u32,
-    pub(super) session: u32,
-    pub(super) start_time: u64,
-}
-
-impl Stat {
-    pub(super) fn of(pid: u32) -> Option<Self> {
-        let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // The name stands in parentheses and may itself hold spaces and parentheses.
-        let (before, after) = text.rsplit_once(')')?;
-        let (_, name) = before.split_once('(')?;
-        let fields: Vec<&str> = after.split_ascii_whitespace().collect();
-        Some(Self {
-            pid,
-            name: name.to_owned(),
-            is_zombie: *fields.first()? == "Z",
-            parent: fields.get(1)?.parse().ok()?,
-            session: fields.get(3)?.parse().ok()?,
-            start_time: fields.get(19)?.parse().ok()?,
-        })
-    }
-
-    pub(super) fn who(&self) -> Who {
-        Who { pid: self.pid, start_time: self.start_time }
-    }
+/// The process that it is about: a pid alone may be somebody else's by now.
+pub(super) fn who(stat: &Stat) -> ProcessId {
+    ProcessId { pid: stat.pid, start_time: stat.start_time }
 }
 
 /// The children of a process, zombies included.
@@ -48,12 +17,12 @@ pub(super) fn children_of(parent: u32) -> Vec<Stat> {
 }
 
 /// Adds those that descend from a process, but are not its children, to `found`.
-pub(super) fn add_distant_descendants(ancestor: u32, found: &mut HashSet<Who>) {
+pub(super) fn add_distant_descendants(ancestor: u32, found: &mut HashSet<ProcessId>) {
     let mut parents = pids_of_children(ancestor);
     while let Some(parent) = parents.pop() {
         for child in children_of(parent) {
             parents.push(child.pid);
-            found.insert(child.who());
+            found.insert(who(&child));
         }
     }
 }

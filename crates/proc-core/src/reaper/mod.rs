@@ -53,7 +53,7 @@ pub struct Zombie {
 /// ```
 pub fn zombies() -> Vec<Zombie> {
     let children = census::children_of(std::process::id()).into_iter();
-    let mut zombies: Vec<_> = children.filter(|child| child.is_zombie).map(|child| (child.pid, child.name)).collect();
+    let mut zombies: Vec<_> = children.filter(|child| child.is_zombie()).map(|child| (child.pid, child.name)).collect();
     zombies.sort_unstable();
     zombies.into_iter().map(|(pid, name)| Zombie { pid, name }).collect()
 }

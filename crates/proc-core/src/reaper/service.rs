@@ -20,12 +20,13 @@ use nix::{sys::prctl, unistd::getsid};
 
 use super::{
     STARTS,
-    census::{self, Stat, Who},
+    census::{self, who},
 };
 use kernel::{
     fork_local::ForkLocal,
     helper,
-    sys::{pidfd, reap},
+    identity::ProcessId,
+    sys::{pidfd, proc_fs::Stat, reap},
 };
 
 /// How an orphan ended.
@@ -182,18 +183,18 @@ struct Watch {
     report: SyncSender<OrphanExit>,
     shared: Arc<Shared>,
     /// Children before we were a subreaper: not adopted.
-    earlier: HashSet<Who>,
+    earlier: HashSet<ProcessId>,
     /// Seen as somebody else's children.
-    distant: HashSet<Who>,
+    distant: HashSet<ProcessId>,
     /// The sessions that this process has been in since then.
     sessions: HashSet<u32>,
     /// Zombies of which we cannot tell, and since when.
-    doubtful: HashMap<Who, Instant>,
+    doubtful: HashMap<ProcessId, Instant>,
 }
 
 impl Watch {
     fn new(options: ReaperBuilder, report: SyncSender<OrphanExit>, shared: Arc<Shared>) -> Self {
-        let earlier = census::children_of(std::process::id()).iter().map(Stat::who).collect();
+        let earlier = census::children_of(std::process::id()).iter().map(who).collect();
         Self {
             options,
             report,
@@ -233,7 +234,7 @@ impl Watch {
         let mut distant = HashSet::new();
         census::add_distant_descendants(me, &mut distant);
         let has_descendants = !(children.is_empty() && distant.is_empty());
-        let zombies: Vec<&Stat> = children.iter().filter(|child| child.is_zombie).collect();
+        let zombies: Vec<&Stat> = children.iter().filter(|child| child.is_zombie()).collect();
         if zombies.is_empty() {
             self.doubtful.clear();
         } else {
@@ -241,7 +242,7 @@ impl Watch {
         }
         self.shared.in_doubt.store(self.doubtful.len(), Relaxed);
         // Those that are children by now stay known for what they were.
-        let alive: HashSet<Who> = children.iter().map(Stat::who).collect();
+        let alive: HashSet<ProcessId> = children.iter().map(who).collect();
         self.distant.retain(|who| alive.contains(who));
         self.distant.extend(distant);
         self.earlier.retain(|who| alive.contains(who));
@@ -255,7 +256,7 @@ impl Watch {
         drop(starts);
         let mut former = mem::take(&mut self.doubtful);
         for zombie in zombies {
-            let who = zombie.who();
+            let who = who(zombie);
             let since = former.remove(&who).unwrap_or_else(Instant::now);
             let is_orphan = !self.earlier.contains(&who)
                 && (self.distant.contains(&who)
@@ -272,7 +273,7 @@ impl Watch {
     fn reap(&self, zombie: &Stat) {
         let Ok(pidfd) = pidfd::open(zombie.pid) else { return };
         // Somebody who waits for any child may have been faster, and the pid be another's.
-        if Stat::of(zombie.pid).is_none_or(|now| now.who() != zombie.who()) {
+        if Stat::of(zombie.pid).is_none_or(|now| who(&now) != who(zombie)) {
             return;
         }
         if let Ok(Some(status)) = reap::now(pidfd.as_fd()) {

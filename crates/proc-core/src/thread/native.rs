@@ -4,6 +4,8 @@
 //! Takes integers, and writes to a `timespec` of ours.
 #![allow(unsafe_code)]
 
+use kernel::sys::proc_fs::Stat;
+
 /// Where a thread is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum State {
@@ -38,10 +40,7 @@ pub(super) fn state_of(id: u32) -> State {
     if id == own_id() {
         return State::Running;
     }
-    let Ok(stat) = std::fs::read_to_string(format!("/proc/self/task/{id}/stat")) else { return State::Terminated };
-    // The name stands in parentheses and may itself hold spaces and parentheses.
-    let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
-    match state {
+    match Stat::of_thread(id).map(|stat| stat.state) {
         Some('R') if is_on_cpu(id) => State::Running,
         Some('R') => State::Runnable,
         Some('Z' | 'X') | None => State::Terminated,
