@@ -1,5 +1,6 @@
 //! Several messages a call.
 
+use kernel::handover;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
@@ -43,10 +44,14 @@ impl<T: DeserializeOwned> Queue<T> {
     /// Takes up to `max` messages: waits for the first, and takes what else is there.
     ///
     /// # Errors
-    /// As [`get`](Self::get), of the first message. One further on that is no `T` is left out.
+    /// As [`get`](Self::get), of the first message. One further on that is no `T` is left out, and its error is what the next
+    /// `get_many` of this process returns.
     pub fn get_many(&self, max: usize) -> Result<Vec<T>, GetError> {
         if max == 0 {
             return Ok(Vec::new());
+        }
+        if let Some(error) = self.raw.undecodable.lock().pop_front() {
+            return Err(GetError::Decode(error));
         }
         let mut messages = Vec::with_capacity(max.min(self.maxsize()).min(MANY));
         messages.push(self.get()?);
@@ -55,7 +60,8 @@ impl<T: DeserializeOwned> Queue<T> {
             if wire::is_number::<T>() {
                 let mut numbers = [0; MANY];
                 let (n, is_end) = self.raw.take_numbers(&mut numbers[..MANY.min(max - messages.len())]);
-                messages.extend(numbers[..n].iter().filter_map(|number| decode_number(*number).ok()));
+                let decoded = numbers[..n].iter().map(|number| decode_number(*number));
+                messages.extend(decoded.filter_map(|number| number.map_err(|e| self.tell_later(e)).ok()));
                 if is_end {
                     break;
                 }
@@ -65,10 +71,15 @@ impl<T: DeserializeOwned> Queue<T> {
             }
             match self.get_message(Patience::Now) {
                 Ok(message) => messages.push(message),
-                Err(GetStop::Decode(_)) => {}
+                Err(GetStop::Decode(e)) => self.tell_later(e),
                 Err(_) => break,
             }
         }
         Ok(messages)
+    }
+
+    #[cold]
+    fn tell_later(&self, error: handover::Error) {
+        self.raw.undecodable.lock().push_back(error);
     }
 }

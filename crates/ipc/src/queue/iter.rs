@@ -7,25 +7,41 @@ use crate::{GetError, TryGetError};
 
 /// The messages of a queue, each waited for, until the queue is closed and empty.
 ///
-/// Passes over messages that are no `T`.
+/// Ends at a message that is no `T`, too, and has its [`error`](Self::error) then.
 #[derive(Debug)]
 pub struct Iter<'a, T> {
     queue: &'a Queue<T>,
-    over: bool,
+    /// Why it has ended.
+    end: Option<GetError>,
+}
+
+impl<T> Iter<'_, T> {
+    /// Why it has ended, unless that is because the queue is closed and empty. The message that was no `T` is gone; what came
+    /// after it is still in the queue.
+    ///
+    /// # Examples
+    /// ```
+    /// # let queue = ipc::Queue::<u32>::new(0)?;
+    /// # queue.put(1)?;
+    /// # queue.close();
+    /// let mut messages = queue.iter();
+    /// assert_eq!(messages.by_ref().sum::<u32>(), 1);
+    /// assert!(messages.error().is_none(), "the queue is closed, and all was got");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn error(&self) -> Option<&GetError> {
+        self.end.as_ref().filter(|end| !matches!(end, GetError::Closed))
+    }
 }
 
 impl<T: DeserializeOwned> Iterator for Iter<'_, T> {
     type Item = T;
 
     fn next(&mut self) -> Option<T> {
-        while !self.over {
-            match self.queue.get() {
-                Ok(message) => return Some(message),
-                Err(GetError::Decode(_)) => {}
-                Err(_) => self.over = true,
-            }
+        if self.end.is_some() {
+            return None;
         }
-        None
+        self.queue.get().map_err(|end| self.end = Some(end)).ok()
     }
 }
 
@@ -33,33 +49,39 @@ impl<T: DeserializeOwned> Iterator for Iter<'_, T> {
 #[derive(Debug)]
 pub struct Drain<'a, T> {
     queue: &'a Queue<T>,
+    /// Why it has ended.
+    end: Option<TryGetError>,
+}
+
+impl<T> Drain<'_, T> {
+    /// Why it has ended, unless that is because the queue is empty: as [`Iter::error`].
+    pub fn error(&self) -> Option<&TryGetError> {
+        self.end.as_ref().filter(|end| !matches!(end, TryGetError::Closed | TryGetError::Empty))
+    }
 }
 
 impl<T: DeserializeOwned> Iterator for Drain<'_, T> {
     type Item = T;
 
     fn next(&mut self) -> Option<T> {
-        loop {
-            match self.queue.try_get() {
-                Ok(message) => return Some(message),
-                Err(TryGetError::Decode(_)) => {}
-                Err(_) => return None,
-            }
+        if self.end.is_some() {
+            return None;
         }
+        self.queue.try_get().map_err(|end| self.end = Some(end)).ok()
     }
 }
 
 impl<T> Queue<T> {
     /// Takes message after message, waiting for each, until the queue is closed and empty.
     ///
-    /// Passes over messages that are no `T`; use [`get`](Queue::get) to see them.
+    /// Ends at a message that is no `T`, too: [`Iter::error`] tells which end it was.
     pub fn iter(&self) -> Iter<'_, T> {
-        Iter { queue: self, over: false }
+        Iter { queue: self, end: None }
     }
 
-    /// Takes what is in the queue now, without waiting: ends when the queue is empty.
+    /// Takes what is in the queue now, without waiting: ends when the queue is empty, or at a message that is no `T`.
     pub fn drain(&self) -> Drain<'_, T> {
-        Drain { queue: self }
+        Drain { queue: self, end: None }
     }
 }
 

@@ -306,7 +306,7 @@ impl<T: DeserializeOwned> Queue<T> {
             return self.get_encoded(patience);
         }
         match self.raw.take_number_at_once() {
-            Some(number) => decode_number(number),
+            Some(number) => decode_number(number).map_err(GetStop::Decode),
             None => self.get_patiently(patience),
         }
     }
@@ -320,7 +320,7 @@ impl<T: DeserializeOwned> Queue<T> {
     fn get_encoded(&self, patience: Patience) -> Result<T, GetStop> {
         let mut buffer = Buffer::new();
         match self.raw.take_message(&mut buffer, patience)? {
-            Message::Number(number) => decode_number(number),
+            Message::Number(number) => decode_number(number).map_err(GetStop::Decode),
             Message::InBuffer => codec::decode(buffer.as_bytes()).map_err(GetStop::Decode),
             Message::Block(block) => block.read(codec::decode)?.map_err(GetStop::Decode),
         }
@@ -328,9 +328,9 @@ impl<T: DeserializeOwned> Queue<T> {
 }
 
 #[inline]
-pub(super) fn decode_number<T: DeserializeOwned>(number: u64) -> Result<T, GetStop> {
+pub(super) fn decode_number<T: DeserializeOwned>(number: u64) -> Result<T, handover::Error> {
     // What was put as one type and is got as another may still be read as it would be written.
-    number::decode(number).or_else(|_| codec::decode(&codec::encode(&number)).map_err(GetStop::Decode))
+    number::decode(number).or_else(|_| codec::decode(&codec::encode(&number)))
 }
 
 impl<T> Queue<T> {

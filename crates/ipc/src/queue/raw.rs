@@ -5,6 +5,7 @@
 #![allow(unsafe_code)]
 
 use std::{
+    collections::VecDeque,
     io,
     ptr::NonNull,
     sync::atomic::{
@@ -14,7 +15,7 @@ use std::{
 };
 
 use kernel::{
-    futex,
+    futex, handover,
     liveness::{Participant, Verdict},
 };
 use parking_lot::Mutex;
@@ -59,6 +60,8 @@ pub(crate) struct Raw {
     pub(super) cell_bytes: [usize; CELL_CLASSES],
     /// How many cells a thread takes before it uses one again.
     pub(super) least_cells: usize,
+    /// Why messages could not be decoded that were taken along with others.
+    pub(super) undecodable: Mutex<VecDeque<handover::Error>>,
     /// Memory for the next message to be decoded.
     pub(crate) spare: Mutex<Vec<u8>>,
 }
@@ -214,6 +217,7 @@ impl Raw {
             leases_taken: AtomicU32::new(0),
             cell_bytes,
             least_cells,
+            undecodable: Mutex::default(),
             spare: Mutex::default(),
         };
         barrier::watch_forks();

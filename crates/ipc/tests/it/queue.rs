@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ipc::{GetTimeoutError, PutError, Queue, TryGetError};
+use ipc::{GetError, GetTimeoutError, PutError, Queue, TryGetError};
 use proc_core::{Process, Signal, Waitable, shm::Shared, wait_any};
 use test_support::watchdog;
 
@@ -322,4 +322,45 @@ fn a_loan_is_sent_by_the_process_that_borrowed_it() {
     let is_refused = Process::spawn(send_in_a_fork_first, (queue.clone(),)).unwrap().join().unwrap();
     assert_eq!(queue.get_bytes().unwrap(), [7; 5000]);
     assert!(is_refused && queue.is_empty());
+}
+
+#[test]
+fn an_iterator_ends_at_what_does_not_decode_and_says_so() {
+    let numbers = Queue::<u8>::new(0).unwrap();
+    let bytes = proc_core::handover::pack_reopenable(&numbers).unwrap();
+    let pairs: Queue<(u8, u8)> = proc_core::handover::unpack(&bytes, Vec::new()).unwrap();
+    pairs.put((1, 2)).unwrap();
+    numbers.put(3).unwrap();
+    pairs.put((4, 5)).unwrap();
+
+    let mut messages = pairs.iter();
+    assert_eq!(messages.by_ref().collect::<Vec<_>>(), [(1, 2)]);
+    assert!(matches!(messages.error(), Some(GetError::Decode(_))), "{:?}", messages.error());
+    assert_eq!(messages.next(), None);
+    let mut rest = pairs.drain();
+    assert_eq!(rest.by_ref().collect::<Vec<_>>(), [(4, 5)]);
+    assert!(rest.error().is_none());
+
+    numbers.put(6).unwrap();
+    let mut rest = pairs.drain();
+    assert_eq!(rest.next(), None);
+    assert!(rest.error().is_some());
+}
+
+#[test]
+fn what_does_not_decode_amid_many_is_told_next() {
+    let numbers = Queue::<u8>::new(0).unwrap();
+    let bytes = proc_core::handover::pack_reopenable(&numbers).unwrap();
+    let pairs: Queue<(u8, u8)> = proc_core::handover::unpack(&bytes, Vec::new()).unwrap();
+    pairs.put((1, 2)).unwrap();
+    numbers.put(3).unwrap();
+    pairs.put((4, 5)).unwrap();
+    assert_eq!(pairs.get_many(10).unwrap(), [(1, 2), (4, 5)]);
+    assert!(matches!(pairs.get_many(10), Err(GetError::Decode(_))));
+
+    // Numbers, which leave the queue by the dozen.
+    let flags: Queue<bool> = proc_core::handover::unpack(&bytes, Vec::new()).unwrap();
+    numbers.put_many([0, 1, 77, 1]).unwrap();
+    assert_eq!(flags.get_many(10).unwrap(), [false, true, true]);
+    assert!(matches!(flags.get_many(10), Err(GetError::Decode(_))));
 }
