@@ -17,12 +17,10 @@ use std::{
             Ordering::{AcqRel, Acquire, Relaxed},
         },
     },
-    thread,
     time::Duration,
 };
 
-use kernel::futex;
-use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
+use kernel::{futex, helper};
 use parking_lot::Mutex;
 
 use super::{
@@ -92,12 +90,7 @@ pub(crate) fn register(raw: &Arc<Raw>, side: Side, notify: Notify) -> io::Result
     }
     let reactor = Arc::new(Reactor { changes: AtomicU32::new(0), entries: Mutex::new(vec![entry]) });
     let running = reactor.clone();
-    let mut mask = SigSet::empty();
-    // Signals are for the program's own threads.
-    pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut mask))?;
-    let started = thread::Builder::new().name("ipc-reactor".into()).spawn(move || running.run());
-    pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&mask), None)?;
-    started?;
+    helper::spawn("ipc-reactor", move || running.run())?;
     reactors.1.push(reactor.clone());
     Ok(Registration { id, reactor })
 }
@@ -118,6 +111,8 @@ impl Reactor {
     fn run(&self) {
         let mut due = false;
         loop {
+            // Locks are held here, and wakers called, which take locks of their own.
+            let at_work = helper::at_work();
             let changes = self.changes.load(Acquire);
             let entries = self.entries.lock().clone();
             let seen: Vec<u32> = entries.iter().map(Entry::announce).collect();
@@ -132,10 +127,14 @@ impl Reactor {
             }
             // What is notified is let go of before the sleep: its descriptors are to close with its registration.
             let watched: Vec<_> = entries.into_iter().map(|entry| (entry.raw, entry.side)).collect();
+            drop(at_work);
             let words: Vec<_> = std::iter::once((&self.changes, changes))
                 .chain(watched.iter().map(|(raw, side)| raw.event(*side)).zip(seen))
                 .collect();
             due = wait_many(&words, if watched.is_empty() { None } else { Some(RECHECK) });
+            // Some may be the last handles of their queues.
+            let _at_work = helper::at_work();
+            drop(watched);
         }
     }
 

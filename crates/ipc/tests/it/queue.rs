@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)] // helpers of tests are tests, too
 
 use std::{
+    pin::pin,
     sync::{
         Arc,
         atomic::{
@@ -9,6 +10,7 @@ use std::{
             Ordering::{Acquire, Relaxed, Release},
         },
     },
+    task::{Context, Waker},
     thread,
     time::{Duration, Instant},
 };
@@ -363,4 +365,28 @@ fn what_does_not_decode_amid_many_is_told_next() {
     numbers.put_many([0, 1, 77, 1]).unwrap();
     assert_eq!(flags.get_many(10).unwrap(), [false, true, true]);
     assert!(matches!(flags.get_many(10), Err(GetError::Decode(_))));
+}
+
+/// Runs in a process with one thread, which may fork.
+fn fork_beside_a_reactor() -> (u32, bool) {
+    let queue = Queue::<u32>::new(0).unwrap();
+    let mut get = pin!(queue.get_async());
+    assert!(get.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    for n in 0..50 {
+        let child = {
+            let queue = queue.clone();
+            // The child has a reactor of its own.
+            Process::fork(move || block_on(queue.get_async()).unwrap())
+        };
+        queue.put(n).unwrap();
+        assert_eq!(child.unwrap().join().unwrap(), n);
+    }
+    queue.put(50).unwrap();
+    (block_on(get).unwrap(), queue.is_empty())
+}
+
+#[test]
+fn waiting_asynchronously_does_not_keep_from_forking() {
+    let _dog = watchdog(LIMIT);
+    assert_eq!(Process::spawn(fork_beside_a_reactor, ()).unwrap().join().unwrap(), (50, true));
 }
