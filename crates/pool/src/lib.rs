@@ -24,6 +24,7 @@
 //! | `concurrent.futures`: `wait`, `as_completed`, `future.cancel()` | [`wait`], [`as_completed`], [`Task::cancel`], and `task.await` |
 //! | `p.close()`, `p.terminate()`, `p.join()` | the same; dropping a [`ProcessPool`] terminates it, as leaving the `with` block does |
 //! | `imap(f, it, chunksize=100)` | [`chunk_size`](ProcessPoolBuilder::chunk_size), adaptive by default |
+//! | a worker raises any exception | it returns `Result<_, `[`pool::Error`](Error)`>`, with `?` |
 //! | a killed worker: `map` never returns, or the executor is broken | that task is [`TaskError::WorkerDied`], or retried; nothing else happens |
 //!
 //! # How it works
@@ -46,6 +47,7 @@
 mod call;
 mod completed;
 mod error;
+mod failure;
 mod gather;
 mod process;
 mod stats;
@@ -56,6 +58,7 @@ mod thread;
 pub use call::{Call, CallOnce};
 pub use completed::{AsCompleted, Until, Waitable, as_completed, wait};
 pub use error::{PoolError, TaskError};
+pub use failure::Error;
 pub use process::{ProcessPool, ProcessPoolBuilder};
 pub use stats::{Death, Stats, WorkerStats};
 pub use stream::{Imap, ImapUnordered};
