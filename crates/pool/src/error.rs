@@ -1,4 +1,4 @@
-use std::{error, fmt, io, sync::Arc};
+use std::{error, fmt, io, mem, sync::Arc};
 
 use proc_core::{Backtrace, CrashReport, Panic, ProcessError};
 
@@ -22,6 +22,8 @@ pub enum TaskError {
         pid: u32,
         /// The signal that killed it; `None` if it exited by itself.
         signal: Option<i32>,
+        /// What it exited with; `None` if a signal killed it.
+        code: Option<i32>,
         /// What it told of its end, if that was a fault of its own.
         crash: Option<CrashReport>,
     },
@@ -54,16 +56,28 @@ impl From<Panic> for TaskError {
     }
 }
 
+/// Two are equal if they are of one kind and say the same; backtraces are not compared.
+impl PartialEq for TaskError {
+    fn eq(&self, other: &Self) -> bool {
+        mem::discriminant(self) == mem::discriminant(other) && self.to_string() == other.to_string()
+    }
+}
+
+impl Eq for TaskError {}
+
 impl fmt::Display for TaskError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Panicked { message, location, .. } if location.is_empty() => write!(f, "task panicked: {message}"),
             Self::Panicked { message, location, .. } => write!(f, "task panicked at {location}: {message}"),
-            Self::WorkerDied { pid, signal: Some(signal), crash } => {
+            Self::WorkerDied { pid, signal: Some(signal), crash, .. } => {
                 write!(f, "worker {pid} was killed by signal {signal} while running the task")?;
                 crash.as_ref().map_or(Ok(()), |crash| write!(f, ": {}", crash.summary()))
             }
-            Self::WorkerDied { pid, signal: None, .. } => write!(f, "worker {pid} exited while running the task"),
+            Self::WorkerDied { pid, code: Some(code), .. } => {
+                write!(f, "worker {pid} exited with code {code} while running the task")
+            }
+            Self::WorkerDied { pid, .. } => write!(f, "worker {pid} exited while running the task"),
             Self::TimedOut => f.write_str("timed out"),
             Self::MemoryLimit => f.write_str("task exceeded its memory limit"),
             Self::Cancelled => f.write_str("task was cancelled"),
@@ -102,6 +116,15 @@ pub enum PoolError {
     /// [`join`](crate::ThreadPool::join) was called on a pool that is neither closed nor terminated.
     StillOpen,
 }
+
+/// As for [`TaskError`].
+impl PartialEq for PoolError {
+    fn eq(&self, other: &Self) -> bool {
+        mem::discriminant(self) == mem::discriminant(other) && self.to_string() == other.to_string()
+    }
+}
+
+impl Eq for PoolError {}
 
 impl fmt::Display for PoolError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -70,6 +70,10 @@ impl<R: Send> Handle<Vec<R>> for Gather<R> {
     fn cancel(&self) -> bool {
         self.tasks.iter().filter(|task| task.cancel()).count() > 0
     }
+
+    fn is_running(&self) -> bool {
+        self.tasks.iter().any(|task| task.running())
+    }
 }
 
 /// One chunk's end.

@@ -18,12 +18,14 @@
 //! |---|---|
 //! | `Pool(4, init, args, maxtasksperchild=9)` | `ProcessPool::builder().workers(4).initializer(init, args).max_tasks_per_child(9).build()?` |
 //! | `multiprocessing.pool.ThreadPool(4)` | [`ThreadPool::new(4)?`](ThreadPool::new), the same methods |
-//! | `p.apply(f, (1, 2))`, `apply_async`, `map`, `map_async`, `starmap`, `imap`, `imap_unordered` | the same names |
+//! | `p.apply(f, (1, 2))`, `apply_async`, `map`, `map_async`, `starmap`, `starmap_async`, `imap`, `imap_unordered` | the same names |
 //! | `r.get(timeout=1)`, `r.wait()`, `r.ready()`, `r.successful()` | [`get_timeout`](Task::get_timeout), [`wait`](Task::wait), [`ready`](Task::ready), [`successful`](Task::successful) |
 //! | `callback=`, `error_callback=` | [`apply_async_with`](ProcessPool::apply_async_with), [`Task::on_done`]: one callback gets both outcomes |
-//! | `concurrent.futures`: `wait`, `as_completed`, `future.cancel()` | [`wait`], [`as_completed`], [`Task::cancel`], and `task.await` |
+//! | `concurrent.futures`: `wait(fs, timeout, return_when)` | [`wait_tasks`] |
+//! | `it.next(timeout)`, `executor.map(…, timeout=)` | [`next_timeout`](Imap::next_timeout), [`map_timeout`](ProcessPool::map_timeout) |
+//! | `concurrent.futures`: `as_completed`, `future.cancel()` | [`as_completed`], [`Task::cancel`], and `task.await` |
 //! | `p.close()`, `p.terminate()`, `p.join()` | the same; dropping a [`ProcessPool`] terminates it, as leaving the `with` block does |
-//! | `imap(f, it, chunksize=100)` | [`chunk_size`](ProcessPoolBuilder::chunk_size), adaptive by default |
+//! | `imap(f, it, chunksize=100)`, `map(f, it, 100)` | [`imap(f, it).chunk_size(100)`](Imap::chunk_size), [`map_chunked`](ProcessPool::map_chunked); [`chunk_size`](ProcessPoolBuilder::chunk_size) of the pool; adaptive by default |
 //! | a worker raises any exception | it returns `Result<_, `[`pool::Error`](Error)`>`, with `?` |
 //! | a killed worker: `map` never returns, or the executor is broken | that task is [`TaskError::WorkerDied`], or retried; nothing else happens |
 //!
@@ -44,6 +46,7 @@
 //! place for closures with captures in other processes: pass what they need as arguments.
 #![forbid(unsafe_code)]
 
+mod bound;
 mod call;
 mod completed;
 mod error;
@@ -55,12 +58,13 @@ mod stream;
 mod task;
 mod thread;
 
+pub use bound::Full;
 pub use call::{Call, CallOnce};
-pub use completed::{AsCompleted, Until, Waitable, as_completed, wait};
+pub use completed::{AsCompleted, Until, Waitable, Waited, as_completed, wait, wait_tasks};
 pub use error::{PoolError, TaskError};
 pub use failure::Error;
 pub use process::{ProcessPool, ProcessPoolBuilder};
 pub use stats::{Death, Stats, WorkerStats};
-pub use stream::{Imap, ImapUnordered};
-pub use task::Task;
+pub use stream::{Imap, ImapStream, ImapUnordered, ImapUnorderedStream, TimedOut};
+pub use task::{CancelOnDrop, Task};
 pub use thread::{Scope, ScopedTask, ThreadPool, ThreadPoolBuilder};

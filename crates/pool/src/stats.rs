@@ -40,6 +40,8 @@ pub struct Death {
     pub pid: u32,
     /// The signal that killed it; `None` if it exited by itself.
     pub signal: Option<i32>,
+    /// What it exited with; `None` if a signal killed it.
+    pub code: Option<i32>,
     /// The [`id`](crate::Task::id) of the task that it was running; `None` if it was idle.
     pub task: Option<u64>,
 }

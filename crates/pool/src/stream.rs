@@ -6,14 +6,17 @@
 use std::{
     any::Any,
     collections::VecDeque,
-    fmt, iter,
+    error, fmt, iter,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    pin::Pin,
     sync::Arc,
+    task::{Context, Poll, Waker},
     thread::{self, ThreadId},
     time::{Duration, Instant},
     vec,
 };
 
+use kernel::futex::Deadline;
 use parking_lot::Mutex;
 
 use crate::{PoolError, Task, TaskError, completed::Set, task::next_id};
@@ -29,6 +32,11 @@ pub(crate) struct Cut {
 }
 
 impl Cut {
+    /// The same, but for one map.
+    pub(crate) fn with_chunk_size(self, n_items: usize) -> Self {
+        Self { chunk_size: Some(n_items.max(1)), ..self }
+    }
+
     /// Refuses zeros, with `n_workers` to be.
     pub(crate) fn check(&self, n_workers: usize) -> Result<(), PoolError> {
         PoolError::refuse_zero("workers", Some(n_workers))?;
@@ -279,6 +287,12 @@ pub(crate) trait UnderWay<R>: Default {
 
     fn insert(&mut self, n_items: usize, task: Task<Chunk<R>>);
 
+    /// Blocks until `next` would not (true), or the deadline has passed (false).
+    fn wait(&self, deadline: Option<Deadline>) -> bool;
+
+    /// Whether `next` would not block; if not, has `waker` woken when it would not.
+    fn poll(&self, waker: &Waker) -> bool;
+
     /// The next chunk, which may have to be waited for.
     fn next(&mut self) -> Option<(usize, Task<Chunk<R>>)>;
 }
@@ -290,6 +304,14 @@ impl<R> UnderWay<R> for VecDeque<(usize, Task<Chunk<R>>)> {
 
     fn insert(&mut self, n_items: usize, task: Task<Chunk<R>>) {
         self.push_back((n_items, task));
+    }
+
+    fn wait(&self, deadline: Option<Deadline>) -> bool {
+        self.front().is_none_or(|(_, first)| first.0.wait(deadline))
+    }
+
+    fn poll(&self, waker: &Waker) -> bool {
+        self.front().is_none_or(|(_, first)| first.0.core().poll(waker))
     }
 
     fn next(&mut self) -> Option<(usize, Task<Chunk<R>>)> {
@@ -304,6 +326,14 @@ impl<R> UnderWay<R> for Set<Chunk<R>> {
 
     fn insert(&mut self, n_items: usize, task: Task<Chunk<R>>) {
         self.insert(n_items, task);
+    }
+
+    fn wait(&self, deadline: Option<Deadline>) -> bool {
+        self.wait(deadline)
+    }
+
+    fn poll(&self, waker: &Waker) -> bool {
+        self.poll(waker)
     }
 
     fn next(&mut self) -> Option<(usize, Task<Chunk<R>>)> {
@@ -344,8 +374,7 @@ impl<I: Iterator, R, U: UnderWay<R>> Results<I, R, U> {
 
     fn next(&mut self) -> Option<Result<R, TaskError>> {
         loop {
-            if let Some(result) = self.current.next() {
-                self.feed.items_out = self.feed.items_out.saturating_sub(1);
+            if let Some(result) = self.in_hand() {
                 return Some(result);
             }
             if !self.advance() {
@@ -353,17 +382,66 @@ impl<I: Iterator, R, U: UnderWay<R>> Results<I, R, U> {
             }
         }
     }
+
+    /// The next result of the current chunk.
+    fn in_hand(&mut self) -> Option<Result<R, TaskError>> {
+        let result = self.current.next()?;
+        self.feed.items_out = self.feed.items_out.saturating_sub(1);
+        Some(result)
+    }
+
+    /// As `next`, if `is_ready` finds that the chunks under way allow it each time that one is needed.
+    fn next_if(&mut self, is_ready: impl Fn(&U) -> bool) -> Option<Option<Result<R, TaskError>>> {
+        loop {
+            if let Some(result) = self.in_hand() {
+                return Some(Some(result));
+            }
+            self.fill();
+            if !is_ready(&self.out) {
+                return None;
+            }
+            if !self.advance() {
+                return Some(None);
+            }
+        }
+    }
+
+    fn set_chunk_size(&mut self, n_items: usize) {
+        self.feed.chunk_size = n_items.max(1);
+        self.feed.cut.chunk_size = Some(self.feed.chunk_size);
+    }
 }
 
-/// All results in the order of the input, or the first failure.
-pub(crate) fn map<I: Iterator, R>(input: I, cut: Cut, submit: Submit<I::Item, R>) -> Result<Vec<R>, TaskError> {
+/// No result has come in time; it may still come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimedOut;
+
+impl fmt::Display for TimedOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("timed out")
+    }
+}
+
+impl error::Error for TimedOut {}
+
+/// All results in the order of the input, or the first failure. What is under way at the deadline is cancelled.
+pub(crate) fn map<I: Iterator, R>(
+    input: I,
+    cut: Cut,
+    submit: Submit<I::Item, R>,
+    deadline: Option<Deadline>,
+) -> Result<Vec<R>, TaskError> {
     let mut results: Results<I, R, VecDeque<_>> = Results::new(input, cut, submit);
     let mut all = Vec::with_capacity(results.feed.input.size_hint().0);
     loop {
         results.fill();
         // Nobody waits for single results: be woken for several at a time.
         if results.out.front().is_some_and(|(_, first)| !first.ready()) {
-            results.out[results.out.len() / 2].1.wait();
+            results.out[results.out.len() / 2].1.0.wait(deadline);
+            if !results.out.wait(deadline) {
+                results.out.iter().for_each(|(_, task)| _ = task.cancel());
+                return Err(TaskError::TimedOut);
+            }
         }
         let Some((n_items, task)) = results.out.next() else {
             results.feed.end();
@@ -379,7 +457,7 @@ pub(crate) fn map<I: Iterator, R>(input: I, cut: Cut, submit: Submit<I::Item, R>
 }
 
 macro_rules! iterators {
-    ($($(#[$doc:meta])* $name:ident: $under_way:ty;)*) => {
+    ($($(#[$doc:meta])* $name:ident, $stream:ident: $under_way:ty;)*) => {
         $(
             $(#[$doc])*
             #[must_use = "nothing is read from the input before the first `next`"]
@@ -388,6 +466,50 @@ macro_rules! iterators {
             impl<I: Iterator, R> $name<I, R> {
                 pub(crate) fn new(input: I, cut: Cut, submit: Submit<I::Item, R>) -> Self {
                     Self(Results::new(input, cut, submit))
+                }
+
+                /// So many items make one task of this map, whatever the pool's own
+                /// [`chunk_size`](crate::ProcessPoolBuilder::chunk_size) is; for what is not yet read from the input.
+                #[doc(alias = "chunksize")]
+                pub fn chunk_size(mut self, n_items: usize) -> Self {
+                    self.0.set_chunk_size(n_items);
+                    self
+                }
+
+                /// As `next`, for at most `timeout`.
+                ///
+                /// # Errors
+                /// [`TimedOut`] if there is no result by then. It is not lost.
+                pub fn next_timeout(&mut self, timeout: Duration) -> Result<Option<Result<R, TaskError>>, TimedOut> {
+                    let deadline = Deadline::after(timeout);
+                    self.0.next_if(|out| out.wait(deadline)).ok_or(TimedOut)
+                }
+
+                /// The results as a [`Stream`](futures_core::Stream), on any runtime. The input is still read by
+                /// whoever polls, and must not block.
+                pub fn into_stream(self) -> $stream<I, R> {
+                    $stream(self)
+                }
+            }
+
+            #[doc = concat!("The results of an [`", stringify!($name), "`] as a stream.")]
+            #[derive(Debug)]
+            #[must_use = "nothing is read from the input before the first poll"]
+            pub struct $stream<I: Iterator, R>($name<I, R>);
+
+            /// Nothing in it is pinned.
+            impl<I: Iterator, R> Unpin for $stream<I, R> {}
+
+            impl<I: Iterator, R> futures_core::Stream for $stream<I, R> {
+                type Item = Result<R, TaskError>;
+
+                fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+                    let results = &mut self.get_mut().0.0;
+                    results.next_if(|out| out.poll(context.waker())).map_or(Poll::Pending, Poll::Ready)
+                }
+
+                fn size_hint(&self) -> (usize, Option<usize>) {
+                    self.0.size_hint()
                 }
             }
 
@@ -418,9 +540,9 @@ iterators!(
     /// to the pool runs on when the iterator is dropped. After the pool's `close` the rest of the input is read and worked
     /// on as before it, and the pool's workers stay until then. If the input panics, `next` does so, after the results of
     /// all items before.
-    Imap: VecDeque<(usize, Task<Chunk<R>>)>;
+    Imap, ImapStream: VecDeque<(usize, Task<Chunk<R>>)>;
     /// The results of `imap_unordered`, each as soon as it is there.
     ///
     /// Otherwise as [`Imap`].
-    ImapUnordered: Set<Chunk<R>>;
+    ImapUnordered, ImapUnorderedStream: Set<Chunk<R>>;
 );

@@ -3,6 +3,7 @@
 use std::{
     fmt,
     future::Future,
+    ops::Deref,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::{
@@ -40,7 +41,7 @@ impl<R> Task<R> {
         self.0.core().take()
     }
 
-    /// Waits for the result for at most `timeout`, and takes it.
+    /// Waits for the result for at most `timeout`, and takes it. Zero does not block at all.
     ///
     /// # Errors
     /// As [`get`](Self::get); [`TaskError::TimedOut`] with [`ready`](Self::ready) false if there is none yet.
@@ -67,6 +68,11 @@ impl<R> Task<R> {
         self.0.core().is_done()
     }
 
+    /// Whether a worker has begun with the task, and it has not ended; never blocks.
+    pub fn running(&self) -> bool {
+        self.0.is_running()
+    }
+
     /// Whether the task ended with a result; `None` while it has not ended.
     pub fn successful(&self) -> Option<bool> {
         let state = self.0.core().state.load(Acquire);
@@ -79,6 +85,19 @@ impl<R> Task<R> {
     /// on in a thread pool (false).
     pub fn cancel(&self) -> bool {
         self.0.cancel()
+    }
+
+    /// Has the task cancelled, as by [`cancel`](Self::cancel), when the handle is dropped.
+    ///
+    /// # Examples
+    /// ```
+    /// let pool = pool::ThreadPool::new(1)?;
+    /// let task = pool.apply_async(|| 7, ()).cancel_on_drop();
+    /// assert_eq!(task.get()?, 7);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn cancel_on_drop(self) -> CancelOnDrop<R> {
+        CancelOnDrop(Some(self))
     }
 
     /// A number that tells it from the other tasks of this program.
@@ -98,7 +117,11 @@ impl<R> Task<R> {
 
 impl<R> fmt::Debug for Task<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Task").field("id", &self.id()).field("ready", &self.ready()).finish_non_exhaustive()
+        f.debug_struct("Task")
+            .field("id", &self.id())
+            .field("ready", &self.ready())
+            .field("n_wakers", &self.0.core().n_wakers())
+            .finish_non_exhaustive()
     }
 }
 
@@ -106,7 +129,49 @@ impl<R> Future for Task<R> {
     type Output = Result<R, TaskError>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        if self.0.core().notify(context.waker()) { Poll::Ready(self.0.core().take()) } else { Poll::Pending }
+        if self.0.core().poll(context.waker()) { Poll::Ready(self.0.core().take()) } else { Poll::Pending }
+    }
+}
+
+/// A [`Task`] that is cancelled when this is dropped, unless it has ended.
+///
+/// Also a [`Future`]: one that loses a race, such as against a timer, takes its task along.
+#[must_use = "dropping it cancels the task"]
+pub struct CancelOnDrop<R>(Option<Task<R>>);
+
+impl<R> CancelOnDrop<R> {
+    /// The task, which goes on whatever happens to its handle.
+    pub fn into_task(mut self) -> Task<R> {
+        self.0.take().expect("only this and the drop take it")
+    }
+}
+
+impl<R> Deref for CancelOnDrop<R> {
+    type Target = Task<R>;
+
+    fn deref(&self) -> &Task<R> {
+        self.0.as_ref().expect("only `into_task` and the drop take it")
+    }
+}
+
+impl<R> Drop for CancelOnDrop<R> {
+    fn drop(&mut self) {
+        self.0.take().map(|task| task.cancel());
+    }
+}
+
+impl<R> Future for CancelOnDrop<R> {
+    type Output = Result<R, TaskError>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let core = (**self).0.core();
+        if core.poll(context.waker()) { Poll::Ready(core.take()) } else { Poll::Pending }
+    }
+}
+
+impl<R> fmt::Debug for CancelOnDrop<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&**self, f)
     }
 }
 
@@ -115,6 +180,8 @@ pub(crate) trait Handle<R>: Send + Sync {
     fn core(&self) -> &Core<R>;
 
     fn cancel(&self) -> bool;
+
+    fn is_running(&self) -> bool;
 
     /// Blocks until the task has ended (true) or the deadline has passed (false).
     fn wait(&self, deadline: Option<Deadline>) -> bool {
@@ -139,6 +206,10 @@ impl<R: Send> Handle<R> for Ended<R> {
     }
 
     fn cancel(&self) -> bool {
+        false
+    }
+
+    fn is_running(&self) -> bool {
         false
     }
 }
@@ -173,11 +244,13 @@ struct Slot<R> {
     result: Option<Result<R, TaskError>>,
     callbacks: Vec<Callback<R>>,
     wakers: Vec<Waker>,
+    /// Of who polls the task itself.
+    poller: Option<Waker>,
 }
 
 impl<R> Core<R> {
     pub(crate) fn new(id: u64) -> Self {
-        let slot = Slot { result: None, callbacks: Vec::new(), wakers: Vec::new() };
+        let slot = Slot { result: None, callbacks: Vec::new(), wakers: Vec::new(), poller: None };
         Self { id, state: AtomicU32::new(0), slot: Mutex::new(slot) }
     }
 
@@ -216,11 +289,11 @@ impl<R> Core<R> {
         }
         let done = if result.is_ok() { DONE | SUCCEEDED } else { DONE };
         slot.result = Some(result);
-        let wakers = std::mem::take(&mut slot.wakers);
+        let wakers = std::mem::take(&mut slot.wakers).into_iter().chain(slot.poller.take());
         // Under the lock, so that whoever looks at the slot sees the word and the result agree.
         let before = self.state.swap(done, Release);
         drop(slot);
-        wakers.into_iter().for_each(Waker::wake);
+        wakers.for_each(Waker::wake);
         Ok(if before == SLEEPERS { Stored::Sleepers } else { Stored::Yes })
     }
 
@@ -260,10 +333,32 @@ impl<R> Core<R> {
         done
     }
 
+    fn n_wakers(&self) -> usize {
+        self.slot.lock().wakers.len()
+    }
+
+    /// Takes back what [`notify`](Self::notify) was told.
+    pub(crate) fn forget(&self, waker: &Waker) {
+        self.slot.lock().wakers.retain(|w| !w.will_wake(waker));
+    }
+
+    /// As [`notify`](Self::notify), for the one who owns the task: of several wakers only the last is woken.
+    pub(crate) fn poll(&self, waker: &Waker) -> bool {
+        let mut slot = self.slot.lock();
+        let done = self.is_done();
+        if !done {
+            slot.poller = Some(waker.clone());
+        }
+        done
+    }
+
     /// Blocks until it is done (true) or the deadline has passed (false): spins a little, then sleeps.
     pub(crate) fn wait(&self, deadline: Option<Deadline>) -> bool {
         let backoff = Backoff::new();
         while !self.is_done() && !backoff.is_completed() {
+            if passed(deadline) {
+                return false;
+            }
             backoff.snooze();
         }
         self.sleep(deadline)
@@ -282,6 +377,11 @@ impl<R> Core<R> {
             }
         }
     }
+}
+
+/// Whether there is a deadline and it has passed.
+pub(crate) fn passed(deadline: Option<Deadline>) -> bool {
+    deadline.is_some_and(|deadline| deadline.has_passed())
 }
 
 /// A fresh number for a task.

@@ -68,7 +68,8 @@ fn pool_crash() {
     let said = output("pool_crash", &[]);
     let lines: Vec<&str> = said.lines().collect();
     assert!(
-        lines[0].starts_with("Err(WorkerDied { pid: ") && lines[0].ends_with(", signal: Some(9), crash: None })"),
+        lines[0].starts_with("Err(WorkerDied { pid: ")
+            && lines[0].ends_with(", signal: Some(9), code: None, crash: None })"),
         "{said}"
     );
     assert_eq!(lines[1..3], ["Err(TimedOut)", "Err(MemoryLimit)"]);

@@ -5,13 +5,14 @@ use proc_core::{StartMethod, Target, cpu_count, function::Function};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{ProcessPool, service, shared::Shared};
-use crate::{PoolError, stream::Cut};
+use crate::{PoolError, bound::Bound, stream::Cut};
 
 /// Settings of a [`ProcessPool`] to be.
 #[must_use = "a builder does nothing before `build`"]
 pub struct ProcessPoolBuilder {
     pub(super) settings: Settings,
     cut: Cut,
+    max_pending: Option<usize>,
     initializer: Result<Keep, String>,
 }
 
@@ -46,7 +47,7 @@ impl ProcessPoolBuilder {
             memory_limit: None,
             start_method: None,
         };
-        Self { settings, cut: Cut::default(), initializer: Ok(None) }.initializer(|| (), ())
+        Self { settings, cut: Cut::default(), max_pending: None, initializer: Ok(None) }.initializer(|| (), ())
     }
 
     /// How many worker processes; by default [`cpu_count`].
@@ -138,6 +139,15 @@ impl ProcessPoolBuilder {
         self
     }
 
+    /// Most tasks of `apply_async` and its like that may be given and have not ended; by default any number. With as many,
+    /// `apply_async` blocks until one ends, and [`try_apply_async`](ProcessPool::try_apply_async) gives its task back.
+    ///
+    /// Maps are not counted: they have their [`window`](Self::window).
+    pub fn max_pending(mut self, n_tasks: usize) -> Self {
+        self.max_pending = Some(n_tasks);
+        self
+    }
+
     /// How the workers are started.
     pub fn start_method(mut self, method: StartMethod) -> Self {
         self.settings.start_method = Some(method);
@@ -165,6 +175,7 @@ impl ProcessPoolBuilder {
     /// If workers cannot be started, or an initializer failed; [`PoolError::Setting`] if a number is 0 that must not be.
     pub fn build(mut self) -> Result<ProcessPool, PoolError> {
         self.cut.check(self.settings.n_workers)?;
+        PoolError::refuse_zero("max_pending", self.max_pending)?;
         PoolError::refuse_zero("max_tasks_per_child", self.settings.max_tasks_per_child)?;
         let keep = self.initializer.map_err(PoolError::Initializer)?;
         self.cut.n_workers = self.settings.n_workers;
@@ -177,7 +188,7 @@ impl ProcessPoolBuilder {
             service::run(&for_service);
             drop(keep);
         })?;
-        let pool = ProcessPool { shared, cut: self.cut };
+        let pool = ProcessPool { shared, bound: self.max_pending.map(Bound::new), cut: self.cut };
         pool.shared.wait_started()?;
         Ok(pool)
     }

@@ -14,7 +14,13 @@ mod state;
 mod work;
 mod worker;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    future::{self, Future},
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
 
 use kernel::futex::Deadline;
 use proc_core::Target;
@@ -25,7 +31,8 @@ use self::{
     work::{ChunkJob, Job},
 };
 use crate::{
-    Imap, ImapUnordered, PoolError, Stats, Task, TaskError,
+    Full, Imap, ImapUnordered, PoolError, Stats, Task, TaskError,
+    bound::{Bound, Permit},
     stream::{self, Chunk, Cut, Submit},
     task::{Ended, Handle},
 };
@@ -65,6 +72,7 @@ pub use self::builder::ProcessPoolBuilder;
 #[doc(alias = "ProcessPoolExecutor")]
 pub struct ProcessPool {
     shared: Arc<Shared>,
+    bound: Option<Arc<Bound>>,
     cut: Cut,
 }
 
@@ -106,7 +114,38 @@ impl ProcessPool {
         A: Serialize + DeserializeOwned + Send + 'static,
         F::Output: Serialize + DeserializeOwned + Send + 'static,
     {
-        match Job::new(&self.shared, f, args) {
+        let permit = self.bound.as_ref().map(Bound::acquire);
+        self.give(f, args, permit)
+    }
+
+    /// As [`apply_async`](Self::apply_async), unless the pool has [as many tasks as it may](ProcessPoolBuilder::max_pending).
+    /// Never blocks.
+    ///
+    /// # Errors
+    /// [`Full`], with the function and the arguments.
+    pub fn try_apply_async<F, A>(&self, f: F, args: A) -> Result<Task<F::Output>, Full<F, A>>
+    where
+        F: Target<A>,
+        A: Serialize + DeserializeOwned + Send + 'static,
+        F::Output: Serialize + DeserializeOwned + Send + 'static,
+    {
+        let permit = match &self.bound {
+            None => None,
+            Some(bound) => match bound.try_acquire() {
+                None => return Err(Full(f, args)),
+                permit => permit,
+            },
+        };
+        Ok(self.give(f, args, permit))
+    }
+
+    fn give<F, A>(&self, f: F, args: A, permit: Option<Permit>) -> Task<F::Output>
+    where
+        F: Target<A>,
+        A: Serialize + DeserializeOwned + Send + 'static,
+        F::Output: Serialize + DeserializeOwned + Send + 'static,
+    {
+        match Job::new(&self.shared, f, args, permit) {
             Ok(job) => {
                 self.shared.submit(job.clone());
                 Task(job)
@@ -128,7 +167,8 @@ impl ProcessPool {
         A: Serialize + DeserializeOwned + Send + 'static,
         F::Output: Serialize + DeserializeOwned + Send + 'static,
     {
-        let (task, job) = match Job::new(&self.shared, f, args) {
+        let permit = self.bound.as_ref().map(Bound::acquire);
+        let (task, job) = match Job::new(&self.shared, f, args, permit) {
             Ok(job) => (Task(job.clone() as Arc<dyn Handle<_>>), Some(job)),
             Err(why) => (Ended::task(why), None),
         };
@@ -149,7 +189,48 @@ impl ProcessPool {
         I: IntoIterator<Item: Serialize + DeserializeOwned + Send + 'static>,
         R: Serialize + DeserializeOwned + Send + 'static,
     {
-        stream::map(items.into_iter(), self.cut, self.feeder(f))
+        stream::map(items.into_iter(), self.cut, self.feeder(f), None)
+    }
+
+    /// As [`map`](Self::map), with so many items to a task, whatever the pool's own
+    /// [`chunk_size`](ProcessPoolBuilder::chunk_size).
+    ///
+    /// # Errors
+    /// As [`map`](Self::map).
+    #[doc(alias = "chunksize")]
+    pub fn map_chunked<F, I, R>(&self, f: F, items: I, chunk_size: usize) -> Result<Vec<R>, TaskError>
+    where
+        F: Fn(I::Item) -> R + Copy + Send + 'static,
+        I: IntoIterator<Item: Serialize + DeserializeOwned + Send + 'static>,
+        R: Serialize + DeserializeOwned + Send + 'static,
+    {
+        stream::map(items.into_iter(), self.cut.with_chunk_size(chunk_size), self.feeder(f), None)
+    }
+
+    /// As [`map`](Self::map), for at most `timeout`; what is under way then is [cancelled](Task::cancel).
+    ///
+    /// # Errors
+    /// As [`map`](Self::map), and [`TaskError::TimedOut`].
+    pub fn map_timeout<F, I, R>(&self, f: F, items: I, timeout: Duration) -> Result<Vec<R>, TaskError>
+    where
+        F: Fn(I::Item) -> R + Copy + Send + 'static,
+        I: IntoIterator<Item: Serialize + DeserializeOwned + Send + 'static>,
+        R: Serialize + DeserializeOwned + Send + 'static,
+    {
+        stream::map(items.into_iter(), self.cut, self.feeder(f), Deadline::after(timeout))
+    }
+
+    /// As [`map`](Self::map), over borrowed items; clones them on their way.
+    ///
+    /// # Errors
+    /// As [`map`](Self::map).
+    pub fn map_slice<F, T, R>(&self, f: F, items: &[T]) -> Result<Vec<R>, TaskError>
+    where
+        F: Fn(&T) -> R + Copy + Send + 'static,
+        T: Clone + Serialize + DeserializeOwned + Send + 'static,
+        R: Serialize + DeserializeOwned + Send + 'static,
+    {
+        self.map(move |item| f(&item), items.iter().cloned())
     }
 
     /// As [`map`](Self::map), in the background: reads all of `items` now, and returns at once.
@@ -173,6 +254,16 @@ impl ProcessPool {
         F::Output: Serialize + DeserializeOwned + Send + 'static,
     {
         self.map(move |args| f.call(args), items)
+    }
+
+    /// As [`starmap`](Self::starmap), in the background: reads all of `items` now, and returns at once.
+    pub fn starmap_async<F, I>(&self, f: F, items: I) -> Task<Vec<F::Output>>
+    where
+        F: Target<I::Item> + Send,
+        I: IntoIterator<Item: Serialize + DeserializeOwned + Send + 'static>,
+        F::Output: Serialize + DeserializeOwned + Send + 'static,
+    {
+        self.map_async(move |args| f.call(args), items)
     }
 
     /// `f` of every item, lazily: reads `items` only as far ahead as the window allows, and yields in their order.
@@ -244,6 +335,24 @@ impl ProcessPool {
             self.shared.wait_joined();
         }
         self.shared.state.lock().broken.clone().map_or(Ok(()), Err)
+    }
+
+    /// As [`join`](Self::join), without blocking a thread. It waits for every [`imap`](Self::imap), so that has to be
+    /// read or dropped elsewhere.
+    ///
+    /// # Errors
+    /// As [`join`](Self::join).
+    pub fn join_async(&self) -> impl Future<Output = Result<(), PoolError>> + Send + 'static {
+        let shared = self.shared.clone();
+        future::poll_fn(move |context| {
+            if shared.is_open() {
+                return Poll::Ready(Err(PoolError::StillOpen));
+            }
+            if shared.is_owner() && !shared.poll_gone(context.waker()) {
+                return Poll::Pending;
+            }
+            Poll::Ready(shared.state.lock().broken.clone().map_or(Ok(()), Err))
+        })
     }
 
     /// What the pool has done and is doing.

@@ -9,6 +9,7 @@ use std::{
         Arc,
         atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering::*, fence},
     },
+    task::Waker,
     time::{Duration, Instant},
 };
 
@@ -56,6 +57,8 @@ pub(super) struct Shared {
     spins: AtomicU32,
     /// Counts the turns of the service, for who waits for it; `GONE` once it has ended.
     turns: AtomicU32,
+    /// To be woken at the end.
+    on_end: Mutex<Vec<Waker>>,
     n_cpus: usize,
     /// Which process of a line of forks this is.
     generation: u32,
@@ -84,6 +87,7 @@ impl Shared {
             n_failed: AtomicU64::new(0),
             spins: AtomicU32::new(MAX_SPINS),
             turns: AtomicU32::new(0),
+            on_end: Mutex::default(),
             n_cpus: cpu_count(),
             generation: at_fork::generation(),
         }))
@@ -313,6 +317,11 @@ impl Shared {
         self.pump(true);
     }
 
+    /// Whether a worker has begun with a task.
+    pub(super) fn is_running(&self, header: &Header) -> bool {
+        self.is_owner() && self.state.lock().is_running(header.place.load(Relaxed))
+    }
+
     /// Wakes the service.
     pub(super) fn ring(&self) {
         // A counter that is full is as good as one that has just grown.
@@ -374,6 +383,18 @@ impl Shared {
     pub(super) fn gone(&self) {
         self.turns.store(GONE, Release);
         futex::wake(&self.turns, u32::MAX);
+        std::mem::take(&mut *self.on_end.lock()).into_iter().for_each(Waker::wake);
+    }
+
+    /// Whether the service and all workers are gone; if not, has `waker` woken once they are.
+    pub(super) fn poll_gone(&self, waker: &Waker) -> bool {
+        let mut wakers = self.on_end.lock();
+        // Under the lock, which the service takes after it has said so.
+        let is_gone = self.turns.load(Acquire) == GONE;
+        if !is_gone && !wakers.iter().any(|known| known.will_wake(waker)) {
+            wakers.push(waker.clone());
+        }
+        is_gone
     }
 
     /// Waits until every worker has run its initializer.

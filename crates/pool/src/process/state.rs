@@ -370,6 +370,13 @@ impl State {
         }
     }
 
+    /// Whether a worker has begun with the task in this place.
+    pub(super) fn is_running(&self, packed_place: u32) -> bool {
+        let Some(place) = Place::unpack(packed_place) else { return false };
+        let Some(Seat::Taken(worker)) = self.seats.get(place.seat) else { return false };
+        worker.lane.slots().any(|(slot, state)| slot == place.slot && state == SlotState::Taken)
+    }
+
     /// Takes a task off whoever has it; kills the worker that is running it.
     pub(super) fn withdraw(&mut self, packed_place: u32) {
         let Some(place) = Place::unpack(packed_place) else { return };
@@ -467,7 +474,8 @@ impl State {
         let Seat::Taken(mut worker) = std::mem::replace(&mut self.seats[seat], Seat::Vacant(None)) else { return };
         // Its group first: what it started and left behind.
         let _ = worker.process.kill();
-        let signal = worker.process.try_wait().ok().flatten().and_then(|status| status.signal());
+        let status = worker.process.try_wait().ok().flatten();
+        let (signal, code) = status.map_or((None, None), |status| (status.signal(), status.code()));
         let pid = worker.process.pid();
         let crash = signal.and_then(|_| worker.process.crash_report());
         let ran_out = crash.as_ref().is_some_and(|crash| crash.cause() == CrashCause::AllocationFailed);
@@ -485,7 +493,7 @@ impl State {
                 Some((condemned, why)) if *condemned == slot => why.clone(),
                 // A worker aborts for many reasons; only one of them has to do with the limit.
                 _ if settings.memory_limit.is_some() && ran_out => TaskError::MemoryLimit,
-                _ => TaskError::WorkerDied { pid, signal, crash: crash.clone() },
+                _ => TaskError::WorkerDied { pid, signal, code, crash: crash.clone() },
             };
             let progress = worker.lane.progress(slot, &mut batch.arena);
             batch.ended.push(Ended { work, result: None, progress, lost: Some(Box::new(why)) });
@@ -500,7 +508,7 @@ impl State {
             event!(debug, pid = pid, "worker left");
         } else {
             event!(warn, pid = pid, signal = signal, task = victim, "worker died");
-            self.deaths.push_back(Death { pid, signal, task: victim });
+            self.deaths.push_back(Death { pid, signal, code, task: victim });
             self.deaths.drain(..self.deaths.len().saturating_sub(MAX_DEATHS));
         }
         if self.dismissed {

@@ -26,8 +26,9 @@ use super::{
 };
 use crate::{
     TaskError,
+    bound::Permit,
     stream::Chunk,
-    task::{Core, Handle, Stored, next_id},
+    task::{Core, Handle, Stored, next_id, passed},
 };
 
 /// A task, whatever it is about.
@@ -130,6 +131,8 @@ pub(super) struct Job<A, R> {
     core: Core<R>,
     /// Kept until the end: the worker reopens the handles in them from here.
     args: Mutex<Option<A>>,
+    /// Kept until the end, too.
+    permit: Mutex<Option<Permit>>,
 }
 
 impl<A, R> Job<A, R>
@@ -137,17 +140,27 @@ where
     A: Serialize + DeserializeOwned + Send + 'static,
     R: Serialize + DeserializeOwned + Send + 'static,
 {
-    pub(super) fn new<F>(pool: &Arc<Shared>, f: F, args: A) -> Result<Arc<Self>, TaskError>
+    pub(super) fn new<F>(pool: &Arc<Shared>, f: F, args: A, permit: Option<Permit>) -> Result<Arc<Self>, TaskError>
     where
         F: Target<A, Output = R>,
     {
         let payload = pack(Function::of(f).map_err(|_| TaskError::ForeignCode)?, &args)?;
         let id = next_id();
-        Ok(Arc::new(Self { header: Header::new(pool, id, payload), core: Core::new(id), args: Mutex::new(Some(args)) }))
+        Ok(Arc::new(Self {
+            header: Header::new(pool, id, payload),
+            core: Core::new(id),
+            args: Mutex::new(Some(args)),
+            permit: Mutex::new(permit),
+        }))
+    }
+
+    fn drop_given(&self) {
+        drop_quietly(&self.args);
+        drop_quietly(&self.permit);
     }
 
     fn complete(self: Arc<Self>, result: Result<R, TaskError>) -> Verdict {
-        drop_quietly(&self.args);
+        self.drop_given();
         self.header.pool.count(result.is_ok().into(), result.is_err().into());
         complete(self, result)
     }
@@ -235,8 +248,12 @@ where
         }))
     }
 
-    fn complete(self: Arc<Self>, result: Result<Chunk<R>, TaskError>) -> Verdict {
+    fn drop_given(&self) {
         drop_quietly(&self.items);
+    }
+
+    fn complete(self: Arc<Self>, result: Result<Chunk<R>, TaskError>) -> Verdict {
+        self.drop_given();
         match &result {
             Ok(chunk) => self.header.pool.count(chunk.values.len(), chunk.failures.len()),
             Err(_) => self.header.pool.count(0, self.n_items as usize),
@@ -413,8 +430,13 @@ macro_rules! impl_handle {
                 let cancelled = self.core.complete(Err(TaskError::Cancelled));
                 if cancelled && self.header.pool.is_owner() {
                     self.header.pool.withdraw(&self.header);
+                    self.drop_given();
                 }
                 cancelled
+            }
+
+            fn is_running(&self) -> bool {
+                !self.core.is_done() && self.header.pool.is_running(&self.header)
             }
 
             fn wait(&self, deadline: Option<Deadline>) -> bool {
@@ -422,7 +444,11 @@ macro_rules! impl_handle {
                     // A fork of the owner: nobody will bring a result here.
                     self.core.complete(Err(TaskError::Closed));
                 }
-                self.header.pool.help(&|| self.core.is_done()) || self.core.sleep(deadline)
+                if passed(deadline) {
+                    return self.core.is_done();
+                }
+                self.header.pool.help(&|| self.core.is_done() || passed(deadline));
+                self.core.sleep(deadline)
             }
         }
     };

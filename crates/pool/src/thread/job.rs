@@ -98,6 +98,10 @@ where
         unused.is_some() && self.core.complete(Err(TaskError::Cancelled))
     }
 
+    fn is_running(&self) -> bool {
+        self.work.lock().is_none() && !self.core.is_done()
+    }
+
     fn wait(&self, deadline: Option<Deadline>) -> bool {
         // A thread that waits for its own pool must not wait for a task that waits for a thread; but one that waits only
         // for a while must not begin with what may take longer.

@@ -4,13 +4,22 @@ mod job;
 mod scope;
 mod shared;
 
-use std::{fmt, sync::Arc, thread::JoinHandle};
+use std::{
+    fmt,
+    future::{self, Future},
+    sync::Arc,
+    task::Poll,
+    thread::JoinHandle,
+    time::Duration,
+};
 
+use kernel::futex::Deadline;
 use parking_lot::Mutex;
 
 use self::{job::Job, shared::Shared};
 use crate::{
-    Call, CallOnce, Imap, ImapUnordered, PoolError, Stats, Task, TaskError,
+    Call, CallOnce, Full, Imap, ImapUnordered, PoolError, Stats, Task, TaskError,
+    bound::{Bound, Permit},
     stream::{self, Chunk, Cut, Inputs, Submit},
     task::Handle,
 };
@@ -35,6 +44,7 @@ pub use self::scope::{Scope, ScopedTask};
 pub struct ThreadPool {
     shared: Arc<Shared>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    bound: Option<Arc<Bound>>,
     cut: Cut,
 }
 
@@ -45,6 +55,7 @@ pub struct ThreadPoolBuilder {
     name: String,
     n_workers: usize,
     cut: Cut,
+    max_pending: Option<usize>,
     initializer: Option<Initializer>,
 }
 
@@ -92,6 +103,15 @@ impl ThreadPoolBuilder {
         Self { cut: Cut { window: Some(n_items), ..self.cut }, ..self }
     }
 
+    /// Most tasks of `apply_async` and its like that may be given and have not ended; by default any number. With as many,
+    /// `apply_async` blocks until one ends, and [`try_apply_async`](ThreadPool::try_apply_async) gives its task back.
+    /// It does not block on the pool's own threads, which would wait for themselves.
+    ///
+    /// Maps are not counted: they have their [`window`](Self::window).
+    pub fn max_pending(self, n_tasks: usize) -> Self {
+        Self { max_pending: Some(n_tasks), ..self }
+    }
+
     /// Starts the threads, and waits for their initializers.
     ///
     /// # Errors
@@ -99,10 +119,11 @@ impl ThreadPoolBuilder {
     /// be.
     pub fn build(self) -> Result<ThreadPool, PoolError> {
         self.cut.check(self.n_workers)?;
+        PoolError::refuse_zero("max_pending", self.max_pending)?;
         let initializer = self.initializer.map(|f| f.0);
         let (shared, threads) = Shared::start(&self.name, self.n_workers, initializer)?;
         let cut = Cut { n_workers: self.n_workers, ..self.cut };
-        Ok(ThreadPool { shared, threads: Mutex::new(threads), cut })
+        Ok(ThreadPool { shared, threads: Mutex::new(threads), bound: self.max_pending.map(Bound::new), cut })
     }
 }
 
@@ -121,6 +142,7 @@ impl ThreadPool {
             name: "pool".into(),
             n_workers: proc_core::cpu_count(),
             cut: Cut::default(),
+            max_pending: None,
             initializer: None,
         }
     }
@@ -146,7 +168,34 @@ impl ThreadPool {
         A: Send + 'static,
         F::Output: Send + 'static,
     {
-        spawn(&self.shared, move || f.call_once(args))
+        let permit = self.permit();
+        spawn(&self.shared, move || with(permit, || f.call_once(args)))
+    }
+
+    /// As [`apply_async`](Self::apply_async), unless the pool has [as many tasks as it may](ThreadPoolBuilder::max_pending).
+    /// Never blocks.
+    ///
+    /// # Errors
+    /// [`Full`], with the function and the arguments.
+    pub fn try_apply_async<F, A>(&self, f: F, args: A) -> Result<Task<F::Output>, Full<F, A>>
+    where
+        F: CallOnce<A> + Send + 'static,
+        A: Send + 'static,
+        F::Output: Send + 'static,
+    {
+        let permit = match &self.bound {
+            None => None,
+            Some(bound) => match bound.try_acquire() {
+                None => return Err(Full(f, args)),
+                permit => permit,
+            },
+        };
+        Ok(spawn(&self.shared, move || with(permit, || f.call_once(args))))
+    }
+
+    fn permit(&self) -> Option<Permit> {
+        let bound = self.bound.as_ref()?;
+        if self.shared.is_this_thread_mine() { bound.try_acquire() } else { Some(bound.acquire()) }
     }
 
     /// As [`apply_async`](Self::apply_async), and calls `on_done` with the outcome; see [`Task::on_done`].
@@ -162,7 +211,8 @@ impl ThreadPool {
         A: Send + 'static,
         F::Output: Send + 'static,
     {
-        let job = Job::new(&self.shared, move || f.call_once(args));
+        let permit = self.permit();
+        let job = Job::new(&self.shared, move || with(permit, || f.call_once(args)));
         let task = Task(job.clone() as Arc<dyn Handle<_>>);
         task.on_done(on_done);
         self.shared.push(job);
@@ -179,7 +229,48 @@ impl ThreadPool {
         I: IntoIterator<Item: Send + 'static>,
         R: Send + 'static,
     {
-        stream::map(items.into_iter(), self.cut, self.submit(f))
+        stream::map(items.into_iter(), self.cut, self.submit(f), None)
+    }
+
+    /// As [`map`](Self::map), with so many items to a task, whatever the pool's own
+    /// [`chunk_size`](ThreadPoolBuilder::chunk_size).
+    ///
+    /// # Errors
+    /// As [`map`](Self::map).
+    #[doc(alias = "chunksize")]
+    pub fn map_chunked<F, I, R>(&self, f: F, items: I, chunk_size: usize) -> Result<Vec<R>, TaskError>
+    where
+        F: Fn(I::Item) -> R + Send + Sync + 'static,
+        I: IntoIterator<Item: Send + 'static>,
+        R: Send + 'static,
+    {
+        stream::map(items.into_iter(), self.cut.with_chunk_size(chunk_size), self.submit(f), None)
+    }
+
+    /// As [`map`](Self::map), for at most `timeout`; what is under way then is [cancelled](Task::cancel).
+    ///
+    /// # Errors
+    /// As [`map`](Self::map), and [`TaskError::TimedOut`].
+    pub fn map_timeout<F, I, R>(&self, f: F, items: I, timeout: Duration) -> Result<Vec<R>, TaskError>
+    where
+        F: Fn(I::Item) -> R + Send + Sync + 'static,
+        I: IntoIterator<Item: Send + 'static>,
+        R: Send + 'static,
+    {
+        stream::map(items.into_iter(), self.cut, self.submit(f), Deadline::after(timeout))
+    }
+
+    /// As [`map`](Self::map), over borrowed items; clones them on their way.
+    ///
+    /// # Errors
+    /// As [`map`](Self::map).
+    pub fn map_slice<F, T, R>(&self, f: F, items: &[T]) -> Result<Vec<R>, TaskError>
+    where
+        F: Fn(&T) -> R + Send + Sync + 'static,
+        T: Clone + Send + 'static,
+        R: Send + 'static,
+    {
+        self.map(move |item| f(&item), items.iter().cloned())
     }
 
     /// As [`map`](Self::map), in the background: reads all of `items` now, and returns at once.
@@ -203,6 +294,16 @@ impl ThreadPool {
         F::Output: Send + 'static,
     {
         self.map(move |args| f.call(args), items)
+    }
+
+    /// As [`starmap`](Self::starmap), in the background: reads all of `items` now, and returns at once.
+    pub fn starmap_async<F, I>(&self, f: F, items: I) -> Task<Vec<F::Output>>
+    where
+        F: Call<I::Item> + Send + Sync + 'static,
+        I: IntoIterator<Item: Send + 'static>,
+        F::Output: Send + 'static,
+    {
+        self.map_async(move |args| f.call(args), items)
     }
 
     /// `f` of every item, lazily: reads `items` only as far ahead as the window allows, and yields in their order.
@@ -311,6 +412,21 @@ impl ThreadPool {
         }
     }
 
+    /// As [`join`](Self::join), without blocking a thread. It waits for every [`imap`](Self::imap), so that has to be
+    /// read or dropped elsewhere.
+    ///
+    /// # Errors
+    /// As [`join`](Self::join).
+    pub fn join_async(&self) -> impl Future<Output = Result<(), PoolError>> + Send + 'static {
+        let shared = self.shared.clone();
+        future::poll_fn(move |context| {
+            if shared.is_open() {
+                return Poll::Ready(Err(PoolError::StillOpen));
+            }
+            if shared.poll_gone(context.waker()) { Poll::Ready(Ok(())) } else { Poll::Pending }
+        })
+    }
+
     /// What the pool has done and is doing.
     pub fn stats(&self) -> Stats {
         self.shared.stats()
@@ -320,6 +436,12 @@ impl ThreadPool {
     pub fn n_workers(&self) -> usize {
         self.cut.n_workers
     }
+}
+
+/// Gives `permit` back as soon as `f` has ended, before its result is seen.
+fn with<R>(permit: Option<Permit>, f: impl FnOnce() -> R) -> R {
+    let _permit = permit;
+    f()
 }
 
 fn spawn<R: Send + 'static>(shared: &Arc<Shared>, f: impl FnOnce() -> R + Send + 'static) -> Task<R> {

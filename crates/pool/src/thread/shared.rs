@@ -15,6 +15,7 @@ use std::{
         atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering::*, fence},
         mpsc,
     },
+    task::Waker,
     thread::{self, JoinHandle, Thread},
     time::{Duration, Instant},
 };
@@ -56,6 +57,8 @@ pub(super) struct Shared {
     /// A thread is idle, or an input was left, in a closed pool.
     changed: Condvar,
     inputs: Inputs,
+    /// To be woken when all threads have left.
+    on_end: Mutex<Vec<Waker>>,
     workers: Vec<CachePadded<Counters>>,
 }
 
@@ -97,6 +100,7 @@ impl Shared {
             idle: Mutex::new(Vec::new()),
             changed: Condvar::new(),
             inputs: Inputs::default(),
+            on_end: Mutex::default(),
             workers: (0..n_workers).map(|_| CachePadded::default()).collect(),
         });
         let (ready, initialized) = mpsc::channel();
@@ -164,6 +168,21 @@ impl Shared {
             self.changed.wait(&mut idle);
         }
         true
+    }
+
+    pub(super) fn is_this_thread_mine(&self) -> bool {
+        is_mine(self.address())
+    }
+
+    /// Whether all threads have left; if not, has `waker` woken once they have.
+    pub(super) fn poll_gone(&self, waker: &Waker) -> bool {
+        let mut wakers = self.on_end.lock();
+        // Under the lock, which the last one takes after it has left.
+        let is_gone = self.n_live.load(Acquire) == 0;
+        if !is_gone && !wakers.iter().any(|known| known.will_wake(waker)) {
+            wakers.push(waker.clone());
+        }
+        is_gone
     }
 
     pub(super) fn address(&self) -> usize {
@@ -304,6 +323,7 @@ impl Shared {
         if self.n_live.fetch_sub(1, AcqRel) == 1 {
             fence(SeqCst);
             self.refuse_all(&TaskError::Closed);
+            std::mem::take(&mut *self.on_end.lock()).into_iter().for_each(Waker::wake);
         }
     }
 

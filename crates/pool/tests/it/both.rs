@@ -7,12 +7,21 @@ macro_rules! conformance {
             use std::{
                 any::Any,
                 panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
-                sync::atomic::{AtomicU64, Ordering::SeqCst},
+                pin::{Pin, pin},
+                sync::{
+                    Arc,
+                    atomic::{AtomicU64, Ordering::SeqCst},
+                },
+                task::{Context, Poll, Wake, Waker},
                 thread,
                 time::Duration,
             };
 
-            use pool::{PoolError, TaskError, $pool as Pool};
+            use futures_core::Stream;
+            use pool::{
+                Error, Full, PoolError, Task, TaskError, TimedOut, Until, Waitable, Waited, as_completed, wait_tasks,
+                $pool as Pool,
+            };
             use proc_core::shm::Shared;
             use test_support::watchdog;
 
@@ -26,6 +35,29 @@ macro_rules! conformance {
                 while gate.load(SeqCst) == 0 {
                     thread::yield_now();
                 }
+            }
+
+            struct Unpark(thread::Thread);
+
+            impl Wake for Unpark {
+                fn wake(self: Arc<Self>) {
+                    self.0.unpark();
+                }
+            }
+
+            fn block_on<T>(future: impl Future<Output = T>) -> T {
+                let waker = Waker::from(Arc::new(Unpark(thread::current())));
+                let mut future = pin!(future);
+                loop {
+                    match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+                        Poll::Ready(value) => return value,
+                        Poll::Pending => thread::park(),
+                    }
+                }
+            }
+
+            fn next<S: Stream + Unpin>(stream: &mut S) -> impl Future<Output = Option<S::Item>> {
+                std::future::poll_fn(|context| Pin::new(&mut *stream).poll_next(context))
             }
 
             fn doubled(n: u64) -> Vec<u64> {
@@ -145,6 +177,212 @@ macro_rules! conformance {
                 let panic = pool.apply(resumed, ()).unwrap_err();
                 let TaskError::Panicked { message, location, .. } = panic else { panic!("{panic:?}") };
                 assert_eq!((message.as_str(), location.as_str()), ("resumed", ""));
+            }
+
+            fn gated(pool: &Pool, n: u64) -> (Shared<AtomicU64>, Vec<Task<()>>) {
+                let gate = Shared::new(AtomicU64::new(0)).unwrap();
+                let tasks = (0..n).map(|_| pool.apply_async(wait_at, (gate.clone(),))).collect();
+                (gate, tasks)
+            }
+
+            #[test]
+            fn wait_tells_who_is_done_and_leaves_nothing_behind() {
+                let _dog = watchdog(PATIENCE);
+                let pool = Pool::new(2).unwrap();
+                let (gate, mut tasks) = gated(&pool, 1);
+                tasks.push(pool.apply_async(|| (), ()));
+                let id = |tasks: &[Task<()>]| tasks.iter().map(Task::id).collect::<Vec<_>>();
+                let given = id(&tasks);
+                let Waited { done, not_done } = wait_tasks(tasks, Until::Any, None);
+                assert_eq!((id(&not_done), id(&done)), (given[..1].to_vec(), given[1..].to_vec()));
+                done[0].get().unwrap();
+                // By reference, of several kinds.
+                let failing = pool.apply_async(|| -> u64 { panic!("expected") }, ());
+                let waited = wait_tasks([&not_done[0] as &dyn Waitable, &failing], Until::FirstError, None);
+                assert_eq!((waited.done.len(), waited.not_done.len()), (1, 1));
+                let mut left = not_done;
+                for timeout in [Duration::ZERO, Duration::from_micros(10)].repeat(100) {
+                    let waited = wait_tasks(left, Until::All, Some(timeout));
+                    assert!(waited.done.is_empty());
+                    left = waited.not_done;
+                }
+                assert!(format!("{:?}", left[0]).contains("n_wakers: 0"), "{left:?}");
+                gate.store(1, SeqCst);
+                assert!(wait_tasks(&left, Until::All, None).not_done.is_empty());
+                assert!(wait_tasks(Vec::<Task<()>>::new(), Until::Any, None).done.is_empty());
+            }
+
+            #[test]
+            fn as_completed_gives_back_what_is_late() {
+                let _dog = watchdog(PATIENCE);
+                let pool = Pool::new(2).unwrap();
+                let (gate, mut tasks) = gated(&pool, 1);
+                tasks.extend((0..3).map(|_| pool.apply_async(|| (), ())));
+                let late = tasks[0].id();
+                let mut tasks = as_completed(tasks);
+                let mut quick = 0;
+                while quick < 3 {
+                    quick += tasks.within(Duration::from_millis(20)).map(|task| task.get().unwrap()).count();
+                }
+                assert!(tasks.next_timeout(Duration::ZERO).is_none());
+                let left = tasks.into_pending();
+                assert_eq!(left.iter().map(Task::id).collect::<Vec<_>>(), [late]);
+                assert!(format!("{left:?}").contains("n_wakers: 0"));
+                gate.store(1, SeqCst);
+                left[0].get().unwrap();
+            }
+
+            #[test]
+            fn a_map_may_have_no_time_or_its_own_chunks() {
+                let _dog = watchdog(PATIENCE);
+                let pool = Pool::new(2).unwrap();
+                let gate = Shared::new(AtomicU64::new(0)).unwrap();
+                let items = || [0, 1].map(|n| (n, gate.clone())).into_iter();
+                let second_waits = |(n, gate): (u64, Shared<AtomicU64>)| {
+                    if n == 1 {
+                        wait_at(gate);
+                    }
+                };
+                let mut results = pool.imap(second_waits, items()).chunk_size(1);
+                while results.next_timeout(Duration::ZERO) == Err(TimedOut) {
+                    thread::yield_now();
+                }
+                assert_eq!(results.next_timeout(Duration::from_millis(1)), Err(TimedOut));
+                let late = pool.map_timeout(second_waits, items(), Duration::from_millis(20));
+                assert_eq!(late, Err(TaskError::TimedOut));
+                gate.store(1, SeqCst);
+                assert_eq!(results.next(), Some(Ok(())));
+                assert_eq!(results.next_timeout(Duration::ZERO), Ok(None));
+                assert_eq!(pool.map_timeout(double, 0..100, PATIENCE).unwrap(), doubled(100));
+                assert_eq!(pool.map_chunked(double, 0..100, 7).unwrap(), doubled(100));
+                let unordered = pool.imap_unordered(double, 0..100).chunk_size(7);
+                assert_eq!(unordered.map(Result::unwrap).sum::<u64>(), doubled(100).iter().sum());
+                let words = ["a".to_owned(), "bc".to_owned()];
+                assert_eq!(pool.map_slice(|word: &String| word.len(), &words).unwrap(), [1, 2]);
+                assert_eq!(pool.starmap_async(|a: u64, b: u64| a * b, [(1, 2), (3, 4)]).get().unwrap(), [2, 12]);
+            }
+
+            #[test]
+            fn a_task_tells_whether_it_runs() {
+                let _dog = watchdog(PATIENCE);
+                let pool = Pool::new(1).unwrap();
+                let (gate, tasks) = gated(&pool, 2);
+                while !tasks[0].running() {
+                    thread::yield_now();
+                }
+                assert!(!tasks[1].running());
+                assert_eq!(tasks[0].get_timeout(Duration::ZERO), Err(TaskError::TimedOut));
+                gate.store(1, SeqCst);
+                tasks.iter().for_each(|task| task.wait());
+                assert!(!tasks[0].running() && !tasks[1].running());
+            }
+
+            #[test]
+            fn a_dropped_handle_cancels_if_it_is_told_to() {
+                let _dog = watchdog(PATIENCE);
+                let pool = Pool::new(1).unwrap();
+                let count = Shared::new(AtomicU64::new(0)).unwrap();
+                let add = |count: Shared<AtomicU64>, n: u64| count.fetch_add(n, SeqCst);
+                let (gate, blocking) = gated(&pool, 1);
+                drop(pool.apply_async(add, (count.clone(), 1)).cancel_on_drop());
+                drop(pool.apply_async(add, (count.clone(), 10)).cancel_on_drop().into_task());
+                drop(pool.apply_async(add, (count.clone(), 100)));
+                gate.store(1, SeqCst);
+                blocking[0].get().unwrap();
+                pool.close();
+                pool.join().unwrap();
+                assert_eq!(count.load(SeqCst), 110);
+            }
+
+            #[test]
+            fn a_bounded_pool_takes_no_more_than_it_may() {
+                let _dog = watchdog(PATIENCE);
+                let pool = Pool::builder().workers(1).max_pending(2).build().unwrap();
+                let (gate, tasks) = gated(&pool, 2);
+                let Err(Full(_, args)) = pool.try_apply_async(double, (7,)) else { panic!("taken") };
+                assert_eq!(args, (7,));
+                // One that is cancelled makes room.
+                assert!(tasks[1].cancel());
+                let third = pool.try_apply_async(double, (7,)).unwrap();
+                thread::scope(|scope| {
+                    let fourth = scope.spawn(|| pool.apply_async(double, (8,)).get());
+                    assert!(pool.try_apply_async(double, (9,)).is_err());
+                    gate.store(1, SeqCst);
+                    assert_eq!(fourth.join().unwrap(), Ok(16));
+                });
+                assert_eq!(third.get(), Ok(14));
+                let many: Vec<_> = (0..1000).map(|n| pool.apply_async(double, (n,))).collect();
+                assert_eq!(many.iter().map(|task| task.get().unwrap()).collect::<Vec<_>>(), doubled(1000));
+            }
+
+            #[test]
+            fn pools_and_maps_are_awaited() {
+                let _dog = watchdog(PATIENCE);
+                let pool = Pool::new(2).unwrap();
+                assert_eq!(block_on(pool.join_async()), Err(PoolError::StillOpen));
+                let mut results = pool.imap(double, 0..500).into_stream();
+                let ordered = (0..500).map(|_| block_on(next(&mut results)).unwrap().unwrap()).collect::<Vec<_>>();
+                assert_eq!((ordered, block_on(next(&mut results))), (doubled(500), None));
+                let mut results = pool.imap_unordered(double, 0..500).into_stream();
+                let sum: u64 = (0..500).map(|_| block_on(next(&mut results)).unwrap().unwrap()).sum();
+                assert_eq!((sum, block_on(next(&mut results))), (doubled(500).iter().sum(), None));
+                let (gate, tasks) = gated(&pool, 3);
+                let end = pool.join_async();
+                pool.close();
+                gate.store(1, SeqCst);
+                assert_eq!(block_on(end), Ok(()));
+                assert!(tasks.iter().all(|task| task.get() == Ok(())));
+                assert_eq!(block_on(pool.join_async()), Ok(()));
+            }
+
+            /// A task that is polled again and again keeps the last waker only.
+            #[test]
+            fn polls_leave_nothing_behind() {
+                let _dog = watchdog(PATIENCE);
+                let pool = Pool::new(1).unwrap();
+                let (gate, mut tasks) = gated(&pool, 1);
+                let wakers: Vec<_> = (0..100).map(|_| Arc::new(Unpark(thread::current()))).collect();
+                for waker in &wakers {
+                    let waker = Waker::from(waker.clone());
+                    assert!(Pin::new(&mut tasks[0]).poll(&mut Context::from_waker(&waker)).is_pending());
+                }
+                assert_eq!(wakers.iter().filter(|waker| Arc::strong_count(waker) > 1).count(), 1);
+                gate.store(1, SeqCst);
+                block_on(&mut tasks[0]).unwrap();
+            }
+
+            #[test]
+            fn errors_of_every_kind_come_with_their_causes() {
+                let _dog = watchdog(PATIENCE);
+                #[derive(Debug)]
+                struct Outer(std::num::ParseIntError);
+                impl std::fmt::Display for Outer {
+                    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                        f.write_str("cannot read the number")
+                    }
+                }
+                impl std::error::Error for Outer {
+                    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+                        Some(&self.0)
+                    }
+                }
+                fn boxed(text: &str) -> Result<u8, Box<dyn std::error::Error>> {
+                    if text.is_empty() { Err("empty".into()) } else { Ok(text.parse().map_err(Outer)?) }
+                }
+                fn work(text: String) -> Result<u8, Error> {
+                    Ok(boxed(&text)?)
+                }
+                let pool = Pool::new(1).unwrap();
+                assert_eq!(pool.apply(work, ("7".to_owned(),)).unwrap(), Ok(7));
+                assert_eq!(pool.apply(work, (String::new(),)).unwrap(), Err("empty".into()));
+                let error = pool.apply(work, ("x".to_owned(),)).unwrap().unwrap_err();
+                assert_eq!(error.to_string(), "cannot read the number");
+                assert_eq!(format!("{error:#}"), "cannot read the number: invalid digit found in string");
+                assert_eq!(error.chain().count(), 2);
+                let error = error.into_std();
+                let cause = std::error::Error::source(&error).unwrap();
+                assert_eq!(cause.to_string(), "invalid digit found in string");
+                assert!(cause.source().is_none());
             }
 
             #[test]

@@ -68,9 +68,11 @@ fn a_crash_costs_one_task() {
     for (n, task) in (0..).zip(before.iter().chain(&after)) {
         assert_eq!(task.get().unwrap(), 2 * n);
     }
-    assert!(matches!(killed.get(), Err(TaskError::WorkerDied { signal: Some(9), pid, crash: None }) if pid > 0));
+    assert!(
+        matches!(killed.get(), Err(TaskError::WorkerDied { signal: Some(9), pid, crash: None, code: None }) if pid > 0)
+    );
     assert!(matches!(aborted.get(), Err(TaskError::WorkerDied { signal: Some(6), .. })));
-    assert!(matches!(exited.get(), Err(TaskError::WorkerDied { signal: None, .. })));
+    assert!(matches!(exited.get(), Err(TaskError::WorkerDied { signal: None, code: Some(3), .. })));
     let stats = pool.stats();
     assert_eq!((stats.done, stats.failed, stats.restarts), (200, 3, 3));
     let blamed: Vec<_> = stats.deaths.iter().filter_map(|death| death.task).collect();
