@@ -13,26 +13,15 @@ use crate::{
     Form,
     de::Decoder,
     digest::digest,
-    error::{Error, ErrorKind},
+    error::{Error, ErrorKind, Stop},
     info::TypeInfo,
-    ser::{Encoder, Style},
-    sink::{Full, Sink},
+    ser::{Careful, Compact, Encoder},
+    sink::Sink,
     tag,
 };
 
 /// Larger values are not read back, of those in the compact form.
 const MAX_TRIAL_BYTES: usize = 1 << 20;
-
-/// Why [`encode_compact`] has not written a value.
-#[derive(Debug)]
-pub enum Stop {
-    /// The sink has no room for it.
-    Full,
-    /// It cannot go straight into a sink: use [`encode`].
-    Indirect,
-    /// It does not serialise.
-    Error(Error),
-}
 
 /// Writes `value` straight into `sink`, if that is possible. What the sink has got when it is not must be forgotten.
 ///
@@ -48,11 +37,7 @@ where
         return Err(Stop::Indirect);
     }
     let reading = info.reading();
-    Encoder::new(sink, Style::Compact(&reading.known)).value(value).map_err(|e| match e.kind() {
-        ErrorKind::Full => Stop::Full,
-        ErrorKind::NeedsNames => Stop::Indirect,
-        _ => Stop::Error(e),
-    })
+    Encoder::new(sink, Compact(&reading.known)).value(value)
 }
 
 /// Appends `value` to `bytes`, in whichever form carries it.
@@ -61,14 +46,10 @@ where
 /// If it does not serialise, or would not come back as it is.
 pub fn encode<T: Serialize + ?Sized>(info: &TypeInfo, value: &T, bytes: &mut Vec<u8>) -> Result<(), Error> {
     let begin = bytes.len();
-    match encode_compact(info, value, bytes) {
-        Ok(()) => return Ok(()),
-        Err(Stop::Error(e)) => {
-            bytes.truncate(begin);
-            return Err(e);
-        }
-        Err(Stop::Full | Stop::Indirect) => bytes.truncate(begin),
+    if encode_compact(info, value, bytes).is_ok() {
+        return Ok(());
     }
+    bytes.truncate(begin);
     encode_with_care(info, value, bytes).inspect_err(|_| bytes.truncate(begin))
 }
 
@@ -86,11 +67,17 @@ pub fn encode_named<T: Serialize + ?Sized>(value: &T, bytes: &mut Vec<u8>) -> Re
 /// If they are not those of a `T`, or not only.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
     let mut decoder = Decoder::new(bytes);
-    let value = T::deserialize(&mut decoder)?;
-    match decoder.bytes.len() {
-        0 => Ok(value),
-        n => Err(Error::malformed(format!("{n} bytes are left over after the value"))),
+    // The value stays where it is made: to move it would take longer than the rest.
+    let value = T::deserialize(&mut decoder);
+    if value.is_ok() && !decoder.bytes.is_empty() {
+        return Err(left_over(decoder.bytes.len()));
     }
+    value
+}
+
+#[cold]
+fn left_over(n: usize) -> Error {
+    Error::malformed(format!("{n} bytes are left over after the value"))
 }
 
 /// Takes a value from the front of `bytes`.
@@ -109,7 +96,7 @@ fn encode_with_care<T: Serialize + ?Sized>(info: &TypeInfo, value: &T, bytes: &m
     let begin = bytes.len();
     let reading = info.reading();
     if info.form() == Form::Compact {
-        let mut encoder = Encoder::new(bytes, Style::Trial(&reading.known, Vec::new()));
+        let mut encoder = Encoder::new(bytes, Careful::Trial(&reading.known, Vec::new()));
         match encoder.value(value) {
             Ok(()) => {
                 let has_handles = encoder.has_handles();
@@ -135,7 +122,7 @@ fn encode_with_care<T: Serialize + ?Sized>(info: &TypeInfo, value: &T, bytes: &m
     let Err(why) = compare(info, value, &bytes[begin..]) else { return Ok(()) };
     // Names that the two sides do not share (`rename(serialize = …)`) are none the less in the same place.
     bytes.truncate(begin);
-    let by_position = Encoder::new(bytes, Style::Positional).value(value);
+    let by_position = Encoder::new(bytes, Careful::Positional).value(value);
     if by_position.and_then(|()| compare(info, value, &bytes[begin..])).is_ok() {
         return Ok(());
     }
@@ -145,7 +132,7 @@ fn encode_with_care<T: Serialize + ?Sized>(info: &TypeInfo, value: &T, bytes: &m
 /// Appends the named form; whether there are handles inside.
 fn named<T: Serialize + ?Sized>(value: &T, bytes: &mut Vec<u8>) -> Result<bool, Error> {
     bytes.push(tag::NAMED);
-    let mut encoder = Encoder::new(bytes, Style::Named);
+    let mut encoder = Encoder::new(bytes, Careful::Named);
     encoder.value(value)?;
     Ok(encoder.has_handles())
 }
@@ -192,10 +179,4 @@ fn refusal(info: &TypeInfo, why: &Error) -> Error {
     };
     let name = info.name();
     Error::new(why.kind(), format!("this value of {name} cannot be read back, and is not sent: {reason}{hint}"))
-}
-
-impl From<Full> for Stop {
-    fn from(_: Full) -> Self {
-        Self::Full
-    }
 }

@@ -4,10 +4,10 @@ mod access;
 
 use serde::de::{self, DeserializeSeed, IntoDeserializer, Visitor};
 
-use self::access::{Elements, NumberAccess, Record, Variant};
+use self::access::{Counted, Elements, End, Index, Marked, NumberAccess, Record, Variant};
 use crate::{
     HANDLE,
-    error::Error,
+    error::{Error, Trouble},
     numbers::{self, Numbers},
     stack::Room,
     tag::{self, LONG, SMALL},
@@ -124,35 +124,49 @@ impl<'de> Decoder<'de> {
 
     /// Reads elements, and sees to it that none is left.
     #[inline]
-    fn sequence<T>(
+    fn elements<T, E: End>(
         &mut self,
-        len: Option<usize>,
-        fields: &'static [&'static str],
-        visit: impl FnOnce(&mut Elements<'_, 'de>) -> Result<T, Error>,
+        end: E,
+        visit: impl FnOnce(&mut Elements<'_, 'de, E>) -> Result<T, Error>,
     ) -> Result<T, Error> {
         self.nested(|decoder| {
-            let mut elements = Elements::new(decoder, len, fields);
+            let mut elements = Elements::new(decoder, end);
             let value = visit(&mut elements)?;
             elements.finish()?;
             Ok(value)
         })
     }
 
-    /// The fields of a struct, by position or by name.
     #[inline]
-    fn fields<V: Visitor<'de>>(&mut self, fields: &'static [&'static str], visitor: V) -> Result<V::Value, Error> {
+    fn sequence<V: Visitor<'de>>(&mut self, len: usize, visitor: V) -> Result<V::Value, Error> {
+        self.elements(Counted(len, &[]), |elements| visitor.visit_seq(elements))
+    }
+
+    /// The fields of a struct, which go by position.
+    #[inline]
+    fn fields<V: Visitor<'de>>(&mut self, names: &'static [&'static str], visitor: V) -> Result<V::Value, Error> {
+        self.elements(Counted(names.len(), names), |fields| visitor.visit_seq(fields))
+    }
+
+    /// A tuple that is not just so many elements.
+    fn any_tuple<V: Visitor<'de>>(&mut self, len: usize, visitor: V) -> Result<V::Value, Error> {
+        if !self.is_next(tag::SEQ) {
+            return self.value(visitor);
+        }
+        match self.long_len()? {
+            came if came == len as u64 => self.sequence(len, visitor),
+            came => Err(Error::malformed(format!("{came} elements came for the {len} of the type"))),
+        }
+    }
+
+    /// A struct that is not just so many fields by position.
+    fn any_struct<V: Visitor<'de>>(&mut self, names: &'static [&'static str], visitor: V) -> Result<V::Value, Error> {
+        self.pass_options();
         match self.byte()? {
-            tag::STRUCT => {
-                let len = self.len(1)?;
-                if len != fields.len() {
-                    return Err(Error::malformed(format!("{len} fields came for the {} of the type", fields.len())));
-                }
-                self.sequence(Some(len), fields, |elements| visitor.visit_seq(elements))
-            }
-            tag::RECORD => {
-                self.slice()?;
-                self.sequence(None, &[], |elements| visitor.visit_map(Record::new(elements)))
-            }
+            tag::STRUCT => match self.long_len()? {
+                len if len == names.len() as u64 => self.fields(names, visitor),
+                len => Err(Error::malformed(format!("{len} fields came for the {} of the type", names.len()))),
+            },
             tag => self.any(tag, visitor),
         }
     }
@@ -178,26 +192,26 @@ impl<'de> Decoder<'de> {
             }
             tag::SEQ => {
                 let len = self.len(1)?;
-                self.sequence(Some(len), &[], |elements| visitor.visit_seq(elements))
+                self.sequence(len, visitor)
             }
-            tag::SEQ_OPEN => self.sequence(None, &[], |elements| visitor.visit_seq(elements)),
+            tag::SEQ_OPEN => self.elements(Marked(false), |elements| visitor.visit_seq(elements)),
             tag::MAP => {
                 let len = self.len(2)?;
-                self.sequence(Some(len), &[], |elements| visitor.visit_map(elements))
+                self.elements(Counted(len, &[]), |entries| visitor.visit_map(entries))
             }
-            tag::MAP_OPEN => self.sequence(None, &[], |elements| visitor.visit_map(elements)),
+            tag::MAP_OPEN => self.elements(Marked(false), |entries| visitor.visit_map(entries)),
             tag::STRUCT => {
                 let len = self.len(1)?;
-                self.sequence(Some(len), &[], |elements| visitor.visit_seq(elements))
+                self.sequence(len, visitor)
             }
             tag::RECORD => {
                 self.slice()?;
-                self.sequence(None, &[], |elements| visitor.visit_map(Record::new(elements)))
+                self.elements(Marked(false), |fields| visitor.visit_map(Record::new(fields)))
             }
             // As in JSON: a map with one entry.
             tag::NAMED_VARIANT => {
                 let name = self.str()?;
-                self.nested(|decoder| visitor.visit_map(Variant::named(decoder, name)))
+                self.nested(|decoder| visitor.visit_map(Variant::new(decoder, name)))
             }
             tag => self.number(tag, visitor),
         }
@@ -237,7 +251,7 @@ impl<'de> Decoder<'de> {
     }
 
     /// The value after options, whatever it is.
-    #[inline]
+    #[inline(never)]
     fn value<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Error> {
         self.pass_options();
         let tag = self.byte()?;
@@ -250,8 +264,12 @@ macro_rules! numbers {
         $(
             #[inline]
             fn $name<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-                if self.is_next(tag::$tag) {
-                    return visitor.$visit(<$type>::from_ne_bytes(self.array()?));
+                // One look at the length for both.
+                if let Some((head, rest)) = self.bytes.split_first_chunk::<{ 1 + size_of::<$type>() }>()
+                    && let [tag::$tag, number @ ..] = head
+                {
+                    self.bytes = rest;
+                    return visitor.$visit(<$type>::from_ne_bytes(*number));
                 }
                 self.value(visitor)
             }
@@ -281,9 +299,49 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
         deserialize_f32, visit_f32: f32, F32; deserialize_f64, visit_f64: f64, F64;
     );
     as_it_is!(
-        deserialize_bool deserialize_u8 deserialize_char deserialize_str deserialize_string deserialize_bytes
-        deserialize_byte_buf deserialize_seq deserialize_map deserialize_identifier deserialize_ignored_any
+        deserialize_char deserialize_bytes deserialize_byte_buf deserialize_map deserialize_identifier
+        deserialize_ignored_any
     );
+
+    #[inline]
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        if let [tag @ (tag::FALSE | tag::TRUE), rest @ ..] = self.bytes {
+            self.bytes = rest;
+            return visitor.visit_bool(*tag == tag::TRUE);
+        }
+        self.value(visitor)
+    }
+
+    #[inline]
+    fn deserialize_u8<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        if let [tag @ SMALL..=u8::MAX, rest @ ..] = self.bytes {
+            self.bytes = rest;
+            return visitor.visit_u8(tag - SMALL);
+        }
+        self.value(visitor)
+    }
+
+    #[inline]
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        if self.is_next(tag::STR) {
+            return visitor.visit_borrowed_str(self.str()?);
+        }
+        self.value(visitor)
+    }
+
+    #[inline]
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        self.deserialize_str(visitor)
+    }
+
+    #[inline]
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        if self.is_next(tag::SEQ) {
+            let len = self.len(1)?;
+            return self.sequence(len, visitor);
+        }
+        self.value(visitor)
+    }
 
     fn is_human_readable(&self) -> bool {
         self.has_names
@@ -332,14 +390,14 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
 
     #[inline]
     fn deserialize_tuple<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, Error> {
-        if self.is_next(tag::SEQ) {
-            let came = self.len(1)?;
-            if came != len {
-                return Err(Error::malformed(format!("{came} elements came for the {len} of the type")));
-            }
-            return self.sequence(Some(len), &[], |elements| visitor.visit_seq(elements));
+        if let [tag::SEQ, came, rest @ ..] = self.bytes
+            && *came < LONG
+            && usize::from(*came) == len
+        {
+            self.bytes = rest;
+            return self.sequence(len, visitor);
         }
-        self.value(visitor)
+        self.any_tuple(len, visitor)
     }
 
     #[inline]
@@ -359,8 +417,14 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
-        self.pass_options();
-        self.fields(fields, visitor)
+        if let [tag::STRUCT, len, rest @ ..] = self.bytes
+            && *len < LONG
+            && usize::from(*len) == fields.len()
+        {
+            self.bytes = rest;
+            return self.fields(fields, visitor);
+        }
+        self.any_struct(fields, visitor)
     }
 
     #[inline]
@@ -375,21 +439,21 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
             tag::UNIT_VARIANT => visitor.visit_enum(self.long_len()?.min(u32::MAX.into()).variant_index()),
             tag::VARIANT => {
                 let index = self.long_len()?.min(u32::MAX.into()) as u32;
-                self.nested(|decoder| visitor.visit_enum(Variant::at(decoder, index, variants)))
+                self.nested(|decoder| visitor.visit_enum(Variant::new(decoder, Index(index, variants))))
             }
             tag::STR => visitor.visit_enum(self.str()?.into_deserializer()),
             tag::NAMED_VARIANT => {
                 let name = self.str()?;
-                self.nested(|decoder| visitor.visit_enum(Variant::named(decoder, name)))
+                self.nested(|decoder| visitor.visit_enum(Variant::new(decoder, name)))
             }
             // What was written by hand: a map with one entry, as JSON has it.
             tag::MAP if self.len(2)? == 1 => {
                 let name = self.name()?;
-                self.nested(|decoder| visitor.visit_enum(Variant::named(decoder, name)))
+                self.nested(|decoder| visitor.visit_enum(Variant::new(decoder, name)))
             }
             tag::MAP_OPEN => {
                 let name = self.name()?;
-                let value = self.nested(|decoder| visitor.visit_enum(Variant::named(decoder, name)))?;
+                let value = self.nested(|decoder| visitor.visit_enum(Variant::new(decoder, name)))?;
                 if self.is_next(tag::END) { Ok(value) } else { Err(Error::malformed("more than one variant came")) }
             }
             tag => Err(unexpected("an enum's variant", tag)),

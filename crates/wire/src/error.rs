@@ -39,38 +39,28 @@ pub enum ErrorKind {
     Custom,
 }
 
+/// What goes wrong on the way, whether or not it is told in full.
+pub(crate) trait Trouble: serde::ser::Error + From<Full> {
+    /// The compact form cannot carry this value.
+    fn needs_names() -> Self;
+    fn too_deep() -> Self;
+    /// Notes that it happened in a field.
+    #[must_use]
+    fn in_field(self, name: &str) -> Self;
+    /// Notes that it happened in an element.
+    #[must_use]
+    fn in_element(self, index: usize) -> Self;
+}
+
 impl Error {
     #[cold]
     pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self(Repr::Other(Box::new(Detail { kind, message: message.into(), path: String::new() })))
     }
 
-    pub(crate) const fn needs_names() -> Self {
-        Self(Repr::NeedsNames)
-    }
-
-    #[cold]
-    pub(crate) fn too_deep() -> Self {
-        Self::new(ErrorKind::TooDeep, Exhausted.to_string())
-    }
-
     #[cold]
     pub(crate) fn malformed(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Malformed, message)
-    }
-
-    /// Notes that it happened in a field.
-    #[cold]
-    pub(crate) fn in_field(mut self, name: &str) -> Self {
-        self.prepend(|| format!(".{name}"));
-        self
-    }
-
-    /// Notes that it happened in an element.
-    #[cold]
-    pub(crate) fn in_element(mut self, index: usize) -> Self {
-        self.prepend(|| format!("[{index}]"));
-        self
     }
 
     fn prepend(&mut self, segment: impl FnOnce() -> String) {
@@ -128,5 +118,83 @@ impl serde::ser::Error for Error {
 impl serde::de::Error for Error {
     fn custom<T: fmt::Display>(message: T) -> Self {
         Self::new(ErrorKind::Custom, message.to_string())
+    }
+}
+
+impl Trouble for Error {
+    fn needs_names() -> Self {
+        Self(Repr::NeedsNames)
+    }
+
+    #[cold]
+    fn too_deep() -> Self {
+        Self::new(ErrorKind::TooDeep, Exhausted.to_string())
+    }
+
+    #[cold]
+    fn in_field(mut self, name: &str) -> Self {
+        self.prepend(|| format!(".{name}"));
+        self
+    }
+
+    #[cold]
+    fn in_element(mut self, index: usize) -> Self {
+        self.prepend(|| format!("[{index}]"));
+        self
+    }
+}
+
+/// Why a value is not written in the compact form at once. Nothing more is said: who wants to know writes it with care.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// The sink has no room for it.
+    Full,
+    /// It cannot go straight into a sink: use [`encode`](crate::encode), which may say why.
+    Indirect,
+}
+
+impl Trouble for Stop {
+    #[inline]
+    fn needs_names() -> Self {
+        Self::Indirect
+    }
+
+    #[inline]
+    fn too_deep() -> Self {
+        Self::Indirect
+    }
+
+    #[inline]
+    fn in_field(self, _name: &str) -> Self {
+        self
+    }
+
+    #[inline]
+    fn in_element(self, _index: usize) -> Self {
+        self
+    }
+}
+
+impl From<Full> for Stop {
+    #[inline]
+    fn from(_: Full) -> Self {
+        Self::Full
+    }
+}
+
+impl serde::ser::Error for Stop {
+    fn custom<T: fmt::Display>(_message: T) -> Self {
+        Self::Indirect
+    }
+}
+
+impl std::error::Error for Stop {}
+
+impl fmt::Display for Stop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full => Full.fmt(f),
+            Self::Indirect => f.write_str("the value cannot be written at once"),
+        }
     }
 }

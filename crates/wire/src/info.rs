@@ -39,6 +39,7 @@ pub(crate) struct Reading {
 
 impl TypeInfo {
     /// That of `T`.
+    #[inline]
     pub fn of<T: Serialize + DeserializeOwned>() -> &'static Self {
         table::get(typeid::of::<T>(), || Self {
             name: std::any::type_name::<T>(),

@@ -31,6 +31,12 @@ impl Part {
         Self { outer, name, number: FIELDS | len as u64 }
     }
 
+    /// Whether it is the same, down to where its names lie, as most are.
+    #[inline]
+    fn is_identical(&self, other: &Self) -> bool {
+        self.number == other.number && std::ptr::eq(self.name, other.name) && std::ptr::eq(self.outer, other.outer)
+    }
+
     #[inline]
     fn hash(&self) -> usize {
         let name = self.name.as_bytes();
@@ -53,71 +59,84 @@ struct Entry {
     confirmed: AtomicBool,
 }
 
-/// Up to so many slots are looked through.
-const FEW: usize = 4;
+/// Up to so many parts are looked through: cheaper than a hash of a name.
+const FEW: usize = 8;
 
-/// The parts that are read by position, by their hash.
+/// The parts that are read by position.
 #[derive(Default)]
 pub(crate) struct Known {
-    /// A power of two, or none.
-    slots: Box<[Option<Entry>]>,
+    /// In the order in which they are read first.
+    entries: Box<[Entry]>,
+    /// Of more than a few the places, by the hash of their parts: a power of two, at most half of them taken.
+    index: Box<[Option<usize>]>,
 }
 
 impl Known {
     /// Of parts and the names of their fields.
     pub(crate) fn new(parts: &[(Part, &'static [&'static str])]) -> Self {
-        if parts.is_empty() {
-            return Self::default();
+        let is_unequivocal = |(part, names): &(Part, &'static [&'static str])| {
+            !parts.iter().any(|other| part.contradicts(&other.0) || (*part == other.0 && *names != other.1))
+        };
+        let entry = |&(part, names)| Entry { part, names, confirmed: AtomicBool::new(false) };
+        let entries: Box<[Entry]> = parts.iter().filter(|part| is_unequivocal(part)).map(entry).collect();
+        if entries.len() <= FEW {
+            return Self { entries, index: Box::default() };
         }
-        let n_slots = (2 * parts.len()).next_power_of_two();
-        let mut slots: Box<[Option<Entry>]> = (0..n_slots).map(|_| None).collect();
-        let unequivocal = parts.iter().filter(|part| {
-            !parts.iter().any(|other| part.0.contradicts(&other.0) || (part.0 == other.0 && part.1 != other.1))
-        });
-        for (part, names) in unequivocal {
-            let mut at = part.hash() & (n_slots - 1);
-            while slots[at].as_ref().is_some_and(|entry| entry.part != *part) {
-                at = (at + 1) & (n_slots - 1);
+        let n_slots = (2 * entries.len()).next_power_of_two();
+        let mut index: Box<[Option<usize>]> = vec![None; n_slots].into();
+        for (at, entry) in entries.iter().enumerate() {
+            let mut slot = entry.part.hash() & (n_slots - 1);
+            while index[slot].is_some() {
+                slot = (slot + 1) & (n_slots - 1);
             }
-            slots[at] = Some(Entry { part: *part, names, confirmed: AtomicBool::new(false) });
+            index[slot] = Some(at);
         }
-        Self { slots }
+        Self { entries, index }
     }
 
-    /// The slot of `part`.
-    #[inline]
+    /// The place of `part`.
     pub(crate) fn find(&self, part: &Part) -> Option<usize> {
-        if self.slots.len() <= FEW {
-            // Cheaper than a hash of its name.
-            return self.slots.iter().position(|entry| entry.as_ref().is_some_and(|entry| entry.is(part)));
-        }
-        let mask = self.slots.len() - 1;
-        let mut at = part.hash() & mask;
-        // There are more slots than entries.
-        while let Some(entry) = self.slots.get(at)? {
-            if entry.is(part) {
+        let Some(mask) = self.index.len().checked_sub(1) else {
+            let position = |is: fn(&Part, &Part) -> bool| self.entries.iter().position(|entry| is(&entry.part, part));
+            return position(Part::is_identical).or_else(|| position(Part::eq));
+        };
+        let mut slot = part.hash() & mask;
+        // Half of them are empty.
+        while let Some(at) = *self.index.get(slot)? {
+            let found = &self.entries.get(at)?.part;
+            if found.is_identical(part) || found == part {
                 return Some(at);
             }
-            at = (at + 1) & mask;
+            slot = (slot + 1) & mask;
         }
         None
     }
 
-    /// The names of the fields in this slot.
-    pub(crate) fn names(&self, slot: usize) -> &'static [&'static str] {
-        self.slots.get(slot).and_then(Option::as_ref).map_or(&[], |entry| entry.names)
+    /// The names of the fields at this place.
+    pub(crate) fn names(&self, at: usize) -> &'static [&'static str] {
+        self.entries.get(at).map_or(&[], |entry| entry.names)
     }
 
     /// Whether a value with `part` came back as it was.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn is_confirmed(&self, part: &Part) -> bool {
-        let entry = self.find(part).and_then(|at| self.slots[at].as_ref());
-        entry.is_some_and(|entry| entry.confirmed.load(Relaxed))
+        // Each value of a struct begins with the first.
+        match &*self.entries {
+            [first, ..] if first.part.is_identical(part) => first.is_confirmed(),
+            _ => self.is_one_confirmed(part.outer, part.name, part.number),
+        }
     }
 
-    /// Notes that values with these came back as they were.
-    pub(crate) fn confirm(&self, slots: &[usize]) {
-        for entry in slots.iter().filter_map(|at| self.slots[*at].as_ref()) {
+    /// In registers: where it is not called, no part need be made.
+    #[inline(never)]
+    fn is_one_confirmed(&self, outer: &'static str, name: &'static str, number: u64) -> bool {
+        let entry = self.find(&Part { outer, name, number }).and_then(|at| self.entries.get(at));
+        entry.is_some_and(Entry::is_confirmed)
+    }
+
+    /// Notes that values with what is at these places came back as they were.
+    pub(crate) fn confirm(&self, places: &[usize]) {
+        for entry in places.iter().filter_map(|at| self.entries.get(*at)) {
             entry.confirmed.store(true, Relaxed);
         }
     }
@@ -125,14 +144,7 @@ impl Known {
 
 impl Entry {
     #[inline]
-    fn is(&self, part: &Part) -> bool {
-        let (ours, theirs) = (&self.part, part);
-        ours.number == theirs.number && same(ours.name, theirs.name) && same(ours.outer, theirs.outer)
+    fn is_confirmed(&self) -> bool {
+        self.confirmed.load(Relaxed)
     }
-}
-
-/// Whether two names are equal; most are even the same.
-#[inline]
-fn same(a: &'static str, b: &'static str) -> bool {
-    a.len() == b.len() && (a.as_ptr() == b.as_ptr() || a == b)
 }

@@ -46,8 +46,8 @@ pub mod stack;
 mod tag;
 
 pub use self::{
-    codec::{Stop, decode, encode, encode_compact, encode_named, take},
-    error::{Error, ErrorKind},
+    codec::{decode, encode, encode_compact, encode_named, take},
+    error::{Error, ErrorKind, Stop},
     info::TypeInfo,
     numbers::{extend_plain, is_number, is_plain, plain_bytes, take_plain},
     sink::{Counter, Full, Sink},

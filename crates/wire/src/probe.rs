@@ -15,7 +15,11 @@ use serde::{
 };
 
 use self::access::{Chosen, Row};
-use crate::{HANDLE, error::Error, known::Part};
+use crate::{
+    HANDLE,
+    error::{Error, Trouble},
+    known::Part,
+};
 
 /// What is known of the reading side.
 #[derive(Default)]

@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 pub(crate) use self::compound::{Compound, Fields};
 use crate::{
     HANDLE,
-    error::Error,
+    error::{Error, Stop, Trouble},
     known::{Known, Part},
     numbers,
     sink::Sink,
@@ -15,10 +15,37 @@ use crate::{
     tag::{self, LONG},
 };
 
-/// How structs and variants are written.
-pub(crate) enum Style<'a> {
-    /// By position, if the reading side has been seen to read the same; else it ends with [`Error::needs_names`].
-    Compact(&'a Known),
+/// How structs and variants are written: a type, so that the usual one is compiled without the others.
+pub(crate) trait Style {
+    type Error: Trouble;
+
+    /// With names.
+    fn has_names(&self) -> bool;
+
+    /// Finds out whether the reading side reads the same at this place, as far as it goes by position. The names of the
+    /// part's fields, if they are to be compared.
+    fn check(&mut self, part: &Part) -> Result<Option<&'static [&'static str]>, Self::Error>;
+}
+
+/// By position, if the reading side has been seen to read the same; else it ends with [`Error::needs_names`].
+pub(crate) struct Compact<'a>(pub(crate) &'a Known);
+
+impl Style for Compact<'_> {
+    type Error = Stop;
+
+    #[inline(always)]
+    fn has_names(&self) -> bool {
+        false
+    }
+
+    #[inline(always)]
+    fn check(&mut self, part: &Part) -> Result<Option<&'static [&'static str]>, Stop> {
+        if self.0.is_confirmed(part) { Ok(None) } else { Err(Stop::Indirect) }
+    }
+}
+
+/// The ways that take a second look.
+pub(crate) enum Careful<'a> {
     /// By position, if the reading side should read the same, to be tried with the value. Collects what it relies on.
     Trial(&'a Known, Vec<usize>),
     /// By position, whatever the reading side does.
@@ -27,23 +54,40 @@ pub(crate) enum Style<'a> {
     Named,
 }
 
+impl Style for Careful<'_> {
+    type Error = Error;
+
+    fn has_names(&self) -> bool {
+        matches!(self, Self::Named)
+    }
+
+    fn check(&mut self, part: &Part) -> Result<Option<&'static [&'static str]>, Error> {
+        let Self::Trial(known, met) = self else { return Ok(None) };
+        let at = known.find(part).ok_or_else(Error::needs_names)?;
+        met.push(at);
+        Ok(Some(known.names(at)))
+    }
+}
+
 /// Writes one value, or some in a row, to a sink.
-pub(crate) struct Encoder<'a, S> {
+pub(crate) struct Encoder<'a, S, Y> {
     sink: &'a mut S,
-    style: Style<'a>,
+    style: Y,
     room: Room,
     has_handles: bool,
 }
 
-impl<'a, S: Sink> Encoder<'a, S> {
-    #[inline]
-    pub(crate) fn new(sink: &'a mut S, style: Style<'a>) -> Self {
-        Self { sink, style, room: Room::here(), has_handles: false }
-    }
-
-    /// What a [`Style::Trial`] relied on.
+impl<S> Encoder<'_, S, Careful<'_>> {
+    /// What a [`Careful::Trial`] relied on.
     pub(crate) fn into_met(self) -> Vec<usize> {
-        if let Style::Trial(_, met) = self.style { met } else { Vec::new() }
+        if let Careful::Trial(_, met) = self.style { met } else { Vec::new() }
+    }
+}
+
+impl<'a, S: Sink, Y: Style> Encoder<'a, S, Y> {
+    #[inline]
+    pub(crate) fn new(sink: &'a mut S, style: Y) -> Self {
+        Self { sink, style, room: Room::here(), has_handles: false }
     }
 
     /// Whether one of the values so far was a handle.
@@ -53,12 +97,12 @@ impl<'a, S: Sink> Encoder<'a, S> {
 
     #[inline]
     fn has_names(&self) -> bool {
-        matches!(self.style, Style::Named)
+        self.style.has_names()
     }
 
     /// Writes a value: the only way by which values are written, so that each is asked whether it is numbers.
-    #[inline]
-    pub(crate) fn value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
+    #[inline(always)]
+    pub(crate) fn value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Y::Error> {
         match numbers::of(value) {
             Some(numbers) => {
                 self.sink.extend(&[tag::ARRAY, numbers.tag])?;
@@ -71,110 +115,94 @@ impl<'a, S: Sink> Encoder<'a, S> {
 
     /// Writes what is inside another value.
     #[inline]
-    fn inner<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
+    fn inner<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Y::Error> {
         self.enter()?;
         self.value(value)
     }
 
-    #[inline]
-    fn enter(&mut self) -> Result<(), Error> {
-        self.room.check().map_err(|_| Error::too_deep())
+    #[inline(always)]
+    fn enter(&mut self) -> Result<(), Y::Error> {
+        self.room.check().map_err(|_| Y::Error::too_deep())
     }
 
     #[inline]
-    fn byte(&mut self, byte: u8) -> Result<(), Error> {
+    fn byte(&mut self, byte: u8) -> Result<(), Y::Error> {
         Ok(self.sink.push(byte)?)
     }
 
     #[inline]
-    fn tagged<const N: usize>(&mut self, tag: u8, bytes: [u8; N]) -> Result<(), Error> {
+    fn tagged<const N: usize>(&mut self, tag: u8, bytes: [u8; N]) -> Result<(), Y::Error> {
         self.byte(tag)?;
         Ok(self.sink.extend(&bytes)?)
     }
 
     #[inline]
-    fn len(&mut self, len: usize) -> Result<(), Error> {
+    fn len(&mut self, len: usize) -> Result<(), Y::Error> {
         match u8::try_from(len) {
             Ok(short) if short < LONG => self.byte(short),
             _ => self.tagged(LONG, (len as u64).to_ne_bytes()),
         }
     }
 
+    /// A tag and a length. A short one goes with it in one piece: a sink looks for room each time.
+    #[inline(always)]
+    fn head(&mut self, tag: u8, len: usize) -> Result<(), Y::Error> {
+        match u8::try_from(len) {
+            Ok(short) if short < LONG => Ok(self.sink.extend(&[tag, short])?),
+            _ => {
+                self.byte(tag)?;
+                self.len(len)
+            }
+        }
+    }
+
     #[inline]
-    fn bytes(&mut self, tag: u8, bytes: &[u8]) -> Result<(), Error> {
-        self.byte(tag)?;
-        self.len(bytes.len())?;
+    fn bytes(&mut self, tag: u8, bytes: &[u8]) -> Result<(), Y::Error> {
+        self.head(tag, bytes.len())?;
         Ok(self.sink.extend(bytes)?)
     }
 
     /// A name of the named form, which needs no tag.
-    fn name(&mut self, name: &str) -> Result<(), Error> {
+    fn name(&mut self, name: &str) -> Result<(), Y::Error> {
         self.len(name.len())?;
         Ok(self.sink.extend(name.as_bytes())?)
     }
 
     /// Begins what has `len` elements; with names the length is not relied upon.
-    #[inline]
-    fn counted(&mut self, len: Option<usize>, tags: (u8, u8)) -> Result<Compound<'_, 'a, S>, Error> {
+    #[inline(always)]
+    fn counted(&mut self, len: Option<usize>, tags: (u8, u8)) -> Result<Compound<'_, 'a, S, Y>, Y::Error> {
         self.enter()?;
         let len = if self.has_names() { None } else { len };
         match len {
-            Some(len) => {
-                self.byte(tags.0)?;
-                self.len(len)?;
-            }
+            Some(len) => self.head(tags.0, len)?,
             None => self.byte(tags.1)?,
         }
         Ok(Compound::new(self, len))
     }
 
     /// Begins the fields of a struct, or of a variant.
-    #[inline]
-    fn fields(&mut self, part: Part, name: &str, len: usize) -> Result<Fields<'_, 'a, S>, Error> {
-        self.check(part)?;
-        let names = match &self.style {
-            Style::Trial(known, met) => met.last().map(|slot| known.names(*slot)),
-            _ => None,
-        };
+    #[inline(always)]
+    fn fields(&mut self, part: Part, name: &str, len: usize) -> Result<Fields<'_, 'a, S, Y>, Y::Error> {
+        let names = self.style.check(&part)?;
         self.enter()?;
         if self.has_names() {
             self.byte(tag::RECORD)?;
             self.name(name)?;
             return Ok(Fields::new(Compound::new(self, None), None));
         }
-        self.byte(tag::STRUCT)?;
-        self.len(len)?;
+        self.head(tag::STRUCT, len)?;
         Ok(Fields::new(Compound::new(self, Some(len)), names))
     }
 
     /// Begins a variant that has content.
-    #[inline]
-    fn variant(&mut self, name: &'static str, index: u32, variant: &'static str) -> Result<(), Error> {
-        self.check(Part::variant(name, index, variant))?;
+    #[inline(always)]
+    fn variant(&mut self, name: &'static str, index: u32, variant: &'static str) -> Result<(), Y::Error> {
+        self.style.check(&Part::variant(name, index, variant))?;
         if self.has_names() {
             self.byte(tag::NAMED_VARIANT)?;
             return self.name(variant);
         }
-        self.byte(tag::VARIANT)?;
-        self.len(index as usize)
-    }
-
-    /// Finds out whether the reading side reads the same at this place, as far as it goes by position.
-    #[inline]
-    fn check(&mut self, part: Part) -> Result<(), Error> {
-        match &mut self.style {
-            Style::Named | Style::Positional => Ok(()),
-            Style::Compact(known) => {
-                if known.is_confirmed(&part) {
-                    return Ok(());
-                }
-                Err(Error::needs_names())
-            }
-            Style::Trial(known, met) => {
-                met.push(known.find(&part).ok_or_else(Error::needs_names)?);
-                Ok(())
-            }
-        }
+        self.head(tag::VARIANT, index as usize)
     }
 }
 
@@ -182,8 +210,8 @@ macro_rules! numbers {
     ($($name:ident: $type:ty, $tag:ident;)*) => {
         $(
             #[inline]
-            fn $name(self, v: $type) -> Result<(), Error> {
-                // At once: a sink looks for room each time.
+            fn $name(self, v: $type) -> Result<(), Y::Error> {
+                // At once, as in `head`.
                 let mut bytes = [tag::$tag; 1 + size_of::<$type>()];
                 bytes[1..].copy_from_slice(&v.to_ne_bytes());
                 Ok(self.sink.extend(&bytes)?)
@@ -192,16 +220,16 @@ macro_rules! numbers {
     };
 }
 
-impl<'a, 'b, S: Sink> Serializer for &'a mut Encoder<'b, S> {
+impl<'a, 'b, S: Sink, Y: Style> Serializer for &'a mut Encoder<'b, S, Y> {
     type Ok = ();
-    type Error = Error;
-    type SerializeSeq = Compound<'a, 'b, S>;
-    type SerializeMap = Compound<'a, 'b, S>;
-    type SerializeTuple = Compound<'a, 'b, S>;
-    type SerializeTupleStruct = Compound<'a, 'b, S>;
-    type SerializeTupleVariant = Compound<'a, 'b, S>;
-    type SerializeStruct = Fields<'a, 'b, S>;
-    type SerializeStructVariant = Fields<'a, 'b, S>;
+    type Error = Y::Error;
+    type SerializeSeq = Compound<'a, 'b, S, Y>;
+    type SerializeMap = Compound<'a, 'b, S, Y>;
+    type SerializeTuple = Compound<'a, 'b, S, Y>;
+    type SerializeTupleStruct = Compound<'a, 'b, S, Y>;
+    type SerializeTupleVariant = Compound<'a, 'b, S, Y>;
+    type SerializeStruct = Fields<'a, 'b, S, Y>;
+    type SerializeStructVariant = Fields<'a, 'b, S, Y>;
 
     numbers!(
         serialize_i8: i8, I8; serialize_i16: i16, I16; serialize_i32: i32, I32; serialize_i64: i64, I64;
@@ -217,126 +245,125 @@ impl<'a, 'b, S: Sink> Serializer for &'a mut Encoder<'b, S> {
     }
 
     #[inline]
-    fn serialize_u8(self, v: u8) -> Result<(), Error> {
+    fn serialize_u8(self, v: u8) -> Result<(), Y::Error> {
         if v < tag::SMALL { self.byte(v + tag::SMALL) } else { self.tagged(tag::U8, [v]) }
     }
 
     #[inline]
-    fn serialize_bool(self, v: bool) -> Result<(), Error> {
+    fn serialize_bool(self, v: bool) -> Result<(), Y::Error> {
         self.byte(if v { tag::TRUE } else { tag::FALSE })
     }
 
     #[inline]
-    fn serialize_char(self, v: char) -> Result<(), Error> {
+    fn serialize_char(self, v: char) -> Result<(), Y::Error> {
         self.tagged(tag::CHAR, u32::from(v).to_ne_bytes())
     }
 
     #[inline]
-    fn serialize_str(self, v: &str) -> Result<(), Error> {
+    fn serialize_str(self, v: &str) -> Result<(), Y::Error> {
         self.bytes(tag::STR, v.as_bytes())
     }
 
     #[inline]
-    fn serialize_bytes(self, v: &[u8]) -> Result<(), Error> {
+    fn serialize_bytes(self, v: &[u8]) -> Result<(), Y::Error> {
         self.bytes(tag::BYTES, v)
     }
 
     #[inline]
-    fn serialize_none(self) -> Result<(), Error> {
+    fn serialize_none(self) -> Result<(), Y::Error> {
         self.byte(tag::NONE)
     }
 
     #[inline]
-    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), Error> {
+    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), Y::Error> {
         self.byte(tag::SOME)?;
         self.inner(value)
     }
 
     #[inline]
-    fn serialize_unit(self) -> Result<(), Error> {
+    fn serialize_unit(self) -> Result<(), Y::Error> {
         self.byte(tag::UNIT)
     }
 
     #[inline]
-    fn serialize_unit_struct(self, _name: &'static str) -> Result<(), Error> {
+    fn serialize_unit_struct(self, _name: &'static str) -> Result<(), Y::Error> {
         self.byte(tag::UNIT)
     }
 
-    #[inline]
-    fn serialize_unit_variant(self, name: &'static str, index: u32, variant: &'static str) -> Result<(), Error> {
-        self.check(Part::variant(name, index, variant))?;
+    #[inline(always)]
+    fn serialize_unit_variant(self, name: &'static str, index: u32, variant: &'static str) -> Result<(), Y::Error> {
+        self.style.check(&Part::variant(name, index, variant))?;
         if self.has_names() {
             return self.serialize_str(variant);
         }
-        self.byte(tag::UNIT_VARIANT)?;
-        self.len(index as usize)
+        self.head(tag::UNIT_VARIANT, index as usize)
     }
 
     #[inline]
-    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, name: &'static str, value: &T) -> Result<(), Error> {
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, name: &'static str, value: &T) -> Result<(), Y::Error> {
         self.has_handles |= name == HANDLE;
         self.inner(value)
     }
 
-    #[inline]
+    #[inline(always)]
     fn serialize_newtype_variant<T: Serialize + ?Sized>(
         self,
         name: &'static str,
         index: u32,
         variant: &'static str,
         value: &T,
-    ) -> Result<(), Error> {
+    ) -> Result<(), Y::Error> {
         self.variant(name, index, variant)?;
         self.inner(value).map_err(|e| e.in_field(variant))
     }
 
-    #[inline]
-    fn serialize_seq(self, len: Option<usize>) -> Result<Compound<'a, 'b, S>, Error> {
+    #[inline(always)]
+    fn serialize_seq(self, len: Option<usize>) -> Result<Compound<'a, 'b, S, Y>, Y::Error> {
         self.counted(len, (tag::SEQ, tag::SEQ_OPEN))
     }
 
     #[inline]
-    fn serialize_map(self, len: Option<usize>) -> Result<Compound<'a, 'b, S>, Error> {
+    fn serialize_map(self, len: Option<usize>) -> Result<Compound<'a, 'b, S, Y>, Y::Error> {
         self.counted(len, (tag::MAP, tag::MAP_OPEN))
     }
 
-    #[inline]
-    fn serialize_tuple(self, len: usize) -> Result<Compound<'a, 'b, S>, Error> {
+    #[inline(always)]
+    fn serialize_tuple(self, len: usize) -> Result<Compound<'a, 'b, S, Y>, Y::Error> {
         self.serialize_seq(Some(len))
     }
 
-    #[inline]
-    fn serialize_tuple_struct(self, name: &'static str, len: usize) -> Result<Compound<'a, 'b, S>, Error> {
-        self.check(Part::fields(name, len))?;
+    #[inline(always)]
+    fn serialize_tuple_struct(self, name: &'static str, len: usize) -> Result<Compound<'a, 'b, S, Y>, Y::Error> {
+        self.style.check(&Part::fields(name, len))?;
         self.serialize_seq(Some(len))
     }
 
-    #[inline]
+    #[inline(always)]
     fn serialize_tuple_variant(
         self,
         name: &'static str,
         index: u32,
         variant: &'static str,
         len: usize,
-    ) -> Result<Compound<'a, 'b, S>, Error> {
+    ) -> Result<Compound<'a, 'b, S, Y>, Y::Error> {
         self.variant(name, index, variant)?;
-        self.check(Part::variant_fields(name, variant, len))?;
+        self.style.check(&Part::variant_fields(name, variant, len))?;
         self.serialize_seq(Some(len))
     }
 
-    #[inline]
-    fn serialize_struct(self, name: &'static str, len: usize) -> Result<Fields<'a, 'b, S>, Error> {
+    #[inline(always)]
+    fn serialize_struct(self, name: &'static str, len: usize) -> Result<Fields<'a, 'b, S, Y>, Y::Error> {
         self.fields(Part::fields(name, len), name, len)
     }
 
-    #[inline]
+    #[inline(always)]
     fn serialize_struct_variant(
         self,
         name: &'static str,
         index: u32,
         variant: &'static str,
         len: usize,
-    ) -> Result<Fields<'a, 'b, S>, Error> {
+    ) -> Result<Fields<'a, 'b, S, Y>, Y::Error> {
         self.variant(name, index, variant)?;
         self.fields(Part::variant_fields(name, variant, len), variant, len)
     }

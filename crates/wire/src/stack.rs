@@ -11,7 +11,7 @@ const UNKNOWN_BYTES: usize = 256 * 1024;
 
 /// What a recursion may use of the stack: half of what is left where it begins. The other half is for what is done with
 /// the result, above all for dropping it, which recurses as deep, but takes less for each level.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Room {
     begin: usize,
     floor: usize,
@@ -45,18 +45,24 @@ impl Room {
     /// [`Exhausted`] if half of the stack that was left is in use.
     #[inline]
     pub fn check(&mut self) -> Result<(), Exhausted> {
-        if position() >= self.floor { Ok(()) } else { self.check_bounds() }
+        if position() >= self.floor {
+            return Ok(());
+        }
+        // By value: what is lent to a call cannot be kept in registers.
+        *self = self.bounded();
+        if position() >= self.floor { Ok(()) } else { Err(Exhausted) }
     }
 
+    /// The same, with the bounds of the thread's stack.
     #[cold]
-    fn check_bounds(&mut self) -> Result<(), Exhausted> {
+    fn bounded(mut self) -> Self {
         if !self.is_known {
             self.is_known = true;
             let lowest = lowest().filter(|lowest| (*lowest..).contains(&self.begin));
             let room = lowest.map_or(UNKNOWN_BYTES, |lowest| (self.begin - lowest) / 2);
             self.floor = self.begin.saturating_sub(room);
         }
-        if position() >= self.floor { Ok(()) } else { Err(Exhausted) }
+        self
     }
 }
 

@@ -78,7 +78,7 @@ pub(crate) unsafe fn encode_up_to<T: Serialize + DeserializeOwned>(
     match wire::encode_compact(TypeInfo::of::<T>(), value, &mut into) {
         Ok(()) => Ok(into.position()),
         Err(Stop::Full) => Err(NotInline::TooLong),
-        Err(Stop::Indirect | Stop::Error(_)) => Err(NotInline::Unplain),
+        Err(Stop::Indirect) => Err(NotInline::Unplain),
     }
 }
 

@@ -2,64 +2,106 @@
 
 use serde::de::{
     self, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess, VariantAccess, Visitor,
-    value::{StrDeserializer, U32Deserializer},
+    value::U32Deserializer,
 };
 
 use super::Decoder;
-use crate::{error::Error, numbers::Numbers, stack::Room, tag};
+use crate::{
+    error::{Error, Trouble},
+    numbers::Numbers,
+    stack::Room,
+    tag,
+};
 
-/// Elements, or keys and values, up to their number or the mark of their end.
-pub(super) struct Elements<'a, 'de> {
+/// Elements, fields, or keys and values, up to an end.
+pub(super) struct Elements<'a, 'de, E> {
     decoder: &'a mut Decoder<'de>,
-    left: Option<usize>,
+    end: E,
     n_read: usize,
-    /// The names of the elements, if they are fields of a struct.
-    fields: &'static [&'static str],
-    is_over: bool,
 }
 
-impl<'a, 'de> Elements<'a, 'de> {
+/// Where elements end.
+pub(super) trait End {
+    /// Whether there is none after so many.
+    fn is_after(&mut self, n_read: usize, decoder: &mut Decoder<'_>) -> bool;
+
+    /// How many there are, if that is known.
+    fn len(&self) -> Option<usize>;
+
+    /// Notes in which element it happened.
+    fn locate(&self, index: usize, e: Error) -> Error;
+}
+
+/// So many elements, with the names of those that have one.
+pub(super) struct Counted(pub(super) usize, pub(super) &'static [&'static str]);
+
+impl End for Counted {
     #[inline]
-    pub(super) fn new(decoder: &'a mut Decoder<'de>, len: Option<usize>, fields: &'static [&'static str]) -> Self {
-        Self { decoder, left: len, n_read: 0, fields, is_over: false }
+    fn is_after(&mut self, n_read: usize, _decoder: &mut Decoder<'_>) -> bool {
+        n_read >= self.0
+    }
+
+    fn len(&self) -> Option<usize> {
+        Some(self.0)
+    }
+
+    #[cold]
+    fn locate(&self, index: usize, e: Error) -> Error {
+        match self.1.get(index) {
+            Some(name) => e.in_field(name),
+            None => e.in_element(index),
+        }
+    }
+}
+
+/// The mark of the end; true once it has been read.
+pub(super) struct Marked(pub(super) bool);
+
+impl End for Marked {
+    #[inline]
+    fn is_after(&mut self, _n_read: usize, decoder: &mut Decoder<'_>) -> bool {
+        self.0 = self.0 || decoder.is_next(tag::END);
+        self.0
+    }
+
+    fn len(&self) -> Option<usize> {
+        None
+    }
+
+    #[cold]
+    fn locate(&self, index: usize, e: Error) -> Error {
+        e.in_element(index)
+    }
+}
+
+impl<'a, 'de, E: End> Elements<'a, 'de, E> {
+    #[inline]
+    pub(super) fn new(decoder: &'a mut Decoder<'de>, end: E) -> Self {
+        Self { decoder, end, n_read: 0 }
     }
 
     /// Whether there is one more.
     #[inline]
     fn advance(&mut self) -> bool {
-        if self.is_over {
-            return false;
-        }
-        match &mut self.left {
-            Some(0) => self.is_over = true,
-            Some(left) => *left -= 1,
-            None => self.is_over = self.decoder.is_next(tag::END),
-        }
-        self.n_read += usize::from(!self.is_over);
-        !self.is_over
+        let is_one = !self.end.is_after(self.n_read, self.decoder);
+        self.n_read += usize::from(is_one);
+        is_one
     }
 
-    /// Where the last one was.
-    #[cold]
+    /// Notes that it happened in the last one.
+    #[inline]
     fn locate(&self, e: Error) -> Error {
-        let index = self.n_read.saturating_sub(1);
-        match self.fields.get(index) {
-            Some(name) => e.in_field(name),
-            None => e.in_element(index),
-        }
+        self.end.locate(self.n_read.saturating_sub(1), e)
     }
 
     /// Sees to it that there is no more.
     #[inline]
     pub(super) fn finish(mut self) -> Result<(), Error> {
-        if self.advance() {
-            return Err(Error::malformed("more elements came than the type takes"));
-        }
-        Ok(())
+        if self.advance() { Err(Error::malformed("more elements came than the type takes")) } else { Ok(()) }
     }
 }
 
-impl<'de> SeqAccess<'de> for &mut Elements<'_, 'de> {
+impl<'de, E: End> SeqAccess<'de> for &mut Elements<'_, 'de, E> {
     type Error = Error;
 
     #[inline]
@@ -74,11 +116,11 @@ impl<'de> SeqAccess<'de> for &mut Elements<'_, 'de> {
     }
 
     fn size_hint(&self) -> Option<usize> {
-        self.left
+        Some(self.end.len()? - self.n_read)
     }
 }
 
-impl<'de> MapAccess<'de> for &mut Elements<'_, 'de> {
+impl<'de, E: End> MapAccess<'de> for &mut Elements<'_, 'de, E> {
     type Error = Error;
 
     #[inline]
@@ -98,19 +140,19 @@ impl<'de> MapAccess<'de> for &mut Elements<'_, 'de> {
     }
 
     fn size_hint(&self) -> Option<usize> {
-        self.left
+        Some(self.end.len()? - self.n_read)
     }
 }
 
 /// Fields by their names.
 pub(super) struct Record<'e, 'a, 'de> {
-    elements: &'e mut Elements<'a, 'de>,
+    elements: &'e mut Elements<'a, 'de, Marked>,
     /// What begins with the last field's name.
     key: &'de [u8],
 }
 
 impl<'e, 'a, 'de> Record<'e, 'a, 'de> {
-    pub(super) fn new(elements: &'e mut Elements<'a, 'de>) -> Self {
+    pub(super) fn new(elements: &'e mut Elements<'a, 'de, Marked>) -> Self {
         Self { elements, key: &[] }
     }
 
@@ -199,76 +241,91 @@ impl<'de> Deserializer<'de> for &mut Number<'de> {
 }
 
 /// A variant, and its content after it.
-pub(super) struct Variant<'a, 'de> {
+pub(super) struct Variant<'a, 'de, K> {
     decoder: &'a mut Decoder<'de>,
-    key: Key<'de>,
-    /// Of the type's variants; for errors.
-    name: &'de str,
+    key: K,
     is_read: bool,
 }
 
-enum Key<'de> {
-    Index(u32),
-    Name(&'de str),
+/// What tells a variant from others: its name, or its index.
+pub(super) trait Key<'de>: IntoDeserializer<'de, Error> + Copy {
+    /// For errors.
+    fn name(self) -> &'de str;
 }
 
-impl<'a, 'de> Variant<'a, 'de> {
-    pub(super) fn named(decoder: &'a mut Decoder<'de>, name: &'de str) -> Self {
-        Self { decoder, key: Key::Name(name), name, is_read: false }
+impl<'de> Key<'de> for &'de str {
+    fn name(self) -> &'de str {
+        self
+    }
+}
+
+/// The index of a variant, and the names of all.
+#[derive(Clone, Copy)]
+pub(super) struct Index(pub(super) u32, pub(super) &'static [&'static str]);
+
+impl<'de> Key<'de> for Index {
+    fn name(self) -> &'de str {
+        self.1.get(self.0 as usize).copied().unwrap_or("?")
+    }
+}
+
+impl<'de> IntoDeserializer<'de, Error> for Index {
+    type Deserializer = U32Deserializer<Error>;
+
+    #[inline]
+    fn into_deserializer(self) -> U32Deserializer<Error> {
+        self.0.into_deserializer()
+    }
+}
+
+impl<'a, 'de, K: Key<'de>> Variant<'a, 'de, K> {
+    #[inline]
+    pub(super) fn new(decoder: &'a mut Decoder<'de>, key: K) -> Self {
+        Self { decoder, key, is_read: false }
     }
 
-    pub(super) fn at(decoder: &'a mut Decoder<'de>, index: u32, variants: &'static [&'static str]) -> Self {
-        let name = variants.get(index as usize).copied().unwrap_or("?");
-        Self { decoder, key: Key::Index(index), name, is_read: false }
-    }
-
+    #[inline]
     fn content<T>(self, read: impl FnOnce(&mut Decoder<'de>) -> Result<T, Error>) -> Result<T, Error> {
-        let name = self.name;
-        read(self.decoder).map_err(|e| e.in_field(name))
+        read(self.decoder).map_err(|e| e.in_field(self.key.name()))
     }
 }
 
-impl<'de> EnumAccess<'de> for Variant<'_, 'de> {
+impl<'de, K: Key<'de>> EnumAccess<'de> for Variant<'_, 'de, K> {
     type Error = Error;
     type Variant = Self;
 
+    #[inline]
     fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Self), Error> {
-        let value = match self.key {
-            Key::Index(index) => {
-                let index: U32Deserializer<Error> = index.into_deserializer();
-                seed.deserialize(index)?
-            }
-            Key::Name(name) => {
-                let name: StrDeserializer<'_, Error> = name.into_deserializer();
-                seed.deserialize(name)?
-            }
-        };
-        Ok((value, self))
+        Ok((seed.deserialize(self.key.into_deserializer())?, self))
     }
 }
 
-impl<'de> VariantAccess<'de> for Variant<'_, 'de> {
+impl<'de, K: Key<'de>> VariantAccess<'de> for Variant<'_, 'de, K> {
     type Error = Error;
 
+    #[inline]
     fn unit_variant(self) -> Result<(), Error> {
         self.content(|decoder| de::Deserialize::deserialize(decoder))
     }
 
+    #[inline]
     fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, Error> {
         self.content(|decoder| decoder.seed(seed))
     }
 
+    #[inline]
     fn tuple_variant<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, Error> {
         self.content(|decoder| decoder.deserialize_tuple(len, visitor))
     }
 
+    #[inline]
     fn struct_variant<V: Visitor<'de>>(self, fields: &'static [&'static str], visitor: V) -> Result<V::Value, Error> {
         self.content(|decoder| decoder.deserialize_struct("", fields, visitor))
     }
 }
 
 /// For those who read it as a map.
-impl<'de> MapAccess<'de> for Variant<'_, 'de> {
+impl<'de> MapAccess<'de> for Variant<'_, 'de, &'de str> {
     type Error = Error;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Error> {
@@ -276,11 +333,11 @@ impl<'de> MapAccess<'de> for Variant<'_, 'de> {
             return Ok(None);
         }
         self.is_read = true;
-        let name: de::value::BorrowedStrDeserializer<'de, Error> = de::value::BorrowedStrDeserializer::new(self.name);
+        let name: de::value::BorrowedStrDeserializer<'de, Error> = de::value::BorrowedStrDeserializer::new(self.key);
         seed.deserialize(name).map(Some)
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Error> {
-        self.decoder.seed(seed).map_err(|e| e.in_field(self.name))
+        self.decoder.seed(seed).map_err(|e| e.in_field(self.key))
     }
 }

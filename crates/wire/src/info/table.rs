@@ -27,15 +27,23 @@ const N_LISTS: usize = 256;
 static LISTS: [AtomicPtr<Entry>; N_LISTS] = [const { AtomicPtr::new(null_mut()) }; N_LISTS];
 
 /// The entry of a type, which is made if there is none.
-pub(super) fn get(id: TypeId, make: impl FnOnce() -> TypeInfo) -> &'static TypeInfo {
+///
+/// Where it is called, the type is known, and so is the list.
+#[inline]
+pub(super) fn get(id: TypeId, make: fn() -> TypeInfo) -> &'static TypeInfo {
     let mut hasher = PartOfHash(0);
     id.hash(&mut hasher);
     let list = &LISTS[hasher.finish() as usize % N_LISTS];
     // Acquire: with what was written to the entry before it was published.
-    let mut first = list.load(Acquire);
-    if let Some(info) = find(first, id) {
-        return info;
+    let first = list.load(Acquire);
+    match find(first, id) {
+        Some(info) => info,
+        None => insert(list, first, id, make),
     }
+}
+
+#[cold]
+fn insert(list: &AtomicPtr<Entry>, mut first: *mut Entry, id: TypeId, make: fn() -> TypeInfo) -> &'static TypeInfo {
     let entry = Box::leak(Box::new(Entry { id, info: make(), next: first }));
     loop {
         entry.next = first;
@@ -58,15 +66,18 @@ impl Hasher for PartOfHash {
         self.0 = bytes.iter().fold(self.0, |hash, byte| hash.rotate_left(8) ^ u64::from(*byte));
     }
 
+    #[inline]
     fn write_u64(&mut self, hash: u64) {
         self.0 ^= hash;
     }
 
+    #[inline]
     fn finish(&self) -> u64 {
         self.0
     }
 }
 
+#[inline]
 fn find(mut entry: *mut Entry, id: TypeId) -> Option<&'static TypeInfo> {
     // SAFETY: entries are leaked and not changed any more once they are in a list.
     while let Some(found) = unsafe { entry.as_ref::<'static>() } {

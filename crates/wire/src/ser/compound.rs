@@ -8,58 +8,58 @@ use serde::{
     },
 };
 
-use super::Encoder;
-use crate::{error::Error, sink::Sink, tag};
+use super::{Encoder, Style};
+use crate::{error::Trouble, sink::Sink, tag};
 
 /// Elements to come, or keys and values.
-pub(crate) struct Compound<'a, 'b, S> {
-    encoder: &'a mut Encoder<'b, S>,
+pub(crate) struct Compound<'a, 'b, S, Y> {
+    encoder: &'a mut Encoder<'b, S, Y>,
     /// How many were announced, unless their end is marked.
     announced: Option<usize>,
     n_written: usize,
 }
 
-impl<'a, 'b, S: Sink> Compound<'a, 'b, S> {
-    #[inline]
-    pub(super) fn new(encoder: &'a mut Encoder<'b, S>, announced: Option<usize>) -> Self {
+impl<'a, 'b, S: Sink, Y: Style> Compound<'a, 'b, S, Y> {
+    #[inline(always)]
+    pub(super) fn new(encoder: &'a mut Encoder<'b, S, Y>, announced: Option<usize>) -> Self {
         Self { encoder, announced, n_written: 0 }
     }
 
-    #[inline]
-    fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
+    #[inline(always)]
+    fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Y::Error> {
         let index = self.n_written;
         self.n_written += 1;
         self.encoder.value(value).map_err(|e| e.in_element(index))
     }
 
-    #[inline]
-    fn finish(self) -> Result<(), Error> {
+    #[inline(always)]
+    fn finish(self) -> Result<(), Y::Error> {
         match self.announced {
             None => self.encoder.byte(tag::END),
             Some(announced) if announced == self.n_written => Ok(()),
             // With names nobody relies on what was announced.
-            Some(_) => Err(Error::needs_names()),
+            Some(_) => Err(Y::Error::needs_names()),
         }
     }
 }
 
 /// Fields to come.
-pub(crate) struct Fields<'a, 'b, S> {
-    fields: Compound<'a, 'b, S>,
+pub(crate) struct Fields<'a, 'b, S, Y> {
+    fields: Compound<'a, 'b, S, Y>,
     /// Their names where they are read, if these are to be compared.
     names: Option<&'static [&'static str]>,
 }
 
-impl<'a, 'b, S: Sink> Fields<'a, 'b, S> {
-    #[inline]
-    pub(super) fn new(fields: Compound<'a, 'b, S>, names: Option<&'static [&'static str]>) -> Self {
+impl<'a, 'b, S: Sink, Y: Style> Fields<'a, 'b, S, Y> {
+    #[inline(always)]
+    pub(super) fn new(fields: Compound<'a, 'b, S, Y>, names: Option<&'static [&'static str]>) -> Self {
         Self { fields, names }
     }
 
-    #[inline]
-    fn field<T: Serialize + ?Sized>(&mut self, key: &'static str, value: &T) -> Result<(), Error> {
+    #[inline(always)]
+    fn field<T: Serialize + ?Sized>(&mut self, key: &'static str, value: &T) -> Result<(), Y::Error> {
         if self.names.is_some_and(|names| names.get(self.fields.n_written) != Some(&key)) {
-            return Err(Error::needs_names());
+            return Err(Y::Error::needs_names());
         }
         if self.fields.announced.is_none() {
             self.fields.encoder.bytes(tag::STR, key.as_bytes())?;
@@ -69,25 +69,25 @@ impl<'a, 'b, S: Sink> Fields<'a, 'b, S> {
     }
 
     /// A field that is left out: with names only its reader can tell.
-    fn skip(&self) -> Result<(), Error> {
-        if self.fields.announced.is_some() { Err(Error::needs_names()) } else { Ok(()) }
+    fn skip(&self) -> Result<(), Y::Error> {
+        if self.fields.announced.is_some() { Err(Y::Error::needs_names()) } else { Ok(()) }
     }
 }
 
 macro_rules! elements {
     ($($trait:ident: $name:ident;)*) => {
         $(
-            impl<S: Sink> $trait for Compound<'_, '_, S> {
+            impl<S: Sink, Y: Style> $trait for Compound<'_, '_, S, Y> {
                 type Ok = ();
-                type Error = Error;
+                type Error = Y::Error;
 
-                #[inline]
-                fn $name<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
+                #[inline(always)]
+                fn $name<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Y::Error> {
                     self.element(value)
                 }
 
-                #[inline]
-                fn end(self) -> Result<(), Error> {
+                #[inline(always)]
+                fn end(self) -> Result<(), Y::Error> {
                     self.finish()
                 }
             }
@@ -101,24 +101,24 @@ elements!(
     SerializeTupleVariant: serialize_field;
 );
 
-impl<S: Sink> SerializeMap for Compound<'_, '_, S> {
+impl<S: Sink, Y: Style> SerializeMap for Compound<'_, '_, S, Y> {
     type Ok = ();
-    type Error = Error;
+    type Error = Y::Error;
 
-    #[inline]
-    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), Error> {
+    #[inline(always)]
+    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), Y::Error> {
         self.n_written += 1;
         self.encoder.value(key).map_err(|e| e.in_field("key"))
     }
 
-    #[inline]
-    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
+    #[inline(always)]
+    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Y::Error> {
         let index = self.n_written.saturating_sub(1);
         self.encoder.value(value).map_err(|e| e.in_element(index))
     }
 
-    #[inline]
-    fn end(self) -> Result<(), Error> {
+    #[inline(always)]
+    fn end(self) -> Result<(), Y::Error> {
         self.finish()
     }
 }
@@ -126,22 +126,22 @@ impl<S: Sink> SerializeMap for Compound<'_, '_, S> {
 macro_rules! fields {
     ($($trait:ident)*) => {
         $(
-            impl<S: Sink> $trait for Fields<'_, '_, S> {
+            impl<S: Sink, Y: Style> $trait for Fields<'_, '_, S, Y> {
                 type Ok = ();
-                type Error = Error;
+                type Error = Y::Error;
 
-                #[inline]
-                fn serialize_field<T: Serialize + ?Sized>(&mut self, key: &'static str, value: &T) -> Result<(), Error> {
+                #[inline(always)]
+                fn serialize_field<T: Serialize + ?Sized>(&mut self, key: &'static str, value: &T) -> Result<(), Y::Error> {
                     self.field(key, value)
                 }
 
-                #[inline]
-                fn skip_field(&mut self, _key: &'static str) -> Result<(), Error> {
+                #[inline(always)]
+                fn skip_field(&mut self, _key: &'static str) -> Result<(), Y::Error> {
                     self.skip()
                 }
 
-                #[inline]
-                fn end(self) -> Result<(), Error> {
+                #[inline(always)]
+                fn end(self) -> Result<(), Y::Error> {
                     self.fields.finish()
                 }
             }
