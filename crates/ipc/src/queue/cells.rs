@@ -107,7 +107,7 @@ impl<'a> Filling<'a> {
 
     /// Puts the message that is in the cell, and so many bytes long.
     #[inline(always)]
-    pub(super) fn put(mut self, len: usize, patience: Patience) -> Result<(), Stop> {
+    pub(super) fn put(&mut self, len: usize, patience: Patience) -> Result<(), Stop> {
         if self.forks != barrier::forks() {
             // The message's `Serialize` has forked, and the cell is the parent's.
             return Err(Stop::System(io::ErrorKind::Other));
@@ -121,13 +121,14 @@ impl<'a> Filling<'a> {
         let payload = CellAt::new(cell.block, len).to_payload();
         // SAFETY: in the queue's memory, which is mapped as long as the handle lives.
         let record = unsafe { cell.aim.as_ref() };
-        let mut place = 0;
-        let mut aim = |position: u64| {
-            place = position.wrapping_add(1);
+        let aim = |position: u64| {
+            let place = position.wrapping_add(1);
             record.store(place, Release);
+            place
         };
-        if !raw.put_at_once(What::CELL, payload, &mut aim) {
-            raw.patiently(Side::Space, patience, || raw.try_put(What::CELL, payload, &mut aim))?;
+        let mut place = 0;
+        if !raw.put_at_once(What::CELL, payload, |position| place = aim(position)) {
+            place = Self::put_patiently(raw, payload, patience, aim)?;
         }
         cell.place = place;
         cells.next = if cells.next + 1 < cells.turn.len() { cells.next + 1 } else { 0 };
@@ -135,6 +136,14 @@ impl<'a> Filling<'a> {
             prefetch::to_write(soon.memory, len);
         }
         Ok(())
+    }
+
+    /// Says at which place.
+    #[cold]
+    fn put_patiently(raw: &Raw, payload: u64, patience: Patience, aim: impl Fn(u64) -> u64) -> Result<u64, Stop> {
+        let mut place = 0;
+        raw.patiently(Side::Space, patience, || raw.try_put(What::CELL, payload, |position| place = aim(position)))?;
+        Ok(place)
     }
 }
 

@@ -49,9 +49,11 @@ impl Raw {
         if self.leases {
             return self.put_other(value, NotInline::TooLong, patience);
         }
-        let Some(cell) = Filling::take(self, None) else { return self.put_without_cell(value, patience) };
+        let Some(mut cell) = Filling::take(self, None) else { return self.put_without_cell(value, patience) };
+        let put = self.put_in_cell(&mut cell, value, patience);
         let class = cell.class();
-        match self.put_in_cell(cell, value, patience) {
+        drop(cell);
+        match put {
             Ok(put) => Ok(put?),
             Err(NotInline::TooLong) if class == 0 && self.cell_bytes(0) < self.cell_bytes(1) => {
                 self.put_in_longer_cell(value, patience)
@@ -71,7 +73,7 @@ impl Raw {
     #[inline(always)]
     fn put_in_cell<T: Serialize + DeserializeOwned>(
         &self,
-        cell: Filling<'_>,
+        cell: &mut Filling<'_>,
         value: &T,
         patience: Patience,
     ) -> Result<Result<(), Stop>, NotInline> {
@@ -83,7 +85,6 @@ impl Raw {
         }
         // SAFETY: just written.
         let message = codec::short(unsafe { std::slice::from_raw_parts(memory.as_ptr(), len) });
-        drop(cell);
         Ok(self.put_word(What::short(len), message, patience))
     }
 
@@ -94,7 +95,7 @@ impl Raw {
         patience: Patience,
     ) -> Result<(), PutStop> {
         let put = match Filling::take(self, Some(1)) {
-            Some(cell) => self.put_in_cell(cell, value, patience),
+            Some(mut cell) => self.put_in_cell(&mut cell, value, patience),
             None => Err(NotInline::TooLong),
         };
         match put {
@@ -226,7 +227,7 @@ impl Raw {
         }
         let class = if len <= self.cell_bytes(0) { 0 } else { 1 };
         if len <= self.cell_bytes(class)
-            && let Some(cell) = Filling::take(self, Some(class))
+            && let Some(mut cell) = Filling::take(self, Some(class))
         {
             // SAFETY: the cell is ours, is as long, and its message has left the ring.
             unsafe { std::ptr::copy_nonoverlapping(message.as_ptr(), cell.memory().0.as_ptr(), len) };
