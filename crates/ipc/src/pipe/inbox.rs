@@ -56,8 +56,8 @@ enum Taken {
 
 const MOMENT: Duration = Duration::from_millis(1);
 
-/// Memory that is kept for the next large message, at most.
-const MAX_SPARE: usize = 4 << 20;
+/// Memory that is kept for the next large message, at most: 4 MiB, and what the codec says of them.
+const MAX_SPARE: usize = (4 << 20) + 4096;
 
 const PREFIX_BYTES: usize = 16;
 

@@ -29,8 +29,8 @@ const KEPT_BYTES: u64 = 32 << 20;
 /// Messages beyond that are checked against the file's memory before anything is allocated for them.
 const SUSPICIOUS_BYTES: usize = 1 << 20;
 
-/// Memory that is kept for the next message to be decoded, at most.
-const MAX_SPARE: usize = 4 << 20;
+/// Memory that is kept for the next message to be decoded, at most: 4 MiB, and what the codec says of them.
+const MAX_SPARE: usize = (4 << 20) + 4096;
 
 /// Through how many blocks of a class its users rotate, so that one does not wait for the very cache lines that the other
 /// has just let go of. Large ones are few, as their memory is worth more.
