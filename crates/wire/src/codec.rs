@@ -20,8 +20,10 @@ use crate::{
     tag,
 };
 
-/// Larger values are not read back, of those in the compact form.
+/// Larger values are not read back, of those in the compact form. What vectors of numbers take, which is read at once,
+/// does not count up to a limit of its own.
 const MAX_TRIAL_BYTES: usize = 1 << 20;
+const MAX_VECTOR_BYTES: usize = 16 << 20;
 
 /// Writes `value` straight into `sink`, if that is possible. What the sink has got when it is not must be forgotten.
 ///
@@ -100,8 +102,10 @@ fn encode_with_care<T: Serialize + ?Sized>(info: &TypeInfo, value: &T, bytes: &m
         match encoder.value(value) {
             Ok(()) => {
                 let has_handles = encoder.has_handles();
+                let in_vectors = encoder.in_vectors();
                 let met = encoder.into_met();
-                if has_handles || bytes.len() - begin > MAX_TRIAL_BYTES {
+                let is_large = bytes.len() - begin - in_vectors > MAX_TRIAL_BYTES || in_vectors > MAX_VECTOR_BYTES;
+                if has_handles || is_large {
                     return Ok(());
                 }
                 if compare(info, value, &bytes[begin..]).is_ok() {

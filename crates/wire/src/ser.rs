@@ -75,6 +75,8 @@ pub(crate) struct Encoder<'a, S, Y> {
     style: Y,
     room: Room,
     has_handles: bool,
+    /// How many bytes were vectors of numbers.
+    in_vectors: usize,
 }
 
 impl<S> Encoder<'_, S, Careful<'_>> {
@@ -87,12 +89,17 @@ impl<S> Encoder<'_, S, Careful<'_>> {
 impl<'a, S: Sink, Y: Style> Encoder<'a, S, Y> {
     #[inline]
     pub(crate) fn new(sink: &'a mut S, style: Y) -> Self {
-        Self { sink, style, room: Room::here(), has_handles: false }
+        Self { sink, style, room: Room::here(), has_handles: false, in_vectors: 0 }
     }
 
     /// Whether one of the values so far was a handle.
     pub(crate) fn has_handles(&self) -> bool {
         self.has_handles
+    }
+
+    /// How many bytes so far were vectors of numbers.
+    pub(crate) fn in_vectors(&self) -> usize {
+        self.in_vectors
     }
 
     #[inline]
@@ -107,6 +114,7 @@ impl<'a, S: Sink, Y: Style> Encoder<'a, S, Y> {
             Some(numbers) => {
                 self.sink.extend(&[tag::ARRAY, numbers.tag])?;
                 self.len(numbers.len)?;
+                self.in_vectors += numbers.bytes.len();
                 Ok(self.sink.extend(numbers.bytes)?)
             }
             None => value.serialize(self),

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use wire::{TypeInfo, decode, encode};
+use wire::{Counter, Stop, TypeInfo, decode, encode, encode_compact};
 
 const N: usize = 1000;
 
@@ -33,6 +33,21 @@ fn wherever_they_are() {
     is_copied(vec![Record { id: 1, data: data() }]);
     is_copied(std::collections::BTreeMap::from([(1_u8, data())]));
     is_copied(Ok::<Vec<u8>, String>(data()));
+}
+
+/// Values that are all large go straight into a sink once one has come back.
+#[test]
+fn large_ones_are_tried_too() {
+    #[derive(Serialize, Deserialize)]
+    struct Image {
+        width: u32,
+        data: Vec<u8>,
+    }
+    let info = TypeInfo::of::<Image>();
+    let image = Image { width: 2048, data: vec![200; 4 << 20] };
+    assert_eq!(encode_compact(info, &image, &mut Counter::default()), Err(Stop::Indirect));
+    encode(info, &image, &mut Vec::new()).unwrap();
+    assert_eq!(encode_compact(info, &image, &mut Counter::default()), Ok(()));
 }
 
 /// The same bytes as other types, which serde gives their elements one by one.
