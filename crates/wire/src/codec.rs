@@ -69,7 +69,7 @@ pub fn encode_named<T: Serialize + ?Sized>(value: &T, bytes: &mut Vec<u8>) -> Re
 /// If they are not those of a `T`, or not only.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
     let mut decoder = Decoder::new(bytes);
-    // The value stays where it is made: to move it would take longer than the rest.
+    // The value stays where it is made: to move what has just been written takes as long as the rest.
     let value = T::deserialize(&mut decoder);
     if value.is_ok() && !decoder.bytes.is_empty() {
         return Err(left_over(decoder.bytes.len()));
@@ -88,9 +88,12 @@ fn left_over(n: usize) -> Error {
 /// If there is none.
 pub fn take<T: DeserializeOwned>(bytes: &mut &[u8]) -> Result<T, Error> {
     let mut decoder = Decoder::new(bytes);
-    let value = T::deserialize(&mut decoder)?;
-    *bytes = decoder.bytes;
-    Ok(value)
+    // As in `decode`.
+    let value = T::deserialize(&mut decoder);
+    if value.is_ok() {
+        *bytes = decoder.bytes;
+    }
+    value
 }
 
 #[cold]
