@@ -4,10 +4,6 @@
 //! A publisher stores "ready" and then loads "is anyone asleep"; a sleeper stores "asleep" and then loads "is it
 //! ready". Each needs its store to be seen before its load, which costs a fence (7 ns) on every message. Instead the
 //! sleeper, who has time, makes every running thread of the registered processes go through one.
-//!
-//! # Safety
-//! One system call that takes integers.
-#![allow(unsafe_code)]
 
 use std::sync::{
     Once, OnceLock,
@@ -18,7 +14,7 @@ use std::sync::{
     },
 };
 
-use kernel::at_fork;
+use kernel::{at_fork, sys::membarrier};
 
 const UNKNOWN: u8 = 0;
 const REGISTERED: u8 = 1;
@@ -44,7 +40,7 @@ pub(crate) fn watch_forks() {
 pub(crate) fn register() -> bool {
     watch_forks();
     if STATE.load(Relaxed) == UNKNOWN {
-        let state = if membarrier(libc::MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED) { REGISTERED } else { UNAVAILABLE };
+        let state = if membarrier::register_among_processes() { REGISTERED } else { UNAVAILABLE };
         STATE.store(state, Relaxed);
     }
     STATE.load(Relaxed) == REGISTERED
@@ -81,26 +77,21 @@ pub(crate) fn after_swap() {
 /// Where it is not available, publishers fence themselves; but false if this process alone has to do without.
 pub(crate) fn heavy() -> bool {
     fence(SeqCst);
-    membarrier(libc::MEMBARRIER_CMD_GLOBAL_EXPEDITED)
+    membarrier::in_all_processes()
 }
 
 /// Registers this process for [`among_threads`]; false if it is not available.
 pub(crate) fn register_threads() -> bool {
     static AVAILABLE: OnceLock<bool> = OnceLock::new();
-    *AVAILABLE.get_or_init(|| membarrier(libc::MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED))
+    *AVAILABLE.get_or_init(membarrier::register_this_process)
 }
 
 /// Makes every thread of this process that runs pass a full fence.
 pub(crate) fn among_threads() {
     fence(SeqCst);
-    if !membarrier(libc::MEMBARRIER_CMD_PRIVATE_EXPEDITED) {
+    if !membarrier::in_this_process() {
         // A forked child that has not inherited its parent's registration.
-        membarrier(libc::MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED);
-        membarrier(libc::MEMBARRIER_CMD_PRIVATE_EXPEDITED);
+        membarrier::register_this_process();
+        membarrier::in_this_process();
     }
-}
-
-fn membarrier(command: i32) -> bool {
-    // SAFETY: takes three integers, and touches no memory of ours.
-    unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) == 0 }
 }

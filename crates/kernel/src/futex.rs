@@ -78,6 +78,39 @@ pub fn wait(word: &AtomicU32, expected: u32, deadline: Option<Deadline>) -> Wait
     }
 }
 
+/// As [`wait`], on several words at once: at most 128. One that does not hold its value is [`Wait::Changed`].
+///
+/// # Errors
+/// `ENOSYS` before Linux 5.16, `EPERM` under a filter that does not know the call, `EINVAL` for too many words.
+pub fn wait_any(words: &[(&AtomicU32, u32)], deadline: Option<Deadline>) -> nix::Result<Wait> {
+    #[repr(C)]
+    struct Waiter {
+        value: u64,
+        address: u64,
+        flags: u32,
+        reserved: u32,
+    }
+    const FUTEX2_SIZE_U32: u32 = 2;
+    let waiter = |(word, expected): &(&AtomicU32, u32)| Waiter {
+        value: u64::from(*expected),
+        address: word.as_ptr().addr() as u64,
+        flags: FUTEX2_SIZE_U32,
+        reserved: 0,
+    };
+    let waiters: Vec<_> = words.iter().map(waiter).collect();
+    let timeout = deadline.as_ref().map_or(std::ptr::null(), |d| &raw const d.0);
+    // SAFETY: `waiters` and `timeout` outlive the call, and the words do, being borrowed; the time is an absolute one.
+    let woken = unsafe {
+        libc::syscall(libc::SYS_futex_waitv, waiters.as_ptr(), waiters.len(), 0, timeout, libc::CLOCK_MONOTONIC)
+    };
+    match nix::errno::Errno::result(woken) {
+        Err(nix::errno::Errno::EAGAIN) => Ok(Wait::Changed),
+        Err(nix::errno::Errno::ETIMEDOUT) => Ok(Wait::TimedOut),
+        Err(e @ (nix::errno::Errno::ENOSYS | nix::errno::Errno::EPERM | nix::errno::Errno::EINVAL)) => Err(e),
+        _ => Ok(Wait::Woken),
+    }
+}
+
 /// Wakes at most `n` sleepers of `word`; returns how many woke.
 pub fn wake(word: &AtomicU32, n: u32) -> usize {
     let n = i32::try_from(n).unwrap_or(i32::MAX);
@@ -100,6 +133,18 @@ mod tests {
     #[test]
     fn changed_word_does_not_sleep() {
         assert_eq!(wait(&AtomicU32::new(1), 2, None), Wait::Changed);
+    }
+
+    #[test]
+    fn one_of_several_words_ends_the_wait() {
+        let (first, second) = (AtomicU32::new(1), AtomicU32::new(1));
+        match wait_any(&[(&first, 1), (&second, 2)], None) {
+            Ok(how) => assert_eq!(how, Wait::Changed),
+            Err(e) => return println!("(a kernel without it: {e})"),
+        }
+        let deadline = Deadline::after(Duration::from_millis(1));
+        while wait_any(&[(&first, 1), (&second, 1)], deadline) != Ok(Wait::TimedOut) {}
+        assert!(deadline.is_some_and(|deadline| deadline.has_passed()));
     }
 
     #[test]

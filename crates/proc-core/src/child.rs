@@ -20,7 +20,7 @@ use crate::{
 };
 use kernel::{
     handover,
-    sys::{at_exit, death_signal, profile, signals, soft_limits},
+    sys::{at_exit, profile, seqpacket, signals, soft_limits},
 };
 
 /// The exit code of a process whose function panicked: that of a Rust program whose `main` did.
@@ -158,7 +158,7 @@ pub(crate) fn refuse(why: &str) -> ! {
 /// As [`refuse`], and silently if the owner at the other end of the socket has ended meanwhile: that explains everything, and
 /// is nobody's fault.
 pub(crate) fn refuse_owner(socket: BorrowedFd<'_>, why: &str) -> ! {
-    if death_signal::has_hung_up(socket) {
+    if seqpacket::has_hung_up(socket) {
         exit(REFUSED)
     }
     refuse(why)

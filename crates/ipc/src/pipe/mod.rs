@@ -7,7 +7,6 @@
 
 mod biased;
 mod claim;
-mod clock;
 mod connection;
 mod end;
 mod error;

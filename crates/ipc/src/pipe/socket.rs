@@ -2,28 +2,29 @@
 //!
 //! A packet is one byte (the bell), or [`FDS_BYTES`] bytes with up to [`MAX_FDS`] descriptors: the position of the
 //! message that they belong to, so that those of a message that was never finished are not taken for another's.
-//!
-//! # Safety
-//! Descriptors that the kernel installed for a received packet are taken charge of, each once. Control messages are
-//! walked with the C library's macros over what the kernel wrote.
-#![allow(unsafe_code)]
 
 use std::{
     io::IoSlice,
-    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
     time::Duration,
 };
 
-use kernel::{fds::above_standard_streams, futex::Deadline, handover::Fd};
+pub(crate) use kernel::sys::scm_rights::MAX_FDS;
+use kernel::{
+    fds::above_standard_streams,
+    futex::Deadline,
+    handover::Fd,
+    sys::{
+        scm_rights::{self, ROOM_FOR_ALL},
+        seqpacket,
+    },
+};
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, ppoll},
     sys::socket::{ControlMessage, MsgFlags, sendmsg},
 };
 use serde::{Deserialize, Serialize};
-
-/// As many descriptors as the kernel lets one packet carry (`SCM_MAX_FD`).
-pub(crate) const MAX_FDS: usize = 253;
 
 /// How long to wait for the few bytes of a bell, without which a sleeper may sleep on.
 const LONGEST_WANT: Duration = Duration::from_secs(1);
@@ -58,9 +59,8 @@ pub(crate) struct Socket(pub(crate) Fd);
 
 impl Socket {
     pub(crate) fn pair() -> nix::Result<(Self, Self)> {
-        use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
-        let (a, b) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
-        Ok((Self(above_standard_streams(a)?.into()), Self(above_standard_streams(b)?.into())))
+        let (a, b) = seqpacket::pair()?;
+        Ok((Self(a.into()), Self(b.into())))
     }
 
     #[cfg(test)]
@@ -133,9 +133,7 @@ impl Socket {
 
     /// Whether all copies of the other end are closed. One system call.
     pub(crate) fn has_ended(&self) -> bool {
-        let mut poll = [PollFd::new(self.0.as_fd(), PollFlags::from_bits_retain(libc::POLLRDHUP))];
-        // Nothing else is asked for.
-        ppoll(&mut poll, Some(Duration::ZERO.into()), None).is_ok_and(|n| n > 0)
+        seqpacket::has_hung_up(self.0.as_fd())
     }
 
     /// Whether there is a packet, or the end.
@@ -171,33 +169,19 @@ impl Socket {
     /// Takes the next packet, with at most `max_fds` descriptors; never waits. The kernel closes what is more, without
     /// ever giving it a number here.
     pub(crate) fn receive(&self, max_fds: usize) -> nix::Result<Packet> {
-        #[repr(C, align(8))]
-        struct Control([u8; 1040]);
-        // SAFETY: computes a length.
-        const { assert!(size_of::<Control>() as u32 >= unsafe { libc::CMSG_SPACE((MAX_FDS * 4) as u32) }) };
         let mut payload = [0_u8; FDS_BYTES];
-        let mut control = Control([0; 1040]);
-        let mut iov = libc::iovec { iov_base: payload.as_mut_ptr().cast(), iov_len: payload.len() };
-        // SAFETY: a msghdr is plain data; all zeros is an empty message.
-        let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
-        message.msg_iov = &raw mut iov;
-        message.msg_iovlen = 1;
-        message.msg_control = control.0.as_mut_ptr().cast();
-        // Not the padding too, in which there may be room for one more.
-        // SAFETY: computes a length.
-        message.msg_controllen = unsafe { libc::CMSG_LEN((max_fds.min(MAX_FDS) * size_of::<RawFd>()) as u32) } as _;
-        let flags = libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC;
+        let mut fds = Vec::new();
+        let (socket, flags) = (self.0.as_fd(), libc::MSG_DONTWAIT);
         let len = loop {
-            // SAFETY: the message and all it points at outlive the call.
-            match Errno::result(unsafe { libc::recvmsg(self.0.as_fd().as_raw_fd(), &raw mut message, flags) }) {
-                Ok(len) => break len,
+            match scm_rights::receive::<ROOM_FOR_ALL>(socket, &mut payload, max_fds, flags, |fd| fds.push(fd)) {
+                Ok((len, _)) => break len,
                 // The peer left without reading everything: reported once, before what it sent.
-                Err(Errno::EINTR | Errno::ECONNRESET) => {}
+                Err(Errno::ECONNRESET) => {}
                 Err(Errno::EAGAIN) => return Ok(Packet::Nothing),
                 Err(e) => return Err(e),
             }
         };
-        let fds = take_fds(&message).into_iter().map(above_standard_streams).collect::<Result<_, _>>()?;
+        let fds = fds.into_iter().map(above_standard_streams).collect::<Result<_, _>>()?;
         Ok(match len {
             // So may an empty packet be, which nobody sends who means well.
             0 if self.has_ended() => Packet::End,
@@ -205,32 +189,4 @@ impl Socket {
             _ => Packet::Bell,
         })
     }
-}
-
-/// Takes charge of the descriptors that the kernel installed for a received message.
-fn take_fds(message: &libc::msghdr) -> Vec<OwnedFd> {
-    let mut fds = Vec::new();
-    // SAFETY: the kernel has filled in the control buffer and its length.
-    let mut header = unsafe { libc::CMSG_FIRSTHDR(message) };
-    while !header.is_null() {
-        // SAFETY: the macros only return headers inside the buffer.
-        let cmsg = unsafe { &*header };
-        if (cmsg.cmsg_level, cmsg.cmsg_type) == (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
-            // SAFETY: as above.
-            let data = unsafe { libc::CMSG_DATA(header) }.cast::<RawFd>();
-            // SAFETY: computes a length.
-            let before_data = unsafe { libc::CMSG_LEN(0) } as usize;
-            for i in 0..(cmsg.cmsg_len - before_data) / size_of::<RawFd>() {
-                // SAFETY: inside the header's data, whose length the kernel set.
-                let place = unsafe { data.add(i) };
-                // SAFETY: as above; need not be aligned.
-                let fd = unsafe { place.read_unaligned() };
-                // SAFETY: the kernel just installed it for us.
-                fds.push(unsafe { OwnedFd::from_raw_fd(fd) });
-            }
-        }
-        // SAFETY: the header is one that the macros returned.
-        header = unsafe { libc::CMSG_NXTHDR(message, header) };
-    }
-    fds
 }

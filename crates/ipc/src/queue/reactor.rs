@@ -3,10 +3,6 @@
 //!
 //! It starts with the first wait of that kind, and sleeps while nobody waits. Kernels before 5.16 lack the call; there
 //! it looks every few milliseconds.
-//!
-//! # Safety
-//! A system call that is given the addresses of atomic words, and reads them.
-#![allow(unsafe_code)]
 
 use std::{
     fmt, io,
@@ -20,7 +16,11 @@ use std::{
     time::Duration,
 };
 
-use kernel::{futex, helper};
+use kernel::{
+    futex::{self, Deadline, Wait},
+    helper,
+};
+use nix::errno::Errno;
 use parking_lot::Mutex;
 
 use super::{
@@ -152,44 +152,15 @@ impl Entry {
     }
 }
 
-#[repr(C)]
-struct FutexWaitv {
-    value: u64,
-    address: u64,
-    flags: u32,
-    reserved: u32,
-}
-
-const FUTEX2_SIZE_U32: u32 = 2;
-
 /// Sleeps while all words hold what is said; true if the time is over.
 fn wait_many(words: &[(&AtomicU32, u32)], time: Option<Duration>) -> bool {
-    let waiters: Vec<_> = words
-        .iter()
-        .map(|(word, expected)| FutexWaitv {
-            value: u64::from(*expected),
-            address: word.as_ptr().addr() as u64,
-            flags: FUTEX2_SIZE_U32,
-            reserved: 0,
-        })
-        .collect();
-    let deadline = time.map(|time| {
-        let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from);
-        let end = now + time;
-        libc::timespec { tv_sec: end.as_secs().cast_signed(), tv_nsec: i64::from(end.subsec_nanos()) }
-    });
-    let timeout = deadline.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
-    // SAFETY: `waiters` and `timeout` outlive the call; the words are alive, being borrowed.
-    let woken = unsafe {
-        libc::syscall(libc::SYS_futex_waitv, waiters.as_ptr(), waiters.len(), 0, timeout, libc::CLOCK_MONOTONIC)
-    };
-    match nix::errno::Errno::result(woken) {
-        Err(nix::errno::Errno::ETIMEDOUT) => true,
-        Err(nix::errno::Errno::ENOSYS | nix::errno::Errno::EPERM) => {
+    match futex::wait_any(words, time.and_then(Deadline::after)) {
+        Ok(how) => how == Wait::TimedOut,
+        Err(Errno::ENOSYS | Errno::EPERM) => {
             let (changes, expected) = words[0];
-            let deadline = time.and_then(|_| futex::Deadline::after(POLL));
-            futex::wait(changes, expected, deadline) == futex::Wait::TimedOut
+            let deadline = time.and_then(|_| Deadline::after(POLL));
+            futex::wait(changes, expected, deadline) == Wait::TimedOut
         }
-        _ => false,
+        Err(_) => false,
     }
 }

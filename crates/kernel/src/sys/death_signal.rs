@@ -74,12 +74,6 @@ pub fn die() -> ! {
     }
 }
 
-/// Whether the socket's other end is closed, in all processes.
-pub fn has_hung_up(socket: BorrowedFd<'_>) -> bool {
-    let mut poll_fds = [PollFd::new(socket, PollFlags::from_bits_retain(libc::POLLRDHUP))];
-    poll(&mut poll_fds, PollTimeout::ZERO).is_ok_and(|n| n > 0)
-}
-
 /// Whether the pipe has no writer any more.
 #[inline]
 pub fn has_fired(read_end: BorrowedFd<'_>) -> bool {

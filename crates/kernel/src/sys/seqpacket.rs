@@ -11,6 +11,7 @@ use std::{
 
 use nix::{
     errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::socket::{
         AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, Shutdown, SockFlag, SockType, recvmsg, sendmsg,
         setsockopt, shutdown, socketpair, sockopt::ReceiveTimeout,
@@ -18,10 +19,12 @@ use nix::{
     sys::time::{TimeVal, TimeValLike},
 };
 
-use super::fds::above_standard_streams;
+use super::{
+    fds::above_standard_streams,
+    scm_rights::{self, ROOM_FOR_FEW},
+};
 
-/// As many descriptors as the kernel lets one packet carry (`SCM_MAX_FD`).
-pub const MAX_FDS: usize = 253;
+pub use super::scm_rights::MAX_FDS;
 
 /// Two connected ends.
 pub fn pair() -> nix::Result<(OwnedFd, OwnedFd)> {
@@ -129,59 +132,29 @@ pub fn receive_few<const N: usize>(
     wait: bool,
 ) -> nix::Result<(usize, [Option<OwnedFd>; N])> {
     const { assert!(N <= 3, "more have no room") };
-    let mut control = SmallControl([0; 64]);
-    let mut iov = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
-    // SAFETY: a msghdr is plain data; all zeros is an empty message.
-    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
-    message.msg_iov = &raw mut iov;
-    message.msg_iovlen = 1;
-    message.msg_control = control.0.as_mut_ptr().cast();
-    // Without the padding, in which there would be room for one more, that nobody would close.
-    // SAFETY: computes a length, at most 28.
-    message.msg_controllen = unsafe { libc::CMSG_LEN(size_of::<[RawFd; N]>() as u32) } as _;
-    let flags = libc::MSG_CMSG_CLOEXEC | if wait { 0 } else { libc::MSG_DONTWAIT };
-    let len = loop {
-        // SAFETY: the message and all it points at outlive the call.
-        match Errno::result(unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, flags) }) {
-            Err(Errno::EINTR) => {}
-            len => break len?,
+    let mut fds = [const { None }; N];
+    let mut places = fds.iter_mut();
+    let take = |fd| {
+        if let Some(place) = places.next() {
+            *place = Some(fd);
         }
     };
-    let mut fds = few_fds(&message);
+    let flags = if wait { 0 } else { libc::MSG_DONTWAIT };
+    let (len, flags) = scm_rights::receive::<ROOM_FOR_FEW>(socket, buffer, N, flags, take)?;
     for fd in &mut fds {
         *fd = fd.take().map(above_standard_streams).transpose().map_err(|_| Errno::EMSGSIZE)?;
     }
-    match message.msg_flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) {
-        0 => Ok((len as usize, fds)),
+    match flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) {
+        0 => Ok((len, fds)),
         libc::MSG_CTRUNC => Err(Errno::EMSGSIZE),
         _ => Err(Errno::EBADMSG),
     }
 }
 
-/// Takes charge of the descriptors that the kernel installed, as far as it did.
-fn few_fds<const N: usize>(message: &libc::msghdr) -> [Option<OwnedFd>; N] {
-    let mut fds = [const { None }; N];
-    // SAFETY: reads two fields of the message.
-    let header = unsafe { libc::CMSG_FIRSTHDR(message) };
-    // SAFETY: null, or in the control buffer, which the kernel has filled up to here.
-    let Some(header) = (unsafe { header.as_ref() }) else { return fds };
-    if (header.cmsg_level, header.cmsg_type) != (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
-        return fds;
-    }
-    // SAFETY: computes a length.
-    let before_data = unsafe { libc::CMSG_LEN(0) } as usize;
-    let n_installed = header.cmsg_len.saturating_sub(before_data) / size_of::<RawFd>();
-    // SAFETY: the data follows the header, as long as it says.
-    let data = unsafe { libc::CMSG_DATA(header) }.cast::<RawFd>();
-    for (at, place) in fds.iter_mut().enumerate().take(n_installed) {
-        // SAFETY: inside the data.
-        let fd = unsafe { data.add(at) };
-        // SAFETY: as above; it need not be aligned.
-        let fd = unsafe { fd.read_unaligned() };
-        // SAFETY: the kernel just installed it for us.
-        *place = Some(unsafe { OwnedFd::from_raw_fd(fd) });
-    }
-    fds
+/// Whether the socket's other end is closed, in all processes.
+pub fn has_hung_up(socket: BorrowedFd<'_>) -> bool {
+    let mut poll_fds = [PollFd::new(socket, PollFlags::from_bits_retain(libc::POLLRDHUP))];
+    poll(&mut poll_fds, PollTimeout::ZERO).is_ok_and(|n| n > 0)
 }
 
 /// Has those who receive from the socket get `EAGAIN` after so many seconds without a packet.

@@ -10,13 +10,17 @@ use std::{
     ffi::CString,
     io,
     os::{
-        fd::{AsRawFd, BorrowedFd, RawFd},
+        fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd},
         unix::process::CommandExt,
     },
     process::Command,
 };
 
-use nix::errno::Errno;
+use kernel::sys::death_signal;
+use nix::{
+    fcntl::{FcntlArg, OFlag, fcntl, open},
+    sys::stat::Mode,
+};
 
 /// Has the program killed when the pipe that `read_end` belongs to has no writer any more. The pipe must be open when
 /// the command is spawned.
@@ -28,33 +32,19 @@ pub(super) fn tie(command: &mut Command, read_end: BorrowedFd<'_>) -> io::Result
 }
 
 fn arm(path: &CString) -> io::Result<()> {
-    const F_SETSIG: i32 = 10;
-    // SAFETY: a C string that outlives the call.
-    let opened = unsafe { libc::open(path.as_ptr(), libc::O_RDONLY | libc::O_NONBLOCK) };
     // The settings belong to an open file, so each process needs its own; it must not be closed on exec.
-    let mut own: RawFd = Errno::result(opened)?;
-    if own <= 2 {
+    let mut own = open(path.as_c_str(), OFlag::O_RDONLY | OFlag::O_NONBLOCK, Mode::empty())?;
+    if own.as_raw_fd() <= 2 {
         // The program would take it for the standard stream that it does not have.
-        // SAFETY: takes integers.
-        let moved = Errno::result(unsafe { libc::fcntl(own, libc::F_DUPFD, 3) })?;
-        // SAFETY: opened above.
-        unsafe { libc::close(own) };
-        own = moved;
+        let moved = fcntl(&own, FcntlArg::F_DUPFD(3))?;
+        // SAFETY: the kernel just made this descriptor for us.
+        own = unsafe { OwnedFd::from_raw_fd(moved) };
     }
-    let set = |command, value: i32| {
-        // SAFETY: commands that take an integer.
-        Errno::result(unsafe { libc::fcntl(own, command, value) })
-    };
-    set(F_SETSIG, libc::SIGKILL)?;
-    // SAFETY: takes nothing.
-    set(libc::F_SETOWN, unsafe { libc::getpid() })?;
-    set(libc::F_SETFL, libc::O_ASYNC | libc::O_NONBLOCK)?;
-    let mut poll = libc::pollfd { fd: own, events: 0, revents: 0 };
-    // SAFETY: one entry, which is writable.
-    unsafe { libc::poll(&raw mut poll, 1, 0) };
-    if poll.revents & libc::POLLHUP != 0 {
-        // SAFETY: ends this process: its owner died before the signal was armed.
-        unsafe { libc::raise(libc::SIGKILL) };
+    death_signal::arm(own.as_fd())?;
+    if death_signal::has_fired(own.as_fd()) {
+        // The owner died before the signal was armed.
+        death_signal::die();
     }
+    let _ = own.into_raw_fd();
     Ok(())
 }

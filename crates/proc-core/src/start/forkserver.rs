@@ -375,7 +375,7 @@ impl Helper {
     fn end(self) -> Option<ExitStatus> {
         let Self { socket, process, name, .. } = self;
         // Its end is a moment later than that of its socket.
-        let ends = death_signal::has_hung_up(socket.as_fd());
+        let ends = seqpacket::has_hung_up(socket.as_fd());
         let status = (ends && matches!(pidfd::wait_exit(process.pidfd.as_fd(), Deadline::after(MOMENT)), Ok(true)))
             .then(|| reap::now(process.pidfd.as_fd()).ok().flatten());
         drop(socket);

@@ -7,7 +7,7 @@
 /// Ticks of the processor's own counter, which runs at some constant rate of 10 MHz to some GHz.
 #[cfg(target_arch = "x86_64")]
 #[inline]
-pub(super) fn ticks() -> u64 {
+pub fn now() -> u64 {
     // SAFETY: every x86-64 has it, and Linux lets programs use it.
     unsafe { std::arch::x86_64::_rdtsc() }
 }
@@ -15,7 +15,7 @@ pub(super) fn ticks() -> u64 {
 /// Ticks of the processor's own counter.
 #[cfg(target_arch = "aarch64")]
 #[inline]
-pub(super) fn ticks() -> u64 {
+pub fn now() -> u64 {
     let ticks: u64;
     // SAFETY: reads a register that Linux lets programs read.
     unsafe { std::arch::asm!("mrs {}, cntvct_el0", out(reg) ticks, options(nomem, nostack)) };
@@ -25,10 +25,7 @@ pub(super) fn ticks() -> u64 {
 /// Nanoseconds, where there is no cheaper clock.
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 #[inline]
-pub(super) fn ticks() -> u64 {
+pub fn now() -> u64 {
     static BEGIN: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
     BEGIN.get_or_init(std::time::Instant::now).elapsed().as_nanos() as u64
 }
-
-/// Tens of microseconds on x86-64; 5 to 500 microseconds on aarch64, whose counters run at 10 MHz to 1 GHz.
-pub(super) const A_WHILE: u64 = if cfg!(target_arch = "aarch64") { 5_000 } else { 100_000 };
