@@ -406,19 +406,19 @@ impl State {
         }
     }
 
-    /// Deals with what is due, and tells when the next thing is.
+    /// Deals with what is due, and tells when the next thing is. What was due already counts: whoever asks is about to sleep,
+    /// and may have looked just before.
     pub(super) fn timers(&mut self, now: Instant, settings: &Settings) -> Option<Instant> {
+        let mut next = self.delayed.peek().map(|delayed| delayed.until.max(now));
         while self.delayed.peek().is_some_and(|delayed| delayed.until <= now) {
             if let Some(delayed) = self.delayed.pop() {
                 self.queue(delayed.work);
             }
         }
-        let mut next = self.delayed.peek().map(|delayed| delayed.until);
         let mut sooner = |at: Instant| next = Some(next.map_or(at, |next| next.min(at)));
         let (mut late, mut idle) = (Vec::new(), Vec::new());
         for (index, seat) in self.seats.iter_mut().enumerate() {
             match seat {
-                // Also if it is due already: whoever asks is about to sleep, and may have looked just before.
                 Seat::Vacant(at) => sooner(at.unwrap_or(now)),
                 Seat::Taken(worker) => {
                     if !worker.lane.is_empty() {
@@ -563,6 +563,7 @@ const MAX_FAILED_STARTS: usize = 8;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::process::work::{Header, Left, Verdict};
 
     #[test]
     fn a_seat_that_is_due_before_the_sleep_is_not_slept_over() {
@@ -575,5 +576,44 @@ mod tests {
         }
         state.seats[0] = Seat::Closed;
         assert_eq!(state.timers(now, &settings), None);
+    }
+
+    /// A task that nobody has, and that nobody looks into.
+    struct Waiting;
+
+    impl Work for Waiting {
+        fn header(&self) -> &Header {
+            unreachable!("it is given to nobody")
+        }
+
+        fn is_over(&self) -> bool {
+            false
+        }
+
+        fn ended(self: Arc<Self>, _: Left<'_>) -> Verdict {
+            Verdict::Over
+        }
+
+        fn lost(self: Arc<Self>, _: Left<'_>, _: TaskError) -> Verdict {
+            Verdict::Over
+        }
+
+        fn refuse(self: Arc<Self>, _: TaskError) {}
+
+        fn wake(&self) {}
+    }
+
+    #[test]
+    fn a_task_to_be_tried_again_that_is_due_before_the_sleep_is_not_slept_over() {
+        let settings = crate::ProcessPool::builder().settings;
+        let now = Instant::now();
+        let soon = now + Duration::from_secs(9);
+        for (until, is_due) in [(now - Duration::from_nanos(1), true), (now, true), (soon, false)] {
+            let mut state = State::new(1);
+            state.seats[0] = Seat::Closed;
+            state.delayed.push(Delayed { until, work: Arc::new(Waiting) });
+            assert_eq!(state.timers(now, &settings), Some(until.max(now)));
+            assert_eq!(state.delayed.is_empty(), is_due);
+        }
     }
 }
