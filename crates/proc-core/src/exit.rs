@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, Once};
 
-use kernel::sys::at_exit;
+use kernel::{at_fork, sys::at_exit};
 
 use crate::lock::lock;
 
@@ -21,19 +21,22 @@ const N_STAGES: usize = Stage::ForkServer as usize + 1;
 
 type Step = fn();
 
-static STEPS: Mutex<[Option<Step>; N_STAGES]> = Mutex::new([None; N_STAGES]);
+/// Each with the generation of forks that it is for: a forked child has nothing of its parent's to see to.
+static STEPS: Mutex<[Option<(u32, Step)>; N_STAGES]> = Mutex::new([None; N_STAGES]);
 
 /// Has `step` called in that stage of the exit: once, however often this is called.
 pub(crate) fn register(stage: Stage, step: Step) {
     static AT_EXIT: Once = Once::new();
     AT_EXIT.call_once(|| at_exit::register(run));
-    lock(&STEPS)[stage as usize] = Some(step);
+    lock(&STEPS)[stage as usize] = Some((at_fork::generation(), step));
 }
 
 fn run() {
     for stage in 0..N_STAGES {
         // A step may register one of a later stage.
         let step = lock(&STEPS)[stage];
-        step.into_iter().for_each(|step| step());
+        if let Some((_, step)) = step.filter(|(generation, _)| *generation == at_fork::generation()) {
+            step();
+        }
     }
 }

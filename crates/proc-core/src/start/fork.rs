@@ -95,6 +95,8 @@ pub(crate) fn start<R: Serialize + DeserializeOwned>(
     let streams = streams.iter().map(duplicate).collect::<Result<_, _>>()?;
     // Made here, where it takes no page faults: each page that the child is the first to touch costs it one.
     let (identity, options) = (identity.clone(), options.clone());
+    // It is flushed at the child's end.
+    let _ = std::io::stdout();
     // Signals stay blocked in the child until it can tell of its end.
     let blocked = signals::block_all();
     // SAFETY: there is no other thread but our helpers, which hold no lock that the child needs while they are paused.
