@@ -367,12 +367,15 @@ fn socket_is_ours() -> bool {
     socket_inode(STATE.socket.load(Relaxed)) == Some(STATE.socket_inode.load(Relaxed))
 }
 
-/// `None` if it is no socket. By the kernel's call itself: the C library's function has a path for it, on a page that a
+/// `None` if it is no socket. By the kernel's call itself: the C library's function has the empty path on a page that a
 /// child needs for nothing else.
 fn socket_inode(number: RawFd) -> Option<u64> {
     let mut stat = MaybeUninit::<libc::stat>::uninit();
-    // SAFETY: the place is this function's own.
-    if unsafe { libc::syscall(libc::SYS_fstat, number, stat.as_mut_ptr()) } != 0 {
+    let path = [0_u8];
+    // SAFETY: a path that ends with a NUL; the place is this function's own.
+    let rc =
+        unsafe { libc::syscall(libc::SYS_newfstatat, number, path.as_ptr(), stat.as_mut_ptr(), libc::AT_EMPTY_PATH) };
+    if rc != 0 {
         return None;
     }
     // SAFETY: the kernel has filled it.
