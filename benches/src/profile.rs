@@ -21,6 +21,7 @@ use test_support::step::{Stop, Victim};
 use crate::{
     crew,
     figure::{Figure, Plan, Side},
+    figures::queue::Reading,
     report::INSTRUCTIONS,
 };
 
@@ -92,6 +93,29 @@ const OPERATIONS: &[Operation] = &[
         let (a, b) = ipc::pipe::<u64>().expect("there is memory");
         (0..n).for_each(|n| {
             a.send(&n).expect("it is open");
+            black_box(b.recv().expect("it is open"));
+        });
+    }),
+    ("queue, struct: put + get", Side::Ours, |n| {
+        let queue = Queue::<Reading>::new(1024).expect("there is memory");
+        (0..n).for_each(|n| {
+            let put = queue.put(black_box(Reading::new(n)));
+            assert!(put.is_ok(), "it is open");
+            black_box(queue.get().expect("it is open"));
+        });
+    }),
+    ("queue, struct: crossbeam send + recv", Side::Rust, |n| {
+        let (sender, receiver) = crossbeam_channel::bounded(1024);
+        (0..n).for_each(|n| {
+            let sent = sender.send(black_box(Reading::new(n)));
+            assert!(sent.is_ok(), "it is open");
+            black_box(receiver.recv().expect("it is open"));
+        });
+    }),
+    ("pipe, struct: send + recv", Side::Ours, |n| {
+        let (a, b) = ipc::pipe::<Reading>().expect("there is memory");
+        (0..n).for_each(|n| {
+            a.send(&black_box(Reading::new(n))).expect("it is open");
             black_box(b.recv().expect("it is open"));
         });
     }),

@@ -62,14 +62,16 @@ pub fn number_in(message: &[u8]) -> u64 {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Numbers(Queue<u64>);
+#[serde(bound = "")]
+struct Values<M>(Queue<M>);
 
-impl Lane for Numbers {
+impl<M: Message + Serialize + DeserializeOwned> Lane for Values<M> {
     fn put(&self, n: u64) {
-        self.0.put(n).expect("the queue is open");
+        let put = self.0.put(M::new(n, size_of::<M>()));
+        assert!(put.is_ok());
     }
     fn get(&self) -> u64 {
-        self.0.get().expect("the queue is open")
+        self.0.get().expect("the queue is open").number()
     }
     fn copy(&self) -> Self {
         Self(self.0.clone())
@@ -148,21 +150,22 @@ impl Lane for Batches {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Ends(Connection<u64>, Connection<u64>);
+#[serde(bound = "")]
+struct Ends<M>(Connection<M>, Connection<M>);
 
-impl Ends {
+impl<M: Message + Serialize + DeserializeOwned> Ends<M> {
     fn new() -> io::Result<Self> {
         let (a, b) = ipc::pipe()?;
         Ok(Self(a, b))
     }
 }
 
-impl Lane for Ends {
+impl<M: Message + Serialize + DeserializeOwned> Lane for Ends<M> {
     fn put(&self, n: u64) {
-        self.0.send(&n).expect("the other end is open");
+        self.0.send(&M::new(n, size_of::<M>())).expect("the other end is open");
     }
     fn get(&self) -> u64 {
-        self.1.recv().expect("the other end is open")
+        self.1.recv().expect("the other end is open").number()
     }
     fn copy(&self) -> Self {
         Self(self.0.clone(), self.1.clone())
@@ -249,7 +252,7 @@ impl Lane for Packets {
     }
 }
 
-/// A message between threads.
+/// A message that is a value.
 trait Message: Send + 'static {
     fn new(n: u64, len: usize) -> Self;
     fn number(&self) -> u64;
@@ -261,6 +264,31 @@ impl Message for u64 {
     }
     fn number(&self) -> u64 {
         *self
+    }
+}
+
+/// A value as many programs send it.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Reading {
+    id: u64,
+    sensor: u32,
+    is_valid: bool,
+    value: f64,
+}
+
+impl Reading {
+    pub(crate) fn new(id: u64) -> Self {
+        Self { id, sensor: 7, is_valid: true, value: 0.5 }
+    }
+}
+
+impl Message for Reading {
+    fn new(n: u64, _: usize) -> Self {
+        Self::new(n)
+    }
+    fn number(&self) -> u64 {
+        std::hint::black_box(self.value);
+        self.id
     }
 }
 
@@ -403,10 +431,23 @@ pub fn plans() -> Vec<Plan> {
         let plan = Plan::new("queue", name, move |name| messages(name, 8, n_each_side));
         plans.push(plan.on(BY_PROCESSES, n_each_side as f64).thorough_only(n_each_side > 16));
     }
+    for n_each_side in [1, 2] {
+        let name = format!("queue, struct, {n_each_side}:{n_each_side}");
+        plans.push(Plan::new("queue", name, move |name| {
+            let lane = Values::<Reading>(Queue::new(CAPACITY)?);
+            let figure = between_processes(Figure::rate(name, "messages/s"), Side::Ours, "Queue", n_each_side, lane);
+            Ok(between_threads::<Reading>(figure, n_each_side, size_of::<Reading>()))
+        }));
+    }
+    plans.push(Plan::new("pipe", "pipe, struct", |name| {
+        let fresh = rate(|n| crew::processes(&Ends::<Reading>::new()?, 1, n));
+        let figure = Figure::rate(name, "messages/s").case(Side::Ours, "Connection", fresh);
+        Ok(between_threads::<Reading>(figure, 1, size_of::<Reading>()))
+    }));
     plans.push(Plan::new("pipe", "pipe, 8 B", |name| {
         let figure = Figure::rate(name, "messages/s");
         // A pipe each time: an end is for one process.
-        let fresh = rate(|n| crew::processes(&Ends::new()?, 1, n));
+        let fresh = rate(|n| crew::processes(&Ends::<u64>::new()?, 1, n));
         let figure = figure.case(Side::Ours, "Connection", fresh);
         let figure = between_processes(figure, Side::Limit, "bare SPSC ring", 1, Ring::new(8, Order::Single)?);
         let figure = between_processes(figure, Side::C, "pipe(2)", 1, Descriptors::pipe(8)?);
@@ -426,7 +467,7 @@ pub fn plans() -> Vec<Plan> {
 fn messages(name: String, len: usize, n_each_side: u64) -> io::Result<Figure> {
     let (mut figure, step) = (Figure::rate(name, "messages/s"), step(len));
     if len == 8 {
-        figure = between_processes(figure, Side::Ours, "Queue", n_each_side, Numbers(Queue::new(CAPACITY)?));
+        figure = between_processes(figure, Side::Ours, "Queue", n_each_side, Values::<u64>(Queue::new(CAPACITY)?));
         if n_each_side == 1 {
             figure = between_processes(figure, Side::Ours, "put_many/get_many", 1, Batches(Queue::new(CAPACITY)?));
         }
@@ -490,10 +531,11 @@ fn round_trip(name: String, pause: Duration) -> io::Result<Figure> {
     {
         figure.case(side, name, move |length| crew::round_trip_processes(&there, &back, n_trips(length, pause), pause))
     }
-    let n = Numbers(Queue::new(CAPACITY)?);
-    let figure = processes(Figure::cost(name, "µs"), Side::Ours, "Queue", pause, n, Numbers(Queue::new(CAPACITY)?));
+    let n = Values::<u64>(Queue::new(CAPACITY)?);
+    let figure =
+        processes(Figure::cost(name, "µs"), Side::Ours, "Queue", pause, n, Values::<u64>(Queue::new(CAPACITY)?));
     let figure = figure.case(Side::Ours, "Connection", move |length| {
-        crew::round_trip_processes(&Ends::new()?, &Ends::new()?, n_trips(length, pause), pause)
+        crew::round_trip_processes(&Ends::<u64>::new()?, &Ends::<u64>::new()?, n_trips(length, pause), pause)
     });
     let ring = || Ring::new(8, Order::Many);
     let pipe = || Descriptors::pipe(8);
@@ -536,8 +578,8 @@ fn cpu_of_round_trip(name: String) -> io::Result<Figure> {
             Ok((cpu_time()? - before).as_secs_f64() * 1e6 / n as f64)
         })
     }
-    let figure = add(Figure::cost(name, "µs"), Side::Ours, "Queue", || Ok(Numbers(Queue::new(CAPACITY)?)));
-    let figure = add(figure, Side::Ours, "Connection", Ends::new);
+    let figure = add(Figure::cost(name, "µs"), Side::Ours, "Queue", || Ok(Values::<u64>(Queue::new(CAPACITY)?)));
+    let figure = add(figure, Side::Ours, "Connection", Ends::<u64>::new);
     let figure = add(figure, Side::Limit, "raw futex", FutexWord::new);
     Ok(add(figure, Side::C, "pipe(2)", || Descriptors::pipe(8)))
 }
