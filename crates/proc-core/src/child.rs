@@ -155,10 +155,14 @@ pub(crate) fn refuse(why: &str) -> ! {
     exit(REFUSED)
 }
 
-/// As [`refuse`], and silently if the owner at the other end of the socket has ended meanwhile: that explains everything, and
-/// is nobody's fault.
+/// How many milliseconds an owner may take to end. Of one with threads, the thread that made this process may be gone, and
+/// this process have another parent, long before the last thread closes the socket on a busy machine.
+const OWNERS_END: u16 = 1_000;
+
+/// As [`refuse`], and silently if the owner at the other end of the socket ends meanwhile: that explains everything, and is
+/// nobody's fault.
 pub(crate) fn refuse_owner(socket: BorrowedFd<'_>, why: &str) -> ! {
-    if seqpacket::has_hung_up(socket) {
+    if seqpacket::hangs_up_within(socket, OWNERS_END) {
         exit(REFUSED)
     }
     refuse(why)

@@ -153,8 +153,13 @@ pub fn receive_few<const N: usize>(
 
 /// Whether the socket's other end is closed, in all processes.
 pub fn has_hung_up(socket: BorrowedFd<'_>) -> bool {
+    hangs_up_within(socket, PollTimeout::ZERO)
+}
+
+/// Whether it is closed, or will be before this time has passed.
+pub fn hangs_up_within(socket: BorrowedFd<'_>, time: impl Into<PollTimeout>) -> bool {
     let mut poll_fds = [PollFd::new(socket, PollFlags::from_bits_retain(libc::POLLRDHUP))];
-    poll(&mut poll_fds, PollTimeout::ZERO).is_ok_and(|n| n > 0)
+    poll(&mut poll_fds, time).is_ok_and(|n| n > 0)
 }
 
 /// Has those who receive from the socket get `EAGAIN` after so many seconds without a packet.
