@@ -34,12 +34,12 @@ impl Buffer {
     /// Copies `len` bytes out of shared memory.
     ///
     /// # Safety
-    /// `from` must be good for reading `len` bytes, rounded up to 16. Other processes may write there meanwhile.
+    /// `from` must be good for reading `len` bytes, rounded up to 64. Other processes may write there meanwhile.
     #[inline]
     pub(crate) unsafe fn fill(&mut self, from: NonNull<u8>, len: usize) {
         assert!(len <= CELL_MAX);
         // SAFETY: `from` is the caller's word; the array is long enough, and is not shared.
-        unsafe { copy_words(from.as_ptr(), self.bytes.as_mut_ptr().cast(), len) };
+        unsafe { copy_lines(from.as_ptr(), self.bytes.as_mut_ptr().cast(), len) };
         self.len = len;
     }
 
@@ -82,24 +82,24 @@ pub(crate) unsafe fn encode_up_to<T: Serialize + DeserializeOwned>(
     }
 }
 
-const WORD: usize = 16;
-const _: () = assert!(CELL_MAX.is_multiple_of(WORD));
+const LINE: usize = 64;
+const _: () = assert!(CELL_MAX.is_multiple_of(LINE));
 
-/// Copies `len` bytes and what follows up to the next multiple of 16: short messages without a call.
+/// Copies `len` bytes and what follows up to the next multiple of 64: short messages without a call.
 ///
 /// # Safety
 /// As `copy_nonoverlapping` for that many bytes.
 #[inline]
-unsafe fn copy_words(from: *const u8, to: *mut u8, len: usize) {
-    if len > 8 * WORD {
+unsafe fn copy_lines(from: *const u8, to: *mut u8, len: usize) {
+    if len > 2 * LINE {
         // SAFETY: the caller's word.
         return unsafe { std::ptr::copy_nonoverlapping(from, to, len) };
     }
     let mut at = 0;
     while at < len {
-        // SAFETY: the caller's word; the 16 bytes end before `len` rounded up.
-        unsafe { std::ptr::copy_nonoverlapping(from.wrapping_add(at), to.wrapping_add(at), WORD) };
-        at += WORD;
+        // SAFETY: the caller's word; the 64 bytes end before `len` rounded up.
+        unsafe { std::ptr::copy_nonoverlapping(from.wrapping_add(at), to.wrapping_add(at), LINE) };
+        at += LINE;
     }
 }
 

@@ -24,8 +24,12 @@ pub(crate) fn to_write(at: NonNull<u8>, bytes: usize) {
 
 #[inline(always)]
 fn each_line<const WRITE: bool>(at: NonNull<u8>, bytes: usize) {
-    for line in 0..bytes.div_ceil(LINE_BYTES).min(LINES) {
-        hint::<WRITE>(at.as_ptr().wrapping_add(line * LINE_BYTES));
+    hint::<WRITE>(at.as_ptr());
+    // Most messages are in one line.
+    if bytes > LINE_BYTES {
+        for line in 1..bytes.div_ceil(LINE_BYTES).min(LINES) {
+            hint::<WRITE>(at.as_ptr().wrapping_add(line * LINE_BYTES));
+        }
     }
 }
 
