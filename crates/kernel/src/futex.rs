@@ -3,7 +3,7 @@
 //! Every call here is the *shared* kind (never `FUTEX_PRIVATE_FLAG`), and every deadline is on the monotonic clock.
 //!
 //! # Safety
-//! The kernel only ever reads the word that the reference points at; a reference to an `AtomicU32` is always a valid,
+//! The kernel reads the word that the reference points at, or changes it atomically; a reference to an `AtomicU32` is always a valid,
 //! aligned address for that.
 #![allow(unsafe_code)]
 
@@ -119,6 +119,27 @@ pub fn wake(word: &AtomicU32, n: u32) -> usize {
     usize::try_from(woken).unwrap_or(0)
 }
 
+/// What [`change_and_wake`] does with the word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Adds 1.
+    Increment = 1,
+    /// Sets bit 0.
+    SetLowestBit = 2,
+}
+
+/// Changes the word and wakes at most `n` of its sleepers, in one step; returns how many woke.
+pub fn change_and_wake(word: &AtomicU32, change: Change, n: u32) -> usize {
+    let n = i32::try_from(n).unwrap_or(i32::MAX);
+    // The operand is 1. The call can wake more if the former value equals another one; it may as well, once in 2^32.
+    let (operand, compare_equal, other) = (1, 0, 0x800);
+    let encoded: u32 = (change as u32) << 28 | compare_equal << 24 | operand << 12 | other;
+    let address = word.as_ptr();
+    // SAFETY: both addresses are that of an atomic word that outlives the call; the kernel changes it atomically.
+    let woken = unsafe { libc::syscall(libc::SYS_futex, address, libc::FUTEX_WAKE_OP, n, 0usize, address, encoded) };
+    usize::try_from(woken).unwrap_or(0)
+}
+
 fn now() -> libc::timespec {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `now` is writable; CLOCK_MONOTONIC exists on every Linux.
@@ -133,6 +154,15 @@ mod tests {
     #[test]
     fn changed_word_does_not_sleep() {
         assert_eq!(wait(&AtomicU32::new(1), 2, None), Wait::Changed);
+    }
+
+    #[test]
+    fn a_word_is_changed_even_if_nobody_sleeps_on_it() {
+        let word = AtomicU32::new(4);
+        assert_eq!(change_and_wake(&word, Change::Increment, 1), 0);
+        assert_eq!(change_and_wake(&word, Change::Increment, 1), 0);
+        assert_eq!(change_and_wake(&word, Change::SetLowestBit, u32::MAX), 0);
+        assert_eq!(word.into_inner(), 7);
     }
 
     #[test]

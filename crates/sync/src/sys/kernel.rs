@@ -1,7 +1,7 @@
 //! The kernel's futexes, as the state machines want them.
 //!
 //! # Safety
-//! `FUTEX_WAKE_OP` changes the word that the reference points at, which is an atomic one; nothing else is handed in.
+//! Half of an atomic word is an atomic word.
 #![allow(unsafe_code)]
 
 use std::{
@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use kernel::futex::{self, Deadline, Wait};
+use kernel::futex::{self, Change, Deadline, Wait};
 
 use super::{robust::ThreadList, threads};
 use crate::machine::{Futex, Slept};
@@ -44,9 +44,6 @@ const TRUCE: Duration = Duration::from_micros(4);
 /// For how long to take it on trust that a thread holds what its word says.
 const LONG: Duration = Duration::from_secs(1);
 
-const FUTEX_OP_ADD: u32 = 1;
-const FUTEX_OP_OR: u32 = 2;
-
 impl Futex for Kernel {
     fn wait(&self, state: &AtomicU64, expected: u32, deadline: Option<Deadline>) -> bool {
         futex::wait(low_half(state), expected, deadline) != Wait::TimedOut
@@ -68,11 +65,11 @@ impl Futex for Kernel {
     }
 
     fn increment_and_wake(&self, state: &AtomicU64, n: u32) -> u32 {
-        change_and_wake(low_half(state), FUTEX_OP_ADD, n)
+        futex::change_and_wake(low_half(state), Change::Increment, n) as u32
     }
 
     fn set_lowest_bit_and_wake_all(&self, state: &AtomicU64) {
-        change_and_wake(low_half(state), FUTEX_OP_OR, u32::MAX);
+        futex::change_and_wake(low_half(state), Change::SetLowestBit, u32::MAX);
     }
 
     fn spin(&self, round: u32) -> bool {
@@ -121,16 +118,4 @@ fn is_parallel() -> bool {
     static PARALLEL: OnceLock<bool> = OnceLock::new();
     // SAFETY: asks for a number.
     *PARALLEL.get_or_init(|| unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) } > 1)
-}
-
-/// Combines the word with 1 by `op` and wakes at most `n` of its sleepers, in one step.
-fn change_and_wake(word: &AtomicU32, op: u32, n: u32) -> u32 {
-    let n = i32::try_from(n).unwrap_or(i32::MAX);
-    // The operand is 1. The call can wake more if the former value equals another one; it may as well, once in 2^32.
-    let (operand, compare_equal, other) = (1, 0, 0x800);
-    let encoded: u32 = op << 28 | compare_equal << 24 | operand << 12 | other;
-    let address = word.as_ptr();
-    // SAFETY: both addresses are that of an atomic word that outlives the call.
-    let woken = unsafe { libc::syscall(libc::SYS_futex, address, libc::FUTEX_WAKE_OP, n, 0usize, address, encoded) };
-    u32::try_from(woken).unwrap_or(0)
 }
