@@ -10,12 +10,12 @@ use ipc::{Array, JoinableQueue, Queue, Value};
 use lane::OwnerLane;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use proc_core::{handover, shm::SharedMemory};
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
 
 use crate::input::Input;
 
 /// The memory that a handle shares.
-fn memory_of<T: Serialize>(handle: &T) -> SharedMemory {
+fn memory_of<T: Serialize + DeserializeOwned>(handle: &T) -> SharedMemory {
     let parcel = handover::pack(handle).expect("handles can be handed over");
     let copies = parcel.fds().into_iter().map(|fd| fd.try_clone_to_owned().expect("descriptors are not short"));
     copies.filter_map(|fd: OwnedFd| SharedMemory::from_fd(fd).ok()).next().expect("a handle has memory")

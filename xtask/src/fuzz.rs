@@ -15,6 +15,19 @@ const TARGETS: &[&str] = &[
     "manager",
 ];
 
+/// Whether the fuzzers compile, as a part of all tests: they are built by nobody else. Without a network they may lack what
+/// they need, and are left out.
+pub(crate) fn check() -> Outcome {
+    let manifest = ["--quiet", "--manifest-path", "fuzz/Cargo.toml"];
+    if let Err(e) = step("fuzzers: fetch", cargo(["fetch"]).args(manifest)) {
+        eprintln!("    the fuzzers are not checked: {e}");
+        return Ok(());
+    }
+    let mut check = cargo(["check"]);
+    check.args(manifest).env("RUSTFLAGS", "--cfg fuzzing").env("CARGO_TARGET_DIR", "target/fuzzing");
+    step("fuzzers: check", &mut check)
+}
+
 /// Runs one target or all of them, each for so many seconds: `[TARGET] [--seconds N]`. What they find stays in
 /// `target/fuzz`, and what they have learned in a corpus beside it.
 pub(crate) fn run(args: &[String]) -> Outcome {

@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use crate::{Outcome, cargo, run as step};
+use crate::{Outcome, cargo, fuzz, run as step};
 
 /// Runs unit and integration tests, with nextest (a process each) where that is installed, then the doc tests, which
 /// only `cargo test` knows, and the tests of what is off by default. `args` go to the first of them.
@@ -20,6 +20,7 @@ pub(crate) fn run(args: &[String]) -> Outcome {
     if by_nextest {
         step("doc tests", &mut cargo(["test", "--workspace", "--doc"]))?;
     }
+    fuzz::check()?;
     step("sync alone", &mut cargo(["check", "--quiet", "-p", "sync", "--no-default-features"]))?;
     step("features", &mut cargo(["test", "-p", "pool", "--features", "tracing", "--test", "events"]))
 }

@@ -42,5 +42,7 @@ pub fn request(bytes: &[u8]) {
 
 /// Reads a child's report.
 pub fn report(bytes: &[u8]) {
-    let _ = Report::from(packets(bytes)).read();
+    for was_killed in [false, true] {
+        let _ = Report::from(packets(bytes)).read(was_killed);
+    }
 }
