@@ -333,8 +333,9 @@ impl<R> Core<R> {
         done
     }
 
-    fn n_wakers(&self) -> usize {
-        self.slot.lock().wakers.len()
+    /// For people; `None` while the slot is in use, for this may be called by who uses it.
+    fn n_wakers(&self) -> Option<usize> {
+        self.slot.try_lock().map(|slot| slot.wakers.len())
     }
 
     /// Takes back what [`notify`](Self::notify) was told.

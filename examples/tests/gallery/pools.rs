@@ -129,7 +129,7 @@ fn pool_threads() {
     assert_eq!(
         output("pool_threads", &[]),
         "words: [3, 2, 1]\nSIX!\nletters: 22\n\
-         one task panics: task panicked: index out of bounds: the len is 3 but the index is 3\n\
+         one task panics: task panicked at examples/pool_threads.rs:27:40: index out of bounds: the len is 3 but the index is 3\n\
          the pool goes on: 3\n"
     );
 }
