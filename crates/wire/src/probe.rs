@@ -340,7 +340,10 @@ impl<'de> de::Deserializer<'de> for Probe<'_> {
     fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, Error> {
         if name == HANDLE {
             self.state.findings.has_handles = true;
-        } else if name.starts_with('$') {
+            // It would take one that came along with the value that is being read.
+            return Err(serde::de::Error::custom("handles are not made up"));
+        }
+        if name.starts_with('$') {
             return made_for_names(self.state);
         }
         self.state.enter(key_of::<V>(), |state| visitor.visit_newtype_struct(Probe { state }))
