@@ -1,13 +1,12 @@
 //! Handing values to another process, with the file descriptors inside them.
 //!
 //! Handles that mean something in another process (`Queue`, `Lock`, [`Fd`], …) implement `Serialize` and
-//! `Deserialize`, but only work *while being handed over*: between [`pack`] and [`unpack`], which every start of a
-//! process, every `Connection` and every pool task use. Serialising such a handle anywhere else is an error that says
-//! so, because a descriptor's number means nothing elsewhere.
+//! `Deserialize`, but only work *while being handed over*: between [`pack`] and [`unpack`], which processes, pools, pipes,
+//! queues and managers use. Serialising such a handle anywhere else is an error that says so, because a descriptor's
+//! number means nothing elsewhere.
 //!
-//! There are two ways to travel. Over a socket, descriptors go as `SCM_RIGHTS` beside the bytes ([`pack`]). Where only
-//! memory is shared, the receiver reopens `/proc/SENDER/fd/N` ([`pack_reopenable`]): memory files, files and pipes
-//! travel so, sockets cannot; the sender must live and keep the descriptor open until then.
+//! The serialised form of a descriptor says which of those it is that go along. Each path has a socket for them, where the
+//! kernel keeps them as `SCM_RIGHTS`, whoever dies: their sender may have ended before they are received.
 //!
 //! # Safety
 //! A descriptor number noted while serialising is used after `Serialize::serialize` returned; the `Parcel` therefore
@@ -15,7 +14,6 @@
 #![allow(unsafe_code)]
 
 use std::{
-    io,
     marker::PhantomData,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
 };
@@ -23,7 +21,7 @@ use std::{
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, de::DeserializeOwned, ser};
 use wire::TypeInfo;
 
-use crate::{fds, sys::open_file::FileId, thread_slot::ThreadSlot};
+use crate::thread_slot::ThreadSlot;
 
 /// A value in serialised form, and the descriptors that belong to it.
 #[derive(Debug)]
@@ -45,9 +43,38 @@ impl Parcel<'_> {
         self.fds.iter().map(|fd| unsafe { BorrowedFd::borrow_raw(*fd) }).collect()
     }
 
-    /// The serialised bytes alone; for parcels that carry no descriptors, or reopenable ones.
+    fn copy_fds(&self) -> Result<Vec<OwnedFd>, Error> {
+        let copies = self.fds().iter().map(BorrowedFd::try_clone_to_owned).collect::<Result<_, _>>();
+        copies.map_err(|e| Error::new(format!("its descriptors cannot be copied: {e}")))
+    }
+
+    /// The serialised bytes alone; for parcels that carry no descriptors.
     pub fn into_bytes(self) -> Vec<u8> {
         self.bytes
+    }
+}
+
+/// A value in serialised form that has descriptors of its own: it outlives the value.
+#[derive(Debug, Default)]
+pub struct Packed {
+    /// The serialised bytes.
+    pub bytes: Vec<u8>,
+    /// The descriptors, in the order in which [`unpack`] must be given them.
+    pub fds: Vec<OwnedFd>,
+}
+
+impl Packed {
+    /// Turns it back into the value.
+    ///
+    /// # Errors
+    /// As [`unpack`].
+    pub fn unpack<T: DeserializeOwned>(self) -> Result<T, Error> {
+        unpack(&self.bytes, self.fds)
+    }
+
+    /// The descriptors, to be sent along.
+    pub fn fds(&self) -> Vec<BorrowedFd<'_>> {
+        self.fds.iter().map(AsFd::as_fd).collect()
     }
 }
 
@@ -65,37 +92,70 @@ pub fn pack<T: Serialize + DeserializeOwned>(value: &T) -> Result<Parcel<'_>, Er
 /// As there.
 pub fn pack_behind<T: Serialize + DeserializeOwned>(bytes: Vec<u8>, value: &T) -> Result<Parcel<'_>, Error> {
     let pack = |bytes: &mut _| wire::encode(TypeInfo::of::<T>(), value, bytes);
-    let (bytes, fds) = sending(bytes, Sending::Socket(Vec::new()), pack)?;
+    let (bytes, fds) = sending(bytes, 0, pack)?;
     Ok(Parcel { bytes, fds, value: PhantomData })
 }
 
-/// Serialises `value` for shared memory: its descriptors are described so that a process of the same user can reopen
-/// them. Sockets and other things without a reopenable file are an error.
+/// As [`pack`], and the parcel outlives the value.
 ///
 /// # Errors
-/// As [`pack`], and [`Error`] for a descriptor that cannot be reopened elsewhere.
-pub fn pack_reopenable<T: Serialize + DeserializeOwned>(value: &T) -> Result<Vec<u8>, Error> {
-    pack_reopenable_behind(Vec::new(), value)
+/// As there, and want of descriptors.
+pub fn pack_owned<T: Serialize + DeserializeOwned>(value: &T) -> Result<Packed, Error> {
+    pack_owned_behind(Vec::new(), value)
 }
 
-/// As [`pack_reopenable`]: the value's bytes come behind those that are there.
+/// As [`pack_owned`]: the value's bytes come behind those that are there. Of a type without handles no more is done than to serialise it.
 ///
 /// # Errors
-/// As there.
-pub fn pack_reopenable_behind<T: Serialize + DeserializeOwned>(bytes: Vec<u8>, value: &T) -> Result<Vec<u8>, Error> {
+/// As there, and want of descriptors.
+pub fn pack_owned_behind<T: Serialize + DeserializeOwned>(mut bytes: Vec<u8>, value: &T) -> Result<Packed, Error> {
+    let info = TypeInfo::of::<T>();
+    if !info.may_hold_handles() {
+        wire::encode(info, value, &mut bytes)?;
+        return Ok(Packed { bytes, fds: Vec::new() });
+    }
+    let fds = pack_among(&mut bytes, 0, value)?;
+    Ok(Packed { bytes, fds })
+}
+
+/// Serialises a value of whose reader nothing is known, with all names. The parcel outlives the value.
+///
+/// # Errors
+/// What `value`'s own `Serialize` reports; want of descriptors.
+pub fn pack_named<T: Serialize + ?Sized>(value: &T) -> Result<Packed, Error> {
+    let (bytes, fds) = sending(Vec::new(), 0, |bytes| wire::encode_named(value, bytes))?;
+    let fds = Parcel { bytes: Vec::new(), fds, value: PhantomData }.copy_fds()?;
+    Ok(Packed { bytes, fds })
+}
+
+/// Appends `value` to others that go together, with `n_before` descriptors: its own, which come after those.
+///
+/// # Errors
+/// As [`pack_owned_behind`].
+pub fn pack_among<T: Serialize + DeserializeOwned>(
+    bytes: &mut Vec<u8>,
+    n_before: usize,
+    value: &T,
+) -> Result<Vec<OwnedFd>, Error> {
     let pack = |bytes: &mut _| wire::encode(TypeInfo::of::<T>(), value, bytes);
-    sending(bytes, Sending::Reopen, pack).map(|(bytes, _)| bytes)
+    let (packed, fds) = sending(std::mem::take(bytes), n_before, pack)?;
+    *bytes = packed;
+    Parcel { bytes: Vec::new(), fds, value: PhantomData }.copy_fds()
 }
 
-/// Turns bytes back into a value. `fds` are those that came along, in [`Parcel::fds`]' order; none for
-/// [`pack_reopenable`]'s.
+/// Turns bytes back into a value. `fds` are those that came along, in [`Parcel::fds`]' order.
 ///
 /// # Errors
 /// If the bytes do not decode as a `T`, or leave a rest, or name a descriptor that did not come along; if they are nested
 /// so deeply that the value takes more than half of what is left of the calling thread's stack.
 pub fn unpack<T: DeserializeOwned>(bytes: &[u8], fds: Vec<OwnedFd>) -> Result<T, Error> {
+    receiving(fds, || Ok(wire::decode(bytes)?))
+}
+
+/// Runs `f`, which deserialises values that came with `fds`, as [`pack_among`] puts them together.
+pub fn receiving<R>(fds: Vec<OwnedFd>, f: impl FnOnce() -> R) -> R {
     let _context = Context::enter(&RECEIVING, Some(fds.into_iter().map(Some).collect()));
-    Ok(wire::decode(bytes)?)
+    f()
 }
 
 /// Whether the calling thread is between [`pack`]'s or [`unpack`]'s begin and end.
@@ -106,51 +166,46 @@ pub fn is_active() -> bool {
 /// For a handle's `Serialize`: sends `fd` along.
 ///
 /// # Errors
-/// Outside a hand-over; and in [`pack_reopenable`] for what cannot be reopened.
+/// Outside a hand-over.
 ///
 /// # Safety
 /// `fd` must stay open for as long as the value that is being serialised.
 pub unsafe fn serialize_fd<S: Serializer>(fd: BorrowedFd<'_>, serializer: S) -> Result<S::Ok, S::Error> {
-    let wire = SENDING.with(|sending| match &mut *sending.borrow_mut() {
-        None => Err(String::from(
-            "handles can be serialised only while being handed over to another process \
-             (as an argument of a process or task, or through a Connection)",
-        )),
-        Some(Sending::Socket(fds)) => {
-            fds.push(fd.as_raw_fd());
-            u32::try_from(fds.len() - 1).map(WireFd::Index).map_err(|e| e.to_string())
-        }
-        Some(Sending::Reopen) => FileId::of(fd)
-            .and_then(|file| if file.is_reopenable() { Ok(file) } else { Err(nix::errno::Errno::EOPNOTSUPP) })
-            .map_err(|e| e.to_string())
-            .map(|file| WireFd::Reopen { pid: std::process::id(), fd: fd.as_raw_fd(), file }),
+    let index = SENDING.with(|sending| {
+        let mut sending = sending.borrow_mut();
+        let Some(Sending { n_before, fds }) = &mut *sending else { return Err(nowhere::<S>()) };
+        fds.push(fd.as_raw_fd());
+        u32::try_from(*n_before + fds.len() - 1).map_err(|e| e.to_string())
     });
-    let wire = wire.map_err(ser::Error::custom)?;
-    serializer.serialize_newtype_struct(wire::HANDLE, &wire)
+    let index = index.map_err(ser::Error::custom)?;
+    serializer.serialize_newtype_struct(wire::HANDLE, &index)
+}
+
+/// What is wrong with a handle that is serialised by an `S`, to wherever.
+#[cold]
+fn nowhere<S>() -> String {
+    format!(
+        "a handle cannot travel by {}; it can, while it is being handed over, as an argument or value of a process, as an \
+         argument or result of a pool's task, and in messages of queues and pipes and objects of managers",
+        std::any::type_name::<S>()
+    )
 }
 
 /// For a handle's `Deserialize`: takes the descriptor that came along.
 ///
 /// # Errors
-/// Outside a hand-over; if it did not come along; if its sender no longer has it.
+/// Outside a hand-over; if it did not come along.
 pub fn deserialize_fd<'de, D: Deserializer<'de>>(deserializer: D) -> Result<OwnedFd, D::Error> {
-    let wire = deserializer.deserialize_newtype_struct(wire::HANDLE, WireFdVisitor)?;
-    RECEIVING
-        .with(|receiving| {
-            let Some(fds) = &mut *receiving.borrow_mut() else {
-                return Err("handles can be deserialised only while being handed over".into());
-            };
-            match wire {
-                WireFd::Index(i) => {
-                    let fd = usize::try_from(i).ok().and_then(|i| fds.get_mut(i)).and_then(Option::take);
-                    fd.ok_or_else(|| format!("descriptor {i} did not come along"))
-                }
-                WireFd::Reopen { pid, fd, file } => {
-                    reopen(pid, fd, file).map_err(|e| format!("cannot reopen descriptor {fd} of process {pid}: {e}"))
-                }
-            }
-        })
-        .map_err(de::Error::custom)
+    let index = deserializer.deserialize_newtype_struct(wire::HANDLE, IndexVisitor)?;
+    let taken = RECEIVING.with(|receiving| {
+        let mut receiving = receiving.borrow_mut();
+        let Some(fds) = &mut *receiving else {
+            return Err("handles can be deserialised only while being handed over".into());
+        };
+        let fd = usize::try_from(index).ok().and_then(|index| fds.get_mut(index)).and_then(Option::take);
+        fd.ok_or_else(|| format!("descriptor {index} did not come along"))
+    });
+    taken.map_err(de::Error::custom)
 }
 
 /// Any descriptor, as a value that can be handed over.
@@ -199,6 +254,13 @@ pub struct Error {
     message: String,
 }
 
+impl Error {
+    /// An error that says so.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into() }
+    }
+}
+
 impl From<wire::Error> for Error {
     fn from(e: wire::Error) -> Self {
         Self { message: e.to_string() }
@@ -213,9 +275,10 @@ impl std::fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-enum Sending {
-    Socket(Vec<RawFd>),
-    Reopen,
+/// A hand-over under way: so many descriptors go before these.
+struct Sending {
+    n_before: usize,
+    fds: Vec<RawFd>,
 }
 
 thread_local! {
@@ -244,70 +307,31 @@ impl<T> Drop for Context<T> {
 /// Has `pack` write a value, and collects its descriptors.
 fn sending(
     mut bytes: Vec<u8>,
-    sending: Sending,
+    n_before: usize,
     pack: impl FnOnce(&mut Vec<u8>) -> Result<(), wire::Error>,
 ) -> Result<(Vec<u8>, Vec<RawFd>), Error> {
-    let _context = Context::enter(&SENDING, Some(sending));
+    let _context = Context::enter(&SENDING, Some(Sending { n_before, fds: Vec::new() }));
     pack(&mut bytes)?;
-    let fds = match SENDING.with(|sending| sending.take()) {
-        Some(Sending::Socket(fds)) => fds,
-        _ => Vec::new(),
-    };
+    let fds = SENDING.with(|sending| sending.take()).map_or_else(Vec::new, |sending| sending.fds);
     Ok((bytes, fds))
 }
 
-#[derive(Serialize, Deserialize)]
-enum WireFd {
-    Index(u32),
-    Reopen { pid: u32, fd: RawFd, file: FileId },
-}
+struct IndexVisitor;
 
-struct WireFdVisitor;
-
-impl<'de> de::Visitor<'de> for WireFdVisitor {
-    type Value = WireFd;
+impl<'de> de::Visitor<'de> for IndexVisitor {
+    type Value = u32;
 
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("a descriptor")
     }
 
-    fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<WireFd, D::Error> {
-        WireFd::deserialize(deserializer)
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<u32, D::Error> {
+        u32::deserialize(deserializer)
     }
-}
-
-fn reopen(pid: u32, fd: RawFd, file: FileId) -> io::Result<OwnedFd> {
-    let path = format!("/proc/{pid}/fd/{fd}");
-    let open =
-        |flags| nix::fcntl::open(path.as_str(), flags | nix::fcntl::OFlag::O_CLOEXEC, nix::sys::stat::Mode::empty());
-    // Checked before it is opened for use: opening a stranger's FIFO or device could block or have effects.
-    let looked = open(nix::fcntl::OFlag::O_PATH)?;
-    if FileId::of(looked.as_fd())? != file {
-        return Err(io::Error::other("it is another file by now"));
-    }
-    let link = format!("/proc/self/fd/{}", looked.as_raw_fd());
-    let access = fs_access_mode(pid, fd)?;
-    let opened = fds::above_standard_streams(nix::fcntl::open(
-        link.as_str(),
-        access | nix::fcntl::OFlag::O_CLOEXEC | nix::fcntl::OFlag::O_NOCTTY,
-        nix::sys::stat::Mode::empty(),
-    )?)?;
-    Ok(opened)
-}
-
-/// The access mode with which the sender holds it, so that no more is asked for than it had.
-fn fs_access_mode(pid: u32, fd: RawFd) -> io::Result<nix::fcntl::OFlag> {
-    let info = std::fs::read_to_string(format!("/proc/{pid}/fdinfo/{fd}"))?;
-    let flags = info.lines().find_map(|line| line.strip_prefix("flags:")).map(str::trim);
-    let flags =
-        flags.and_then(|flags| i32::from_str_radix(flags, 8).ok()).ok_or_else(|| io::Error::other("no flags"))?;
-    Ok(nix::fcntl::OFlag::from_bits_truncate(flags & (libc::O_ACCMODE | libc::O_APPEND)))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Read, Write};
-
     use super::*;
 
     #[test]
@@ -319,32 +343,6 @@ mod tests {
         assert_eq!(error, "handles can be deserialised only while being handed over");
         let error = unpack::<Fd>(&bytes, Vec::new()).unwrap_err();
         assert_eq!(error.to_string(), "descriptor 0 did not come along");
-    }
-
-    #[test]
-    fn reopened_pipe_is_the_same_pipe() {
-        let (mut reader, writer) = std::io::pipe().unwrap();
-        let sent = Fd::from(writer);
-        let got: Fd = unpack(&pack_reopenable(&sent).unwrap(), Vec::new()).unwrap();
-        drop(sent);
-        std::fs::File::from(got.0).write_all(b"x").unwrap();
-        let mut read = String::new();
-        reader.read_to_string(&mut read).unwrap();
-        assert_eq!(read, "x");
-    }
-
-    #[test]
-    fn a_socket_cannot_be_reopened() {
-        let (a, _b) = std::os::unix::net::UnixStream::pair().unwrap();
-        assert!(pack_reopenable(&Fd::from(a)).unwrap_err().to_string().contains("EOPNOTSUPP"));
-    }
-
-    #[test]
-    fn another_file_under_the_number_is_refused() {
-        let mut fd = Fd::from(std::fs::File::open("/dev/null").unwrap());
-        let bytes = pack_reopenable(&fd).unwrap();
-        nix::unistd::dup2(std::fs::File::open("/dev/zero").unwrap(), &mut fd.0).unwrap();
-        assert!(unpack::<Fd>(&bytes, Vec::new()).unwrap_err().to_string().contains("another file"));
     }
 
     #[derive(Serialize, Deserialize)]

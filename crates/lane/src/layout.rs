@@ -40,6 +40,18 @@ pub(super) fn word(lap: u64, phase: u64) -> u64 {
     lap << 2 | phase
 }
 
+pub(super) fn form(is_spilled: bool, n_fds: usize) -> u32 {
+    u32::from(is_spilled) | (n_fds as u32) << 1
+}
+
+pub(super) fn is_spilled(form: u32) -> bool {
+    form & 1 != 0
+}
+
+pub(super) fn n_fds(form: u32) -> usize {
+    (form >> 1) as usize
+}
+
 pub(super) fn split(word: u64) -> (u64, u64) {
     (word >> 2, word & 3)
 }
@@ -50,8 +62,8 @@ pub(super) struct Slot {
     pub(super) word: AtomicU64,
     /// Bytes of the payload.
     pub(super) len: AtomicU64,
-    /// The payload lies in the spill file.
-    pub(super) spilled: AtomicU32,
+    /// 1 if the payload lies in the spill file; and how many descriptors go along, times 2.
+    pub(super) form: AtomicU32,
     /// The owner's and then the worker's remark on the payload.
     pub(super) tag: AtomicU32,
     /// The stream buffer that goes with the task.
@@ -65,7 +77,9 @@ pub(super) struct Slot {
 pub(super) struct Buffer {
     /// Items << 32 | bytes.
     pub(super) published: AtomicU64,
-    reserved: [AtomicU64; 7],
+    /// How many descriptors go along with what is published.
+    pub(super) n_fds: AtomicU64,
+    reserved: [AtomicU64; 6],
     pub(super) bytes: [AtomicU64; BUFFER_WORDS],
 }
 

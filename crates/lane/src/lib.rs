@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![deny(unsafe_code)]
 
+mod descriptors;
 mod layout;
 mod owner;
 mod spill;
@@ -10,6 +11,7 @@ mod worker;
 mod tests;
 
 pub use self::{
+    descriptors::MAX_RESULT_FDS,
     layout::N_SLOTS,
     owner::{Finished, OwnerLane, Progress, SlotState},
     worker::{Claim, LaneHandle, Stream, WorkerLane},

@@ -4,15 +4,18 @@ use std::{
     collections::VecDeque,
     io,
     ops::Range,
-    os::fd::OwnedFd,
+    os::fd::{BorrowedFd, OwnedFd},
     sync::atomic::{Ordering::*, fence},
 };
 
-use kernel::futex;
+use kernel::{futex, handover::Fd, sys::seqpacket::MAX_FDS};
+use nix::errno::Errno;
 
 use crate::{
+    descriptors::{self, MAX_RESULT_FDS, Received},
     layout::{
-        BUFFER_WORDS, Memory, N_BUFFERS, N_SLOTS, NO_BUFFER, SLOT_WORDS, Slot, copy_in, copy_out, phase, split, word,
+        BUFFER_WORDS, Memory, N_BUFFERS, N_SLOTS, NO_BUFFER, SLOT_WORDS, Slot, copy_in, copy_out, form, is_spilled,
+        n_fds, phase, split, word,
     },
     spill::{self, Place},
     worker::LaneHandle,
@@ -26,6 +29,11 @@ use crate::{
 pub struct OwnerLane {
     memory: Memory,
     spill: OwnedFd,
+    /// Descriptors go out and come in here.
+    socket: Fd,
+    /// The worker's end: what it has been sent and does not need is taken back here.
+    worker_end: Fd,
+    received: Received,
     /// Where the next task goes, counted over all laps.
     tail: u64,
     /// The tasks given and not taken back, in the order given.
@@ -39,6 +47,7 @@ struct Given {
     position: u64,
     spilled_bytes: u64,
     buffer: Option<u32>,
+    has_fds: bool,
 }
 
 /// A task's end.
@@ -52,6 +61,8 @@ pub struct Finished {
     pub bytes: io::Result<Range<usize>>,
     /// What it published item by item, if it has a stream.
     pub progress: Option<Progress>,
+    /// The descriptors that came along with either; an error if they could not be taken in.
+    pub fds: io::Result<Vec<OwnedFd>>,
 }
 
 /// What a task on many items has published.
@@ -91,18 +102,22 @@ impl OwnerLane {
     /// Makes a lane for a worker to come. `bell` is an eventfd of the owner's, which workers ring.
     ///
     /// # Errors
-    /// Want of memory or descriptors (it takes two).
+    /// Want of memory or descriptors (it takes four).
     pub fn new(bell: OwnedFd) -> io::Result<(Self, LaneHandle)> {
         let memory = Memory::new()?;
         let spill = spill::create()?;
-        let handle = LaneHandle::new(memory.clone(), spill.try_clone()?, bell);
-        Ok((Self::with(memory, spill), handle))
+        let (socket, worker_end) = descriptors::pair()?;
+        let handle = LaneHandle::new(memory.clone(), spill.try_clone()?, Fd(worker_end.0.try_clone()?), bell);
+        Ok((Self::with(memory, spill, socket, worker_end), handle))
     }
 
-    fn with(memory: Memory, spill: OwnedFd) -> Self {
+    fn with(memory: Memory, spill: OwnedFd, socket: Fd, worker_end: Fd) -> Self {
         Self {
             memory,
             spill,
+            socket,
+            worker_end,
+            received: Received::default(),
             tail: 0,
             given: VecDeque::new(),
             occupied: [false; N_SLOTS],
@@ -110,13 +125,14 @@ impl OwnerLane {
         }
     }
 
-    /// The owner's end of a lane whose owner is gone: all that it knew lies in the slots.
+    /// The owner's end of a lane whose owner is gone: all that it knew lies in the slots, but for the descriptors that
+    /// went along with tasks.
     ///
     /// # Errors
-    /// Want of descriptors (it takes one).
+    /// Want of descriptors (it takes four).
     pub fn adopt(handle: &LaneHandle) -> io::Result<Self> {
-        let (memory, spill) = handle.parts()?;
-        let mut this = Self::with(memory, spill);
+        let (memory, spill, worker_end) = handle.parts()?;
+        let mut this = Self::with(memory, spill, Fd(worker_end.0.try_clone()?), worker_end);
         let mut given = Vec::new();
         for (index, slot) in this.memory.get().slots.iter().enumerate() {
             let (lap, phase) = split(slot.word.load(Acquire));
@@ -128,11 +144,11 @@ impl OwnerLane {
                 position.saturating_sub(N_SLOTS as u64 - 1)
             });
             if phase != phase::FREE {
-                let spilled_bytes = if slot.spilled.load(Relaxed) == 0 { 0 } else { slot.len.load(Relaxed) };
+                let spilled_bytes = if is_spilled(slot.form.load(Relaxed)) { slot.len.load(Relaxed) } else { 0 };
                 let buffer = Some(slot.buffer.load(Relaxed)).filter(|buffer| this.free_buffers.contains(buffer));
                 this.free_buffers.retain(|free| Some(*free) != buffer);
                 this.occupied[index] = true;
-                given.push(Given { position, spilled_bytes, buffer });
+                given.push(Given { position, spilled_bytes, buffer, has_fds: false });
             }
         }
         given.sort_by_key(|given| given.position);
@@ -146,6 +162,21 @@ impl OwnerLane {
     /// # Errors
     /// Want of memory for a large payload.
     pub fn push(&mut self, tag: u32, stream: Option<u32>, payload: &[u8]) -> io::Result<Option<usize>> {
+        self.push_with(tag, stream, payload, &[])
+    }
+
+    /// As [`push`](Self::push), with descriptors that go along. The lane is full, too, while the worker has not taken in
+    /// those of earlier tasks.
+    ///
+    /// # Errors
+    /// As there; `ETOOMANYREFS` if this user has as many on their way as a process may have open.
+    pub fn push_with(
+        &mut self,
+        tag: u32,
+        stream: Option<u32>,
+        payload: &[u8],
+        fds: &[BorrowedFd<'_>],
+    ) -> io::Result<Option<usize>> {
         let (index, lap) = (slot_of(self.tail), lap_of(self.tail));
         if self.occupied[index] || stream.is_some() && self.free_buffers.is_empty() {
             return Ok(None);
@@ -154,6 +185,9 @@ impl OwnerLane {
         let buffer = stream.and_then(|_| self.free_buffers.last().copied());
         if spilled {
             spill::write(&self.spill, Place::task(index, buffer), payload)?;
+        }
+        if !fds.is_empty() && !self.send_fds(fds)? {
+            return Ok(None);
         }
         if buffer.is_some() {
             self.free_buffers.pop();
@@ -165,18 +199,46 @@ impl OwnerLane {
         }
         if let Some(buffer) = buffer {
             layout.buffers[buffer as usize].published.store(0, Relaxed);
+            layout.buffers[buffer as usize].n_fds.store(0, Relaxed);
         }
         slot.buffer.store(buffer.unwrap_or(NO_BUFFER), Relaxed);
         slot.len.store(payload.len() as u64, Relaxed);
-        slot.spilled.store(spilled.into(), Relaxed);
+        slot.form.store(form(spilled, fds.len()), Relaxed);
         slot.tag.store(tag, Relaxed);
         slot.from.store(stream.unwrap_or(0), Relaxed);
         slot.word.store(word(lap, phase::READY), Release);
         let spilled_bytes = if spilled { payload.len() as u64 } else { 0 };
-        self.given.push_back(Given { position: self.tail, spilled_bytes, buffer });
+        self.given.push_back(Given { position: self.tail, spilled_bytes, buffer, has_fds: !fds.is_empty() });
         self.occupied[index] = true;
         self.tail += 1;
         Ok(Some(index))
+    }
+
+    /// Sends the descriptors of the task at the tail; false if the worker has to take in others first.
+    fn send_fds(&mut self, fds: &[BorrowedFd<'_>]) -> io::Result<bool> {
+        let is_first = self.take_back_fds()?;
+        match descriptors::send(&self.socket, self.tail, fds) {
+            Ok(()) => Ok(true),
+            Err(e) => {
+                if fds.len() > MAX_FDS {
+                    // Some may have been sent, of a task that never was: nobody comes to this slot in this lap.
+                    let (index, lap) = (slot_of(self.tail), lap_of(self.tail));
+                    self.memory.get().slots[index].word.store(word(lap + 1, phase::FREE), Relaxed);
+                    self.tail += 1;
+                }
+                let may_wait = matches!(e, Errno::EAGAIN | Errno::ETOOMANYREFS) && !is_first;
+                if may_wait { Ok(false) } else { Err(e.into()) }
+            }
+        }
+    }
+
+    /// Closes the descriptors of tasks that were taken back, unless the worker is to ask for those of others (false).
+    fn take_back_fds(&mut self) -> io::Result<bool> {
+        let is_free = !self.given.iter().any(|given| given.has_fds);
+        if is_free {
+            Received::default().clear(&self.worker_end)?;
+        }
+        Ok(is_free)
     }
 
     /// Wakes the worker if it sleeps, after pushes.
@@ -203,7 +265,12 @@ impl OwnerLane {
         if shared.word.compare_exchange(ready, free, Relaxed, Relaxed).is_err() {
             return false;
         }
+        let has_fds = self.given[at].has_fds;
         self.forget(at);
+        if has_fds {
+            // Without success they go with the next ones that do.
+            let _ = self.take_back_fds();
+        }
         true
     }
 
@@ -240,18 +307,39 @@ impl OwnerLane {
         }
         let index = slot_of(given.position);
         let slot = &self.memory.get().slots[index];
-        let tag = slot.tag.load(Relaxed);
+        let (tag, form) = (slot.tag.load(Relaxed), slot.form.load(Relaxed));
         let bytes = self.read_result(slot, index, arena);
         let progress = given.buffer.map(|buffer| self.read_stream(buffer, arena));
+        let n_fds = given.buffer.map_or(n_fds(form), |buffer| self.n_streamed_fds(buffer));
         slot.word.store(word(lap_of(given.position) + 1, phase::FREE), Relaxed);
         self.forget(0);
-        Some(Finished { slot: index, tag, bytes, progress })
+        let fds = self.take_fds(given.position, n_fds);
+        Some(Finished { slot: index, tag, bytes, progress, fds })
     }
 
     /// What the task in `slot` has published so far; for the one that a dead worker was running.
     pub fn progress(&self, slot: usize, arena: &mut Vec<u8>) -> Option<Progress> {
         let given = self.given.iter().find(|given| slot_of(given.position) == slot)?;
         given.buffer.map(|buffer| self.read_stream(buffer, arena))
+    }
+
+    /// The descriptors that go along with [`progress`](Self::progress); once.
+    ///
+    /// # Errors
+    /// `EMFILE` if this process cannot hold them.
+    pub fn progress_fds(&mut self, slot: usize) -> io::Result<Vec<OwnedFd>> {
+        let given = self.given.iter().find(|given| slot_of(given.position) == slot);
+        let Some(Given { position, buffer: Some(buffer), .. }) = given.copied() else { return Ok(Vec::new()) };
+        self.take_fds(position, self.n_streamed_fds(buffer))
+    }
+
+    fn n_streamed_fds(&self, buffer: u32) -> usize {
+        self.memory.get().buffers[buffer as usize].n_fds.load(Relaxed) as usize
+    }
+
+    /// What the worker says is believed up to a bound.
+    fn take_fds(&mut self, position: u64, n: usize) -> io::Result<Vec<OwnedFd>> {
+        if n == 0 { Ok(Vec::new()) } else { self.received.take(&self.socket, position, n.min(MAX_RESULT_FDS)) }
     }
 
     /// Has the bell rung at the next result. True if there is one already: then nobody may sleep.
@@ -287,7 +375,7 @@ impl OwnerLane {
     fn read_result(&self, slot: &Slot, index: usize, arena: &mut Vec<u8>) -> io::Result<Range<usize>> {
         let begin = arena.len();
         let len = slot.len.load(Relaxed);
-        if slot.spilled.load(Relaxed) == 0 {
+        if !is_spilled(slot.form.load(Relaxed)) {
             copy_out(&slot.payload, len as usize, arena);
         } else {
             let read = spill::read(&self.spill, Place::Result(index), len, arena);

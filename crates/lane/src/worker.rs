@@ -3,7 +3,10 @@
 use std::{
     io,
     os::fd::OwnedFd,
-    sync::atomic::{Ordering::*, fence},
+    sync::{
+        Arc,
+        atomic::{Ordering::*, fence},
+    },
 };
 
 use kernel::{futex, handover::Fd};
@@ -14,7 +17,11 @@ use nix::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    layout::{BUFFER_WORDS, Memory, N_BUFFERS, N_SLOTS, NO_BUFFER, SLOT_WORDS, copy_in, copy_out, phase, split, word},
+    descriptors::{self, Received},
+    layout::{
+        BUFFER_WORDS, Memory, N_BUFFERS, N_SLOTS, NO_BUFFER, SLOT_WORDS, copy_in, copy_out, form, is_spilled, n_fds,
+        phase, split, word,
+    },
     spill::{self, Place},
 };
 
@@ -23,25 +30,34 @@ use crate::{
 pub struct LaneHandle {
     memory: Memory,
     spill: Fd,
+    socket: Fd,
     bell: Fd,
 }
 
 impl LaneHandle {
-    pub(super) fn new(memory: Memory, spill: OwnedFd, bell: OwnedFd) -> Self {
-        Self { memory, spill: Fd(spill), bell: Fd(bell) }
+    pub(super) fn new(memory: Memory, spill: OwnedFd, socket: Fd, bell: OwnedFd) -> Self {
+        Self { memory, spill: Fd(spill), socket, bell: Fd(bell) }
     }
 
     /// The worker's end, for the one process that works on it.
     ///
     /// # Errors
-    /// Want of descriptors (it takes two).
+    /// Want of descriptors (it takes three).
     pub fn open(&self) -> io::Result<WorkerLane> {
-        let (spill, bell) = (self.spill.0.try_clone()?, self.bell.0.try_clone()?);
-        Ok(WorkerLane { memory: self.memory.clone(), spill, bell, position: 0, spins: MIN_SPINS, is_cut_off: false })
+        Ok(WorkerLane {
+            memory: self.memory.clone(),
+            spill: self.spill.0.try_clone()?,
+            socket: Arc::new(Fd(self.socket.0.try_clone()?)),
+            bell: self.bell.0.try_clone()?,
+            received: Received::default(),
+            position: 0,
+            spins: MIN_SPINS,
+            is_cut_off: false,
+        })
     }
 
-    pub(super) fn parts(&self) -> io::Result<(Memory, OwnedFd)> {
-        Ok((self.memory.clone(), self.spill.0.try_clone()?))
+    pub(super) fn parts(&self) -> io::Result<(Memory, OwnedFd, Fd)> {
+        Ok((self.memory.clone(), self.spill.0.try_clone()?, Fd(self.socket.0.try_clone()?)))
     }
 }
 
@@ -53,7 +69,9 @@ impl LaneHandle {
 pub struct WorkerLane {
     memory: Memory,
     spill: OwnedFd,
+    socket: Arc<Fd>,
     bell: OwnedFd,
+    received: Received,
     position: u64,
     /// How often to look before sleeping: more while that pays, less while it does not.
     spins: u32,
@@ -177,12 +195,24 @@ impl Claim<'_> {
         payload.clear();
         let slot = &self.lane.memory.get().slots[self.index];
         let len = slot.len.load(Relaxed);
-        if slot.spilled.load(Relaxed) != 0 {
+        if is_spilled(slot.form.load(Relaxed)) {
             let buffer = Some(slot.buffer.load(Relaxed)).filter(|buffer| *buffer != NO_BUFFER);
             return spill::read(&self.lane.spill, Place::task(self.index, buffer), len, payload);
         }
         copy_out(&slot.payload, len as usize, payload);
         Ok(())
+    }
+
+    /// The descriptors that came along with the task; once.
+    ///
+    /// # Errors
+    /// `EMFILE` if this process cannot hold them.
+    pub fn fds(&mut self) -> io::Result<Vec<OwnedFd>> {
+        let WorkerLane { memory, socket, received, position, .. } = &mut *self.lane;
+        match n_fds(memory.get().slots[self.index].form.load(Relaxed)) {
+            0 => Ok(Vec::new()),
+            n => received.take(socket, *position, n),
+        }
     }
 
     /// Puts the task back as one that has not begun, for another worker: to be called before anything of it was done.
@@ -209,6 +239,9 @@ impl Claim<'_> {
         let slot = &self.lane.memory.get().slots[self.index];
         Stream {
             memory: self.lane.memory.clone(),
+            socket: self.lane.socket.clone(),
+            position: self.lane.position,
+            n_fds: 0,
             buffer: slot.buffer.load(Relaxed) as usize % N_BUFFERS,
             first: slot.from.load(Relaxed),
             n_items: 0,
@@ -222,9 +255,20 @@ impl Claim<'_> {
     /// # Errors
     /// Want of memory for a large result; the task has not ended then.
     pub fn finish(&mut self, tag: u32, result: &[u8]) -> io::Result<()> {
+        self.finish_with(tag, result, &[])
+    }
+
+    /// As [`finish`](Self::finish), with descriptors that go along, at most [`MAX_RESULT_FDS`](crate::MAX_RESULT_FDS).
+    ///
+    /// # Errors
+    /// As there; `E2BIG` for more; `ETOOMANYREFS` if this user has as many on their way as a process may have open.
+    pub fn finish_with(&mut self, tag: u32, result: &[u8], fds: &[OwnedFd]) -> io::Result<()> {
         let spilled = result.len() > SLOT_WORDS * 8;
         if spilled {
             spill::write(&self.lane.spill, Place::Result(self.index), result)?;
+        }
+        if !fds.is_empty() {
+            descriptors::send_result(&self.lane.socket, self.lane.position, 0, fds)?;
         }
         let layout = self.lane.memory.get();
         let slot = &layout.slots[self.index];
@@ -232,7 +276,7 @@ impl Claim<'_> {
             copy_in(&slot.payload, result);
         }
         slot.len.store(result.len() as u64, Relaxed);
-        slot.spilled.store(spilled.into(), Relaxed);
+        slot.form.store(form(spilled, fds.len()), Relaxed);
         slot.tag.store(tag, Relaxed);
         slot.word.store(word(self.lane.position / N_SLOTS as u64, phase::DONE), Release);
         self.lane.position += 1;
@@ -251,6 +295,9 @@ impl Claim<'_> {
 #[derive(Debug)]
 pub struct Stream {
     memory: Memory,
+    socket: Arc<Fd>,
+    position: u64,
+    n_fds: usize,
     buffer: usize,
     first: u32,
     n_items: u32,
@@ -268,6 +315,22 @@ impl Stream {
     /// How many have been published.
     pub fn n_items(&self) -> u32 {
         self.n_items
+    }
+
+    /// How many descriptors have been sent along.
+    pub fn n_fds(&self) -> usize {
+        self.n_fds
+    }
+
+    /// Sends descriptors ahead of the result that they belong to; at most [`MAX_RESULT_FDS`](crate::MAX_RESULT_FDS) with all that is published.
+    ///
+    /// # Errors
+    /// `E2BIG` for more; `ETOOMANYREFS` if this user has as many on their way as a process may have open.
+    pub fn send_fds(&mut self, fds: &[OwnedFd]) -> io::Result<()> {
+        descriptors::send_result(&self.socket, self.position, self.n_fds, fds)?;
+        self.n_fds += fds.len();
+        self.memory.get().buffers[self.buffer].n_fds.store(self.n_fds as u64, Relaxed);
+        Ok(())
     }
 
     /// Publishes the next item's result; false if there is no room for it.

@@ -19,7 +19,7 @@ use crate::{
     start::{conditions::Inherited, plain::Plain, request::Request},
 };
 use kernel::{
-    handover,
+    handover::{self, Packed},
     sys::{at_exit, profile, seqpacket, signals, soft_limits},
 };
 
@@ -72,7 +72,7 @@ fn run(
     identity: Identity,
     options: Options,
     streams: Vec<OwnedFd>,
-    target: impl FnOnce(&mut Vec<u8>) -> Result<(), CallError>,
+    target: impl FnOnce(&mut Packed) -> Result<(), CallError>,
 ) -> ! {
     if let Err((what, errno)) = set_up(identity, &options, streams) {
         let _ = report.failure(&Failure::Setup(what, errno as i32));
@@ -88,11 +88,11 @@ fn run(
     panic_report::install_hook();
     panic_report::on_abort(|panic| drop(report.failure(&Failure::Call(CallError::Panicked(panic.clone())))));
     signals::unblock_all();
-    let mut value = Vec::new();
+    let mut value = Packed::default();
     match target(&mut value) {
         Ok(()) => match report.value(&value) {
             Ok(()) => exit(0),
-            Err(e) => fail(report, CallError::Value(format!("{} bytes cannot be stored: {e}", value.len()))),
+            Err(e) => fail(report, CallError::Value(format!("{} bytes cannot be stored: {e}", value.bytes.len()))),
         },
         Err(e) => fail(report, e),
     }
@@ -123,7 +123,7 @@ pub(crate) fn rehearse() {
     crash::handler::disarm();
     // More than the allocator keeps at hand.
     drop(std::hint::black_box(Vec::<u8>::with_capacity(2048)));
-    let mut value = Vec::new();
+    let mut value = Packed::default();
     let called = function::run(&mut value, || {
         // Registers the thread-locals of a hand-over, too, which has the loader look a function up.
         let nothing = handover::pack(&()).and_then(|nothing| handover::unpack::<()>(nothing.bytes(), Vec::new()));

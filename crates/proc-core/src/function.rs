@@ -16,10 +16,8 @@ use std::{
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use wire::TypeInfo;
-
 use crate::{image::Image, panic_report::Panic, start::plain::plain};
-use kernel::handover;
+use kernel::handover::{self, Packed};
 
 /// What can run in another process: any function, or closure without captures, of 0 to 8 arguments.
 ///
@@ -66,7 +64,7 @@ pub struct Function {
 plain!(Function { offset });
 
 /// What a [`Function`] does when called: unpack, run, pack, each failure told apart.
-type Trampoline = fn(&[u8], Vec<OwnedFd>, &mut Vec<u8>) -> Result<(), CallError>;
+type Trampoline = fn(&[u8], Vec<OwnedFd>, &mut Packed) -> Result<(), CallError>;
 
 impl Function {
     /// The place of `target`.
@@ -99,14 +97,14 @@ impl Function {
         Some(Self { offset: u64::from_ne_bytes(*offset) })
     }
 
-    /// Calls it with packed arguments and appends the packed value to `value`.
+    /// Calls it with packed arguments and appends the packed value to `value`, which has no descriptors yet.
     ///
     /// Runs on the calling thread, catching panics. The panic's place and backtrace are known in processes that this
     /// crate has started.
     ///
     /// # Errors
     /// Each way in which a call can end without a value.
-    pub fn call(self, args: &[u8], fds: Vec<OwnedFd>, value: &mut Vec<u8>) -> Result<(), CallError> {
+    pub fn call(self, args: &[u8], fds: Vec<OwnedFd>, value: &mut Packed) -> Result<(), CallError> {
         let address = Image::get().address_of(self.offset).ok_or(CallError::Foreign(ForeignCode))?;
         // SAFETY: the address lies in this program's code, and by the module's contract is a `Trampoline`.
         let trampoline = unsafe { std::mem::transmute::<usize, Trampoline>(address) };
@@ -147,7 +145,7 @@ const fn assert_capture_free<F>() {
     );
 }
 
-fn trampoline<F, A>(args: &[u8], fds: Vec<OwnedFd>, value: &mut Vec<u8>) -> Result<(), CallError>
+fn trampoline<F, A>(args: &[u8], fds: Vec<OwnedFd>, value: &mut Packed) -> Result<(), CallError>
 where
     F: Target<A>,
     A: DeserializeOwned,
@@ -164,14 +162,13 @@ where
 
 /// Runs `f` with panics caught and appends what it returns, packed, to `value`.
 pub(crate) fn run<R: Serialize + DeserializeOwned>(
-    value: &mut Vec<u8>,
+    value: &mut Packed,
     f: impl FnOnce() -> Result<R, CallError>,
 ) -> Result<(), CallError> {
-    let mut buffer = std::mem::take(value);
-    let run = || -> Result<Vec<u8>, CallError> {
+    let buffer = std::mem::take(value).bytes;
+    let run = || -> Result<Packed, CallError> {
         let result = f()?;
-        wire::encode(TypeInfo::of::<R>(), &result, &mut buffer).map_err(|e| CallError::Value(e.to_string()))?;
-        Ok(buffer)
+        handover::pack_owned_behind(buffer, &result).map_err(|e| CallError::Value(e.to_string()))
     };
     *value =
         catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|payload| Err(CallError::Panicked(Panic::of(payload))))?;
@@ -187,9 +184,9 @@ mod tests {
     }
 
     fn call<R: DeserializeOwned>(f: Function, args: impl Serialize + DeserializeOwned) -> Result<R, CallError> {
-        let mut value = Vec::new();
+        let mut value = Packed::default();
         f.call(handover::pack(&args).unwrap().bytes(), Vec::new(), &mut value)?;
-        Ok(handover::unpack(&value, Vec::new()).unwrap())
+        Ok(value.unpack().unwrap())
     }
 
     #[test]

@@ -26,7 +26,7 @@ use crate::{
     report::{Failure, Found, Left},
     start::{forkserver, spawn},
 };
-use kernel::{futex::Deadline, handover};
+use kernel::futex::Deadline;
 
 /// A function that runs in a process of its own, and will return an `R`.
 ///
@@ -88,9 +88,7 @@ impl<R: Serialize + DeserializeOwned> Process<R> {
         }
         let decode = |message| ProcessError::Decode { name: name.clone(), pid, message };
         match found.map_err(|e| decode(format!("its report cannot be read: {e}")))? {
-            Found::Value(bytes) => {
-                handover::unpack(&bytes, Vec::new()).map_err(|e| decode(format!("its value does not decode: {e}")))
-            }
+            Found::Value(value) => value.unpack().map_err(|e| decode(format!("its value does not decode: {e}"))),
             // Not a killed one: that was dealt with above. What was executed is not this library.
             Found::Unread if status.code() != Some(REFUSED) => {
                 let operation = format!("run process {name} ({pid})");

@@ -1,13 +1,13 @@
 //! What a child leaves behind for its owner: a packet with its value, its panic, or why it did not start.
 //!
 //! It goes over the socket that its request came by, into a queue that was empty, so that the child never waits for it
-//! to be read, and joining never deadlocks. What is larger than [`INLINE_BYTES`] goes as a memory file beside the
+//! to be read, and joining never deadlocks. The value's descriptors go with it. What is larger than [`INLINE_BYTES`] goes as a memory file beside the
 //! packet. A packet is there as a whole or not at all, wherever the child was killed. Its owner looks for it after the
 //! child's exit only.
 
 use std::{
     io::{self, IoSlice},
-    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
 };
 
 use nix::errno::Errno;
@@ -18,7 +18,7 @@ use crate::{
     function::CallError,
 };
 use kernel::{
-    handover,
+    handover::{self, Packed},
     sys::{memfd, seqpacket},
 };
 
@@ -49,7 +49,7 @@ pub(crate) enum Found {
     Nothing,
     /// It has not even taken what it was sent.
     Unread,
-    Value(Vec<u8>),
+    Value(Packed),
     Failure(Failure),
 }
 
@@ -68,23 +68,29 @@ impl Report {
     }
 
     /// In the child: leaves its value.
-    pub(crate) fn value(&self, value: &[u8]) -> io::Result<()> {
-        self.send(VALUE, value)
+    pub(crate) fn value(&self, value: &Packed) -> io::Result<()> {
+        self.send(VALUE, &value.bytes, &value.fds)
     }
 
     /// In the child: leaves the reason why there is no value.
     pub(crate) fn failure(&self, failure: &Failure) -> io::Result<()> {
         let mut bytes = Vec::new();
         wire::encode_named(failure, &mut bytes).map_err(io::Error::other)?;
-        self.send(FAILURE, &bytes)
+        self.send(FAILURE, &bytes, &[])
     }
 
-    fn send(&self, kind: u8, body: &[u8]) -> io::Result<()> {
-        let sent = if body.len() <= INLINE_BYTES {
-            seqpacket::send(self.as_fd(), &[IoSlice::new(&[kind]), IoSlice::new(body)], &[])
-        } else {
+    fn send(&self, kind: u8, body: &[u8], fds: &[OwnedFd]) -> io::Result<()> {
+        let mut fds: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
+        let is_long = body.len() > INLINE_BYTES;
+        if fds.len() + usize::from(is_long) > seqpacket::MAX_FDS {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "more than 252 descriptors in one value"));
+        }
+        let sent = if is_long {
             let file = memfd::holding("proc-core-report", &[body])?;
-            seqpacket::send(self.as_fd(), &[IoSlice::new(&[kind | IN_FILE])], &[file.as_raw_fd()])
+            fds.insert(0, file.as_raw_fd());
+            seqpacket::send(self.as_fd(), &[IoSlice::new(&[kind | IN_FILE])], &fds)
+        } else {
+            seqpacket::send(self.as_fd(), &[IoSlice::new(&[kind]), IoSlice::new(body)], &fds)
         };
         match sent {
             // An owner that has let go of it does not want to know.
@@ -97,24 +103,26 @@ impl Report {
     pub(crate) fn read(&self, was_killed: bool) -> Left {
         let mut left = Left { found: Ok(Found::Nothing), crash: None };
         let mut packet = vec![0; 1 + INLINE_BYTES];
+        let mut control = seqpacket::control_buffer();
         // A crash that a handler of the program has dealt with may come before the value.
         let mut happened: Option<Vec<u8>> = None;
         let mut is_unread = false;
         loop {
             // Never waits: a grandchild may have the other end still.
-            let (len, file) = match seqpacket::receive_small(self.as_fd(), &mut packet, false) {
+            let mut fds = Vec::new();
+            let len = match seqpacket::receive_now(self.as_fd(), &mut packet, &mut control, &mut fds) {
                 // Said once, before what there is to receive.
                 Err(Errno::ECONNRESET) if !is_unread => {
                     is_unread = true;
                     continue;
                 }
-                Ok((0, _)) | Err(Errno::EAGAIN | Errno::ECONNRESET) => {
+                Ok(0) | Err(Errno::EAGAIN | Errno::ECONNRESET) => {
                     if is_unread {
                         left.found = Ok(Found::Unread);
                     }
                     break;
                 }
-                Ok(received) => received,
+                Ok(len) => len,
                 Err(e) => {
                     left.found = Err(e.into());
                     break;
@@ -131,7 +139,7 @@ impl Report {
                     left.crash = CrashReport::parse(happened, Some(&packet[..len]));
                 }
                 _ => {
-                    left.found = parse(&packet[..len], file);
+                    left.found = parse(&packet[..len], fds);
                     if left.found.is_err() || !was_killed {
                         break;
                     }
@@ -142,15 +150,15 @@ impl Report {
     }
 }
 
-fn parse(packet: &[u8], file: Option<OwnedFd>) -> io::Result<Found> {
+fn parse(packet: &[u8], mut fds: Vec<OwnedFd>) -> io::Result<Found> {
     let (kind, body) = (packet[0] & !IN_FILE, &packet[1..]);
-    let body = match (packet[0] & IN_FILE != 0, file) {
-        (false, _) => body.to_vec(),
-        (true, Some(file)) => memfd::read_whole(file)?,
-        (true, None) => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the report is cut off")),
+    let body = match packet[0] & IN_FILE != 0 {
+        false => body.to_vec(),
+        true if fds.is_empty() => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the report is cut off")),
+        true => memfd::read_whole(fds.remove(0))?,
     };
     match kind {
-        VALUE => Ok(Found::Value(body)),
+        VALUE => Ok(Found::Value(Packed { bytes: body, fds })),
         FAILURE => handover::unpack(&body, Vec::new()).map(Found::Failure).map_err(io::Error::other),
         _ => Err(io::Error::new(io::ErrorKind::InvalidData, "the report is garbled")),
     }
@@ -182,8 +190,12 @@ mod tests {
     fn a_value_of_any_size() {
         for len in [0, 1, INLINE_BYTES, INLINE_BYTES + 1, 3 << 20] {
             let (owners, childs) = Report::pair().unwrap();
-            childs.value(&vec![7; len]).unwrap();
-            assert!(matches!(owners.read(false).found.unwrap(), Found::Value(v) if v == vec![7; len]));
+            for n_fds in [0, 1, 252] {
+                let fds = (0..n_fds).map(|_| owners.0.try_clone().unwrap()).collect();
+                childs.value(&Packed { bytes: vec![7; len], fds }).unwrap();
+                let Found::Value(value) = owners.read(false).found.unwrap() else { panic!("a value was left") };
+                assert_eq!((value.bytes, value.fds.len()), (vec![7; len], n_fds));
+            }
         }
     }
 
@@ -199,7 +211,7 @@ mod tests {
     fn a_report_to_nobody_is_no_error() {
         let (owners, childs) = Report::pair().unwrap();
         drop(owners);
-        childs.value(&[7]).unwrap();
+        childs.value(&Packed::default()).unwrap();
     }
 
     #[test]

@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de, de::Deserializ
 pub use self::{item::Item, iter::Iter};
 use crate::{
     GetError, GetTimeoutError, PutError, PutTimeoutError, TryGetError, TryPutError,
-    queue::{Builder, GetStop, Patience, Raw, Segment, Side, Stop, decode, put_all},
+    queue::{Builder, GetStop, Patience, Raw, Side, put_all},
 };
 
 /// A bounded first-in first-out queue between processes that lends its items out and knows which are done.
@@ -59,7 +59,7 @@ pub struct JoinableQueue<T> {
     item: PhantomData<fn(T) -> T>,
 }
 
-impl<T> Builder<T> {
+impl<T: Serialize + DeserializeOwned> Builder<T> {
     /// Makes a queue of items on loan with these settings.
     ///
     /// # Errors
@@ -69,7 +69,7 @@ impl<T> Builder<T> {
     }
 }
 
-impl<T> JoinableQueue<T> {
+impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
     /// Makes a queue in which `maxsize` items can wait; 0 stands for as many as a queue holds by default, 65,536.
     ///
     /// # Errors
@@ -77,7 +77,9 @@ impl<T> JoinableQueue<T> {
     pub fn new(maxsize: usize) -> io::Result<Self> {
         Self::builder().maxsize(maxsize).build_joinable()
     }
+}
 
+impl<T> JoinableQueue<T> {
     /// Settings for a queue; end with [`build_joinable`](Builder::build_joinable).
     pub fn builder() -> Builder<T> {
         crate::Queue::builder()
@@ -264,7 +266,7 @@ impl<T: DeserializeOwned> JoinableQueue<T> {
     /// # Errors
     /// [`GetError::Damaged`] if another process has overwritten the queue's memory.
     pub fn dead_letters(&self) -> Result<Vec<T>, GetError> {
-        let letters = self.raw.take_dead_letters(|bytes| decode::<T>(&bytes).ok());
+        let letters = self.raw.take_dead_letters(|letter| letter.decode::<T>().ok());
         letters.map_err(|stop| GetStop::from(stop).into_get_error())
     }
 
@@ -273,14 +275,16 @@ impl<T: DeserializeOwned> JoinableQueue<T> {
     /// # Errors
     /// As [`dead_letters`](Self::dead_letters).
     pub fn undecodable_letters(&self) -> Result<Vec<(Vec<u8>, handover::Error)>, GetError> {
-        let letters = self.raw.take_dead_letters(|bytes| decode::<T>(&bytes).err().map(|why| (bytes, why)));
+        let letters = self.raw.take_dead_letters(|letter| {
+            let bytes = letter.bytes().to_vec();
+            letter.decode::<T>().err().map(|why| (bytes, why))
+        });
         letters.map_err(|stop| GetStop::from(stop).into_get_error())
     }
 
     pub(crate) fn lend(&self, patience: Patience) -> Result<Item<T>, GetStop> {
         let lease = self.raw.patiently(Side::Items, patience, || self.raw.try_lease())?;
-        let bytes = lease.bytes().map_err(|stop: Stop| GetStop::from(stop))?;
-        match decode(&bytes) {
+        match lease.content()?.decode() {
             Ok(value) => Ok(Item::new(value, lease)),
             Err(e) => {
                 // Nobody could do better with it.
@@ -309,14 +313,13 @@ impl<T> fmt::Debug for JoinableQueue<T> {
 
 impl<T> Serialize for JoinableQueue<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.raw.segment.hand_over(serializer)
+        self.raw.hand_over(serializer)
     }
 }
 
 impl<'de, T> Deserialize<'de> for JoinableQueue<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let fd = handover::deserialize_fd(deserializer)?;
-        let raw = Segment::attach(fd).and_then(Raw::new).map_err(de::Error::custom)?;
+        let raw = Raw::arrive(deserializer)?;
         if !raw.leases {
             return Err(de::Error::custom("the queue is no JoinableQueue"));
         }

@@ -1,9 +1,10 @@
 //! How a process reaches the server: through a socket that every handle's process has, over connections of its own.
 
 use std::{
+    cell::{Cell, RefCell},
     collections::HashMap,
     io,
-    sync::{Arc, Weak},
+    sync::{Arc, OnceLock, Weak},
 };
 
 use kernel::{at_fork, handover};
@@ -13,11 +14,11 @@ use proc_core::{
     Process,
     function::{CallError, Function},
 };
-use serde::{Deserialize, Deserializer, Serialize, de, de::DeserializeOwned};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, de::DeserializeOwned, ser};
 
 use super::{
     ManagerError,
-    server::{FAILED, RETURNED},
+    server::{self, FAILED, RETURNED},
 };
 use crate::{
     Connection,
@@ -26,7 +27,8 @@ use crate::{
 
 /// One a process and server.
 pub(super) struct Link {
-    door: Socket,
+    /// None in the server itself: it must not be what keeps its own door open.
+    door: Option<Socket>,
     /// Connections that no call is using. Those made before a fork belong to the parent.
     idle: Mutex<(u32, Vec<Connection<()>>)>,
     /// In the process that started it.
@@ -48,23 +50,38 @@ impl Link {
             return Ok(link);
         }
         links.retain(|_, link| link.strong_count() > 0);
-        let link = Arc::new(Self { door, idle: Mutex::new((at_fork::generation(), Vec::new())), server });
+        let link = Arc::new(Self { door: Some(door), idle: Mutex::new((at_fork::generation(), Vec::new())), server });
         links.insert(inode, Arc::downgrade(&link));
         Ok(link)
     }
 
+    /// In a server: the link to itself.
+    fn own() -> Option<Arc<Self>> {
+        static OWN: OnceLock<Arc<Link>> = OnceLock::new();
+        let new = || Arc::new(Self { door: None, idle: Mutex::new((at_fork::generation(), Vec::new())), server: None });
+        server::is_here().then(|| Arc::clone(OWN.get_or_init(new)))
+    }
+
+    /// Runs `f`, which packs what goes to the server, or unpacks what comes from it. Proxies of objects there go without
+    /// the door.
+    pub(super) fn as_peer<R>(self: &Arc<Self>, f: impl FnOnce() -> R) -> R {
+        let _context = Context(PEER.replace(Some(Arc::clone(self))));
+        f()
+    }
+
     /// Has the server call `function` and waits for what it returns.
-    pub(super) fn call<A, R>(&self, function: Function, args: &A) -> Result<R, ManagerError>
+    pub(super) fn call<A, R>(self: &Arc<Self>, function: Function, args: &A) -> Result<R, ManagerError>
     where
         A: Serialize + DeserializeOwned,
         R: DeserializeOwned,
     {
-        let call = handover::pack_behind(function.to_bytes().into(), args).map_err(ManagerError::Encode)?;
+        let call = self.as_peer(|| handover::pack_behind(function.to_bytes().into(), args));
+        let call = call.map_err(ManagerError::Encode)?;
         let connection = self.connection()?;
         connection.send_parcel(&call)?;
-        let result = connection.receive_with(|bytes, _| {
+        let result = connection.receive_with(|bytes, fds| {
             Ok(match bytes {
-                [RETURNED, value @ ..] => handover::unpack(value, Vec::new()).map_err(ManagerError::Decode),
+                [RETURNED, value @ ..] => self.as_peer(|| handover::unpack(value, fds)).map_err(ManagerError::Decode),
                 [FAILED, error @ ..] => Err(match wire::decode::<CallError>(error) {
                     Ok(e) => e.into(),
                     Err(e) => ManagerError::Refused(format!("the server's error does not decode: {e}")),
@@ -88,11 +105,6 @@ impl Link {
         server.wait().map(drop).map_err(ManagerError::Process)
     }
 
-    /// What is handed over.
-    pub(super) fn handle(&self) -> &Socket {
-        &self.door
-    }
-
     fn connection(&self) -> Result<Connection<()>, ManagerError> {
         {
             let mut idle = self.idle.lock();
@@ -105,15 +117,16 @@ impl Link {
             }
         }
         let (here, there) = Socket::pair().map_err(|e| ManagerError::Io(e.into()))?;
-        self.door.send_fds(0, &[there.as_fd()], None).map_err(|e| match e {
+        let Some(door) = &self.door else {
+            server::admit_from_here(there);
+            return accept(here);
+        };
+        door.send_fds(0, &[there.as_fd()], None).map_err(|e| match e {
             nix::errno::Errno::EPIPE => ManagerError::Closed,
             e => ManagerError::Io(e.into()),
         })?;
         drop(there);
-        handshake::accept(here.into_fd(), None, NO_LIMIT).map(Connection::new).map_err(|e| match e.kind() {
-            io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => ManagerError::Closed,
-            _ => ManagerError::Io(e),
-        })
+        accept(here)
     }
 
     /// A connection on which a call came to its end.
@@ -125,11 +138,86 @@ impl Link {
     }
 }
 
-/// A link that was handed over by its door.
+/// The end of a new connection.
+fn accept(here: Socket) -> Result<Connection<()>, ManagerError> {
+    handshake::accept(here.into_fd(), None, NO_LIMIT).map(Connection::new).map_err(|e| match e.kind() {
+        io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => ManagerError::Closed,
+        _ => ManagerError::Io(e),
+    })
+}
+
+thread_local! {
+    /// The link to the server that is being written to, or read from.
+    static PEER: RefCell<Option<Arc<Link>>> = const { RefCell::new(None) };
+    /// What is being written is a server's reply.
+    static REPLYING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Puts the former [`PEER`] back.
+struct Context(Option<Arc<Link>>);
+
+impl Drop for Context {
+    fn drop(&mut self) {
+        PEER.set(self.0.take());
+    }
+}
+
+/// A link on its way, as part of a proxy.
 pub(super) struct LinkHandle(pub(super) Arc<Link>);
+
+#[derive(Serialize)]
+enum Sent<'a> {
+    /// The server at the other end.
+    Peer,
+    Door(&'a Socket),
+}
+
+#[derive(Deserialize)]
+enum Arrived {
+    Peer,
+    Door(Socket),
+}
+
+impl Serialize for LinkHandle {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let is_peer = PEER.with_borrow(|peer| peer.as_ref().is_some_and(|peer| Arc::ptr_eq(peer, &self.0)));
+        match &self.0.door {
+            _ if is_peer => Sent::Peer.serialize(serializer),
+            Some(door) => Sent::Door(door).serialize(serializer),
+            None if REPLYING.get() => Sent::Peer.serialize(serializer),
+            None => Err(ser::Error::custom(
+                "a proxy cannot travel from within its own manager's server; it can as what a method returns",
+            )),
+        }
+    }
+}
 
 impl<'de> Deserialize<'de> for LinkHandle {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Link::new(Socket::deserialize(deserializer)?, None).map(Self).map_err(de::Error::custom)
+        match Arrived::deserialize(deserializer)? {
+            Arrived::Door(door) => Link::new(door, None).map(Self).map_err(de::Error::custom),
+            Arrived::Peer => {
+                let link = PEER.with_borrow(Clone::clone).or_else(Link::own);
+                link.map(Self).ok_or_else(|| de::Error::custom("a proxy came from elsewhere than its manager"))
+            }
+        }
+    }
+}
+
+/// What a method in the server returns.
+#[derive(Deserialize)]
+#[serde(transparent)]
+pub(super) struct Reply<T>(pub(super) T);
+
+impl<T: Serialize> Serialize for Reply<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        struct Back(bool);
+        impl Drop for Back {
+            fn drop(&mut self) {
+                REPLYING.set(self.0);
+            }
+        }
+        let _back = Back(REPLYING.replace(true));
+        self.0.serialize(serializer)
     }
 }

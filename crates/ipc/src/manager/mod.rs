@@ -189,7 +189,7 @@ impl fmt::Debug for Manager {
 
 impl Serialize for Manager {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.link.handle().serialize(serializer)
+        LinkHandle(Arc::clone(&self.link)).serialize(serializer)
     }
 }
 

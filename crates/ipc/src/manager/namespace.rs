@@ -1,10 +1,25 @@
-use std::{collections::HashMap, fmt};
+use std::{collections::HashMap, fmt, io};
 
+use kernel::handover::{self, Fd};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{ManagerError, Proxy};
 
-type Values = HashMap<String, Vec<u8>>;
+type Values = HashMap<String, Stored>;
+
+/// A serialised value, with its descriptors.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Stored {
+    bytes: Vec<u8>,
+    fds: Vec<Fd>,
+}
+
+impl Stored {
+    fn try_clone(&self) -> io::Result<Self> {
+        let fds = self.fds.iter().map(|fd| fd.0.try_clone().map(Fd)).collect::<io::Result<_>>()?;
+        Ok(Self { bytes: self.bytes.clone(), fds })
+    }
+}
 
 /// Values of any type by name, in a [`Manager`](super::Manager)'s server.
 ///
@@ -28,13 +43,10 @@ impl Namespace {
     /// # Errors
     /// `Encode` if it does not serialise; else as [`Proxy::call`].
     pub fn set<T: Serialize + ?Sized>(&self, name: &str, value: &T) -> Result<(), ManagerError> {
-        let mut bytes = Vec::new();
-        wire::encode_named(value, &mut bytes)
-            .map_err(|e| ManagerError::Refused(format!("the value does not serialise: {e}")))?;
-        self.0.call(
-            |values: &mut Values, name: String, bytes: Vec<u8>| drop(values.insert(name, bytes)),
-            (name.into(), bytes),
-        )
+        let packed = self.0.as_peer(|| handover::pack_named(value)).map_err(ManagerError::Encode)?;
+        let stored = Stored { bytes: packed.bytes, fds: packed.fds.into_iter().map(Fd).collect() };
+        let set = |values: &mut Values, name: String, stored: Stored| drop(values.insert(name, stored));
+        self.0.call(set, (name.into(), stored))
     }
 
     /// The value of `name`.
@@ -42,8 +54,17 @@ impl Namespace {
     /// # Errors
     /// `Decode` if it is not a `T`; else as [`Proxy::call`].
     pub fn get<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, ManagerError> {
-        let bytes = self.0.call(|values: &Values, name: String| values.get(&name).cloned(), (name.into(),))?;
-        bytes.map(|bytes| kernel::handover::unpack(&bytes, Vec::new()).map_err(ManagerError::Decode)).transpose()
+        let get = |values: &Values, name: String| {
+            let stored = values.get(&name).map(Stored::try_clone).transpose();
+            stored.map_err(|e| e.raw_os_error().unwrap_or(0))
+        };
+        let stored = self.0.call(get, (name.into(),))?;
+        let stored = stored.map_err(|errno| ManagerError::Io(io::Error::from_raw_os_error(errno)))?;
+        let unpack = |stored: Stored| {
+            let fds = stored.fds.into_iter().map(|fd| fd.0).collect();
+            self.0.as_peer(|| handover::unpack(&stored.bytes, fds)).map_err(ManagerError::Decode)
+        };
+        stored.map(unpack).transpose()
     }
 
     /// Removes `name`; whether it had a value.

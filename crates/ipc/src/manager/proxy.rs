@@ -6,14 +6,15 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwn
 
 use super::{
     ManagerError, Method,
-    link::{Link, LinkHandle},
+    link::{Link, LinkHandle, Reply},
     method,
     server::{self, Refusal},
 };
 
 /// An object of a [`Manager`](super::Manager), wherever it is called from.
 ///
-/// Clones and handed-over copies are the same object, which lives as long as any of them.
+/// Clones and handed-over copies are the same object, which lives as long as any of them. Those inside objects count, too:
+/// objects that lead to each other in a circle live as long as the server. They do not keep the server alive.
 pub struct Proxy<T> {
     link: Arc<Link>,
     id: u64,
@@ -28,11 +29,18 @@ impl<T> Proxy<T> {
     }
 }
 
+impl<T> Proxy<T> {
+    /// Runs `f`, which packs what goes to the server, or unpacks what comes from it.
+    pub(super) fn as_peer<R>(&self, f: impl FnOnce() -> R) -> R {
+        self.link.as_peer(f)
+    }
+}
+
 impl<T: Send + 'static> Proxy<T> {
     /// Calls `method` on the object, in the server, with `args`, a tuple; returns what it returns.
     ///
     /// One call at a time has the object; the others wait for it. A method that calls its own object through a proxy
-    /// waits for ever. Handles may be among the arguments, but not in what is returned.
+    /// waits for ever. Handles may be among the arguments, and in what is returned.
     ///
     /// # Errors
     /// [`Panicked`](ManagerError::Panicked) if the method does; [`Closed`](ManagerError::Closed) if the server is gone;
@@ -56,7 +64,7 @@ impl<T: Send + 'static> Proxy<T> {
     {
         method::assert_zero_sized(method);
         let function = Function::of(server::invoke::<T, M, A, By>).map_err(ManagerError::Foreign)?;
-        let result: Result<M::Output, Refusal> = self.link.call(function, &(self.id, args))?;
+        let Reply(result): Reply<Result<M::Output, Refusal>> = self.link.call(function, &(self.id, args))?;
         result.map_err(ManagerError::from)
     }
 
@@ -86,7 +94,7 @@ impl<T> fmt::Debug for Proxy<T> {
 
 impl<T> Serialize for Proxy<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        (self.link.handle(), self.id, &*self.held).serialize(serializer)
+        (LinkHandle(Arc::clone(&self.link)), self.id, &*self.held).serialize(serializer)
     }
 }
 

@@ -13,7 +13,10 @@ use std::{
     time::Duration,
 };
 
-use kernel::{fds::above_standard_streams, handover::Fd};
+use kernel::{
+    fds::above_standard_streams,
+    handover::{Fd, Packed},
+};
 use nix::{
     errno::Errno,
     sys::{
@@ -28,7 +31,10 @@ use proc_core::{
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::method::{self, Method};
+use super::{
+    link::Reply,
+    method::{self, Method},
+};
 use crate::{
     Connection,
     pipe::{
@@ -83,6 +89,11 @@ impl Server {
 
 static SERVER: OnceLock<Server> = OnceLock::new();
 
+/// Whether this process is a server.
+pub(super) fn is_here() -> bool {
+    SERVER.get().is_some()
+}
+
 /// The server's life: ends when nobody has the other end of `door` any more.
 pub(super) fn serve(door: Socket) {
     // What is typed at the terminal is for those who use the objects. Inherited by the threads to come.
@@ -122,11 +133,7 @@ pub(super) fn serve(door: Socket) {
 fn admit(door: &Socket) -> bool {
     match door.receive(MAX_FDS) {
         Ok(Packet::Fds(_, fds)) => {
-            for fd in fds {
-                // Whoever does not get an answer sees the socket close.
-                let Ok(end) = handshake::offer(fd, NO_LIMIT) else { continue };
-                let _ = thread::Builder::new().name("Manager".into()).spawn(move || attend(&Connection::new(end)));
-            }
+            fds.into_iter().for_each(begin);
             true
         }
         Ok(Packet::Bell | Packet::Nothing) => true,
@@ -139,26 +146,38 @@ fn admit(door: &Socket) -> bool {
     }
 }
 
+/// Begins a connection; whoever does not get an answer sees the socket close.
+fn begin(socket: OwnedFd) {
+    let Ok(end) = handshake::offer(socket, NO_LIMIT) else { return };
+    let _ = thread::Builder::new().name("Manager".into()).spawn(move || attend(&Connection::new(end)));
+}
+
+/// Begins a connection of the server's to itself.
+pub(super) fn admit_from_here(socket: Socket) {
+    begin(socket.into_fd());
+}
+
 /// Does what comes through one connection, until its other end is closed.
 fn attend(connection: &Connection<()>) {
-    let mut reply = Vec::new();
+    let mut reply = Packed::default();
     loop {
         let called = connection.receive_with(|mut bytes, fds| {
-            reply.clear();
-            reply.push(RETURNED);
+            reply.bytes.clear();
+            reply.fds.clear();
+            reply.bytes.push(RETURNED);
             let result = match Function::take(&mut bytes) {
                 Some(function) => function.call(bytes, fds, &mut reply),
                 None => Err(CallError::Arguments("they are cut off".into())),
             };
             if let Err(e) = result {
-                reply = vec![FAILED];
-                if wire::encode_named(&e, &mut reply).is_err() {
-                    reply.truncate(1);
+                reply = Packed { bytes: vec![FAILED], fds: Vec::new() };
+                if wire::encode_named(&e, &mut reply.bytes).is_err() {
+                    reply.bytes.truncate(1);
                 }
             }
             Ok(())
         });
-        if called.is_err() || connection.send_bytes(&reply).is_err() {
+        if called.is_err() || connection.send_packed(&reply).is_err() {
             return;
         }
     }
@@ -183,7 +202,7 @@ where
 }
 
 /// Calls a method of an object.
-pub(super) fn invoke<T, M, A, By>(id: u64, args: A) -> Result<M::Output, Refusal>
+pub(super) fn invoke<T, M, A, By>(id: u64, args: A) -> Reply<Result<M::Output, Refusal>>
 where
     T: Send + 'static,
     M: Method<T, A, By>,
@@ -191,8 +210,8 @@ where
     By: 'static,
 {
     let object = SERVER.get().and_then(|server| server.objects.lock().get(&id).map(|object| Arc::clone(&object.value)));
-    let object = object.ok_or(Refusal::NoSuchObject)?;
+    let Some(object) = object else { return Reply(Err(Refusal::NoSuchObject)) };
     let mut object = object.lock();
-    let object = object.downcast_mut::<T>().ok_or(Refusal::NoSuchObject)?;
-    Ok(method::arrived::<M>().call(object, args))
+    let object = object.downcast_mut::<T>().ok_or(Refusal::NoSuchObject);
+    Reply(object.map(|object| method::arrived::<M>().call(object, args)))
 }

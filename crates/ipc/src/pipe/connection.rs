@@ -4,7 +4,7 @@ use std::{
     time::Duration,
 };
 
-use kernel::handover::Parcel;
+use kernel::handover::{Packed, Parcel};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, de::DeserializeOwned};
 
 use super::{
@@ -77,6 +77,11 @@ impl<T> Connection<T> {
     /// Sends what is packed already.
     pub(crate) fn send_parcel(&self, parcel: &Parcel<'_>) -> Result<(), SendError> {
         self.sender.end.send_parcel(parcel)
+    }
+
+    /// Sends what is packed already, and need not be sent again.
+    pub(crate) fn send_packed(&self, packed: &Packed) -> Result<(), SendError> {
+        self.sender.end.send_packed(packed)
     }
 
     /// Receives a message as it came, and hands it to `f`.

@@ -7,7 +7,10 @@ use std::{
     sync::Arc,
 };
 
-use kernel::{handover::Parcel, shm::SharedMemory};
+use kernel::{
+    handover::{Packed, Parcel},
+    shm::SharedMemory,
+};
 use serde::{Deserialize, Serialize, Serializer, de::DeserializeOwned};
 
 use super::{
@@ -134,6 +137,10 @@ impl Outgoing {
     /// Sends what is packed already.
     pub(super) fn send_parcel(&self, parcel: &Parcel<'_>) -> Result<(), SendError> {
         self.outbox.send_parcel(&self.end.lobby, parcel, Patience::FOREVER)
+    }
+
+    pub(super) fn send_packed(&self, packed: &Packed) -> Result<(), SendError> {
+        self.outbox.send_raw(&self.end.lobby, &packed.bytes, &packed.fds(), Patience::FOREVER)
     }
 
     pub(super) fn send_bytes(&self, bytes: &[u8]) -> Result<(), SendError> {

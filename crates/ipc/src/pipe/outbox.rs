@@ -188,7 +188,7 @@ impl Outbox {
         self.send_raw(lobby, bytes, &[], patience)
     }
 
-    fn send_raw(
+    pub(super) fn send_raw(
         &self,
         lobby: &Lobby,
         bytes: &[u8],

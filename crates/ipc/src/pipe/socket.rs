@@ -22,7 +22,7 @@ use kernel::{
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, ppoll},
-    sys::socket::{ControlMessage, MsgFlags, sendmsg},
+    sys::socket::{ControlMessage, MsgFlags, getsockopt, sendmsg, setsockopt, sockopt::SndBuf},
 };
 use serde::{Deserialize, Serialize};
 
@@ -169,18 +169,53 @@ impl Socket {
     /// Takes the next packet, with at most `max_fds` descriptors; never waits. The kernel closes what is more, without
     /// ever giving it a number here.
     pub(crate) fn receive(&self, max_fds: usize) -> nix::Result<Packet> {
+        self.receive_as(max_fds, 0)
+    }
+
+    /// Copies the next packet and leaves it there; the next look is at the one after it. `EMFILE` if this process cannot
+    /// have all of its descriptors, unless it asks for none.
+    pub(crate) fn look(&self, max_fds: usize) -> nix::Result<Packet> {
+        self.receive_as(max_fds, libc::MSG_PEEK)
+    }
+
+    /// Has the next look be at the first packet.
+    pub(crate) fn look_at_first(&self) -> nix::Result<()> {
+        seqpacket::peek_at_first(self.0.as_fd())
+    }
+
+    /// Asks for so much room, which the kernel may bound, for what is sent and has not been received.
+    pub(crate) fn ask_for_room(&self, bytes: usize) {
+        // With less there is less room.
+        let _ = setsockopt(&self.0, SndBuf, &bytes);
+    }
+
+    /// How much room there is in all.
+    pub(crate) fn room(&self) -> nix::Result<usize> {
+        getsockopt(&self.0, SndBuf)
+    }
+
+    /// How much of the room is taken by what has been sent and not been received.
+    pub(crate) fn n_bytes_sent(&self) -> nix::Result<usize> {
+        seqpacket::n_bytes_sent(self.0.as_fd())
+    }
+
+    fn receive_as(&self, max_fds: usize, how: libc::c_int) -> nix::Result<Packet> {
         let mut payload = [0_u8; FDS_BYTES];
         let mut fds = Vec::new();
-        let (socket, flags) = (self.0.as_fd(), libc::MSG_DONTWAIT);
-        let len = loop {
+        let (socket, flags) = (self.0.as_fd(), how | libc::MSG_DONTWAIT);
+        let (len, flags) = loop {
             match scm_rights::receive::<ROOM_FOR_ALL>(socket, &mut payload, max_fds, flags, |fd| fds.push(fd)) {
-                Ok((len, _)) => break len,
+                Ok(received) => break received,
                 // The peer left without reading everything: reported once, before what it sent.
                 Err(Errno::ECONNRESET) => {}
                 Err(Errno::EAGAIN) => return Ok(Packet::Nothing),
                 Err(e) => return Err(e),
             }
         };
+        let wants_all = how == libc::MSG_PEEK && max_fds > 0;
+        if wants_all && flags & libc::MSG_CTRUNC != 0 {
+            return Err(Errno::EMFILE);
+        }
         let fds = fds.into_iter().map(above_standard_streams).collect::<Result<_, _>>()?;
         Ok(match len {
             // So may an empty packet be, which nobody sends who means well.

@@ -17,7 +17,7 @@ use kernel::sys::page;
 use super::{
     barrier,
     custody::Custody,
-    layout::{CLASSES, LARGE, RECORDS_STEP, Record},
+    layout::{CLASSES, HAS_HANDLES, LARGE, RECORDS_STEP, Record},
     raw::Raw,
     ring::{Ring, Spot, Stop},
     segment::BlockMemory,
@@ -150,6 +150,14 @@ impl<'a> Block<'a> {
         self.generation == barrier::forks()
     }
 
+    /// Gives it back.
+    pub(crate) fn free(&mut self) {
+        if self.is_ours() {
+            self.raw.free_block(self.id);
+            self.generation = u32::MAX;
+        }
+    }
+
     /// The block belongs to a message in the ring now.
     pub(crate) fn given_away(&mut self) {
         self.generation = u32::MAX;
@@ -158,16 +166,14 @@ impl<'a> Block<'a> {
 
 impl Drop for Block<'_> {
     fn drop(&mut self) {
-        if self.is_ours() {
-            self.raw.free_block(self.id);
-        }
+        self.free();
     }
 }
 
 impl Raw {
     /// How long the message in a block is, if it can be. A long one must have its memory already.
     pub(crate) fn len_of(&self, id: BlockId) -> Result<usize, Stop> {
-        let len = usize::try_from(self.segment.record(id).len.load(Relaxed)).unwrap_or(usize::MAX);
+        let len = usize::try_from(self.segment.record(id).len.load(Relaxed) & !HAS_HANDLES).unwrap_or(usize::MAX);
         let is_plausible = len <= self.segment.geometry.classes[usize::from(id.class)].block_bytes
             && (len <= SUSPICIOUS_BYTES || self.segment.memory_bytes() >= len as u64);
         if is_plausible { Ok(len) } else { Err(self.quarantine()) }

@@ -2,9 +2,14 @@
 
 use std::{io, marker::PhantomData};
 
+use serde::{Serialize, de::DeserializeOwned};
+use wire::TypeInfo;
+
 use super::{
-    Queue, Raw, Segment,
+    Queue, Raw,
     layout::{DEFAULT_CAPACITY, DEFAULT_MAX_MESSAGE, FITTED_MAX, Geometry},
+    segment::Segment,
+    store::Store,
 };
 
 /// What the shortest blocks of a queue hold unless told otherwise, and a multiple of which they hold.
@@ -13,7 +18,7 @@ const DEFAULT_DELIVERIES: u8 = 5;
 /// Types of up to that size have blocks made to their measure without being asked.
 const AUTOMATIC_BYTES: usize = 512;
 
-impl<T> Queue<T> {
+impl<T: Serialize + DeserializeOwned> Queue<T> {
     /// Makes a queue for `maxsize` messages; 0 stands for as many as a queue holds by default, 65,536.
     ///
     /// # Errors
@@ -21,7 +26,9 @@ impl<T> Queue<T> {
     pub fn new(maxsize: usize) -> io::Result<Self> {
         Self::builder().maxsize(maxsize).build()
     }
+}
 
+impl<T> Queue<T> {
     /// A queue with settings.
     pub fn builder() -> Builder<T> {
         Builder::new()
@@ -88,7 +95,9 @@ impl<T> Builder<T> {
         self.max_deliveries = times.max(1);
         self
     }
+}
 
+impl<T: Serialize + DeserializeOwned> Builder<T> {
     /// Makes the queue.
     ///
     /// # Errors
@@ -102,6 +111,7 @@ impl<T> Builder<T> {
         let fitted = self.message_bytes.max(DEFAULT_FITTED).next_multiple_of(DEFAULT_FITTED).min(FITTED_MAX);
         let geometry = Geometry::new(capacity as u64, fitted as u64, self.max_message_bytes as u64)
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the queue's settings are out of bounds"))?;
-        Raw::new(Segment::create(geometry, leases, self.max_deliveries.into())?)
+        let store = TypeInfo::of::<T>().may_hold_handles().then(Store::new).transpose()?;
+        Raw::new(Segment::create(geometry, leases, self.max_deliveries.into())?, store)
     }
 }

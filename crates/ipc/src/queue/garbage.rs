@@ -109,6 +109,7 @@ impl Raw {
             if let Ok(me) = self.me() {
                 self.collect_unattended(me);
             }
+            self.clear_store();
         }
     }
 

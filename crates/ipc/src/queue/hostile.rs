@@ -34,7 +34,7 @@ impl Scribbler {
             (geometry.slots_at, slots),
         ];
         places.extend(geometry.classes.iter().map(|class| (class.records_at, 512)));
-        let memory = handover::unpack(&handover::pack_reopenable(queue).unwrap(), Vec::new()).unwrap();
+        let (memory, _no_store): (_, Option<u8>) = handover::pack_owned(queue).unwrap().unpack().unwrap();
         Self { memory, places, seed }
     }
 
@@ -93,9 +93,7 @@ fn use_queue(queue: &Queue<(u32, String)>, n: u32) {
         2 => drop(in_time("try_get", || queue.try_get())),
         3 => drop(in_time("get_timeout", || queue.get_timeout(SOON))),
         4 => drop(in_time("len", || (queue.len(), queue.is_full(), queue.is_empty()))),
-        5 => drop(in_time("clone", || {
-            handover::unpack::<Queue<u8>>(&handover::pack_reopenable(queue).unwrap(), Vec::new())
-        })),
+        5 => drop(in_time("clone", || handover::pack_owned(queue).unwrap().unpack::<Queue<u8>>())),
         6 => drop(in_time("drain", || queue.drain().take(20).count())),
         7 => drop(in_time("house", || (queue.raw.keep_house(true), queue.raw.sweep_the_dead()))),
         _ => drop(in_time("bytes", || queue.raw.put_bytes(&[1; 70_000], Patience::For(SOON)).is_ok())),
@@ -166,9 +164,10 @@ fn scribbled_leases_give_errors_and_nothing_worse() {
 fn a_header_that_contradicts_itself_is_refused() {
     for at in [0, 8, 16, 24, 32] {
         let queue = Queue::<u8>::new(4).unwrap();
-        let memory: SharedMemory = handover::unpack(&handover::pack_reopenable(&queue).unwrap(), Vec::new()).unwrap();
+        let parts = handover::pack_owned(&queue).unwrap().unpack();
+        let (memory, _no_store): (SharedMemory, Option<u8>) = parts.unwrap();
         word_at(&memory, at).fetch_add(1 << 30, Relaxed);
-        let attached = handover::unpack::<Queue<u8>>(&handover::pack_reopenable(&queue).unwrap(), Vec::new());
+        let attached = handover::pack_owned(&queue).unwrap().unpack::<Queue<u8>>();
         assert!(attached.is_err(), "a changed word at {at} was not noticed");
     }
 }

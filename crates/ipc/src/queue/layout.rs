@@ -17,7 +17,7 @@ pub(crate) const HEADER_BYTES: usize = 4096;
 /// What is mapped by itself begins at a multiple of that: of the largest page size there is.
 const PART: usize = 64 * 1024;
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"ipcQueue");
-pub(crate) const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 3;
 
 /// How many processes (handles that did not come from `clone`, to be exact) can use a queue at a time.
 pub(crate) const PARTICIPANTS: usize = 1024;
@@ -78,6 +78,8 @@ pub(crate) struct Header {
     /// How many slots have memory.
     pub(crate) reserved_slots: Line<AtomicU32>,
     pub(crate) pools: [Line<Pool>; CLASSES],
+    /// How many messages with handles have been on their way here.
+    pub(crate) n_tickets: Line<AtomicU32>,
 }
 
 /// The shared side of a class of blocks.
@@ -104,11 +106,14 @@ pub(crate) type Slot = DoubleWord;
 pub(crate) struct Record {
     /// A `BlockState`, and the place of the ring (the position, plus 1) at which the block is, or may be; 0 for none.
     pub(crate) state: DoubleWord,
-    /// How many bytes of the message there are; the holder's.
+    /// How many bytes of the message there are, and [`HAS_HANDLES`]; the holder's.
     pub(crate) len: AtomicU64,
     /// How many bytes of the block have memory; the holder's.
     pub(crate) reserved: AtomicU64,
 }
+
+/// Beside a length: a ticket precedes the message.
+pub(crate) const HAS_HANDLES: u64 = 1 << 63;
 
 const _: () = assert!(size_of::<Record>() == 32);
 

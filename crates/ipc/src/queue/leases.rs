@@ -15,6 +15,7 @@ use kernel::futex::{self, Deadline};
 
 use super::{
     barrier,
+    content::Content,
     custody::{Custody, Whereabouts},
     events::Patience,
     raw::Raw,
@@ -45,9 +46,9 @@ impl Lease {
         self.deliveries
     }
 
-    /// A copy of the item's bytes.
-    pub(crate) fn bytes(&self) -> Result<Vec<u8>, Stop> {
-        self.raw.copy_of(self.id, self.len)
+    /// A copy of the item.
+    pub(crate) fn content(&self) -> Result<Content, Stop> {
+        self.raw.content(self.id, self.len)
     }
 
     /// The item is done with.
@@ -155,7 +156,7 @@ impl Raw {
         let Ok(me) = self.me() else { return };
         let held = BlockState::Held(me).to_word();
         if self.segment.record(id).state.first.compare_exchange(word, held, AcqRel, Relaxed).is_ok() {
-            self.free_block(id);
+            self.free_done(id);
             self.announce_done();
         }
     }
@@ -282,7 +283,7 @@ impl Raw {
     /// Takes the dead letters of which `open` makes something; the others stay.
     pub(crate) fn take_dead_letters<R>(
         self: &Arc<Self>,
-        mut open: impl FnMut(Vec<u8>) -> Option<R>,
+        mut open: impl FnMut(Content) -> Option<R>,
     ) -> Result<Vec<R>, Stop> {
         let held = BlockState::Held(self.me()?).to_word();
         let mut opened = Vec::new();
@@ -296,9 +297,9 @@ impl Raw {
             }
             let mut letter = Letter { raw: self, id, word, is_taken: true };
             // Damage is no reason to keep it.
-            let bytes = self.len_of(id).and_then(|len| self.copy_of(id, len))?;
+            let content = self.len_of(id).and_then(|len| self.content(id, len))?;
             letter.is_taken = false;
-            if let Some(content) = open(bytes) {
+            if let Some(content) = open(content) {
                 letter.is_taken = true;
                 opened.push(content);
             }
@@ -318,7 +319,7 @@ struct Letter<'a> {
 impl Drop for Letter<'_> {
     fn drop(&mut self) {
         if self.is_taken {
-            self.raw.free_block(self.id);
+            self.raw.free_done(self.id);
         } else {
             // Nobody but this process changes a block that it holds.
             self.raw.segment.record(self.id).state.first.store(self.word, Release);

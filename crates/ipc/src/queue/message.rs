@@ -11,6 +11,7 @@ use std::{io, ptr::NonNull};
 
 use kernel::handover;
 use serde::{Serialize, de::DeserializeOwned};
+use wire::TypeInfo;
 
 use super::{
     Queue,
@@ -211,8 +212,11 @@ impl Raw {
                 Ok(unsafe { codec::encode_at(value, memory.start, len) })
             });
         }
-        let bytes = handover::pack_reopenable(value).map_err(PutStop::Encode)?;
-        self.put_bytes(&bytes, patience)
+        let parcel = handover::pack(value).map_err(PutStop::Encode)?;
+        if parcel.fds().is_empty() {
+            return self.put_bytes(parcel.bytes(), patience);
+        }
+        self.put_parcel(&parcel, TypeInfo::of::<T>().name(), patience)
     }
 
     /// Puts bytes as they are.
@@ -323,7 +327,7 @@ impl<T: DeserializeOwned> Queue<T> {
         match self.raw.take_message(&mut buffer, patience)? {
             Message::Number(number) => decode_number(number).map_err(GetStop::Decode),
             Message::InBuffer => codec::decode(buffer.as_bytes()).map_err(GetStop::Decode),
-            Message::Block(block) => block.read(codec::decode)?.map_err(GetStop::Decode),
+            Message::Block(block) => self.raw.open(block),
         }
     }
 }

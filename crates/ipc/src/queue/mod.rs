@@ -5,6 +5,7 @@ mod blocks;
 mod builder;
 mod cells;
 mod codec;
+mod content;
 mod custody;
 mod events;
 mod garbage;
@@ -25,21 +26,18 @@ mod ready;
 mod ring;
 mod segment;
 mod stop;
+mod store;
 #[cfg(test)]
 mod tests;
 mod word;
 
 use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
 
-use kernel::handover;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, de::DeserializeOwned};
 
 use crate::barrier;
 
-pub(crate) use self::{
-    batch::put_all, codec::decode, events::Patience, leases::Lease, raw::Raw, ring::Side, ring::Stop, segment::Segment,
-    stop::GetStop,
-};
+pub(crate) use self::{batch::put_all, events::Patience, leases::Lease, raw::Raw, ring::Side, stop::GetStop};
 pub use self::{
     builder::Builder,
     iter::{Drain, Iter},
@@ -65,8 +63,10 @@ use crate::{GetError, GetTimeoutError, PutError, PutTimeoutError, TryGetError, T
 /// `get` waits also when every other process has gone; [`close`](Self::close) it, or send a last message, to end
 /// consumers.
 ///
-/// A handle inside a message (another queue, a lock, …) is reopened by its receiver: the sender must keep its own copy
-/// open until the message has been taken.
+/// Handles inside messages (another queue, a lock, the end of a pipe, …) are kept by the kernel until they are taken,
+/// whatever becomes of their sender. A queue of such messages takes three descriptors more. It has room for so many of them
+/// as the kernel keeps for a socket (at least 200 with its usual settings), and is full beyond that, whatever its `maxsize`.
+/// A process that is stopped in the very moment in which it takes one from there holds up others that take one.
 ///
 /// # Crash safety
 /// Whatever process is killed, at whatever instruction: a message whose `put` has returned is in the queue; one whose
@@ -264,14 +264,13 @@ impl<T> fmt::Debug for Queue<T> {
 
 impl<T> Serialize for Queue<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.raw.segment.hand_over(serializer)
+        self.raw.hand_over(serializer)
     }
 }
 
 impl<'de, T> Deserialize<'de> for Queue<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let fd = handover::deserialize_fd(deserializer)?;
-        let raw = Segment::attach(fd).and_then(Raw::new).map_err(de::Error::custom)?;
+        let raw = Raw::arrive(deserializer)?;
         if raw.leases {
             return Err(de::Error::custom("the queue is a JoinableQueue"));
         }

@@ -20,6 +20,8 @@ use kernel::{
 };
 use parking_lot::Mutex;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
 use super::{
     barrier,
     custody::Custody,
@@ -29,6 +31,7 @@ use super::{
     participants::Participants,
     ring::{Ring, Side, Spot, Stop},
     segment::Segment,
+    store::Store,
     word::{BlockId, BlockState, Holder, Owner, Positions, SlotWord},
 };
 use crate::{
@@ -43,6 +46,8 @@ const LONGEST_PAUSE: u32 = 8;
 #[derive(Debug)]
 pub(crate) struct Raw {
     pub(crate) segment: Segment,
+    /// Where the handles in its messages are; none if they cannot hold any.
+    pub(super) store: Option<Store>,
     /// Whether taken items are leased until done.
     pub(crate) leases: bool,
     pub(crate) max_deliveries: u8,
@@ -196,7 +201,7 @@ impl Custody for Raw {
 }
 
 impl Raw {
-    pub(crate) fn new(segment: Segment) -> io::Result<Self> {
+    pub(crate) fn new(segment: Segment, store: Option<Store>) -> io::Result<Self> {
         if !double_word::is_available() {
             return Err(io::Error::new(io::ErrorKind::Unsupported, "the processor cannot swap 16 bytes at once"));
         }
@@ -207,6 +212,7 @@ impl Raw {
         let least_cells = kept::LEAST.min(segment.geometry.ring.capacity as usize + 1);
         let raw = Self {
             segment,
+            store,
             leases,
             max_deliveries,
             here: Here::default(),
@@ -227,6 +233,17 @@ impl Raw {
             Err(Stop::System(kind)) => Err(kind.into()),
             Err(_) => Err(io::ErrorKind::InvalidData.into()),
         }
+    }
+
+    /// For a handle's `Serialize`.
+    pub(crate) fn hand_over<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (&self.segment, &self.store).serialize(serializer)
+    }
+
+    /// For a handle's `Deserialize`.
+    pub(crate) fn arrive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (segment, store) = Deserialize::deserialize(deserializer)?;
+        Self::new(segment, store).map_err(de::Error::custom)
     }
 
     /// A slot of an index that has been checked.

@@ -21,6 +21,7 @@ use std::{
 };
 
 use kernel::{
+    handover,
     liveness::{Membership, Register},
     sys::{
         memfd::{self, Reserve},
@@ -33,6 +34,7 @@ use nix::{
     sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, munmap},
 };
 use parking_lot::Mutex;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::{
     layout::{CLASSES, Geometry, HEADER_BYTES, Header, LARGE, MAGIC, PARTICIPANTS, Record, SLOTS_STEP, Slot, VERSION},
@@ -82,7 +84,7 @@ impl Segment {
     }
 
     /// Maps the file of a queue that came from elsewhere, if that is what it is.
-    pub(crate) fn attach(fd: OwnedFd) -> io::Result<Self> {
+    fn attach(fd: OwnedFd) -> io::Result<Self> {
         let invalid = |what| io::Error::new(io::ErrorKind::InvalidData, what);
         let file_bytes = match memfd::sealed_len(&fd) {
             Err(Errno::EPERM) => return Err(invalid("the file's length is not sealed, so it is no queue")),
@@ -244,12 +246,6 @@ impl Segment {
         retry(|| fallocate(&self.fd, flags, offset(self.block_offset(id)), offset(bytes)))
     }
 
-    /// For a handle's `Serialize`.
-    pub(crate) fn hand_over<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        // SAFETY: the descriptor is this value's own.
-        unsafe { kernel::handover::serialize_fd(self.fd.as_fd(), serializer) }
-    }
-
     /// How much memory the file takes.
     pub(crate) fn memory_bytes(&self) -> u64 {
         nix::sys::stat::fstat(&self.fd).map_or(0, |stat| u64::try_from(stat.st_blocks).unwrap_or(0) * 512)
@@ -268,6 +264,19 @@ impl Segment {
             }
         }
         Ok(())
+    }
+}
+
+impl Serialize for Segment {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // SAFETY: the descriptor is this value's own.
+        unsafe { handover::serialize_fd(self.fd.as_fd(), serializer) }
+    }
+}
+
+impl<'de> Deserialize<'de> for Segment {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        handover::deserialize_fd(deserializer).and_then(|fd| Self::attach(fd).map_err(de::Error::custom))
     }
 }
 

@@ -11,7 +11,7 @@ use crate::JoinableQueue;
 
 fn pair<T>(queue: &Queue<T>) -> Queue<T> {
     // A second mapping of the same memory, as another process has it.
-    handover::unpack(&handover::pack_reopenable(queue).unwrap(), Vec::new()).unwrap()
+    handover::pack_owned(queue).unwrap().unpack().unwrap()
 }
 
 #[test]
@@ -107,8 +107,7 @@ fn what_does_not_decode_concerns_one_message() {
 #[test]
 fn another_kind_of_queue_is_refused() {
     let queue = Queue::<u8>::new(4).unwrap();
-    let bytes = handover::pack_reopenable(&queue).unwrap();
-    assert!(handover::unpack::<JoinableQueue<u8>>(&bytes, Vec::new()).is_err());
+    assert!(handover::pack_owned(&queue).unwrap().unpack::<JoinableQueue<u8>>().is_err());
 }
 
 #[test]
@@ -119,8 +118,7 @@ fn a_number_is_what_other_types_would_read() {
     wire::encode_named(&5_u64, &mut five).unwrap();
     queue.put_bytes(&five).unwrap();
     assert_eq!((queue.get().unwrap(), queue.get().unwrap()), (-1, 5));
-    let bytes = handover::pack_reopenable(&queue).unwrap();
-    let same: Queue<Option<u32>> = handover::unpack(&bytes, Vec::new()).unwrap();
+    let same: Queue<Option<u32>> = handover::pack_owned(&queue).unwrap().unpack().unwrap();
     queue.put(7).unwrap();
     assert_eq!(same.get().unwrap(), Some(7));
     queue.put(9).unwrap();

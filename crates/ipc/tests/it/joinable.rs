@@ -108,8 +108,7 @@ fn join_waits_for_the_last_item_of_all_processes() {
 fn what_does_not_decode_is_a_dead_letter() {
     let _dog = watchdog(LIMIT);
     let numbers = ipc::JoinableQueue::<u8>::new(0).unwrap();
-    let bytes = proc_core::handover::pack_reopenable(&numbers).unwrap();
-    let pairs: JoinableQueue<(u8, u8)> = proc_core::handover::unpack(&bytes, Vec::new()).unwrap();
+    let pairs: JoinableQueue<(u8, u8)> = proc_core::handover::pack_owned(&numbers).unwrap().unpack().unwrap();
     numbers.put(1).unwrap();
     assert!(matches!(pairs.get(), Err(GetError::Decode(_))));
     numbers.join().unwrap();

@@ -5,6 +5,7 @@ mod blind;
 mod end_of_file;
 mod flood;
 mod garbage;
+mod handles;
 mod joinable;
 mod limits;
 mod listener;

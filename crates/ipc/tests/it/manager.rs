@@ -260,3 +260,41 @@ fn a_manager_can_be_handed_over() {
     child.unwrap().join().unwrap();
     assert_eq!(shared.get("balance".into()).unwrap(), Some(5));
 }
+
+#[test]
+fn proxies_inside_objects_come_back() {
+    fn push_inside(dict: Dict<String, List<u32>>) {
+        dict.get("list".into()).unwrap().unwrap().push(2).unwrap();
+    }
+    let _dog = watchdog(LIMIT);
+    let manager = Manager::new().unwrap();
+    let dict = manager.dict::<String, List<u32>>().unwrap();
+    let list = manager.list().unwrap();
+    list.push(1).unwrap();
+    dict.insert("list".into(), list).unwrap();
+    Process::spawn(push_inside, (dict.clone(),)).unwrap().join().unwrap();
+    assert_eq!(dict.get("list".into()).unwrap().unwrap().to_vec().unwrap(), [1, 2]);
+    // Called where it is.
+    let len = |dict: &std::collections::HashMap<String, List<u32>>| dict["list"].len().unwrap();
+    assert_eq!(dict.proxy().call(len, ()).unwrap(), 2);
+    let outer = manager.namespace().unwrap();
+    outer.set("dict", &dict).unwrap();
+    let inner = outer.get::<Dict<String, List<u32>>>("dict").unwrap().unwrap();
+    assert_eq!(inner.to_map().unwrap()["list"].len().unwrap(), 2);
+}
+
+#[test]
+fn proxies_inside_objects_keep_no_server() {
+    let _dog = watchdog(LIMIT);
+    let manager = Manager::new().unwrap();
+    let server = format!("/proc/{}", manager.pid().unwrap());
+    let namespace = manager.namespace().unwrap();
+    let lists = manager.list::<ipc::Namespace>().unwrap();
+    // Each in the other.
+    lists.push(namespace.clone()).unwrap();
+    namespace.set("lists", &lists).unwrap();
+    drop((manager, namespace, lists));
+    while std::path::Path::new(&server).exists() {
+        std::thread::yield_now();
+    }
+}

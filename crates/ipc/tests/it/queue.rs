@@ -329,8 +329,7 @@ fn a_loan_is_sent_by_the_process_that_borrowed_it() {
 #[test]
 fn an_iterator_ends_at_what_does_not_decode_and_says_so() {
     let numbers = Queue::<u8>::new(0).unwrap();
-    let bytes = proc_core::handover::pack_reopenable(&numbers).unwrap();
-    let pairs: Queue<(u8, u8)> = proc_core::handover::unpack(&bytes, Vec::new()).unwrap();
+    let pairs: Queue<(u8, u8)> = proc_core::handover::pack_owned(&numbers).unwrap().unpack().unwrap();
     pairs.put((1, 2)).unwrap();
     numbers.put(3).unwrap();
     pairs.put((4, 5)).unwrap();
@@ -352,8 +351,7 @@ fn an_iterator_ends_at_what_does_not_decode_and_says_so() {
 #[test]
 fn what_does_not_decode_amid_many_is_told_next() {
     let numbers = Queue::<u8>::new(0).unwrap();
-    let bytes = proc_core::handover::pack_reopenable(&numbers).unwrap();
-    let pairs: Queue<(u8, u8)> = proc_core::handover::unpack(&bytes, Vec::new()).unwrap();
+    let pairs: Queue<(u8, u8)> = proc_core::handover::pack_owned(&numbers).unwrap().unpack().unwrap();
     pairs.put((1, 2)).unwrap();
     numbers.put(3).unwrap();
     pairs.put((4, 5)).unwrap();
@@ -361,7 +359,7 @@ fn what_does_not_decode_amid_many_is_told_next() {
     assert!(matches!(pairs.get_many(10), Err(GetError::Decode(_))));
 
     // Numbers, which leave the queue by the dozen.
-    let flags: Queue<bool> = proc_core::handover::unpack(&bytes, Vec::new()).unwrap();
+    let flags: Queue<bool> = proc_core::handover::pack_owned(&numbers).unwrap().unpack().unwrap();
     numbers.put_many([0, 1, 77, 1]).unwrap();
     assert_eq!(flags.get_many(10).unwrap(), [false, true, true]);
     assert!(matches!(flags.get_many(10), Err(GetError::Decode(_))));

@@ -25,7 +25,6 @@ use super::fds::above_standard_streams;
 
 /// Which file it is, among all that exist now, and of which kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct FileId {
     device: u64,
     inode: u64,
@@ -36,12 +35,6 @@ impl FileId {
     /// The file behind a descriptor.
     pub fn of(fd: BorrowedFd<'_>) -> nix::Result<Self> {
         Ok(Self::from(&fstat(fd)?))
-    }
-
-    /// Whether it can be opened once more by a name in `/proc`: a file, a pipe, a device or a directory, but no socket and
-    /// nothing without a name of its own.
-    pub fn is_reopenable(self) -> bool {
-        matches!(self.kind, libc::S_IFREG | libc::S_IFIFO | libc::S_IFCHR | libc::S_IFDIR)
     }
 }
 

@@ -34,10 +34,19 @@ pub fn pair() -> nix::Result<(OwnedFd, OwnedFd)> {
 
 /// Sends one packet made of `parts`, with at most [`MAX_FDS`] descriptors. Waits while the peer's buffer is full.
 pub fn send(socket: BorrowedFd<'_>, parts: &[IoSlice<'_>], fds: &[RawFd]) -> nix::Result<()> {
+    send_as(socket, parts, fds, MsgFlags::empty())
+}
+
+/// [`send`], and `EAGAIN` while the peer's buffer is full.
+pub fn send_now(socket: BorrowedFd<'_>, parts: &[IoSlice<'_>], fds: &[RawFd]) -> nix::Result<()> {
+    send_as(socket, parts, fds, MsgFlags::MSG_DONTWAIT)
+}
+
+fn send_as(socket: BorrowedFd<'_>, parts: &[IoSlice<'_>], fds: &[RawFd], flags: MsgFlags) -> nix::Result<()> {
     let rights = [ControlMessage::ScmRights(fds)];
     let control = if fds.is_empty() { &rights[..0] } else { &rights[..] };
     loop {
-        match sendmsg::<()>(socket.as_raw_fd(), parts, control, MsgFlags::MSG_NOSIGNAL, None) {
+        match sendmsg::<()>(socket.as_raw_fd(), parts, control, flags | MsgFlags::MSG_NOSIGNAL, None) {
             Ok(_) => return Ok(()),
             Err(Errno::EINTR) => {}
             Err(e) => return Err(e),
@@ -94,9 +103,29 @@ pub fn receive(
     control: &mut [u8],
     fds: &mut Vec<OwnedFd>,
 ) -> nix::Result<usize> {
+    receive_as(socket, buffer, control, fds, MsgFlags::empty())
+}
+
+/// [`receive`], and `EAGAIN` if there is no packet.
+pub fn receive_now(
+    socket: BorrowedFd<'_>,
+    buffer: &mut [u8],
+    control: &mut [u8],
+    fds: &mut Vec<OwnedFd>,
+) -> nix::Result<usize> {
+    receive_as(socket, buffer, control, fds, MsgFlags::MSG_DONTWAIT)
+}
+
+fn receive_as(
+    socket: BorrowedFd<'_>,
+    buffer: &mut [u8],
+    control: &mut [u8],
+    fds: &mut Vec<OwnedFd>,
+    flags: MsgFlags,
+) -> nix::Result<usize> {
     let mut parts = [IoSliceMut::new(buffer)];
     let message = loop {
-        match recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(control), MsgFlags::MSG_CMSG_CLOEXEC) {
+        match recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(control), flags | MsgFlags::MSG_CMSG_CLOEXEC) {
             Err(Errno::EINTR) => {}
             result => break result?,
         }
@@ -160,6 +189,23 @@ pub fn has_hung_up(socket: BorrowedFd<'_>) -> bool {
 pub fn hangs_up_within(socket: BorrowedFd<'_>, time: impl Into<PollTimeout>) -> bool {
     let mut poll_fds = [PollFd::new(socket, PollFlags::from_bits_retain(libc::POLLRDHUP))];
     poll(&mut poll_fds, time).is_ok_and(|n| n > 0)
+}
+
+/// Has the next `MSG_PEEK` be at the first packet, and each after it at the one after.
+pub fn peek_at_first(socket: BorrowedFd<'_>) -> nix::Result<()> {
+    let (offset, len) = (0_i32, size_of::<i32>() as u32);
+    let option = (libc::SOL_SOCKET, libc::SO_PEEK_OFF);
+    // SAFETY: an option that takes an integer, which outlives the call.
+    let set = unsafe { libc::setsockopt(socket.as_raw_fd(), option.0, option.1, (&raw const offset).cast(), len) };
+    Errno::result(set).map(drop)
+}
+
+/// How many bytes of the socket's room are taken by what has been sent and not been received.
+pub fn n_bytes_sent(socket: BorrowedFd<'_>) -> nix::Result<usize> {
+    let mut n: libc::c_int = 0;
+    // SAFETY: the kernel writes an integer there.
+    Errno::result(unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut n) })?;
+    Ok(usize::try_from(n).unwrap_or(0))
 }
 
 /// Has those who receive from the socket get `EAGAIN` after so many seconds without a packet.

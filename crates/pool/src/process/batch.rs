@@ -1,6 +1,6 @@
 //! What is done without the lock.
 
-use std::{io, ops::Range, sync::Arc};
+use std::{io, ops::Range, os::fd::OwnedFd, sync::Arc};
 
 use lane::Progress;
 
@@ -19,6 +19,8 @@ pub(super) struct Ended {
     pub(super) work: Arc<dyn Work>,
     pub(super) result: Option<(u32, io::Result<Range<usize>>)>,
     pub(super) progress: Option<Progress>,
+    /// The descriptors that came along with either.
+    pub(super) fds: io::Result<Vec<OwnedFd>>,
     /// Why it ended without a result.
     pub(super) lost: Option<Box<TaskError>>,
 }
@@ -34,10 +36,11 @@ impl Batch {
         for (work, why) in refused {
             work.refuse(why);
         }
-        for Ended { work, result, progress, lost } in ended {
+        for Ended { work, result, progress, fds, lost } in ended {
             let left = Left {
                 result: result.map(|(tag, range)| (tag, range.map(|range| &arena[range]))),
                 progress: progress.map(|progress| (progress.n_items, &arena[progress.bytes])),
+                fds,
             };
             then(match lost {
                 Some(why) => work.lost(left, *why),

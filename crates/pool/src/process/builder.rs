@@ -1,6 +1,9 @@
 use std::{fmt, time::Duration};
 
-use kernel::{handover, helper};
+use kernel::{
+    handover::{self, Packed},
+    helper,
+};
 use proc_core::{StartMethod, Target, cpu_count, function::Function};
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -13,17 +16,14 @@ pub struct ProcessPoolBuilder {
     pub(super) settings: Settings,
     cut: Cut,
     max_pending: Option<usize>,
-    initializer: Result<Keep, String>,
+    initializer: Result<(), String>,
 }
-
-/// What the initializer's arguments hold must live as long as the pool: workers reopen handles from here.
-type Keep = Option<Box<dyn Send>>;
 
 pub(super) struct Settings {
     pub(super) name: String,
     pub(super) n_workers: usize,
     /// A packed function and its arguments.
-    pub(super) initializer: Vec<u8>,
+    pub(super) initializer: Packed,
     pub(super) max_tasks_per_child: Option<usize>,
     pub(super) task_timeout: Option<Duration>,
     pub(super) idle_timeout: Option<Duration>,
@@ -38,7 +38,7 @@ impl ProcessPoolBuilder {
         let settings = Settings {
             name: "pool".into(),
             n_workers: cpu_count(),
-            initializer: Vec::new(),
+            initializer: Packed::default(),
             max_tasks_per_child: None,
             task_timeout: None,
             idle_timeout: None,
@@ -47,7 +47,7 @@ impl ProcessPoolBuilder {
             memory_limit: None,
             start_method: None,
         };
-        Self { settings, cut: Cut::default(), max_pending: None, initializer: Ok(None) }.initializer(|| (), ())
+        Self { settings, cut: Cut::default(), max_pending: None, initializer: Ok(()) }.initializer(|| (), ())
     }
 
     /// How many worker processes; by default [`cpu_count`].
@@ -72,14 +72,10 @@ impl ProcessPoolBuilder {
         A: Serialize + DeserializeOwned + Send + 'static,
     {
         let target = move |args: A| drop(f.call(args));
-        let args = (args,);
         let packed = Function::of(target)
             .map_err(|e| e.to_string())
-            .and_then(|f| handover::pack_reopenable_behind(f.to_bytes().into(), &args).map_err(|e| e.to_string()));
-        self.initializer = packed.map(|packed| {
-            self.settings.initializer = packed;
-            Some(Box::new(args) as Box<dyn Send>)
-        });
+            .and_then(|f| handover::pack_owned_behind(f.to_bytes().into(), &(args,)).map_err(|e| e.to_string()));
+        self.initializer = packed.map(|packed| self.settings.initializer = packed);
         self
     }
 
@@ -177,17 +173,14 @@ impl ProcessPoolBuilder {
         self.cut.check(self.settings.n_workers)?;
         PoolError::refuse_zero("max_pending", self.max_pending)?;
         PoolError::refuse_zero("max_tasks_per_child", self.settings.max_tasks_per_child)?;
-        let keep = self.initializer.map_err(PoolError::Initializer)?;
+        self.initializer.map_err(PoolError::Initializer)?;
         self.cut.n_workers = self.settings.n_workers;
         if self.settings.task_timeout.is_some() && self.cut.chunk_size.is_none() {
             self.cut.chunk_size = Some(1);
         }
         let shared = Shared::new(self.settings)?;
         let for_service = shared.clone();
-        helper::spawn("pool-service", move || {
-            service::run(&for_service);
-            drop(keep);
-        })?;
+        helper::spawn("pool-service", move || service::run(&for_service))?;
         let pool = ProcessPool { shared, bound: self.max_pending.map(Bound::new), cut: self.cut };
         pool.shared.wait_started()?;
         Ok(pool)

@@ -22,9 +22,13 @@ impl<A: Serialize + DeserializeOwned + 'static> Serialize for Items<A> {
     }
 }
 
-impl<'de, A: DeserializeOwned + 'static> Deserialize<'de> for Items<A> {
+impl<'de, A: Serialize + DeserializeOwned + 'static> Deserialize<'de> for Items<A> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_bytes(Packed(PhantomData))
+        let packed = Packed(PhantomData);
+        if TypeInfo::of::<A>().may_hold_handles() {
+            return deserializer.deserialize_newtype_struct(HANDLE, packed);
+        }
+        deserializer.deserialize_bytes(packed)
     }
 }
 
@@ -44,6 +48,10 @@ impl<'de, A: DeserializeOwned + 'static> de::Visitor<'de> for Packed<A> {
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("packed items")
+    }
+
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<Items<A>, D::Error> {
+        deserializer.deserialize_bytes(self)
     }
 
     fn visit_borrowed_bytes<E: de::Error>(self, mut bytes: &'de [u8]) -> Result<Items<A>, E> {

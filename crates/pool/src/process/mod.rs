@@ -42,8 +42,8 @@ pub use self::builder::ProcessPoolBuilder;
 /// Processes that run tasks; the same vocabulary as [`ThreadPool`](crate::ThreadPool).
 ///
 /// A task is any function, or closure that captures nothing, with its arguments; arguments and results travel through
-/// shared memory, handles among the arguments included. What a handle stands for must live until the task ends: the
-/// pool keeps the arguments until then.
+/// shared memory, handles inside them included: connections, queues, locks, descriptors. The pool has copies of what the
+/// arguments' handles stand for until the task ends, in case it is tried again.
 ///
 /// Dropping the pool terminates it: what has not ended by then is [`TaskError::Cancelled`]. To wait for the tasks,
 /// [`close`](Self::close) and [`join`](Self::join).

@@ -96,7 +96,8 @@ fn start(shared: &Shared, seat: usize) {
 fn try_start(shared: &Shared, seat: usize) -> Result<(Process<()>, OwnerLane), PoolError> {
     let settings = &shared.settings;
     let (mut lane, handle) = OwnerLane::new(shared.bell.try_clone()?)?;
-    lane.push(worker::INITIALIZER, None, &settings.initializer)?;
+    let initializer = &settings.initializer;
+    lane.push_with(worker::INITIALIZER, None, &initializer.bytes, &initializer.fds())?;
     let mut builder = Process::builder().name(format!("{}-{seat}", settings.name)).daemon(true).process_group();
     if let Some(method) = settings.start_method {
         builder = builder.start_method(method);

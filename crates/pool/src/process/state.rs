@@ -178,7 +178,7 @@ impl State {
             worker.done += 1;
             n_taken += 1;
             let result = Some((finished.tag, finished.bytes));
-            batch.ended.push(Ended { work, result, progress: finished.progress, lost: None });
+            batch.ended.push(Ended { work, result, progress: finished.progress, fds: finished.fds, lost: None });
         }
         if n_taken > 0 {
             let now = Instant::now();
@@ -262,7 +262,8 @@ impl State {
             // Before the task can be seen, so that its result cannot come before the wish to be told of it.
             worker.lane.arm();
         }
-        match worker.lane.push(TASK, work.stream(), &work.header().payload) {
+        let given = work.header().with_fds(|payload, fds| worker.lane.push_with(TASK, work.stream(), payload, fds));
+        match given {
             Ok(Some(slot)) => {
                 work.header().place.store(Place { seat, slot }.pack(), Relaxed);
                 worker.held[slot] = Some(work);
@@ -272,7 +273,7 @@ impl State {
             }
             Ok(None) => Some(work),
             Err(e) => {
-                batch.refused.push((work, TaskError::Encode(format!("no room for the arguments: {e}"))));
+                batch.refused.push((work, TaskError::Encode(format!("the arguments cannot be sent: {e}"))));
                 None
             }
         }
@@ -496,7 +497,8 @@ impl State {
                 _ => TaskError::WorkerDied { pid, signal, code, crash: crash.clone() },
             };
             let progress = worker.lane.progress(slot, &mut batch.arena);
-            batch.ended.push(Ended { work, result: None, progress, lost: Some(Box::new(why)) });
+            let fds = worker.lane.progress_fds(slot);
+            batch.ended.push(Ended { work, result: None, progress, fds, lost: Some(Box::new(why)) });
         }
         let dismissed = worker.leaving && worker.condemned.is_none();
         if worker.starting && !dismissed {

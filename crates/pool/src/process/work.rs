@@ -2,6 +2,7 @@
 
 use std::{
     fmt, io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
@@ -10,7 +11,10 @@ use std::{
     time::Duration,
 };
 
-use kernel::{futex::Deadline, handover};
+use kernel::{
+    futex::Deadline,
+    handover::{self, Packed},
+};
 use parking_lot::Mutex;
 use proc_core::{
     Panic, Target,
@@ -61,7 +65,10 @@ pub(super) struct Header {
     pub(super) pool: Arc<Shared>,
     pub(super) id: u64,
     /// The packed function and its packed arguments.
-    pub(super) payload: Vec<u8>,
+    payload: Vec<u8>,
+    has_fds: bool,
+    /// The descriptors among the arguments, until the end.
+    fds: Mutex<Vec<OwnedFd>>,
     /// Where it is, as [`Place`] packs it; changed under the pool's lock.
     pub(super) place: AtomicU32,
     /// Where it is in the order in which tasks were given; changed under the pool's lock, 0 before.
@@ -76,6 +83,8 @@ pub(super) struct Left<'a> {
     pub(super) result: Option<(u32, io::Result<&'a [u8]>)>,
     /// How many items of a stream were published, and their bytes.
     pub(super) progress: Option<(u32, &'a [u8])>,
+    /// The descriptors that came along.
+    pub(super) fds: io::Result<Vec<OwnedFd>>,
 }
 
 /// What is to be done with a task.
@@ -100,14 +109,32 @@ impl Verdict {
 }
 
 impl Header {
-    fn new(pool: &Arc<Shared>, id: u64, payload: Vec<u8>) -> Self {
+    fn new(pool: &Arc<Shared>, id: u64, packed: Packed) -> Self {
         Self {
             pool: pool.clone(),
             id,
-            payload,
+            payload: packed.bytes,
+            has_fds: !packed.fds.is_empty(),
+            fds: Mutex::new(packed.fds),
             place: AtomicU32::new(0),
             turn: AtomicU64::new(0),
             deaths: AtomicU32::new(0),
+        }
+    }
+
+    /// What a worker is to be given.
+    pub(super) fn with_fds<R>(&self, give: impl FnOnce(&[u8], &[BorrowedFd<'_>]) -> R) -> R {
+        if !self.has_fds {
+            return give(&self.payload, &[]);
+        }
+        let fds = self.fds.lock();
+        give(&self.payload, &fds.iter().map(AsFd::as_fd).collect::<Vec<_>>())
+    }
+
+    /// Closes its descriptors: nobody will be given it any more.
+    fn close_fds(&self) {
+        if self.has_fds {
+            self.fds.lock().clear();
         }
     }
 
@@ -126,37 +153,30 @@ impl Header {
 }
 
 /// One call.
-pub(super) struct Job<A, R> {
+pub(super) struct Job<R> {
     header: Header,
     core: Core<R>,
-    /// Kept until the end: the worker reopens the handles in them from here.
-    args: Mutex<Option<A>>,
-    /// Kept until the end, too.
+    /// Kept until the end.
     permit: Mutex<Option<Permit>>,
 }
 
-impl<A, R> Job<A, R>
+impl<R> Job<R>
 where
-    A: Serialize + DeserializeOwned + Send + 'static,
     R: Serialize + DeserializeOwned + Send + 'static,
 {
-    pub(super) fn new<F>(pool: &Arc<Shared>, f: F, args: A, permit: Option<Permit>) -> Result<Arc<Self>, TaskError>
+    pub(super) fn new<F, A>(pool: &Arc<Shared>, f: F, args: A, permit: Option<Permit>) -> Result<Arc<Self>, TaskError>
     where
         F: Target<A, Output = R>,
+        A: Serialize + DeserializeOwned,
     {
-        let payload = pack(Function::of(f).map_err(|_| TaskError::ForeignCode)?, &args)?;
+        let packed = pack(Function::of(f).map_err(|_| TaskError::ForeignCode)?, args)?;
         let id = next_id();
-        Ok(Arc::new(Self {
-            header: Header::new(pool, id, payload),
-            core: Core::new(id),
-            args: Mutex::new(Some(args)),
-            permit: Mutex::new(permit),
-        }))
+        Ok(Arc::new(Self { header: Header::new(pool, id, packed), core: Core::new(id), permit: Mutex::new(permit) }))
     }
 
     fn drop_given(&self) {
-        drop_quietly(&self.args);
-        drop_quietly(&self.permit);
+        self.header.close_fds();
+        drop(self.permit.lock().take());
     }
 
     fn complete(self: Arc<Self>, result: Result<R, TaskError>) -> Verdict {
@@ -166,9 +186,8 @@ where
     }
 }
 
-impl<A, R> Work for Job<A, R>
+impl<R> Work for Job<R>
 where
-    A: Serialize + DeserializeOwned + Send + 'static,
     R: Serialize + DeserializeOwned + Send + 'static,
 {
     fn header(&self) -> &Header {
@@ -182,7 +201,9 @@ where
     fn ended(self: Arc<Self>, left: Left<'_>) -> Verdict {
         let result = match left.result {
             Some((FAILURE, Ok(bytes))) => Err(failure(bytes)),
-            Some((_, Ok(bytes))) => caught(|| handover::unpack(bytes, Vec::new()).map_err(undecodable)),
+            Some((_, Ok(bytes))) => {
+                caught(|| handover::unpack(bytes, left.fds.map_err(undecodable)?).map_err(undecodable))
+            }
             Some((_, Err(e))) => Err(undecodable(e)),
             None => Err(TaskError::Decode("there is none".into())),
         };
@@ -207,10 +228,9 @@ where
 }
 
 /// One call for each of many items.
-pub(super) struct ChunkJob<A, R> {
+pub(super) struct ChunkJob<R> {
     header: Header,
     core: Core<Chunk<R>>,
-    items: Mutex<Option<Items<A>>>,
     n_items: u32,
     so_far: Mutex<SoFar<R>>,
 }
@@ -223,33 +243,31 @@ struct SoFar<R> {
     chunk: Chunk<R>,
 }
 
-impl<A, R> ChunkJob<A, R>
+impl<R> ChunkJob<R>
 where
-    A: Serialize + DeserializeOwned + Send + 'static,
     R: Serialize + DeserializeOwned + Send + 'static,
 {
-    pub(super) fn new<F>(pool: &Arc<Shared>, f: F, items: Vec<A>) -> Result<Arc<Self>, TaskError>
+    pub(super) fn new<F, A>(pool: &Arc<Shared>, f: F, items: Vec<A>) -> Result<Arc<Self>, TaskError>
     where
         F: Fn(A) -> R + Copy + 'static,
+        A: Serialize + DeserializeOwned + 'static,
     {
         let target = move |items: Items<A>| worker::run_chunk(items, f);
-        let args = (Items(items),);
-        let payload = pack(Function::of(target).map_err(|_| TaskError::ForeignCode)?, &args)?;
-        let id = next_id();
-        let n_items = u32::try_from(args.0.0.len()).ok().filter(|n| *n < TAGGED);
+        let n_items = u32::try_from(items.len()).ok().filter(|n| *n < TAGGED);
         let n_items = n_items.ok_or_else(|| TaskError::Encode("a chunk of so many items".into()))?;
+        let packed = pack(Function::of(target).map_err(|_| TaskError::ForeignCode)?, (Items(items),))?;
+        let id = next_id();
         let chunk = Chunk::new(0);
         Ok(Arc::new(Self {
-            header: Header::new(pool, id, payload),
+            header: Header::new(pool, id, packed),
             core: Core::new(id),
-            items: Mutex::new(Some(args.0)),
             n_items,
             so_far: Mutex::new(SoFar { next: 0, is_tagged: false, chunk }),
         }))
     }
 
     fn drop_given(&self) {
-        drop_quietly(&self.items);
+        self.header.close_fds();
     }
 
     fn complete(self: Arc<Self>, result: Result<Chunk<R>, TaskError>) -> Verdict {
@@ -262,7 +280,15 @@ where
     }
 
     /// Takes in what was published; an error if it is not what a worker publishes.
-    fn absorb(&self, so_far: &mut SoFar<R>, left: &Left<'_>) -> Result<(), TaskError> {
+    fn absorb(&self, so_far: &mut SoFar<R>, left: &mut Left<'_>) -> Result<(), TaskError> {
+        match std::mem::replace(&mut left.fds, Ok(Vec::new())) {
+            Ok(fds) if fds.is_empty() => self.absorb_all(so_far, left),
+            Ok(fds) => handover::receiving(fds, || self.absorb_all(so_far, left)),
+            Err(e) => Err(undecodable(e)),
+        }
+    }
+
+    fn absorb_all(&self, so_far: &mut SoFar<R>, left: &Left<'_>) -> Result<(), TaskError> {
         let (n_items, mut bytes) = left.progress.unwrap_or((0, &[]));
         if n_items > self.n_items - so_far.next {
             return Err(TaskError::Decode("more results than items".into()));
@@ -348,9 +374,8 @@ impl<R> SoFar<R> {
     }
 }
 
-impl<A, R> Work for ChunkJob<A, R>
+impl<R> Work for ChunkJob<R>
 where
-    A: Serialize + DeserializeOwned + Send + 'static,
     R: Serialize + DeserializeOwned + Send + 'static,
 {
     fn header(&self) -> &Header {
@@ -366,11 +391,11 @@ where
         self.core.is_done()
     }
 
-    fn ended(self: Arc<Self>, left: Left<'_>) -> Verdict {
+    fn ended(self: Arc<Self>, mut left: Left<'_>) -> Verdict {
         let error = {
             let mut so_far = self.so_far.lock();
             let before = so_far.next;
-            let absorbed = caught(|| self.absorb(&mut so_far, &left));
+            let absorbed = caught(|| self.absorb(&mut so_far, &mut left));
             match (absorbed, &left.result) {
                 (Err(e), _) => Some(e),
                 (_, Some((FAILURE, Ok(bytes)))) => Some(failure(bytes)),
@@ -382,10 +407,10 @@ where
         self.verdict(error)
     }
 
-    fn lost(self: Arc<Self>, left: Left<'_>, why: TaskError) -> Verdict {
+    fn lost(self: Arc<Self>, mut left: Left<'_>, why: TaskError) -> Verdict {
         let error = {
             let mut so_far = self.so_far.lock();
-            match caught(|| self.absorb(&mut so_far, &left)) {
+            match caught(|| self.absorb(&mut so_far, &mut left)) {
                 Err(e) => Some(e),
                 Ok(()) if so_far.next == self.n_items => None,
                 Ok(()) => match self.header.died(why) {
@@ -417,9 +442,8 @@ where
 /// Both kinds, for those who wait.
 macro_rules! impl_handle {
     ($job:ident => $result:ty) => {
-        impl<A, R> Handle<$result> for $job<A, R>
+        impl<R> Handle<$result> for $job<R>
         where
-            A: Serialize + DeserializeOwned + Send + 'static,
             R: Serialize + DeserializeOwned + Send + 'static,
         {
             fn core(&self) -> &Core<$result> {
@@ -461,13 +485,13 @@ trait HasCore<R> {
     fn parts(&self) -> (&Header, &Core<R>);
 }
 
-impl<A, R> HasCore<R> for Job<A, R> {
+impl<R> HasCore<R> for Job<R> {
     fn parts(&self) -> (&Header, &Core<R>) {
         (&self.header, &self.core)
     }
 }
 
-impl<A, R> HasCore<Chunk<R>> for ChunkJob<A, R> {
+impl<R> HasCore<Chunk<R>> for ChunkJob<R> {
     fn parts(&self) -> (&Header, &Core<Chunk<R>>) {
         (&self.header, &self.core)
     }
@@ -499,15 +523,11 @@ fn caught<T>(decode: impl FnOnce() -> Result<T, TaskError>) -> Result<T, TaskErr
         .unwrap_or_else(|payload| Err(undecodable(format!("panicked: {}", Panic::of(payload).message))))
 }
 
-/// Drops what the user gave, with its panic caught.
-fn drop_quietly<T>(given: &Mutex<Option<T>>) {
-    let given = given.lock().take();
-    let _ = catch_unwind(AssertUnwindSafe(|| drop(given))).map_err(Panic::of);
-}
-
-fn pack<A: Serialize + DeserializeOwned>(function: Function, args: &A) -> Result<Vec<u8>, TaskError> {
-    let function = function.to_bytes().into();
-    handover::pack_reopenable_behind(function, args).map_err(|e| TaskError::Encode(e.to_string()))
+/// What goes to a worker. The arguments end here, with the panic of their drop caught.
+fn pack<A: Serialize + DeserializeOwned>(function: Function, args: A) -> Result<Packed, TaskError> {
+    let packed = handover::pack_owned_behind(function.to_bytes().into(), &args);
+    let _ = catch_unwind(AssertUnwindSafe(|| drop(args))).map_err(Panic::of);
+    packed.map_err(|e| TaskError::Encode(e.to_string()))
 }
 
 fn undecodable(why: impl fmt::Display) -> TaskError {

@@ -3,17 +3,20 @@
 use std::{
     cell::RefCell,
     io,
+    os::fd::OwnedFd,
     panic::{AssertUnwindSafe, catch_unwind},
     time::Instant,
 };
 
-use lane::{Claim, LaneHandle, Stream};
+use kernel::handover::{self, Packed};
+use lane::{Claim, LaneHandle, MAX_RESULT_FDS, Stream};
 use nix::errno::Errno;
 use proc_core::{
     Panic, Signal, current_process,
     function::{CallError, Function},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use wire::TypeInfo;
 
 use super::{codec::encode, items::Items, memory::Limiter};
 
@@ -39,31 +42,35 @@ pub(super) fn run(lane: LaneHandle, memory_limit: Option<u64>) {
         let _ = current_process().disregard(signal);
     }
     let limiter = memory_limit.and_then(Limiter::new);
-    let (mut task, mut result) = (Vec::new(), Vec::new());
+    let (mut task, mut result) = (Vec::new(), Packed::default());
     while let Some(mut claim) = lane.claim() {
-        result.clear();
-        let read = claim.read(&mut task);
+        result.bytes.clear();
+        result.fds.clear();
+        let read = claim.read(&mut task).and_then(|()| claim.fds());
         if read.as_ref().is_err_and(|e| e.raw_os_error() == Some(Errno::EBADF as i32)) {
             // An earlier task has closed all descriptors: somebody else's turn.
             return claim.give_back();
         }
         let called = read.map_err(|e| CallError::Arguments(e.to_string()));
-        let called = called.and_then(|()| {
+        let called = called.and_then(|fds| {
             if let Some(had) = limiter.as_ref().and_then(Limiter::begin) {
                 claim.note(had);
             }
-            call(&claim, &task, &mut result)
+            call(&claim, &task, fds, &mut result)
         });
         let unfit = called.is_err() && claim.tag() == INITIALIZER;
         let ended = match called {
-            Ok(()) => claim.finish(VALUE, &result).or_else(|e| fail(&mut claim, CallError::Value(e.to_string()))),
+            Ok(()) => {
+                let finished = claim.finish_with(VALUE, &result.bytes, &result.fds);
+                finished.or_else(|e| fail(&mut claim, CallError::Value(unsendable(&e))))
+            }
             Err(e) => fail(&mut claim, e),
         };
         if ended.is_err() || unfit {
             // If not even a line of text can be stored, the owner learns of this worker's end instead.
             return;
         }
-        for buffer in [&mut task, &mut result] {
+        for buffer in [&mut task, &mut result.bytes] {
             if buffer.capacity() > KEEP_BYTES {
                 *buffer = Vec::new();
             }
@@ -85,14 +92,25 @@ thread_local! {
     static STREAM: RefCell<Option<Stream>> = const { RefCell::new(None) };
 }
 
-fn call(claim: &Claim<'_>, task: &[u8], result: &mut Vec<u8>) -> Result<(), CallError> {
+/// What `E2BIG` and its like mean here.
+fn unsendable(e: &io::Error) -> String {
+    match e.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::E2BIG) => {
+            format!("it holds more descriptors than the {MAX_RESULT_FDS} that go along with a result")
+        }
+        Some(Errno::ETOOMANYREFS) => "as many descriptors are on their way as RLIMIT_NOFILE allows".into(),
+        _ => e.to_string(),
+    }
+}
+
+fn call(claim: &Claim<'_>, task: &[u8], fds: Vec<OwnedFd>, result: &mut Packed) -> Result<(), CallError> {
     let mut args = task;
     let function = Function::take(&mut args).ok_or_else(|| CallError::Arguments("they are cut off".into()))?;
     if !claim.has_stream() {
-        return function.call(args, Vec::new(), result);
+        return function.call(args, fds, result);
     }
     STREAM.set(Some(claim.stream()));
-    function.call(args, Vec::new(), result)
+    function.call(args, fds, result)
 }
 
 /// Beside the item to begin with: each result has one of these bytes before it, so that a failure can stand for one.
@@ -111,12 +129,27 @@ pub(super) struct Returned {
     pub(super) last: Option<Result<Vec<u8>, CallError>>,
 }
 
+/// With so many descriptors in a stream the rest of the chunk is for another round. So there is room for those of the next
+/// item, and the owner need not hold those of a whole chunk at a time.
+const ENOUGH_FDS: usize = 64;
+
+/// Encodes a result, and sends its descriptors ahead.
+fn send_handles<R: Serialize + DeserializeOwned>(
+    stream: &mut Stream,
+    result: &R,
+    packed: &mut Vec<u8>,
+) -> Result<(), CallError> {
+    let fds = handover::pack_among(packed, stream.n_fds(), result).map_err(|e| CallError::Value(e.to_string()))?;
+    if fds.is_empty() { Ok(()) } else { stream.send_fds(&fds).map_err(|e| CallError::Value(unsendable(&e))) }
+}
+
 /// Works on the items of a chunk, from where the stream says.
 pub(super) fn run_chunk<A, R: Serialize + DeserializeOwned>(items: Items<A>, f: impl Fn(A) -> R) -> Returned {
     let begun = Instant::now();
     let mut stream = STREAM.take().expect("the call of a chunk comes with a stream");
     let is_tagged = stream.first() & TAGGED != 0;
     let mut items = items.0.into_iter().skip((stream.first() & !TAGGED) as usize);
+    let may_hold_handles = TypeInfo::of::<R>().may_hold_handles();
     let mut packed = Vec::with_capacity(64);
     let last = loop {
         // One guard up to the next item that fails: it costs more than a tiny call.
@@ -126,9 +159,17 @@ pub(super) fn run_chunk<A, R: Serialize + DeserializeOwned>(items: Items<A>, f: 
                 if is_tagged {
                     packed.push(ITEM_VALUE);
                 }
-                encode(&f(item), &mut packed).map_err(|e| CallError::Value(e.to_string()))?;
+                let result = f(item);
+                if may_hold_handles {
+                    send_handles(&mut stream, &result, &mut packed)?;
+                } else {
+                    encode(&result, &mut packed).map_err(|e| CallError::Value(e.to_string()))?;
+                }
                 if !stream.publish(&packed) {
                     return Ok(false);
+                }
+                if stream.n_fds() >= ENOUGH_FDS {
+                    return Ok(true);
                 }
             }
             Ok(true)

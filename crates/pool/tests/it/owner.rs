@@ -298,7 +298,4 @@ fn handles_travel_with_tasks() {
     let mut got: Vec<_> = (0..5).map(|_| queue.get().unwrap()).collect();
     got.sort();
     assert_eq!(got, [0, 1, 2, 3, 4]);
-    let (socket, _other) = std::os::unix::net::UnixStream::pair().unwrap();
-    let refused = pool.apply(|_: proc_core::handover::Fd| (), (socket.into(),));
-    assert!(matches!(refused, Err(TaskError::Encode(why)) if why.contains("EOPNOTSUPP")));
 }

@@ -1,0 +1,415 @@
+//! Handles arrive wherever values do: each kind of handle by each path. A program of its own: what the compiler makes of so
+//! many types would be in the way of tests under a memory limit.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::{
+    fmt::Write as _,
+    io::{Read, Write as _},
+    os::{fd::AsFd, unix::net::UnixStream},
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::atomic::{AtomicU32, Ordering::Relaxed},
+    time::Duration,
+};
+
+use ipc::{Client, Connection, Dict, JoinableQueue, Listener, Manager, Queue, Receiver, Sender, Value};
+use pool::{ProcessPool, TaskError};
+use proc_core::{Process, handover::Fd, shm::SharedMemory};
+use serde::{Serialize, de::DeserializeOwned};
+use sync::process::{Barrier, BoundedSemaphore, Condvar, Event, Lock, RLock, RwLock, Semaphore};
+use test_support::watchdog;
+
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A handle, and how it is found out that what has arrived is the same thing.
+trait Handle: Serialize + DeserializeOwned + Send + Sized + 'static {
+    /// What stays with the test.
+    type Other;
+
+    fn make() -> (Self, Self::Other);
+
+    /// To be called with what has arrived.
+    fn check(self, other: Self::Other);
+}
+
+fn pass<H: Handle>(handle: H) -> H {
+    handle
+}
+
+fn put<H: Handle>(queue: Queue<H>, handle: H) {
+    queue.put(handle).map_err(|e| e.to_string()).unwrap();
+}
+
+fn put_joinable<H: Handle>(queue: JoinableQueue<H>, handle: H) {
+    queue.put(handle).map_err(|e| e.to_string()).unwrap();
+}
+
+fn send<H: Handle>(connection: Connection<H>, handle: H) {
+    connection.send(&handle).unwrap();
+}
+
+type Path<H> = (&'static str, fn(H) -> Result<H, String>);
+
+fn paths<H: Handle>() -> Vec<Path<H>> {
+    vec![
+        ("a process's argument and value", |h| Process::spawn(pass::<H>, (h,)).and_then(Process::join).map_err(text)),
+        ("a pool's argument and result", |h| ProcessPool::new(1).map_err(text)?.apply(pass::<H>, (h,)).map_err(text)),
+        ("a map's item and result", |h| {
+            ProcessPool::new(1).map_err(text)?.map(pass::<H>, [h]).map(|mut all| all.remove(0)).map_err(text)
+        }),
+        ("a stream's item and result", |h| {
+            ProcessPool::new(1).map_err(text)?.imap(pass::<H>, [h]).next().expect("there is one").map_err(text)
+        }),
+        ("a pipe", |h| {
+            let (here, there) = ipc::pipe().map_err(text)?;
+            Process::spawn(send::<H>, (there, h)).and_then(Process::join).map_err(text)?;
+            here.recv().map_err(text)
+        }),
+        ("a queue, from a process that has ended", |h| {
+            let queue = Queue::new(1).map_err(text)?;
+            Process::spawn(put::<H>, (queue.clone(), h)).and_then(Process::join).map_err(text)?;
+            queue.get().map_err(text)
+        }),
+        ("a joinable queue, from a process that has ended", |h| {
+            let queue = JoinableQueue::new(1).map_err(text)?;
+            Process::spawn(put_joinable::<H>, (queue.clone(), h)).and_then(Process::join).map_err(text)?;
+            queue.get().map(|item| item.into_inner()).map_err(text)
+        }),
+        ("a manager's object", |h| {
+            let place = Manager::new().map_err(text)?.create_with(|| None::<H>, ()).map_err(text)?;
+            place.call(|place: &mut Option<H>, h: H| *place = Some(h), (h,)).map_err(text)?;
+            place.call(|place: &mut Option<H>| place.take(), ()).map_err(text)?.ok_or("it is not there".into())
+        }),
+    ]
+}
+
+/// For those of which there can be two.
+fn paths_of_clones<H: Handle + Clone>() -> Vec<Path<H>> {
+    vec![
+        ("a manager's dict", |h| {
+            let dict = Manager::new().map_err(text)?.dict::<u32, H>().map_err(text)?;
+            dict.insert(1, h).map_err(text)?;
+            let got = dict.get(1).map_err(text)?.ok_or("it is not there".into());
+            dict.clear().map_err(text).and(got)
+        }),
+        ("a manager's list", |h| {
+            let list = Manager::new().map_err(text)?.list::<H>().map_err(text)?;
+            list.push(h).map_err(text)?;
+            list.pop().map_err(text)?.ok_or("it is not there".into())
+        }),
+        ("a manager's namespace", |h| {
+            let namespace = Manager::new().map_err(text)?.namespace().map_err(text)?;
+            namespace.set("h", &h).map_err(text)?;
+            drop(h);
+            let got = namespace.get("h").map_err(text)?.ok_or("it is not there".into());
+            namespace.remove("h").map_err(text).and(got)
+        }),
+    ]
+}
+
+fn text(e: impl std::fmt::Display) -> String {
+    e.to_string()
+}
+
+/// Adds a line to the table: what does not work.
+fn row<H: Handle>(name: &str, paths: Vec<Path<H>>, table: &mut String) {
+    for (path, travel) in paths {
+        let travelled = catch_unwind(AssertUnwindSafe(|| {
+            let (handle, other) = H::make();
+            travel(handle).map(|arrived| arrived.check(other))
+        }));
+        match travelled {
+            Ok(Ok(())) => {}
+            Ok(Err(why)) => writeln!(table, "{name} by {path}: {why}").unwrap(),
+            Err(_) => writeln!(table, "{name} by {path}: is another thing").unwrap(),
+        }
+    }
+}
+
+macro_rules! handle {
+    ($type:ty, $make:expr, $check:expr) => {
+        handle!($type => $type, $make, $check);
+    };
+    ($type:ty => $other:ty, $make:expr, $check:expr) => {
+        impl Handle for $type {
+            type Other = $other;
+
+            fn make() -> (Self, $other) {
+                let make: fn() -> (Self, $other) = $make;
+                make()
+            }
+
+            fn check(self, other: $other) {
+                let check: fn(Self, $other) = $check;
+                check(self, other);
+            }
+        }
+    };
+}
+
+fn inode(fd: &impl AsFd) -> u64 {
+    nix::sys::stat::fstat(fd).unwrap().st_ino
+}
+
+/// The same thing twice.
+fn twice<T: Clone>(handle: T) -> (T, T) {
+    (handle.clone(), handle)
+}
+
+handle!(Queue<u32>, || twice(Queue::new(3).unwrap()), |there, here| {
+    there.put(7).unwrap();
+    assert_eq!(here.try_get().unwrap(), 7);
+});
+handle!(JoinableQueue<u32>, || twice(JoinableQueue::new(3).unwrap()), |there, here| {
+    there.put(7).unwrap();
+    here.try_get().unwrap().task_done();
+    there.join().unwrap();
+});
+handle!(Sender<u32> => Receiver<u32>, || ipc::channel().unwrap(), |there, here| {
+    there.send(&7).unwrap();
+    assert_eq!(here.recv().unwrap(), 7);
+    drop(there);
+    here.recv().unwrap_err();
+});
+handle!(
+    Receiver<u32> => Sender<u32>,
+    || {
+        let (here, there) = ipc::channel().unwrap();
+        (there, here)
+    },
+    |there, here| {
+        here.send(&7).unwrap();
+        assert_eq!(there.recv().unwrap(), 7);
+        drop(here);
+        there.recv().unwrap_err();
+    }
+);
+handle!(Connection<u32>, || ipc::pipe().unwrap(), |there, here| {
+    there.send(&7).unwrap();
+    assert_eq!(here.recv().unwrap(), 7);
+    here.send(&8).unwrap();
+    assert_eq!(there.recv().unwrap(), 8);
+    drop(there);
+    here.recv().unwrap_err();
+});
+/// What a listener hands out.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Accepted(Connection<String>);
+handle!(
+    Accepted => Connection<String>,
+    || {
+        static N: AtomicU32 = AtomicU32::new(0);
+        let name = format!("\0ipc-handles-{}-{}", std::process::id(), N.fetch_add(1, Relaxed));
+        let listener = Listener::<String>::bind(name.as_str()).unwrap();
+        let address = listener.address().clone();
+        let there = std::thread::spawn(move || Client::connect::<String>(address).unwrap());
+        let accepted = listener.accept().unwrap();
+        (Accepted(accepted), there.join().unwrap())
+    },
+    |there, here| {
+        there.0.send(&"seven".into()).unwrap();
+        assert_eq!(here.recv().unwrap(), "seven");
+        drop(there);
+        here.recv().unwrap_err();
+    }
+);
+handle!(SharedMemory, || twice(SharedMemory::new(8).unwrap()), |there, here| {
+    assert!(there.len() == here.len() && inode(&there) == inode(&here));
+});
+handle!(Value<u32>, || twice(Value::new(6).unwrap()), |there, here| {
+    there.set(7);
+    assert_eq!(here.get(), 7);
+});
+handle!(ipc::Array<u32>, || twice(ipc::Array::new(2).unwrap()), |there, here| {
+    there.set(1, 7);
+    assert_eq!(here.get(1), 7);
+});
+handle!(Lock<u32>, || twice(Lock::new(6).unwrap()), |there, here| {
+    *there.lock().unwrap() = 7;
+    assert_eq!(*here.lock().unwrap(), 7);
+});
+handle!(RLock<u32>, || twice(RLock::new(6).unwrap()), |there, here| {
+    let _held = there.lock().unwrap();
+    assert!(here.is_locked());
+});
+handle!(RwLock<u32>, || twice(RwLock::new(6).unwrap()), |there, here| {
+    *there.write().unwrap() = 7;
+    assert_eq!(*here.read().unwrap(), 7);
+});
+handle!(Event, || twice(Event::new().unwrap()), |there, here| {
+    there.set();
+    assert!(here.is_set());
+});
+handle!(Semaphore, || twice(Semaphore::new(1).unwrap()), |there, here| {
+    there.try_acquire().unwrap().forget();
+    assert_eq!(here.permits(), 0);
+});
+handle!(BoundedSemaphore, || twice(BoundedSemaphore::new(1).unwrap()), |there, here| {
+    there.try_acquire().unwrap().forget();
+    assert_eq!(here.permits(), 0);
+});
+handle!(Barrier, || twice(Barrier::new(2).unwrap()), |there, here| {
+    there.abort();
+    assert!(here.is_broken());
+});
+handle!(Condvar, || twice(Condvar::new().unwrap()), |there, here| {
+    let lock = Lock::new(0_u8).unwrap();
+    let seen = lock.clone();
+    let waiter = std::thread::spawn(move || *here.wait_while(seen.lock().unwrap(), |seen| *seen == 0).unwrap());
+    *lock.lock().unwrap() = 1;
+    there.notify_all();
+    assert_eq!(waiter.join().unwrap(), 1);
+});
+handle!(
+    Fd => UnixStream,
+    || {
+        let (here, there) = UnixStream::pair().unwrap();
+        (there.into(), here)
+    },
+    |there, mut here| {
+        UnixStream::from(there.0).write_all(b"7").unwrap();
+        let mut read = String::new();
+        here.read_to_string(&mut read).unwrap();
+        assert_eq!(read, "7");
+    }
+);
+handle!(Manager, || twice(Manager::new().unwrap()), |there, _here| {
+    assert_eq!(there.counter(7).unwrap().get().unwrap(), 7);
+});
+handle!(ipc::Proxy<u32>, || twice(Manager::new().unwrap().create(6).unwrap()), |there, here| {
+    there.call(|n: &mut u32| *n = 7, ()).unwrap();
+    assert_eq!(here.get().unwrap(), 7);
+});
+handle!(Dict<u32, u32>, || twice(Manager::new().unwrap().dict().unwrap()), |there, here| {
+    there.insert(1, 7).unwrap();
+    assert_eq!(here.get(1).unwrap(), Some(7));
+});
+handle!(ipc::List<u32>, || twice(Manager::new().unwrap().list().unwrap()), |there, here| {
+    there.push(7).unwrap();
+    assert_eq!(here.to_vec().unwrap(), [7]);
+});
+handle!(ipc::Counter, || twice(Manager::new().unwrap().counter(6).unwrap()), |there, here| {
+    there.increment().unwrap();
+    assert_eq!(here.get().unwrap(), 7);
+});
+handle!(ipc::Namespace, || twice(Manager::new().unwrap().namespace().unwrap()), |there, here| {
+    there.set("n", &7).unwrap();
+    assert_eq!(here.get::<i32>("n").unwrap(), Some(7));
+});
+
+#[test]
+fn every_handle_arrives_by_every_path() {
+    let _dog = watchdog(PATIENCE);
+    let mut table = String::new();
+    macro_rules! rows {
+        ($($type:ty),* $(,)?) => {
+            $(row::<$type>(stringify!($type), paths(), &mut table);)*
+        };
+    }
+    macro_rules! rows_of_clones {
+        ($($type:ty),* $(,)?) => {
+            rows!($($type),*);
+            $(row::<$type>(stringify!($type), paths_of_clones(), &mut table);)*
+        };
+    }
+    rows!(Accepted, Fd);
+    rows_of_clones!(
+        Queue<u32>,
+        JoinableQueue<u32>,
+        Sender<u32>,
+        Receiver<u32>,
+        Connection<u32>,
+        SharedMemory,
+        Value<u32>,
+        ipc::Array<u32>,
+        Lock<u32>,
+        RLock<u32>,
+        RwLock<u32>,
+        Event,
+        Semaphore,
+        BoundedSemaphore,
+        Barrier,
+        Condvar,
+        Manager,
+        ipc::Proxy<u32>,
+        Dict<u32, u32>,
+        ipc::List<u32>,
+        ipc::Counter,
+        ipc::Namespace,
+    );
+    assert!(table.is_empty(), "{table}");
+}
+
+fn n_open() -> usize {
+    std::fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+#[test]
+fn a_task_that_is_tried_again_has_its_handles_again() {
+    fn fragile(sender: Sender<u32>, tries: Value<u32>) {
+        if tries.fetch_add(1) == 0 {
+            std::process::abort();
+        }
+        sender.send(&7).unwrap();
+    }
+    let _dog = watchdog(PATIENCE);
+    let pool = ProcessPool::builder().workers(1).retries(1).build().unwrap();
+    let (sender, receiver) = ipc::channel().unwrap();
+    pool.apply(fragile, (sender, Value::new(0).unwrap())).unwrap();
+    assert_eq!(receiver.recv().unwrap(), 7);
+    assert!(receiver.recv().is_err(), "nobody has the sender any more");
+}
+
+#[test]
+fn a_cancelled_task_lets_go_of_its_handles() {
+    let _dog = watchdog(PATIENCE);
+    let pool = ProcessPool::new(1).unwrap();
+    let gate = Event::new().unwrap();
+    let busy = pool.apply_async(|gate: Event| gate.wait().unwrap(), (gate.clone(),));
+    let (sender, receiver) = ipc::channel::<u32>().unwrap();
+    let task = pool.apply_async(|sender: Sender<u32>| sender.send(&7).unwrap(), (sender,));
+    assert!(task.cancel());
+    gate.set();
+    assert!(busy.get().unwrap());
+    // The next task with handles takes along what was left behind.
+    assert!(pool.apply(|event: Event| event.is_set(), (gate,)).unwrap());
+    drop(task);
+    assert!(receiver.recv().is_err(), "nobody has the sender any more");
+}
+
+#[test]
+fn more_handles_than_a_socket_holds() {
+    fn count(pool: &ProcessPool, n: usize) {
+        let (gate, semaphore) = (Event::new().unwrap(), Semaphore::new(0).unwrap());
+        let busy = pool.apply_async(|gate: Event| gate.wait().unwrap(), (gate.clone(),));
+        let release = |semaphore: Semaphore| semaphore.release(1).unwrap();
+        let tasks: Vec<_> = (0..n).map(|_| pool.apply_async(release, (semaphore.clone(),))).collect();
+        gate.set();
+        assert!(busy.get().unwrap());
+        tasks.iter().for_each(|task| task.get().unwrap());
+        pool.map(release, vec![semaphore.clone(); n]).unwrap();
+        let same = pool.map(pass::<Semaphore>, vec![semaphore; n]).unwrap();
+        assert_eq!((same.len(), same[n - 1].permits() as usize), (n, 2 * n));
+    }
+    let _dog = watchdog(PATIENCE);
+    // In a process of its own: descriptors are counted.
+    let counted = Process::spawn(
+        || {
+            count(&ProcessPool::new(1).unwrap(), 1);
+            let before = n_open();
+            [1, 2].into_iter().for_each(|n| count(&ProcessPool::new(n).unwrap(), 400));
+            n_open() - before
+        },
+        (),
+    );
+    assert_eq!(counted.unwrap().join().unwrap(), 0);
+}
+
+#[test]
+fn what_is_too_much_for_a_result_is_said() {
+    let _dog = watchdog(PATIENCE);
+    let pool = ProcessPool::new(1).unwrap();
+    let events = || (0..300).map(|_| Event::new().unwrap()).collect::<Vec<_>>();
+    let refused = pool.apply(events, ());
+    assert!(matches!(&refused, Err(TaskError::Encode(why)) if why.contains("253")), "{refused:?}");
+    assert_eq!(pool.apply(|events: Vec<Event>| events.len(), (events(),)).unwrap(), 300);
+}
