@@ -138,6 +138,8 @@ fn look(shared: &Shared, patience: Option<Duration>) -> Vec<usize> {
             .filter_map(|(at, seat)| if let Seat::Taken(w) = seat { Some((at, (*w.process).clone())) } else { None })
             .collect()
     };
+    // A task may have come while this thread had the lock: whoever gave it relies on that.
+    let patience = if shared.has_new_tasks() { Some(Duration::ZERO) } else { patience };
     let mut fds = vec![PollFd::new(shared.bell.as_fd(), PollFlags::POLLIN)];
     fds.extend(workers.iter().map(|(_, process)| PollFd::new(process.as_fd(), PollFlags::POLLIN)));
     // An interrupted or failed poll shows nothing; the next turn looks again.

@@ -131,8 +131,12 @@ impl Shared {
             return None;
         }
         // Under the lock, so that the pool is not closed and left by all workers in between.
-        let state = self.state.lock();
-        (state.phase == Phase::Open).then(|| Open::new(self))
+        let open = {
+            let state = self.state.lock();
+            (state.phase == Phase::Open).then(|| Open::new(self))
+        };
+        self.looked();
+        open
     }
 
     fn why_closed(&self) -> TaskError {
@@ -148,6 +152,20 @@ impl Shared {
             if !self.turn(state, None, collect) {
                 return;
             }
+        }
+    }
+
+    /// Whether there are tasks in the inbox. To be asked by whoever has had the lock, after giving it back.
+    pub(super) fn has_new_tasks(&self) -> bool {
+        // Pairs with the one in `pump`.
+        fence(SeqCst);
+        !self.inbox.is_empty()
+    }
+
+    /// Has the service see to tasks that came while the calling thread, which does not pump, had the lock.
+    fn looked(&self) {
+        if self.has_new_tasks() {
+            self.ring();
         }
     }
 
@@ -319,7 +337,9 @@ impl Shared {
 
     /// Whether a worker has begun with a task.
     pub(super) fn is_running(&self, header: &Header) -> bool {
-        self.is_owner() && self.state.lock().is_running(header.place.load(Relaxed))
+        let is_running = self.is_owner() && self.state.lock().is_running(header.place.load(Relaxed));
+        self.looked();
+        is_running
     }
 
     /// Wakes the service.
@@ -427,7 +447,9 @@ impl Shared {
                 let state = self.state.lock();
                 !state.dismissed && self.is_idle(&state) && self.inputs.all_wait_for_this_thread()
             };
-            if turn == GONE || !self.inputs.is_empty() && waits_for_me() {
+            let waits_for_me = !self.inputs.is_empty() && waits_for_me();
+            self.looked();
+            if turn == GONE || waits_for_me {
                 break;
             }
             futex::wait(&self.turns, turn, None);
@@ -457,7 +479,7 @@ impl Shared {
             .workers()
             .map(|worker| WorkerStats { pid: Some(worker.process.pid()), done: worker.done(), busy: worker.is_busy() })
             .collect();
-        Stats {
+        let stats = Stats {
             queued: self.inbox.len()
                 + state.backlog.len()
                 + state.delayed.len()
@@ -469,7 +491,10 @@ impl Shared {
             restarts: state.restarts,
             workers,
             deaths: state.deaths.iter().cloned().collect(),
-        }
+        };
+        drop(state);
+        self.looked();
+        stats
     }
 }
 
