@@ -7,17 +7,16 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use serde::{Serialize, de::DeserializeOwned};
+use serde::Serialize;
 
 use crate::{
     Form,
-    de::Decoder,
     digest::digest,
     error::{Error, ErrorKind, Stop},
     info::TypeInfo,
+    named,
     ser::{Careful, Compact, Encoder},
     sink::Sink,
-    tag,
 };
 
 /// Larger values are not read back, of those in the compact form. What vectors of numbers take, which is read at once,
@@ -55,47 +54,6 @@ pub fn encode<T: Serialize + ?Sized>(info: &TypeInfo, value: &T, bytes: &mut Vec
     encode_with_care(info, value, bytes).inspect_err(|_| bytes.truncate(begin))
 }
 
-/// Appends `value` to `bytes` with all names, for a reader of whom nothing is known. It is not read back.
-///
-/// # Errors
-/// If it does not serialise.
-pub fn encode_named<T: Serialize + ?Sized>(value: &T, bytes: &mut Vec<u8>) -> Result<(), Error> {
-    named(value, bytes).map(drop)
-}
-
-/// The value that `bytes` are.
-///
-/// # Errors
-/// If they are not those of a `T`, or not only.
-pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
-    let mut decoder = Decoder::new(bytes);
-    // The value stays where it is made: to move what has just been written takes as long as the rest.
-    let value = T::deserialize(&mut decoder);
-    if value.is_ok() && !decoder.bytes.is_empty() {
-        return Err(left_over(decoder.bytes.len()));
-    }
-    value
-}
-
-#[cold]
-fn left_over(n: usize) -> Error {
-    Error::malformed(format!("{n} bytes are left over after the value"))
-}
-
-/// Takes a value from the front of `bytes`.
-///
-/// # Errors
-/// If there is none.
-pub fn take<T: DeserializeOwned>(bytes: &mut &[u8]) -> Result<T, Error> {
-    let mut decoder = Decoder::new(bytes);
-    // As in `decode`.
-    let value = T::deserialize(&mut decoder);
-    if value.is_ok() {
-        *bytes = decoder.bytes;
-    }
-    value
-}
-
 #[cold]
 fn encode_with_care<T: Serialize + ?Sized>(info: &TypeInfo, value: &T, bytes: &mut Vec<u8>) -> Result<(), Error> {
     let begin = bytes.len();
@@ -122,7 +80,7 @@ fn encode_with_care<T: Serialize + ?Sized>(info: &TypeInfo, value: &T, bytes: &m
         }
         bytes.truncate(begin);
     }
-    let has_handles = named(value, bytes)?;
+    let has_handles = named::write(value, bytes)?;
     if has_handles {
         return Ok(());
     }
@@ -134,14 +92,6 @@ fn encode_with_care<T: Serialize + ?Sized>(info: &TypeInfo, value: &T, bytes: &m
         return Ok(());
     }
     Err(refusal(info, &why))
-}
-
-/// Appends the named form; whether there are handles inside.
-fn named<T: Serialize + ?Sized>(value: &T, bytes: &mut Vec<u8>) -> Result<bool, Error> {
-    bytes.push(tag::NAMED);
-    let mut encoder = Encoder::new(bytes, Careful::Named);
-    encoder.value(value)?;
-    Ok(encoder.has_handles())
 }
 
 /// Reads `bytes` and compares what they are with `value`, as far as serde tells.
@@ -156,22 +106,17 @@ fn compare<T: Serialize + ?Sized>(info: &TypeInfo, value: &T, bytes: &[u8]) -> R
             return Ok(());
         }
     }
-    named(value, &mut there)?;
+    named::write(value, &mut there)?;
     if there == back || digest(&there) == digest(&back) {
         return Ok(());
     }
     // Some write something else each time.
     let mut again = Vec::new();
-    named(value, &mut again)?;
+    named::write(value, &mut again)?;
     if digest(&there) == digest(&again) {
         return Err(Error::new(ErrorKind::Changed, "it comes back as another value than it was"));
     }
     Ok(())
-}
-
-/// Reads `bytes` as a `T` and appends that in the named form.
-pub(crate) fn back<T: Serialize + DeserializeOwned>(bytes: &[u8], to: &mut Vec<u8>) -> Result<(), Error> {
-    named(&decode::<T>(bytes)?, to).map(drop)
 }
 
 fn refusal(info: &TypeInfo, why: &Error) -> Error {

@@ -10,9 +10,10 @@ use std::{
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    Form, codec,
+    Form,
     error::Error,
     known::Known,
+    named,
     numbers::is_number,
     once::Once,
     probe::{self, Findings},
@@ -45,7 +46,7 @@ impl TypeInfo {
             name: std::any::type_name::<T>(),
             reading: Once::new(),
             probe: if is_number::<T>() { number } else { probe::probe::<T> },
-            back: codec::back::<T>,
+            back: named::back::<T>,
             // There is nothing to be found out about a number.
             is_tried: AtomicBool::new(is_number::<T>()),
         })

@@ -38,6 +38,7 @@ mod digest;
 mod error;
 mod info;
 mod known;
+mod named;
 mod numbers;
 mod once;
 mod probe;
@@ -47,9 +48,10 @@ pub mod stack;
 mod tag;
 
 pub use self::{
-    codec::{decode, encode, encode_compact, encode_named, take},
+    codec::{encode, encode_compact},
     error::{Error, ErrorKind, Stop},
     info::TypeInfo,
+    named::{decode, encode_named, take},
     numbers::{extend_plain, is_number, is_plain, plain_bytes, take_plain},
     sink::{Counter, Full, Sink},
 };

@@ -5,7 +5,7 @@ use serde::de::{
     value::U32Deserializer,
 };
 
-use super::Decoder;
+use super::reader::Decoder;
 use crate::{
     error::{Error, Trouble},
     numbers::Numbers,

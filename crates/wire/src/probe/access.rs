@@ -5,7 +5,7 @@ use serde::de::{
     value::U32Deserializer,
 };
 
-use super::{Probe, State, seed};
+use super::state::{Probe, State, seed};
 use crate::{error::Error, known::Part};
 
 /// Some elements or entries.

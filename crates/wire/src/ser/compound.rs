@@ -8,7 +8,7 @@ use serde::{
     },
 };
 
-use super::{Encoder, Style};
+use super::encoder::{Encoder, Style};
 use crate::{error::Trouble, sink::Sink, tag};
 
 /// Elements to come, or keys and values.

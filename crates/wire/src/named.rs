@@ -1,0 +1,64 @@
+//! Values in the named form, and out of either.
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{
+    de::Decoder,
+    error::Error,
+    ser::{Careful, Encoder},
+    tag,
+};
+
+/// Appends `value` to `bytes` with all names, for a reader of whom nothing is known. It is not read back.
+///
+/// # Errors
+/// If it does not serialise.
+pub fn encode_named<T: Serialize + ?Sized>(value: &T, bytes: &mut Vec<u8>) -> Result<(), Error> {
+    write(value, bytes).map(drop)
+}
+
+/// Appends the named form; whether there are handles inside.
+pub(crate) fn write<T: Serialize + ?Sized>(value: &T, bytes: &mut Vec<u8>) -> Result<bool, Error> {
+    bytes.push(tag::NAMED);
+    let mut encoder = Encoder::new(bytes, Careful::Named);
+    encoder.value(value)?;
+    Ok(encoder.has_handles())
+}
+
+/// The value that `bytes` are.
+///
+/// # Errors
+/// If they are not those of a `T`, or not only.
+pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
+    let mut decoder = Decoder::new(bytes);
+    // The value stays where it is made: to move what has just been written takes as long as the rest.
+    let value = T::deserialize(&mut decoder);
+    if value.is_ok() && !decoder.bytes.is_empty() {
+        return Err(left_over(decoder.bytes.len()));
+    }
+    value
+}
+
+#[cold]
+fn left_over(n: usize) -> Error {
+    Error::malformed(format!("{n} bytes are left over after the value"))
+}
+
+/// Takes a value from the front of `bytes`.
+///
+/// # Errors
+/// If there is none.
+pub fn take<T: DeserializeOwned>(bytes: &mut &[u8]) -> Result<T, Error> {
+    let mut decoder = Decoder::new(bytes);
+    // As in `decode`.
+    let value = T::deserialize(&mut decoder);
+    if value.is_ok() {
+        *bytes = decoder.bytes;
+    }
+    value
+}
+
+/// Reads `bytes` as a `T` and appends that in the named form.
+pub(crate) fn back<T: Serialize + DeserializeOwned>(bytes: &[u8], to: &mut Vec<u8>) -> Result<(), Error> {
+    write(&decode::<T>(bytes)?, to).map(drop)
+}
