@@ -28,11 +28,13 @@ pub fn on_child(hook: fn()) {
 
 /// How many forks lie between the exec of this image and the calling process, counted from the first call on: it is
 /// another number in a forked child than in its parent if the parent has called this before.
+#[inline]
 pub fn generation() -> u32 {
     install();
     GENERATION.load(Relaxed)
 }
 
+#[inline]
 fn install() {
     static INSTALL: std::sync::Once = std::sync::Once::new();
     INSTALL.call_once(|| {
@@ -46,9 +48,12 @@ fn hooks() -> MutexGuard<'static, Hooks> {
 }
 
 /// Runs `f`, and has forks by other threads wait meanwhile (those that go through the C library). For what must not be
-/// halfway done in a forked child; it takes microseconds.
+/// halfway done in a forked child; it takes microseconds. `f` may call this again.
 pub fn while_nobody_forks<R>(f: impl FnOnce() -> R) -> R {
     install();
+    if MINE.get() {
+        return f();
+    }
     let _nobody_forks = FORKING.lock().unwrap_or_else(PoisonError::into_inner);
     let _mine = Mine::new();
     f()

@@ -4,7 +4,7 @@
 use std::{
     io,
     sync::{
-        Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering::SeqCst},
     },
     thread::JoinHandle,
@@ -19,12 +19,11 @@ struct Helpers {
 }
 
 static HELPERS: ForkLocal<Helpers> = ForkLocal::new();
-static WORK: RwLock<()> = RwLock::new(());
 
 /// Starts a helper thread. It gets no signals: those are for threads that the program knows of.
 ///
-/// It must hold no lock for long, and none that a forked child needs, unless it is [`at_work`]: the child does not have the
-/// thread.
+/// It must hold no lock for long, and none that a forked child needs, but
+/// [`while_nobody_forks`](crate::at_fork::while_nobody_forks): the child does not have the thread.
 ///
 /// # Errors
 /// As `std::thread::Builder::spawn`.
@@ -50,16 +49,6 @@ pub fn spawn(name: &str, f: impl FnOnce() + Send + 'static) -> io::Result<()> {
             Err(e)
         }
     }
-}
-
-/// A helper is about to hold locks that a forked child may need, or to call what may: nobody forks until this is dropped.
-pub fn at_work() -> RwLockReadGuard<'static, ()> {
-    WORK.read().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Waits until no helper is [`at_work`], and keeps them from it until this is dropped. For a fork.
-pub fn pause() -> RwLockWriteGuard<'static, ()> {
-    WORK.write().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// How many helper threads the calling process has. Waits for those that are just ending, so that the kernel's count

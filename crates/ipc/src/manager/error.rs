@@ -6,7 +6,7 @@ use proc_core::{
     function::{CallError, ForeignCode},
 };
 
-use super::server::Refusal;
+use super::reply::Refusal;
 use crate::{RecvError, SendError};
 
 /// Why a call to a manager's object has no result.

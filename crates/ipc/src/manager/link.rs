@@ -1,7 +1,7 @@
 //! How a process reaches the server: through a socket that every handle's process has, over connections of its own.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::RefCell,
     collections::HashMap,
     io,
     sync::{Arc, OnceLock, Weak},
@@ -18,7 +18,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de, de::Deserializ
 
 use super::{
     ManagerError,
-    server::{self, FAILED, RETURNED},
+    reply::{self, FAILED, RETURNED},
+    server,
 };
 use crate::{
     Connection,
@@ -149,8 +150,6 @@ fn accept(here: Socket) -> Result<Connection<()>, ManagerError> {
 thread_local! {
     /// The link to the server that is being written to, or read from.
     static PEER: RefCell<Option<Arc<Link>>> = const { RefCell::new(None) };
-    /// What is being written is a server's reply.
-    static REPLYING: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Puts the former [`PEER`] back.
@@ -184,7 +183,7 @@ impl Serialize for LinkHandle {
         match &self.0.door {
             _ if is_peer => Sent::Peer.serialize(serializer),
             Some(door) => Sent::Door(door).serialize(serializer),
-            None if REPLYING.get() => Sent::Peer.serialize(serializer),
+            None if reply::is_being_written() => Sent::Peer.serialize(serializer),
             None => Err(ser::Error::custom(
                 "a proxy cannot travel from within its own manager's server; it can as what a method returns",
             )),
@@ -201,23 +200,5 @@ impl<'de> Deserialize<'de> for LinkHandle {
                 link.map(Self).ok_or_else(|| de::Error::custom("a proxy came from elsewhere than its manager"))
             }
         }
-    }
-}
-
-/// What a method in the server returns.
-#[derive(Deserialize)]
-#[serde(transparent)]
-pub(super) struct Reply<T>(pub(super) T);
-
-impl<T: Serialize> Serialize for Reply<T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        struct Back(bool);
-        impl Drop for Back {
-            fn drop(&mut self) {
-                REPLYING.set(self.0);
-            }
-        }
-        let _back = Back(REPLYING.replace(true));
-        self.0.serialize(serializer)
     }
 }

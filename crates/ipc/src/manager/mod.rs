@@ -8,6 +8,7 @@ mod link;
 mod method;
 mod namespace;
 mod proxy;
+mod reply;
 mod server;
 
 use std::{collections::HashMap, fmt, hash::Hash, sync::Arc};
@@ -25,7 +26,7 @@ pub use self::{
 };
 use self::{
     link::{Link, LinkHandle},
-    server::Refusal,
+    reply::Refusal,
 };
 use crate::pipe::socket::Socket;
 

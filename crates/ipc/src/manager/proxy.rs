@@ -6,9 +6,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwn
 
 use super::{
     ManagerError, Method,
-    link::{Link, LinkHandle, Reply},
+    link::{Link, LinkHandle},
     method,
-    server::{self, Refusal},
+    reply::{Refusal, Reply},
+    server,
 };
 
 /// An object of a [`Manager`](super::Manager), wherever it is called from.

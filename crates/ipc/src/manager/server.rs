@@ -29,11 +29,11 @@ use proc_core::{
     Panic, Target,
     function::{CallError, Function},
 };
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
 
 use super::{
-    link::Reply,
     method::{self, Method},
+    reply::{FAILED, RETURNED, Refusal, Reply},
 };
 use crate::{
     Connection,
@@ -43,18 +43,6 @@ use crate::{
         socket::{MAX_FDS, Packet, Socket},
     },
 };
-
-/// Said instead of a result.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub(super) enum Refusal {
-    NoSuchObject,
-    /// The watch on the object's proxies could not be set up.
-    Errno(i32),
-}
-
-/// Before each reply.
-pub(super) const RETURNED: u8 = 0;
-pub(super) const FAILED: u8 = 1;
 
 /// How long to leave a system alone that has no memory for a caller.
 const WANT: Duration = Duration::from_millis(1);

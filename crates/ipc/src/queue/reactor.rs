@@ -17,6 +17,7 @@ use std::{
 };
 
 use kernel::{
+    at_fork,
     futex::{self, Deadline, Wait},
     helper,
 };
@@ -111,31 +112,33 @@ impl Reactor {
     fn run(&self) {
         let mut due = false;
         loop {
-            // Locks are held here, and wakers called, which take locks of their own.
-            let at_work = helper::at_work();
             let changes = self.changes.load(Acquire);
-            let entries = self.entries.lock().clone();
-            let seen: Vec<u32> = entries.iter().map(Entry::announce).collect();
-            for (entry, seen) in entries.iter().zip(&seen) {
-                if entry.raw.is_ready(entry.side) && (due || entry.notified_at != Some(*seen)) {
-                    self.note(entry.id, *seen);
-                    (entry.notify)();
-                    // It was told, but may leave the message to others. The event count stays as it is: whoever is not
-                    // asleep yet looks after the message came, and a step would have every reactor tell all once more.
-                    entry.raw.wake(entry.raw.event(entry.side), 2);
-                }
-            }
-            // What is notified is let go of before the sleep: its descriptors are to close with its registration.
-            let watched: Vec<_> = entries.into_iter().map(|entry| (entry.raw, entry.side)).collect();
-            drop(at_work);
+            // Locks are held meanwhile, and wakers called, which take locks of their own.
+            let (watched, seen) = at_fork::while_nobody_forks(|| self.look(due));
             let words: Vec<_> = std::iter::once((&self.changes, changes))
                 .chain(watched.iter().map(|(raw, side)| raw.event(*side)).zip(seen))
                 .collect();
             due = wait_many(&words, if watched.is_empty() { None } else { Some(RECHECK) });
             // Some may be the last handles of their queues.
-            let _at_work = helper::at_work();
-            drop(watched);
+            at_fork::while_nobody_forks(|| drop(watched));
         }
+    }
+
+    /// Notifies those whose queue is ready; what is watched from now on, and the event counts as they were seen.
+    fn look(&self, due: bool) -> (Vec<(Arc<Raw>, Side)>, Vec<u32>) {
+        let entries = self.entries.lock().clone();
+        let seen: Vec<u32> = entries.iter().map(Entry::announce).collect();
+        for (entry, seen) in entries.iter().zip(&seen) {
+            if entry.raw.is_ready(entry.side) && (due || entry.notified_at != Some(*seen)) {
+                self.note(entry.id, *seen);
+                (entry.notify)();
+                // It was told, but may leave the message to others. The event count stays as it is: whoever is not
+                // asleep yet looks after the message came, and a step would have every reactor tell all once more.
+                entry.raw.wake(entry.raw.event(entry.side), 2);
+            }
+        }
+        // What is notified is let go of before the sleep: its descriptors are to close with its registration.
+        (entries.into_iter().map(|entry| (entry.raw, entry.side)).collect(), seen)
     }
 
     fn note(&self, id: u64, seen: u32) {

@@ -99,7 +99,7 @@ pub(crate) fn start<R: Serialize + DeserializeOwned>(
     let _ = std::io::stdout();
     // Signals stay blocked in the child until it can tell of its end.
     let blocked = signals::block_all();
-    // SAFETY: there is no other thread but our helpers, which hold no lock that the child needs while they are paused.
+    // SAFETY: there is no other thread but our helpers, which hold no lock that the child needs while it is made.
     match unsafe { split() }? {
         Split::Parent(started) => {
             drop(blocked);
@@ -128,11 +128,8 @@ unsafe fn split() -> Result<Split, ProcessError> {
     // Such a child could end, and its pid be another process's, before we have opened it: it waits until we have.
     let gate = signals::children_are_ignored().then(kernel::fds::pipe).transpose();
     let gate = gate.map_err(|source| ProcessError::Start { operation: "make a pipe".into(), source })?;
-    let paused = helper::pause();
     // SAFETY: the caller's promise.
-    let pid = Errno::result(unsafe { libc::fork() });
-    drop(paused);
-    let pid = pid.map_err(failed("fork"))?;
+    let pid = Errno::result(unsafe { libc::fork() }).map_err(failed("fork"))?;
     if pid == 0 {
         if let Some((mut go, tell)) = gate {
             drop(tell);
