@@ -397,11 +397,14 @@ fn more_handles_than_a_socket_holds() {
             count(&ProcessPool::new(1).unwrap(), 1);
             let before = n_open();
             [1, 2].into_iter().for_each(|n| count(&ProcessPool::new(n).unwrap(), 400));
-            n_open() - before
+            // A dropped pool's workers are let go of in the background. What is never let go of ends by the watchdog.
+            while n_open() > before {
+                std::thread::yield_now();
+            }
         },
         (),
     );
-    assert_eq!(counted.unwrap().join().unwrap(), 0);
+    counted.unwrap().join().unwrap();
 }
 
 #[test]
