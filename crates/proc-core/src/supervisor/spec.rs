@@ -134,7 +134,7 @@ pub enum Event {
     },
 }
 
-/// What [`Supervisor::which_children`] tells of a child.
+/// What [`Supervisor::which_children`](super::Supervisor::which_children) tells of a child.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ChildInfo {
