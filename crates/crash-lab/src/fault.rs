@@ -125,8 +125,14 @@ fn judge(scene: Scene, gone: Verdict, most: Option<Belongings>) -> Verdict {
     if !is_refused && !ledger.said().is_empty() {
         return Err(ledger.said());
     }
-    if let (Some(most), Some(now)) = (most, Belongings::of(scene.victim.pid())) {
-        now.at_most(most)?;
+    // What the victim replaces in the background, a worker for one, is let go of a little later.
+    let begun = std::time::Instant::now();
+    while let (Some(most), Some(now)) = (most, Belongings::of(scene.victim.pid())) {
+        match now.at_most(most) {
+            Ok(()) => break,
+            Err(_) if begun.elapsed() < std::time::Duration::from_secs(2) => std::thread::yield_now(),
+            leaked => leaked?,
+        }
     }
     // What succeeded may hold something that only its end gives back; and who looks for what is left over of a process
     // must not find it.
