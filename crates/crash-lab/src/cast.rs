@@ -19,7 +19,7 @@ use nix::{
     unistd::{ForkResult, Pid, fork},
 };
 use proc_core::shm::SharedMemory;
-use test_support::processes;
+use test_support::{cpu, processes};
 
 use crate::{operation::Verdict, stopwatch::Stopwatch};
 
@@ -64,6 +64,7 @@ impl Actor {
         match unsafe { fork()? } {
             ForkResult::Parent { child } => Ok(Self { pid: child, said, answer: None }),
             ForkResult::Child => {
+                cpu::free_me();
                 // What it has to say goes into the report.
                 std::panic::set_hook(Box::new(|_| {}));
                 // SAFETY: takes two integers. The driver forks from its only thread, so "parent thread" is the process.

@@ -6,6 +6,7 @@
 
 mod call;
 pub mod constructor;
+pub mod cpu;
 pub mod entry;
 pub mod hosts;
 pub mod processes;

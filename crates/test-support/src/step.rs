@@ -31,7 +31,7 @@ use nix::{
 };
 
 pub use crate::call::{CAN_FAIL, Call};
-use crate::{call, processes, sys};
+use crate::{call, cpu, processes, sys};
 
 /// How often a wait looks up from its system call.
 const TICK: Duration = Duration::from_millis(5);
@@ -65,6 +65,8 @@ pub struct Victim {
     /// It was set going and has not stopped since.
     moving: bool,
     ended: Option<WaitStatus>,
+    /// The only CPU it may use now, which is its tracer's.
+    cpu: Option<usize>,
 }
 
 impl Victim {
@@ -80,6 +82,7 @@ impl Victim {
         let pid = match unsafe { fork()? } {
             ForkResult::Child => {
                 let lived = catch_unwind(AssertUnwindSafe(|| {
+                    cpu::free_me();
                     ptrace::traceme().expect("a fresh child can be traced by its parent");
                     life(&Mark(phase.word()));
                 }));
@@ -87,7 +90,7 @@ impl Victim {
             }
             ForkResult::Parent { child } => child,
         };
-        let mut victim = Self { pid, phase, moving: true, ended: None };
+        let mut victim = Self { pid, phase, moving: true, ended: None, cpu: None };
         let begun = Instant::now();
         loop {
             match victim.wait(ptrace::cont) {
@@ -112,7 +115,7 @@ impl Victim {
         tick();
         let pid = Pid::from_raw(pid);
         ptrace::seize(pid, OPTIONS)?;
-        let mut victim = Self { pid, phase: Phase::new()?, moving: true, ended: None };
+        let mut victim = Self { pid, phase: Phase::new()?, moving: true, ended: None, cpu: None };
         ptrace::interrupt(pid)?;
         match victim.wait(ptrace::cont) {
             Stop::Stopped => Ok(victim),
@@ -127,6 +130,7 @@ impl Victim {
 
     /// Executes one instruction. A system call is one instruction.
     pub fn step(&mut self) -> Stop {
+        cpu::bind(self.pid, &mut self.cpu);
         self.advance(ptrace::step)
     }
 
@@ -137,6 +141,7 @@ impl Victim {
 
     /// Runs on, to the end of the window unless it blocks before.
     pub fn run(&mut self) -> Stop {
+        cpu::free(self.pid, &mut self.cpu);
         self.advance(ptrace::cont)
     }
 
@@ -180,6 +185,7 @@ impl Victim {
 
     /// Lets it go on by itself, wherever it is.
     pub fn let_go(mut self) {
+        cpu::free(self.pid, &mut self.cpu);
         if self.ended.is_some() {
             return;
         }
@@ -239,6 +245,7 @@ impl Victim {
     }
 
     fn end(&mut self) {
+        cpu::free_me();
         if self.ended.is_some() {
             return;
         }
