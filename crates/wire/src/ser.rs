@@ -55,10 +55,7 @@ macro_rules! numbers {
         $(
             #[inline]
             fn $name(self, v: $type) -> Result<(), Y::Error> {
-                // At once, as in `head`.
-                let mut bytes = [tag::$tag; 1 + size_of::<$type>()];
-                bytes[1..].copy_from_slice(&v.to_ne_bytes());
-                Ok(self.sink.extend(&bytes)?)
+                self.tagged(tag::$tag, v.to_ne_bytes())
             }
         )*
     };

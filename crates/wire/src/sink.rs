@@ -28,11 +28,30 @@ pub trait Sink {
     /// [`Full`].
     fn extend(&mut self, bytes: &[u8]) -> Result<(), Full>;
 
+    /// Takes a tag and the bytes of a number; what it has taken if there is no room for all must be forgotten. Put together beforehand, bytes that were written
+    /// one by one are read again as a whole, which a processor does not do before the writes have reached its cache.
+    ///
+    /// # Errors
+    /// [`Full`].
+    #[inline]
+    fn tagged<const N: usize>(&mut self, tag: u8, bytes: [u8; N]) -> Result<(), Full> {
+        self.push(tag)?;
+        self.extend(&bytes)
+    }
+
     /// How many bytes it has taken.
     fn position(&self) -> usize;
 }
 
 impl Sink for Vec<u8> {
+    #[inline]
+    fn tagged<const N: usize>(&mut self, tag: u8, bytes: [u8; N]) -> Result<(), Full> {
+        self.reserve(1 + N);
+        self.push(tag);
+        self.extend_from_slice(&bytes);
+        Ok(())
+    }
+
     #[inline]
     fn push(&mut self, byte: u8) -> Result<(), Full> {
         self.push(byte);

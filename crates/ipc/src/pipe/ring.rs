@@ -368,6 +368,23 @@ impl wire::Sink for Sink<'_> {
     }
 
     #[inline(always)]
+    fn tagged<const N: usize>(&mut self, tag: u8, bytes: [u8; N]) -> Result<(), Full> {
+        if N >= self.room - self.len {
+            return Err(Full);
+        }
+        // SAFETY: less than `room` bytes on.
+        let place = unsafe { self.start.add(self.len) };
+        // SAFETY: inside the ring.
+        unsafe { place.write(tag) };
+        // SAFETY: `N` more bytes are inside the ring.
+        let place = unsafe { place.add(1) };
+        // SAFETY: as above; arrays of bytes need no alignment.
+        unsafe { place.cast::<[u8; N]>().write(bytes) };
+        self.len += 1 + N;
+        Ok(())
+    }
+
+    #[inline(always)]
     fn position(&self) -> usize {
         self.len
     }

@@ -39,8 +39,9 @@ pub(super) struct Filling<'a> {
     /// Another process's, if the message's `Serialize` has forked meanwhile.
     forks: u32,
     kept: NonNull<Kept>,
+    /// The cell, among those of its class. Marked as busy, so that it stays where it is.
+    cell: NonNull<Cell>,
     class: u8,
-    memory: NonNull<u8>,
 }
 
 impl<'a> Filling<'a> {
@@ -49,27 +50,35 @@ impl<'a> Filling<'a> {
     pub(super) fn take(raw: &'a Raw, class: Option<u8>) -> Option<Self> {
         let mut kept = raw.here.get()?.kept()?;
         // SAFETY: it is this thread's, and nobody else's while no code of users runs.
+        let class = class.unwrap_or(unsafe { kept.as_mut() }.usual) & 1;
+        // Made in one place, so that it can stay in registers.
+        let cell = Self::next(raw, kept, class).or_else(|| Self::another(raw, kept, class))?;
+        Some(Self { raw, forks: barrier::forks(), kept, cell, class })
+    }
+
+    /// The cell whose turn it is, if its last message is known to have been taken.
+    #[inline(always)]
+    fn next(raw: &Raw, mut kept: NonNull<Kept>, class: u8) -> Option<NonNull<Cell>> {
+        // SAFETY: as in `take`.
         let shared = unsafe { kept.as_mut() };
-        let class = class.unwrap_or(shared.usual);
-        let cells = &mut shared.cells[usize::from(class)];
-        if let Some(cell) = cells.turn.get(cells.next)
-            && cells.turn.len() >= raw.least_cells
-            && !cells.busy
-        {
+        let cells = &mut shared.cells[usize::from(class & 1)];
+        if cells.busy || cells.turn.len() < raw.least_cells {
+            return None;
+        }
+        let cell = cells.turn.get_mut(cells.next)?;
+        if cell.place > shared.head {
+            // Acquire: what has been taken has been copied.
+            shared.head = raw.hint(Side::Items).load(Acquire);
             if cell.place > shared.head {
-                // Acquire: what has been taken has been copied.
-                shared.head = raw.hint(Side::Items).load(Acquire);
-            }
-            if cell.place <= shared.head {
-                cells.busy = true;
-                return Some(Self { raw, forks: barrier::forks(), kept, class, memory: cell.memory });
+                return None;
             }
         }
-        Self::take_another(raw, kept, class)
+        cells.busy = true;
+        Some(NonNull::from(cell))
     }
 
     #[cold]
-    fn take_another(raw: &'a Raw, mut kept: NonNull<Kept>, class: u8) -> Option<Self> {
+    fn another(raw: &Raw, mut kept: NonNull<Kept>, class: u8) -> Option<NonNull<Cell>> {
         let holder = raw.here.get()?.holder;
         // SAFETY: as above.
         let cells = unsafe { &mut kept.as_mut().cells[usize::from(class)] };
@@ -90,15 +99,16 @@ impl<'a> Filling<'a> {
             // The hint may lag behind; but there is no room behind it either.
             return None;
         }
-        let memory = cells.turn.get(cells.next)?.memory;
+        let cell = NonNull::from(cells.turn.get_mut(cells.next)?);
         cells.busy = true;
-        Some(Self { raw, forks: barrier::forks(), kept, class, memory })
+        Some(cell)
     }
 
     /// Where to write the message, and how long it can be.
     #[inline(always)]
     pub(super) fn memory(&self) -> (NonNull<u8>, usize) {
-        (self.memory, self.raw.cell_bytes(self.class))
+        // SAFETY: it stays where it is while it is marked as busy, and its address does not change.
+        (unsafe { self.cell.as_ref() }.memory, self.raw.cell_bytes(self.class))
     }
 
     pub(super) fn class(&self) -> u8 {
@@ -107,7 +117,7 @@ impl<'a> Filling<'a> {
 
     /// Puts the message that is in the cell, and so many bytes long.
     #[inline(always)]
-    pub(super) fn put(&mut self, len: usize, patience: Patience) -> Result<(), Stop> {
+    pub(super) fn put(mut self, len: usize, patience: Patience) -> Result<(), Stop> {
         if self.forks != barrier::forks() {
             // The message's `Serialize` has forked, and the cell is the parent's.
             return Err(Stop::System(io::ErrorKind::Other));
@@ -116,8 +126,8 @@ impl<'a> Filling<'a> {
         // SAFETY: it is this thread's, and nobody else's as no code of users runs from here on.
         let kept = unsafe { self.kept.as_mut() };
         kept.usual = u8::from(len > raw.cell_bytes(0));
-        let cells = &mut kept.cells[usize::from(self.class)];
-        let Some(cell) = cells.turn.get_mut(cells.next) else { return Err(Stop::Level) };
+        // SAFETY: as in `memory`; nothing else refers to it as no code of users runs from here on.
+        let cell = unsafe { self.cell.as_mut() };
         let payload = CellAt::new(cell.block, len).to_payload();
         // SAFETY: in the queue's memory, which is mapped as long as the handle lives.
         let record = unsafe { cell.aim.as_ref() };
@@ -131,6 +141,7 @@ impl<'a> Filling<'a> {
             place = Self::put_patiently(raw, payload, patience, aim)?;
         }
         cell.place = place;
+        let cells = &mut kept.cells[usize::from(self.class & 1)];
         cells.next = if cells.next + 1 < cells.turn.len() { cells.next + 1 } else { 0 };
         if let Some(soon) = cells.turn.get(cells.next + PREFETCHED) {
             prefetch::to_write(soon.memory, len);
@@ -152,7 +163,7 @@ impl Drop for Filling<'_> {
     fn drop(&mut self) {
         if self.forks == barrier::forks() {
             // SAFETY: as in `put`.
-            unsafe { self.kept.as_mut() }.cells[usize::from(self.class)].busy = false;
+            unsafe { self.kept.as_mut() }.cells[usize::from(self.class & 1)].busy = false;
         }
     }
 }
@@ -161,7 +172,7 @@ impl Raw {
     /// How long messages are that go into cells of a class; 0 if none do.
     #[inline(always)]
     pub(super) fn cell_bytes(&self, class: u8) -> usize {
-        self.cell_bytes[usize::from(class)]
+        self.cell_bytes[usize::from(class & 1)]
     }
 
     /// Whether the message that was put at that position has been taken.

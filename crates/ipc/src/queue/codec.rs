@@ -83,6 +83,7 @@ pub(crate) unsafe fn encode_up_to<T: Serialize + DeserializeOwned>(
 }
 
 const LINE: usize = 64;
+const TWO_LINES: usize = 2 * LINE;
 const _: () = assert!(CELL_MAX.is_multiple_of(LINE));
 
 /// Copies `len` bytes and what follows up to the next multiple of 64: short messages without a call.
@@ -91,15 +92,15 @@ const _: () = assert!(CELL_MAX.is_multiple_of(LINE));
 /// As `copy_nonoverlapping` for that many bytes.
 #[inline]
 unsafe fn copy_lines(from: *const u8, to: *mut u8, len: usize) {
-    if len > 2 * LINE {
+    if len > TWO_LINES {
         // SAFETY: the caller's word.
-        return unsafe { std::ptr::copy_nonoverlapping(from, to, len) };
-    }
-    let mut at = 0;
-    while at < len {
-        // SAFETY: the caller's word; the 64 bytes end before `len` rounded up.
-        unsafe { std::ptr::copy_nonoverlapping(from.wrapping_add(at), to.wrapping_add(at), LINE) };
-        at += LINE;
+        unsafe { std::ptr::copy_nonoverlapping(from, to, len) }
+    } else if len > LINE {
+        // SAFETY: the caller's word, for `len` rounded up.
+        unsafe { std::ptr::copy_nonoverlapping(from, to, TWO_LINES) }
+    } else if len > 0 {
+        // SAFETY: as above.
+        unsafe { std::ptr::copy_nonoverlapping(from, to, LINE) }
     }
 }
 
@@ -196,6 +197,23 @@ impl Sink for Cursor {
     }
 
     #[inline]
+    fn tagged<const N: usize>(&mut self, tag: u8, bytes: [u8; N]) -> Result<(), Full> {
+        if N >= self.limit - self.len {
+            return Err(Full);
+        }
+        // SAFETY: `len` is at most `limit`.
+        let end = unsafe { self.start.add(self.len) };
+        // SAFETY: there is room for more than `N` bytes, by the check above.
+        unsafe { end.write(tag) };
+        // SAFETY: as above.
+        let end = unsafe { end.add(1) };
+        // SAFETY: as above; arrays of bytes need no alignment.
+        unsafe { end.cast::<[u8; N]>().write(bytes) };
+        self.len += 1 + N;
+        Ok(())
+    }
+
+    #[inline]
     fn push(&mut self, byte: u8) -> Result<(), Full> {
         if self.len == self.limit {
             return Err(Full);
@@ -235,6 +253,21 @@ mod tests {
         assert_eq!(encoded_len(&value), Some(bytes.len()));
         assert_eq!(decode::<(u64, String, Vec<Option<u8>>)>(&bytes).unwrap(), value);
         assert_eq!(encode(&value, 5), Err(NotInline::TooLong));
+    }
+
+    #[test]
+    fn nothing_is_written_beyond_the_limit() {
+        let value =
+            ((200u8, 1u16, 2u32, 3u64, 4u128), (-1i8, -2i16, -3i32, -4i64, -5i128), (0.5f32, 0.25f64, 'x', true));
+        let len = encode(&value, 200).unwrap().len();
+        for limit in 0..=len {
+            let mut bytes = vec![0xee; len + 32];
+            let start = NonNull::new(bytes.as_mut_ptr()).unwrap();
+            // SAFETY: shorter than the vector is.
+            let encoded = unsafe { encode_up_to(&value, start, limit) };
+            assert_eq!(encoded, if limit == len { Ok(len) } else { Err(NotInline::TooLong) });
+            assert!(bytes[limit..].iter().all(|byte| *byte == 0xee), "{limit}");
+        }
     }
 
     #[test]

@@ -50,17 +50,27 @@ impl Raw {
         if self.leases {
             return self.put_other(value, NotInline::TooLong, patience);
         }
-        let Some(mut cell) = Filling::take(self, None) else { return self.put_without_cell(value, patience) };
-        let put = self.put_in_cell(&mut cell, value, patience);
+        let Some(cell) = Filling::take(self, None) else { return self.put_without_cell(value, patience) };
         let class = cell.class();
-        drop(cell);
-        match put {
+        match self.put_in_cell(cell, value, patience) {
             Ok(put) => Ok(put?),
-            Err(NotInline::TooLong) if class == 0 && self.cell_bytes(0) < self.cell_bytes(1) => {
-                self.put_in_longer_cell(value, patience)
-            }
-            Err(why) => self.put_other(value, why, patience),
+            Err(why) => self.put_after_cell(value, why, class, patience),
         }
+    }
+
+    /// A value that did not fit into a cell of that class, or does not go into cells.
+    #[cold]
+    fn put_after_cell<T: Serialize + DeserializeOwned>(
+        &self,
+        value: &T,
+        why: NotInline,
+        class: u8,
+        patience: Patience,
+    ) -> Result<(), PutStop> {
+        if why == NotInline::TooLong && class == 0 && self.cell_bytes(0) < self.cell_bytes(1) {
+            return self.put_in_longer_cell(value, patience);
+        }
+        self.put_other(value, why, patience)
     }
 
     /// In a forked child at first, on a thread that ends, and where too many cells are in the ring.
@@ -74,7 +84,7 @@ impl Raw {
     #[inline(always)]
     fn put_in_cell<T: Serialize + DeserializeOwned>(
         &self,
-        cell: &mut Filling<'_>,
+        cell: Filling<'_>,
         value: &T,
         patience: Patience,
     ) -> Result<Result<(), Stop>, NotInline> {
@@ -96,7 +106,7 @@ impl Raw {
         patience: Patience,
     ) -> Result<(), PutStop> {
         let put = match Filling::take(self, Some(1)) {
-            Some(mut cell) => self.put_in_cell(&mut cell, value, patience),
+            Some(cell) => self.put_in_cell(cell, value, patience),
             None => Err(NotInline::TooLong),
         };
         match put {
@@ -231,7 +241,7 @@ impl Raw {
         }
         let class = if len <= self.cell_bytes(0) { 0 } else { 1 };
         if len <= self.cell_bytes(class)
-            && let Some(mut cell) = Filling::take(self, Some(class))
+            && let Some(cell) = Filling::take(self, Some(class))
         {
             // SAFETY: the cell is ours, is as long, and its message has left the ring.
             unsafe { std::ptr::copy_nonoverlapping(message.as_ptr(), cell.memory().0.as_ptr(), len) };
@@ -324,7 +334,15 @@ impl<T: DeserializeOwned> Queue<T> {
     #[inline]
     fn get_encoded(&self, patience: Patience) -> Result<T, GetStop> {
         let mut buffer = Buffer::new();
-        match self.raw.take_message(&mut buffer, patience)? {
+        if !self.raw.take_at_once(&mut buffer) {
+            return self.get_encoded_patiently(&mut buffer, patience);
+        }
+        codec::decode(buffer.as_bytes()).map_err(GetStop::Decode)
+    }
+
+    #[cold]
+    fn get_encoded_patiently(&self, buffer: &mut Buffer, patience: Patience) -> Result<T, GetStop> {
+        match self.raw.take_patiently(buffer, patience)? {
             Message::Number(number) => decode_number(number).map_err(GetStop::Decode),
             Message::InBuffer => codec::decode(buffer.as_bytes()).map_err(GetStop::Decode),
             Message::Block(block) => self.raw.open(block),

@@ -136,8 +136,7 @@ impl<'a, S: Sink, Y: Style> Encoder<'a, S, Y> {
 
     #[inline]
     pub(super) fn tagged<const N: usize>(&mut self, tag: u8, bytes: [u8; N]) -> Result<(), Y::Error> {
-        self.byte(tag)?;
-        Ok(self.sink.extend(&bytes)?)
+        Ok(self.sink.tagged(tag, bytes)?)
     }
 
     #[inline]
