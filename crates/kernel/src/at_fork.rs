@@ -91,6 +91,13 @@ thread_local! {
     static HELD: ThreadSlot<Held> = const { ThreadSlot::new() };
 }
 
+/// For a child that was made by a bare system call (`sys::clone`), by a process with one thread: does what the C library's
+/// fork would have had done in it.
+pub fn note_bare_fork() {
+    before();
+    in_child();
+}
+
 extern "C" fn before() {
     let forking = (!MINE.get()).then(|| FORKING.lock().unwrap_or_else(PoisonError::into_inner));
     HELD.with(|held| held.replace(Some(Held { hooks: hooks(), _forking: forking })));

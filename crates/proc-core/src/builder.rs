@@ -20,7 +20,12 @@ use crate::{
     process::{Process, ProcessHandle, Runnable},
     report::Report,
     start::{
-        self, StartMethod, Started, forkserver::Registering, plain::Plain, request::Request, spawn, stdio::Streams,
+        self, StartMethod, Started,
+        forkserver::{self, Registering, server::ForkServer},
+        plain::Plain,
+        request::Request,
+        spawn,
+        stdio::Streams,
     },
 };
 use kernel::handover;
@@ -54,6 +59,7 @@ pub struct Builder {
     name: Option<String>,
     daemon: bool,
     start_method: Option<StartMethod>,
+    fork_server: Option<ForkServer>,
     options: Options,
     streams: [Option<Stdio>; 3],
 }
@@ -120,6 +126,15 @@ impl Builder {
     /// How it is started.
     pub fn start_method(mut self, method: StartMethod) -> Self {
         self.start_method = Some(method);
+        self.fork_server = None;
+        self
+    }
+
+    /// Has it started by this server, whose memory it shares. Of this and [`start_method`](Self::start_method), the last
+    /// call counts.
+    pub fn fork_server(mut self, server: &ForkServer) -> Self {
+        self.start_method = Some(StartMethod::ForkServer);
+        self.fork_server = Some(server.clone());
         self
     }
 
@@ -230,6 +245,8 @@ impl Builder {
             return self.fork(move || target.call(args));
         }
         let parcel = handover::pack(&args).map_err(ProcessError::Arguments)?;
+        let own = self.fork_server.as_ref().map(ForkServer::slot);
+        let slot = own.as_deref().unwrap_or_else(|| forkserver::default_slot());
         self.launch(|identity, options, streams| {
             let fingerprint = Image::get().fingerprint;
             let request = Request { fingerprint, function, identity: identity.clone(), options: options.clone() };
@@ -240,9 +257,12 @@ impl Builder {
             let fds: Vec<RawFd> = streams.chain(handed_over.iter().map(AsRawFd::as_raw_fd)).collect();
             let body = [&packed[..], parcel.bytes()];
             if method != StartMethod::Spawn
-                && let Some((started, report, registering)) = start::forkserver::start(&body, &fds)?
+                && let Some((started, report, registering)) = forkserver::start(slot, &body, &fds)?
             {
                 return Ok((started, report, Some(registering)));
+            }
+            if own.is_some() {
+                return Err(forkserver::no_siblings());
             }
             spawn::start(&body, &fds).map(|(started, report)| (started, report, None))
         })
@@ -272,9 +292,13 @@ impl Builder {
     }
 
     /// Makes what every process has, starts it by `start`, and takes note of it.
-    fn launch<R>(
+    fn launch<'a, R>(
         mut self,
-        start: impl FnOnce(&Identity, &Options, &Streams) -> Result<(Started, Report, Option<Registering>), ProcessError>,
+        start: impl FnOnce(
+            &Identity,
+            &Options,
+            &Streams,
+        ) -> Result<(Started, Report, Option<Registering<'a>>), ProcessError>,
     ) -> Result<Process<R>, ProcessError> {
         let _starting = crate::reaper::starting();
         let identity = Identity::of_child(self.name, self.daemon);

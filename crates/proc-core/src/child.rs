@@ -142,9 +142,15 @@ fn set_up(identity: Identity, options: &Options, streams: Vec<OwnedFd>) -> Resul
     options.apply(streams)
 }
 
-fn fail(report: &Report, error: CallError) -> ! {
-    let code = if matches!(error, CallError::Panicked(_)) { PANICKED } else { REFUSED };
-    let _ = report.failure(&Failure::Call(error));
+/// Ends this process, whose call has ended without a value.
+pub(crate) fn fail(report: &Report, error: CallError) -> ! {
+    fail_by(report, &Failure::Call(error))
+}
+
+/// Ends this process, which cannot do what it was to do.
+pub(crate) fn fail_by(report: &Report, failure: &Failure) -> ! {
+    let code = if matches!(failure, Failure::Call(CallError::Panicked(_))) { PANICKED } else { REFUSED };
+    let _ = report.failure(failure);
     exit(code)
 }
 

@@ -1,6 +1,6 @@
 //! Why a process could not be started, or ended without a value.
 
-use std::{fmt, io};
+use std::{fmt, io, time::Duration};
 
 use crate::{backtrace::Backtrace, crash::CrashReport, function::ForeignCode, start::StartMethod};
 use kernel::handover;
@@ -98,6 +98,8 @@ pub enum ProcessError {
     /// without the feature `auto-entry`, and does not call [`init`](crate::init) first in `main`; or a constructor, which runs
     /// before `main` in copies too, wants to start a process: each copy would start another one.
     EntryMissed,
+    /// A [`ForkServer`](crate::ForkServer) cannot load what its children are to share.
+    Preload(PreloadError),
     /// Another start method has been set already.
     StartMethodSet {
         /// That one.
@@ -140,6 +142,7 @@ impl fmt::Display for ProcessError {
                 "this copy of the program was to serve another process and has not got to it: start nothing in \
                  constructors; without the feature auto-entry, call proc_core::init() first thing in main",
             ),
+            Self::Preload(e) => e.fmt(f),
             Self::StartMethodSet { method } => write!(f, "the start method has been set already, to {method:?}"),
         }
     }
@@ -151,7 +154,58 @@ impl std::error::Error for ProcessError {
             Self::Start { source, .. } | Self::Setup { source, .. } => Some(source),
             Self::Arguments(e) => Some(e),
             Self::ForeignCode(e) => Some(e),
+            Self::Preload(e) => Some(e),
             _ => None,
         }
+    }
+}
+
+/// Why a [`ForkServer`](crate::ForkServer) could not load what its children are to share.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum PreloadError {
+    /// The server ended before its loader returned, as the error says: the loader panicked, called `exit`, or crashed; or the
+    /// server was killed.
+    Ended(Box<ProcessError>),
+    /// The loader did not return in time. The server has been killed.
+    TimedOut {
+        /// How long it had.
+        limit: Duration,
+    },
+    /// The loader left threads running, which no child would have. It must join them.
+    Threads {
+        /// Their names, cut to 15 bytes by the kernel.
+        names: Vec<String>,
+    },
+}
+
+impl fmt::Display for PreloadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ended(e) => write!(f, "a fork server ended while it loaded: {e}"),
+            Self::TimedOut { limit } => write!(f, "a fork server's loader did not return within {limit:?}"),
+            Self::Threads { names } => {
+                write!(
+                    f,
+                    "a fork server's loader left threads running, which no child would have: {}",
+                    names.join(", ")
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for PreloadError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Ended(e) => Some(&**e),
+            _ => None,
+        }
+    }
+}
+
+impl From<PreloadError> for ProcessError {
+    fn from(e: PreloadError) -> Self {
+        Self::Preload(e)
     }
 }

@@ -16,7 +16,7 @@ use std::{
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::{image::Image, panic_report::Panic, start::plain::plain};
+use crate::{image::Image, panic_report::Panic, preloaded, start::plain::plain};
 use kernel::handover::{self, Packed};
 
 /// What can run in another process: any function, or closure without captures, of 0 to 8 arguments.
@@ -82,6 +82,21 @@ impl Function {
     {
         let () = const { assert_capture_free::<F>() };
         let trampoline: Trampoline = trampoline::<F, A>;
+        Image::get().offset_of(trampoline as usize).map(|offset| Self { offset }).ok_or(ForeignCode)
+    }
+
+    /// The place of `target` as a loader, whose value stays in the process that calls it: see [`preloaded`](crate::preloaded()).
+    ///
+    /// # Errors
+    /// As [`of`](Self::of).
+    pub(crate) fn of_loader<F, A>(_target: F) -> Result<Self, ForeignCode>
+    where
+        F: Target<A>,
+        A: DeserializeOwned,
+        F::Output: Sync + 'static,
+    {
+        let () = const { assert_capture_free::<F>() };
+        let trampoline: Trampoline = load_trampoline::<F, A>;
         Image::get().offset_of(trampoline as usize).map(|offset| Self { offset }).ok_or(ForeignCode)
     }
 
@@ -157,6 +172,21 @@ where
     run(value, || {
         let args = handover::unpack(args, fds).map_err(|e| CallError::Arguments(e.to_string()))?;
         Ok(target.call(args))
+    })
+}
+
+fn load_trampoline<F, A>(args: &[u8], fds: Vec<OwnedFd>, value: &mut Packed) -> Result<(), CallError>
+where
+    F: Target<A>,
+    A: DeserializeOwned,
+    F::Output: Sync + 'static,
+{
+    // SAFETY: as in `trampoline`, with `Function::of_loader`.
+    let target = unsafe { NonNull::<F>::dangling().read() };
+    run(value, || {
+        let args = handover::unpack(args, fds).map_err(|e| CallError::Arguments(e.to_string()))?;
+        preloaded::keep(target.call(args));
+        Ok(())
     })
 }
 

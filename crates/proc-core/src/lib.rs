@@ -34,6 +34,7 @@ mod image;
 mod lock;
 mod options;
 mod panic_report;
+mod preloaded;
 mod process;
 pub mod reaper;
 mod report;
@@ -64,14 +65,16 @@ pub use crate::{
     crash::{CrashCause, CrashReport},
     current::{CurrentProcess, ParentProcess, cpu_count, current_process, parent_process},
     entry::init,
-    error::ProcessError,
+    error::{PreloadError, ProcessError},
     function::Target,
     options::Resource,
     panic_report::Panic,
+    preloaded::preloaded,
     process::{Process, ProcessHandle, Runnable, active_children},
     start::{
         StartMethod, end_fork_server,
         fork::{Fork, fork},
+        forkserver::server::{ForkServer, ForkServerBuilder},
         set_start_method, start_method,
     },
     wait::{Waitable, Watch, wait_any},

@@ -40,6 +40,8 @@ pub(crate) enum Failure {
     Setup(String, i32),
     /// The call did not end with a value.
     Call(CallError),
+    /// It was a fork server's loader, and left these threads running.
+    Threads(Vec<String>),
 }
 
 /// What the owner finds.

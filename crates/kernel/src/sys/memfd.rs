@@ -51,6 +51,20 @@ pub fn sealed(name: &str, len_bytes: u64, reserve: Reserve) -> nix::Result<Owned
     Ok(fd)
 }
 
+/// Makes a memory file of holes that is to be filled, and then be given to [`seal_contents`].
+pub fn growing(name: &str, len_bytes: u64) -> nix::Result<OwnedFd> {
+    may_reach(len_bytes)?;
+    let fd = above_standard_streams(memfd_create(name, MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?)?;
+    ftruncate(&fd, i64::try_from(len_bytes).map_err(|_| Errno::EFBIG)?)?;
+    Ok(fd)
+}
+
+/// Seals what a memory file holds, and its length. Private mappings of it can still be written to.
+pub fn seal_contents(fd: &OwnedFd) -> nix::Result<()> {
+    let seals = SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
+    fcntl(fd, FcntlArg::F_ADD_SEALS(seals)).map(drop)
+}
+
 /// The length of a memory file that can no longer change, or `EPERM` if its length is not sealed. `EINVAL` for one of
 /// huge pages: where there are no more of those, touching it is a SIGBUS.
 pub fn sealed_len(fd: &OwnedFd) -> nix::Result<u64> {

@@ -22,6 +22,7 @@ pub mod profile;
 pub mod reap;
 pub mod scm_rights;
 pub mod seqpacket;
+pub mod shared_heap;
 pub mod signals;
 pub mod sigpipe;
 pub mod soft_limits;

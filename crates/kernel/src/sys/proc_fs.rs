@@ -31,6 +31,16 @@ impl Threads {
     }
 }
 
+/// The names of the calling process's threads beside the one that calls.
+pub fn other_threads() -> Vec<String> {
+    let own = nix::unistd::gettid().to_string();
+    let threads =
+        fs::read_dir("/proc/self/task").into_iter().flatten().flatten().filter(|thread| *thread.file_name() != *own);
+    // One that has ended meanwhile has none.
+    let name = |thread: fs::DirEntry| Some(fs::read_to_string(thread.path().join("comm")).ok()?.trim_end().to_owned());
+    threads.filter_map(name).collect()
+}
+
 /// The pids of the calling process's children whose name in `/proc/PID/comm` is `name`, zombies included.
 pub fn children_named(name: &str) -> io::Result<Vec<u32>> {
     let pids = fs::read_dir("/proc")?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());

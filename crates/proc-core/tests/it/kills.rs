@@ -82,7 +82,7 @@ fn an_owner_takes_all_its_descendants_along() -> Result<(), Box<dyn std::error::
 }
 
 /// Through a descriptor: by the time of the kill the pid may be another's.
-fn kill_after(pid: u32, n_spins: u32) -> bool {
+pub(crate) fn kill_after(pid: u32, n_spins: u32) -> bool {
     // SAFETY: takes two integers.
     let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
     if fd < 0 || !fork_servers().contains(&pid) {
@@ -98,7 +98,7 @@ fn kill_after(pid: u32, n_spins: u32) -> bool {
     sent == 0
 }
 
-fn fork_servers() -> Vec<u32> {
+pub(crate) fn fork_servers() -> Vec<u32> {
     let me = std::process::id();
     let threads = std::fs::read_dir("/proc/self/task").unwrap();
     let children = threads.flat_map(|thread| {

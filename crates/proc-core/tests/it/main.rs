@@ -19,6 +19,7 @@ mod handover;
 mod kills;
 mod leaks;
 mod panics;
+mod preload;
 mod relations;
 mod starts;
 
