@@ -206,6 +206,20 @@ fn start_methods() {
 }
 
 #[test]
+fn preload_model() {
+    assert_says(
+        &output("preload_model", &[]),
+        "loading # words
+         word#: Some(#.#)
+         word#: Some(#.#)
+         no word: None
+         without the server: None
+         loading # words
+         not loaded: a model without words",
+    );
+}
+
+#[test]
 fn zombie() {
     assert_says(
         &output("zombie", &[]),
