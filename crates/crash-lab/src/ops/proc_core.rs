@@ -1,6 +1,6 @@
 //! Processes: whoever starts one, waits for one, serves the starts of others, or comes to its end.
 
-use proc_core::{Process, ProcessError, StartMethod};
+use proc_core::{ForkServer, Process, ProcessError, StartMethod, preloaded};
 use test_support::{processes, step};
 
 use crate::{
@@ -12,9 +12,11 @@ use crate::{
 
 /// Counter: a function ran.
 const RAN: usize = 0;
+/// Counter: a server has begun to load.
+const LOADED: usize = 1;
 
 pub(crate) fn operations() -> Vec<Box<dyn Row>> {
-    vec![start(), join(), exit(), server()]
+    vec![start(), join(), exit(), server(), preload()]
 }
 
 /// The owner is killed while it starts a child that means to stay.
@@ -115,6 +117,44 @@ fn server() -> Box<dyn Row> {
         Ok(())
     });
     operation.opaque().boxed()
+}
+
+/// A fork server that loads first is killed while it comes from its loader to its children, or while it serves. The next start
+/// replaces it, with what it loads.
+fn preload() -> Box<dyn Row> {
+    const STATES: &[&str] = &["load", "server"];
+    let operation = Operation::nothing("process/preload", STATES).with(Role::Launcher, |(), ledger, state| {
+        let server = ForkServer::builder().preload(load, (ledger.clone(), state == "load")).build();
+        let server = match server {
+            Ok(server) => server,
+            Err(_) if ledger.has_faults() => return works(),
+            Err(e) => return Err(format!("a load that was killed once did not begin anew: {e}")),
+        };
+        let found = || {
+            let process = Process::builder().fork_server(&server).spawn(|| preloaded::<u64>().copied(), ());
+            match process.and_then(Process::join) {
+                Ok(Some(9)) => Ok(()),
+                Err(_) if ledger.has_faults() => Ok(()),
+                other => Err(format!("started from a server that has loaded: {other:?}")),
+            }
+        };
+        if state == "server" {
+            ledger.stand_ready(server.pid().ok_or("a server that has loaded has ended")?, false)?;
+        }
+        // More than there are spares.
+        (0..4).try_for_each(|_| found())?;
+        drop(server);
+        works()
+    });
+    operation.boxed()
+}
+
+fn load(ledger: Ledger, is_victim: bool) -> u64 {
+    if is_victim && ledger.raise(LOADED, 1) == 0 {
+        ledger.stand_ready(std::process::id(), true).expect("somebody watches");
+        step::breakpoint();
+    }
+    9
 }
 
 /// The server is the eldest, then comes the spare that is used next, and one more, when the server comes to it.
