@@ -1,138 +1,163 @@
-//! `#[derive(ShmSafe)]` and `#[derive(Plain)]`, for structs in shared memory. Both are re-exported by `sync`.
+//! `#[derive(ShmSafe)]`, `#[derive(Plain)]` and `#[derive(Element)]`, for types in shared memory. All are re-exported by `sync`.
 #![deny(unsafe_code)]
 
-use proc_macro::{Delimiter, Spacing, TokenStream, TokenTree};
+mod code;
+mod item;
+
+use code::{Code, parsed};
+use item::{Error, Field, Item, Shape};
+use proc_macro::{TokenStream, TokenTree};
 
 /// Implements `sync::ShmSafe` for a `#[repr(C)]` struct whose fields are all `ShmSafe`.
-#[proc_macro_derive(ShmSafe)]
+///
+/// `#[shm(crate = path)]` says where `ShmSafe` is, if not in `::sync`: for who has renamed the dependency, or has it
+/// through another crate.
+#[proc_macro_derive(ShmSafe, attributes(shm))]
 pub fn derive_shm_safe(input: TokenStream) -> TokenStream {
-    let shm_safe = |item: &Struct| {
+    expand(input, |item| {
+        let fields = item.fields("only a struct can be `ShmSafe`: other types have bit patterns that mean nothing")?;
         if !item.is_repr_c {
-            return Err("a shared struct must be #[repr(C)], so that all its users agree on its layout".into());
+            let message = "a shared struct must be #[repr(C)], so that all its users agree on its layout";
+            return Err(Error::new(message, item.span()));
         }
-        let all = |call: &dyn Fn(&str) -> String| item.fields.iter().map(|(field, _)| call(field)).collect::<String>();
-        let pinned = all(&|field| format!("|| ::sync::ShmSafe::is_pinned(&self.{field})"));
-        let note = all(&|field| format!("::sync::ShmSafe::note_other_namespaces(&self.{field});"));
+        let all = |call: &dyn Fn(&str) -> String| fields.iter().map(|field| call(&field.name)).collect::<String>();
+        let pinned = all(&|field| format!("|| __shm::ShmSafe::is_pinned(&self.{field})"));
+        let note = all(&|field| format!("__shm::ShmSafe::note_other_namespaces(&self.{field});"));
         let methods =
             format!("fn is_pinned(&self) -> bool {{ false {pinned} }} fn note_other_namespaces(&self) {{ {note} }}");
-        Ok(item.implement("ShmSafe", &methods))
-    };
-    Struct::parse(input).and_then(|item| shm_safe(&item)).unwrap_or_else(|message| error(&message))
+        Ok(item.inside(without_drop(item) + &marker(item, "ShmSafe", fields, &methods)))
+    })
 }
 
-/// Implements `sync::Plain` for a struct whose fields are all `Plain`.
-#[proc_macro_derive(Plain)]
+/// Implements `sync::Plain` for a struct whose fields are all `Plain`, and `sync::Element`, stored as it is.
+///
+/// `#[shm(crate = path)]` says where these are, if not in `::sync`.
+#[proc_macro_derive(Plain, attributes(shm))]
 pub fn derive_plain(input: TokenStream) -> TokenStream {
-    Struct::parse(input).map_or_else(|message| error(&message), |item| item.implement("Plain", ""))
+    expand(input, |item| {
+        let message = "only a struct can be `Plain`: other types have bit patterns that mean nothing \
+                       (an enum without fields can be an `Element`)";
+        let fields = item.fields(message)?;
+        let methods = "fn store(self) -> Self { self }
+            fn load(stored: Self) -> ::core::result::Result<Self, __shm::InvalidElement> {
+                ::core::result::Result::Ok(stored)
+            }
+            fn load_array<const N: usize>(stored: [Self; N])
+                -> ::core::result::Result<[Self; N], __shm::InvalidElement>
+            {
+                ::core::result::Result::Ok(stored)
+            }";
+        let element =
+            Code::new().text(&format!("impl __shm::Element for {} {{ type Stored = Self; {methods} }}", item.name));
+        Ok(item.inside(without_drop(item) + &marker(item, "Plain", fields, "") + &element))
+    })
 }
 
-struct Struct {
-    name: String,
-    is_repr_c: bool,
-    /// Name (or number) and type of each.
-    fields: Vec<(String, String)>,
+/// Implements `sync::Element` for an enum whose variants have no fields, stored as the variant's number, counted from
+/// 0, or for a struct whose fields are all elements.
+///
+/// `#[shm(crate = path)]` says where `Element` is, if not in `::sync`.
+#[proc_macro_derive(Element, attributes(shm))]
+pub fn derive_element(input: TokenStream) -> TokenStream {
+    expand(input, |item| {
+        let code = match &item.shape {
+            Shape::Struct(fields) => struct_element(item, fields),
+            Shape::Enum(variants) => enum_element(item, variants)?,
+            Shape::Union => return Err(Error::new("only structs and enums can be elements", item.span())),
+        };
+        Ok(item.inside(code))
+    })
 }
 
-impl Struct {
-    fn parse(input: TokenStream) -> Result<Self, String> {
-        let mut tokens = input.into_iter();
-        let mut is_repr_c = false;
-        loop {
-            match tokens.next() {
-                Some(TokenTree::Group(attribute)) if attribute.delimiter() == Delimiter::Bracket => {
-                    let text: String = attribute.stream().to_string().split_whitespace().collect();
-                    is_repr_c |= text.starts_with("repr(C)") || text.starts_with("repr(C,");
-                }
-                Some(TokenTree::Ident(word)) if word.to_string() == "struct" => break,
-                Some(TokenTree::Ident(word)) if ["enum", "union"].contains(&word.to_string().as_str()) => {
-                    return Err("only structs can be derived: other types have bit patterns that mean nothing".into());
-                }
-                Some(_) => {}
-                None => return Err("this is not a struct".into()),
-            }
-        }
-        let name = tokens.next().map(|name| name.to_string()).unwrap_or_default();
-        match tokens.next() {
-            Some(TokenTree::Group(body)) => {
-                let has_names = body.delimiter() == Delimiter::Brace;
-                Ok(Self { name, is_repr_c, fields: fields(body.stream(), has_names) })
-            }
-            Some(TokenTree::Punct(end)) if end.as_char() == ';' => Ok(Self { name, is_repr_c, fields: Vec::new() }),
-            _ => Err("structs with parameters cannot be derived; implement the trait by hand".into()),
-        }
+fn expand(input: TokenStream, derive: impl FnOnce(&Item) -> Result<TokenStream, Error>) -> TokenStream {
+    Item::parse(input).and_then(|item| derive(&item)).unwrap_or_else(|error| error.into_tokens())
+}
+
+fn without_drop(item: &Item) -> Code {
+    Code::new().text(&format!(
+        "const _: () = ::core::assert!(
+            !::core::mem::needs_drop::<{}>(),
+            \"nobody would drop it in shared memory\"
+        );",
+        item.name
+    ))
+}
+
+/// An `unsafe` marker trait, which all fields must have.
+fn marker(item: &Item, of: &str, fields: &[Field], methods: &str) -> Code {
+    let name = &item.name;
+    let code = Code::new().text(&format!(
+        "#[allow(unsafe_code)]
+        // SAFETY: every field is, and the assertion excludes a `Drop` of its own.
+        unsafe impl __shm::{of} for {name} where"
+    ));
+    bounds(code, of, fields).braces(Code::new().text(methods))
+}
+
+fn bounds(code: Code, of: &str, fields: &[Field]) -> Code {
+    fields.iter().fold(code, |code, field| code.tokens(&field.kind).text(&format!(": __shm::{of},")))
+}
+
+/// A struct is stored as pairs of what its fields are stored as: `(first, (second, ()))`.
+fn struct_element(item: &Item, fields: &[Field]) -> Code {
+    let mut stored = Code::new().text("type Stored = ");
+    let mut kinds = parsed("()");
+    for field in fields.iter().rev() {
+        let inside = Code::new().text("<").tokens(&field.kind).text("as __shm::Element>::Stored,").tokens(&kinds);
+        kinds = [TokenTree::Group(proc_macro::Group::new(proc_macro::Delimiter::Parenthesis, inside.0))]
+            .into_iter()
+            .collect();
     }
-
-    fn implement(&self, of: &str, body: &str) -> TokenStream {
-        let name = &self.name;
-        let bounds: String = self.fields.iter().map(|(_, kind)| format!("{kind}: ::sync::{of},")).collect();
-        let code = format!(
-            "const _: () = {{
-                #[allow(unsafe_code)]
-                // SAFETY: every field is, and the assertion below excludes a `Drop` of its own.
-                unsafe impl ::sync::{of} for {name} where {bounds} {{ {body} }}
-                assert!(!::core::mem::needs_drop::<{name}>(), \"nobody would drop it in shared memory\");
-            }};"
-        );
-        code.parse().expect("the pieces came from a parser")
-    }
+    stored = stored.tokens(&kinds).text(";");
+    let nested = |make: &dyn Fn(usize) -> String| {
+        (0..fields.len()).rev().fold(String::from("()"), |rest, i| format!("({}, {rest})", make(i)))
+    };
+    let all = |make: &dyn Fn(usize, &str) -> String| {
+        fields.iter().enumerate().map(|(i, field)| make(i, &field.name)).collect::<String>()
+    };
+    let code = Code::new().text(&format!("impl __shm::Element for {} where", item.name));
+    bounds(code, "Element", fields).braces(stored.text(&format!(
+        "fn store(self) -> Self::Stored {{
+            let Self {{ {} }} = self;
+            {}
+        }}
+        fn load(stored: Self::Stored) -> ::core::result::Result<Self, __shm::InvalidElement> {{
+            let {} = stored;
+            ::core::result::Result::Ok(Self {{ {} }})
+        }}",
+        all(&|i, name| format!("{name}: field_{i},")),
+        nested(&|i| format!("__shm::Element::store(field_{i})")),
+        nested(&|i| format!("field_{i}")),
+        all(&|i, name| format!("{name}: __shm::Element::load(field_{i})?,")),
+    )))
 }
 
-/// The fields between the braces (with names) or parentheses of a struct.
-fn fields(body: TokenStream, has_names: bool) -> Vec<(String, String)> {
-    let mut fields = Vec::new();
-    let mut tokens = body.into_iter().peekable();
-    while tokens.peek().is_some() {
-        let mut name = fields.len().to_string();
-        let mut kind = TokenStream::new();
-        let (mut depth, mut in_type, mut after_minus) = (0, !has_names, false);
-        for token in tokens.by_ref() {
-            let punct = match &token {
-                TokenTree::Punct(punct) => Some((punct.as_char(), punct.spacing())),
-                _ => None,
-            };
-            match punct {
-                Some((',', _)) if depth == 0 => break,
-                Some((':', Spacing::Alone)) if !in_type => {
-                    in_type = true;
-                    continue;
-                }
-                Some(('<', _)) => depth += 1,
-                Some(('>', _)) if !after_minus => depth -= 1,
-                _ => {}
-            }
-            after_minus = matches!(punct, Some(('-', Spacing::Joint)));
-            if in_type {
-                kind.extend([token]);
-            } else if let TokenTree::Ident(word) = token {
-                // The last word in front of the colon; before it, there may be `pub`.
-                name = word.to_string();
-            }
-        }
-        fields.push((name, without_attributes_and_visibility(kind)));
-    }
-    fields
-}
-
-/// Fields without names have these in front of the type.
-fn without_attributes_and_visibility(kind: TokenStream) -> String {
-    let mut rest = kind.into_iter().peekable();
-    loop {
-        match rest.peek() {
-            Some(TokenTree::Punct(hash)) if hash.as_char() == '#' => {
-                rest.next();
-                rest.next();
-            }
-            Some(TokenTree::Ident(word)) if word.to_string() == "pub" => {
-                rest.next();
-                if matches!(rest.peek(), Some(TokenTree::Group(scope)) if scope.delimiter() == Delimiter::Parenthesis) {
-                    rest.next();
-                }
-            }
-            _ => return rest.collect::<TokenStream>().to_string(),
-        }
-    }
-}
-
-fn error(message: &str) -> TokenStream {
-    format!("::core::compile_error!({message:?});").parse().expect("a macro call with one literal")
+fn enum_element(item: &Item, variants: &[String]) -> Result<Code, Error> {
+    let stored = match variants.len() {
+        0 => return Err(Error::new("an enum without variants has no values", item.span())),
+        1..=256 => "u8",
+        257..=65536 => "u16",
+        _ => "u32",
+    };
+    let all = |make: &dyn Fn(usize, &str) -> String| {
+        variants.iter().enumerate().map(|(i, name)| make(i, name)).collect::<String>()
+    };
+    Ok(Code::new().text(&format!(
+        "impl __shm::Element for {} {{
+            type Stored = {stored};
+            fn store(self) -> {stored} {{
+                match self {{ {} }}
+            }}
+            fn load(stored: {stored}) -> ::core::result::Result<Self, __shm::InvalidElement> {{
+                ::core::result::Result::Ok(match stored {{
+                    {}
+                    #[allow(unreachable_patterns)]
+                    _ => return ::core::result::Result::Err(__shm::InvalidElement::of::<Self>()),
+                }})
+            }}
+        }}",
+        item.name,
+        all(&|i, name| format!("Self::{name} => {i},")),
+        all(&|i, name| format!("{i} => Self::{name},")),
+    )))
 }

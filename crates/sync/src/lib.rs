@@ -31,6 +31,8 @@
 mod machine;
 
 #[cfg(not(all(test, loom)))]
+mod element;
+#[cfg(not(all(test, loom)))]
 mod error;
 #[cfg(not(all(test, loom)))]
 mod plain;
@@ -42,10 +44,12 @@ mod sys;
 pub mod thread;
 
 #[cfg(not(all(test, loom)))]
+pub use element::{Element, InvalidElement};
+#[cfg(not(all(test, loom)))]
 pub use error::{BrokenBarrier, NotHolder, OwnerDied, TooManyReleases, WaitTimeoutResult};
 #[cfg(not(all(test, loom)))]
 pub use kernel::shm::ShmSafe;
 #[cfg(not(all(test, loom)))]
 pub use plain::Plain;
 #[cfg(not(all(test, loom)))]
-pub use shm_derive::{Plain, ShmSafe};
+pub use shm_derive::{Element, Plain, ShmSafe};

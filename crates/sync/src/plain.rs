@@ -13,11 +13,19 @@ use std::{
 
 /// A value that may be kept in shared memory while one process at a time has access to it.
 ///
-/// Numbers, arrays and tuples of them, and `Cell`s and atomics; `#[derive(Plain)]` is for structs of your own.
+/// Numbers, arrays and tuples of them, and `Cell`s and atomics; `#[derive(Plain)]` is for structs of your own, and makes
+/// them an [`Element`](crate::Element), too. (`bool`, `char`, `Option` and enums are elements, and no `Plain`: not every
+/// bit pattern is one of them.)
 ///
 /// # Safety
 /// The type must be valid for **any** bit pattern, since a process may be killed halfway through writing it; hold no
 /// pointers, references or handles; need no `Drop`; and allow copies to be made of it bit by bit.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be kept in shared memory under a lock",
+    label = "not valid for every bit pattern, or not known to be",
+    note = "numbers, `Cell`s, atomics, and arrays and tuples of them are `Plain`; `#[derive(Plain)]` is for structs of them",
+    note = "a holder may be killed halfway through a change: for a `bool` take a `u8`, for an enum its number; `ipc::Value` and `ipc::Array` hold `bool`, `char`, `Option` and enums as they are"
+)]
 pub unsafe trait Plain: Send + 'static {}
 
 macro_rules! plain {

@@ -217,6 +217,13 @@ impl<T: Plain> RLockGuard<'_, T> {
         self.tenure.mark_consistent(&self.lock.raw);
     }
 
+    /// How often the thread has locked it and not released: 1 if this is the only guard. 0 for the copy of a guard that
+    /// a fork leaves in the child, which stands for nothing.
+    pub fn recursion_count(&self) -> u32 {
+        // Relaxed: only the calling thread changes it.
+        if self.tenure.list().is_some() { self.lock.again.load(Relaxed).saturating_add(1) } else { 0 }
+    }
+
     /// Keeps it locked until [`RLock::release`] is called, on the same thread.
     pub fn forget(self) {
         if self.tenure.list().is_some() {

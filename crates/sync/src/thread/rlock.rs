@@ -177,6 +177,11 @@ pub struct RLockGuard<'a, T: ?Sized> {
 }
 
 impl<T: ?Sized> RLockGuard<'_, T> {
+    /// How often the thread has locked it and not released: 1 if this is the only guard.
+    pub fn recursion_count(&self) -> u32 {
+        self.lock.depth.load(Relaxed)
+    }
+
     /// Keeps it locked until [`RLock::release`] is called, on the same thread.
     pub fn forget(self) {
         self.lock.forgotten.fetch_add(1, Relaxed);
