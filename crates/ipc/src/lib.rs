@@ -33,7 +33,6 @@
 //! program that wrote it. Values are copied (see [`Queue::loan`] for bytes that are not).
 #![deny(unsafe_code)]
 
-mod array;
 mod barrier;
 mod error;
 pub mod joinable;
@@ -41,15 +40,16 @@ mod listener;
 pub mod manager;
 mod pipe;
 pub mod queue;
+mod shared;
 mod spin;
 mod sys;
 pub mod thread;
-mod value;
 
-pub use self::array::{Array, ArrayGuard};
 pub use self::error::{GetError, GetTimeoutError, PutError, PutTimeoutError, TryGetError, TryPutError};
 pub use self::listener::{Address, Client, Listener, Peers};
 pub use self::manager::{Counter, Dict, List, Manager, ManagerError, Namespace, Proxy};
 pub use self::pipe::{Connection, Receiver, RecvError, SendError, Sender, StreamReader, StreamWriter, channel, pipe};
-pub use self::value::{Value, ValueGuard};
+pub use self::shared::{Array, ArrayGuard, Lockless, RawArray, RawValue, Value, ValueGuard};
 pub use self::{joinable::JoinableQueue, queue::Queue};
+#[doc(no_inline)]
+pub use sync::{Element, InvalidElement, Plain};

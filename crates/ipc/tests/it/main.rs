@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod blind;
+mod elements;
 mod end_of_file;
 mod flood;
 mod garbage;

@@ -1,0 +1,423 @@
+//! Values in a row that processes share, with their lock.
+//!
+//! # Safety
+//! The elements lie in memory that holds `len` of them (checked when a handle is made), suitably aligned (pages are),
+//! and are reached only by the holder of the lock, and through a reference only while [`Loans`] know of it: then nothing
+//! else changes them. Any bits are a `Stored`, and copies bit by bit are as good.
+#![allow(unsafe_code)]
+
+use std::{
+    any::TypeId,
+    fmt, io,
+    marker::PhantomData,
+    ops::{Deref, DerefMut},
+    ptr::{self, NonNull},
+    time::Duration,
+};
+
+use kernel::shm::SharedMemory;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use sync::{
+    Element, InvalidElement, OwnerDied, Plain,
+    process::{RLock, RLockGuard},
+};
+
+use super::{
+    loans::{Loan, Loans, locked},
+    value::sure,
+};
+
+/// Numbers, or other plain values, in shared memory: every process that has a handle sees the same.
+///
+/// `T` is a number, `bool`, `char`, or an `Option`, array or tuple of such; or a type that derives
+/// [`Element`](derive@crate::Element) or [`Plain`](derive@crate::Plain).
+///
+/// Comes with a lock, as in Python: each method takes it, and [`lock`](Self::lock) holds it over several steps and gives
+/// a slice. The thread that holds it can go on using the array, and lock again. Clones and handed-over copies are the
+/// same array. Takes two descriptors. [`RawArray`](crate::RawArray) is one without a lock.
+///
+/// # Crash safety
+/// Setting one element of up to eight bytes happens or does not. Who is killed while it changes larger ones, or several,
+/// may leave some changed and some not: the next [`lock`](Self::lock) says so, the other methods go on with what is
+/// there. Nobody waits for the dead.
+///
+/// # Panics
+/// Reading an element whose memory holds no `T`, which happens only if a program has overwritten it;
+/// [`try_get`](Self::try_get) tells instead. And each method where it says so; all but `len` and the like panic if a
+/// guard of this thread has lent a slice that they would read or change (see [`ArrayGuard`]).
+///
+/// # Examples
+/// ```
+/// use ipc::Array;
+/// use proc_core::Process;
+///
+/// fn square(numbers: Array<f64>) {
+///     for i in 0..numbers.len() {
+///         numbers.update(i, |x| x * x);
+///     }
+/// }
+///
+/// let numbers = Array::from_slice(&[1.0, 2.0, 3.0])?;
+/// Process::spawn(square, (numbers.clone(),))?.join()?;
+/// assert_eq!(numbers.to_vec(), [1.0, 4.0, 9.0]);
+///
+/// let held = numbers.lock()?; // as Python's `with numbers.get_lock():`
+/// numbers.set(0, numbers.get(1) + numbers.get(2));
+/// drop(held);
+/// numbers.lock()?.reverse(); // a slice, in place
+/// assert_eq!(numbers.to_vec(), [9.0, 4.0, 13.0]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Array<T: Element + Copy> {
+    lock: RLock<Loans>,
+    memory: SharedMemory,
+    len: usize,
+    elements: PhantomData<T>,
+}
+
+type Locked<'a, T> = Result<ArrayGuard<'a, T>, OwnerDied<ArrayGuard<'a, T>>>;
+
+impl<T: Element + Copy> Array<T> {
+    const LAYOUT: () = assert!(align_of::<T::Stored>() <= 4096, "an element's alignment is at most a page");
+
+    /// Makes an array of `len` elements whose bytes are all zero: 0, `false`, `'\0'`, `None`, an enum's first variant.
+    ///
+    /// # Errors
+    /// As [`SharedMemory::new`]; `ENOMEM` also for a length beyond what memory can be.
+    pub fn new(len: usize) -> io::Result<Self> {
+        let () = Self::LAYOUT;
+        let bytes = size_of::<T::Stored>().checked_mul(len).ok_or(nix::errno::Errno::ENOMEM)?;
+        let memory = SharedMemory::new(bytes.max(1))?;
+        Ok(Self { lock: RLock::new(Loans::default())?, memory, len, elements: PhantomData })
+    }
+
+    /// Makes an array of these elements.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn from_slice(elements: &[T]) -> io::Result<Self> {
+        let array = Self::new(elements.len())?;
+        array.copy_from_slice(elements);
+        Ok(array)
+    }
+
+    /// How many elements there are: always as many.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are no elements.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The element at `i` now.
+    ///
+    /// # Panics
+    /// If there is no such element.
+    #[track_caller]
+    pub fn get(&self, i: usize) -> T {
+        sure(self.try_get(i))
+    }
+
+    /// The element at `i` now, unless the memory holds something that is none.
+    ///
+    /// # Errors
+    /// [`InvalidElement`] if some program has overwritten the memory with what is no `T`.
+    ///
+    /// # Panics
+    /// If there is no such element.
+    #[track_caller]
+    pub fn try_get(&self, i: usize) -> Result<T, InvalidElement> {
+        let _held = self.readable();
+        self.elements().read(i)
+    }
+
+    /// Changes the element at `i`.
+    ///
+    /// # Panics
+    /// If there is no such element.
+    #[track_caller]
+    pub fn set(&self, i: usize, value: T) {
+        let _held = self.writable();
+        self.elements().write(i, value);
+    }
+
+    /// Changes the element at `i` to what `f` makes of it, and returns that. Nobody else changes it meanwhile.
+    ///
+    /// # Panics
+    /// If there is no such element; and when `f` does.
+    #[track_caller]
+    pub fn update(&self, i: usize, f: impl FnOnce(T) -> T) -> T {
+        let held = self.readable();
+        let value = f(sure(self.elements().read(i)));
+        held.assert_writable();
+        self.elements().write(i, value);
+        value
+    }
+
+    /// A copy of all elements at one moment.
+    #[track_caller]
+    pub fn to_vec(&self) -> Vec<T> {
+        let _held = self.readable();
+        sure(self.elements().read_all())
+    }
+
+    /// A copy of all elements at one moment, one by one.
+    #[track_caller]
+    pub fn iter(&self) -> std::vec::IntoIter<T> {
+        self.to_vec().into_iter()
+    }
+
+    /// Changes all elements.
+    ///
+    /// # Panics
+    /// If there are not as many.
+    #[track_caller]
+    pub fn copy_from_slice(&self, elements: &[T]) {
+        let _held = self.writable();
+        self.elements().write_all(elements);
+    }
+
+    /// Changes all elements to `value`.
+    #[track_caller]
+    pub fn fill(&self, value: T) {
+        let _held = self.writable();
+        (0..self.len).for_each(|i| self.elements().write(i, value));
+    }
+
+    /// Holds the lock until the guard is dropped; waits for it, unless this thread holds it already. Meanwhile this
+    /// thread can use the array as before, and others wait. The guard is a slice of the elements, if these lie in the
+    /// memory as they are.
+    ///
+    /// # Errors
+    /// [`OwnerDied`] with the guard, if a process was killed while it held the lock.
+    ///
+    /// # Panics
+    /// If the calling thread holds 2000 other locks.
+    #[doc(alias = "get_lock")]
+    #[doc(alias = "get_obj")]
+    pub fn lock(&self) -> Locked<'_, T> {
+        self.guard(self.lock.lock())
+    }
+
+    /// As [`lock`](Self::lock), if that is possible at once; `None` if another thread holds it.
+    ///
+    /// # Errors
+    /// As [`lock`](Self::lock).
+    pub fn try_lock(&self) -> Result<Option<ArrayGuard<'_, T>>, OwnerDied<ArrayGuard<'_, T>>> {
+        self.lock.try_lock().transpose().map(|result| self.guard(result)).transpose()
+    }
+
+    /// As [`lock`](Self::lock), if that is possible within `timeout`, on the monotonic clock; `None` otherwise.
+    ///
+    /// # Errors
+    /// As [`lock`](Self::lock).
+    pub fn lock_timeout(&self, timeout: Duration) -> Result<Option<ArrayGuard<'_, T>>, OwnerDied<ArrayGuard<'_, T>>> {
+        self.lock.lock_timeout(timeout).transpose().map(|result| self.guard(result)).transpose()
+    }
+
+    /// Whether any thread holds the lock; may have changed by the time it returns.
+    pub fn is_locked(&self) -> bool {
+        self.lock.is_locked()
+    }
+
+    /// Under the lock. What a dead holder may have left behind are values, and as good as any.
+    fn held(&self) -> RLockGuard<'_, Loans> {
+        locked(self.lock.lock()).unwrap_or_else(OwnerDied::into_inner)
+    }
+
+    #[track_caller]
+    fn readable(&self) -> RLockGuard<'_, Loans> {
+        let held = self.held();
+        held.assert_readable();
+        held
+    }
+
+    #[track_caller]
+    fn writable(&self) -> RLockGuard<'_, Loans> {
+        let held = self.held();
+        held.assert_writable();
+        held
+    }
+
+    fn guard<'a>(&'a self, result: Result<RLockGuard<'a, Loans>, OwnerDied<RLockGuard<'a, Loans>>>) -> Locked<'a, T> {
+        let guard = |held| ArrayGuard { elements: self.elements(), held, loan: Loan::default(), array: PhantomData };
+        locked(result).map(guard).map_err(|died| died.map(guard))
+    }
+
+    fn elements(&self) -> Elements<T> {
+        Elements { start: self.memory.as_ptr().cast(), len: self.len }
+    }
+}
+
+/// Where elements are. Used only by the holder of their lock, and only as [`Loans`] allow.
+struct Elements<T: Element> {
+    start: NonNull<T::Stored>,
+    len: usize,
+}
+
+impl<T: Element + Copy> Elements<T> {
+    /// Whether the elements lie in the memory as they are.
+    fn are_stored_as_they_are() -> bool {
+        TypeId::of::<T>() == TypeId::of::<T::Stored>()
+    }
+
+    #[track_caller]
+    fn place(&self, i: usize) -> NonNull<T::Stored> {
+        assert!(i < self.len, "there are {} elements, and none at {i}", self.len);
+        // SAFETY: inside the array.
+        unsafe { self.start.add(i) }
+    }
+
+    #[track_caller]
+    fn read(&self, i: usize) -> Result<T, InvalidElement> {
+        // SAFETY: inside the array, and may be copied.
+        T::load(unsafe { self.place(i).read() })
+    }
+
+    #[track_caller]
+    fn write(&self, i: usize, value: T) {
+        // SAFETY: inside the array, and nobody has a reference.
+        unsafe { self.place(i).write(value.store()) }
+    }
+
+    fn read_all(&self) -> Result<Vec<T>, InvalidElement> {
+        if !Self::are_stored_as_they_are() {
+            return (0..self.len).map(|i| self.read(i)).collect();
+        }
+        let mut all = Vec::with_capacity(self.len);
+        // SAFETY: as many of the same type, from shared memory to what nobody else knows yet.
+        unsafe { ptr::copy_nonoverlapping(self.start.as_ptr().cast::<T>(), all.as_mut_ptr(), self.len) };
+        // SAFETY: they were copied just now.
+        unsafe { all.set_len(self.len) };
+        Ok(all)
+    }
+
+    #[track_caller]
+    fn write_all(&self, elements: &[T]) {
+        assert!(elements.len() == self.len, "there are {} elements, and not {}", self.len, elements.len());
+        if Self::are_stored_as_they_are() {
+            // SAFETY: as many of the same type; nobody has a reference into the array, so `elements` is elsewhere.
+            unsafe { ptr::copy_nonoverlapping(elements.as_ptr(), self.start.as_ptr().cast::<T>(), self.len) };
+        } else {
+            elements.iter().enumerate().for_each(|(i, element)| self.write(i, *element));
+        }
+    }
+}
+
+/// An [`Array`] whose lock this thread holds.
+///
+/// It is a slice of the elements, too, if these lie in the memory as they are (numbers, and what derives `Plain`), without
+/// a copy: `guard[3] += 1.0`, `guard.sort()`. From when the guard was first used as a slice until it is dropped, the
+/// elements are reached through this guard; this thread's other ways to read elements that were lent mutably, or to change
+/// any that were lent, panic.
+///
+/// The slice is sound because other threads and processes wait for the lock. A process that writes to the array's memory
+/// without it, past this type, breaks that, as it could break anything else in memory that it was given.
+#[must_use = "the lock is released when its guard is dropped"]
+pub struct ArrayGuard<'a, T: Element + Copy> {
+    elements: Elements<T>,
+    held: RLockGuard<'a, Loans>,
+    loan: Loan,
+    array: PhantomData<&'a mut [T]>,
+}
+
+impl<T: Element + Copy> ArrayGuard<'_, T> {
+    /// The element at `i` now.
+    ///
+    /// # Panics
+    /// If there is none; if another guard has lent the elements mutably, or the memory holds no `T`.
+    #[track_caller]
+    pub fn get(&self, i: usize) -> T {
+        self.loan.assert_readable(&self.held);
+        sure(self.elements.read(i))
+    }
+
+    /// Changes the element at `i`.
+    ///
+    /// # Panics
+    /// If there is none, or another guard of this thread has lent the elements.
+    #[track_caller]
+    pub fn set(&mut self, i: usize, value: T) {
+        self.loan.assert_writable(&self.held);
+        self.elements.write(i, value);
+    }
+
+    /// Says that the elements are in order again, after [`OwnerDied`].
+    pub fn mark_consistent(&self) {
+        self.held.mark_consistent();
+    }
+}
+
+impl<T: Element<Stored = T> + Plain + Copy> Deref for ArrayGuard<'_, T> {
+    type Target = [T];
+
+    #[track_caller]
+    fn deref(&self) -> &[T] {
+        self.loan.share(&self.held);
+        // SAFETY: the memory holds `len` elements, any bits are some, this thread holds their lock, nobody has lent them
+        // mutably, and until the guard is dropped nobody changes them but through `&mut` of the guard.
+        unsafe { NonNull::slice_from_raw_parts(self.elements.start, self.elements.len).as_ref() }
+    }
+}
+
+impl<T: Element<Stored = T> + Plain + Copy> DerefMut for ArrayGuard<'_, T> {
+    #[track_caller]
+    fn deref_mut(&mut self) -> &mut [T] {
+        self.loan.exclude(&self.held);
+        // SAFETY: as above; and nobody else has lent them, or reads them but through the guard, which is borrowed
+        // exclusively.
+        unsafe { NonNull::slice_from_raw_parts(self.elements.start, self.elements.len).as_mut() }
+    }
+}
+
+impl<T: Element + Copy> Drop for ArrayGuard<'_, T> {
+    fn drop(&mut self) {
+        self.loan.end(&self.held);
+    }
+}
+
+impl<T: Element + Copy + fmt::Debug> fmt::Debug for ArrayGuard<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries((0..self.elements.len).map(|i| self.get(i))).finish()
+    }
+}
+
+impl<T: Element + Copy> Clone for Array<T> {
+    fn clone(&self) -> Self {
+        Self { lock: self.lock.clone(), memory: self.memory.clone(), len: self.len, elements: PhantomData }
+    }
+}
+
+impl<T: Element + Copy> fmt::Debug for Array<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Array").field("len", &self.len).finish_non_exhaustive()
+    }
+}
+
+impl<T: Element + Copy> IntoIterator for &Array<T> {
+    type Item = T;
+    type IntoIter = std::vec::IntoIter<T>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl<T: Element + Copy> Serialize for Array<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (&self.lock, &self.memory, self.len).serialize(serializer)
+    }
+}
+
+impl<'de, T: Element + Copy> Deserialize<'de> for Array<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let () = Self::LAYOUT;
+        let (lock, memory, len): (RLock<Loans>, SharedMemory, usize) = Deserialize::deserialize(deserializer)?;
+        if size_of::<T::Stored>().checked_mul(len).is_none_or(|bytes| bytes > memory.len()) {
+            return Err(de::Error::custom("shared memory is too short for its array"));
+        }
+        Ok(Self { lock, memory, len, elements: PhantomData })
+    }
+}

@@ -1,0 +1,10 @@
+//! Values and arrays that processes share, with a lock or without one.
+
+mod array;
+mod loans;
+mod raw;
+mod value;
+
+pub use self::array::{Array, ArrayGuard};
+pub use self::raw::{Lockless, RawArray, RawValue};
+pub use self::value::{Value, ValueGuard};

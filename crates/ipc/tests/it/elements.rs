@@ -1,0 +1,214 @@
+//! What values and arrays hold beside numbers, and what their holder can do meanwhile.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::atomic::{AtomicU8, Ordering::Relaxed},
+    thread,
+    time::Duration,
+};
+
+use ipc::{Array, Element, RawArray, RawValue, Value, channel};
+use proc_core::{Process, handover, shm::SharedMemory};
+use test_support::watchdog;
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+#[derive(Element, Clone, Copy, Debug, PartialEq)]
+enum Light {
+    Red = 10,
+    Amber = 20,
+    Green = 30,
+}
+
+#[derive(Element, Clone, Copy, Debug, PartialEq)]
+struct Crossing {
+    lights: [Light; 2],
+    name: char,
+    last: Option<(bool, f64)>,
+}
+
+/// Whether `work` panics, with that in its message.
+fn panics<R>(with: &str, work: impl FnOnce() -> R) -> bool {
+    let Err(panic) = catch_unwind(AssertUnwindSafe(work)) else { return false };
+    let text = panic.downcast_ref::<String>().cloned();
+    let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).into())).unwrap_or_default();
+    assert!(text.contains(with), "{text}");
+    true
+}
+
+fn elsewhere<R: Send>(work: impl FnOnce() -> R + Send) -> R {
+    thread::scope(|scope| scope.spawn(work).join().unwrap())
+}
+
+#[test]
+fn the_holder_goes_on_using_a_value() {
+    let _dog = watchdog(LIMIT);
+    let value = Value::new(1_i32).unwrap();
+    let held = value.lock().unwrap();
+    value.set(value.get() + 1);
+    value.update(|n| n + value.get());
+    assert_eq!(value.clone().fetch_add(1), 4);
+    let mut again = value.lock().unwrap();
+    again.set(again.get() * 2);
+    drop(again);
+    assert!(elsewhere(|| value.try_lock().unwrap().is_none()));
+    assert!(elsewhere(|| value.lock_timeout(Duration::from_millis(1)).unwrap().is_none()));
+    assert!(value.try_lock().unwrap().is_some() && value.is_locked());
+    drop(held);
+    assert!(!value.is_locked());
+    assert_eq!(elsewhere(|| value.lock_timeout(Duration::ZERO).unwrap().unwrap().get()), 10);
+}
+
+#[test]
+fn the_holder_goes_on_using_an_array() {
+    let _dog = watchdog(LIMIT);
+    let array = Array::from_slice(&[1, 2, 3]).unwrap();
+    let held = array.lock().unwrap();
+    array.set(0, array.get(1) + array.get(2));
+    array.update(1, |n| n + array.get(0));
+    assert_eq!((array.to_vec(), held.get(2)), (vec![5, 7, 3], 3));
+    array.lock().unwrap().sort();
+    array.fill(array.iter().sum());
+    assert!(elsewhere(|| array.try_lock().unwrap().is_none()));
+    drop(held);
+    assert_eq!(elsewhere(|| array.lock_timeout(Duration::ZERO).unwrap().unwrap().to_vec()), [15; 3]);
+}
+
+#[test]
+fn nothing_changes_what_a_guard_has_lent() {
+    let _dog = watchdog(LIMIT);
+    let value = Value::new([1_u64; 4]).unwrap();
+    let mut guard = value.lock().unwrap();
+    assert_eq!((guard[0], value.get()[0]), (1, 1));
+    assert!(panics("has lent a reference", || value.set([2; 4])));
+    assert!(panics("has lent a reference", || *value.lock().unwrap_or_else(|died| died.into_inner()) = [2; 4]));
+    value.lock().unwrap_err().into_inner().mark_consistent();
+    guard[0] = 3;
+    assert!(panics("lent a mutable reference", || value.get()));
+    assert!(panics("lent a mutable reference", || value.update(|old| old)));
+    guard.set([4; 4]);
+    assert_eq!(guard.get(), [4; 4]);
+    assert_eq!(format!("{guard:?} {value:?}"), "[4, 4, 4, 4] Value(<locked>)");
+    guard.mark_consistent();
+    drop(guard);
+    value.set([5; 4]);
+    assert_eq!(*value.lock().unwrap(), [5; 4]);
+
+    let array = Array::from_slice(&[1_u8; 3]).unwrap();
+    let outer = array.lock().unwrap();
+    let inner = array.lock().unwrap();
+    assert_eq!(outer[0] + inner[1], 2);
+    assert!(panics("has lent a reference", || array.set(0, 1)));
+    drop((outer, inner));
+    array.lock().unwrap_or_else(|died| died.into_inner()).mark_consistent();
+    array.set(0, 2);
+    assert_eq!(array.get(0), 2);
+}
+
+fn lend_and_die(value: Value<u64>, array: Array<u8>, inside: ipc::Sender<()>) {
+    let (mut value, mut array) = (value.lock().unwrap(), array.lock().unwrap());
+    (*value, array[0]) = (1, 1);
+    inside.send(&()).unwrap();
+    loop {
+        thread::park();
+    }
+}
+
+#[test]
+fn what_a_killed_holder_had_lent_is_free_again() {
+    let _dog = watchdog(LIMIT);
+    let (value, array) = (Value::new(0).unwrap(), Array::new(1).unwrap());
+    for _ in 0..2 {
+        let (inside, is_inside) = channel().unwrap();
+        let child = Process::spawn(lend_and_die, (value.clone(), array.clone(), inside)).unwrap();
+        is_inside.recv().unwrap();
+        child.kill().unwrap();
+        value.set(value.get() + 1);
+        array.set(0, array.get(0) + 1);
+        let (value, array) = (value.lock().unwrap_err().into_inner(), array.lock().unwrap_err().into_inner());
+        assert_eq!((*value, array[0]), (2, 2));
+        value.mark_consistent();
+        array.mark_consistent();
+    }
+    assert!(value.lock().is_ok() && array.lock().is_ok());
+}
+
+fn turn(lights: Array<Light>, crossing: Value<Crossing>, open: RawValue<bool>) {
+    lights.update(1, |_| Light::Green);
+    crossing.update(|old| Crossing { lights: [Light::Amber; 2], last: Some((true, 0.5)), ..old });
+    open.set(!open.get());
+}
+
+#[test]
+fn enums_and_the_like_are_elements() {
+    let _dog = watchdog(LIMIT);
+    let lights = Array::new(2).unwrap();
+    let first = Crossing { lights: [Light::Green, Light::Red], name: 'ß', last: None };
+    let (crossing, open) = (Value::new(first).unwrap(), RawValue::new(false).unwrap());
+    Process::spawn(turn, (lights.clone(), crossing.clone(), open.clone())).unwrap().join().unwrap();
+    assert_eq!(lights.to_vec(), [Light::Red, Light::Green]);
+    assert_eq!(crossing.get(), Crossing { lights: [Light::Amber; 2], name: 'ß', last: Some((true, 0.5)) });
+    assert!(open.get());
+    let mut guard = crossing.lock().unwrap();
+    guard.set(first);
+    assert_eq!((guard.get(), crossing.get()), (first, first));
+    lights.copy_from_slice(&[Light::Amber; 2]);
+    lights.lock().unwrap().set(0, Light::Green);
+    assert_eq!(format!("{:?}", lights.lock().unwrap()), "[Green, Amber]");
+}
+
+/// Overwrites all memory of what is handed over with ones.
+#[allow(unsafe_code)]
+fn overwrite<T: serde::Serialize + serde::de::DeserializeOwned>(handle: &T, but_first: usize) {
+    for fd in handover::pack(handle).unwrap().fds() {
+        let memory = SharedMemory::from_fd(fd.try_clone_to_owned().unwrap()).unwrap();
+        for i in but_first..memory.len() {
+            // SAFETY: inside the block.
+            let place = unsafe { memory.as_ptr().add(i) };
+            // SAFETY: inside the block, which is held until then.
+            unsafe { place.cast::<AtomicU8>().as_ref() }.store(0xFF, Relaxed);
+        }
+    }
+}
+
+#[test]
+fn overwritten_memory_becomes_no_invalid_value() {
+    let _dog = watchdog(LIMIT);
+    // Behind the header and the lock.
+    let value = Value::new(Light::Red).unwrap();
+    overwrite(&value, 64 + 64 + 8 + 8);
+    assert!(value.try_get().is_err());
+    assert!(panics("bytes that are no", || value.get()));
+    assert!(panics("bytes that are no", || value.lock().unwrap_or_else(|died| died.into_inner()).get()));
+    value.set(Light::Amber);
+    assert_eq!(value.get(), Light::Amber);
+
+    let (flag, letters) = (RawValue::new(true).unwrap(), RawArray::<char>::new(3).unwrap());
+    overwrite(&flag, 64);
+    overwrite(&letters, 0);
+    assert!(flag.try_get().is_err() && letters.try_get(2).is_err());
+    assert!(panics("bytes that are no bool", || flag.get()) && panics("bytes that are no char", || letters.get(0)));
+    flag.set(false);
+    assert!(!flag.get());
+}
+
+fn count(value: RawValue<i64>, array: RawArray<f32>) {
+    for i in 0..1000 {
+        value.as_atomic().fetch_add(1, Relaxed);
+        array.set(i, i as f32 / 2.0);
+    }
+}
+
+#[test]
+fn raw_values_and_arrays_are_shared_without_a_lock() {
+    let _dog = watchdog(LIMIT);
+    let (value, array) = (RawValue::new(-3_i64).unwrap(), RawArray::new(1000).unwrap());
+    let children = [(); 2].map(|()| Process::spawn(count, (value.clone(), array.clone())).unwrap());
+    children.into_iter().for_each(|child| child.join().unwrap());
+    assert_eq!(value.get(), 1997);
+    assert!(array.iter().enumerate().all(|(i, x)| x == i as f32 / 2.0));
+    assert_eq!((array.len(), array.is_empty(), array.as_atomics()[2].load(Relaxed)), (1000, false, 1_f32.to_bits()));
+    assert!(catch_unwind(AssertUnwindSafe(|| array.get(1000))).is_err());
+    assert!(RawArray::<u64>::new(usize::MAX / 4).is_err());
+    assert_eq!(RawArray::<u64>::new(0).unwrap().iter().len(), 0);
+}
