@@ -2,6 +2,8 @@
 
 mod array;
 mod loans;
+#[cfg(feature = "ndarray")]
+mod ndarray;
 mod raw;
 mod value;
 

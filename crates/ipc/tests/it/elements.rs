@@ -212,3 +212,15 @@ fn raw_values_and_arrays_are_shared_without_a_lock() {
     assert!(RawArray::<u64>::new(usize::MAX / 4).is_err());
     assert_eq!(RawArray::<u64>::new(0).unwrap().iter().len(), 0);
 }
+
+#[cfg(feature = "ndarray")]
+#[test]
+fn an_array_is_a_matrix_while_locked() {
+    let array = Array::<f64>::new(6).unwrap();
+    let mut guard = array.lock().unwrap();
+    guard.view_mut((2, 3)).unwrap().column_mut(1).fill(1.5);
+    assert_eq!(guard.view((3, 2)).unwrap().sum(), 3.0);
+    assert!(guard.view((4, 2)).is_err());
+    drop(guard);
+    assert_eq!(array.to_vec(), [0.0, 1.5, 0.0, 0.0, 1.5, 0.0]);
+}
