@@ -33,7 +33,7 @@ mod arch {
         Position { program: registers[PROGRAM] as usize, stack: registers[STACK] as usize }
     }
 
-    /// A call has put the address to return to on the stack.
+    /// A call has put the address to return to on the stack. Changes nothing if there is none.
     pub(in super::super) fn pretend_return(context: *mut c_void) -> Option<usize> {
         let registers = registers(context);
         let stack = registers[STACK] as usize as *const usize;
@@ -41,10 +41,10 @@ mod arch {
             return None;
         }
         // SAFETY: if it is not mapped, this is a second fault, which ends the report.
-        let caller = unsafe { stack.read_volatile() };
+        let caller = Some(unsafe { stack.read_volatile() }).filter(|caller| *caller != 0)?;
         registers[PROGRAM] = caller as i64;
         registers[STACK] += size_of::<usize>() as i64;
-        Some(caller).filter(|caller| *caller != 0)
+        Some(caller)
     }
 
     pub(in super::super) fn put_back(context: *mut c_void, position: Position) {
@@ -71,11 +71,12 @@ mod arch {
         Position { program: registers.pc as usize, stack: registers.sp as usize }
     }
 
-    /// A call has put the address to return to into the link register.
+    /// A call has put the address to return to into the link register. Changes nothing if there is none.
     pub(in super::super) fn pretend_return(context: *mut c_void) -> Option<usize> {
         let registers = registers(context);
-        registers.pc = registers.regs[LINK];
-        Some(registers.pc as usize).filter(|caller| *caller != 0)
+        let caller = Some(registers.regs[LINK]).filter(|caller| *caller != 0)?;
+        registers.pc = caller;
+        Some(caller as usize)
     }
 
     pub(in super::super) fn put_back(context: *mut c_void, position: Position) {

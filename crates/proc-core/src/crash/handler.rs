@@ -230,7 +230,9 @@ fn report(signal: i32, info: &libc::siginfo_t, context: *mut libc::c_void, me: i
 fn walk(context: *mut libc::c_void, position: context::Position, fault: usize) {
     note(position.program as u64);
     // A call of a null or wild function pointer: nothing is known of where it went, but it came from somewhere.
-    let is_astray = position.program == fault || position.program < 4096;
+    // The address of an illegal instruction is its own.
+    let is_bad_access = matches!(FIRST_SIGNAL.load(Relaxed), libc::SIGSEGV | libc::SIGBUS);
+    let is_astray = is_bad_access && (position.program == fault || position.program < 4096);
     let caller = is_astray.then(|| context::pretend_return(context)).flatten();
     let begin = caller.unwrap_or(position.program);
     if let Some(caller) = caller {

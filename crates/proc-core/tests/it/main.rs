@@ -11,6 +11,7 @@
 mod claims;
 mod constructors;
 mod coverage;
+mod crash_kinds;
 mod crashes;
 mod descriptors;
 mod ends;
