@@ -215,6 +215,8 @@ fn preload_model() {
          no word: None
          without the server: None
          loading # words
+         loading # words
+         by a pool: [Some(#.#), Some(#.#)]
          not loaded: a model without words",
     );
 }

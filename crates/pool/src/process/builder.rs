@@ -1,10 +1,10 @@
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use kernel::{
     handover::{self, Packed},
     helper,
 };
-use proc_core::{StartMethod, Target, cpu_count, function::Function};
+use proc_core::{ForkServer, ForkServerBuilder, StartMethod, Target, cpu_count, function::Function};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{ProcessPool, service, shared::Shared};
@@ -14,6 +14,7 @@ use crate::{PoolError, bound::Bound, stream::Cut};
 #[must_use = "a builder does nothing before `build`"]
 pub struct ProcessPoolBuilder {
     pub(super) settings: Settings,
+    preload: Option<ForkServerBuilder>,
     cut: Cut,
     max_pending: Option<usize>,
     initializer: Result<(), String>,
@@ -31,6 +32,7 @@ pub(super) struct Settings {
     pub(super) retry_delay: Duration,
     pub(super) memory_limit: Option<u64>,
     pub(super) start_method: Option<StartMethod>,
+    pub(super) fork_server: Option<ForkServer>,
 }
 
 impl ProcessPoolBuilder {
@@ -46,8 +48,10 @@ impl ProcessPoolBuilder {
             retry_delay: Duration::from_millis(10),
             memory_limit: None,
             start_method: None,
+            fork_server: None,
         };
-        Self { settings, cut: Cut::default(), max_pending: None, initializer: Ok(()) }.initializer(|| (), ())
+        Self { settings, preload: None, cut: Cut::default(), max_pending: None, initializer: Ok(()) }
+            .initializer(|| (), ())
     }
 
     /// How many worker processes; by default [`cpu_count`].
@@ -144,6 +148,27 @@ impl ProcessPoolBuilder {
         self
     }
 
+    /// Has `load(args…)` called once, in a [`ForkServer`] of the pool's own, before there are workers. Tasks find what it
+    /// returned with [`preloaded`](proc_core::preloaded()), in memory that all workers share. What it may leave behind and
+    /// what happens if it is killed is said there; a failed load is a [`PoolError::Start`] of [`build`](Self::build).
+    #[doc(alias = "set_forkserver_preload")]
+    pub fn preload<F, A>(mut self, load: F, args: A) -> Self
+    where
+        F: Target<A>,
+        A: Serialize + DeserializeOwned,
+        F::Output: Sync + 'static,
+    {
+        self.preload = Some(ForkServer::builder().preload(load, args));
+        self
+    }
+
+    /// Has the workers started by this server. Of this and [`preload`](Self::preload), the latter counts, and both before
+    /// [`start_method`](Self::start_method).
+    pub fn fork_server(mut self, server: &ForkServer) -> Self {
+        self.settings.fork_server = Some(server.clone());
+        self
+    }
+
     /// How the workers are started.
     pub fn start_method(mut self, method: StartMethod) -> Self {
         self.settings.start_method = Some(method);
@@ -177,6 +202,9 @@ impl ProcessPoolBuilder {
         self.cut.n_workers = self.settings.n_workers;
         if self.settings.task_timeout.is_some() && self.cut.chunk_size.is_none() {
             self.cut.chunk_size = Some(1);
+        }
+        if let Some(preload) = self.preload {
+            self.settings.fork_server = Some(preload.build().map_err(|e| PoolError::Start(Arc::new(e)))?);
         }
         let shared = Shared::new(self.settings)?;
         let for_service = shared.clone();

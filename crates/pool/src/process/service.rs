@@ -102,6 +102,9 @@ fn try_start(shared: &Shared, seat: usize) -> Result<(Process<()>, OwnerLane), P
     if let Some(method) = settings.start_method {
         builder = builder.start_method(method);
     }
+    if let Some(server) = &settings.fork_server {
+        builder = builder.fork_server(server);
+    }
     let process =
         builder.spawn(worker::run, (handle, settings.memory_limit)).map_err(|e| PoolError::Start(Arc::new(e)))?;
     Ok((process, lane))

@@ -7,6 +7,7 @@ mod closed_streams;
 mod enemy;
 mod late;
 mod owner;
+mod preload;
 mod process;
 mod storm;
 #[cfg(target_arch = "x86_64")]
