@@ -42,6 +42,8 @@ pub mod process;
 mod sys;
 #[cfg(not(all(test, loom)))]
 pub mod thread;
+#[cfg(not(all(test, loom)))]
+mod time;
 
 #[cfg(not(all(test, loom)))]
 pub use element::{Element, InvalidElement};

@@ -8,7 +8,7 @@ use std::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sync::{
     OwnerDied, Plain,
-    process::{Lock, LockGuard, RLock, RwLock},
+    process::{Lock, LockGuard, RLock, RwLock, RwLockWriteGuard},
 };
 use test_support::step::Mark;
 
@@ -39,6 +39,7 @@ pub(crate) fn operations() -> Vec<Box<dyn Row>> {
         blocked::<RwLock<Pair>>("rwlock/write-blocked", lock_and_unlock),
         blocked::<RwLock<Pair>>("rwlock/read-blocked", |lock, _, _, mark| mark.window(|| drop(lock.read()))),
         timeout::<RwLock<Pair>>("rwlock/write_timeout"),
+        changing::<Downgraded>("rwlock/downgrade", How::Wait),
         read(),
     ]
 }
@@ -151,6 +152,40 @@ impl Exclusive for RLock<Cell<Pair>> {
 
     fn hold(&self) -> impl Sized {
         self.lock().expect("nobody has died")
+    }
+}
+
+/// Whose writers go on as readers.
+#[derive(Serialize, Deserialize)]
+struct Downgraded(RwLock<Pair>);
+
+impl Exclusive for Downgraded {
+    fn make() -> Self {
+        Self(Exclusive::make())
+    }
+
+    fn enter(&self, how: How) -> Option<Entered> {
+        let entered = match how {
+            How::Wait => self.0.write().map(Some).map_err(OwnerDied::into_inner),
+            How::Try => self.0.try_write().map_err(OwnerDied::into_inner),
+            How::Within(limit) => self.0.write_timeout(limit).map_err(OwnerDied::into_inner),
+        };
+        let owner_died = entered.is_err();
+        let mut writer = entered.unwrap_or_else(Some)?;
+        let before = *writer;
+        if owner_died {
+            writer[1] = writer[0];
+            writer.mark_consistent();
+        }
+        change_pair(&mut writer);
+        let written = *writer;
+        let reader = RwLockWriteGuard::downgrade(writer);
+        assert!(*reader == written, "nobody writes beside a reader");
+        Some(Entered { owner_died, before })
+    }
+
+    fn hold(&self) -> impl Sized {
+        self.0.write().expect("nobody has died")
     }
 }
 

@@ -28,8 +28,8 @@ const SLEEPING: &[&str] = &["alone", "waiter", "waiters"];
 
 pub(crate) fn operations() -> Vec<Box<dyn Row>> {
     vec![
-        notify("condvar/notify_one", |condvar| condvar.notify_one()),
-        notify("condvar/notify_all", |condvar| condvar.notify_all()),
+        notify("condvar/notify_one", true),
+        notify("condvar/notify_all", false),
         condvar_wait(),
         condvar_timeout(),
         set(),
@@ -91,7 +91,7 @@ pub(super) fn wait_for_stock((lock, changed): &Stock) {
     }
 }
 
-fn notify(name: &'static str, how: fn(&Condvar)) -> Box<dyn Row> {
+fn notify(name: &'static str, is_one: bool) -> Box<dyn Row> {
     let victim: [fn(&Stock, &Ledger, &str, &Mark); 2] = [
         |(lock, changed), ledger, _, mark| {
             mark.window(|| {
@@ -108,7 +108,6 @@ fn notify(name: &'static str, how: fn(&Condvar)) -> Box<dyn Row> {
             });
         },
     ];
-    let is_one = std::ptr::fn_addr_eq(how, Condvar::notify_one as fn(&Condvar));
     let operation = Operation::new(name, NOTIFYING, stock, victim[usize::from(!is_one)], |stock, ledger, _| {
         // One who was told is back by himself; for the others the survivor speaks.
         if ledger.get(DONE) > 0 && !ledger.one_wakes_up(patience() / 3) {

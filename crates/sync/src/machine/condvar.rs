@@ -63,15 +63,17 @@ impl Condvar {
         }
     }
 
-    /// Wakes at least `n` waiters, or all if there are fewer.
-    pub(crate) fn notify(&self, n: u32, futex: &impl Futex) {
+    /// Wakes at least `n` waiters, or all if there are fewer, and returns how many slept.
+    pub(crate) fn notify(&self, n: u32, futex: &impl Futex) -> u32 {
         let registered = self.registered.load(Ordering::SeqCst);
         if n == 0 || registered & ASLEEP == 0 {
-            return;
+            return 0;
         }
-        if futex.increment_and_wake(&self.notified, n) < n {
+        let n_woken = futex.increment_and_wake(&self.notified, n);
+        if n_woken < n {
             let idle = registered & !ASLEEP;
             let _ = self.registered.compare_exchange(registered, idle, Ordering::SeqCst, Ordering::Relaxed);
         }
+        n_woken
     }
 }

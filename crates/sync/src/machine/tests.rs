@@ -190,6 +190,33 @@ fn readers_and_writers_exclude_one_another() {
     });
 }
 
+/// A writer that takes a seat behind the gate before it leaves that reads what it wrote: no other one gets in between.
+#[test]
+fn nobody_writes_beside_a_downgraded_writer() {
+    explore(3, || {
+        let gate = Guarded::new();
+        let seat = Arc::new(Lock::new());
+        let write = |gate: &Guarded, seat: &Lock, me: u32| {
+            gate.acquire(me);
+            seat.wait_while_held(&gate.futex, None);
+            // SAFETY: nobody reads, as loom checks.
+            gate.count.with_mut(|count| unsafe { *count = me });
+        };
+        let (g, s) = (Arc::clone(&gate), Arc::clone(&seat));
+        let downgraded = thread::spawn(move || {
+            write(&g, &s, 1);
+            s.acquire(1, &g.futex, None).unwrap();
+            g.release(1);
+            let read = g.count();
+            release(&s, 1, &g.futex);
+            read
+        });
+        write(&gate, &seat, 2);
+        gate.release(2);
+        assert_eq!(downgraded.join().unwrap(), 1);
+    });
+}
+
 struct Counted {
     futex: Model,
     semaphore: Semaphore,

@@ -1,10 +1,14 @@
 //! [`Barrier`]: go on together.
 //!
 //! # Safety
-//! The state is made of atomics and locks.
+//! The state is made of atomics and locks. The locks stay where they are while they are held: only [`Barrier::new`] makes
+//! a [`Place`], in a handle that keeps it mapped for whoever waits there, and pinned if somebody holds one.
 #![allow(unsafe_code)]
 
-use std::{io, time::Duration};
+use std::{
+    io,
+    time::{Duration, Instant},
+};
 
 use kernel::{futex::Deadline, shm::ShmSafe};
 #[cfg(feature = "serde")]
@@ -15,6 +19,7 @@ use crate::{
     BrokenBarrier,
     machine::{self, Acquired, Broken, Seat},
     sys::{kernel::Kernel, robust},
+    time::remaining,
 };
 
 const MAX_PARTIES: usize = 256;
@@ -43,16 +48,21 @@ pub struct Barrier(Handle<Shared>);
 
 #[repr(C)]
 #[derive(Debug)]
-struct Shared(machine::Barrier<RawLock, MAX_PARTIES>);
+struct Shared(machine::Barrier<Place, MAX_PARTIES>);
+
+/// A lock of a barrier.
+#[derive(Debug)]
+#[repr(transparent)]
+struct Place(RawLock);
 
 // SAFETY: `repr(C)`; atomics and locks.
 unsafe impl ShmSafe for Shared {
     fn is_pinned(&self) -> bool {
-        self.0.locks().any(RawLock::is_pinned)
+        self.0.locks().any(|place| place.0.is_pinned())
     }
 
     fn note_other_namespaces(&self) {
-        self.0.locks().for_each(RawLock::note_other_namespaces);
+        self.0.locks().for_each(|place| place.0.note_other_namespaces());
     }
 }
 
@@ -66,8 +76,8 @@ impl Barrier {
         if parties == 0 || parties as usize > MAX_PARTIES {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "a barrier is for 1 to 256 parties"));
         }
-        let seats = [const { RawLock::new() }; MAX_PARTIES];
-        Ok(Self(Handle::new(Shared(machine::Barrier::new(parties, RawLock::new(), seats)))?))
+        let seats = [const { Place(RawLock::new()) }; MAX_PARTIES];
+        Ok(Self(Handle::new(Shared(machine::Barrier::new(parties, Place(RawLock::new()), seats)))?))
     }
 
     /// Sleeps until all parties have come. Each gets another number from 0 up, for whatever one alone should do.
@@ -84,6 +94,14 @@ impl Barrier {
     /// [`BrokenBarrier`], as [`wait`](Self::wait), and then too.
     pub fn wait_timeout(&self, timeout: Duration) -> Result<usize, BrokenBarrier> {
         self.wait_by(Deadline::after(timeout), || ())
+    }
+
+    /// As [`wait_timeout`](Self::wait_timeout), until `deadline`.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn wait_deadline(&self, deadline: Instant) -> Result<usize, BrokenBarrier> {
+        self.wait_timeout(remaining(deadline))
     }
 
     /// As [`wait`](Self::wait); whoever comes last calls `action`, and all are let go when that has returned. If it
@@ -140,28 +158,30 @@ impl Barrier {
     }
 }
 
-impl Seat for RawLock {
+impl Seat for Place {
     fn try_acquire(&self) -> Option<Acquired> {
-        self.try_acquire()
+        // SAFETY: it stays where it is while it is held (see the module).
+        unsafe { self.0.try_acquire() }
     }
 
     fn acquire_surely(&self) -> Acquired {
-        self.acquire_surely()
+        // SAFETY: as above.
+        unsafe { self.0.acquire_surely() }
     }
 
     fn release(&self) {
-        self.release();
+        self.0.release();
     }
 
     fn is_held(&self) -> bool {
-        self.is_held()
+        self.0.is_held()
     }
 
     fn is_dead(&self) -> bool {
-        self.is_dead()
+        self.0.is_dead()
     }
 
     fn mark_consistent(&self) {
-        self.lock().mark_consistent();
+        self.0.lock().mark_consistent();
     }
 }

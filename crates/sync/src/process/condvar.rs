@@ -4,14 +4,17 @@
 //! The state is made of atomics.
 #![allow(unsafe_code)]
 
-use std::{io, ops::DerefMut, time::Duration};
+use std::{
+    io,
+    time::{Duration, Instant},
+};
 
 use kernel::{futex::Deadline, shm::ShmSafe};
 #[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
 use super::handle::Handle;
-use crate::{OwnerDied, WaitTimeoutResult, machine, sys::kernel::Kernel};
+use crate::{OwnerDied, WaitTimeoutResult, machine, sys::kernel::Kernel, time::remaining};
 
 /// Lets threads of any process sleep until another one notifies them; used with any lock of this scope.
 ///
@@ -71,16 +74,18 @@ impl Condvar {
         self.sleep(guard, None).0
     }
 
-    /// Waits for as long as `condition` holds.
+    /// Waits for as long as `condition` holds. What that is given is a mutable reference to the data of a `Lock` or of a
+    /// writer, and a shared one to those of an `RLock` or of a reader.
     ///
+    #[doc(alias = "wait_for")]
     /// # Errors
     /// [`OwnerDied`] with the guard, as soon as that is known; the condition may hold still.
-    pub fn wait_while<G: WaitGuard + DerefMut>(
+    pub fn wait_while<G: WaitGuard>(
         &self,
         mut guard: G,
-        mut condition: impl FnMut(&mut G::Target) -> bool,
+        mut condition: impl FnMut(<G as Lend<'_>>::Data) -> bool,
     ) -> Result<G, OwnerDied<G>> {
-        while condition(&mut guard) {
+        while condition(guard.data()) {
             guard = self.wait(guard)?;
         }
         Ok(guard)
@@ -103,15 +108,15 @@ impl Condvar {
     ///
     /// # Errors
     /// As [`wait_while`](Self::wait_while).
-    pub fn wait_timeout_while<G: WaitGuard + DerefMut>(
+    pub fn wait_timeout_while<G: WaitGuard>(
         &self,
         mut guard: G,
         timeout: Duration,
-        mut condition: impl FnMut(&mut G::Target) -> bool,
+        mut condition: impl FnMut(<G as Lend<'_>>::Data) -> bool,
     ) -> Result<(G, WaitTimeoutResult), OwnerDied<G>> {
         let deadline = Deadline::after(timeout);
         loop {
-            if !condition(&mut guard) {
+            if !condition(guard.data()) {
                 return Ok((guard, WaitTimeoutResult::new(false)));
             }
             if deadline.is_some_and(|deadline| deadline.has_passed()) {
@@ -121,20 +126,47 @@ impl Condvar {
         }
     }
 
+    /// As [`wait_timeout`](Self::wait_timeout), until `deadline`.
+    ///
+    /// # Errors
+    /// As [`wait`](Self::wait).
+    pub fn wait_deadline<G: WaitGuard>(
+        &self,
+        guard: G,
+        deadline: Instant,
+    ) -> Result<(G, WaitTimeoutResult), OwnerDied<G>> {
+        self.wait_timeout(guard, remaining(deadline))
+    }
+
+    /// As [`wait_timeout_while`](Self::wait_timeout_while), until `deadline`.
+    ///
+    /// # Errors
+    /// As [`wait_while`](Self::wait_while).
+    pub fn wait_deadline_while<G: WaitGuard>(
+        &self,
+        guard: G,
+        deadline: Instant,
+        condition: impl FnMut(<G as Lend<'_>>::Data) -> bool,
+    ) -> Result<(G, WaitTimeoutResult), OwnerDied<G>> {
+        self.wait_timeout_while(guard, remaining(deadline), condition)
+    }
+
     /// Wakes one waiter, if there is one. Never blocks.
+    ///
+    /// Whether one was asleep and has been woken. (One that is about to fall asleep will not, and does not count.)
     #[doc(alias = "notify")]
-    pub fn notify_one(&self) {
-        self.notify_n(1);
+    pub fn notify_one(&self) -> bool {
+        self.notify_n(1) > 0
     }
 
-    /// Wakes `n` waiters, or all if there are fewer. Never blocks.
-    pub fn notify_n(&self, n: u32) {
-        self.0.0.notify(n, &Kernel);
+    /// Wakes `n` waiters, or all if there are fewer. Never blocks. Returns how many were asleep and have been woken.
+    pub fn notify_n(&self, n: u32) -> usize {
+        self.0.0.notify(n, &Kernel) as usize
     }
 
-    /// Wakes all waiters. Never blocks.
-    pub fn notify_all(&self) {
-        self.notify_n(u32::MAX);
+    /// Wakes all waiters. Never blocks. Returns how many were asleep and have been woken.
+    pub fn notify_all(&self) -> usize {
+        self.notify_n(u32::MAX)
     }
 
     fn sleep<G: WaitGuard>(&self, guard: G, deadline: Option<Deadline>) -> (Result<G, OwnerDied<G>>, bool) {
@@ -146,13 +178,23 @@ impl Condvar {
 }
 
 /// A guard with which one can wait for a [`Condvar`]: those of all locks of this scope.
-pub trait WaitGuard: sealed::Sealed + Sized {
+pub trait WaitGuard: sealed::Sealed + Sized + for<'d> Lend<'d> {
     #[doc(hidden)]
     type Unlocked;
+    #[doc(hidden)]
+    fn data<'d>(&'d mut self) -> <Self as Lend<'d>>::Data;
     #[doc(hidden)]
     fn unlock(self) -> Self::Unlocked;
     #[doc(hidden)]
     fn relock(unlocked: Self::Unlocked) -> Result<Self, OwnerDied<Self>>;
+}
+
+/// What a guard lends of its lock's data: `&mut T` if it is the only one, else `&T`.
+///
+/// (`Bound` says to the compiler that `'d` is no longer than the guard exists.)
+pub trait Lend<'d, Bound = &'d Self>: sealed::Sealed {
+    /// The reference.
+    type Data;
 }
 
 pub(crate) mod sealed {

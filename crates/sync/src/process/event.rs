@@ -4,14 +4,17 @@
 //! The state is made of atomics.
 #![allow(unsafe_code)]
 
-use std::{io, time::Duration};
+use std::{
+    io,
+    time::{Duration, Instant},
+};
 
 use kernel::{futex::Deadline, shm::ShmSafe};
 #[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
 use super::handle::Handle;
-use crate::{machine, sys::kernel::Kernel};
+use crate::{machine, sys::kernel::Kernel, time::remaining};
 
 /// A flag that processes set, clear and wait for.
 ///
@@ -81,5 +84,13 @@ impl Event {
     /// None today; reserved for kernels that refuse to wait.
     pub fn wait_timeout(&self, timeout: Duration) -> io::Result<bool> {
         Ok(self.0.0.wait(&Kernel, Deadline::after(timeout)))
+    }
+
+    /// As [`wait_timeout`](Self::wait_timeout), until `deadline`.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn wait_deadline(&self, deadline: Instant) -> io::Result<bool> {
+        self.wait_timeout(remaining(deadline))
     }
 }

@@ -3,6 +3,10 @@
 //! # Safety
 //! The data are reached only through a guard, whose owner holds the raw lock; they are `Plain`, so whatever a killed
 //! holder left there is a value.
+//!
+//! A lock stays where it is while it is held, which those promise who acquire an [`InlineLock`]: a guard of a [`Lock`]
+//! borrows the handle that keeps it mapped, and if it is forgotten, the memory stays mapped for good, since
+//! [`ShmSafe::is_pinned`] says so.
 #![allow(unsafe_code)]
 
 use std::{
@@ -10,7 +14,7 @@ use std::{
     fmt, io,
     marker::PhantomData,
     ops::{Deref, DerefMut},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use kernel::{futex::Deadline, shm::ShmSafe};
@@ -18,13 +22,13 @@ use kernel::{futex::Deadline, shm::ShmSafe};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    condvar::{WaitGuard, sealed},
+    condvar::{Lend, WaitGuard, sealed},
     handle::Handle,
     holder::Holder,
     raw::RawLock,
     tenure::Tenure,
 };
-use crate::{OwnerDied, Plain, machine::Acquired, sys::robust::ThreadList};
+use crate::{OwnerDied, Plain, machine::Acquired, sys::robust::ThreadList, time::remaining};
 
 /// A lock that processes share, with the data that it protects.
 ///
@@ -154,7 +158,8 @@ impl<T: Plain> InlineLock<T> {
     /// # Panics
     /// If the calling thread holds the lock already, or 2000 others; and when `work` does.
     pub fn with<R>(&self, work: impl FnOnce(&mut Locked<'_, T>) -> R) -> R {
-        let _guard = self.lock().unwrap_or_else(OwnerDied::into_inner);
+        // SAFETY: it is borrowed until the guard is dropped, which is not forgotten.
+        let _guard = unsafe { self.lock() }.unwrap_or_else(OwnerDied::into_inner);
         work(&mut Locked { lock: self, not_send: PhantomData })
     }
 
@@ -163,12 +168,46 @@ impl<T: Plain> InlineLock<T> {
         self.raw.holder()
     }
 
+    /// As [`Lock::lock`].
+    ///
+    /// # Safety
+    /// The lock must stay mapped, and where it is, until the guard is dropped; for good, if it is forgotten.
     #[inline]
-    fn lock(&self) -> Result<LockGuard<'_, T>, OwnerDied<LockGuard<'_, T>>> {
-        if let Some(list) = self.raw.try_acquire_idle() {
+    pub(super) unsafe fn lock(&self) -> Result<LockGuard<'_, T>, OwnerDied<LockGuard<'_, T>>> {
+        // SAFETY: the caller's promise is the same.
+        if let Some(list) = unsafe { self.raw.try_acquire_idle() } {
             return Ok(self.guard(list));
         }
-        self.report(self.raw.wait_surely())
+        // SAFETY: as above.
+        self.report(unsafe { self.raw.wait_surely() })
+    }
+
+    /// As [`Lock::try_lock`].
+    ///
+    /// # Safety
+    /// As [`lock`](Self::lock).
+    #[inline]
+    pub(super) unsafe fn try_lock(&self) -> Result<Option<LockGuard<'_, T>>, OwnerDied<LockGuard<'_, T>>> {
+        // SAFETY: the caller's promise is the same.
+        let acquired = unsafe { self.raw.try_acquire() };
+        acquired.map(|acquired| self.report(acquired)).transpose()
+    }
+
+    /// As [`Lock::lock_timeout`].
+    ///
+    /// # Safety
+    /// As [`lock`](Self::lock).
+    pub(super) unsafe fn lock_timeout(
+        &self,
+        timeout: Duration,
+    ) -> Result<Option<LockGuard<'_, T>>, OwnerDied<LockGuard<'_, T>>> {
+        // SAFETY: the caller's promise is the same.
+        if let Some(list) = unsafe { self.raw.try_acquire_idle() } {
+            return Ok(Some(self.guard(list)));
+        }
+        // SAFETY: as above.
+        let acquired = unsafe { self.raw.acquire(Deadline::after(timeout)) };
+        acquired.map(|acquired| self.report(acquired)).transpose()
     }
 
     #[inline]
@@ -204,7 +243,8 @@ impl<T: Plain> Lock<T> {
     #[doc(alias = "acquire")]
     #[inline]
     pub fn lock(&self) -> Result<LockGuard<'_, T>, OwnerDied<LockGuard<'_, T>>> {
-        self.0.lock()
+        // SAFETY: the handle keeps it where it is (see the module).
+        unsafe { self.0.lock() }
     }
 
     /// Locks if that is possible at once; `None` otherwise, also when the calling thread is the holder.
@@ -213,7 +253,8 @@ impl<T: Plain> Lock<T> {
     /// [`OwnerDied`], as [`lock`](Self::lock).
     #[inline]
     pub fn try_lock(&self) -> Result<Option<LockGuard<'_, T>>, OwnerDied<LockGuard<'_, T>>> {
-        self.0.raw.try_acquire().map(|acquired| self.0.report(acquired)).transpose()
+        // SAFETY: the handle keeps it where it is (see the module).
+        unsafe { self.0.try_lock() }
     }
 
     /// Locks if that is possible within `timeout`, on the monotonic clock; `None` otherwise.
@@ -221,11 +262,16 @@ impl<T: Plain> Lock<T> {
     /// # Errors
     /// [`OwnerDied`], as [`lock`](Self::lock).
     pub fn lock_timeout(&self, timeout: Duration) -> Result<Option<LockGuard<'_, T>>, OwnerDied<LockGuard<'_, T>>> {
-        if let Some(list) = self.0.raw.try_acquire_idle() {
-            return Ok(Some(self.0.guard(list)));
-        }
-        let acquired = self.0.raw.acquire(Deadline::after(timeout));
-        acquired.map(|acquired| self.0.report(acquired)).transpose()
+        // SAFETY: the handle keeps it where it is (see the module).
+        unsafe { self.0.lock_timeout(timeout) }
+    }
+
+    /// As [`lock_timeout`](Self::lock_timeout), until `deadline`.
+    ///
+    /// # Errors
+    /// [`OwnerDied`], as [`lock`](Self::lock).
+    pub fn lock_deadline(&self, deadline: Instant) -> Result<Option<LockGuard<'_, T>>, OwnerDied<LockGuard<'_, T>>> {
+        self.lock_timeout(remaining(deadline))
     }
 
     /// Locks for good and returns a copy of the data; other handles can go on using the lock.
@@ -237,7 +283,7 @@ impl<T: Plain> Lock<T> {
     /// As [`lock`](Self::lock).
     pub fn into_inner(self) -> Result<T, OwnerDied<T>> {
         // SAFETY: the guard gives exclusive access, and `Plain` data may be copied bit by bit.
-        let copy = |guard: LockGuard<'_, T>| unsafe { guard.data().read() };
+        let copy = |guard: LockGuard<'_, T>| unsafe { guard.place().read() };
         match self.lock() {
             Ok(guard) => Ok(copy(guard)),
             Err(died) => Err(died.map(copy)),
@@ -276,11 +322,14 @@ pub struct LockGuard<'a, T: Plain> {
     tenure: Tenure,
 }
 
-// SAFETY: `&LockGuard` gives `&T` and nothing else.
+// SAFETY: `&LockGuard` gives
+// * `&T`, which may be shared;
+// * `is_consistent`, which reads an atomic;
+// * `mark_consistent`, which changes an atomic, and only on the thread that the guard was given to.
 unsafe impl<T: Plain + Sync> Sync for LockGuard<'_, T> {}
 
 impl<'a, T: Plain> LockGuard<'a, T> {
-    /// Says that the data are in order again, after [`OwnerDied`].
+    /// Says that the data are in order again, after [`OwnerDied`]. Does nothing on other threads than the one that locked.
     pub fn mark_consistent(&self) {
         self.tenure.mark_consistent(&self.lock.raw);
     }
@@ -293,11 +342,11 @@ impl<'a, T: Plain> LockGuard<'a, T> {
     /// A guard of a part of the data.
     pub fn map<U: ?Sized>(guard: Self, part: impl FnOnce(&mut T) -> &mut U) -> MappedLockGuard<'a, T, U> {
         // SAFETY: exclusive for as long as the guard lives, which moves into the mapped one.
-        let part = part(unsafe { &mut *guard.data() });
+        let part = part(unsafe { &mut *guard.place() });
         MappedLockGuard { part, guard }
     }
 
-    fn data(&self) -> *mut T {
+    fn place(&self) -> *mut T {
         self.lock.data.get()
     }
 }
@@ -308,7 +357,7 @@ impl<T: Plain> Deref for LockGuard<'_, T> {
     #[inline]
     fn deref(&self) -> &T {
         // SAFETY: this thread holds the lock; any bits are a `T`.
-        unsafe { &*self.data() }
+        unsafe { &*self.place() }
     }
 }
 
@@ -316,7 +365,7 @@ impl<T: Plain> DerefMut for LockGuard<'_, T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut T {
         // SAFETY: this thread holds the lock, and the guard is borrowed exclusively; any bits are a `T`.
-        unsafe { &mut *self.data() }
+        unsafe { &mut *self.place() }
     }
 }
 
@@ -338,15 +387,24 @@ impl<T: Plain + fmt::Debug> fmt::Debug for LockGuard<'_, T> {
 
 impl<T: Plain> sealed::Sealed for LockGuard<'_, T> {}
 
+impl<'d, T: Plain> Lend<'d> for LockGuard<'_, T> {
+    type Data = &'d mut T;
+}
+
 impl<'a, T: Plain> WaitGuard for LockGuard<'a, T> {
     type Unlocked = Unlocked<'a, T>;
+
+    fn data(&mut self) -> &mut T {
+        self
+    }
 
     fn unlock(self) -> Self::Unlocked {
         Unlocked(self.lock)
     }
 
     fn relock(unlocked: Self::Unlocked) -> Result<Self, OwnerDied<Self>> {
-        unlocked.0.lock()
+        // SAFETY: who made the guard that was given up has promised that it stays where it is for as long as a guard.
+        unsafe { unlocked.0.lock() }
     }
 }
 
@@ -407,6 +465,9 @@ pub struct MappedLockGuard<'a, T: Plain, U: ?Sized> {
     part: *mut U,
     guard: LockGuard<'a, T>,
 }
+
+// SAFETY: `&MappedLockGuard` gives `&U`, which may be shared, and the `mark_consistent` of the guard inside.
+unsafe impl<T: Plain, U: ?Sized + Sync> Sync for MappedLockGuard<'_, T, U> {}
 
 impl<'a, T: Plain, U: ?Sized> MappedLockGuard<'a, T, U> {
     /// A guard of a smaller part.

@@ -2,7 +2,8 @@
 //!
 //! # Safety
 //! A lock is listed with the kernel from its acquisition to its release, so its memory must stay where it is in
-//! between: guards borrow the handle that keeps it mapped, and a forgotten guard has it pinned (`ShmSafe::is_pinned`).
+//! between. Whoever acquires one promises that, so all functions that do are `unsafe`. The promise is kept by handles:
+//! guards borrow the handle that keeps the lock mapped, and a forgotten guard has it pinned (`ShmSafe::is_pinned`).
 #![allow(unsafe_code)]
 
 use kernel::{futex::Deadline, shm::ShmSafe};
@@ -44,46 +45,66 @@ impl RawLock {
 
     /// Acquires the lock if it is free.
     ///
-    /// The lock must stay mapped until it is released.
+    /// # Safety
+    /// The lock must stay mapped, and where it is, until it is released.
     #[inline]
-    pub(crate) fn try_acquire(&self) -> Option<Acquired> {
-        if self.try_acquire_idle().is_some() {
+    pub(crate) unsafe fn try_acquire(&self) -> Option<Acquired> {
+        // SAFETY: the caller's promise is the same.
+        if unsafe { self.try_acquire_idle() }.is_some() {
             return Some(Acquired::Orderly);
         }
         let list = self.list();
-        // SAFETY: it stays mapped until it is released (the caller's duty), and is in no list while it is free.
+        // SAFETY:
+        // * it stays where it is until it is released, by the caller's promise;
+        // * it is in no list while it is free.
         unsafe { list.acquire(&self.node, || self.node.lock.try_acquire(list.tid())) }
     }
 
     /// Acquires the lock, and waits for that as long as it takes.
-    pub(crate) fn acquire_surely(&self) -> Acquired {
-        if self.try_acquire_idle().is_some() { Acquired::Orderly } else { self.wait_surely() }
+    ///
+    /// # Safety
+    /// As [`try_acquire`](Self::try_acquire).
+    pub(crate) unsafe fn acquire_surely(&self) -> Acquired {
+        // SAFETY: the caller's promise is the same.
+        let is_idle = unsafe { self.try_acquire_idle() }.is_some();
+        // SAFETY: as above.
+        if is_idle { Acquired::Orderly } else { unsafe { self.wait_surely() } }
     }
 
     /// Acquires the lock in the most frequent case, and in as few instructions as that takes: nobody holds it or waits
     /// for it, its data are in order, and the thread holds no other.
+    ///
+    /// # Safety
+    /// As [`try_acquire`](Self::try_acquire).
     #[inline]
-    pub(crate) fn try_acquire_idle(&self) -> Option<ThreadList> {
+    pub(crate) unsafe fn try_acquire_idle(&self) -> Option<ThreadList> {
         let list = ThreadList::at_home()?;
-        // SAFETY: as above.
+        // SAFETY: as in `try_acquire`.
         let acquired = unsafe { list.acquire_single(&self.node, || self.node.lock.try_acquire_idle(list.tid())) };
         acquired.then_some(list)
     }
 
     /// [`acquire`](Self::acquire) without a deadline.
+    ///
+    /// # Safety
+    /// As [`try_acquire`](Self::try_acquire).
     #[cold]
     #[inline(never)]
-    pub(crate) fn wait_surely(&self) -> Acquired {
-        self.acquire(None).expect("there is no deadline to pass")
+    pub(crate) unsafe fn wait_surely(&self) -> Acquired {
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.acquire(None) }.expect("there is no deadline to pass")
     }
 
     /// Acquires the lock, and waits for that; `None` once the deadline has passed.
-    pub(crate) fn acquire(&self, deadline: Option<Deadline>) -> Option<Acquired> {
+    ///
+    /// # Safety
+    /// As [`try_acquire`](Self::try_acquire).
+    pub(crate) unsafe fn acquire(&self, deadline: Option<Deadline>) -> Option<Acquired> {
         let list = self.list();
         if deadline.is_none() && self.is_held_by(list) {
             deadlock();
         }
-        // SAFETY: as above.
+        // SAFETY: as in `try_acquire`.
         unsafe { list.acquire(&self.node, || self.node.lock.acquire(list.tid(), &Kernel, deadline)) }
     }
 

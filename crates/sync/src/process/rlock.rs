@@ -1,14 +1,16 @@
 //! [`RLock`]: a lock that its holder can lock again.
 //!
 //! # Safety
-//! The data are reached through shared references only, by the thread that holds the raw lock; they are `Plain`.
+//! The data are reached through shared references only, by the thread that holds the raw lock; they are `Plain`. A lock
+//! stays where it is while it is held, as a `Lock` does.
 #![allow(unsafe_code)]
 
 use std::{
     fmt, io, mem,
     ops::Deref,
+    ptr::NonNull,
     sync::atomic::{AtomicU32, Ordering::Relaxed},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use kernel::{futex::Deadline, shm::ShmSafe};
@@ -16,13 +18,13 @@ use kernel::{futex::Deadline, shm::ShmSafe};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    condvar::{WaitGuard, sealed},
+    condvar::{Lend, WaitGuard, sealed},
     handle::Handle,
     holder::Holder,
     raw::RawLock,
     tenure::Tenure,
 };
-use crate::{NotHolder, OwnerDied, Plain, machine::Acquired, sys::robust::ThreadList};
+use crate::{NotHolder, OwnerDied, Plain, machine::Acquired, sys::robust::ThreadList, time::remaining};
 
 /// A lock that the thread which holds it can lock again; others wait until it was released as often.
 ///
@@ -103,7 +105,8 @@ impl<T: Plain> RLock<T> {
     /// [`OwnerDied`], as [`lock`](Self::lock).
     pub fn try_lock(&self) -> Result<Option<RLockGuard<'_, T>>, OwnerDied<RLockGuard<'_, T>>> {
         let again = self.0.lock_again();
-        again.or_else(|| Some(self.0.first(self.0.raw.try_acquire()?))).transpose()
+        // SAFETY: it stays where it is while it is held (see the module).
+        again.or_else(|| Some(self.0.first(unsafe { self.0.raw.try_acquire() }?))).transpose()
     }
 
     /// Locks if that is possible within `timeout`, on the monotonic clock.
@@ -111,11 +114,22 @@ impl<T: Plain> RLock<T> {
     /// # Errors
     /// [`OwnerDied`], as [`lock`](Self::lock).
     pub fn lock_timeout(&self, timeout: Duration) -> Result<Option<RLockGuard<'_, T>>, OwnerDied<RLockGuard<'_, T>>> {
-        if let Some(list) = self.0.raw.try_acquire_idle() {
+        // SAFETY: it stays where it is while it is held (see the module).
+        if let Some(list) = unsafe { self.0.raw.try_acquire_idle() } {
             return Ok(Some(self.0.guard(list)));
         }
         let again = self.0.lock_again();
-        again.or_else(|| Some(self.0.first(self.0.raw.acquire(Deadline::after(timeout))?))).transpose()
+        // SAFETY: as above.
+        let first = || Some(self.0.first(unsafe { self.0.raw.acquire(Deadline::after(timeout)) }?));
+        again.or_else(first).transpose()
+    }
+
+    /// As [`lock_timeout`](Self::lock_timeout), until `deadline`.
+    ///
+    /// # Errors
+    /// [`OwnerDied`], as [`lock`](Self::lock).
+    pub fn lock_deadline(&self, deadline: Instant) -> Result<Option<RLockGuard<'_, T>>, OwnerDied<RLockGuard<'_, T>>> {
+        self.lock_timeout(remaining(deadline))
     }
 
     /// Takes back one [`forget`](RLockGuard::forget), as Python's `release`.
@@ -147,7 +161,8 @@ impl<T: Plain> RLock<T> {
 impl<T: Plain> Shared<T> {
     #[inline]
     fn lock(&self) -> Locked<'_, T> {
-        if let Some(list) = self.raw.try_acquire_idle() {
+        // SAFETY: it stays where it is while it is held (see the module).
+        if let Some(list) = unsafe { self.raw.try_acquire_idle() } {
             return Ok(self.guard(list));
         }
         self.lock_slowly()
@@ -156,7 +171,8 @@ impl<T: Plain> Shared<T> {
     #[cold]
     #[inline(never)]
     fn lock_slowly(&self) -> Locked<'_, T> {
-        self.lock_again().unwrap_or_else(|| self.first(self.raw.wait_surely()))
+        // SAFETY: it stays where it is while it is held (see the module).
+        self.lock_again().unwrap_or_else(|| self.first(unsafe { self.raw.wait_surely() }))
     }
 
     fn lock_again(&self) -> Option<Locked<'_, T>> {
@@ -211,14 +227,26 @@ pub struct RLockGuard<'a, T: Plain> {
     tenure: Tenure,
 }
 
-impl<T: Plain> RLockGuard<'_, T> {
-    /// Says that the data are in order again, after [`OwnerDied`].
+// SAFETY: `&RLockGuard` gives
+// * `&T`, which may be shared;
+// * `recursion_count` and `mark_consistent`, which look at or change what the lock has to say only on the thread that
+//   the guard was given to.
+unsafe impl<T: Plain + Sync> Sync for RLockGuard<'_, T> {}
+
+impl<'a, T: Plain> RLockGuard<'a, T> {
+    /// A guard of a part of the data.
+    pub fn map<U: ?Sized>(guard: Self, part: impl FnOnce(&T) -> &U) -> MappedRLockGuard<'a, T, U> {
+        let part = NonNull::from(part(&guard));
+        MappedRLockGuard { part, guard }
+    }
+
+    /// Says that the data are in order again, after [`OwnerDied`]. Does nothing on other threads than the one that locked.
     pub fn mark_consistent(&self) {
         self.tenure.mark_consistent(&self.lock.raw);
     }
 
-    /// How often the thread has locked it and not released: 1 if this is the only guard. 0 for the copy of a guard that
-    /// a fork leaves in the child, which stands for nothing.
+    /// How often the thread has locked it and not released: 1 if this is the only guard. 0 on other threads, and for the
+    /// copy of a guard that a fork leaves in the child, which stands for nothing.
     pub fn recursion_count(&self) -> u32 {
         // Relaxed: only the calling thread changes it.
         if self.tenure.list().is_some() { self.lock.again.load(Relaxed).saturating_add(1) } else { 0 }
@@ -261,7 +289,49 @@ impl<T: Plain + fmt::Debug> fmt::Debug for RLockGuard<'_, T> {
     }
 }
 
+/// Access to a part of the data of an [`RLock`], until it is dropped. See [`RLockGuard::map`].
+#[must_use = "the lock is released when its guard is dropped"]
+pub struct MappedRLockGuard<'a, T: Plain, U: ?Sized> {
+    part: NonNull<U>,
+    guard: RLockGuard<'a, T>,
+}
+
+// SAFETY: `&MappedRLockGuard` gives `&U`, which may be shared, and the `mark_consistent` of the guard inside.
+unsafe impl<T: Plain, U: ?Sized + Sync> Sync for MappedRLockGuard<'_, T, U> {}
+
+impl<'a, T: Plain, U: ?Sized> MappedRLockGuard<'a, T, U> {
+    /// A guard of a smaller part.
+    pub fn map<V: ?Sized>(mapped: Self, part: impl FnOnce(&U) -> &V) -> MappedRLockGuard<'a, T, V> {
+        let part = NonNull::from(part(&mapped));
+        MappedRLockGuard { part, guard: mapped.guard }
+    }
+
+    /// As [`RLockGuard::mark_consistent`].
+    pub fn mark_consistent(&self) {
+        self.guard.mark_consistent();
+    }
+}
+
+impl<T: Plain, U: ?Sized> Deref for MappedRLockGuard<'_, T, U> {
+    type Target = U;
+
+    fn deref(&self) -> &U {
+        // SAFETY: a part of the data that the guard inside gives access to, and that stay where they are.
+        unsafe { self.part.as_ref() }
+    }
+}
+
+impl<T: Plain, U: ?Sized + fmt::Debug> fmt::Debug for MappedRLockGuard<'_, T, U> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
 impl<T: Plain> sealed::Sealed for RLockGuard<'_, T> {}
+
+impl<'d, T: Plain> Lend<'d> for RLockGuard<'_, T> {
+    type Data = &'d T;
+}
 
 /// A lock that its holder gave up in order to wait, and the counts that go with it.
 #[doc(hidden)]
@@ -273,6 +343,10 @@ pub struct Unlocked<'a, T: Plain> {
 
 impl<'a, T: Plain> WaitGuard for RLockGuard<'a, T> {
     type Unlocked = Unlocked<'a, T>;
+
+    fn data(&mut self) -> &T {
+        self
+    }
 
     fn unlock(self) -> Self::Unlocked {
         let lock = self.lock;

@@ -9,15 +9,17 @@
 //!
 //! # Safety
 //! The data are written only by who holds the gate and has found all seats empty since, and read only by who has found
-//! the gate open since it took a seat. They are `Plain`.
+//! the gate open since it took a seat. They are `Plain`. The locks stay where they are while they are held, as a `Lock`
+//! does.
 #![allow(unsafe_code)]
 
 use std::{
     cell::UnsafeCell,
     fmt, io,
     ops::{Deref, DerefMut},
+    ptr::NonNull,
     sync::atomic::{AtomicU32, Ordering::Relaxed},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use kernel::{futex::Deadline, shm::ShmSafe};
@@ -25,7 +27,7 @@ use kernel::{futex::Deadline, shm::ShmSafe};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    condvar::{WaitGuard, sealed},
+    condvar::{Lend, WaitGuard, sealed},
     handle::Handle,
     holder::Holder,
     raw::RawLock,
@@ -35,6 +37,7 @@ use crate::{
     OwnerDied, Plain,
     machine::Acquired,
     sys::robust::{self, ThreadList},
+    time::remaining,
 };
 
 /// Readers that can be in at a time; more wait for one to leave.
@@ -134,6 +137,28 @@ impl<T: Plain + Sync> RwLock<T> {
         self.0.take_seat(Deadline::after(timeout)).map(|seat| self.reader_at(seat)).transpose()
     }
 
+    /// As [`read_timeout`](Self::read_timeout), until `deadline`.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn read_deadline(&self, deadline: Instant) -> Result<Option<Read<'_, T>>, OwnerDied<Read<'_, T>>> {
+        self.read_timeout(remaining(deadline))
+    }
+
+    /// As [`read`](Self::read), but a thread that reads already is let in at once, whether or not a writer waits.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    ///
+    /// # Panics
+    /// As [`read`](Self::read); and if this thread has all 32 seats.
+    pub fn read_recursive(&self) -> Result<Read<'_, T>, OwnerDied<Read<'_, T>>> {
+        match self.0.take_another_seat() {
+            Some(seat) => self.reader_at(seat),
+            None => self.read(),
+        }
+    }
+
     /// Lets a writer in; sleeps for as long as anybody else is in.
     ///
     /// # Errors
@@ -160,6 +185,19 @@ impl<T: Plain + Sync> RwLock<T> {
     /// As [`write`](Self::write).
     pub fn write_timeout(&self, timeout: Duration) -> Result<Option<Write<'_, T>>, OwnerDied<Write<'_, T>>> {
         self.0.pass_gate(Deadline::after(timeout)).map(|acquired| self.let_in(acquired)).transpose()
+    }
+
+    /// As [`write_timeout`](Self::write_timeout), until `deadline`.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub fn write_deadline(&self, deadline: Instant) -> Result<Option<Write<'_, T>>, OwnerDied<Write<'_, T>>> {
+        self.write_timeout(remaining(deadline))
+    }
+
+    /// Whether anybody reads or writes, or a writer waits for readers to leave; may have changed by the time it returns.
+    pub fn is_locked(&self) -> bool {
+        self.0.gate.is_held() || self.0.seats.iter().any(RawLock::is_held)
     }
 
     /// Waits until nobody is in and returns a copy of the data; other handles can go on using the lock.
@@ -214,7 +252,8 @@ impl<T: Plain> Shared<T> {
             return seat;
         }
         loop {
-            let acquired = self.gate.acquire(deadline)?;
+            // SAFETY: it stays where it is while it is held (see the module).
+            let acquired = unsafe { self.gate.acquire(deadline) }?;
             let seat = self.sit_down();
             self.leave_gate(acquired);
             if seat.is_some() {
@@ -235,12 +274,28 @@ impl<T: Plain> Shared<T> {
         Some(seat)
     }
 
+    /// Takes one more seat for a thread that has one; `None` if it has none. As it has, no writer is in, and none is let
+    /// in meanwhile.
+    fn take_another_seat(&self) -> Option<usize> {
+        if !self.seats.iter().any(RawLock::is_mine) {
+            return None;
+        }
+        loop {
+            if let Some(seat) = self.sit_down() {
+                return Some(seat);
+            }
+            let other = self.seats.iter().find(|seat| !seat.is_mine());
+            other.expect("this thread has all seats and would wait for itself").wait_while_held(None);
+        }
+    }
+
     /// Takes a seat if there is one.
     fn sit_down(&self) -> Option<usize> {
         let first = first_seat();
         (0..SEATS).map(|i| (first + i) % SEATS).find(|seat| {
             let seat = &self.seats[*seat];
-            let acquired = seat.try_acquire();
+            // SAFETY: it stays where it is while it is held (see the module).
+            let acquired = unsafe { seat.try_acquire() };
             if acquired == Some(Acquired::Inconsistent) {
                 // The one before died on it; that is of no importance.
                 seat.lock().mark_consistent();
@@ -251,11 +306,13 @@ impl<T: Plain> Shared<T> {
 
     /// Acquires the gate, and waits until all seats are empty; `None` once the deadline has passed.
     fn pass_gate(&self, deadline: Option<Deadline>) -> Option<Acquired> {
-        let acquired = if self.gate.try_acquire_idle().is_some() {
+        // SAFETY: it stays where it is while it is held (see the module).
+        let acquired = if unsafe { self.gate.try_acquire_idle() }.is_some() {
             Acquired::Orderly
         } else {
             assert!(deadline.is_some() || !self.seats.iter().any(RawLock::is_mine), "{READING}");
-            self.gate.acquire(deadline)?
+            // SAFETY: as above.
+            unsafe { self.gate.acquire(deadline) }?
         };
         for seat in self.seats.iter().filter(|seat| seat.is_held()) {
             let is_mine = deadline.is_none() && seat.is_mine();
@@ -269,7 +326,8 @@ impl<T: Plain> Shared<T> {
     }
 
     fn try_pass_gate(&self) -> Option<Acquired> {
-        let acquired = self.gate.try_acquire()?;
+        // SAFETY: it stays where it is while it is held (see the module).
+        let acquired = unsafe { self.gate.try_acquire() }?;
         if self.seats.iter().any(RawLock::is_held) {
             self.leave_gate(acquired);
             return None;
@@ -313,6 +371,17 @@ pub struct RwLockReadGuard<'a, T: Plain> {
     tenure: Tenure,
 }
 
+// SAFETY: `&RwLockReadGuard` gives `&T`, which may be shared.
+unsafe impl<T: Plain + Sync> Sync for RwLockReadGuard<'_, T> {}
+
+impl<'a, T: Plain> RwLockReadGuard<'a, T> {
+    /// A guard of a part of the data.
+    pub fn map<U: ?Sized>(guard: Self, part: impl FnOnce(&T) -> &U) -> MappedRwLockReadGuard<'a, T, U> {
+        let part = NonNull::from(part(&guard));
+        MappedRwLockReadGuard { part, guard }
+    }
+}
+
 impl<T: Plain> Deref for RwLockReadGuard<'_, T> {
     type Target = T;
 
@@ -345,10 +414,44 @@ pub struct RwLockWriteGuard<'a, T: Plain> {
     tenure: Tenure,
 }
 
-impl<T: Plain> RwLockWriteGuard<'_, T> {
-    /// Says that the data are in order again, after [`OwnerDied`].
+// SAFETY: `&RwLockWriteGuard` gives `&T`, which may be shared, and `mark_consistent`, which changes an atomic, and only
+// on the thread that the guard was given to.
+unsafe impl<T: Plain + Sync> Sync for RwLockWriteGuard<'_, T> {}
+
+impl<'a, T: Plain> RwLockWriteGuard<'a, T> {
+    /// Says that the data are in order again, after [`OwnerDied`]. Does nothing on other threads than the one that was
+    /// let in.
     pub fn mark_consistent(&self) {
         self.tenure.mark_consistent(&self.lock.0.gate);
+    }
+
+    /// A guard of a part of the data.
+    pub fn map<U: ?Sized>(mut guard: Self, part: impl FnOnce(&mut T) -> &mut U) -> MappedRwLockWriteGuard<'a, T, U> {
+        let part = NonNull::from(part(&mut guard));
+        MappedRwLockWriteGuard { part, guard }
+    }
+
+    /// Goes on as a reader: no other writer is let in between, and other readers are.
+    ///
+    /// # Crash safety
+    /// If the thread is killed meanwhile, it was a writer that was killed, or a reader.
+    ///
+    /// # Panics
+    /// If the thread holds 2000 other locks; on the copy of a guard that a fork leaves in the child.
+    pub fn downgrade(guard: Self) -> RwLockReadGuard<'a, T> {
+        let lock = guard.lock;
+        let shared = &*lock.0;
+        let list = guard.tenure.list().expect("the copy of a guard in a forked child holds nothing");
+        // Behind the gate, where whoever else sits down gives way soon.
+        let seat = loop {
+            if let Some(seat) = shared.sit_down() {
+                break seat;
+            }
+            shared.seats[first_seat()].wait_while_held(None);
+        };
+        // From here on the seat is the guard's; and dropping the writer's changes nothing that a reader sees.
+        drop(guard);
+        RwLockReadGuard { lock, tenure: Tenure::at(list, seat) }
     }
 }
 
@@ -386,10 +489,96 @@ impl<T: Plain + fmt::Debug> fmt::Debug for RwLockWriteGuard<'_, T> {
     }
 }
 
+/// Shared access to a part of the data of an [`RwLock`], until it is dropped. See [`RwLockReadGuard::map`].
+#[must_use = "the lock is released when its guard is dropped"]
+pub struct MappedRwLockReadGuard<'a, T: Plain, U: ?Sized> {
+    part: NonNull<U>,
+    guard: RwLockReadGuard<'a, T>,
+}
+
+// SAFETY: `&MappedRwLockReadGuard` gives `&U`, which may be shared.
+unsafe impl<T: Plain, U: ?Sized + Sync> Sync for MappedRwLockReadGuard<'_, T, U> {}
+
+impl<'a, T: Plain, U: ?Sized> MappedRwLockReadGuard<'a, T, U> {
+    /// A guard of a smaller part.
+    pub fn map<V: ?Sized>(mapped: Self, part: impl FnOnce(&U) -> &V) -> MappedRwLockReadGuard<'a, T, V> {
+        let part = NonNull::from(part(&mapped));
+        MappedRwLockReadGuard { part, guard: mapped.guard }
+    }
+}
+
+impl<T: Plain, U: ?Sized> Deref for MappedRwLockReadGuard<'_, T, U> {
+    type Target = U;
+
+    fn deref(&self) -> &U {
+        // SAFETY: a part of the data that the guard inside gives access to, and that stay where they are.
+        unsafe { self.part.as_ref() }
+    }
+}
+
+impl<T: Plain, U: ?Sized + fmt::Debug> fmt::Debug for MappedRwLockReadGuard<'_, T, U> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
+/// Exclusive access to a part of the data of an [`RwLock`], until it is dropped. See [`RwLockWriteGuard::map`].
+#[must_use = "the lock is released when its guard is dropped"]
+pub struct MappedRwLockWriteGuard<'a, T: Plain, U: ?Sized> {
+    part: NonNull<U>,
+    guard: RwLockWriteGuard<'a, T>,
+}
+
+// SAFETY: `&MappedRwLockWriteGuard` gives `&U`, which may be shared, and the `mark_consistent` of the guard inside.
+unsafe impl<T: Plain, U: ?Sized + Sync> Sync for MappedRwLockWriteGuard<'_, T, U> {}
+
+impl<'a, T: Plain, U: ?Sized> MappedRwLockWriteGuard<'a, T, U> {
+    /// A guard of a smaller part.
+    pub fn map<V: ?Sized>(mut mapped: Self, part: impl FnOnce(&mut U) -> &mut V) -> MappedRwLockWriteGuard<'a, T, V> {
+        let part = NonNull::from(part(&mut mapped));
+        MappedRwLockWriteGuard { part, guard: mapped.guard }
+    }
+
+    /// As [`RwLockWriteGuard::mark_consistent`].
+    pub fn mark_consistent(&self) {
+        self.guard.mark_consistent();
+    }
+}
+
+impl<T: Plain, U: ?Sized> Deref for MappedRwLockWriteGuard<'_, T, U> {
+    type Target = U;
+
+    fn deref(&self) -> &U {
+        // SAFETY: a part of the data that the guard inside gives access to, and that stay where they are.
+        unsafe { self.part.as_ref() }
+    }
+}
+
+impl<T: Plain, U: ?Sized> DerefMut for MappedRwLockWriteGuard<'_, T, U> {
+    fn deref_mut(&mut self) -> &mut U {
+        // SAFETY: as above, and `self` is borrowed exclusively.
+        unsafe { self.part.as_mut() }
+    }
+}
+
+impl<T: Plain, U: ?Sized + fmt::Debug> fmt::Debug for MappedRwLockWriteGuard<'_, T, U> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
 impl<T: Plain> sealed::Sealed for RwLockWriteGuard<'_, T> {}
+
+impl<'d, T: Plain> Lend<'d> for RwLockWriteGuard<'_, T> {
+    type Data = &'d mut T;
+}
 
 impl<'a, T: Plain + Sync> WaitGuard for RwLockWriteGuard<'a, T> {
     type Unlocked = &'a RwLock<T>;
+
+    fn data(&mut self) -> &mut T {
+        self
+    }
 
     fn unlock(self) -> Self::Unlocked {
         self.lock
@@ -402,8 +591,16 @@ impl<'a, T: Plain + Sync> WaitGuard for RwLockWriteGuard<'a, T> {
 
 impl<T: Plain> sealed::Sealed for RwLockReadGuard<'_, T> {}
 
+impl<'d, T: Plain> Lend<'d> for RwLockReadGuard<'_, T> {
+    type Data = &'d T;
+}
+
 impl<'a, T: Plain + Sync> WaitGuard for RwLockReadGuard<'a, T> {
     type Unlocked = &'a RwLock<T>;
+
+    fn data(&mut self) -> &T {
+        self
+    }
 
     fn unlock(self) -> Self::Unlocked {
         self.lock

@@ -4,7 +4,10 @@
 //! The state is made of atomics.
 #![allow(unsafe_code)]
 
-use std::{io, mem, time::Duration};
+use std::{
+    io, mem,
+    time::{Duration, Instant},
+};
 
 use kernel::{at_fork, futex::Deadline, shm::ShmSafe};
 #[cfg(feature = "serde")]
@@ -14,6 +17,7 @@ use super::handle::Handle;
 use crate::{
     TooManyReleases, machine,
     sys::{kernel::Kernel, robust},
+    time::remaining,
 };
 
 /// A number of permits that processes share.
@@ -93,6 +97,11 @@ impl Semaphore {
         self.try_acquire().or_else(|| self.take(Deadline::after(timeout)))
     }
 
+    /// As [`acquire_timeout`](Self::acquire_timeout), until `deadline`.
+    pub fn acquire_deadline(&self, deadline: Instant) -> Option<Permit<'_>> {
+        self.acquire_timeout(remaining(deadline))
+    }
+
     /// Adds `n` permits, whoever acquired them or none. Never blocks.
     ///
     /// # Errors
@@ -147,6 +156,11 @@ impl BoundedSemaphore {
     /// As [`Semaphore::acquire_timeout`].
     pub fn acquire_timeout(&self, timeout: Duration) -> Option<Permit<'_>> {
         self.0.acquire_timeout(timeout)
+    }
+
+    /// As [`Semaphore::acquire_deadline`].
+    pub fn acquire_deadline(&self, deadline: Instant) -> Option<Permit<'_>> {
+        self.0.acquire_deadline(deadline)
     }
 
     /// Adds `n` permits.

@@ -1,7 +1,7 @@
 //! [`Barrier`]: go on together.
 
 use std::{
-    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    panic::{AssertUnwindSafe, RefUnwindSafe, UnwindSafe, catch_unwind, resume_unwind},
     time::{Duration, Instant},
 };
 
@@ -67,6 +67,14 @@ impl Barrier {
     /// [`BrokenBarrier`], as [`wait`](Self::wait), and then too.
     pub fn wait_timeout(&self, timeout: Duration) -> Result<usize, BrokenBarrier> {
         self.wait_until(Instant::now().checked_add(timeout), || ())
+    }
+
+    /// As [`wait_timeout`](Self::wait_timeout), until `deadline`.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn wait_deadline(&self, deadline: Instant) -> Result<usize, BrokenBarrier> {
+        self.wait_until(Some(deadline), || ())
     }
 
     /// As [`wait`](Self::wait); whoever comes last calls `action`, and all are let go when that has returned. If it
@@ -195,3 +203,7 @@ impl Barrier {
         true
     }
 }
+
+// What a panic interrupts is the user's; this is whole.
+impl UnwindSafe for Barrier {}
+impl RefUnwindSafe for Barrier {}

@@ -1,7 +1,7 @@
 //! [`Condvar`]: sleep until somebody says that something changed.
 
 use std::{
-    ops::DerefMut,
+    panic::{RefUnwindSafe, UnwindSafe},
     time::{Duration, Instant},
 };
 
@@ -46,13 +46,15 @@ impl Condvar {
         guard
     }
 
-    /// Waits for as long as `condition` holds.
-    pub fn wait_while<G: WaitGuard + DerefMut>(
+    /// Waits for as long as `condition` holds. What that is given is a mutable reference to the data of a `Lock` or of a
+    /// writer, and a shared one to those of an `RLock` or of a reader.
+    #[doc(alias = "wait_for")]
+    pub fn wait_while<G: WaitGuard>(
         &self,
         mut guard: G,
-        mut condition: impl FnMut(&mut G::Target) -> bool,
+        mut condition: impl FnMut(<G as Lend<'_>>::Data) -> bool,
     ) -> G {
-        while condition(&mut guard) {
+        while condition(guard.data()) {
             self.sleep(&mut guard, None);
         }
         guard
@@ -65,15 +67,39 @@ impl Condvar {
     }
 
     /// Waits for as long as `condition` holds, for `timeout` at most. It has timed out if the condition holds still.
-    pub fn wait_timeout_while<G: WaitGuard + DerefMut>(
+    pub fn wait_timeout_while<G: WaitGuard>(
+        &self,
+        guard: G,
+        timeout: Duration,
+        condition: impl FnMut(<G as Lend<'_>>::Data) -> bool,
+    ) -> (G, WaitTimeoutResult) {
+        self.sleep_while(guard, Instant::now().checked_add(timeout), condition)
+    }
+
+    /// Waits until `deadline` at most; the time to lock again comes on top.
+    pub fn wait_deadline<G: WaitGuard>(&self, mut guard: G, deadline: Instant) -> (G, WaitTimeoutResult) {
+        let notified = self.sleep(&mut guard, Some(deadline));
+        (guard, WaitTimeoutResult::new(!notified))
+    }
+
+    /// As [`wait_timeout_while`](Self::wait_timeout_while), until `deadline`.
+    pub fn wait_deadline_while<G: WaitGuard>(
+        &self,
+        guard: G,
+        deadline: Instant,
+        condition: impl FnMut(<G as Lend<'_>>::Data) -> bool,
+    ) -> (G, WaitTimeoutResult) {
+        self.sleep_while(guard, Some(deadline), condition)
+    }
+
+    fn sleep_while<G: WaitGuard>(
         &self,
         mut guard: G,
-        timeout: Duration,
-        mut condition: impl FnMut(&mut G::Target) -> bool,
+        deadline: Option<Instant>,
+        mut condition: impl FnMut(<G as Lend<'_>>::Data) -> bool,
     ) -> (G, WaitTimeoutResult) {
-        let deadline = Instant::now().checked_add(timeout);
         let mut in_time = true;
-        while condition(&mut guard) {
+        while condition(guard.data()) {
             if !in_time {
                 return (guard, WaitTimeoutResult::new(true));
             }
@@ -82,26 +108,22 @@ impl Condvar {
         (guard, WaitTimeoutResult::new(false))
     }
 
-    /// Wakes one waiter, if there is one.
+    /// Wakes one waiter, if there is one. Whether there was.
     #[doc(alias = "notify")]
-    pub fn notify_one(&self) {
-        self.notify_n(1);
+    pub fn notify_one(&self) -> bool {
+        self.notify_n(1) > 0
     }
 
-    /// Wakes `n` waiters, or all if there are fewer.
-    pub fn notify_n(&self, n: u32) {
+    /// Wakes `n` waiters, or all if there are fewer. Returns how many.
+    pub fn notify_n(&self, n: u32) -> usize {
         let _line = self.line.lock();
-        for _ in 0..n {
-            if !self.changed.notify_one() {
-                break;
-            }
-        }
+        (0..n).take_while(|_| self.changed.notify_one()).count()
     }
 
-    /// Wakes all waiters.
-    pub fn notify_all(&self) {
+    /// Wakes all waiters. Returns how many.
+    pub fn notify_all(&self) -> usize {
         let _line = self.line.lock();
-        self.changed.notify_all();
+        self.changed.notify_all()
     }
 
     /// Returns false once the deadline has passed.
@@ -123,9 +145,19 @@ impl Condvar {
 }
 
 /// A guard with which one can wait for a [`Condvar`]: those of all locks of this scope.
-pub trait WaitGuard: sealed::Sealed {
+pub trait WaitGuard: sealed::Sealed + Sized + for<'d> Lend<'d> {
+    #[doc(hidden)]
+    fn data<'d>(&'d mut self) -> <Self as Lend<'d>>::Data;
     #[doc(hidden)]
     fn unlocked<R>(&mut self, sleep: impl FnOnce() -> R) -> R;
+}
+
+/// What a guard lends of its lock's data: `&mut T` if it is the only one, else `&T`.
+///
+/// (`Bound` says to the compiler that `'d` is no longer than the guard exists.)
+pub trait Lend<'d, Bound = &'d Self>: sealed::Sealed {
+    /// The reference.
+    type Data;
 }
 
 pub(crate) mod sealed {
@@ -133,11 +165,19 @@ pub(crate) mod sealed {
 }
 
 macro_rules! wait_guards {
-    ($($guard:ident),*) => {
+    ($($guard:ident: &$lifetime:lifetime $($mutable:ident)?;)*) => {
         $(
             impl<T: ?Sized> sealed::Sealed for $guard<'_, T> {}
 
+            impl<$lifetime, T: ?Sized> Lend<$lifetime> for $guard<'_, T> {
+                type Data = &$lifetime $($mutable)? T;
+            }
+
             impl<T: ?Sized> WaitGuard for $guard<'_, T> {
+                fn data<$lifetime>(&$lifetime mut self) -> &$lifetime $($mutable)? T {
+                    self
+                }
+
                 fn unlocked<R>(&mut self, sleep: impl FnOnce() -> R) -> R {
                     $guard::unlocked(self, sleep)
                 }
@@ -145,4 +185,12 @@ macro_rules! wait_guards {
         )*
     };
 }
-wait_guards!(MutexGuard, RwLockReadGuard, RwLockWriteGuard);
+wait_guards! {
+    MutexGuard: &'d mut;
+    RwLockReadGuard: &'d;
+    RwLockWriteGuard: &'d mut;
+}
+
+// What a panic interrupts is the user's; the condition variable is whole.
+impl UnwindSafe for Condvar {}
+impl RefUnwindSafe for Condvar {}

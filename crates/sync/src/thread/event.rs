@@ -1,6 +1,9 @@
 //! [`Event`]: wait until it is set.
 
-use std::time::{Duration, Instant};
+use std::{
+    panic::{RefUnwindSafe, UnwindSafe},
+    time::{Duration, Instant},
+};
 
 use parking_lot::{Condvar, Mutex};
 
@@ -56,6 +59,11 @@ impl Event {
         self.wait_until(Instant::now().checked_add(timeout))
     }
 
+    /// As [`wait_timeout`](Self::wait_timeout), until `deadline`.
+    pub fn wait_deadline(&self, deadline: Instant) -> bool {
+        self.wait_until(Some(deadline))
+    }
+
     fn wait_until(&self, deadline: Option<Instant>) -> bool {
         let mut count = self.count.lock();
         let began = *count;
@@ -67,3 +75,7 @@ impl Event {
         true
     }
 }
+
+// What a panic interrupts is the user's; this is whole.
+impl UnwindSafe for Event {}
+impl RefUnwindSafe for Event {}

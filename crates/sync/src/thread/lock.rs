@@ -1,6 +1,6 @@
 //! [`Lock`]: one thread at a time.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A lock that threads share, with the data that it protects.
 ///
@@ -59,6 +59,11 @@ impl<T: ?Sized> Lock<T> {
         self.0.try_lock_for(timeout)
     }
 
+    /// Locks if that is possible before `deadline`.
+    pub fn lock_deadline(&self, deadline: Instant) -> Option<LockGuard<'_, T>> {
+        self.0.try_lock_until(deadline)
+    }
+
     /// Whether any thread holds the lock; may have changed by the time it returns.
     pub fn is_locked(&self) -> bool {
         self.0.is_locked()
@@ -67,5 +72,11 @@ impl<T: ?Sized> Lock<T> {
     /// The data, without locking: nobody else can have the lock.
     pub fn get_mut(&mut self) -> &mut T {
         self.0.get_mut()
+    }
+}
+
+impl<T> From<T> for Lock<T> {
+    fn from(value: T) -> Self {
+        Self::new(value)
     }
 }

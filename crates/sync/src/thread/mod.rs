@@ -30,9 +30,12 @@ mod rwlock;
 mod semaphore;
 
 pub use barrier::Barrier;
-pub use condvar::{Condvar, WaitGuard};
+pub use condvar::{Condvar, Lend, WaitGuard};
 pub use event::Event;
 pub use lock::{Lock, LockGuard, MappedLockGuard, RawLock};
-pub use rlock::{RLock, RLockGuard};
-pub use rwlock::{RawRwLock, RwLock, RwLockReadGuard, RwLockWriteGuard};
+pub use rlock::{MappedRLockGuard, RLock, RLockGuard};
+pub use rwlock::{
+    MappedRwLockReadGuard, MappedRwLockWriteGuard, RawRwLock, RwLock, RwLockReadGuard, RwLockUpgradableReadGuard,
+    RwLockWriteGuard,
+};
 pub use semaphore::{BoundedSemaphore, Permit, Semaphore};

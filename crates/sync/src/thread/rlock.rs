@@ -11,14 +11,14 @@ use std::{
     mem,
     ops::Deref,
     sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use lock_api::{GetThreadId, RawMutex as _, RawMutexTimed};
 use parking_lot::RawThreadId;
 
 use super::{
-    condvar::{WaitGuard, sealed},
+    condvar::{Lend, WaitGuard, sealed},
     lock::RawLock,
 };
 use crate::NotHolder;
@@ -72,6 +72,18 @@ impl<T> RLock<T> {
     }
 }
 
+impl<T: Default> Default for RLock<T> {
+    fn default() -> Self {
+        Self::new(T::default())
+    }
+}
+
+impl<T> From<T> for RLock<T> {
+    fn from(value: T) -> Self {
+        Self::new(value)
+    }
+}
+
 impl<T: ?Sized> RLock<T> {
     /// Locks, once more if this thread holds it already; else sleeps for as long as another thread does.
     ///
@@ -95,6 +107,16 @@ impl<T: ?Sized> RLock<T> {
     /// Locks if that is possible within `timeout`.
     pub fn lock_timeout(&self, timeout: Duration) -> Option<RLockGuard<'_, T>> {
         self.lock_again().or_else(|| self.raw.try_lock_for(timeout).then(|| self.first()))
+    }
+
+    /// Locks if that is possible before `deadline`.
+    pub fn lock_deadline(&self, deadline: Instant) -> Option<RLockGuard<'_, T>> {
+        self.lock_again().or_else(|| self.raw.try_lock_until(deadline).then(|| self.first()))
+    }
+
+    /// The data, without locking: nobody else can have the lock.
+    pub fn get_mut(&mut self) -> &mut T {
+        &mut self.data
     }
 
     /// Takes back one [`forget`](RLockGuard::forget), as Python's `release`.
@@ -176,7 +198,16 @@ pub struct RLockGuard<'a, T: ?Sized> {
     not_send: PhantomData<*mut ()>,
 }
 
-impl<T: ?Sized> RLockGuard<'_, T> {
+// SAFETY: `&RLockGuard` gives `&T`, which may be shared, and `recursion_count`, which reads an atomic.
+unsafe impl<T: ?Sized + Sync> Sync for RLockGuard<'_, T> {}
+
+impl<'a, T: ?Sized> RLockGuard<'a, T> {
+    /// A guard of a part of the data.
+    pub fn map<U: ?Sized>(guard: Self, part: impl FnOnce(&T) -> &U) -> MappedRLockGuard<'a, T, U> {
+        let part = part(&guard.lock.data);
+        MappedRLockGuard { part, guard }
+    }
+
     /// How often the thread has locked it and not released: 1 if this is the only guard.
     pub fn recursion_count(&self) -> u32 {
         self.lock.depth.load(Relaxed)
@@ -211,9 +242,45 @@ impl<T: ?Sized + fmt::Debug> fmt::Debug for RLockGuard<'_, T> {
     }
 }
 
+/// Access to a part of the data of an [`RLock`], until it is dropped. See [`RLockGuard::map`].
+#[must_use = "the lock is released when its guard is dropped"]
+pub struct MappedRLockGuard<'a, T: ?Sized, U: ?Sized> {
+    part: &'a U,
+    guard: RLockGuard<'a, T>,
+}
+
+impl<'a, T: ?Sized, U: ?Sized> MappedRLockGuard<'a, T, U> {
+    /// A guard of a smaller part.
+    pub fn map<V: ?Sized>(mapped: Self, part: impl FnOnce(&U) -> &V) -> MappedRLockGuard<'a, T, V> {
+        MappedRLockGuard { part: part(mapped.part), guard: mapped.guard }
+    }
+}
+
+impl<T: ?Sized, U: ?Sized> Deref for MappedRLockGuard<'_, T, U> {
+    type Target = U;
+
+    fn deref(&self) -> &U {
+        self.part
+    }
+}
+
+impl<T: ?Sized, U: ?Sized + fmt::Debug> fmt::Debug for MappedRLockGuard<'_, T, U> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("MappedRLockGuard").field(&self.part).field(&self.guard.recursion_count()).finish()
+    }
+}
+
 impl<T: ?Sized> sealed::Sealed for RLockGuard<'_, T> {}
 
+impl<'d, T: ?Sized> Lend<'d> for RLockGuard<'_, T> {
+    type Data = &'d T;
+}
+
 impl<T: ?Sized> WaitGuard for RLockGuard<'_, T> {
+    fn data(&mut self) -> &T {
+        self
+    }
+
     fn unlocked<R>(&mut self, sleep: impl FnOnce() -> R) -> R {
         let lock = self.lock;
         let (depth, forgotten) = (lock.depth.load(Relaxed), lock.forgotten.load(Relaxed));

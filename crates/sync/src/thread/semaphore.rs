@@ -2,6 +2,7 @@
 
 use std::{
     mem,
+    panic::{RefUnwindSafe, UnwindSafe},
     time::{Duration, Instant},
 };
 
@@ -64,6 +65,11 @@ impl Semaphore {
         self.take(Instant::now().checked_add(timeout))
     }
 
+    /// As [`acquire_timeout`](Self::acquire_timeout), until `deadline`.
+    pub fn acquire_deadline(&self, deadline: Instant) -> Option<Permit<'_>> {
+        self.take(Some(deadline))
+    }
+
     /// Adds `n` permits, whoever acquired them or none.
     ///
     /// # Errors
@@ -124,6 +130,11 @@ impl BoundedSemaphore {
         self.0.acquire_timeout(timeout)
     }
 
+    /// As [`Semaphore::acquire_deadline`].
+    pub fn acquire_deadline(&self, deadline: Instant) -> Option<Permit<'_>> {
+        self.0.acquire_deadline(deadline)
+    }
+
     /// Adds `n` permits.
     ///
     /// # Errors
@@ -157,3 +168,9 @@ impl Drop for Permit<'_> {
         let _ = self.0.release(1);
     }
 }
+
+// What a panic interrupts is the user's; this is whole.
+impl UnwindSafe for Semaphore {}
+impl RefUnwindSafe for Semaphore {}
+impl UnwindSafe for BoundedSemaphore {}
+impl RefUnwindSafe for BoundedSemaphore {}

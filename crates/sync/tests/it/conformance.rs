@@ -190,6 +190,146 @@ macro_rules! conformance {
             }
 
             #[test]
+            fn mapped_and_downgraded_guards_keep_the_lock() {
+                let _dog = dog();
+                let rlock = $ok!(RLock::new((Cell::new(0u32), Cell::new([1u8; 2]))));
+                let part = MappedRLockGuard::map(RLockGuard::map($ok!(rlock.lock()), |all| &all.1), |part| part);
+                part.set([2; 2]);
+                assert!(elsewhere(|| $ok!(rlock.try_lock()).is_none()));
+                drop(part);
+                assert_eq!(elsewhere(|| $ok!(rlock.lock()).1.get()), [2; 2]);
+
+                let lock = $ok!(RwLock::new((0u32, [1u8; 2])));
+                let part = RwLockWriteGuard::map($ok!(lock.write()), |pair| &mut pair.1);
+                let mut part = MappedRwLockWriteGuard::map(part, |part| &mut part[1]);
+                *part = 7;
+                assert!(elsewhere(|| $ok!(lock.try_read()).is_none()));
+                drop(part);
+                assert!(!lock.is_locked());
+                let part = RwLockReadGuard::map($ok!(lock.read()), |pair| &pair.1);
+                let part = MappedRwLockReadGuard::map(part, |part| &part[1]);
+                assert!(lock.is_locked() && elsewhere(|| $ok!(lock.try_write()).is_none()));
+                assert_eq!(*part, 7);
+                drop(part);
+
+                let mut writer = $ok!(lock.write());
+                writer.0 = 5;
+                let reader = RwLockWriteGuard::downgrade(writer);
+                assert!(elsewhere(|| $ok!(lock.try_read()).is_some() && $ok!(lock.try_write()).is_none()));
+                assert_eq!(reader.0, 5);
+                drop(reader);
+                assert!(!lock.is_locked() && $ok!(lock.try_write()).is_some());
+            }
+
+            #[test]
+            fn nobody_writes_between_a_writer_and_the_reader_it_becomes() {
+                let _dog = dog();
+                let lock = $ok!(RwLock::new(0u32));
+                let count = || {
+                    for _ in 0..3_000 {
+                        let mut writer = $ok!(lock.write());
+                        *writer += 1;
+                        let written = *writer;
+                        assert_eq!(*RwLockWriteGuard::downgrade(writer), written);
+                    }
+                };
+                both(|| both(count, count), || (0..3_000).for_each(|_| drop($ok!(lock.read()))));
+                assert_eq!($ok!(lock.into_inner()), 6_000);
+            }
+
+            #[test]
+            fn a_reader_reads_again_though_a_writer_waits() {
+                let _dog = dog();
+                let lock = $ok!(RwLock::new(0u32));
+                let reader = $ok!(lock.read());
+                thread::scope(|scope| {
+                    scope.spawn(|| *$ok!(lock.write()) = 1);
+                    while elsewhere(|| $ok!(lock.try_read()).is_some()) {
+                        thread::yield_now();
+                    }
+                    let again = $ok!(lock.read_recursive());
+                    assert_eq!((*again, *reader), (0, 0));
+                    drop((again, reader));
+                });
+                assert_eq!(*$ok!(lock.read_recursive()), 1);
+            }
+
+            #[test]
+            fn deadlines_are_times_to_wait_until() {
+                let _dog = dog();
+                let (past, soon) = (Instant::now(), || Instant::now() + SOON);
+                let (lock, rlock) = ($ok!(Lock::new(0u32)), $ok!(RLock::new(Cell::new(0u32))));
+                let rwlock = $ok!(RwLock::new(0u32));
+                assert!($ok!(lock.lock_deadline(past)).is_some() && $ok!(rlock.lock_deadline(past)).is_some());
+                assert!($ok!(rwlock.read_deadline(past)).is_some() && $ok!(rwlock.write_deadline(past)).is_some());
+                let held = ($ok!(lock.lock()), $ok!(rlock.lock()), $ok!(rwlock.write()));
+                elsewhere(|| {
+                    let begun = Instant::now();
+                    assert!($ok!(lock.lock_deadline(soon())).is_none() && $ok!(rlock.lock_deadline(soon())).is_none());
+                    assert!($ok!(rwlock.read_deadline(soon())).is_none());
+                    assert!($ok!(rwlock.write_deadline(soon())).is_none());
+                    assert!(begun.elapsed() >= 4 * SOON);
+                });
+                drop(held);
+                let semaphore = $ok!(Semaphore::new(1));
+                let permit = semaphore.acquire_deadline(past).unwrap();
+                assert!(semaphore.acquire_deadline(soon()).is_none());
+                drop(permit);
+                assert!($ok!(BoundedSemaphore::new(0)).acquire_deadline(past).is_none());
+                assert!($ok!(Barrier::new(2)).wait_deadline(soon()).is_err());
+                let changed = $ok!(Condvar::new());
+                let (guard, timeout) = $ok!(changed.wait_deadline($ok!(lock.lock()), soon()));
+                assert!(timeout.timed_out());
+                let (guard, timeout) = $ok!(changed.wait_deadline_while(guard, soon(), |n| *n == 0));
+                assert!(timeout.timed_out() && *guard == 0);
+            }
+
+            #[test]
+            fn guards_and_conditions_can_be_shared() {
+                fn sync<T: Sync>(_: &T) {}
+                fn unwind_safe<T: std::panic::UnwindSafe + std::panic::RefUnwindSafe>(_: &T) {}
+                let (lock, rlock, rwlock) = ($ok!(Lock::new(0u32)), $ok!(RLock::new(0u32)), $ok!(RwLock::new(0u32)));
+                sync(&$ok!(lock.lock()));
+                sync(&LockGuard::map($ok!(lock.lock()), |n| n));
+                sync(&$ok!(rlock.lock()));
+                sync(&RLockGuard::map($ok!(rlock.lock()), |n| n));
+                sync(&$ok!(rwlock.write()));
+                sync(&RwLockWriteGuard::map($ok!(rwlock.write()), |n| n));
+                sync(&$ok!(rwlock.read()));
+                sync(&RwLockReadGuard::map($ok!(rwlock.read()), |n| n));
+                unwind_safe(&($ok!(Condvar::new()), $ok!(Event::new()), $ok!(Barrier::new(1))));
+                unwind_safe(&($ok!(Semaphore::new(1)), $ok!(BoundedSemaphore::new(1))));
+            }
+
+            #[test]
+            fn a_recursive_lock_waits_for_a_condition_and_notifiers_learn_of_it() {
+                let _dog = dog();
+                let (lock, changed) = ($ok!(RLock::new(Cell::new(0u32))), $ok!(Condvar::new()));
+                assert_eq!((changed.notify_one(), changed.notify_n(3), changed.notify_all()), (false, 0, 0));
+                let wait = || {
+                    let outer = $ok!(lock.lock());
+                    let inner = $ok!(changed.wait_while($ok!(lock.lock()), |n| n.get() == 0));
+                    assert_eq!((inner.get(), inner.recursion_count()), (1, 2));
+                    let (inner, timeout) = $ok!(changed.wait_timeout_while(inner, SOON, |n| n.get() == 1));
+                    assert!(timeout.timed_out());
+                    drop((inner, outer));
+                };
+                both(wait, || {
+                    // Until the waiter was asleep and has been woken.
+                    while !{
+                        let _guard = $ok!(lock.lock());
+                        changed.notify_one()
+                    } {
+                        thread::yield_now();
+                    }
+                    $ok!(lock.lock()).set(1);
+                    changed.notify_all();
+                });
+                let rwlock = $ok!(RwLock::new(3u32));
+                assert_eq!(*$ok!(changed.wait_while($ok!(rwlock.read()), |n| *n == 0)), 3);
+            }
+
+            #[test]
             fn condvar_releases_all_levels_of_a_recursive_lock() {
                 let _dog = dog();
                 let (lock, changed) = ($ok!(RLock::new(Cell::new(0u32))), $ok!(Condvar::new()));
@@ -440,3 +580,24 @@ macro_rules! conformance {
 
 conformance!(process, process_ok);
 conformance!(thread, thread_ok);
+
+mod threads_alone {
+    use sync::thread::{Lock, RLock, RwLock, RwLockUpgradableReadGuard};
+
+    #[test]
+    fn values_become_locks() {
+        assert_eq!((*Lock::from(1).lock(), *RLock::from(2).lock(), *RwLock::from(3).read()), (1, 2, 3));
+        let mut rlock = RLock::<u8>::default();
+        *rlock.get_mut() = 4;
+        assert_eq!(*rlock.lock(), 4);
+    }
+
+    #[test]
+    fn an_upgradable_reader_becomes_the_writer() {
+        let lock = RwLock::new(1);
+        let upgradable = lock.upgradable_read();
+        assert!(lock.try_read().is_some() && lock.try_write().is_none());
+        *RwLockUpgradableReadGuard::upgrade(upgradable) += 1;
+        assert_eq!(lock.into_inner(), 2);
+    }
+}
