@@ -49,7 +49,9 @@ pub use self::error::{GetError, GetTimeoutError, PutError, PutTimeoutError, TryG
 pub use self::listener::{Address, Client, Listener, Peers};
 pub use self::manager::{Counter, Dict, List, Manager, ManagerError, Namespace, Proxy};
 pub use self::pipe::{Connection, Receiver, RecvError, SendError, Sender, StreamReader, StreamWriter, channel, pipe};
-pub use self::shared::{Array, ArrayGuard, Lockless, RawArray, RawValue, Value, ValueGuard};
+pub use self::shared::{
+    Array, ArrayGuard, Lockless, RawArray, RawValue, Row, RowGuard, Rows, RowsGuard, Value, ValueGuard,
+};
 pub use self::{joinable::JoinableQueue, queue::Queue};
 #[doc(no_inline)]
 pub use sync::{Element, InvalidElement, Plain};

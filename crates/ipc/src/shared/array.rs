@@ -24,6 +24,7 @@ use sync::{
 
 use super::{
     loans::{Loan, Loans, locked},
+    rows::Rows,
     value::sure,
 };
 
@@ -215,6 +216,49 @@ impl<T: Element + Copy> Array<T> {
     /// As [`lock`](Self::lock).
     pub fn lock_timeout(&self, timeout: Duration) -> Result<Option<ArrayGuard<'_, T>>, OwnerDied<ArrayGuard<'_, T>>> {
         self.lock.lock_timeout(timeout).transpose().map(|result| self.guard(result)).transpose()
+    }
+
+    /// Splits it into rows of `row_len` elements, each with a lock of its own, so that several processes can change
+    /// rows at the same time, each as a slice. Waits for the lock.
+    ///
+    /// Other handles to the array are of no use any more: their methods panic.
+    ///
+    /// # Errors
+    /// `InvalidInput` if the length is no multiple of `row_len`, or there were more than 1,024 rows; else as
+    /// [`SharedMemory::new`].
+    ///
+    /// # Panics
+    /// If the array was split before; or if a guard of this thread, by another handle, has lent a slice.
+    ///
+    /// # Examples
+    /// ```
+    /// use ipc::{Array, Row};
+    /// use proc_core::Process;
+    ///
+    /// fn fill(row: Row<f64>) {
+    ///     let mut row = row.lock().unwrap();
+    ///     let i = row.index();
+    ///     row.fill(i as f64);
+    /// }
+    ///
+    /// let rows = Array::new(6)?.split_rows(3)?;
+    /// let children: Vec<_> = rows.iter().map(|row| Process::spawn(fill, (row,))).collect::<Result<_, _>>()?;
+    /// for child in children {
+    ///     child.join()?;
+    /// }
+    /// assert_eq!(rows.to_vec(), [0.0, 0.0, 0.0, 1.0, 1.0, 1.0]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[track_caller]
+    pub fn split_rows(self, row_len: usize) -> io::Result<Rows<T>>
+    where
+        T: Element<Stored = T> + Plain,
+    {
+        let held = self.writable();
+        let rows = Rows::new(self.memory.clone(), self.len, row_len)?;
+        held.split();
+        drop(held);
+        Ok(rows)
     }
 
     /// Whether any thread holds the lock; may have changed by the time it returns.

@@ -7,6 +7,7 @@
 //! | 0             | no guard has lent a reference                       |
 //! | 1 ..          | as many guards have lent shared references          |
 //! | `EXCLUSIVE`   | one guard has lent an exclusive reference            |
+//! | `SPLIT`       | the array has been split into rows, for good         |
 //!
 //! Only the thread that holds the lock reads or changes the word. It is `Relaxed` everywhere: the lock orders what one
 //! holder does before what the next one does. A guard that has lent counts until it is dropped, as nobody can tell when a
@@ -20,6 +21,7 @@ use std::{
 use sync::{OwnerDied, Plain, process::RLockGuard};
 
 const EXCLUSIVE: u32 = u32::MAX;
+const SPLIT: u32 = u32::MAX - 1;
 
 /// Of all guards of one value.
 #[derive(Plain, Debug, Default)]
@@ -35,14 +37,19 @@ impl Loans {
     }
 
     pub(super) fn is_readable(&self) -> bool {
-        self.now() != EXCLUSIVE
+        self.now() < SPLIT
+    }
+
+    /// From now on nobody reads or writes. Nobody has lent.
+    pub(super) fn split(&self) {
+        self.change(SPLIT);
     }
 
     #[inline]
     #[track_caller]
     pub(super) fn assert_readable(&self) {
         if !self.is_readable() {
-            refuse_read();
+            self.refuse_read();
         }
     }
 
@@ -50,21 +57,28 @@ impl Loans {
     #[track_caller]
     pub(super) fn assert_writable(&self) {
         if self.now() != 0 {
-            refuse_write();
+            self.refuse_write();
         }
     }
-}
 
-#[cold]
-#[track_caller]
-fn refuse_read() -> ! {
-    panic!("a guard of this thread has lent a mutable reference: read through that guard, or drop it first")
-}
+    #[cold]
+    #[track_caller]
+    fn refuse_read(&self) -> ! {
+        self.refuse_split();
+        panic!("a guard of this thread has lent a mutable reference: read through that guard, or drop it first")
+    }
 
-#[cold]
-#[track_caller]
-fn refuse_write() -> ! {
-    panic!("a guard of this thread has lent a reference: change it through that guard, or drop it first")
+    #[cold]
+    #[track_caller]
+    fn refuse_write(&self) -> ! {
+        self.refuse_split();
+        panic!("a guard of this thread has lent a reference: change it through that guard, or drop it first")
+    }
+
+    #[track_caller]
+    fn refuse_split(&self) {
+        assert!(self.now() != SPLIT, "the array was split into rows: use these");
+    }
 }
 
 /// What is under the lock, and has the loans in it.
@@ -85,7 +99,7 @@ pub(super) fn locked<'a, T: Lends>(
 ) -> Result<RLockGuard<'a, T>, OwnerDied<RLockGuard<'a, T>>> {
     if let Err(died) = &locked {
         let guard = died.get_ref();
-        if guard.recursion_count() == 1 {
+        if guard.recursion_count() == 1 && guard.loans().now() != SPLIT {
             guard.loans().change(0);
         }
     }
@@ -145,7 +159,7 @@ impl Loan {
     pub(super) fn assert_writable<T: Lends>(&mut self, guard: &RLockGuard<'_, T>) {
         match self.0.get() {
             Lent::Nothing => guard.loans().assert_writable(),
-            Lent::Shared if guard.loans().now() != 1 => refuse_write(),
+            Lent::Shared if guard.loans().now() != 1 => guard.loans().refuse_write(),
             Lent::Shared | Lent::Exclusive => {}
         }
     }

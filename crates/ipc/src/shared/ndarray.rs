@@ -1,9 +1,9 @@
-//! Views of an [`Array`](crate::Array) as matrices of the crate `ndarray`.
+//! Views of an [`Array`](crate::Array), or of its [`Rows`](crate::Rows), as matrices of the crate `ndarray`.
 
-use ndarray::{ArrayView, ArrayViewMut, Dimension, ShapeError, StrideShape};
+use ndarray::{ArrayView, ArrayView2, ArrayViewMut, ArrayViewMut2, Dimension, ShapeError, StrideShape};
 use sync::{Element, Plain};
 
-use super::ArrayGuard;
+use super::{ArrayGuard, RowsGuard};
 
 impl<T: Element<Stored = T> + Plain + Copy> ArrayGuard<'_, T> {
     /// The elements as a matrix of that shape, without a copy. Needs the feature `ndarray`.
@@ -40,5 +40,17 @@ impl<T: Element<Stored = T> + Plain + Copy> ArrayGuard<'_, T> {
         shape: impl Into<StrideShape<D>>,
     ) -> Result<ArrayViewMut<'_, T, D>, ShapeError> {
         ArrayViewMut::from_shape(shape, self)
+    }
+}
+
+impl<T: Element<Stored = T> + Plain + Copy> RowsGuard<'_, T> {
+    /// All rows as a matrix, without a copy. Needs the feature `ndarray`.
+    pub fn view(&self) -> ArrayView2<'_, T> {
+        ArrayView2::from_shape(self.shape(), self).expect("there are as many elements")
+    }
+
+    /// All rows as a matrix, to be changed in place. Needs the feature `ndarray`.
+    pub fn view_mut(&mut self) -> ArrayViewMut2<'_, T> {
+        ArrayViewMut2::from_shape(self.shape(), self).expect("there are as many elements")
     }
 }

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use ipc::{Array, Element, RawArray, RawValue, Value, channel};
+use ipc::{Array, Element, RawArray, RawValue, Row, Value, channel};
 use proc_core::{Process, handover, shm::SharedMemory};
 use test_support::watchdog;
 
@@ -213,6 +213,69 @@ fn raw_values_and_arrays_are_shared_without_a_lock() {
     assert_eq!(RawArray::<u64>::new(0).unwrap().iter().len(), 0);
 }
 
+fn add_one(row: Row<u32>, together: sync::process::Barrier) {
+    let mut guard = row.lock().unwrap();
+    // All at once.
+    together.wait().unwrap();
+    guard.iter_mut().for_each(|n| *n += 1 + row.index() as u32);
+}
+
+#[test]
+fn rows_are_changed_by_several_processes_at_once() {
+    let _dog = watchdog(LIMIT);
+    let array = Array::from_slice(&[10_u32; 12]).unwrap();
+    let other_handle = array.clone();
+    let rows = array.split_rows(4).unwrap();
+    let together = sync::process::Barrier::new(3).unwrap();
+    let children: Vec<_> = rows.iter().map(|row| Process::spawn(add_one, (row, together.clone())).unwrap()).collect();
+    children.into_iter().for_each(|child| child.join().unwrap());
+    assert_eq!(rows.to_vec(), [11, 11, 11, 11, 12, 12, 12, 12, 13, 13, 13, 13]);
+    assert!(panics("split into rows", || other_handle.get(0)) && panics("split into rows", || other_handle.set(0, 1)));
+    assert!(panics("split into rows", || other_handle.lock().unwrap_or_else(|died| died.into_inner())[0]));
+    assert!(panics("split into rows", || other_handle.split_rows(4).is_ok()));
+
+    let (one, other) = (rows.row(0), rows.row(1));
+    let held = one.lock().unwrap();
+    assert!(elsewhere(|| one.try_lock().unwrap().is_none() && other.try_lock().unwrap().is_some()));
+    assert!(elsewhere(|| one.lock_timeout(Duration::from_millis(1)).unwrap().is_none()));
+    drop(held);
+    let mut all = rows.lock().unwrap();
+    all.reverse();
+    assert_eq!((all.shape(), all[0]), ((3, 4), 13));
+    assert!(elsewhere(|| other.try_lock().unwrap().is_none()));
+    drop(all);
+    assert_eq!(*one.lock().unwrap(), [13; 4]);
+
+    assert!(Array::<u8>::new(5).unwrap().split_rows(2).is_err());
+    assert!(Array::<u8>::new(5).unwrap().split_rows(0).is_err());
+    assert!(Array::<u8>::new(5000).unwrap().split_rows(1).is_err());
+    assert!(Array::<u8>::new(0).unwrap().split_rows(1).unwrap().is_empty());
+}
+
+fn die_in_a_row(row: Row<u8>, inside: ipc::Sender<()>) {
+    let mut row = row.lock().unwrap();
+    row[0] = 1;
+    inside.send(&()).unwrap();
+    loop {
+        thread::park();
+    }
+}
+
+#[test]
+fn a_killed_holder_of_a_row_is_reported_and_disturbs_no_other() {
+    let _dog = watchdog(LIMIT);
+    let rows = Array::<u8>::new(6).unwrap().split_rows(2).unwrap();
+    let (inside, is_inside) = channel().unwrap();
+    let child = Process::spawn(die_in_a_row, (rows.row(1), inside)).unwrap();
+    is_inside.recv().unwrap();
+    assert!(rows.row(0).lock().is_ok() && rows.row(1).try_lock().unwrap().is_none());
+    child.kill().unwrap();
+    assert_eq!(rows.to_vec(), [0, 0, 1, 0, 0, 0]);
+    assert!(rows.row(1).lock().is_err() && rows.row(2).lock().is_ok());
+    rows.lock().unwrap_err().into_inner().mark_consistent();
+    assert!(rows.lock().is_ok() && rows.row(1).lock().is_ok());
+}
+
 #[cfg(feature = "ndarray")]
 #[test]
 fn an_array_is_a_matrix_while_locked() {
@@ -223,4 +286,7 @@ fn an_array_is_a_matrix_while_locked() {
     assert!(guard.view((4, 2)).is_err());
     drop(guard);
     assert_eq!(array.to_vec(), [0.0, 1.5, 0.0, 0.0, 1.5, 0.0]);
+    let rows = array.split_rows(3).unwrap();
+    rows.lock().unwrap().view_mut().row_mut(0).fill(2.0);
+    assert_eq!(rows.lock().unwrap().view().sum(), 7.5);
 }
