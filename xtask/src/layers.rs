@@ -16,28 +16,40 @@ const LAYERS: [(&str, &[&str]); 8] = [
     ("pool", &["kernel", "lane", "proc-core", "wire"]),
 ];
 
+/// What is built with as little as this, and without what hands values over. Not a word of tests here, either.
+const BARE: [(&str, &[&str]); 2] = [("tls", &[]), ("sync", &["--no-default-features"])];
+
+/// What these do without.
+const ABSENT: [&str; 5] = ["serde", "serde_core", "serde_derive", "postcard", "wire"];
+
 /// Compares that with what cargo says.
 pub(crate) fn run() -> Outcome {
     let mut wrong = Vec::new();
     for (name, allowed) in LAYERS {
-        let found = inside(name)?;
+        // Those with a path are ours: "kernel v0.1.0 (/…/crates/kernel)".
+        let found = inside(name, &[], |line| line.contains("/crates/"))?;
         let allowed: BTreeSet<String> = allowed.iter().map(|name| (*name).to_owned()).collect();
         if found != allowed {
             wrong.push(format!("{name} has {found:?} in it, and should have {allowed:?}"));
         }
     }
+    for (name, features) in BARE {
+        let found = inside(name, features, |line| line.split(' ').next().is_some_and(|name| ABSENT.contains(&name)))?;
+        if !found.is_empty() {
+            wrong.push(format!("{name} {} has {found:?} in it", features.join(" ")));
+        }
+    }
     if wrong.is_empty() { Ok(()) } else { Err(wrong.join("; ")) }
 }
 
-/// The crates of this workspace that a crate is built with.
-fn inside(name: &str) -> Result<BTreeSet<String>, String> {
-    let tree = cargo(["tree", "--package", name, "--edges", "normal", "--prefix", "none"]).output();
-    let tree = tree.map_err(|e| format!("cannot run cargo tree: {e}"))?;
+/// The crates that a crate is built with, as far as their line is `wanted`.
+fn inside(name: &str, features: &[&str], wanted: impl Fn(&str) -> bool) -> Result<BTreeSet<String>, String> {
+    let mut tree = cargo(["tree", "--package", name, "--edges", "normal", "--prefix", "none"]);
+    let tree = tree.args(features).output().map_err(|e| format!("cannot run cargo tree: {e}"))?;
     if !tree.status.success() {
         return Err(String::from_utf8_lossy(&tree.stderr).into_owned());
     }
-    // Those with a path are ours: "kernel v0.1.0 (/…/crates/kernel)".
     let text = String::from_utf8_lossy(&tree.stdout);
-    let ours = text.lines().filter(|line| line.contains("/crates/")).filter_map(|line| line.split(' ').next());
-    Ok(ours.filter(|ours| *ours != name).map(str::to_owned).collect())
+    let found = text.lines().filter(|line| wanted(line)).filter_map(|line| line.split(' ').next());
+    Ok(found.filter(|found| *found != name).map(str::to_owned).collect())
 }
