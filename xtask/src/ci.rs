@@ -1,8 +1,8 @@
 //! The whole of the continuous integration; the same anywhere.
 
-use crate::{Outcome, cargo, circles, crash, examples, layers, linear, loom, run as step, test};
+use crate::{Outcome, cargo, circles, crash, examples, layers, linear, loom, run as step, test, ui};
 
-/// Checks format, lints, layers of crates, circles of modules, documentation, tests, loom models, the quick set of crash points, histories of queues, and the examples.
+/// Checks format, lints, layers of crates, circles of modules, documentation, tests, the compiler's words, loom models, the quick set of crash points, histories of queues, and the examples.
 pub(crate) fn run() -> Outcome {
     step("format", &mut cargo(["fmt", "--all", "--check"]))?;
     step("lints", &mut cargo(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
@@ -10,6 +10,7 @@ pub(crate) fn run() -> Outcome {
     circles::run(&[])?;
     step("documentation", cargo(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))?;
     test::run(&[])?;
+    ui::run()?;
     loom::run()?;
     crash::run(&[])?;
     linear::run(&["--ops", "2000000"].map(String::from))?;

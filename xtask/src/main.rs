@@ -13,6 +13,7 @@ mod linear;
 mod loom;
 mod profile;
 mod test;
+mod ui;
 
 use std::{
     ffi::OsStr,
@@ -37,6 +38,7 @@ usage: cargo xtask COMMAND
                      with storms of 30 kills, or of 3,000
   layers             which crates are built into which, against the table of what may be
   circles [CRATE]    modules of a crate that need each other in a circle; more than there were is a failure
+  ui                 what the compiler says to misuse, against the texts that are kept
   loom               every interleaving in the state machines of the locks
   examples [NAME]    runs every example (or one) and expects success
   demo               the flagship: counts words with a pool of processes
@@ -57,6 +59,7 @@ fn main() -> ExitCode {
         "faults" => crash::run_faults(&rest),
         "fuzz" => fuzz::run(&rest),
         "linear" => linear::run(&rest),
+        "ui" => ui::run(),
         "hosts" => hosts::run(&rest),
         "loom" => loom::run(),
         "examples" => examples::run(rest.first().map(String::as_str)),

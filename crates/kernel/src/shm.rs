@@ -185,6 +185,12 @@ impl Drop for Mapping {
 /// The type must be `#[repr(C)]` (or a primitive), valid for **any** bit pattern and for zeros in particular, hold no
 /// pointers, references or handles of one process, need no `Drop`, and change behind a shared reference only through
 /// atomics.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot lie in memory that several processes use at the same time",
+    label = "not safe in shared memory",
+    note = "atomics, arrays of them, and `sync::process::InlineLock` around plain data are; `#[derive(ShmSafe)]` is for `#[repr(C)]` structs of them",
+    note = "a bare number may be written by one process while another one reads it: take an atomic, or put it under a lock"
+)]
 pub unsafe trait ShmSafe: Sync + 'static {
     /// Whether this process must not unmap it now: the kernel has its address, as it has a held lock's. Asked when a
     /// [`Shared`] is dropped; structs pass the question on to their fields.

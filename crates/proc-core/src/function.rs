@@ -23,6 +23,13 @@ use kernel::handover::{self, Packed};
 ///
 /// `A` is the tuple of its arguments. Implemented by the compiler's grace for every `fn` item (generic ones and
 /// methods included) and every closure that captures nothing; never implement it yourself.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot run in another process with these arguments",
+    label = "not a function of these arguments that can be copied",
+    note = "what runs there is a `fn`, or a closure that captures nothing, of up to 8 arguments; more can go in a tuple or struct",
+    note = "the arguments are a tuple that fits the function's: `()` for none, `(x,)` for one",
+    note = "a closure with captures runs by `Process::fork`; where `F: Fn(…)` is generic, it needs `Copy + 'static`, too"
+)]
 pub trait Target<A>: Copy + 'static {
     /// What it returns.
     type Output;

@@ -1,6 +1,6 @@
 //! What a derive writes.
 
-use proc_macro::{TokenStream, TokenTree};
+use proc_macro::{Span, TokenStream, TokenTree};
 
 /// Rust text, with pieces of the user's own in it, which the compiler's messages will point at.
 pub(crate) struct Code(pub(crate) TokenStream);
@@ -12,6 +12,15 @@ impl Code {
 
     pub(crate) fn text(mut self, text: &str) -> Self {
         self.0.extend(parsed(text));
+        self
+    }
+
+    /// As [`text`](Self::text), so that messages about it point at `place`.
+    pub(crate) fn text_at(mut self, text: &str, place: Span) -> Self {
+        self.0.extend(parsed(text).into_iter().map(|mut token| {
+            token.set_span(Span::call_site().located_at(place));
+            token
+        }));
         self
     }
 

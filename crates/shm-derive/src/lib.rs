@@ -6,7 +6,7 @@ mod item;
 
 use code::{Code, parsed};
 use item::{Error, Field, Item, Shape};
-use proc_macro::{TokenStream, TokenTree};
+use proc_macro::{Span, TokenStream, TokenTree};
 
 /// Implements `sync::ShmSafe` for a `#[repr(C)]` struct whose fields are all `ShmSafe`.
 ///
@@ -95,7 +95,10 @@ fn marker(item: &Item, of: &str, fields: &[Field], methods: &str) -> Code {
 }
 
 fn bounds(code: Code, of: &str, fields: &[Field]) -> Code {
-    fields.iter().fold(code, |code, field| code.tokens(&field.kind).text(&format!(": __shm::{of},")))
+    fields.iter().fold(code, |code, field| {
+        let at = field.kind.clone().into_iter().next().map_or_else(Span::call_site, |token| token.span());
+        code.tokens(&field.kind).text_at(&format!(": __shm::{of},"), at)
+    })
 }
 
 /// A struct is stored as pairs of what its fields are stored as: `(first, (second, ()))`.

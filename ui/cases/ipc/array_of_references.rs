@@ -1,0 +1,3 @@
+fn main() {
+    let _ = ipc::Array::from_slice(&["a", "b"]);
+}

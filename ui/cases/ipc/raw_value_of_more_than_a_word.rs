@@ -1,0 +1,3 @@
+fn main() {
+    let _ = ipc::RawValue::new([0_u64; 2]);
+}

@@ -1,0 +1,3 @@
+fn main() {
+    let _ = ipc::Value::new("text".to_string());
+}

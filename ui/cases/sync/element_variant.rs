@@ -1,0 +1,7 @@
+#[derive(sync::Element)]
+enum Shape {
+    Point,
+    Circle(f64),
+}
+
+fn main() {}

@@ -1,0 +1,3 @@
+fn main() {
+    let _ = sync::process::Lock::new((0_u32, true));
+}

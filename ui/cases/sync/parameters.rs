@@ -1,0 +1,7 @@
+#[derive(sync::Plain)]
+struct Pair<T> {
+    one: T,
+    other: T,
+}
+
+fn main() {}

@@ -1,0 +1,7 @@
+#[derive(sync::Plain)]
+enum Light {
+    Red,
+    Green,
+}
+
+fn main() {}

@@ -1,0 +1,7 @@
+#[derive(sync::Plain)]
+struct Account {
+    balance: i64,
+    open: bool,
+}
+
+fn main() {}

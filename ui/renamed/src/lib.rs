@@ -1,0 +1,1 @@
+//! Derives in a program that has `sync` by another name, or only what `ipc` has of it.
