@@ -116,6 +116,7 @@ impl<T: Plain> RLock<T> {
     pub fn lock_timeout(&self, timeout: Duration) -> Result<Option<RLockGuard<'_, T>>, OwnerDied<RLockGuard<'_, T>>> {
         // SAFETY: it stays where it is while it is held (see the module).
         if let Some(list) = unsafe { self.0.raw.try_acquire_idle() } {
+            self.0.set_counts([0, 0]);
             return Ok(Some(self.0.guard(list)));
         }
         let again = self.0.lock_again();
@@ -163,6 +164,7 @@ impl<T: Plain> Shared<T> {
     fn lock(&self) -> Locked<'_, T> {
         // SAFETY: it stays where it is while it is held (see the module).
         if let Some(list) = unsafe { self.raw.try_acquire_idle() } {
+            self.set_counts([0, 0]);
             return Ok(self.guard(list));
         }
         self.lock_slowly()
@@ -183,13 +185,12 @@ impl<T: Plain> Shared<T> {
     }
 
     fn first(&self, acquired: Acquired) -> Locked<'_, T> {
-        if acquired == Acquired::Inconsistent {
-            // A holder that died may have left counts.
-            self.set_counts([0, 0]);
-        }
+        self.set_counts([0, 0]);
         self.report(ThreadList::of_holder(), acquired == Acquired::Inconsistent)
     }
 
+    /// They are 0 in a free lock, unless a holder died, or another program has overwritten the memory: so whoever acquires
+    /// it does not rely on that.
     fn set_counts(&self, [again, forgotten]: [u32; 2]) {
         self.again.store(again, Relaxed);
         self.forgotten.store(forgotten, Relaxed);
