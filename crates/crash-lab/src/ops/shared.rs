@@ -1,6 +1,6 @@
 //! `ipc::{Value, Array}`: each change happens or does not, whatever its size, and nobody waits for the dead.
 
-use ipc::{Array, Value};
+use ipc::{Array, RowGuard, Rows, Value};
 use test_support::step::Mark;
 
 use crate::{
@@ -26,8 +26,10 @@ pub(crate) fn operations() -> Vec<Box<dyn Row>> {
             });
         }),
         locked_value(),
+        held_value(),
         array(),
         locked_array(),
+        locked_row(),
     ]
 }
 
@@ -99,6 +101,83 @@ fn locked_value() -> Box<dyn Row> {
             }
         }
         survive(value, ledger, state)
+    });
+    operation.recoverer(victim).boxed()
+}
+
+/// The holder of the lock changes the value by the handle: each change happens or does not.
+fn held_value() -> Box<dyn Row> {
+    let victim: fn(&Value<Wide>, &Ledger, &str, &Mark) = |value, ledger, _, mark| {
+        mark.window(|| {
+            let held = value.lock().unwrap_or_else(|died| {
+                died.get_ref().mark_consistent();
+                died.into_inner()
+            });
+            for _ in 0..2 {
+                ledger.add(BEGUN);
+                value.set([value.get()[0] + 1; 4]);
+                ledger.add(DONE);
+            }
+            drop(held);
+        });
+    };
+    let operation = Operation::new("value/lock+set", &["free"], world, victim, |value, ledger, state| {
+        value.lock().unwrap_or_else(sync::OwnerDied::into_inner).mark_consistent();
+        survive(value, ledger, state)
+    });
+    operation.recoverer(victim).boxed()
+}
+
+/// A row under its own lock: a half-done change is reported by the row, and by all, and disturbs no other row.
+fn locked_row() -> Box<dyn Row> {
+    fn mend(row: &mut RowGuard<'_, u64>) {
+        let first = row[0];
+        row.fill(first);
+        row.mark_consistent();
+    }
+    fn change(row: &ipc::Row<u64>) {
+        let mut guard = row.lock().unwrap_or_else(|died| {
+            let mut guard = died.into_inner();
+            mend(&mut guard);
+            guard
+        });
+        for element in guard.iter_mut() {
+            *element += 1;
+            std::hint::black_box(element);
+        }
+    }
+    let victim: fn(&Rows<u64>, &Ledger, &str, &Mark) = |rows, ledger, _, mark| {
+        let row = rows.row(1);
+        mark.window(|| {
+            ledger.add(BEGUN);
+            change(&row);
+            ledger.add(DONE);
+        });
+    };
+    let world = |_: &str, _: &Ledger| {
+        let array = Array::<u64>::new(9).expect("there is memory for an array");
+        array.split_rows(3).expect("9 are 3 rows of 3")
+    };
+    let operation = Operation::new("rows/lock", &["free"], world, victim, |rows, ledger, _| {
+        change(&rows.row(0));
+        let told = rows.lock().is_err();
+        if told != rows.row(1).lock().is_err() {
+            return Err("the rows and one of them disagree about a death".into());
+        }
+        match rows.row(1).lock() {
+            Ok(row) if row.iter().any(|element| *element != row[0]) => {
+                return Err(format!("{row:?}, and no holder was reported dead"));
+            }
+            Ok(_) => {}
+            Err(died) => mend(&mut died.into_inner()),
+        }
+        let all = rows.lock().map(|all| all.to_vec()).map_err(|_| "after the repair, somebody is still dead")?;
+        let (begun, done) = (ledger.get(BEGUN), ledger.get(DONE));
+        if all[3..6] == [all[3]; 3] && (done..=begun).contains(&all[3]) && all[0] > 0 && all[8] == 0 {
+            Ok(())
+        } else {
+            Err(format!("{all:?} after {done} of {begun} changes"))
+        }
     });
     operation.recoverer(victim).boxed()
 }

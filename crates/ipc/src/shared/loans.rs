@@ -11,7 +11,8 @@
 //!
 //! Only the thread that holds the lock reads or changes the word. It is `Relaxed` everywhere: the lock orders what one
 //! holder does before what the next one does. A guard that has lent counts until it is dropped, as nobody can tell when a
-//! reference is used for the last time. What a dead holder has left there is removed by the next one.
+//! reference is used for the last time. What a dead holder has left there, or a program that has overwritten the memory, is
+//! removed by the first guard of the next one.
 
 use std::{
     cell::Cell,
@@ -83,25 +84,28 @@ impl Loans {
 
 /// What is under the lock, and has the loans in it.
 pub(super) trait Lends: Plain {
+    const CAN_BE_SPLIT: bool = false;
+
     fn loans(&self) -> &Loans;
 }
 
 impl Lends for Loans {
+    const CAN_BE_SPLIT: bool = true;
+
     fn loans(&self) -> &Loans {
         self
     }
 }
 
-/// What a thread gets when it locks. The first guard after a holder's death removes what that had lent.
+/// What a thread gets when it locks. Of the first guard, nobody has lent anything.
 #[inline]
 pub(super) fn locked<'a, T: Lends>(
     locked: Result<RLockGuard<'a, T>, OwnerDied<RLockGuard<'a, T>>>,
 ) -> Result<RLockGuard<'a, T>, OwnerDied<RLockGuard<'a, T>>> {
-    if let Err(died) = &locked {
-        let guard = died.get_ref();
-        if guard.recursion_count() == 1 && guard.loans().now() != SPLIT {
-            guard.loans().change(0);
-        }
+    let guard = locked.as_ref().unwrap_or_else(OwnerDied::get_ref);
+    let lent = guard.loans().now();
+    if lent != 0 && guard.recursion_count() == 1 && !(T::CAN_BE_SPLIT && lent == SPLIT) {
+        guard.loans().change(0);
     }
     locked
 }

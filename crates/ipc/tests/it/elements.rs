@@ -174,14 +174,24 @@ fn overwrite<T: serde::Serialize + serde::de::DeserializeOwned>(handle: &T, but_
 #[test]
 fn overwritten_memory_becomes_no_invalid_value() {
     let _dog = watchdog(LIMIT);
-    // Behind the header and the lock.
+    // All but the header and the lock: counts and loans, too.
+    let behind_the_lock = 64 + 64;
     let value = Value::new(Light::Red).unwrap();
-    overwrite(&value, 64 + 64 + 8 + 8);
+    overwrite(&value, behind_the_lock);
     assert!(value.try_get().is_err());
     assert!(panics("bytes that are no", || value.get()));
     assert!(panics("bytes that are no", || value.lock().unwrap_or_else(|died| died.into_inner()).get()));
     value.set(Light::Amber);
     assert_eq!(value.get(), Light::Amber);
+    value.lock().unwrap_or_else(|died| died.into_inner()).mark_consistent();
+    assert!(!value.is_locked() && elsewhere(|| value.try_lock().unwrap().is_some()));
+
+    let array = Array::from_slice(&[false; 300]).unwrap();
+    overwrite(&array, behind_the_lock);
+    assert_eq!((array.get(0), array.try_get(299).is_err()), (false, true));
+    array.fill(true);
+    assert_eq!(array.to_vec(), [true; 300]);
+    assert!(!array.is_locked());
 
     let (flag, letters) = (RawValue::new(true).unwrap(), RawArray::<char>::new(3).unwrap());
     overwrite(&flag, 64);
