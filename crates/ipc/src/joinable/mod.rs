@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de, de::Deserializ
 pub use self::{item::Item, iter::Iter};
 use crate::{
     GetError, GetTimeoutError, PutError, PutTimeoutError, TryGetError, TryPutError,
-    queue::{Builder, GetStop, Patience, Raw, Side, put_all},
+    queue::{Builder, GetStop, Patience, Raw, put_all},
 };
 
 /// A bounded first-in first-out queue between processes that lends its items out and knows which are done.
@@ -283,8 +283,8 @@ impl<T: DeserializeOwned> JoinableQueue<T> {
     }
 
     pub(crate) fn lend(&self, patience: Patience) -> Result<Item<T>, GetStop> {
-        let lease = self.raw.patiently(Side::Items, patience, || self.raw.try_lease())?;
-        match lease.content()?.decode() {
+        let (lease, content) = self.raw.take_lease(patience)?;
+        match content.decode() {
             Ok(value) => Ok(Item::new(value, lease)),
             Err(e) => {
                 // Nobody could do better with it.

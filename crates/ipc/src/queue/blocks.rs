@@ -173,10 +173,15 @@ impl Drop for Block<'_> {
 impl Raw {
     /// How long the message in a block is, if it can be. A long one must have its memory already.
     pub(crate) fn len_of(&self, id: BlockId) -> Result<usize, Stop> {
-        let len = usize::try_from(self.segment.record(id).len.load(Relaxed) & !HAS_HANDLES).unwrap_or(usize::MAX);
+        self.plausible_len_of(id).ok_or_else(|| self.quarantine())
+    }
+
+    /// The same of a block that may be somebody else's by now; `None` if it cannot be so long.
+    pub(super) fn plausible_len_of(&self, id: BlockId) -> Option<usize> {
+        let len = usize::try_from(self.segment.record(id).len.load(Relaxed) & !HAS_HANDLES).ok()?;
         let is_plausible = len <= self.segment.geometry.classes[usize::from(id.class)].block_bytes
             && (len <= SUSPICIOUS_BYTES || self.segment.memory_bytes() >= len as u64);
-        if is_plausible { Ok(len) } else { Err(self.quarantine()) }
+        is_plausible.then_some(len)
     }
 
     /// A copy of a block's bytes: nothing is interpreted while others could still change it.

@@ -9,20 +9,22 @@ use serde::de::DeserializeOwned;
 
 use super::{
     blocks::Block,
-    codec,
+    codec::{self, Buffer},
     custody::Custody,
     events::Patience,
     layout::HAS_HANDLES,
+    message::Message,
     raw::Raw,
     ring::{Ring, Side, Stop},
-    stop::{GetStop, PutStop},
-    store::{MAX_MESSAGE_FDS, Store, Ticket},
-    word::{BlockId, BlockState},
+    stop::PutStop,
+    store::{Key, MAX_MESSAGE_FDS, Store, Ticket},
+    word::{BlockId, BlockState, Kind},
 };
 
 const TICKET_BYTES: usize = size_of::<u64>();
 
 /// A message in this process's memory, with what belongs to it.
+#[derive(Debug)]
 pub(crate) struct Content {
     bytes: Vec<u8>,
     /// Where the message begins.
@@ -73,36 +75,73 @@ impl Raw {
         Ok(put?)
     }
 
-    /// The value that lies in a block which this process has taken.
-    pub(super) fn open<T: DeserializeOwned>(&self, mut block: Block<'_>) -> Result<T, GetStop> {
-        if !self.has_handles(block.id()) {
-            return block.read(codec::decode)?.map_err(GetStop::Decode);
-        }
-        let bytes = self.copy_of(block.id(), block.len())?;
-        let (store, ticket) = self.read_ticket(&bytes)?;
-        let fds = match store.take(ticket, || block.free(), |ticket| self.wants(ticket)) {
-            Ok(fds) => fds,
-            Err(stop) => {
-                // Without room for descriptors here the message is for somebody else, or for later.
-                if matches!(stop, Stop::System(_)) {
-                    let _ = self.put_block(&mut block, Patience::Now);
-                }
-                return Err(stop.into());
+    /// Takes the next message together with its handles, if it has some.
+    pub(super) fn take_whole(&self, buffer: &mut Buffer, patience: Patience) -> Result<Message<'_>, Stop> {
+        let deadline = patience.deadline();
+        loop {
+            let patience = patience.left(deadline);
+            let message = self.patiently(Side::Items, patience, || self.try_take(buffer, true))?;
+            let (Message::WithHandles, Some(store)) = (&message, &self.store) else { return Ok(message) };
+            let key = store.key(patience.left(deadline))?;
+            if let Some(content) = self.try_take_with_handles(store, &key)? {
+                drop(key);
+                self.wake_one(Side::Space);
+                return Ok(Message::Content(content));
             }
+        }
+    }
+
+    /// Takes the next message if it has handles. It is taken once they are here: whatever stands in the way, it stays.
+    fn try_take_with_handles(&self, store: &Store, key: &Key<'_>) -> Result<Option<Content>, Stop> {
+        let spot = match self.next() {
+            Err(Stop::Level) => return Ok(None),
+            spot => spot?,
         };
-        self.wake_one(Side::Space);
-        Content { bytes, start: TICKET_BYTES, fds }.decode().map_err(GetStop::Decode)
+        let Some((Some(Kind::Block), payload)) = self.whole(&spot) else { return Ok(None) };
+        let id = BlockId::from_bits(payload);
+        if !self.segment.geometry.has(id) || !self.has_handles(id) {
+            return Ok(None);
+        }
+        let content = self.copy_with_handles(store, key, id);
+        if self.word(spot.slot) != Some(spot.word) {
+            // Somebody has taken it as bytes, and the block may be another message's.
+            return Ok(None);
+        }
+        let (content, is_first) = match content {
+            // It would be so for whoever comes next, too.
+            Err(Stop::Damaged) => {
+                drop(Block::take_from_ring(self, &spot, payload)?);
+                return Err(Stop::Damaged);
+            }
+            content => content?,
+        };
+        let Some(mut block) = Block::take_from_ring(self, &spot, payload)? else { return Ok(None) };
+        block.free();
+        store.remove_taken(key, is_first, |ticket| self.wants(ticket));
+        Ok(Some(content))
+    }
+
+    /// What lies in a block, with its descriptors; whether their packet is the first. The block may be another's by now.
+    fn copy_with_handles(&self, store: &Store, key: &Key<'_>, id: BlockId) -> Result<(Content, bool), Stop> {
+        let len = self.plausible_len_of(id).ok_or(Stop::Damaged)?;
+        let bytes = self.copy_of(id, len)?;
+        let ticket = bytes.first_chunk().ok_or(Stop::Damaged)?;
+        let (fds, is_first) = store.find(key, Ticket(u64::from_ne_bytes(*ticket)))?;
+        Ok((Content { bytes, start: TICKET_BYTES, fds }, is_first))
+    }
+
+    /// The key of the store, if there is one, for what leases have: before anything is leased.
+    pub(super) fn store_key(&self, patience: Patience) -> Result<Option<Key<'_>>, Stop> {
+        self.store.as_ref().map(|store| store.key(patience)).transpose()
     }
 
     /// What lies in a block that stays as it is.
-    pub(super) fn content(&self, id: BlockId, len: usize) -> Result<Content, Stop> {
-        let bytes = self.copy_of(id, len)?;
+    pub(super) fn content(&self, id: BlockId, len: usize, key: Option<&Key<'_>>) -> Result<Content, Stop> {
         if !self.has_handles(id) {
-            return Ok(Content { bytes, start: 0, fds: Vec::new() });
+            return Ok(Content { bytes: self.copy_of(id, len)?, start: 0, fds: Vec::new() });
         }
-        let (store, ticket) = self.read_ticket(&bytes)?;
-        let fds = store.copy(ticket)?;
-        Ok(Content { bytes, start: TICKET_BYTES, fds })
+        let (Some(store), Some(key)) = (&self.store, key) else { return Err(Stop::Damaged) };
+        self.copy_with_handles(store, key, id).map(|(content, _)| content)
     }
 
     /// Frees a block whose message is done with.
@@ -126,7 +165,7 @@ impl Raw {
         store.tidy(|ticket| self.wants(ticket));
     }
 
-    fn has_handles(&self, id: BlockId) -> bool {
+    pub(super) fn has_handles(&self, id: BlockId) -> bool {
         self.segment.record(id).len.load(Relaxed) & HAS_HANDLES != 0
     }
 
@@ -139,12 +178,5 @@ impl Raw {
         let mut there = [0; TICKET_BYTES];
         // Read by way of the file: there may be no memory any more, and then it is zeros.
         self.segment.read_block(id, &mut there).is_err() || there == ticket.0.to_ne_bytes()
-    }
-
-    fn read_ticket(&self, bytes: &[u8]) -> Result<(&Store, Ticket), Stop> {
-        match (&self.store, bytes.first_chunk()) {
-            (Some(store), Some(ticket)) => Ok((store, Ticket(u64::from_ne_bytes(*ticket)))),
-            _ => Err(Stop::Damaged),
-        }
     }
 }

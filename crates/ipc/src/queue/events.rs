@@ -39,6 +39,25 @@ pub(crate) enum Patience {
     Forever,
 }
 
+impl Patience {
+    /// When it ends; `None` if it does not.
+    pub(super) fn deadline(self) -> Option<Deadline> {
+        match self {
+            Self::Now => Deadline::after(Duration::ZERO),
+            Self::For(time) => Deadline::after(time),
+            Self::Forever => None,
+        }
+    }
+
+    /// What is left of it, with that deadline.
+    pub(super) fn left(self, deadline: Option<Deadline>) -> Self {
+        match (self, deadline) {
+            (Self::For(_), Some(deadline)) => Self::For(deadline.remaining()),
+            _ => self,
+        }
+    }
+}
+
 impl Raw {
     /// Repeats `attempt` until it goes ahead, fails for good, or patience ends: then with why it stopped last.
     #[inline]

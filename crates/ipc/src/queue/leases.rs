@@ -20,6 +20,7 @@ use super::{
     events::Patience,
     raw::Raw,
     ring::{Ring, SLEEPERS, Side, Stop},
+    store::Key,
     word::{BlockId, BlockState, Kind, Owner},
 };
 
@@ -47,8 +48,8 @@ impl Lease {
     }
 
     /// A copy of the item.
-    pub(crate) fn content(&self) -> Result<Content, Stop> {
-        self.raw.content(self.id, self.len)
+    fn content(&self, key: Option<&Key<'_>>) -> Result<Content, Stop> {
+        self.raw.content(self.id, self.len, key)
     }
 
     /// The item is done with.
@@ -79,6 +80,29 @@ impl Drop for Lease {
 }
 
 impl Raw {
+    /// Takes the next item, and copies what it is. For handles their store is entered before anything is leased.
+    pub(crate) fn take_lease(self: &Arc<Self>, patience: Patience) -> Result<(Lease, Content), Stop> {
+        if self.store.is_none() {
+            let lease = self.patiently(Side::Items, patience, || self.try_lease())?;
+            let content = lease.content(None)?;
+            return Ok((lease, content));
+        }
+        let deadline = patience.deadline();
+        let is_there = || if self.is_ready(Side::Items) { Ok(()) } else { Err(Stop::Level) };
+        loop {
+            self.patiently(Side::Items, patience.left(deadline), is_there)?;
+            let key = self.store_key(patience.left(deadline))?;
+            match self.try_lease() {
+                Err(Stop::Level) => {}
+                lease => {
+                    let lease = lease?;
+                    let content = lease.content(key.as_ref())?;
+                    return Ok((lease, content));
+                }
+            }
+        }
+    }
+
     /// Takes the next item, orphans first.
     pub(crate) fn try_lease(self: &Arc<Self>) -> Result<Lease, Stop> {
         let header = self.segment.header();
@@ -290,15 +314,19 @@ impl Raw {
         for id in self.blocks() {
             let state = &self.segment.record(id).state.first;
             let word = state.load(Acquire);
-            if !matches!(BlockState::from_word(word), BlockState::DeadLetter { .. })
-                || state.compare_exchange(word, held, AcqRel, Relaxed).is_err()
-            {
+            if !matches!(BlockState::from_word(word), BlockState::DeadLetter { .. }) {
+                continue;
+            }
+            let key = self.store_key(Patience::Now)?;
+            if state.compare_exchange(word, held, AcqRel, Relaxed).is_err() {
                 continue;
             }
             let mut letter = Letter { raw: self, id, word, is_taken: true };
             // Damage is no reason to keep it.
-            let content = self.len_of(id).and_then(|len| self.content(id, len))?;
+            let content = self.len_of(id).and_then(|len| self.content(id, len, key.as_ref()))?;
             letter.is_taken = false;
+            // The type's own code runs now, which may use this queue.
+            drop(key);
             if let Some(content) = open(content) {
                 letter.is_taken = true;
                 opened.push(content);

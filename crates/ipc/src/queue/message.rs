@@ -18,12 +18,13 @@ use super::{
     blocks::Block,
     cells::Filling,
     codec::{self, Buffer, NotInline},
+    content::Content,
     events::Patience,
     number,
     raw::Raw,
     ring::{Ring, Side, Spot, Stop, TAKEN_SOON},
     stop::{GetStop, PutStop},
-    word::{CellAt, Kind, What},
+    word::{BlockId, CellAt, Kind, What},
 };
 use crate::sys::prefetch;
 
@@ -37,6 +38,9 @@ pub(crate) enum Message<'a> {
     /// It is in the buffer that was handed in.
     InBuffer,
     Block(Block<'a>),
+    Content(Content),
+    /// It is in the ring still: it has handles, which are to be taken with it.
+    WithHandles,
 }
 
 impl Raw {
@@ -134,7 +138,7 @@ impl Raw {
 
     #[cold]
     fn take_patiently(&self, buffer: &mut Buffer, patience: Patience) -> Result<Message<'_>, Stop> {
-        self.patiently(Side::Items, patience, || self.try_take(buffer))
+        self.patiently(Side::Items, patience, || self.try_take(buffer, false))
     }
 
     /// Takes the message of a cell if nothing at all stands in the way.
@@ -161,8 +165,8 @@ impl Raw {
         Ok(())
     }
 
-    /// Takes the next message, or says why not.
-    fn try_take(&self, buffer: &mut Buffer) -> Result<Message<'_>, Stop> {
+    /// Takes the next message, or says why not. One with handles stays where it is if these are to be taken, too.
+    pub(super) fn try_take(&self, buffer: &mut Buffer, with_handles: bool) -> Result<Message<'_>, Stop> {
         loop {
             let spot = self.next()?;
             let Some((Some(kind), payload)) = self.whole(&spot) else {
@@ -187,6 +191,7 @@ impl Raw {
                         return Ok(Message::InBuffer);
                     }
                 }
+                Kind::Block if with_handles && self.is_with_handles(payload) => return Ok(Message::WithHandles),
                 Kind::Block => {
                     if let Some(block) = Block::take_from_ring(self, &spot, payload)? {
                         return Ok(Message::Block(block));
@@ -195,6 +200,12 @@ impl Raw {
                 Kind::Number => {}
             }
         }
+    }
+
+    /// Whether the message that lies in that block has handles.
+    fn is_with_handles(&self, payload: u64) -> bool {
+        let id = BlockId::from_bits(payload);
+        self.store.is_some() && self.segment.geometry.has(id) && self.has_handles(id)
     }
 
     /// An error if a slot whose word says that it is ready says nothing more.
@@ -297,6 +308,8 @@ impl Message<'_> {
             Self::Number(number) => Ok(codec::encode(&number)),
             Self::InBuffer => Ok(buffer.as_bytes().to_vec()),
             Self::Block(block) => block.into_vec(),
+            Self::Content(content) => Ok(content.bytes().to_vec()),
+            Self::WithHandles => Err(Stop::Level),
         }
     }
 }
@@ -342,10 +355,12 @@ impl<T: DeserializeOwned> Queue<T> {
 
     #[cold]
     fn get_encoded_patiently(&self, buffer: &mut Buffer, patience: Patience) -> Result<T, GetStop> {
-        match self.raw.take_patiently(buffer, patience)? {
+        match self.raw.take_whole(buffer, patience)? {
             Message::Number(number) => decode_number(number).map_err(GetStop::Decode),
             Message::InBuffer => codec::decode(buffer.as_bytes()).map_err(GetStop::Decode),
-            Message::Block(block) => self.raw.open(block),
+            Message::Block(block) => block.read(codec::decode)?.map_err(GetStop::Decode),
+            Message::Content(content) => content.decode().map_err(GetStop::Decode),
+            Message::WithHandles => Err(GetStop::Damaged),
         }
     }
 }

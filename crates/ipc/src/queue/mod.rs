@@ -37,7 +37,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de, de::Deserializ
 
 use crate::barrier;
 
-pub(crate) use self::{batch::put_all, events::Patience, leases::Lease, raw::Raw, ring::Side, stop::GetStop};
+pub(crate) use self::{batch::put_all, events::Patience, leases::Lease, raw::Raw, stop::GetStop};
 pub use self::{
     builder::Builder,
     iter::{Drain, Iter},
@@ -66,7 +66,8 @@ use crate::{GetError, GetTimeoutError, PutError, PutTimeoutError, TryGetError, T
 /// Handles inside messages (another queue, a lock, the end of a pipe, …) are kept by the kernel until they are taken,
 /// whatever becomes of their sender. A queue of such messages takes three descriptors more. It has room for so many of them
 /// as the kernel keeps for a socket (at least 200 with its usual settings), and is full beyond that, whatever its `maxsize`.
-/// A process that is stopped in the very moment in which it takes one from there holds up others that take one.
+/// While a process stands still (by SIGSTOP, say) in the very moment in which it takes one from there, no other takes one:
+/// `get_timeout` times out, and [`try_get`](Self::try_get) is an error of the kind `ResourceBusy` after 10 milliseconds.
 ///
 /// # Crash safety
 /// Whatever process is killed, at whatever instruction: a message whose `put` has returned is in the queue; one whose

@@ -15,7 +15,7 @@ use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 use sync::process::{Lock, LockGuard};
 
-use super::{ring::Stop, word::BlockId};
+use super::{events::Patience, ring::Stop, word::BlockId};
 use crate::pipe::socket::{MAX_FDS, Packet, Socket};
 
 /// Most descriptors of a message.
@@ -23,6 +23,8 @@ pub(crate) const MAX_MESSAGE_FDS: usize = MAX_FDS;
 
 /// More room than the kernel gives unasked, as far as it may be had.
 const ROOM_BYTES: usize = 1 << 20;
+/// How long those wait for the lock who do not want to wait: for one who has it and runs.
+const MOMENT: Duration = Duration::from_millis(10);
 /// What the kernel counts for a packet, at least.
 const LEAST_PACKET_BYTES: usize = 256;
 
@@ -33,6 +35,13 @@ pub(crate) struct Store {
     exit: Socket,
     /// Held by whoever looks through the packets or removes some.
     lock: Lock<()>,
+}
+
+/// The right to look through the packets and to remove some. Whoever is killed with it leaves all as it was, or one packet
+/// less that nobody wanted, or one twice.
+#[derive(Debug)]
+pub(crate) struct Key<'a> {
+    _lock: LockGuard<'a, ()>,
 }
 
 /// What a packet has in common with its message.
@@ -70,7 +79,9 @@ impl Store {
         is_wanted: impl Fn(Ticket) -> bool,
     ) -> Result<(), Stop> {
         if !self.has_room()? {
-            self.tidy(is_wanted);
+            if let Some(key) = self.key_within(Duration::ZERO) {
+                self.remove_unwanted(&key, is_wanted);
+            }
             if !self.has_room()? {
                 return Err(Stop::Level);
             }
@@ -78,46 +89,42 @@ impl Store {
         self.send(ticket, fds).map_err(|e| if e == Errno::EAGAIN { Stop::Level } else { e.into() })
     }
 
-    /// Copies of the descriptors of a message.
-    pub(crate) fn copy(&self, ticket: Ticket) -> Result<Vec<OwnedFd>, Stop> {
-        let _lock = self.lock();
-        self.find(ticket).map(|(fds, _)| fds)
+    /// Waits for the key. `Level` if another has it until patience ends, an error for who had none: one that is stopped
+    /// keeps it.
+    pub(crate) fn key(&self, patience: Patience) -> Result<Key<'_>, Stop> {
+        match patience {
+            Patience::Now => self.key_within(MOMENT).ok_or(Stop::System(io::ErrorKind::ResourceBusy)),
+            Patience::For(time) => self.key_within(time).ok_or(Stop::Level),
+            Patience::Forever => Ok(Key { _lock: self.lock.lock().unwrap_or_else(|died| mended(died.into_inner())) }),
+        }
     }
 
-    /// The descriptors of a message that its caller has taken, and then lets go of by `release`.
-    pub(crate) fn take(
-        &self,
-        ticket: Ticket,
-        release: impl FnOnce(),
-        is_wanted: impl Fn(Ticket) -> bool,
-    ) -> Result<Vec<OwnedFd>, Stop> {
-        let lock = self.lock();
-        let (fds, is_first) = self.find(ticket)?;
-        if is_first {
-            self.remove_first()?;
+    /// Removes what nobody wants of the packet of a message that has been taken: the first packet, or what is now first.
+    pub(crate) fn remove_taken(&self, key: &Key<'_>, is_first: bool, is_wanted: impl Fn(Ticket) -> bool) {
+        // Without success the next one does it.
+        if !is_first || self.remove_first().is_err() {
+            self.remove_unwanted(key, is_wanted);
         }
-        release();
-        if !is_first {
-            self.remove_unwanted(&lock, is_wanted);
-        }
-        Ok(fds)
     }
 
-    /// Removes the first packets, as long as nobody wants them: what a message leaves here that is done with.
+    /// Removes the first packets, as long as nobody wants them: what a message leaves here that is done with. Where
+    /// another has the key, it, or the next, does that.
     pub(crate) fn tidy(&self, is_wanted: impl Fn(Ticket) -> bool) {
-        self.remove_unwanted(&self.lock(), is_wanted);
+        if let Some(key) = self.key_within(MOMENT) {
+            self.remove_unwanted(&key, is_wanted);
+        }
     }
 
     /// Removes all packets that nobody wants: what the dead leave here, and what lies behind a message that is long wanted.
     pub(crate) fn clear(&self, is_wanted: impl Fn(Ticket) -> bool) {
-        let lock = self.lock();
+        let Some(key) = self.key_within(MOMENT) else { return };
         if !self.has_unwanted(&is_wanted).unwrap_or(false) {
             return;
         }
         let mut first_moved = None;
         // The socket may be anybody's who has the queue: there is an end to it, whatever comes in.
         for _ in 0..=self.n_bytes().unwrap_or(0) / LEAST_PACKET_BYTES {
-            self.remove_unwanted(&lock, &is_wanted);
+            self.remove_unwanted(&key, &is_wanted);
             let Ok(Some((ticket, fds))) = self.look_first(MAX_FDS) else { return };
             if first_moved == Some(ticket) {
                 return;
@@ -131,8 +138,8 @@ impl Store {
         }
     }
 
-    /// Whether they are the first here, too.
-    fn find(&self, ticket: Ticket) -> Result<(Vec<OwnedFd>, bool), Stop> {
+    /// Copies of the descriptors of a message, and whether its packet is the first here.
+    pub(crate) fn find(&self, _key: &Key<'_>, ticket: Ticket) -> Result<(Vec<OwnedFd>, bool), Stop> {
         self.exit.look_at_first()?;
         for nth in 0..=self.n_bytes()? / LEAST_PACKET_BYTES {
             match self.exit.look(MAX_FDS)? {
@@ -157,7 +164,7 @@ impl Store {
         Ok(false)
     }
 
-    fn remove_unwanted(&self, _lock: &LockGuard<'_, ()>, is_wanted: impl Fn(Ticket) -> bool) {
+    fn remove_unwanted(&self, _key: &Key<'_>, is_wanted: impl Fn(Ticket) -> bool) {
         // Without success the next one does it.
         while let Ok(Some((ticket, _))) = self.look_first(0)
             && !is_wanted(ticket)
@@ -192,14 +199,16 @@ impl Store {
         self.entrance.n_bytes_sent()
     }
 
-    /// Whoever is killed in here leaves all as it was, or one packet less that nobody wanted, or one twice.
-    fn lock(&self) -> LockGuard<'_, ()> {
-        self.lock.lock().unwrap_or_else(|died| {
-            let guard = died.into_inner();
-            guard.mark_consistent();
-            guard
-        })
+    fn key_within(&self, time: Duration) -> Option<Key<'_>> {
+        let lock = if time.is_zero() { self.lock.try_lock() } else { self.lock.lock_timeout(time) };
+        Some(Key { _lock: lock.unwrap_or_else(|died| Some(mended(died.into_inner())))? })
     }
+}
+
+/// A lock whose holder was killed.
+fn mended(lock: LockGuard<'_, ()>) -> LockGuard<'_, ()> {
+    lock.mark_consistent();
+    lock
 }
 
 impl From<Errno> for Stop {
@@ -209,5 +218,94 @@ impl From<Errno> for Stop {
             Errno::EMFILE | Errno::ETOOMANYREFS => Self::System(io::ErrorKind::QuotaExceeded),
             e => io::Error::from(e).into(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::mpsc,
+        thread,
+        time::{Duration, Instant},
+    };
+
+    use kernel::handover::Fd;
+
+    use super::super::{Queue, events::Patience, raw::Raw};
+    use crate::{GetError, GetTimeoutError, JoinableQueue, PutTimeoutError, TryGetError, TryPutError};
+
+    const SHORT: Duration = Duration::from_millis(30);
+
+    /// Runs `test` while another thread has the key and does nothing, as one does that is stopped there.
+    fn beside_one_who_stands_still(raw: &Raw, test: impl FnOnce()) {
+        let store = raw.store.as_ref().expect("made for handles");
+        let ((here, is_here), (go_on, may_go_on)) = (mpsc::channel(), mpsc::channel::<()>());
+        thread::scope(|scope| {
+            scope.spawn(move || {
+                let _key = store.key(Patience::Forever).unwrap();
+                here.send(()).unwrap();
+                let _ = may_go_on.recv();
+            });
+            is_here.recv().unwrap();
+            test();
+            drop(go_on);
+        });
+    }
+
+    fn fd() -> Fd {
+        std::fs::File::open("/dev/null").unwrap().into()
+    }
+
+    #[test]
+    fn getters_keep_their_deadlines_and_take_nothing() {
+        let queue = Queue::new(3).unwrap();
+        (0..2).for_each(|n: u32| queue.put((n, fd())).unwrap());
+        beside_one_who_stands_still(&queue.raw, || {
+            let begun = Instant::now();
+            assert!(matches!(queue.get_timeout(SHORT), Err(GetTimeoutError::TimedOut)));
+            assert!(begun.elapsed() >= SHORT);
+            assert!(matches!(queue.try_get(), Err(TryGetError::System(std::io::ErrorKind::ResourceBusy))));
+            assert_eq!(queue.len(), 2);
+            queue.put((2, fd())).unwrap();
+        });
+        assert_eq!((0..3).map(|_| queue.get().unwrap().0).collect::<Vec<_>>(), [0, 1, 2]);
+    }
+
+    #[test]
+    fn a_full_store_is_full_while_nobody_can_tidy_it() {
+        let queue = Queue::new(0).unwrap();
+        let full = loop {
+            if let Err(full) = queue.try_put(fd()) {
+                break full;
+            }
+        };
+        beside_one_who_stands_still(&queue.raw, || {
+            let Err(TryPutError::Full(fd)) = queue.try_put(full.into_inner()) else { panic!("it is full") };
+            assert!(matches!(queue.put_timeout(fd, SHORT), Err(PutTimeoutError::TimedOut(_))));
+        });
+    }
+
+    #[test]
+    fn what_nobody_can_lease_is_not_counted_as_delivered() {
+        let queue = JoinableQueue::<Fd>::builder().max_deliveries(1).build_joinable().unwrap();
+        queue.put(fd()).unwrap();
+        beside_one_who_stands_still(queue.raw(), || {
+            assert!(matches!(queue.get_timeout(SHORT), Err(GetTimeoutError::TimedOut)));
+            assert!(matches!(queue.try_get(), Err(TryGetError::System(_))));
+        });
+        drop(queue.get().unwrap());
+        beside_one_who_stands_still(queue.raw(), || {
+            assert!(matches!(queue.dead_letters(), Err(GetError::System(_))));
+        });
+        assert_eq!(queue.dead_letters().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn one_that_is_done_with_does_not_wait_to_tidy() {
+        let queue = JoinableQueue::<Fd>::new(1).unwrap();
+        queue.put(fd()).unwrap();
+        let item = queue.get().unwrap();
+        beside_one_who_stands_still(queue.raw(), || item.task_done());
+        queue.join().unwrap();
     }
 }

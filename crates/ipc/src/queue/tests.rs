@@ -6,6 +6,7 @@ use std::{
 
 use kernel::handover;
 
+use super::ring::Side;
 use super::*;
 use crate::JoinableQueue;
 

@@ -304,3 +304,26 @@ fn what_cannot_travel_is_given_back() {
     assert!(many.len() == 254 && why.to_string().contains("253"), "{why}");
     assert!(queue.is_empty());
 }
+
+#[test]
+fn a_queue_that_was_made_for_no_handles_refuses_one_by_name() {
+    let _dog = watchdog(LIMIT);
+    let parcel = proc_core::handover::pack_owned(&Queue::<u64>::new(3).unwrap()).unwrap();
+    let queue: Queue<Value<u8>> = parcel.unpack().unwrap();
+    let Err(PutError::Encode(value, why)) = queue.put(Value::new(7).unwrap()) else { panic!("it is refused") };
+    for part in
+        ["ipc::value::Value<u8>", "made for messages without handles", "it can by one that was made for its type"]
+    {
+        assert!(why.to_string().contains(part), "{why}");
+    }
+    assert_eq!(value.get(), 7);
+    assert!(queue.is_empty());
+}
+
+#[test]
+fn where_a_handle_cannot_travel_is_said_and_where_it_can() {
+    let why = wire::encode_named(&Value::new(7).unwrap(), &mut Vec::new()).unwrap_err().to_string();
+    for part in ["cannot travel by", "Encoder", "an argument or value of a process", "messages of queues and pipes"] {
+        assert!(why.contains(part), "{why}");
+    }
+}

@@ -1,6 +1,6 @@
 use std::{collections::HashMap, thread, time::Duration};
 
-use ipc::{Counter, Dict, List, Manager, ManagerError, Namespace, Proxy, Sender, channel};
+use ipc::{Counter, Dict, List, Manager, ManagerError, Namespace, Proxy, Queue, Sender, channel};
 use proc_core::{Process, handover::Fd};
 use serde::{Deserialize, Serialize};
 use test_support::watchdog;
@@ -297,4 +297,35 @@ fn proxies_inside_objects_keep_no_server() {
     while std::path::Path::new(&server).exists() {
         std::thread::yield_now();
     }
+}
+
+/// An object that has a proxy, and a way past its manager.
+#[derive(Clone, Serialize, Deserialize)]
+struct Leak(List<u32>, Queue<List<u32>>);
+
+impl Leak {
+    fn send(&self) -> String {
+        self.1.put(self.0.clone()).map_or_else(|e| e.to_string(), |()| "sent".into())
+    }
+
+    fn give(&self) -> List<u32> {
+        self.0.clone()
+    }
+}
+
+#[test]
+fn a_proxy_leaves_its_server_by_what_a_method_returns_alone() {
+    let _dog = watchdog(LIMIT);
+    let manager = Manager::new().unwrap();
+    let queue = Queue::new(1).unwrap();
+    let leak = manager.create(Leak(manager.list().unwrap(), queue.clone())).unwrap();
+    let said = leak.call(Leak::send, ()).unwrap();
+    assert!(
+        said.contains("cannot travel from within its own manager's server; it can as what a method returns"),
+        "{said}"
+    );
+    assert!(queue.is_empty());
+    let list = leak.call(Leak::give, ()).unwrap();
+    list.push(1).unwrap();
+    assert_eq!(list.len().unwrap(), 1);
 }
