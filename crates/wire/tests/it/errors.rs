@@ -93,6 +93,28 @@ fn a_refusal_names_the_type_the_attribute_and_the_way_out() {
 }
 
 #[test]
+fn a_value_that_would_come_back_as_another_is_refused_with_the_likely_reasons() {
+    let text = refused(&Changing { n: None }).to_string();
+    for part in
+        ["it::errors::Changing", "it comes back as another value than it was", "`untagged`", "another `default`"]
+    {
+        assert!(text.contains(part), "{text}");
+    }
+}
+
+#[derive(Serialize, Deserialize, Debug)]
+struct Changing {
+    #[serde(skip_serializing_if = "Option::is_none", default = "Changing::one")]
+    n: Option<u32>,
+}
+
+impl Changing {
+    fn one() -> Option<u32> {
+        Some(1)
+    }
+}
+
+#[test]
 fn a_path_that_is_no_text_is_refused_in_its_own_words() {
     use std::{ffi::OsStr, os::unix::ffi::OsStrExt, path::PathBuf};
     let path = PathBuf::from(OsStr::from_bytes(b"\xff"));
