@@ -22,6 +22,7 @@ pub(crate) fn run(args: &[String]) -> Outcome {
     }
     fuzz::check()?;
     step("sync alone", &mut cargo(["check", "--quiet", "-p", "sync", "--no-default-features"]))?;
+    step("tls alone", &mut cargo(["check", "--quiet", "-p", "tls"]))?;
     step("features", &mut cargo(["test", "-p", "ipc", "--features", "ndarray", "--test", "it", "matrix"]))?;
     step("features", &mut cargo(["test", "-p", "pool", "--features", "tracing", "--test", "events"]))
 }

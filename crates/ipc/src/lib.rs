@@ -24,7 +24,10 @@
 //! | `Queue.close()`, `join_thread()`, `cancel_join_thread()` | dropping the handle: nothing is buffered in the process |
 //! | `Queue.shutdown(immediate)` of `queue` | [`close`](Queue::close), [`shutdown`](Queue::shutdown): the end for *all* users |
 //! | `Pipe`, `Listener`, `Client` | [`pipe()`], [`channel()`], [`Listener`], [`Client`] |
-//! | `Value`, `Array`, `Manager` | [`Value`], [`Array`], [`Manager`] |
+//! | `Value`, `Array`, `with v.get_lock():` | [`Value`], [`Array`], [`lock`](Value::lock): its holder goes on using the value |
+//! | `RawValue`, `RawArray` | [`RawValue`], [`RawArray`]: atomics |
+//! | `numpy.frombuffer(array.get_obj())` | [`lock`](Array::lock) is a slice, and with the feature `ndarray` a matrix; [`Rows`] for several processes at once |
+//! | `Manager` | [`Manager`] |
 //! | `queue.Queue`, `LifoQueue`, `PriorityQueue` | [`thread`] |
 //!
 //! # What this is not

@@ -13,15 +13,23 @@
 #![deny(unsafe_code)]
 
 pub mod at_fork;
+#[cfg(feature = "system")]
 pub mod fds;
 pub mod fork_local;
+#[cfg(feature = "system")]
 pub mod futex;
 #[cfg(feature = "serde")]
 pub mod handover;
+#[cfg(feature = "system")]
 pub mod helper;
+#[cfg(feature = "system")]
 pub mod identity;
+#[cfg(feature = "system")]
 pub mod liveness;
+#[cfg(feature = "system")]
 pub mod place;
+#[cfg(feature = "system")]
 pub mod shm;
+#[cfg(feature = "system")]
 pub mod sys;
 mod thread_slot;
