@@ -242,16 +242,28 @@ type Callback<R> = Box<dyn FnOnce(&Result<R, TaskError>) + Send>;
 
 struct Slot<R> {
     result: Option<Result<R, TaskError>>,
+    /// Most tasks have none: of many that are under way, each takes as little memory as it can.
+    listeners: Option<Box<Listeners<R>>>,
+}
+
+/// What is to be called or woken with the result.
+struct Listeners<R> {
     callbacks: Vec<Callback<R>>,
     wakers: Vec<Waker>,
     /// Of who polls the task itself.
     poller: Option<Waker>,
 }
 
+impl<R> Slot<R> {
+    fn listeners(&mut self) -> &mut Listeners<R> {
+        let none = || Box::new(Listeners { callbacks: Vec::new(), wakers: Vec::new(), poller: None });
+        self.listeners.get_or_insert_with(none)
+    }
+}
+
 impl<R> Core<R> {
     pub(crate) fn new(id: u64) -> Self {
-        let slot = Slot { result: None, callbacks: Vec::new(), wakers: Vec::new(), poller: None };
-        Self { id, state: AtomicU32::new(0), slot: Mutex::new(slot) }
+        Self { id, state: AtomicU32::new(0), slot: Mutex::new(Slot { result: None, listeners: None }) }
     }
 
     pub(crate) fn is_done(&self) -> bool {
@@ -271,7 +283,7 @@ impl<R> Core<R> {
                 }
                 Err(given_back) => result = given_back,
             }
-            let callbacks = std::mem::take(&mut self.slot.lock().callbacks);
+            let callbacks = std::mem::take(&mut self.slot.lock().listeners().callbacks);
             for callback in callbacks {
                 let _ = catch_unwind(AssertUnwindSafe(|| callback(&result))).map_err(Panic::of);
             }
@@ -284,16 +296,18 @@ impl<R> Core<R> {
         if self.is_done() {
             return Ok(Stored::No);
         }
-        if !slot.callbacks.is_empty() {
+        if slot.listeners.as_ref().is_some_and(|listeners| !listeners.callbacks.is_empty()) {
             return Err(result);
         }
         let done = if result.is_ok() { DONE | SUCCEEDED } else { DONE };
         slot.result = Some(result);
-        let wakers = std::mem::take(&mut slot.wakers).into_iter().chain(slot.poller.take());
+        let listeners = slot.listeners.take();
         // Under the lock, so that whoever looks at the slot sees the word and the result agree.
         let before = self.state.swap(done, Release);
         drop(slot);
-        wakers.for_each(Waker::wake);
+        if let Some(listeners) = listeners {
+            listeners.wakers.into_iter().chain(listeners.poller).for_each(Waker::wake);
+        }
         Ok(if before == SLEEPERS { Stored::Sleepers } else { Stored::Yes })
     }
 
@@ -317,7 +331,7 @@ impl<R> Core<R> {
     fn on_done(&self, callback: Callback<R>) {
         let mut slot = self.slot.lock();
         if !self.is_done() {
-            slot.callbacks.push(callback);
+            slot.listeners().callbacks.push(callback);
         } else if let Some(result) = &slot.result {
             let _ = catch_unwind(AssertUnwindSafe(|| callback(result))).map_err(Panic::of);
         }
@@ -327,20 +341,25 @@ impl<R> Core<R> {
     pub(crate) fn notify(&self, waker: &Waker) -> bool {
         let mut slot = self.slot.lock();
         let done = self.is_done();
-        if !done && !slot.wakers.iter().any(|w| w.will_wake(waker)) {
-            slot.wakers.push(waker.clone());
+        if !done {
+            let wakers = &mut slot.listeners().wakers;
+            if !wakers.iter().any(|w| w.will_wake(waker)) {
+                wakers.push(waker.clone());
+            }
         }
         done
     }
 
     /// For people; `None` while the slot is in use, for this may be called by who uses it.
     fn n_wakers(&self) -> Option<usize> {
-        self.slot.try_lock().map(|slot| slot.wakers.len())
+        self.slot.try_lock().map(|slot| slot.listeners.as_ref().map_or(0, |listeners| listeners.wakers.len()))
     }
 
     /// Takes back what [`notify`](Self::notify) was told.
     pub(crate) fn forget(&self, waker: &Waker) {
-        self.slot.lock().wakers.retain(|w| !w.will_wake(waker));
+        if let Some(listeners) = &mut self.slot.lock().listeners {
+            listeners.wakers.retain(|w| !w.will_wake(waker));
+        }
     }
 
     /// As [`notify`](Self::notify), for the one who owns the task: of several wakers only the last is woken.
@@ -348,7 +367,7 @@ impl<R> Core<R> {
         let mut slot = self.slot.lock();
         let done = self.is_done();
         if !done {
-            slot.poller = Some(waker.clone());
+            slot.listeners().poller = Some(waker.clone());
         }
         done
     }

@@ -14,7 +14,7 @@ use proc_core::{Process, ProcessHandle};
 use super::{
     batch::Batch,
     events::event,
-    seat::Seat,
+    seat::{Seat, Worker},
     shared::Shared,
     state::{BATCH, Phase},
     worker,
@@ -33,7 +33,7 @@ pub(super) fn run(shared: &Shared) {
             return shared.gone();
         }
         shared.turned();
-        dead = if more { look(shared, Some(Duration::ZERO)) } else { sleep(shared) };
+        dead = if more { look(shared, Wait::For(Some(Duration::ZERO))) } else { sleep(shared) };
     }
 }
 
@@ -110,26 +110,36 @@ fn try_start(shared: &Shared, seat: usize) -> Result<(Process<()>, OwnerLane), P
     Ok((process, lane))
 }
 
+/// How long to wait for something to happen.
+enum Wait {
+    /// At most for so long.
+    For(Option<Duration>),
+    /// For so long, since all workers have tasks in hand. Tasks that come meanwhile are given out by who brings them, or
+    /// wait: a thread that brings many would find the lock taken again and again by one that sees to each.
+    Doze(Duration),
+}
+
 /// Sleeps until something happens; returns the seats whose workers have ended.
 fn sleep(shared: &Shared) -> Vec<usize> {
-    let patience = {
+    let wait = {
         let mut state = shared.state.lock();
         let now = Instant::now();
         let next = state.timers(now, &shared.settings);
-        if let Some(doze) = state.may_doze() {
-            Some(doze)
-        } else if state.n_helpers == 0 && state.arm_all() {
-            Some(Duration::ZERO)
-        } else {
-            state.asleep = true;
-            state.wakes_at = next;
-            next.map(|at| at.saturating_duration_since(now))
+        match state.may_doze() {
+            Some(doze) if state.workers().any(Worker::is_idle) => Wait::For(Some(doze)),
+            Some(doze) => Wait::Doze(doze),
+            None if state.n_helpers == 0 && state.arm_all() => Wait::For(Some(Duration::ZERO)),
+            None => {
+                state.asleep = true;
+                state.wakes_at = next;
+                Wait::For(next.map(|at| at.saturating_duration_since(now)))
+            }
         }
     };
-    look(shared, patience)
+    look(shared, wait)
 }
 
-fn look(shared: &Shared, patience: Option<Duration>) -> Vec<usize> {
+fn look(shared: &Shared, wait: Wait) -> Vec<usize> {
     let workers: Vec<(usize, ProcessHandle)> = {
         let state = shared.state.lock();
         let lost = state.out_of_reach();
@@ -141,8 +151,12 @@ fn look(shared: &Shared, patience: Option<Duration>) -> Vec<usize> {
             .filter_map(|(at, seat)| if let Seat::Taken(w) = seat { Some((at, (*w.process).clone())) } else { None })
             .collect()
     };
-    // A task may have come while this thread had the lock: whoever gave it relies on that.
-    let patience = if shared.has_new_tasks() { Some(Duration::ZERO) } else { patience };
+    let patience = match wait {
+        Wait::Doze(doze) => Some(doze),
+        // A task may have come while this thread had the lock: whoever gave it relies on that.
+        Wait::For(_) if shared.has_new_tasks() => Some(Duration::ZERO),
+        Wait::For(patience) => patience,
+    };
     let mut fds = vec![PollFd::new(shared.bell.as_fd(), PollFlags::POLLIN)];
     fds.extend(workers.iter().map(|(_, process)| PollFd::new(process.as_fd(), PollFlags::POLLIN)));
     // An interrupted or failed poll shows nothing; the next turn looks again.

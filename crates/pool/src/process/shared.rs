@@ -190,8 +190,13 @@ impl Shared {
     pub(super) fn note(&self, state: &mut State, batch: &Batch) {
         if std::mem::take(&mut state.nudge) {
             self.ring();
+            // It is about to wake up: once is enough.
+            state.asleep = false;
+            state.disarm_all();
         }
-        self.n_settling.fetch_add(batch.n_ended(), SeqCst);
+        if batch.n_ended() > 0 {
+            self.n_settling.fetch_add(batch.n_ended(), SeqCst);
+        }
         if state.phase == Phase::Closed && !state.dismissed && self.is_idle(state) {
             if self.inputs.is_empty() {
                 state.dismiss_all();

@@ -160,6 +160,9 @@ impl State {
 
     fn collect(&mut self, seat: usize, batch: &mut Batch, limit: usize) {
         let Seat::Taken(worker) = &mut self.seats[seat] else { return };
+        if worker.lane.has_finished() {
+            batch.ended.reserve(worker.lane.len().min(limit));
+        }
         let mut n_taken = 0;
         while batch.ended.len() < limit
             && let Some(finished) = worker.lane.poll(&mut batch.arena)
@@ -227,8 +230,12 @@ impl State {
         if self.backlog.is_empty() {
             self.balance();
         }
-        while let Some(work) = self.backlog.pop_front() {
-            if let Some(work) = self.give(work, batch) {
+        // Where there is room is known before a task is looked at, which may have been long ago.
+        while !self.backlog.is_empty()
+            && let Some(seat) = self.least_loaded()
+            && let Some(work) = self.backlog.pop_front()
+        {
+            if let Some(work) = self.give_to(seat, work, batch) {
                 self.backlog.push_front(work);
                 break;
             }
@@ -246,10 +253,16 @@ impl State {
 
     /// Gives a task to the worker with the least to do; gives it back if nobody has room.
     pub(super) fn give(&mut self, work: Arc<dyn Work>, batch: &mut Batch) -> Option<Arc<dyn Work>> {
+        match self.least_loaded() {
+            Some(seat) => self.give_to(seat, work, batch),
+            None => Some(work),
+        }
+    }
+
+    fn give_to(&mut self, seat: usize, work: Arc<dyn Work>, batch: &mut Batch) -> Option<Arc<dyn Work>> {
         if work.is_over() {
             return None;
         }
-        let Some(seat) = self.least_loaded() else { return Some(work) };
         let arm = self.asleep && self.n_helpers == 0;
         // Behind another task although somebody is idle: should that one take long, the service must see to this one.
         let is_stacked = matches!(&self.seats[seat], Seat::Taken(worker) if !worker.lane.is_empty());

@@ -21,6 +21,7 @@ use proc_core::{
     function::{CallError, Function},
 };
 use serde::{Serialize, de::DeserializeOwned};
+use wire::TypeInfo;
 
 use super::{
     codec::{decode, decode_all},
@@ -66,15 +67,22 @@ pub(super) struct Header {
     pub(super) id: u64,
     /// The packed function and its packed arguments.
     payload: Vec<u8>,
-    has_fds: bool,
-    /// The descriptors among the arguments, until the end.
-    fds: Mutex<Vec<OwnedFd>>,
+    /// What most tasks have nothing of.
+    kept: Option<Box<Mutex<Kept>>>,
     /// Where it is, as [`Place`] packs it; changed under the pool's lock.
     pub(super) place: AtomicU32,
     /// Where it is in the order in which tasks were given; changed under the pool's lock, 0 before.
     pub(super) turn: AtomicU64,
     /// How often a worker died of it.
     deaths: AtomicU32,
+}
+
+/// What is kept until a task's end.
+#[derive(Default)]
+struct Kept {
+    /// The descriptors among the arguments.
+    fds: Vec<OwnedFd>,
+    _permit: Option<Permit>,
 }
 
 /// What a worker left behind for a task.
@@ -109,13 +117,13 @@ impl Verdict {
 }
 
 impl Header {
-    fn new(pool: &Arc<Shared>, id: u64, packed: Packed) -> Self {
+    fn new(pool: &Arc<Shared>, id: u64, Packed { bytes, fds }: Packed, permit: Option<Permit>) -> Self {
+        let kept = (!fds.is_empty() || permit.is_some()).then(|| Box::new(Mutex::new(Kept { fds, _permit: permit })));
         Self {
             pool: pool.clone(),
             id,
-            payload: packed.bytes,
-            has_fds: !packed.fds.is_empty(),
-            fds: Mutex::new(packed.fds),
+            payload: bytes,
+            kept,
             place: AtomicU32::new(0),
             turn: AtomicU64::new(0),
             deaths: AtomicU32::new(0),
@@ -124,17 +132,15 @@ impl Header {
 
     /// What a worker is to be given.
     pub(super) fn with_fds<R>(&self, give: impl FnOnce(&[u8], &[BorrowedFd<'_>]) -> R) -> R {
-        if !self.has_fds {
-            return give(&self.payload, &[]);
-        }
-        let fds = self.fds.lock();
-        give(&self.payload, &fds.iter().map(AsFd::as_fd).collect::<Vec<_>>())
+        let Some(kept) = &self.kept else { return give(&self.payload, &[]) };
+        let kept = kept.lock();
+        give(&self.payload, &kept.fds.iter().map(AsFd::as_fd).collect::<Vec<_>>())
     }
 
-    /// Closes its descriptors: nobody will be given it any more.
-    fn close_fds(&self) {
-        if self.has_fds {
-            self.fds.lock().clear();
+    /// Closes its descriptors and gives its permit back: no worker will be given it any more.
+    fn release(&self) {
+        if let Some(kept) = &self.kept {
+            drop(std::mem::take(&mut *kept.lock()));
         }
     }
 
@@ -156,8 +162,6 @@ impl Header {
 pub(super) struct Job<R> {
     header: Header,
     core: Core<R>,
-    /// Kept until the end.
-    permit: Mutex<Option<Permit>>,
 }
 
 impl<R> Job<R>
@@ -171,16 +175,11 @@ where
     {
         let packed = pack(Function::of(f).map_err(|_| TaskError::ForeignCode)?, args)?;
         let id = next_id();
-        Ok(Arc::new(Self { header: Header::new(pool, id, packed), core: Core::new(id), permit: Mutex::new(permit) }))
-    }
-
-    fn drop_given(&self) {
-        self.header.close_fds();
-        drop(self.permit.lock().take());
+        Ok(Arc::new(Self { header: Header::new(pool, id, packed, permit), core: Core::new(id) }))
     }
 
     fn complete(self: Arc<Self>, result: Result<R, TaskError>) -> Verdict {
-        self.drop_given();
+        self.header.release();
         self.header.pool.count(result.is_ok().into(), result.is_err().into());
         complete(self, result)
     }
@@ -201,9 +200,14 @@ where
     fn ended(self: Arc<Self>, left: Left<'_>) -> Verdict {
         let result = match left.result {
             Some((FAILURE, Ok(bytes))) => Err(failure(bytes)),
-            Some((_, Ok(bytes))) => {
-                caught(|| handover::unpack(bytes, left.fds.map_err(undecodable)?).map_err(undecodable))
-            }
+            Some((_, Ok(bytes))) => caught(|| match left.fds {
+                // Most results: nothing in them asks for the context of a hand-over.
+                Ok(fds) if fds.is_empty() && !TypeInfo::of::<R>().may_hold_handles() => {
+                    wire::decode(bytes).map_err(undecodable)
+                }
+                Ok(fds) => handover::unpack(bytes, fds).map_err(undecodable),
+                Err(e) => Err(undecodable(e)),
+            }),
             Some((_, Err(e))) => Err(undecodable(e)),
             None => Err(TaskError::Decode("there is none".into())),
         };
@@ -259,19 +263,15 @@ where
         let id = next_id();
         let chunk = Chunk::new(0);
         Ok(Arc::new(Self {
-            header: Header::new(pool, id, packed),
+            header: Header::new(pool, id, packed, None),
             core: Core::new(id),
             n_items,
             so_far: Mutex::new(SoFar { next: 0, is_tagged: false, chunk }),
         }))
     }
 
-    fn drop_given(&self) {
-        self.header.close_fds();
-    }
-
     fn complete(self: Arc<Self>, result: Result<Chunk<R>, TaskError>) -> Verdict {
-        self.drop_given();
+        self.header.release();
         match &result {
             Ok(chunk) => self.header.pool.count(chunk.values.len(), chunk.failures.len()),
             Err(_) => self.header.pool.count(0, self.n_items as usize),
@@ -332,11 +332,14 @@ where
     }
 }
 
-impl<R: DeserializeOwned + 'static> SoFar<R> {
+impl<R: Serialize + DeserializeOwned + 'static> SoFar<R> {
     /// Takes in the results of the next items.
     fn push_all(&mut self, n_items: u32, bytes: &mut &[u8]) -> Result<(), TaskError> {
         if self.is_tagged {
             return (0..n_items).try_for_each(|_| self.push(bytes));
+        }
+        if n_items == 0 {
+            return Ok(());
         }
         decode_all(n_items as usize, bytes, &mut self.chunk.values).map_err(undecodable)?;
         self.next += n_items;
@@ -454,7 +457,7 @@ macro_rules! impl_handle {
                 let cancelled = self.core.complete(Err(TaskError::Cancelled));
                 if cancelled && self.header.pool.is_owner() {
                     self.header.pool.withdraw(&self.header);
-                    self.drop_given();
+                    self.header.release();
                 }
                 cancelled
             }
@@ -523,9 +526,14 @@ fn caught<T>(decode: impl FnOnce() -> Result<T, TaskError>) -> Result<T, TaskErr
         .unwrap_or_else(|payload| Err(undecodable(format!("panicked: {}", Panic::of(payload).message))))
 }
 
+/// Room for the function and a few numbers, to be asked for once.
+const PAYLOAD_BYTES: usize = 40;
+
 /// What goes to a worker. The arguments end here, with the panic of their drop caught.
 fn pack<A: Serialize + DeserializeOwned>(function: Function, args: A) -> Result<Packed, TaskError> {
-    let packed = handover::pack_owned_behind(function.to_bytes().into(), &args);
+    let mut bytes = Vec::with_capacity(PAYLOAD_BYTES);
+    bytes.extend_from_slice(&function.to_bytes());
+    let packed = handover::pack_owned_behind(bytes, &args);
     let _ = catch_unwind(AssertUnwindSafe(|| drop(args))).map_err(Panic::of);
     packed.map_err(|e| TaskError::Encode(e.to_string()))
 }
