@@ -359,6 +359,13 @@ impl Stream {
         let shared = &self.memory.get().buffers[self.buffer];
         let (words, rest) = item.as_chunks::<8>();
         let shift = self.len % 8 * 8;
+        if shift == 0 && rest.is_empty() {
+            for (place, word) in shared.bytes[self.len / 8..].iter().zip(words) {
+                place.store(u64::from_ne_bytes(*word), Relaxed);
+            }
+            self.len += item.len();
+            return;
+        }
         for word in words {
             let bytes = u64::from_le_bytes(*word);
             shared.bytes[self.len / 8].store((self.carry | bytes << shift).to_le(), Relaxed);

@@ -12,6 +12,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::{
     Form,
     error::Error,
+    flat::Shape,
     known::Known,
     named,
     numbers::is_number,
@@ -36,6 +37,8 @@ pub(crate) struct Reading {
     form: Form,
     has_handles: bool,
     pub(crate) known: Known,
+    /// What all its values look like, if they do.
+    pub(crate) shape: Option<Shape>,
 }
 
 impl TypeInfo {
@@ -68,7 +71,7 @@ impl TypeInfo {
     }
 
     #[inline]
-    pub(crate) fn reading(&self) -> &Reading {
+    pub(crate) fn reading(&self) -> &'static Reading {
         self.reading.get(|| (self.probe)().into())
     }
 
@@ -94,6 +97,7 @@ impl From<Findings> for Reading {
             form: if is_plain { Form::Compact } else { Form::Named },
             has_handles: findings.has_handles || !is_plain,
             known: if is_plain { Known::new(&findings.parts) } else { Known::default() },
+            shape: findings.steps.filter(|_| is_plain && !findings.has_handles).and_then(Shape::new),
         }
     }
 }

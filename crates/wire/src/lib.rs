@@ -36,6 +36,7 @@ mod codec;
 mod de;
 mod digest;
 mod error;
+mod flat;
 mod info;
 mod known;
 mod named;
@@ -50,6 +51,7 @@ mod tag;
 pub use self::{
     codec::{encode, encode_compact},
     error::{Error, ErrorKind, Stop},
+    flat::Flat,
     info::TypeInfo,
     named::{decode, encode_named, take},
     numbers::{extend_plain, is_number, is_plain, plain_bytes, take_plain},

@@ -24,6 +24,7 @@ use crate::{
     HANDLE,
     error::{Error, Trouble},
     known::Part,
+    tag,
 };
 
 /// Runs `T`'s `Deserialize` until nothing more can be learnt.
@@ -61,6 +62,7 @@ impl Probe<'_> {
     }
 
     fn row<'de, V: Visitor<'de>>(self, visitor: V, len: usize) -> Result<V::Value, Error> {
+        self.state.step(|steps| steps.open(len));
         self.state.make_up(visitor, &[len], |visitor, len, state| visitor.visit_seq(Probe { state }.elements(len)))
     }
 }
@@ -71,9 +73,10 @@ fn made_for_names<T>(state: &mut State) -> Result<T, Error> {
 }
 
 macro_rules! numbers {
-    ($($name:ident $visit:ident $type:ty;)*) => {
+    ($($name:ident $visit:ident $type:ty, $tag:ident;)*) => {
         $(
             fn $name<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+                self.state.step(|steps| steps.leaf(tag::$tag));
                 self.state.make_up(visitor, made_up::NUMBERS, |visitor, v, _| visitor.$visit(v as $type))
             }
         )*
@@ -94,10 +97,10 @@ impl<'de> de::Deserializer<'de> for Probe<'_> {
     type Error = Error;
 
     numbers!(
-        deserialize_i8 visit_i8 i8; deserialize_i16 visit_i16 i16; deserialize_i32 visit_i32 i32;
-        deserialize_i64 visit_i64 i64; deserialize_i128 visit_i128 i128; deserialize_u8 visit_u8 u8;
-        deserialize_u16 visit_u16 u16; deserialize_u32 visit_u32 u32; deserialize_u64 visit_u64 u64;
-        deserialize_u128 visit_u128 u128; deserialize_f32 visit_f32 f32; deserialize_f64 visit_f64 f64;
+        deserialize_i8 visit_i8 i8, I8; deserialize_i16 visit_i16 i16, I16; deserialize_i32 visit_i32 i32, I32;
+        deserialize_i64 visit_i64 i64, I64; deserialize_i128 visit_i128 i128, I128; deserialize_u8 visit_u8 u8, U8;
+        deserialize_u16 visit_u16 u16, U16; deserialize_u32 visit_u32 u32, U32; deserialize_u64 visit_u64 u64, U64;
+        deserialize_u128 visit_u128 u128, U128; deserialize_f32 visit_f32 f32, F32; deserialize_f64 visit_f64 f64, F64;
     );
     asks_for_names!(deserialize_any deserialize_identifier deserialize_ignored_any);
 
@@ -106,14 +109,17 @@ impl<'de> de::Deserializer<'de> for Probe<'_> {
     }
 
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        self.state.step(|steps| steps.leaf(tag::FALSE));
         self.state.make_up(visitor, &[false, true], |visitor, v, _| visitor.visit_bool(v))
     }
 
     fn deserialize_char<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        self.state.step(|steps| steps.leaf(tag::CHAR));
         self.state.make_up(visitor, &['a', '0', ' '], |visitor, v, _| visitor.visit_char(v))
     }
 
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        self.state.note_choice();
         self.state.make_up(visitor, made_up::STRINGS, |visitor, v, _| visitor.visit_borrowed_str(v))
     }
 
@@ -122,6 +128,7 @@ impl<'de> de::Deserializer<'de> for Probe<'_> {
     }
 
     fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        self.state.note_choice();
         self.state.make_up(visitor, made_up::BYTES, |visitor, v, _| visitor.visit_borrowed_bytes(v))
     }
 
@@ -130,6 +137,7 @@ impl<'de> de::Deserializer<'de> for Probe<'_> {
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        self.state.note_choice();
         if self.state.is_winding_up() {
             return visitor.visit_none();
         }
@@ -137,10 +145,12 @@ impl<'de> de::Deserializer<'de> for Probe<'_> {
     }
 
     fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        self.state.step(|steps| steps.leaf(tag::UNIT));
         visitor.visit_unit()
     }
 
     fn deserialize_unit_struct<V: Visitor<'de>>(self, _name: &'static str, visitor: V) -> Result<V::Value, Error> {
+        self.state.step(|steps| steps.leaf(tag::UNIT));
         visitor.visit_unit()
     }
 
@@ -157,6 +167,7 @@ impl<'de> de::Deserializer<'de> for Probe<'_> {
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        self.state.note_choice();
         if self.state.is_winding_up() {
             return self.row(visitor, 0);
         }
@@ -165,6 +176,7 @@ impl<'de> de::Deserializer<'de> for Probe<'_> {
     }
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        self.state.note_choice();
         if self.state.is_winding_up() {
             return visitor.visit_map(Row { state: self.state, left: 0 });
         }
@@ -202,6 +214,7 @@ impl<'de> de::Deserializer<'de> for Probe<'_> {
         variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
+        self.state.note_choice();
         for (index, variant) in (0..).zip(variants) {
             self.state.know(Part::variant(name, index, variant), &[]);
         }

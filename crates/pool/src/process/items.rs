@@ -43,7 +43,7 @@ impl Serialize for Run<'_> {
 
 struct Packed<A>(PhantomData<A>);
 
-impl<'de, A: DeserializeOwned + 'static> de::Visitor<'de> for Packed<A> {
+impl<'de, A: Serialize + DeserializeOwned + 'static> de::Visitor<'de> for Packed<A> {
     type Value = Items<A>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

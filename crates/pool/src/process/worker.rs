@@ -18,7 +18,11 @@ use proc_core::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use wire::TypeInfo;
 
-use super::{codec::encode, items::Items, memory::Limiter};
+use super::{
+    codec::{Form, encode},
+    items::Items,
+    memory::Limiter,
+};
 
 /// The tag of a result that is the packed value.
 pub(super) const VALUE: u32 = 0;
@@ -151,21 +155,42 @@ pub(super) fn run_chunk<A, R: Serialize + DeserializeOwned>(items: Items<A>, f: 
     let mut items = items.0.into_iter().skip((stream.first() & !TAGGED) as usize);
     let may_hold_handles = TypeInfo::of::<R>().may_hold_handles();
     let mut packed = Vec::with_capacity(64);
+    let mut form = Form::Each;
     let last = loop {
         // One guard up to the next item that fails: it costs more than a tiny call.
         let ran = catch_unwind(AssertUnwindSafe(|| {
             for item in items.by_ref() {
-                packed.clear();
-                if is_tagged {
-                    packed.push(ITEM_VALUE);
-                }
                 let result = f(item);
-                if may_hold_handles {
-                    send_handles(&mut stream, &result, &mut packed)?;
-                } else {
-                    encode(&result, &mut packed).map_err(|e| CallError::Value(e.to_string()))?;
+                let is_first = !is_tagged && stream.n_items() == 0 && Form::<R>::is_said();
+                if is_first && !may_hold_handles {
+                    form = Form::of(&result);
                 }
-                if !stream.publish(&packed) {
+                let is_packed = match &form {
+                    Form::Flat(flat) => flat.encode_over(&result, &mut packed),
+                    Form::Each => {
+                        packed.clear();
+                        if is_tagged {
+                            packed.push(ITEM_VALUE);
+                        }
+                        if may_hold_handles {
+                            send_handles(&mut stream, &result, &mut packed)?;
+                        } else {
+                            encode(&result, &mut packed).map_err(|e| CallError::Value(e.to_string()))?;
+                        }
+                        true
+                    }
+                };
+                if is_first {
+                    packed.splice(..0, form.word());
+                }
+                if !is_packed || !stream.publish(&packed) {
+                    // It goes alone.
+                    if let Form::Flat(_) = form {
+                        packed.clear();
+                        encode(&result, &mut packed).map_err(|e| CallError::Value(e.to_string()))?;
+                    } else if is_first {
+                        packed.drain(..form.word().len());
+                    }
                     return Ok(false);
                 }
                 if stream.n_fds() >= ENOUGH_FDS {

@@ -4,6 +4,7 @@ use serde::de::{DeserializeSeed, Visitor};
 
 use crate::{
     error::{Error, Trouble},
+    flat::Steps,
     known::Part,
 };
 
@@ -17,6 +18,8 @@ pub(crate) struct Findings {
     pub(crate) has_handles: bool,
     /// There is no part of it that it has not been seen reading.
     pub(crate) is_complete: bool,
+    /// What it read in the last pass, if that is the same each time.
+    pub(crate) steps: Option<Steps>,
 }
 
 /// A bound for types inside types.
@@ -39,6 +42,8 @@ pub(super) struct State {
     pub(super) is_exhausted: bool,
     /// Added to which thing is made up, everywhere.
     pub(super) turn: usize,
+    /// It read something that has not the same parts each time, in whichever pass.
+    pub(super) has_choices: bool,
     /// The enums that this pass met, by their place in `enums`.
     pub(super) met: Vec<usize>,
 }
@@ -84,6 +89,7 @@ pub(super) fn key_of<'de, V: Visitor<'de>>() -> Key {
 
 impl State {
     pub(super) fn begin(&mut self) {
+        self.findings.steps = (!self.has_choices).then(Steps::default);
         self.active.clear();
         self.is_new = false;
         self.n_values = 0;
@@ -95,6 +101,19 @@ impl State {
     pub(super) fn is_winding_up(&self) -> bool {
         let nested = self.active.last().is_some_and(|last| self.active.iter().filter(|key| *key == last).count() > 1);
         nested || self.active.len() > MAX_DEPTH / 4
+    }
+
+    /// Notes what it reads next.
+    pub(super) fn step(&mut self, add: impl FnOnce(&mut Steps)) {
+        if let Some(steps) = &mut self.findings.steps {
+            add(steps);
+        }
+    }
+
+    /// Notes that it reads something that has not the same parts each time.
+    pub(super) fn note_choice(&mut self) {
+        self.has_choices = true;
+        self.findings.steps = None;
     }
 
     pub(super) fn know(&mut self, part: Part, names: &'static [&'static str]) {

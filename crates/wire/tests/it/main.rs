@@ -2,6 +2,7 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod errors;
+mod flat;
 mod hostile;
 mod numbers;
 mod probing;

@@ -1,5 +1,5 @@
-//! How the items of a map and their results are packed: one after another, each as it is alone. Numbers are as they lie in
-//! memory, so that runs of them are copied; what else there is is packed as everywhere.
+//! How the items of a map and their results are packed: one after another. Numbers, and what consists of nothing else, go
+//! in their full width and without tags; what else there is is packed as everywhere.
 
 mod run;
 #[cfg(test)]
@@ -11,7 +11,7 @@ use serde::{
 };
 use wire::{Error, TypeInfo, is_plain, plain_bytes, take_plain};
 
-pub(super) use self::run::{decode_all, encode_all};
+pub(super) use self::run::{Form, decode_all, encode_all};
 
 /// Appends `value` to `bytes`.
 #[inline]

@@ -1,12 +1,53 @@
-//! Many values in a row. Numbers, which are most of what is mapped over, are packed as they lie in memory: they are copied
-//! all at once, instead of by one call and one check each.
+//! Many values in a row. Numbers, and structs and tuples of numbers, which are most of what is mapped over, are packed one
+//! as long as the other: numbers as they lie in memory, so that they are copied all at once.
 
-use serde::{Serialize, de::DeserializeOwned};
-use wire::{Error, TypeInfo, extend_plain, is_plain, plain_bytes};
+use serde::{
+    Serialize,
+    de::{DeserializeOwned, Error as _},
+};
+use wire::{Error, Flat, TypeInfo, extend_plain, is_plain, plain_bytes};
 
 use super::{decode, short};
 
-/// Appends `values` to `bytes`, as [`encode`](super::encode) does one by one.
+/// How the values of a row are packed. It is said before a row of all types but numbers.
+pub(in super::super) enum Form<T> {
+    /// As each is alone.
+    Each,
+    /// One as long as the other.
+    Flat(Flat<T>),
+}
+
+impl<T: Serialize + DeserializeOwned> Form<T> {
+    /// In which form a row that begins with `value` can go.
+    pub(in super::super) fn of(value: &T) -> Self {
+        match Flat::of() {
+            Some(flat) if flat.encode_over(value, &mut Vec::new()) => Self::Flat(flat),
+            _ => Self::Each,
+        }
+    }
+
+    /// Whether a row has its form before it.
+    pub(in super::super) fn is_said() -> bool {
+        !is_plain::<T>()
+    }
+
+    /// A word, so that what comes behind it lies as it would without.
+    pub(in super::super) fn word(&self) -> [u8; 8] {
+        u64::from(matches!(self, Self::Flat(_))).to_ne_bytes()
+    }
+
+    fn take(bytes: &mut &[u8]) -> Result<Self, Error> {
+        let (word, rest) = bytes.split_first_chunk().ok_or_else(short)?;
+        *bytes = rest;
+        match (u64::from_ne_bytes(*word), Flat::of()) {
+            (0, _) => Ok(Self::Each),
+            (1, Some(flat)) => Ok(Self::Flat(flat)),
+            _ => Err(Error::custom("a row is packed in no known form")),
+        }
+    }
+}
+
+/// Appends a row.
 pub(in super::super) fn encode_all<T: Serialize + DeserializeOwned>(
     values: &[T],
     bytes: &mut Vec<u8>,
@@ -15,12 +56,21 @@ pub(in super::super) fn encode_all<T: Serialize + DeserializeOwned>(
         bytes.extend_from_slice(plain);
         return Ok(());
     }
+    if let Some(flat) = Flat::of() {
+        let begin = bytes.len();
+        bytes.extend_from_slice(&Form::Flat(flat).word());
+        if flat.encode(values, bytes) {
+            return Ok(());
+        }
+        bytes.truncate(begin);
+    }
+    bytes.extend_from_slice(&Form::<T>::Each.word());
     let info = TypeInfo::of::<T>();
     values.iter().try_for_each(|value| wire::encode(info, value, bytes))
 }
 
-/// Takes `n` values from the front of `bytes`, as [`decode`] does one by one, and appends them to `values`.
-pub(in super::super) fn decode_all<T: DeserializeOwned>(
+/// Takes a row of `n` values from the front of `bytes`, and appends them to `values`.
+pub(in super::super) fn decode_all<T: Serialize + DeserializeOwned>(
     n: usize,
     bytes: &mut &[u8],
     values: &mut Vec<T>,
@@ -29,6 +79,9 @@ pub(in super::super) fn decode_all<T: DeserializeOwned>(
         let plain = n.checked_mul(size_of::<T>()).and_then(|len| bytes.split_off(..len)).ok_or_else(short)?;
         extend_plain(values, plain);
         return Ok(());
+    }
+    if let Form::Flat(flat) = Form::take(bytes)? {
+        return flat.take(n, bytes, values);
     }
     // Each takes a byte at least.
     values.reserve(n.min(bytes.len()));

@@ -5,7 +5,7 @@ use std::{
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::{decode, decode_all, encode, encode_all};
+use super::{Form, decode, decode_all, encode, encode_all};
 
 fn packed(value: &(impl Serialize + DeserializeOwned)) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -104,8 +104,25 @@ fn a_row_survives<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug 
     }
 }
 
-fn packed_row(values: &[impl Serialize + DeserializeOwned]) -> Vec<u8> {
-    values.iter().flat_map(packed).collect()
+/// As a worker packs results, one after another.
+fn packed_row<T: Serialize + DeserializeOwned>(values: &[T]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let form = Form::of(&values[0]);
+    if Form::<T>::is_said() {
+        bytes.extend_from_slice(&form.word());
+    }
+    let mut packed = Vec::new();
+    for value in values {
+        match &form {
+            Form::Each => {
+                packed.clear();
+                encode(value, &mut packed).unwrap();
+            }
+            Form::Flat(flat) => assert!(flat.encode_over(value, &mut packed)),
+        }
+        bytes.extend_from_slice(&packed);
+    }
+    bytes
 }
 
 #[test]
@@ -128,4 +145,42 @@ fn a_row_is_its_values_one_by_one() {
     a_row_survives(vec!['ß', 'x']);
     a_row_survives(vec![(1_u8, "a".to_owned()), (2, String::new())]);
     a_row_survives(vec![vec![1_u64, 2], vec![3]]);
+    a_row_survives(vec![(1_u64, 0.5_f64), (u64::MAX, -1.5)]);
+    a_row_survives(vec![(true, 'ß', -1_i16), (false, 'x', 2)]);
+    a_row_survives(vec![Wrapped(Unit, u128::MAX, -1), Wrapped(Unit, 0, 1)]);
+    a_row_survives(vec![Wrapped([[1_u8; 3]; 2], 1, 2), Wrapped([[7; 3]; 2], 3, 4)]);
+}
+
+/// Its numbers are as long as the value says: nothing that can go without tags.
+#[derive(Deserialize, PartialEq, Debug)]
+struct Fickle(u32, u32);
+
+impl Serialize for Fickle {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.0 < 1000 {
+            (self.0 as u8, self.1).serialize(serializer)
+        } else {
+            (self.0, self.1).serialize(serializer)
+        }
+    }
+}
+
+#[test]
+fn a_row_with_a_value_that_is_written_otherwise_survives() {
+    let values = [Fickle(2000, 1), Fickle(2000, 2), Fickle(7, 3), Fickle(2000, 4)];
+    let Form::Flat(flat) = Form::of(&values[0]) else { panic!("values of the usual kind go without tags") };
+    let mut bytes = Vec::new();
+    assert!(!flat.encode_over(&values[2], &mut bytes));
+    bytes.clear();
+    encode_all(&values, &mut bytes).unwrap();
+    let mut row: Vec<Fickle> = Vec::new();
+    decode_all(values.len(), &mut &bytes[..], &mut row).unwrap();
+    assert_eq!(row, values);
+}
+
+#[test]
+fn a_row_in_no_known_form_is_an_error() {
+    let bytes = [2_u8; 100];
+    let decoded = decode_all(2, &mut &bytes[..], &mut Vec::<(u64, u64)>::new());
+    assert!(decoded.unwrap_err().to_string().contains("no known form"));
 }

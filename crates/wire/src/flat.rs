@@ -1,0 +1,171 @@
+//! Values that are the same few numbers each time, in a row: without tags, one as long as the other.
+//!
+//! A type has a shape if its `Deserialize` asks for numbers, tuples and structs and for nothing else, so that there is
+//! nothing to be chosen. Each value is held to that shape step by step, when it is written and when it is read: what
+//! differs in the kind of a number or in where a tuple begins is not written, and not read as something else.
+
+mod de;
+mod ser;
+
+use std::{fmt, marker::PhantomData};
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use self::{de::Reader, ser::Writer};
+use crate::{codec::encode, error::Error, info::TypeInfo, known::Known, tag};
+
+/// What a value consists of, in order: a byte for each number, tuple and struct, in one number, and how many they are. Where
+/// the code that writes or reads a type is inlined, this is known when it is compiled: all checks of a value are one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Steps {
+    code: u128,
+    n: usize,
+}
+
+/// Longer values are as well off with tags. So many steps are told from all others.
+const MAX_STEPS: usize = size_of::<u128>();
+/// The step that a tuple or a struct begins with: this and the number of its elements. Tags of numbers are below it.
+const OPEN: u8 = 32;
+
+impl Steps {
+    /// Adds the number with this tag.
+    #[inline(always)]
+    pub(crate) fn leaf(&mut self, tag: u8) {
+        self.code = self.code << 8 | u128::from(tag);
+        self.n += 1;
+    }
+
+    /// Adds the begin of a tuple or a struct. One of too many elements makes it too long.
+    #[inline(always)]
+    pub(crate) fn open(&mut self, n_elements: usize) {
+        self.leaf(OPEN.saturating_add(n_elements.min(MAX_STEPS) as u8));
+    }
+
+    fn n_bytes(self) -> usize {
+        let width = |tag| match tag {
+            tag::FALSE => 1,
+            tag::CHAR => 4,
+            tag => crate::numbers::width(tag).unwrap_or(0),
+        };
+        self.code.to_le_bytes()[..self.n].iter().map(|tag| if *tag < OPEN { width(*tag) } else { 0 }).sum()
+    }
+}
+
+/// What all values of a type look like.
+#[derive(Debug)]
+pub(crate) struct Shape {
+    steps: Steps,
+    n_bytes: usize,
+    /// From one value to the next: whole words, unless they are few.
+    stride: usize,
+}
+
+impl Shape {
+    /// `None` if there is nothing in it, or too much.
+    pub(crate) fn new(steps: Steps) -> Option<Self> {
+        let n_bytes = if steps.n > MAX_STEPS { 0 } else { steps.n_bytes() };
+        let stride = if n_bytes < 16 { n_bytes } else { n_bytes.next_multiple_of(8) };
+        (n_bytes > 0).then_some(Self { steps, n_bytes, stride })
+    }
+}
+
+/// How the values of a type go that are the same few numbers each time.
+pub struct Flat<T> {
+    info: &'static TypeInfo,
+    shape: &'static Shape,
+    known: &'static Known,
+    values: PhantomData<fn(T) -> T>,
+}
+
+impl<T: Serialize + DeserializeOwned> Flat<T> {
+    /// `None` if what its values consist of differs from one to the other.
+    pub fn of() -> Option<Self> {
+        let info = TypeInfo::of::<T>();
+        let reading = info.reading();
+        let shape = reading.shape.as_ref()?;
+        Some(Self { info, shape, known: &reading.known, values: PhantomData })
+    }
+
+    /// Appends `values`, one as long as the other, and not a word about what they are. False, and nothing is appended, if
+    /// one of them is not what its type's others are.
+    #[inline]
+    pub fn encode(self, values: &[T], bytes: &mut Vec<u8>) -> bool {
+        if values.first().is_some_and(|first| !self.is_tried_with(first)) {
+            return false;
+        }
+        let (begin, stride) = (bytes.len(), self.shape.stride);
+        bytes.resize(begin + values.len() * stride, 0);
+        let places = bytes[begin..].chunks_exact_mut(stride);
+        let is_written = values.iter().zip(places).all(|(value, place)| self.write(value, place));
+        if !is_written {
+            bytes.truncate(begin);
+        }
+        is_written
+    }
+
+    /// Replaces what is in `bytes` by one value, as [`encode`](Self::encode) writes it; best what is there is another. False
+    /// if it is not what its type's others are: then what is there is nothing.
+    #[inline]
+    pub fn encode_over(self, value: &T, bytes: &mut Vec<u8>) -> bool {
+        if bytes.len() != self.shape.stride {
+            bytes.clear();
+            bytes.resize(self.shape.stride, 0);
+        }
+        self.is_tried_with(value) && self.write(value, bytes)
+    }
+
+    #[inline]
+    fn write(self, value: &T, place: &mut [u8]) -> bool {
+        let mut writer = Writer::new(self.known, place);
+        value.serialize(&mut writer).is_ok() && writer.steps() == self.shape.steps
+    }
+
+    /// Whether a value of the type has come back as it was, or this one does.
+    #[inline]
+    fn is_tried_with(self, value: &T) -> bool {
+        #[cold]
+        fn try_with<T: Serialize>(info: &TypeInfo, value: &T) -> bool {
+            encode(info, value, &mut Vec::new()).is_ok() && info.is_tried()
+        }
+        self.info.is_tried() || try_with(self.info, value)
+    }
+
+    /// Takes `n` values that [`encode`](Self::encode) wrote from the front of `bytes`, and appends them to `values`.
+    ///
+    /// # Errors
+    /// If they are not there.
+    #[inline]
+    pub fn take(self, n: usize, bytes: &mut &[u8], values: &mut Vec<T>) -> Result<(), Error> {
+        let stride = self.shape.stride;
+        let row = n.checked_mul(stride).and_then(|n_bytes| bytes.split_off(..n_bytes)).ok_or_else(short)?;
+        values.reserve(n);
+        for place in row.chunks_exact(stride) {
+            let mut reader = Reader::new(&place[..self.shape.n_bytes]);
+            let value = T::deserialize(&mut reader)?;
+            if reader.steps() != self.shape.steps {
+                return Err(de::other());
+            }
+            values.push(value);
+        }
+        Ok(())
+    }
+}
+
+impl<T> Clone for Flat<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Flat<T> {}
+
+impl<T> fmt::Debug for Flat<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Flat").field("n_bytes", &self.shape.n_bytes).finish_non_exhaustive()
+    }
+}
+
+#[cold]
+fn short() -> Error {
+    Error::malformed("the bytes end too early")
+}
