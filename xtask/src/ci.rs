@@ -1,15 +1,16 @@
-//! The whole of the continuous integration; the same anywhere.
+//! The continuous integration, beside `cargo test`; the same anywhere.
 
 use crate::{Outcome, cargo, circles, crash, examples, layers, linear, loom, run as step, test, ui};
 
-/// Checks format, lints, layers of crates, circles of modules, documentation, tests, the compiler's words, loom models, the quick set of crash points, histories of queues, and the examples.
+/// Checks what `cargo test` does not: format, lints, layers of crates, circles of modules, documentation, what is off by
+/// default, the compiler's words, loom models, the quick set of crash points, histories of queues, and the examples.
 pub(crate) fn run() -> Outcome {
     step("format", &mut cargo(["fmt", "--all", "--check"]))?;
     step("lints", &mut cargo(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     layers::run()?;
     circles::run(&[])?;
     step("documentation", cargo(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))?;
-    test::run(&[])?;
+    test::of_options()?;
     ui::run()?;
     loom::run()?;
     crash::run(&[])?;

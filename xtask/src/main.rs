@@ -27,7 +27,7 @@ type Outcome = Result<(), String>;
 const HELP: &str = "\
 usage: cargo xtask COMMAND
 
-  ci                 everything that must hold before a change lands
+  ci                 everything else that must hold before a change lands, beside `cargo test`
   test [ARGS]        all tests of the workspace, doc tests included
   crash [ARGS]       kills processes at every instruction of every operation; `crash --help` says more
   faults [ARGS]      has each system call of every operation fail in turn: `crash --mode fault --full`

@@ -20,6 +20,11 @@ pub(crate) fn run(args: &[String]) -> Outcome {
     if by_nextest {
         step("doc tests", &mut cargo(["test", "--workspace", "--doc"]))?;
     }
+    of_options()
+}
+
+/// What `cargo test` leaves out: the tests of what is off by default, and that the fuzz targets can be built.
+pub(crate) fn of_options() -> Outcome {
     fuzz::check()?;
     step("sync alone", &mut cargo(["check", "--quiet", "-p", "sync", "--no-default-features"]))?;
     step("tls alone", &mut cargo(["check", "--quiet", "-p", "tls"]))?;

@@ -51,15 +51,18 @@ impl Ending {
     }
 }
 
-/// At how many places an actor is held. An operation with fewer instructions is held at each of them. Of a longer one,
-/// the places are before instructions that change the shared memory, and others at equal distances.
-fn most_places(experiment: &Experiment) -> usize {
-    match (experiment.effort, experiment.row.is_opaque()) {
-        (Effort::Quick, false) => 8,
-        (Effort::Quick, true) => 5,
-        (Effort::Full, _) => 40,
+/// At how many places of its walk an actor is held. An operation with fewer instructions is held at each of them. Of a
+/// longer one, the places are before instructions that change the shared memory, and others at equal distances.
+fn most_places(experiment: &Experiment, walk: &Walk) -> usize {
+    match experiment.effort {
+        Effort::Quick if experiment.row.is_opaque() || walk.n > LONG => 5,
+        Effort::Quick => 8,
+        Effort::Full => 40,
     }
 }
+
+/// To come to a place of a longer walk takes most of the time of a quick set.
+const LONG: u64 = 2_000;
 
 /// An actor that has executed so many instructions without sleeping spins. From there on it is moved from one system
 /// call to the next.
@@ -70,11 +73,10 @@ const NAPS: u64 = 40;
 
 /// Every pair of places, with its endings.
 pub(crate) fn at_pairs(experiment: &Experiment) -> Result<Report, String> {
-    let most = most_places(experiment);
     let walk = with_stage(experiment, |experiment| Duo::open(experiment)?.survey(Actors::FIRST))?;
     let mut report = Report::default();
     let mut n_pairs = 0;
-    for i in walk.places(most) {
+    for i in walk.places(most_places(experiment, &walk)) {
         let beside = with_stage(experiment, |experiment| {
             let mut duo = Duo::open(experiment)?;
             duo.go_by(Actors::FIRST, i)?;
@@ -82,7 +84,7 @@ pub(crate) fn at_pairs(experiment: &Experiment) -> Result<Report, String> {
             duo.survey(Actors::SECOND)
         })?;
         report.instructions = report.instructions.max((walk.n + 1) * (beside.n + 1));
-        for j in beside.places(most) {
+        for j in beside.places(most_places(experiment, &beside)) {
             n_pairs += 1;
             for ending in Ending::choose(experiment, n_pairs) {
                 let verdict = with_stage(experiment, |experiment| point(experiment, i, j, ending));
