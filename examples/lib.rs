@@ -9,3 +9,12 @@ struct Readme;
 #[cfg(doctest)]
 #[doc = include_str!("../MIGRATING.md")]
 struct Migrating;
+
+/// The code in the guides compiles and runs.
+#[cfg(doctest)]
+mod guides {
+    #[doc = include_str!("../docs/isolating.md")]
+    struct Isolating;
+    #[doc = include_str!("../docs/testing.md")]
+    struct Testing;
+}
