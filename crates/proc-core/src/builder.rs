@@ -11,6 +11,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     children,
+    crash::out_of_memory,
     current::Identity,
     error::ProcessError,
     function::{Function, Target},
@@ -301,6 +302,7 @@ impl Builder {
         ) -> Result<(Started, Report, Option<Registering<'a>>), ProcessError>,
     ) -> Result<Process<R>, ProcessError> {
         let _starting = crate::reaper::starting();
+        out_of_memory::begin();
         let identity = Identity::of_child(self.name, self.daemon);
         let mut streams = Streams::open(self.streams)
             .map_err(|source| ProcessError::Start { operation: "open the standard streams".into(), source })?;

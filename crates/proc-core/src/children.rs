@@ -130,7 +130,11 @@ impl Child {
     fn read(&self) -> Left {
         let was_killed = matches!(self.end.get(), Some(End::Exited(status)) if status.signal().is_some());
         let nothing = Left { found: Ok(Found::Nothing), crash: None };
-        self.report.as_ref().map_or(nothing, |report| report.read(was_killed))
+        let mut left = self.report.as_ref().map_or(nothing, |report| report.read(was_killed));
+        if matches!(self.end.get(), Some(End::Exited(status)) if status.signal() == Some(libc::SIGKILL)) {
+            left.crash = CrashReport::of_kill(self.pid).or(left.crash);
+        }
+        left
     }
 
     /// Whether it has not ended yet.

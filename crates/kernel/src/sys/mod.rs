@@ -13,6 +13,7 @@ pub mod membarrier;
 pub mod memfd;
 pub mod mode;
 pub mod ofd_lock;
+pub mod oom;
 pub mod open_file;
 pub mod page;
 pub mod pid_namespace;

@@ -6,6 +6,7 @@ pub(crate) mod handler;
 pub(crate) mod last_panic;
 mod maps;
 mod origin;
+pub(crate) mod out_of_memory;
 pub(crate) mod packet;
 
 use std::fmt;
@@ -13,12 +14,14 @@ use std::fmt;
 use nix::sys::signal::Signal;
 
 use crate::backtrace::{Backtrace, Frame};
+use kernel::sys::oom;
 use packet::{Happened, NO_MEMORY, OVERFLOW, Where};
 
 /// How a process came to its end, as it told itself when a signal for a fault of its own reached it: `SIGSEGV`,
 /// `SIGBUS`, `SIGILL`, `SIGFPE` or `SIGABRT`.
 ///
-/// There is none for a process that was killed from outside (`SIGKILL`), or that has put handlers of its own in the place
+/// Of a process that was killed from outside (`SIGKILL`) there is one if it seems that the kernel did so for want of memory
+/// ([`CrashCause::OutOfMemory`]): with nothing of its own. There is none for other kills, or for a process that has put handlers of its own in the place
 /// of ours. A stack overflow leaves none on a thread without an alternate signal stack: in a child, those that were not
 /// started with [`thread`](crate::thread).
 ///
@@ -41,6 +44,9 @@ pub struct CrashReport {
     flags: u8,
     panic: String,
     backtrace: Backtrace,
+    is_out_of_memory: bool,
+    /// Of its control group, if it was killed for want of memory.
+    memory_limit: Option<u64>,
 }
 
 /// What a [`CrashReport`] is about.
@@ -58,6 +64,11 @@ pub enum CrashCause {
     Fault,
     /// The signal was sent by another process.
     Sent,
+    /// The kernel killed it, for want of memory: it has counted one more such death in the control group, or on the machine
+    /// where there is none, since the last child that was killed. (If it was another process there, and this one was killed by
+    /// somebody at the same time, that cannot be told.)
+    #[doc(alias = "OOM")]
+    OutOfMemory,
 }
 
 impl fmt::Display for CrashCause {
@@ -68,6 +79,7 @@ impl fmt::Display for CrashCause {
             Self::Abort => "abort",
             Self::Fault => "fault",
             Self::Sent => "sent by another process",
+            Self::OutOfMemory => "the kernel was out of memory",
         })
     }
 }
@@ -79,13 +91,26 @@ impl CrashReport {
         let panic = String::from_utf8_lossy(panic).into_owned();
         let at = at.and_then(Where::parse).unwrap_or_default();
         let backtrace = Backtrace::of_places(origin::locate(&at.addresses, at.maps));
-        Some(Self { happened, flags: at.flags, panic, backtrace })
+        Some(Self { happened, flags: at.flags, panic, backtrace, is_out_of_memory: false, memory_limit: None })
+    }
+
+    /// Of a process that was killed, if it was the kernel, for want of memory.
+    pub(crate) fn of_kill(pid: u32) -> Option<Self> {
+        out_of_memory::explains_a_kill().then(|| Self {
+            happened: Happened { signal: libc::SIGKILL, pid: pid.cast_signed(), ..Happened::default() },
+            flags: 0,
+            panic: String::new(),
+            backtrace: Backtrace::default(),
+            is_out_of_memory: true,
+            memory_limit: oom::group_limit(),
+        })
     }
 
     /// What happened.
     pub fn cause(&self) -> CrashCause {
         let Happened { signal, code, sender, pid, .. } = self.happened;
         match signal {
+            _ if self.is_out_of_memory => CrashCause::OutOfMemory,
             _ if self.flags & OVERFLOW != 0 => CrashCause::StackOverflow,
             _ if code <= 0 && sender != pid => CrashCause::Sent,
             libc::SIGABRT if self.flags & NO_MEMORY != 0 => CrashCause::AllocationFailed,
@@ -111,7 +136,13 @@ impl CrashReport {
         (self.happened.code > 0).then_some(self.happened.address as usize)
     }
 
-    /// The name of the thread, cut to 15 bytes by the kernel; `main` for the main thread.
+    /// How many bytes the processes of the owner's control group may have, if the process was killed for want of memory and the
+    /// group has a limit.
+    pub fn memory_limit(&self) -> Option<u64> {
+        self.memory_limit
+    }
+
+    /// The name of the thread, cut to 15 bytes by the kernel; `main` for the main thread. Empty if that is not known.
     pub fn thread(&self) -> String {
         if self.happened.pid == self.happened.tid {
             return "main".to_owned();
@@ -122,7 +153,7 @@ impl CrashReport {
 
     /// The pid of the process that sent the signal, if it was sent.
     pub fn sender(&self) -> Option<u32> {
-        (self.happened.code <= 0).then_some(self.happened.sender.cast_unsigned())
+        (self.happened.code <= 0 && !self.is_out_of_memory).then_some(self.happened.sender.cast_unsigned())
     }
 
     /// The place and the message of the last panic in the process, cut to 512 bytes. An abort is often the consequence of
@@ -166,7 +197,12 @@ impl fmt::Display for CrashReport {
         if self.cause() == CrashCause::Sent {
             write!(f, ", pid {}", self.happened.sender)?;
         }
-        write!(f, " in thread {}", self.thread())?;
+        if let Some(limit) = self.memory_limit {
+            write!(f, ", limit {limit} bytes")?;
+        }
+        if !self.is_out_of_memory {
+            write!(f, " in thread {}", self.thread())?;
+        }
         if let Some(panic) = self.last_panic() {
             write!(f, "; last {panic}")?;
         }

@@ -28,7 +28,7 @@ pub(super) const OVERFLOW: u8 = 1;
 pub(super) const NO_MEMORY: u8 = 2;
 
 /// What the first packet says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Happened {
     pub(super) signal: i32,
     pub(super) code: i32,

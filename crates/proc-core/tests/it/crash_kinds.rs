@@ -267,3 +267,66 @@ fn a_walk_that_hangs_is_cut_off() {
         other => panic!("{other:?}"),
     }
 }
+
+/// A control group for memory with a limit, or `None` where none can be made.
+fn limited_group(limit: u64) -> Option<PathBuf> {
+    let groups = std::fs::read_to_string("/proc/self/cgroup").ok()?;
+    let old = groups.lines().find_map(|line| line.split_once(":memory:"));
+    let (root, path, file) = match old {
+        Some((_, path)) => ("/sys/fs/cgroup/memory", path, "memory.limit_in_bytes"),
+        None => ("/sys/fs/cgroup", groups.lines().find_map(|line| line.strip_prefix("0::"))?, "memory.max"),
+    };
+    let group = Path::new(root).join(path.trim_start_matches('/')).join(format!("crash-kinds-{}", std::process::id()));
+    std::fs::create_dir(&group).ok()?;
+    if std::fs::write(group.join(file), limit.to_string()).is_err() {
+        let _ = std::fs::remove_dir(&group);
+        return None;
+    }
+    Some(group)
+}
+
+#[test]
+fn a_kill_for_want_of_memory_is_told() {
+    let _dog = watchdog();
+    const LIMIT: u64 = 96 << 20;
+    fn take_memory() {
+        let mut all = Vec::new();
+        loop {
+            all.push(std::hint::black_box(vec![1_u8; 1 << 20]));
+        }
+    }
+    fn host(group: PathBuf) -> [Option<(bool, Option<u64>, String)>; 3] {
+        std::fs::write(group.join("cgroup.procs"), std::process::id().to_string()).unwrap();
+        let told = |process: Process<()>| match process.join() {
+            Err(ProcessError::Signaled { signal: libc::SIGKILL, crash, .. }) => crash.map(|crash| {
+                (
+                    crash.cause() == CrashCause::OutOfMemory,
+                    crash.memory_limit(),
+                    format!("{crash} {} {:?}", crash.thread(), crash.sender()),
+                )
+            }),
+            other => panic!("{other:?}"),
+        };
+        // Two are killed by hand.
+        let killed = || {
+            let process = Process::spawn(|| std::thread::sleep(std::time::Duration::MAX), ()).unwrap();
+            process.kill().unwrap();
+            process
+        };
+        [told(killed()), told(Process::spawn(take_memory, ()).unwrap()), told(killed())]
+    }
+    let Some(group) = limited_group(LIMIT) else {
+        println!("no control groups on this machine");
+        return;
+    };
+    let told = Process::spawn(host, (group.clone(),)).unwrap().join();
+    // Whoever was in it has ended, and may not have been reaped.
+    while std::fs::remove_dir(&group).is_err_and(|e| e.raw_os_error() == Some(libc::EBUSY)) {
+        std::thread::yield_now();
+    }
+    let [before, of_kernel, after] = told.unwrap();
+    assert_eq!((before, after), (None, None));
+    let (is_out_of_memory, limit, text) = of_kernel.unwrap();
+    assert_eq!((is_out_of_memory, limit), (true, Some(LIMIT)), "{text}");
+    assert_eq!(text, "SIGKILL (the kernel was out of memory), limit 100663296 bytes  None");
+}

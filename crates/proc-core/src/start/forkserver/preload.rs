@@ -96,10 +96,15 @@ pub(super) fn load(mut helper: Helper, plan: &Plan) -> Result<Helper, ProcessErr
     Err(error)
 }
 
-/// Whether that is the error of a server that somebody has killed.
+/// Whether that is the error of a server that somebody has killed; or of one whose status nobody knows, since a debugger has it.
 pub(super) fn was_killed(error: &ProcessError) -> bool {
-    let ProcessError::Preload(PreloadError::Ended(e)) = error else { return false };
-    matches!(**e, ProcessError::Signaled { signal: libc::SIGKILL, .. })
+    match error {
+        ProcessError::Preload(PreloadError::Ended(e)) => {
+            matches!(**e, ProcessError::Signaled { signal: libc::SIGKILL, .. })
+        }
+        ProcessError::LauncherLost => true,
+        _ => false,
+    }
 }
 
 fn send(helper: &Helper, plan: &Plan) -> nix::Result<Report> {
