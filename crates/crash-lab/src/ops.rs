@@ -20,6 +20,7 @@ mod pipe;
 mod pool;
 mod proc_core;
 mod queue;
+mod queue_handles;
 mod queue_views;
 mod selftest;
 mod shared;
@@ -50,6 +51,7 @@ fn crates() -> Vec<(&'static str, Vec<Rows>)> {
             vec![
                 queue::operations(),
                 queue_views::operations(),
+                queue_handles::operations(),
                 joinable::operations(),
                 shared::operations(),
                 pipe::operations(),

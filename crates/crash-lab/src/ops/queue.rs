@@ -71,6 +71,9 @@ pub(crate) fn operations() -> Vec<Box<dyn Row>> {
 
 /// A message that carries an item, and can tell whether it arrived whole.
 pub(super) trait Message: Serialize + DeserializeOwned + Send + 'static {
+    /// Whether one who stands still may keep others from taking any, and these are told so.
+    const MAY_BE_BUSY: bool = false;
+
     fn of(item: u64) -> Self;
     fn item(self) -> Result<u64, String>;
 }
@@ -129,6 +132,12 @@ fn blocking<T: Message>(name: &'static str, states: &'static [&'static str], vic
 
 pub(super) fn world<T: Message>(state: &str, ledger: &Ledger) -> Queue<T> {
     let queue = Queue::new(CAPACITY as usize).expect("the maker can make a queue");
+    fill(&queue, ledger, state);
+    queue
+}
+
+/// Brings a new queue into a state.
+pub(super) fn fill<T: Message>(queue: &Queue<T>, ledger: &Ledger, state: &str) {
     if state == "wrapped" {
         for item in 0..CAPACITY * 2 - 1 {
             assert!(queue.try_put(T::of(item)).is_ok());
@@ -147,7 +156,6 @@ pub(super) fn world<T: Message>(state: &str, ledger: &Ledger) -> Queue<T> {
         assert!(queue.try_put(T::of(item)).is_ok());
         ledger.has_put(item);
     }
-    queue
 }
 
 /// Does what only the first operation of a process has to do, on another queue; in the state "first", nothing.
@@ -246,7 +254,7 @@ fn attach(queue: &Queue<u64>, _: &Ledger, _: &str, mark: &Mark) {
     mark.window(|| drop(handover::unpack::<Queue<u64>>(parcel.bytes(), fds).expect("a queue arrives")));
 }
 
-fn recover<T: Message>(queue: &Queue<T>, ledger: &Ledger, state: &str, mark: &Mark) {
+pub(super) fn recover<T: Message>(queue: &Queue<T>, ledger: &Ledger, state: &str, mark: &Mark) {
     warm_up::<T>(state);
     mark.window(|| {
         ledger.putting(RECOVERERS);
@@ -260,7 +268,7 @@ fn recover<T: Message>(queue: &Queue<T>, ledger: &Ledger, state: &str, mark: &Ma
 }
 
 /// Puts and gets, in the order in which neither has to wait for anybody but the victim.
-fn arrive<T: Message>(queue: &Queue<T>, ledger: &Ledger, _: &str) -> Verdict {
+pub(super) fn arrive<T: Message>(queue: &Queue<T>, ledger: &Ledger, _: &str) -> Verdict {
     let limit = patience() / 3;
     ledger.add(MIXED);
     let put = || {
@@ -285,7 +293,7 @@ fn arrive<T: Message>(queue: &Queue<T>, ledger: &Ledger, _: &str) -> Verdict {
 }
 
 /// Timed operations come back in time, whatever the stopped victim has in its hands.
-fn stand_by<T: Message>(queue: &Queue<T>, ledger: &Ledger, _: &str) -> Verdict {
+pub(super) fn stand_by<T: Message>(queue: &Queue<T>, ledger: &Ledger, _: &str) -> Verdict {
     let limit = Duration::from_millis(20);
     ledger.add(MIXED);
     let begun = Instant::now();
@@ -305,7 +313,7 @@ fn stand_by<T: Message>(queue: &Queue<T>, ledger: &Ledger, _: &str) -> Verdict {
 }
 
 /// Sleeps: in `put` beside a full queue, else in `get`.
-fn wait<T: Message>(queue: &Queue<T>, ledger: &Ledger, state: &str) -> Verdict {
+pub(super) fn wait<T: Message>(queue: &Queue<T>, ledger: &Ledger, state: &str) -> Verdict {
     ledger.falls_asleep();
     if state.starts_with("full") {
         ledger.add(MIXED);

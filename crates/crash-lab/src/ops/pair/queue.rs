@@ -1,11 +1,16 @@
 //! `ipc::Queue` with two slow users: no message is lost or delivered twice, no process blocks for good, and "empty" and
 //! "full" are said only when they are true.
 
+use std::io::ErrorKind;
+
 use ipc::{Queue, TryGetError, TryPutError};
 use test_support::step::Mark;
 
 use super::{
-    super::queue::{CAPACITY, Large, MIXED, Message, get, get_loan, loan, put, survive, try_get, warm_up, world},
+    super::{
+        queue::{CAPACITY, Large, MIXED, Message, get, get_loan, loan, put, survive, try_get, warm_up, world},
+        queue_handles::{Handled, put_handle},
+    },
     PHASE, YOUNGEST,
 };
 use crate::{
@@ -41,6 +46,10 @@ pub(super) fn operations() -> Vec<Box<dyn Row>> {
         row::<Large>("pair/queue-large/get+put", &["one", "full"], get, put::<Large, SECONDS>),
         row::<Large>("pair/queue-large/put+get", &["one", "full"], put::<Large, FIRSTS>, get),
         row::<Large>("pair/queue-large/get_loan+put", &["one", "full"], get_loan, put::<Large, SECONDS>),
+        // Their store is a socket, of which there is no copy.
+        pair::<Handled>("pair/queue-handle/get+get", &["one", "full"], get, get).opaque().boxed(),
+        pair::<Handled>("pair/queue-handle/get+put", &["one", "full"], get, put_handle::<SECONDS>).opaque().boxed(),
+        pair::<Handled>("pair/queue-handle/put+get", &["empty", "one"], put_handle::<FIRSTS>, get).opaque().boxed(),
     ]
 }
 
@@ -52,12 +61,21 @@ fn row<T: Message>(
     first: Life<T>,
     second: Life<T>,
 ) -> Box<dyn Row> {
+    pair(name, states, first, second).boxed()
+}
+
+fn pair<T: Message>(
+    name: &'static str,
+    states: &'static [&'static str],
+    first: Life<T>,
+    second: Life<T>,
+) -> Operation<Queue<T>> {
     let world: fn(&str, &Ledger) -> Queue<T> = |state, ledger| {
         ledger.add(MIXED);
         world(state, ledger)
     };
     let operation = Operation::new(name, states, world, first, survive::<T>).beside(second).only_pair();
-    operation.with(Role::Worker, work::<T>).with(Role::Helper, help::<T>).boxed()
+    operation.with(Role::Worker, work::<T>).with(Role::Helper, help::<T>)
 }
 
 fn put_many(queue: &Queue<u64>, ledger: &Ledger, state: &str, mark: &Mark) {
@@ -119,6 +137,10 @@ fn take<T: Message>(queue: &Queue<T>, ledger: &Ledger) -> Verdict {
         Err(TryGetError::Empty) => {
             ledger.has_taken(None);
             ledger.may_be_empty()
+        }
+        Err(TryGetError::System(ErrorKind::ResourceBusy)) if T::MAY_BE_BUSY => {
+            ledger.has_taken(None);
+            Ok(())
         }
         Err(e) => Err(format!("get: {e}")),
     }
