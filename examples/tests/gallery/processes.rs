@@ -322,3 +322,10 @@ fn init() {
     kill(Pid::from_raw(init.cast_signed()), Signal::SIGTERM).unwrap();
     assert_eq!(outer.wait().unwrap().code(), Some(42));
 }
+
+#[test]
+fn shared_matrix() {
+    let said = output("shared_matrix", &[]);
+    assert_eq!(said.lines().count(), 4);
+    assert_eq!(said.lines().last(), Some("[4.0, 8.0, 12.0, 16.0, 20.0, 24.0, 28.0, 32.0, 36.0, 40.0]"));
+}
