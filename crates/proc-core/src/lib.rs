@@ -33,6 +33,7 @@ pub mod fuzzing;
 mod image;
 mod lock;
 mod options;
+mod outcome;
 mod panic_report;
 mod preloaded;
 mod process;

@@ -14,19 +14,15 @@ use nix::{
     sys::stat::Mode,
 };
 
-use super::{
-    preload::{self, Plan},
-    protocol::{NEWS_BYTES, RIGHTS, ROOT, SPARE, parse_news},
-};
+use super::protocol::{NEWS_BYTES, RIGHTS, ROOT, SPARE, parse_news};
 use crate::{
     children,
     error::ProcessError,
-    exit::{self, Stage},
     report::Report,
     start::{
         Started,
         conditions::{self, Conditions, Inherited},
-        failed, leaving,
+        failed,
         plain::Plain,
         request, spawn,
     },
@@ -46,8 +42,6 @@ const PATIENCE: u16 = 1_000;
 const PATIENCES: u32 = 5;
 /// Long between two steps of a process's end.
 pub(super) const MOMENT: Duration = Duration::from_secs(1);
-/// How often a load is begun that is killed from outside.
-const LOADS: u32 = 3;
 
 /// The helper process, as its owner has it.
 #[derive(Debug)]
@@ -110,22 +104,8 @@ impl Spare {
 }
 
 impl Helper {
-    /// One that has done what it is to do first.
-    pub(super) fn launch(now: &Conditions, plan: Option<&Plan>) -> Result<Self, ProcessError> {
-        exit::register(Stage::ForkServer, super::stop_all);
-        leaving::reap();
-        let Some(plan) = plan else { return Self::execute(now) };
-        let mut n_killed = 0;
-        loop {
-            match preload::load(Self::execute(now)?, plan) {
-                // By somebody else. Once more, but not for ever: it may be the kernel, for want of memory.
-                Err(e) if preload::was_killed(&e) && n_killed < LOADS - 1 => n_killed += 1,
-                loaded => return loaded,
-            }
-        }
-    }
-
-    fn execute(now: &Conditions) -> Result<Self, ProcessError> {
+    /// A new one, which has done nothing yet.
+    pub(super) fn execute(now: &Conditions) -> Result<Self, ProcessError> {
         static LAUNCHED: AtomicU32 = AtomicU32::new(0);
         let name = format!("forkserver-{}", LAUNCHED.fetch_add(1, Relaxed) % 10_000);
         let (socket, process) = spawn::execute("server")?;

@@ -40,6 +40,7 @@ use std::{
 
 use crate::{
     error::ProcessError,
+    exit::{self, Stage},
     lock::lock,
     report::Report,
     start::{Started, conditions::Conditions, failed, leaving, spawn},
@@ -51,6 +52,8 @@ pub(crate) use serve::serve;
 
 /// How often in one start a helper that was killed is replaced.
 const ATTEMPTS: u32 = 8;
+/// How often a load is begun that is killed from outside.
+const LOADS: u32 = 3;
 
 /// A place for a helper: there is one in it from the first start on.
 #[derive(Debug, Default)]
@@ -100,7 +103,7 @@ pub(crate) fn start<'a>(
                     continue;
                 }
             },
-            None => Helper::launch(&now, plan)?,
+            None => launch(&now, plan)?,
         };
         match helper.take_spare() {
             Ok(Taken::Spare(spare)) => {
@@ -130,13 +133,28 @@ pub(crate) fn start<'a>(
     Err(ProcessError::LauncherLost)
 }
 
+/// A helper that has done what it is to do first.
+fn launch(now: &Conditions, plan: Option<&Plan>) -> Result<Helper, ProcessError> {
+    exit::register(Stage::ForkServer, stop_all);
+    leaving::reap();
+    let Some(plan) = plan else { return Helper::execute(now) };
+    let mut n_killed = 0;
+    loop {
+        match preload::load(Helper::execute(now)?, plan) {
+            // By somebody else. Once more, but not for ever: it may be the kernel, for want of memory.
+            Err(e) if preload::was_killed(&e) && n_killed < LOADS - 1 => n_killed += 1,
+            loaded => return loaded,
+        }
+    }
+}
+
 /// Launches another helper for the slot, and ends the one that was there, whose children go on.
 pub(crate) fn renew(slot: &Slot) -> Result<(), ProcessError> {
     let now = Conditions::now(None);
     if now.fixed.sandbox.has_other_pids() {
         return Err(no_siblings());
     }
-    let fresh = Helper::launch(&now, slot.plan.as_deref())?;
+    let fresh = launch(&now, slot.plan.as_deref())?;
     let mut place = lock(&slot.helper);
     if let Some(former) = place.replace(fresh) {
         let _ = former.end();

@@ -28,7 +28,7 @@ use crate::{
     error::{PreloadError, ProcessError},
     function::Function,
     image::Image,
-    process,
+    outcome,
     report::{Failure, Report},
     start::{
         failed,
@@ -84,7 +84,7 @@ pub(super) fn load(mut helper: Helper, plan: &Plan) -> Result<Helper, ProcessErr
     let error = match status(&helper) {
         Some(status) => {
             let left = report.read(status.signal().is_some());
-            match process::value_of(&helper.name, helper.process.pid, status, left) {
+            match outcome::value_of(&helper.name, helper.process.pid, status, left) {
                 Err(e @ ProcessError::Preload(_)) => e,
                 Err(e) => PreloadError::Ended(Box::new(e)).into(),
                 Ok(_) => ProcessError::LauncherLost,
