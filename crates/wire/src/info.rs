@@ -12,12 +12,12 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::{
     Form,
     error::Error,
-    flat::Shape,
     known::Known,
     named,
     numbers::is_number,
     once::Once,
     probe::{self, Findings},
+    shape::Shape,
 };
 
 /// What is known of a type, in this process: in which form its values go, and whether they came back as they were.

@@ -44,6 +44,7 @@ mod numbers;
 mod once;
 mod probe;
 mod ser;
+mod shape;
 mod sink;
 pub mod stack;
 mod tag;

@@ -5,8 +5,8 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     Queue,
-    events::Patience,
     message::decode_number,
+    patience::Patience,
     ring::Ring,
     stop::{GetStop, PutStop},
 };

@@ -21,8 +21,8 @@ use std::{
 
 use super::{
     barrier,
-    events::Patience,
     kept::{CELL_CLASSES, Cell, Kept},
+    patience::Patience,
     raw::Raw,
     ring::{Ring, Side, Stop},
     word::{BlockId, BlockState, CellAt, Holder, What},

@@ -21,6 +21,7 @@ use std::{
 use kernel::futex::{self, Deadline, Wait};
 
 use super::{
+    patience::Patience,
     raw::Raw,
     ring::{Ring, SLEEPERS, Side, Stop},
 };
@@ -30,33 +31,6 @@ const RECHECK: Duration = Duration::from_millis(40);
 
 /// How many messages a peer is let get ahead.
 const AHEAD: u64 = 16;
-
-/// How long an operation may take.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Patience {
-    Now,
-    For(Duration),
-    Forever,
-}
-
-impl Patience {
-    /// When it ends; `None` if it does not.
-    pub(super) fn deadline(self) -> Option<Deadline> {
-        match self {
-            Self::Now => Deadline::after(Duration::ZERO),
-            Self::For(time) => Deadline::after(time),
-            Self::Forever => None,
-        }
-    }
-
-    /// What is left of it, with that deadline.
-    pub(super) fn left(self, deadline: Option<Deadline>) -> Self {
-        match (self, deadline) {
-            (Self::For(_), Some(deadline)) => Self::For(deadline.remaining()),
-            _ => self,
-        }
-    }
-}
 
 impl Raw {
     /// Repeats `attempt` until it goes ahead, fails for good, or patience ends: then with why it stopped last.

@@ -17,7 +17,7 @@ use super::{
     barrier,
     content::Content,
     custody::{Custody, Whereabouts},
-    events::Patience,
+    patience::Patience,
     raw::Raw,
     ring::{Ring, SLEEPERS, Side, Stop},
     store::Key,

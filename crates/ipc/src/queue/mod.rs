@@ -20,6 +20,7 @@ mod loan;
 mod message;
 mod number;
 mod participants;
+mod patience;
 mod raw;
 mod reactor;
 mod ready;
@@ -37,7 +38,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de, de::Deserializ
 
 use crate::barrier;
 
-pub(crate) use self::{batch::put_all, events::Patience, leases::Lease, raw::Raw, stop::GetStop};
+pub(crate) use self::{batch::put_all, leases::Lease, patience::Patience, raw::Raw, stop::GetStop};
 pub use self::{
     builder::Builder,
     iter::{Drain, Iter},

@@ -18,7 +18,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     Queue,
-    events::Patience,
+    patience::Patience,
     raw::Raw,
     reactor::{self, Registration},
     ring::Side,

@@ -15,7 +15,7 @@ use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 use sync::process::{Lock, LockGuard};
 
-use super::{events::Patience, ring::Stop, word::BlockId};
+use super::{patience::Patience, ring::Stop, word::BlockId};
 use crate::pipe::socket::{MAX_FDS, Packet, Socket};
 
 /// Most descriptors of a message.
@@ -231,7 +231,7 @@ mod tests {
 
     use kernel::handover::Fd;
 
-    use super::super::{Queue, events::Patience, raw::Raw};
+    use super::super::{Queue, patience::Patience, raw::Raw};
     use crate::{GetError, GetTimeoutError, JoinableQueue, PutTimeoutError, TryGetError, TryPutError};
 
     const SHORT: Duration = Duration::from_millis(30);

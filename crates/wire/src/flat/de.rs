@@ -2,8 +2,7 @@
 
 use serde::de::{self, DeserializeSeed, SeqAccess, Visitor};
 
-use super::Steps;
-use crate::{HANDLE, error::Error, tag};
+use crate::{HANDLE, error::Error, shape::Steps, tag};
 
 /// Reads one value.
 pub(super) struct Reader<'de> {

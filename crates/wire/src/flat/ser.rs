@@ -5,11 +5,11 @@ use serde::{
     ser::{Impossible, SerializeStruct, SerializeTuple, SerializeTupleStruct},
 };
 
-use super::Steps;
 use crate::{
     HANDLE,
     error::Stop,
     known::{Known, Part},
+    shape::Steps,
     tag,
 };
 

@@ -4,8 +4,8 @@ use serde::de::{DeserializeSeed, Visitor};
 
 use crate::{
     error::{Error, Trouble},
-    flat::Steps,
     known::Part,
+    shape::Steps,
 };
 
 /// What is known of the reading side.
