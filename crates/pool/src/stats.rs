@@ -26,7 +26,7 @@ pub struct Stats {
 pub struct WorkerStats {
     /// Its pid; `None` for a thread.
     pub pid: Option<u32>,
-    /// Tasks that it ran to their end.
+    /// Tasks that it ran to their end; a chunk of a `map` is one.
     pub done: u64,
     /// Whether it is running one.
     pub busy: bool,

@@ -1,15 +1,15 @@
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use kernel::futex::Deadline;
 use parking_lot::Mutex;
-use proc_core::Panic;
 
-use super::shared::{self, Shared, Work};
+use super::{
+    caught::caught,
+    shared::{self, Ran, Shared, Work},
+};
 use crate::{
     TaskError,
+    stream::Chunk,
     task::{Core, Handle, next_id},
 };
 
@@ -21,6 +21,8 @@ pub(super) struct Job<F, R> {
     work: Mutex<Option<F>>,
     core: Core<R>,
     pool: Owner,
+    /// How many calls ended with a value, and how many without.
+    count: fn(&Result<R, TaskError>) -> Ran,
 }
 
 /// Whose threads run a job.
@@ -46,21 +48,44 @@ where
     R: Send,
 {
     pub(super) fn new(pool: &Arc<Shared>, f: F) -> Arc<Self> {
-        Arc::new(Self { work: Mutex::new(Some(f)), core: Core::new(next_id()), pool: Owner::Pool(pool.address()) })
+        Self::with(Owner::Pool(pool.address()), f, count_one)
     }
 
     /// One of a scope.
     pub(super) fn scoped(f: F) -> Arc<Self> {
-        Arc::new(Self { work: Mutex::new(Some(f)), core: Core::new(next_id()), pool: Owner::Scope })
+        Self::with(Owner::Scope, f, count_one)
     }
 
-    fn run_here(&self) -> Option<bool> {
+    fn with(pool: Owner, f: F, count: fn(&Result<R, TaskError>) -> Ran) -> Arc<Self> {
+        Arc::new(Self { work: Mutex::new(Some(f)), core: Core::new(next_id()), pool, count })
+    }
+
+    fn run_here(&self) -> Option<Ran> {
         let f = self.work.lock().take()?;
         let result = caught(f);
-        let succeeded = result.is_ok();
+        let ran = (self.count)(&result);
         self.core.complete(result);
-        Some(succeeded)
+        Some(ran)
     }
+}
+
+impl<F, R> Job<F, Chunk<R>>
+where
+    F: FnOnce() -> Chunk<R> + Send,
+    R: Send,
+{
+    /// One on many items.
+    pub(super) fn chunk(pool: &Arc<Shared>, f: F) -> Arc<Self> {
+        let count = |result: &Result<Chunk<R>, TaskError>| match result {
+            Ok(chunk) => Ran { n_done: chunk.values.len() as u64, n_failed: chunk.failures.len() as u64 },
+            Err(_) => Ran { n_done: 0, n_failed: 1 },
+        };
+        Self::with(Owner::Pool(pool.address()), f, count)
+    }
+}
+
+fn count_one<R>(result: &Result<R, TaskError>) -> Ran {
+    Ran { n_done: result.is_ok().into(), n_failed: result.is_err().into() }
 }
 
 impl<F, R> Work for Job<F, R>
@@ -68,7 +93,7 @@ where
     F: FnOnce() -> R + Send,
     R: Send,
 {
-    fn run(&self) -> Option<bool> {
+    fn run(&self) -> Option<Ran> {
         self.run_here()
     }
 
@@ -110,9 +135,4 @@ where
         }
         self.core.wait(deadline)
     }
-}
-
-/// Calls `f` with its panic caught.
-pub(super) fn caught<R>(f: impl FnOnce() -> R) -> Result<R, TaskError> {
-    catch_unwind(AssertUnwindSafe(f)).map_err(|payload| Panic::of(payload).into())
 }

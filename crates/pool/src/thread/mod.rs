@@ -1,5 +1,6 @@
 //! The pool of threads.
 
+mod caught;
 mod job;
 mod scope;
 mod shared;
@@ -16,7 +17,7 @@ use std::{
 use kernel::futex::Deadline;
 use parking_lot::Mutex;
 
-use self::{job::Job, shared::Shared};
+use self::{caught::caught, job::Job, shared::Shared};
 use crate::{
     Call, CallOnce, Full, Imap, ImapUnordered, PoolError, Stats, Task, TaskError,
     bound::{Bound, Permit},
@@ -335,7 +336,7 @@ impl ThreadPool {
         let mut open = shared.open_input();
         Box::new(move |items| {
             let f = f.clone();
-            let job = Job::new(&shared, move || Chunk::run(items, &*f, |work| job::caught(work)));
+            let job = Job::chunk(&shared, move || Chunk::run(items, &*f, |work| caught(work)));
             match &mut open {
                 Some(open) => {
                     open.is_read();

@@ -17,10 +17,7 @@ use std::{
 use kernel::futex::Deadline;
 use parking_lot::{Condvar, Mutex};
 
-use super::{
-    job::{Job, caught},
-    shared::Work,
-};
+use super::{caught::caught, job::Job, shared::Work};
 use crate::{CallOnce, TaskError, task::Handle};
 
 /// Gives tasks that may borrow to threads; see [`ThreadPool::scope`](crate::ThreadPool::scope).
@@ -132,7 +129,7 @@ impl<'scope, 'env> Scope<'scope, 'env> {
 
     fn run(&self, job: &Arc<dyn Work + 'scope>) {
         let ran = caught(|| job.run());
-        if matches!(ran, Ok(Some(false))) {
+        if matches!(ran, Ok(Some(ran)) if ran.n_failed > 0) {
             self.state.lock().panicked.push(job.clone());
         }
     }

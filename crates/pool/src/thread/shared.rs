@@ -25,7 +25,7 @@ use crossbeam_utils::{Backoff, CachePadded};
 use parking_lot::{Condvar, Mutex};
 use proc_core::Panic;
 
-use super::job::caught;
+use super::caught::caught;
 use crate::{
     PoolError, Stats, TaskError,
     stats::WorkerStats,
@@ -34,14 +34,22 @@ use crate::{
 
 /// A job, whatever it returns.
 pub(super) trait Work: Send + Sync {
-    /// Runs it and tells whether it succeeded; `None` if it was taken already.
-    fn run(&self) -> Option<bool>;
+    /// Runs it; `None` if it was taken already.
+    fn run(&self) -> Option<Ran>;
 
     /// The panic that it ended with, if nobody has taken that.
     fn untaken_panic(&self) -> Option<TaskError>;
 
     /// Ends it without running it.
     fn refuse(&self, why: TaskError);
+}
+
+/// What a job's run has come to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Ran {
+    /// Calls that ended with a value: one, or one for each item.
+    pub(super) n_done: u64,
+    pub(super) n_failed: u64,
 }
 
 type AnyJob = Arc<dyn Work>;
@@ -68,8 +76,10 @@ const TERMINATED: u8 = 2;
 
 #[derive(Default)]
 struct Counters {
+    /// Calls, of which a job on many items has many.
     done: AtomicU64,
     failed: AtomicU64,
+    jobs: AtomicU64,
     busy: AtomicBool,
 }
 
@@ -277,14 +287,14 @@ impl Shared {
             }
             mine.busy.store(true, Relaxed);
             // Beyond the task itself, which is caught inside: its captures' and its value's drop may panic.
-            let ran = caught(move || job.run()).unwrap_or(Some(false));
+            let ran = caught(move || job.run()).unwrap_or(Some(Ran { n_done: 0, n_failed: 1 }));
             mine.busy.store(false, Relaxed);
-            let counter = match ran {
-                Some(true) => &mine.done,
-                Some(false) => &mine.failed,
-                None => continue,
-            };
-            counter.store(counter.load(Relaxed) + 1, Relaxed);
+            let Some(ran) = ran else { continue };
+            // Only this thread changes them.
+            let add = |counter: &AtomicU64, n| counter.store(counter.load(Relaxed) + n, Relaxed);
+            add(&mine.done, ran.n_done);
+            add(&mine.failed, ran.n_failed);
+            add(&mine.jobs, 1);
         }
     }
 
@@ -331,11 +341,7 @@ impl Shared {
         let workers: Vec<_> = self
             .workers
             .iter()
-            .map(|w| WorkerStats {
-                pid: None,
-                done: w.done.load(Relaxed) + w.failed.load(Relaxed),
-                busy: w.busy.load(Relaxed),
-            })
+            .map(|w| WorkerStats { pid: None, done: w.jobs.load(Relaxed), busy: w.busy.load(Relaxed) })
             .collect();
         Stats {
             queued: self.queue.len() + self.hands.iter().map(Stealer::len).sum::<usize>(),

@@ -4,7 +4,7 @@ use std::{
     pin::pin,
     sync::{
         Arc, Barrier,
-        atomic::{AtomicUsize, Ordering::*},
+        atomic::{AtomicBool, AtomicUsize, Ordering::*},
         mpsc,
     },
     task::{Context, Poll, Wake, Waker},
@@ -56,7 +56,9 @@ fn a_panic_is_the_error_of_its_task() {
     let results: Vec<_> = pool.imap(|n| if n == 3 { panic!("three") } else { n }, 0..6).collect();
     assert_eq!(results.iter().filter_map(|r| r.as_ref().ok()).collect::<Vec<_>>(), [&0, &1, &2, &4, &5]);
     assert!(matches!(&results[3], Err(TaskError::Panicked { message, .. }) if message == "three"));
-    assert_eq!(pool.stats().failed, 3);
+    // What is given behind it runs after it has been counted.
+    pool.apply(|| (), ()).unwrap();
+    assert_eq!(pool.stats().failed, 4);
 }
 
 #[test]
@@ -131,7 +133,9 @@ fn a_cancelled_task_never_runs() {
     let gate = Arc::new(Barrier::new(2));
     let at_gate = gate.clone();
     let first = pool.apply_async(move || at_gate.wait().is_leader(), ());
-    let second: Task<()> = pool.apply_async(|| panic!("ran"), ());
+    let has_run = Arc::new(AtomicBool::new(false));
+    let at_run = has_run.clone();
+    let second: Task<()> = pool.apply_async(move || at_run.store(true, SeqCst), ());
     assert!(second.cancel());
     assert!(!second.cancel());
     assert!(matches!(second.get_timeout(Duration::ZERO), Err(TaskError::Cancelled)));
@@ -140,6 +144,23 @@ fn a_cancelled_task_never_runs() {
     gate.wait();
     first.get().unwrap();
     assert_eq!(first.successful(), Some(true));
+    // What is given behind it runs after it would have.
+    pool.apply(|| (), ()).unwrap();
+    assert!(!has_run.load(SeqCst));
+}
+
+#[test]
+fn items_of_a_map_are_counted_one_by_one() {
+    let _dog = watchdog(PATIENCE);
+    let pool = ThreadPool::new(2).unwrap();
+    pool.map_chunked(|n| n, 0..10, 5).unwrap();
+    pool.map_chunked(|n| assert_ne!(n, 7), 0..10, 5).unwrap_err();
+    pool.apply(|| (), ()).unwrap();
+    pool.close();
+    pool.join().unwrap();
+    let stats = pool.stats();
+    assert_eq!((stats.done, stats.failed), (10 + 9 + 1, 1));
+    assert_eq!(stats.workers.iter().map(|worker| worker.done).sum::<u64>(), 5, "chunks and a task");
 }
 
 #[test]
