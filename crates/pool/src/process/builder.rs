@@ -1,60 +1,48 @@
+//! What a pool is to be like, and its making.
+
 use std::{fmt, sync::Arc, time::Duration};
 
-use kernel::{
-    handover::{self, Packed},
-    helper,
-};
-use proc_core::{ForkServer, ForkServerBuilder, StartMethod, Target, cpu_count, function::Function};
+use kernel::{handover, helper};
+use proc_core::{ForkServer, ForkServerBuilder, StartMethod, Target, function::Function};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{ProcessPool, service, shared::Shared};
+use super::{ProcessPool, service, settings::Settings, shared::Shared};
 use crate::{PoolError, bound::Bound, stream::Cut};
 
 /// Settings of a [`ProcessPool`] to be.
 #[must_use = "a builder does nothing before `build`"]
 pub struct ProcessPoolBuilder {
-    pub(super) settings: Settings,
+    settings: Settings,
     preload: Option<ForkServerBuilder>,
     cut: Cut,
     max_pending: Option<usize>,
     initializer: Result<(), String>,
 }
 
-pub(super) struct Settings {
-    pub(super) name: String,
-    pub(super) n_workers: usize,
-    /// A packed function and its arguments.
-    pub(super) initializer: Packed,
-    pub(super) max_tasks_per_child: Option<usize>,
-    pub(super) task_timeout: Option<Duration>,
-    pub(super) idle_timeout: Option<Duration>,
-    pub(super) retries: u32,
-    pub(super) retry_delay: Duration,
-    pub(super) memory_limit: Option<u64>,
-    pub(super) start_method: Option<StartMethod>,
-    pub(super) fork_server: Option<ForkServer>,
+impl ProcessPool {
+    /// Starts `n_workers` processes.
+    ///
+    /// # Errors
+    /// If a worker cannot be started.
+    pub fn new(n_workers: usize) -> Result<Self, PoolError> {
+        Self::builder().workers(n_workers).build()
+    }
+
+    /// Settings for a pool.
+    pub fn builder() -> ProcessPoolBuilder {
+        let builder = ProcessPoolBuilder {
+            settings: Settings::default(),
+            preload: None,
+            cut: Cut::default(),
+            max_pending: None,
+            initializer: Ok(()),
+        };
+        builder.initializer(|| (), ())
+    }
 }
 
 impl ProcessPoolBuilder {
-    pub(super) fn new() -> Self {
-        let settings = Settings {
-            name: "pool".into(),
-            n_workers: cpu_count(),
-            initializer: Packed::default(),
-            max_tasks_per_child: None,
-            task_timeout: None,
-            idle_timeout: None,
-            retries: 0,
-            retry_delay: Duration::from_millis(10),
-            memory_limit: None,
-            start_method: None,
-            fork_server: None,
-        };
-        Self { settings, preload: None, cut: Cut::default(), max_pending: None, initializer: Ok(()) }
-            .initializer(|| (), ())
-    }
-
-    /// How many worker processes; by default [`cpu_count`].
+    /// How many worker processes; by default [`cpu_count`](proc_core::cpu_count).
     pub fn workers(mut self, n: usize) -> Self {
         self.settings.n_workers = n;
         self

@@ -3,13 +3,18 @@
 mod batch;
 mod builder;
 mod callbacks;
+mod chunk;
 mod codec;
+mod errors;
 mod events;
 mod items;
+mod job;
 mod memory;
 mod seat;
 mod service;
+mod settings;
 mod shared;
+mod single;
 mod state;
 mod work;
 mod worker;
@@ -26,10 +31,7 @@ use kernel::futex::Deadline;
 use proc_core::Target;
 use serde::{Serialize, de::DeserializeOwned};
 
-use self::{
-    shared::Shared,
-    work::{ChunkJob, Job},
-};
+use self::shared::Shared;
 use crate::{
     Full, Imap, ImapUnordered, PoolError, Stats, Task, TaskError,
     bound::{Bound, Permit},
@@ -77,19 +79,6 @@ pub struct ProcessPool {
 }
 
 impl ProcessPool {
-    /// Starts `n_workers` processes.
-    ///
-    /// # Errors
-    /// If a worker cannot be started.
-    pub fn new(n_workers: usize) -> Result<Self, PoolError> {
-        Self::builder().workers(n_workers).build()
-    }
-
-    /// Settings for a pool.
-    pub fn builder() -> ProcessPoolBuilder {
-        ProcessPoolBuilder::new()
-    }
-
     /// Runs `f(args…)` in a worker, and waits for what it returns.
     ///
     /// # Errors
@@ -145,7 +134,7 @@ impl ProcessPool {
         A: Serialize + DeserializeOwned + Send + 'static,
         F::Output: Serialize + DeserializeOwned + Send + 'static,
     {
-        match Job::new(&self.shared, f, args, permit) {
+        match single::job(&self.shared, f, args, permit) {
             Ok(job) => {
                 self.shared.submit(job.clone());
                 Task(job)
@@ -168,7 +157,7 @@ impl ProcessPool {
         F::Output: Serialize + DeserializeOwned + Send + 'static,
     {
         let permit = self.bound.as_ref().map(Bound::acquire);
-        let (task, job) = match Job::new(&self.shared, f, args, permit) {
+        let (task, job) = match single::job(&self.shared, f, args, permit) {
             Ok(job) => (Task(job.clone() as Arc<dyn Handle<_>>), Some(job)),
             Err(why) => (Ended::task(why), None),
         };
@@ -294,7 +283,7 @@ impl ProcessPool {
     {
         let shared = self.shared.clone();
         let mut open = shared.open_input();
-        Box::new(move |items| match ChunkJob::new(&shared, f, items) {
+        Box::new(move |items| match chunk::job(&shared, f, items) {
             Ok(job) => {
                 match &mut open {
                     Some(open) => {
@@ -334,7 +323,7 @@ impl ProcessPool {
         if self.shared.is_owner() {
             self.shared.wait_joined();
         }
-        self.shared.state.lock().broken.clone().map_or(Ok(()), Err)
+        self.shared.broken().map_or(Ok(()), Err)
     }
 
     /// As [`join`](Self::join), without blocking a thread. It waits for every [`imap`](Self::imap), so that has to be
@@ -351,7 +340,7 @@ impl ProcessPool {
             if shared.is_owner() && !shared.poll_gone(context.waker()) {
                 return Poll::Pending;
             }
-            Poll::Ready(shared.state.lock().broken.clone().map_or(Ok(()), Err))
+            Poll::Ready(shared.broken().map_or(Ok(()), Err))
         })
     }
 

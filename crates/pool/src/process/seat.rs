@@ -8,7 +8,7 @@ use std::{
 use lane::{N_SLOTS, OwnerLane, SlotState};
 use proc_core::Process;
 
-use super::{builder::Settings, memory::Watch, work::Work};
+use super::{memory::Watch, settings::Settings, work::Work};
 use crate::TaskError;
 
 /// A worker's place.
@@ -27,15 +27,10 @@ pub(super) struct Worker {
     pub(super) lane: OwnerLane,
     /// What lies in each slot of the lane.
     pub(super) held: Vec<Option<Arc<dyn Work>>>,
-    /// It has not run its initializer to the end.
-    pub(super) starting: bool,
-    /// Told to leave when it has nothing to do.
-    pub(super) leaving: bool,
+    pub(super) life: Life,
     /// It was to be killed, and the kernel refuses that: it has rights that its owner has given up since. It is let go of as
     /// if it had ended.
     pub(super) is_out_of_reach: bool,
-    /// It leaves because there was nothing to do.
-    pub(super) tired: bool,
     /// Since when it has been running the task at the front of its lane, as far as the owner knows: never too early.
     pub(super) since: Instant,
     /// How long a task takes, on average.
@@ -44,11 +39,26 @@ pub(super) struct Worker {
     pub(super) depth: usize,
     /// Tasks that it may still be given.
     pub(super) budget: usize,
-    /// The task that it is being killed for, and why.
-    pub(super) condemned: Option<(usize, TaskError)>,
     pub(super) done: u64,
     /// In a pool with a memory limit.
     pub(super) watch: Option<Watch>,
+}
+
+/// How far a worker has come.
+pub(super) enum Life {
+    /// It has not run its initializer to the end.
+    Starting,
+    Working,
+    /// It was told to leave when it has nothing to do.
+    Leaving {
+        /// For there was nothing to do for long.
+        is_idle: bool,
+    },
+    /// It is being killed for the task in a slot.
+    Killed {
+        slot: usize,
+        why: TaskError,
+    },
 }
 
 /// Where a task is, packed into its header: a seat and a slot, or 0.
@@ -81,29 +91,50 @@ impl Worker {
         Some(work)
     }
 
+    /// Has it leave when it has nothing to do.
+    pub(super) fn leave(&mut self, is_idle: bool) {
+        self.life = Life::Leaving { is_idle };
+        self.lane.stop();
+    }
+
+    /// Whether it leaves, or is made to.
+    pub(super) fn is_leaving(&self) -> bool {
+        matches!(self.life, Life::Leaving { .. } | Life::Killed { .. })
+    }
+
+    fn is_killed(&self) -> bool {
+        matches!(self.life, Life::Killed { .. })
+    }
+
+    /// Whether it may be given something.
+    pub(super) fn takes_tasks(&self) -> bool {
+        !self.is_leaving() && self.budget > 0
+    }
+
     /// Whether it has nothing to do, and may be given something.
     pub(super) fn is_idle(&self) -> bool {
-        self.lane.is_empty() && !self.leaving && self.budget > 0
+        self.lane.is_empty() && self.takes_tasks()
     }
 
     /// When the task that it is running is late.
     pub(super) fn due(&self, settings: &Settings) -> Option<Instant> {
         let (front, _) = self.lane.slots().next()?;
         self.held[front].as_ref()?;
-        self.condemned.is_none().then(|| self.since.checked_add(settings.task_timeout?)).flatten()
+        (!self.is_killed()).then(|| self.since.checked_add(settings.task_timeout?)).flatten()
     }
 
     /// The task that it is running and that has taken too much memory.
     pub(super) fn too_large(&mut self, now: Instant) -> Option<usize> {
+        let is_killed = self.is_killed();
         let watch = self.watch.as_mut()?;
         let (front, _) = self.lane.slots().next()?;
         let task = self.held[front].as_ref()?.header().id;
-        (self.condemned.is_none() && watch.exceeds(task, self.lane.note(), now)).then_some(front)
+        (!is_killed && watch.exceeds(task, self.lane.note(), now)).then_some(front)
     }
 
     /// When it has had nothing to do for too long.
     pub(super) fn idle_until(&self, settings: &Settings) -> Option<Instant> {
-        let is_idle = self.lane.is_empty() && !self.leaving && !self.starting;
+        let is_idle = self.lane.is_empty() && matches!(self.life, Life::Working);
         is_idle.then(|| self.since.checked_add(settings.idle_timeout?)).flatten()
     }
 
@@ -117,7 +148,7 @@ impl Worker {
     }
 
     pub(super) fn is_busy(&self) -> bool {
-        !self.starting && self.lane.slots().any(|(_, state)| state == SlotState::Taken)
+        !self.is_starting() && self.lane.slots().any(|(_, state)| state == SlotState::Taken)
     }
 
     /// Tasks that it holds, and of those the ones that it has not begun with.
@@ -126,6 +157,6 @@ impl Worker {
     }
 
     pub(super) fn is_starting(&self) -> bool {
-        self.starting
+        matches!(self.life, Life::Starting)
     }
 }

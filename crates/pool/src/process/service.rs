@@ -1,4 +1,4 @@
-//! The pool's own thread in the owner: starts workers, buries them, keeps the time, and takes results that nobody else
+//! The pool's own thread in the owner: starts workers, reaps them, keeps the time, and takes results that nobody else
 //! takes. It sleeps in one `poll(2)` on the bell and on all workers.
 
 use std::{
@@ -14,7 +14,7 @@ use proc_core::{Process, ProcessHandle};
 use super::{
     batch::Batch,
     events::event,
-    seat::{Seat, Worker},
+    seat::Worker,
     shared::Shared,
     state::{BATCH, Phase},
     worker,
@@ -47,47 +47,31 @@ struct Turn {
 fn turn(shared: &Shared, dead: &[usize]) -> Turn {
     let mut batch = Batch::default();
     let mut state = shared.state.lock();
-    if state.asleep {
-        state.asleep = false;
-        state.disarm_all();
-    }
-    state.wakes_at = None;
+    state.wake_service();
     for seat in dead {
-        state.bury(*seat, &shared.settings, &mut batch);
+        state.reap(*seat, &shared.settings, &mut batch);
     }
     shared.take_inbox(&mut state, &mut batch);
     state.timers(Instant::now(), &shared.settings);
     state.step(&mut batch);
-    if let Some(why) = state.broken.clone()
-        && !state.dismissed
+    if let Some(why) = state.broken().cloned()
+        && !state.is_dismissed()
     {
-        state.phase = state.phase.max(Phase::Closed);
+        state.enter(Phase::Closed);
         event!(error, why = why.to_string(), "pool is broken");
         shared.mark_broken();
-        state.abolish(&TaskError::Broken(why), &mut batch);
+        state.fail_all(&TaskError::Broken(why), &mut batch);
     }
     shared.note(&mut state, &batch);
-    let now = Instant::now();
-    let is_due = |seat: &Seat| matches!(seat, Seat::Vacant(at) if at.is_none_or(|at| at <= now));
-    let vacant = (0..state.seats.len()).filter(|seat| is_due(&state.seats[*seat])).collect();
-    let over = state.dismissed && state.seats.iter().all(|seat| matches!(seat, Seat::Closed));
-    Turn { batch, vacant, over }
+    Turn { batch, vacant: state.vacant(Instant::now()), over: state.is_over() }
 }
 
 fn start(shared: &Shared, seat: usize) {
     let started = try_start(shared, seat);
     let mut state = shared.state.lock();
     match started {
-        Ok((process, _)) if state.dismissed => {
-            let _ = process.kill();
-            state.seats[seat] = Seat::Closed;
-        }
-        Err(_) if state.dismissed => state.seats[seat] = Seat::Closed,
         Ok((process, lane)) => state.seat(seat, process, lane, &shared.settings),
-        Err(why) => {
-            state.n_failed_starts += 1;
-            state.start_failed(seat, &why);
-        }
+        Err(why) => state.start_failed(seat, &why),
     }
     drop(state);
     shared.ring();
@@ -128,12 +112,8 @@ fn sleep(shared: &Shared) -> Vec<usize> {
         match state.may_doze() {
             Some(doze) if state.workers().any(Worker::is_idle) => Wait::For(Some(doze)),
             Some(doze) => Wait::Doze(doze),
-            None if state.n_helpers == 0 && state.arm_all() => Wait::For(Some(Duration::ZERO)),
-            None => {
-                state.asleep = true;
-                state.wakes_at = next;
-                Wait::For(next.map(|at| at.saturating_duration_since(now)))
-            }
+            None if !state.put_service_to_sleep(next) => Wait::For(Some(Duration::ZERO)),
+            None => Wait::For(next.map(|at| at.saturating_duration_since(now))),
         }
     };
     look(shared, wait)
@@ -146,10 +126,7 @@ fn look(shared: &Shared, wait: Wait) -> Vec<usize> {
         if !lost.is_empty() {
             return lost;
         }
-        let taken = state.seats.iter().enumerate();
-        taken
-            .filter_map(|(at, seat)| if let Seat::Taken(w) = seat { Some((at, (*w.process).clone())) } else { None })
-            .collect()
+        state.processes()
     };
     let patience = match wait {
         Wait::Doze(doze) => Some(doze),

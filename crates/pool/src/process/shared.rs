@@ -10,7 +10,7 @@ use std::{
         atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering::*, fence},
     },
     task::Waker,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use crossbeam_deque::{Injector, Steal};
@@ -25,16 +25,14 @@ use proc_core::cpu_count;
 
 use super::{
     batch::Batch,
-    builder::Settings,
     callbacks::Callbacks,
     memory::LOOK_EVERY,
-    seat::Seat,
+    settings::Settings,
     state::{Phase, State},
     work::{Header, Verdict, Work},
 };
 use crate::{
     PoolError, Stats, TaskError,
-    stats::WorkerStats,
     stream::{HasInputs, Inputs, Open},
 };
 
@@ -133,14 +131,19 @@ impl Shared {
         // Under the lock, so that the pool is not closed and left by all workers in between.
         let open = {
             let state = self.state.lock();
-            (state.phase == Phase::Open).then(|| Open::new(self))
+            (state.phase() == Phase::Open).then(|| Open::new(self))
         };
         self.looked();
         open
     }
 
     fn why_closed(&self) -> TaskError {
-        self.state.lock().broken.clone().map_or(TaskError::Closed, TaskError::Broken)
+        self.broken().map_or(TaskError::Closed, TaskError::Broken)
+    }
+
+    /// What broke the pool, if something did.
+    pub(super) fn broken(&self) -> Option<PoolError> {
+        self.state.lock().broken().cloned()
     }
 
     /// Moves on what there is to move on, unless another thread is at it. `collect`: takes results, too.
@@ -176,7 +179,7 @@ impl Shared {
         if let Some(work) = given {
             self.take_in(work, &mut state, &mut batch);
         }
-        if collect || state.backlog.len() % 16 == 1 {
+        if collect || state.n_waiting() % 16 == 1 {
             state.step(&mut batch);
         }
         self.note(&mut state, &batch);
@@ -188,20 +191,19 @@ impl Shared {
 
     /// Notes under the lock what is about to be settled after it, and whether this is the end.
     pub(super) fn note(&self, state: &mut State, batch: &Batch) {
-        if std::mem::take(&mut state.nudge) {
+        if state.is_service_wanted() {
             self.ring();
             // It is about to wake up: once is enough.
-            state.asleep = false;
-            state.disarm_all();
+            state.wake_service();
         }
         if batch.n_ended() > 0 {
             self.n_settling.fetch_add(batch.n_ended(), SeqCst);
         }
-        if state.phase == Phase::Closed && !state.dismissed && self.is_idle(state) {
+        if state.phase() == Phase::Closed && !state.is_dismissed() && self.is_idle(state) {
             if self.inputs.is_empty() {
                 state.dismiss_all();
                 self.ring();
-            } else if state.n_joining > 0 {
+            } else if state.is_joined() {
                 self.turned();
             }
         }
@@ -224,24 +226,16 @@ impl Shared {
     }
 
     fn take_in(&self, work: Arc<dyn Work>, state: &mut State, batch: &mut Batch) {
-        if state.dismissed {
-            let why = match (&state.broken, state.phase) {
-                (Some(why), _) => TaskError::Broken(why.clone()),
-                (None, Phase::Terminated) => TaskError::Cancelled,
-                _ => TaskError::Closed,
-            };
+        if let Some(why) = state.why_refused() {
             return batch.refuse(work, why);
         }
-        if self.settings.idle_timeout.is_some() && state.all_busy() && state.rouse() {
+        if self.settings.idle_timeout.is_some() && state.all_busy() && state.wake_seat() {
             self.ring();
         }
-        state.number(&work);
-        let turned_away = if state.backlog.is_empty() { state.give(work, batch) } else { Some(work) };
-        turned_away.into_iter().for_each(|work| state.queue(work));
+        state.take_in(work, batch);
         let look_every = self.settings.memory_limit.map(|_| LOOK_EVERY);
         if let Some(timeout) = self.settings.task_timeout.into_iter().chain(look_every).min()
-            && state.asleep
-            && state.wakes_at.is_none_or(|at| at > Instant::now() + timeout)
+            && state.sleeps_beyond(timeout)
         {
             self.ring();
         }
@@ -298,10 +292,7 @@ impl Shared {
                 self.pump(true);
                 return done();
             }
-            state.n_helpers += 1;
-            if state.asleep && state.n_helpers == 1 {
-                state.disarm_all();
-            }
+            state.begin_help();
         }
         let spins = self.spins.load(Relaxed);
         let found = (1..=spins).any(|spin| {
@@ -315,11 +306,7 @@ impl Shared {
         });
         let spins = if found { (spins * 2).min(MAX_SPINS) } else { (spins / 2).max(MIN_SPINS) };
         self.spins.store(spins, Relaxed);
-        let more = {
-            let mut state = self.state.lock();
-            state.n_helpers -= 1;
-            state.asleep && state.n_helpers == 0 && state.arm_all()
-        };
+        let more = self.state.lock().end_help();
         if more || !self.inbox.is_empty() {
             self.pump(true);
         }
@@ -372,11 +359,11 @@ impl Shared {
         let mut batch = Batch::default();
         {
             let mut state = self.state.lock();
-            state.phase = state.phase.max(phase);
+            state.enter(phase);
             self.phase.fetch_max(phase as u8, Relaxed);
             if phase == Phase::Terminated {
                 self.take_inbox(&mut state, &mut batch);
-                state.abolish(&TaskError::Cancelled, &mut batch);
+                state.fail_all(&TaskError::Cancelled, &mut batch);
             }
             self.note(&mut state, &batch);
         }
@@ -428,14 +415,10 @@ impl Shared {
             let turn = self.turns.load(Acquire);
             {
                 let state = self.state.lock();
-                if let Some(why) = &state.broken {
+                if let Some(why) = state.broken() {
                     return Err(why.clone());
                 }
-                let runs = |seat: &Seat| match seat {
-                    Seat::Taken(worker) => !worker.is_starting(),
-                    seat => matches!(seat, Seat::Resting),
-                };
-                if state.seats.iter().all(runs) {
+                if state.has_started() {
                     return Ok(());
                 }
             }
@@ -445,12 +428,12 @@ impl Shared {
 
     /// Waits until all workers are gone, or there is nothing to do but what the calling thread has to read first.
     pub(super) fn wait_joined(&self) {
-        self.state.lock().n_joining += 1;
+        self.state.lock().begin_join();
         loop {
             let turn = self.turns.load(Acquire);
             let waits_for_me = || {
                 let state = self.state.lock();
-                !state.dismissed && self.is_idle(&state) && self.inputs.all_wait_for_this_thread()
+                !state.is_dismissed() && self.is_idle(&state) && self.inputs.all_wait_for_this_thread()
             };
             let waits_for_me = !self.inputs.is_empty() && waits_for_me();
             self.looked();
@@ -459,7 +442,7 @@ impl Shared {
             }
             futex::wait(&self.turns, turn, None);
         }
-        self.state.lock().n_joining -= 1;
+        self.state.lock().end_join();
     }
 
     /// Waits until the service and all workers are gone (true), or the deadline has passed (false).
@@ -479,25 +462,10 @@ impl Shared {
         if !self.is_owner() {
             return Stats::default();
         }
-        let state = self.state.lock();
-        let workers: Vec<_> = state
-            .workers()
-            .map(|worker| WorkerStats { pid: Some(worker.process.pid()), done: worker.done(), busy: worker.is_busy() })
-            .collect();
-        let stats = Stats {
-            queued: self.inbox.len()
-                + state.backlog.len()
-                + state.delayed.len()
-                + state.workers().map(|worker| worker.n_waiting()).sum::<usize>(),
-            running: workers.iter().filter(|worker| worker.busy).count(),
-            done: self.n_done.load(Relaxed),
-            failed: self.n_failed.load(Relaxed),
-            retried: state.retried,
-            restarts: state.restarts,
-            workers,
-            deaths: state.deaths.iter().cloned().collect(),
-        };
-        drop(state);
+        let mut stats = self.state.lock().stats();
+        stats.queued += self.inbox.len();
+        stats.done = self.n_done.load(Relaxed);
+        stats.failed = self.n_failed.load(Relaxed);
         self.looked();
         stats
     }

@@ -8,45 +8,49 @@ use std::{
 };
 
 use lane::{N_SLOTS, OwnerLane, SlotState};
-use proc_core::{CrashCause, Process};
+use proc_core::{CrashCause, Process, ProcessHandle};
 
 use super::{
-    batch::{Batch, Ended},
-    builder::Settings,
+    batch::Batch,
+    errors::failure,
     events::event,
     memory::{LOOK_EVERY, Watch},
-    seat::{Place, Seat, Worker},
-    work::Work,
+    seat::{Life, Place, Seat, Worker},
+    settings::Settings,
+    work::{End, Work},
     worker::{FAILURE, TASK},
 };
-use crate::{PoolError, TaskError, stats::Death};
+use crate::{
+    PoolError, Stats, TaskError,
+    stats::{Death, WorkerStats},
+};
 
 pub(super) struct State {
-    pub(super) seats: Vec<Seat>,
+    seats: Vec<Seat>,
     /// Tasks that no worker has, in the order in which they were given.
-    pub(super) backlog: VecDeque<Arc<dyn Work>>,
+    backlog: VecDeque<Arc<dyn Work>>,
     n_given: u64,
     /// Tasks that are to be tried again.
-    pub(super) delayed: BinaryHeap<Delayed>,
-    pub(super) phase: Phase,
+    delayed: BinaryHeap<Delayed>,
+    phase: Phase,
     /// All workers have been told to leave, so that nothing can run any more.
-    pub(super) dismissed: bool,
-    pub(super) broken: Option<PoolError>,
+    dismissed: bool,
+    broken: Option<PoolError>,
     /// The service thread sleeps, and wants to be told of results.
-    pub(super) asleep: bool,
+    asleep: bool,
     /// It is to be woken all the same.
-    pub(super) nudge: bool,
+    is_service_wanted: bool,
     /// When it will wake up by itself.
-    pub(super) wakes_at: Option<Instant>,
+    wakes_at: Option<Instant>,
     /// How many threads look for results themselves, so that the service need not be told.
-    pub(super) n_helpers: usize,
+    n_helpers: usize,
     /// How many threads wait for the pool's end.
-    pub(super) n_joining: usize,
+    n_joining: usize,
     /// Starts in a row that came to nothing.
-    pub(super) n_failed_starts: u32,
-    pub(super) retried: u64,
-    pub(super) restarts: u64,
-    pub(super) deaths: VecDeque<Death>,
+    n_failed_starts: u32,
+    retried: u64,
+    restarts: u64,
+    deaths: VecDeque<Death>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -58,7 +62,7 @@ pub(super) enum Phase {
 }
 
 /// A task that waits for its next try.
-pub(super) struct Delayed {
+struct Delayed {
     until: Instant,
     work: Arc<dyn Work>,
 }
@@ -105,7 +109,7 @@ impl State {
             dismissed: false,
             broken: None,
             asleep: false,
-            nudge: false,
+            is_service_wanted: false,
             wakes_at: None,
             n_helpers: 0,
             n_joining: 0,
@@ -120,22 +124,155 @@ impl State {
         self.seats.iter().filter_map(|seat| if let Seat::Taken(worker) = seat { Some(&**worker) } else { None })
     }
 
-    /// Puts a new worker to work; its initializer is the first thing in its lane.
+    pub(super) fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// Enters a later phase.
+    pub(super) fn enter(&mut self, phase: Phase) {
+        self.phase = self.phase.max(phase);
+    }
+
+    pub(super) fn broken(&self) -> Option<&PoolError> {
+        self.broken.as_ref()
+    }
+
+    pub(super) fn is_dismissed(&self) -> bool {
+        self.dismissed
+    }
+
+    /// Why no task is taken any more.
+    pub(super) fn why_refused(&self) -> Option<TaskError> {
+        self.dismissed.then(|| match (&self.broken, self.phase) {
+            (Some(why), _) => TaskError::Broken(why.clone()),
+            (None, Phase::Terminated) => TaskError::Cancelled,
+            _ => TaskError::Closed,
+        })
+    }
+
+    /// Whether every worker has run its initializer.
+    pub(super) fn has_started(&self) -> bool {
+        self.seats.iter().all(|seat| match seat {
+            Seat::Taken(worker) => !worker.is_starting(),
+            seat => matches!(seat, Seat::Resting),
+        })
+    }
+
+    /// Whether all workers are gone for good.
+    pub(super) fn is_over(&self) -> bool {
+        self.dismissed && self.seats.iter().all(|seat| matches!(seat, Seat::Closed))
+    }
+
+    /// The seats for which a worker is to be started.
+    pub(super) fn vacant(&self, now: Instant) -> Vec<usize> {
+        let is_due = |seat: &Seat| matches!(seat, Seat::Vacant(at) if at.is_none_or(|at| at <= now));
+        (0..self.seats.len()).filter(|seat| is_due(&self.seats[*seat])).collect()
+    }
+
+    /// The seats that are taken, and by which process.
+    pub(super) fn processes(&self) -> Vec<(usize, ProcessHandle)> {
+        let process = |seat: &Seat| if let Seat::Taken(worker) = seat { Some((*worker.process).clone()) } else { None };
+        self.seats.iter().enumerate().filter_map(|(at, seat)| Some((at, process(seat)?))).collect()
+    }
+
+    /// Has the service told of results, until `next`; false if there is a result already.
+    pub(super) fn put_service_to_sleep(&mut self, next: Option<Instant>) -> bool {
+        if self.n_helpers == 0 && self.arm_all() {
+            return false;
+        }
+        self.asleep = true;
+        self.wakes_at = next;
+        true
+    }
+
+    /// The service looks for results itself, now or in a moment.
+    pub(super) fn wake_service(&mut self) {
+        if self.asleep {
+            self.asleep = false;
+            self.disarm_all();
+        }
+        self.wakes_at = None;
+    }
+
+    /// Whether the service is to be woken, for it has to see to a worker; says so once.
+    pub(super) fn is_service_wanted(&mut self) -> bool {
+        std::mem::take(&mut self.is_service_wanted)
+    }
+
+    /// Whether the service sleeps, and for longer than this.
+    pub(super) fn sleeps_beyond(&self, timeout: Duration) -> bool {
+        self.asleep && self.wakes_at.is_none_or(|at| at > Instant::now() + timeout)
+    }
+
+    /// A thread looks for results itself.
+    pub(super) fn begin_help(&mut self) {
+        self.n_helpers += 1;
+        if self.asleep && self.n_helpers == 1 {
+            self.disarm_all();
+        }
+    }
+
+    /// It does no longer; true if there is a result of which the service is not told.
+    pub(super) fn end_help(&mut self) -> bool {
+        self.n_helpers -= 1;
+        self.asleep && self.n_helpers == 0 && self.arm_all()
+    }
+
+    pub(super) fn begin_join(&mut self) {
+        self.n_joining += 1;
+    }
+
+    pub(super) fn end_join(&mut self) {
+        self.n_joining -= 1;
+    }
+
+    /// Whether a thread waits for the pool's end.
+    pub(super) fn is_joined(&self) -> bool {
+        self.n_joining > 0
+    }
+
+    /// Tasks that no worker has.
+    pub(super) fn n_waiting(&self) -> usize {
+        self.backlog.len()
+    }
+
+    /// What is known here of what the pool has done and is doing.
+    pub(super) fn stats(&self) -> Stats {
+        let of = |worker: &Worker| WorkerStats {
+            pid: Some(worker.process.pid()),
+            done: worker.done(),
+            busy: worker.is_busy(),
+        };
+        let workers: Vec<_> = self.workers().map(of).collect();
+        Stats {
+            queued: self.backlog.len() + self.delayed.len() + self.workers().map(Worker::n_waiting).sum::<usize>(),
+            running: workers.iter().filter(|worker| worker.busy).count(),
+            retried: self.retried,
+            restarts: self.restarts,
+            workers,
+            deaths: self.deaths.iter().cloned().collect(),
+            ..Stats::default()
+        }
+    }
+
+    /// Puts a new worker to work; its initializer is the first thing in its lane. There may be nothing to do any more.
     pub(super) fn seat(&mut self, seat: usize, process: Process<()>, lane: OwnerLane, settings: &Settings) {
+        if self.dismissed {
+            let _ = process.kill();
+            self.seats[seat] = Seat::Closed;
+            return;
+        }
         let watch = settings.memory_limit.and_then(|limit| Watch::new(process.pid(), limit));
         let worker = Worker {
             process,
             lane,
             held: (0..N_SLOTS).map(|_| None).collect(),
-            starting: true,
-            leaving: false,
+            life: Life::Starting,
             is_out_of_reach: false,
-            tired: false,
             since: Instant::now(),
             pace: DEPTH_TIME,
             depth: 1,
             budget: settings.max_tasks_per_child.unwrap_or(usize::MAX),
-            condemned: None,
             done: 0,
             watch,
         };
@@ -168,11 +305,13 @@ impl State {
             && let Some(finished) = worker.lane.poll(&mut batch.arena)
         {
             let Some(work) = worker.held[finished.slot].take() else {
-                worker.starting = false;
+                if worker.is_starting() {
+                    worker.life = Life::Working;
+                }
                 worker.since = Instant::now();
                 self.n_failed_starts = 0;
                 if finished.tag == FAILURE {
-                    let why = finished.bytes.map(|range| super::work::failure(&batch.arena[range]).to_string());
+                    let why = finished.bytes.map(|range| failure(&batch.arena[range]).to_string());
                     self.broken = Some(PoolError::Initializer(why.unwrap_or_else(|e| e.to_string())));
                 }
                 continue;
@@ -180,8 +319,8 @@ impl State {
             work.header().place.store(0, Relaxed);
             worker.done += 1;
             n_taken += 1;
-            let result = Some((finished.tag, finished.bytes));
-            batch.ended.push(Ended { work, result, progress: finished.progress, fds: finished.fds, lost: None });
+            let result = Ok((finished.tag, finished.bytes));
+            batch.ended.push((work, End { result, progress: finished.progress, fds: finished.fds }));
         }
         if n_taken > 0 {
             let now = Instant::now();
@@ -198,17 +337,19 @@ impl State {
         }
     }
 
-    /// Gives a new task its place in the order.
-    pub(super) fn number(&mut self, work: &Arc<dyn Work>) {
+    /// Takes a task: a new one at the end of the order, another where it was.
+    pub(super) fn take_in(&mut self, work: Arc<dyn Work>, batch: &mut Batch) {
         let turn = &work.header().turn;
         if turn.load(Relaxed) == 0 {
             self.n_given += 1;
             turn.store(self.n_given, Relaxed);
         }
+        let turned_away = if self.backlog.is_empty() { self.give(work, batch) } else { Some(work) };
+        turned_away.into_iter().for_each(|work| self.queue(work));
     }
 
     /// Puts a task where it belongs in the backlog.
-    pub(super) fn queue(&mut self, work: Arc<dyn Work>) {
+    fn queue(&mut self, work: Arc<dyn Work>) {
         let turn = |work: &Arc<dyn Work>| work.header().turn.load(Relaxed);
         let at = match self.backlog.back() {
             Some(last) if turn(last) > turn(&work) => self.backlog.partition_point(|other| turn(other) < turn(&work)),
@@ -245,14 +386,13 @@ impl State {
                 && worker.budget == 0
                 && worker.lane.is_empty()
             {
-                worker.leaving = true;
-                worker.lane.stop();
+                worker.leave(false);
             }
         }
     }
 
     /// Gives a task to the worker with the least to do; gives it back if nobody has room.
-    pub(super) fn give(&mut self, work: Arc<dyn Work>, batch: &mut Batch) -> Option<Arc<dyn Work>> {
+    fn give(&mut self, work: Arc<dyn Work>, batch: &mut Batch) -> Option<Arc<dyn Work>> {
         match self.least_loaded() {
             Some(seat) => self.give_to(seat, work, batch),
             None => Some(work),
@@ -266,7 +406,7 @@ impl State {
         let arm = self.asleep && self.n_helpers == 0;
         // Behind another task although somebody is idle: should that one take long, the service must see to this one.
         let is_stacked = matches!(&self.seats[seat], Seat::Taken(worker) if !worker.lane.is_empty());
-        self.nudge |= self.asleep && is_stacked && self.workers().any(Worker::is_idle);
+        self.is_service_wanted |= self.asleep && is_stacked && self.workers().any(Worker::is_idle);
         let Seat::Taken(worker) = &mut self.seats[seat] else { return Some(work) };
         if worker.lane.is_empty() {
             worker.since = Instant::now();
@@ -299,7 +439,7 @@ impl State {
         for (index, seat) in self.seats.iter().enumerate() {
             let Seat::Taken(worker) = seat else { continue };
             let n_held = worker.lane.len();
-            if worker.budget == 0 || worker.leaving || n_held >= worker.depth {
+            if !worker.takes_tasks() || n_held >= worker.depth {
                 continue;
             }
             let wait = match n_held {
@@ -342,10 +482,7 @@ impl State {
         self.dismissed = true;
         for seat in &mut self.seats {
             match seat {
-                Seat::Taken(worker) if !worker.leaving => {
-                    worker.leaving = true;
-                    worker.lane.stop();
-                }
+                Seat::Taken(worker) if !worker.is_leaving() => worker.leave(false),
                 Seat::Vacant(_) | Seat::Resting => *seat = Seat::Closed,
                 _ => {}
             }
@@ -353,18 +490,18 @@ impl State {
     }
 
     /// Has a resting seat filled again; true if there is one.
-    pub(super) fn rouse(&mut self) -> bool {
+    pub(super) fn wake_seat(&mut self) -> bool {
         let resting = self.seats.iter_mut().find(|seat| matches!(seat, Seat::Resting));
         resting.map(|seat| *seat = Seat::Vacant(None)).is_some()
     }
 
     /// Whether a task given now would have to wait.
     pub(super) fn all_busy(&self) -> bool {
-        self.workers().all(|worker| worker.leaving || !worker.lane.is_empty())
+        self.workers().all(|worker| worker.is_leaving() || !worker.lane.is_empty())
     }
 
     /// Ends everything: all tasks are refused, all workers killed.
-    pub(super) fn abolish(&mut self, why: &TaskError, batch: &mut Batch) {
+    pub(super) fn fail_all(&mut self, why: &TaskError, batch: &mut Batch) {
         self.dismissed = true;
         let delayed = std::mem::take(&mut self.delayed).into_iter().map(|delayed| delayed.work);
         batch.refused.extend(self.backlog.drain(..).chain(delayed).map(|work| (work, why.clone())));
@@ -373,9 +510,11 @@ impl State {
                 Seat::Taken(worker) => {
                     let held = worker.held.iter_mut().filter_map(Option::take);
                     batch.refused.extend(held.map(|work| (work, why.clone())));
-                    worker.leaving = true;
                     // For one that cannot be killed.
-                    worker.lane.stop();
+                    match worker.life {
+                        Life::Killed { .. } => worker.lane.stop(),
+                        _ => worker.leave(false),
+                    }
                     worker.is_out_of_reach = worker.process.kill().is_err();
                 }
                 Seat::Vacant(_) | Seat::Resting => *seat = Seat::Closed,
@@ -396,14 +535,14 @@ impl State {
         let Some(place) = Place::unpack(packed_place) else { return };
         let Some(Seat::Taken(worker)) = self.seats.get_mut(place.seat) else { return };
         if worker.recall(place.slot).is_none() {
-            self.condemn(place.seat, place.slot, TaskError::Cancelled);
+            self.kill_for_task(place.seat, place.slot, TaskError::Cancelled);
         }
     }
 
     /// Kills a worker for the task that it is running, and for no other: the rest is taken back before.
-    fn condemn(&mut self, seat: usize, slot: usize, why: TaskError) {
+    fn kill_for_task(&mut self, seat: usize, slot: usize, why: TaskError) {
         let Seat::Taken(worker) = &mut self.seats[seat] else { return };
-        if worker.condemned.is_some() {
+        if matches!(worker.life, Life::Killed { .. }) {
             return;
         }
         let others: Vec<usize> = worker.lane.slots().map(|(slot, _)| slot).filter(|other| *other != slot).collect();
@@ -414,8 +553,10 @@ impl State {
         let running = worker.lane.slots().find(|(_, state)| matches!(state, SlotState::Taken | SlotState::Corrupt));
         if running.is_some_and(|(running, _)| running == slot) {
             event!(info, pid = worker.process.pid(), why = why.to_string(), "worker is killed for its task");
-            worker.condemned = Some((slot, why));
-            worker.leaving = true;
+            // An initializer is no task: its worker has failed to start.
+            if !worker.is_starting() {
+                worker.life = Life::Killed { slot, why };
+            }
             worker.is_out_of_reach = worker.process.kill().is_err();
         }
     }
@@ -458,13 +599,11 @@ impl State {
             }
         }
         for (seat, slot, why) in late {
-            self.condemn(seat, slot, why);
+            self.kill_for_task(seat, slot, why);
         }
         for seat in idle {
             if let Seat::Taken(worker) = &mut self.seats[seat] {
-                worker.tired = true;
-                worker.leaving = true;
-                worker.lane.stop();
+                worker.leave(true);
             }
         }
         next
@@ -483,7 +622,7 @@ impl State {
     }
 
     /// Deals with a worker that has ended: takes what it published, and only then decides on the rest.
-    pub(super) fn bury(&mut self, seat: usize, settings: &Settings, batch: &mut Batch) {
+    pub(super) fn reap(&mut self, seat: usize, settings: &Settings, batch: &mut Batch) {
         self.collect(seat, batch, usize::MAX);
         let Seat::Taken(mut worker) = std::mem::replace(&mut self.seats[seat], Seat::Vacant(None)) else { return };
         // Its group first: what it started and left behind.
@@ -503,23 +642,22 @@ impl State {
                 continue;
             }
             victim = Some(work.header().id);
-            let why = match &worker.condemned {
-                Some((condemned, why)) if *condemned == slot => why.clone(),
+            let why = match &worker.life {
+                Life::Killed { slot: killed, why } if *killed == slot => why.clone(),
                 // A worker aborts for many reasons; only one of them has to do with the limit.
                 _ if settings.memory_limit.is_some() && ran_out => TaskError::MemoryLimit,
                 _ => TaskError::WorkerDied { pid, signal, code, crash: crash.clone() },
             };
             let progress = worker.lane.progress(slot, &mut batch.arena);
             let fds = worker.lane.progress_fds(slot);
-            batch.ended.push(Ended { work, result: None, progress, fds, lost: Some(Box::new(why)) });
+            batch.ended.push((work, End { result: Err(Box::new(why)), progress, fds }));
         }
-        let dismissed = worker.leaving && worker.condemned.is_none();
-        if worker.starting && !dismissed {
-            self.n_failed_starts += 1;
+        if worker.is_starting() {
             let how = signal.map_or("exited".into(), |signal| format!("was killed by signal {signal}"));
             self.start_failed(seat, &PoolError::RestartStorm(format!("worker {pid} {how} before its first task")));
         }
-        if dismissed {
+        let left = matches!(worker.life, Life::Leaving { .. });
+        if left {
             event!(debug, pid = pid, "worker left");
         } else {
             event!(warn, pid = pid, signal = signal, task = victim, "worker died");
@@ -528,7 +666,10 @@ impl State {
         }
         if self.dismissed {
             self.seats[seat] = Seat::Closed;
-        } else if worker.tired && self.backlog.is_empty() && self.workers().all(|other| other.lane.len() <= 1) {
+        } else if matches!(worker.life, Life::Leaving { is_idle: true })
+            && self.backlog.is_empty()
+            && self.workers().all(|other| other.lane.len() <= 1)
+        {
             self.seats[seat] = Seat::Resting;
         } else {
             self.restarts += 1;
@@ -537,6 +678,11 @@ impl State {
 
     /// Puts the next start off, further each time; too many in a row break the pool.
     pub(super) fn start_failed(&mut self, seat: usize, why: &PoolError) {
+        if self.dismissed {
+            self.seats[seat] = Seat::Closed;
+            return;
+        }
+        self.n_failed_starts += 1;
         if self.n_failed_starts as usize > MAX_FAILED_STARTS + 2 * self.seats.len() {
             self.broken = Some(why.clone());
         }
@@ -545,7 +691,7 @@ impl State {
     }
 
     /// Has every busy worker ring at its next result; true if there is one already.
-    pub(super) fn arm_all(&self) -> bool {
+    fn arm_all(&self) -> bool {
         let busy = self.workers().filter(|worker| !worker.lane.is_empty());
         busy.fold(false, |any, worker| worker.lane.arm() | any)
     }
@@ -565,7 +711,7 @@ impl State {
         busy().count() >= n_cpus && busy().all(|worker| worker.pace > TINY_PACE)
     }
 
-    pub(super) fn disarm_all(&self) {
+    fn disarm_all(&self) {
         self.workers().filter(|worker| !worker.lane.is_empty()).for_each(|worker| worker.lane.disarm());
     }
 }
@@ -578,11 +724,11 @@ const MAX_FAILED_STARTS: usize = 8;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::process::work::{Header, Left, Verdict};
+    use crate::process::work::{Header, Verdict};
 
     #[test]
     fn a_seat_that_is_due_before_the_sleep_is_not_slept_over() {
-        let settings = crate::ProcessPool::builder().settings;
+        let settings = Settings::default();
         let mut state = State::new(1);
         let now = Instant::now();
         for due in [Some(now + Duration::from_secs(9)), Some(now), Some(now - Duration::from_nanos(1)), None] {
@@ -601,15 +747,15 @@ mod tests {
             unreachable!("it is given to nobody")
         }
 
+        fn stream(&self) -> Option<u32> {
+            None
+        }
+
         fn is_over(&self) -> bool {
             false
         }
 
-        fn ended(self: Arc<Self>, _: Left<'_>) -> Verdict {
-            Verdict::Over
-        }
-
-        fn lost(self: Arc<Self>, _: Left<'_>, _: TaskError) -> Verdict {
+        fn ended(self: Arc<Self>, _: End, _: &[u8]) -> Verdict {
             Verdict::Over
         }
 
@@ -620,7 +766,7 @@ mod tests {
 
     #[test]
     fn a_task_to_be_tried_again_that_is_due_before_the_sleep_is_not_slept_over() {
-        let settings = crate::ProcessPool::builder().settings;
+        let settings = Settings::default();
         let now = Instant::now();
         let soon = now + Duration::from_secs(9);
         for (until, is_due) in [(now - Duration::from_nanos(1), true), (now, true), (soon, false)] {

@@ -10,7 +10,7 @@ use wire::{Error, Flat, TypeInfo, extend_plain, is_plain, plain_bytes};
 use super::{decode, short};
 
 /// How the values of a row are packed. It is said before a row of all types but numbers.
-pub(in super::super) enum Form<T> {
+pub(crate) enum Form<T> {
     /// As each is alone.
     Each,
     /// One as long as the other.
@@ -19,7 +19,7 @@ pub(in super::super) enum Form<T> {
 
 impl<T: Serialize + DeserializeOwned> Form<T> {
     /// In which form a row that begins with `value` can go.
-    pub(in super::super) fn of(value: &T) -> Self {
+    pub(crate) fn of(value: &T) -> Self {
         match Flat::of() {
             Some(flat) if flat.encode_over(value, &mut Vec::new()) => Self::Flat(flat),
             _ => Self::Each,
@@ -27,12 +27,12 @@ impl<T: Serialize + DeserializeOwned> Form<T> {
     }
 
     /// Whether a row has its form before it.
-    pub(in super::super) fn is_said() -> bool {
+    pub(crate) fn is_said() -> bool {
         !is_plain::<T>()
     }
 
     /// A word, so that what comes behind it lies as it would without.
-    pub(in super::super) fn word(&self) -> [u8; 8] {
+    pub(crate) fn word(&self) -> [u8; 8] {
         u64::from(matches!(self, Self::Flat(_))).to_ne_bytes()
     }
 
@@ -48,10 +48,7 @@ impl<T: Serialize + DeserializeOwned> Form<T> {
 }
 
 /// Appends a row.
-pub(in super::super) fn encode_all<T: Serialize + DeserializeOwned>(
-    values: &[T],
-    bytes: &mut Vec<u8>,
-) -> Result<(), Error> {
+pub(crate) fn encode_all<T: Serialize + DeserializeOwned>(values: &[T], bytes: &mut Vec<u8>) -> Result<(), Error> {
     if let Some(plain) = plain_bytes(values) {
         bytes.extend_from_slice(plain);
         return Ok(());
@@ -70,7 +67,7 @@ pub(in super::super) fn encode_all<T: Serialize + DeserializeOwned>(
 }
 
 /// Takes a row of `n` values from the front of `bytes`, and appends them to `values`.
-pub(in super::super) fn decode_all<T: Serialize + DeserializeOwned>(
+pub(crate) fn decode_all<T: Serialize + DeserializeOwned>(
     n: usize,
     bytes: &mut &[u8],
     values: &mut Vec<T>,
