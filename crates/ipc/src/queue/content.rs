@@ -102,7 +102,11 @@ impl Raw {
         if !self.segment.geometry.has(id) || !self.has_handles(id) {
             return Ok(None);
         }
-        let content = self.copy_with_handles(store, key, id);
+        let content = match self.copy_with_handles(store, key, id) {
+            // Nothing is thrown away for one look in vain.
+            Err(Stop::Damaged) => self.copy_with_handles(store, key, id),
+            content => content,
+        };
         if self.word(spot.slot) != Some(spot.word) {
             // Somebody has taken it as bytes, and the block may be another message's.
             return Ok(None);
