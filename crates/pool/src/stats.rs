@@ -1,3 +1,7 @@
+//! What a pool tells of itself.
+
+use proc_core::CrashReport;
+
 /// What a pool has done and is doing. Counts of things in motion are right only to within those in motion.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
@@ -44,4 +48,6 @@ pub struct Death {
     pub code: Option<i32>,
     /// The [`id`](crate::Task::id) of the task that it was running; `None` if it was idle.
     pub task: Option<u64>,
+    /// What it told of its end, if that was a fault of its own.
+    pub crash: Option<CrashReport>,
 }

@@ -38,7 +38,7 @@ impl<G> OwnerDied<G> {
     }
 }
 
-const OWNER_DIED: &str = "the holder of the lock died and may have left its data half changed";
+const OWNER_DIED: &str = "the holder of the lock died or panicked, and may have left its data half changed";
 
 impl<G> fmt::Debug for OwnerDied<G> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -48,7 +48,7 @@ impl<G> fmt::Debug for OwnerDied<G> {
 
 impl<G> fmt::Display for OwnerDied<G> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(OWNER_DIED)
+        write!(f, "{OWNER_DIED}; the lock is held: into_inner() is its guard, whose mark_consistent() ends this error")
     }
 }
 

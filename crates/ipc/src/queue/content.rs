@@ -1,4 +1,4 @@
-//! Messages with handles in them, and what comes out of a block with either kind of message.
+//! What comes out of the ring, and messages with handles in them.
 //!
 //! A message with handles is preceded by its ticket. Its descriptors are in the store.
 
@@ -12,7 +12,6 @@ use super::{
     codec::{self, Buffer},
     custody::Custody,
     layout::HAS_HANDLES,
-    message::Message,
     patience::Patience,
     raw::Raw,
     ring::{Ring, Side, Stop},
@@ -41,6 +40,31 @@ impl Content {
         match self.start {
             0 => codec::decode(&self.bytes),
             start => handover::unpack(&self.bytes[start..], self.fds),
+        }
+    }
+}
+
+/// A message that has left the ring.
+#[derive(Debug)]
+pub(crate) enum Message<'a> {
+    Number(u64),
+    /// It is in the buffer that was handed in.
+    InBuffer,
+    Block(Block<'a>),
+    Content(Content),
+    /// It is in the ring still: it has handles, which are to be taken with it.
+    WithHandles,
+}
+
+impl Message<'_> {
+    /// The message's bytes; those of a short one are in `buffer`.
+    pub(super) fn into_vec(self, buffer: &Buffer) -> Result<Vec<u8>, Stop> {
+        match self {
+            Self::Number(number) => Ok(codec::encode(&number)),
+            Self::InBuffer => Ok(buffer.as_bytes().to_vec()),
+            Self::Block(block) => block.into_vec(),
+            Self::Content(content) => Ok(content.bytes().to_vec()),
+            Self::WithHandles => Err(Stop::Level),
         }
     }
 }

@@ -14,7 +14,7 @@ use super::{
     Queue,
     blocks::Block,
     codec::Buffer,
-    message::Message,
+    content::Message,
     patience::Patience,
     ring::Side,
     segment::BlockMemory,

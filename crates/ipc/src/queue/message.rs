@@ -18,7 +18,7 @@ use super::{
     blocks::Block,
     cells::Filling,
     codec::{self, Buffer, NotInline},
-    content::Content,
+    content::Message,
     number,
     patience::Patience,
     raw::Raw,
@@ -30,18 +30,6 @@ use crate::sys::prefetch;
 
 /// How many cells on the one lies whose cache line is asked for, when a message is copied.
 const PREFETCHED: usize = 4;
-
-/// A message that has left the ring.
-#[derive(Debug)]
-pub(crate) enum Message<'a> {
-    Number(u64),
-    /// It is in the buffer that was handed in.
-    InBuffer,
-    Block(Block<'a>),
-    Content(Content),
-    /// It is in the ring still: it has handles, which are to be taken with it.
-    WithHandles,
-}
 
 impl Raw {
     /// Puts a value.
@@ -299,19 +287,6 @@ impl Raw {
 #[inline(always)]
 fn from_after(from: NonNull<u8>, bytes: usize) -> NonNull<u8> {
     from.map_addr(|address| address.saturating_add(bytes))
-}
-
-impl Message<'_> {
-    /// The message's bytes; those of a short one are in `buffer`.
-    pub(super) fn into_vec(self, buffer: &Buffer) -> Result<Vec<u8>, Stop> {
-        match self {
-            Self::Number(number) => Ok(codec::encode(&number)),
-            Self::InBuffer => Ok(buffer.as_bytes().to_vec()),
-            Self::Block(block) => block.into_vec(),
-            Self::Content(content) => Ok(content.bytes().to_vec()),
-            Self::WithHandles => Err(Stop::Level),
-        }
-    }
 }
 
 impl<T: Serialize + DeserializeOwned> Queue<T> {

@@ -45,7 +45,7 @@ impl<T: Element<Stored = T> + Plain + Copy> Rows<T> {
     pub(super) fn new(memory: SharedMemory, len: usize, row_len: usize) -> io::Result<Self> {
         let n_rows = len.checked_div(row_len).filter(|_| len.is_multiple_of(row_len));
         let n_rows = n_rows.filter(|n| *n <= MAX_ROWS).ok_or_else(|| {
-            let message = format!("{len} elements are not up to {MAX_ROWS} rows of {row_len}");
+            let message = format!("{len} elements are not rows of {row_len} each, or are more than {MAX_ROWS} rows");
             io::Error::new(io::ErrorKind::InvalidInput, message)
         })?;
         Ok(Self { locks: Locks::new(n_rows)?, memory, len, row_len, elements: PhantomData })

@@ -112,8 +112,9 @@ impl ProcessPoolBuilder {
     }
 
     /// How much private memory a task may take on top of what its worker has. The kernel enforces it while the task
-    /// runs; a task whose allocation fails ends in [`TaskError::MemoryLimit`](crate::TaskError::MemoryLimit), with its
-    /// worker. (So does, in such a pool, one that calls `abort`.) Costs a few microseconds a task.
+    /// runs; a task in which an allocation of Rust's fails ends in [`TaskError::MemoryLimit`](crate::TaskError::MemoryLimit),
+    /// with its worker. A library of C that is refused memory does what it does then; if it calls `abort`, that is
+    /// [`TaskError::WorkerDied`](crate::TaskError::WorkerDied). Costs a few microseconds a task.
     ///
     /// The owner looks, too, ten times a second: a task that has raised its worker's limit is killed when the memory that
     /// is its worker's alone has grown by more than the pool's.

@@ -661,7 +661,7 @@ impl State {
             event!(debug, pid = pid, "worker left");
         } else {
             event!(warn, pid = pid, signal = signal, task = victim, "worker died");
-            self.deaths.push_back(Death { pid, signal, code, task: victim });
+            self.deaths.push_back(Death { pid, signal, code, task: victim, crash });
             self.deaths.drain(..self.deaths.len().saturating_sub(MAX_DEATHS));
         }
         if self.dismissed {

@@ -257,6 +257,17 @@ fn retries_run_a_task_again_and_quarantine_ends_them() {
     assert!(matches!(results[5], Err(TaskError::Quarantined)));
 }
 
+#[test]
+fn a_task_that_is_given_up_leaves_the_crash_of_each_attempt() {
+    let _dog = watchdog(PATIENCE);
+    let pool = ProcessPool::builder().workers(1).retries(1).retry_delay(Duration::from_millis(1)).build().unwrap();
+    let poison = pool.apply_async(|| -> () { std::process::abort() }, ());
+    assert!(matches!(poison.get(), Err(TaskError::Quarantined)));
+    let deaths = pool.stats().deaths;
+    assert_eq!(deaths.len(), 2);
+    assert!(deaths.iter().all(|death| death.crash.as_ref().is_some_and(|crash| crash.signal() == 6)));
+}
+
 /// A panic under a limit is told as one, and never hangs. What std needs to print a backtrace, tens of megabytes, may be
 /// more than the task has.
 #[test]
