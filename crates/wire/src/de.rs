@@ -230,6 +230,11 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
             let len = self.len(1)?;
             return self.sequence(len, visitor);
         }
+        // As in JSON, where bytes are a sequence of numbers.
+        if self.is_next(tag::BYTES) {
+            let bytes = self.slice()?.iter().copied();
+            return visitor.visit_seq(de::value::SeqDeserializer::<_, Error>::new(bytes));
+        }
         self.value(visitor)
     }
 

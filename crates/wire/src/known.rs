@@ -117,21 +117,20 @@ impl Known {
         self.entries.get(at).map_or(&[], |entry| entry.names)
     }
 
-    /// Whether a value with `part` came back as it was.
+    /// The names of the fields of `part` where it is read, if a value with it came back as it was.
     #[inline(always)]
-    pub(crate) fn is_confirmed(&self, part: &Part) -> bool {
+    pub(crate) fn confirmed(&self, part: &Part) -> Option<&'static [&'static str]> {
         // Each value of a struct begins with the first.
         match &*self.entries {
-            [first, ..] if first.part.is_identical(part) => first.is_confirmed(),
-            _ => self.is_one_confirmed(part.outer, part.name, part.number),
+            [first, ..] if first.part.is_identical(part) => first.confirmed(),
+            _ => self.find_confirmed(part.outer, part.name, part.number),
         }
     }
 
     /// In registers: where it is not called, no part need be made.
     #[inline(never)]
-    fn is_one_confirmed(&self, outer: &'static str, name: &'static str, number: u64) -> bool {
-        let entry = self.find(&Part { outer, name, number }).and_then(|at| self.entries.get(at));
-        entry.is_some_and(Entry::is_confirmed)
+    fn find_confirmed(&self, outer: &'static str, name: &'static str, number: u64) -> Option<&'static [&'static str]> {
+        self.entries.get(self.find(&Part { outer, name, number })?)?.confirmed()
     }
 
     /// Notes that values with what is at these places came back as they were.
@@ -144,7 +143,7 @@ impl Known {
 
 impl Entry {
     #[inline]
-    fn is_confirmed(&self) -> bool {
-        self.confirmed.load(Relaxed)
+    fn confirmed(&self) -> Option<&'static [&'static str]> {
+        self.confirmed.load(Relaxed).then_some(self.names)
     }
 }

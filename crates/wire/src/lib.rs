@@ -23,10 +23,16 @@
 //!
 //! # What is promised
 //! What is written can be read, and is the same value as far as the type's own `Serialize` tells; or it is not written,
-//! and the error says why. Three things are outside the promise: a value with handles is not read back before it is
-//! sent; nor is a value of more than a mebibyte in the compact form, beside vectors of numbers of up to 16 in all; and the
-//! order of a sequence's elements is not compared. What is read back is a value of the type, made and dropped where it is
-//! written.
+//! and the error says why. Outside the promise are:
+//!
+//! * a value with handles, which is not read back before it is sent; and one of more than a mebibyte in the compact form,
+//!   beside vectors of numbers of up to 16 in all;
+//! * the order of a sequence's elements, which is not compared, and a value that is written otherwise each time;
+//! * a value in the compact form all of whose structs and variants have come back before, with these fields in this order:
+//!   it is not read back. What is of another kind inside them, and cannot be read (a map whose first key is a number where
+//!   it is read as text), is an error for whoever reads it.
+//!
+//! What is read back is a value of the type, made and dropped where it is written.
 //!
 //! # What this is not
 //! A format for files, or for other machines: numbers have this machine's byte order, and both sides are one build.

@@ -42,12 +42,10 @@ impl<'a> Writer<'a> {
     }
 
     #[inline(always)]
-    fn fields(&mut self, name: &'static str, len: usize) -> Result<&mut Self, Stop> {
-        if !self.known.is_confirmed(&Part::fields(name, len)) {
-            return Err(Stop::Indirect);
-        }
+    fn fields(&mut self, name: &'static str, len: usize) -> Result<&'static [&'static str], Stop> {
+        let names = self.known.confirmed(&Part::fields(name, len)).ok_or(Stop::Indirect)?;
         self.steps.open(len);
-        Ok(self)
+        Ok(names)
     }
 }
 
@@ -62,7 +60,13 @@ macro_rules! numbers {
     };
 }
 
-impl Serializer for &mut Writer<'_> {
+/// Fields to come, and the names that they have where they are read.
+pub(super) struct Fields<'a, 'b> {
+    writer: &'a mut Writer<'b>,
+    names: std::slice::Iter<'static, &'static str>,
+}
+
+impl<'a, 'b> Serializer for &'a mut Writer<'b> {
     type Ok = ();
     type Error = Stop;
     type SerializeSeq = Impossible<(), Stop>;
@@ -70,7 +74,7 @@ impl Serializer for &mut Writer<'_> {
     type SerializeTuple = Self;
     type SerializeTupleStruct = Self;
     type SerializeTupleVariant = Impossible<(), Stop>;
-    type SerializeStruct = Self;
+    type SerializeStruct = Fields<'a, 'b>;
     type SerializeStructVariant = Impossible<(), Stop>;
 
     numbers!(
@@ -117,12 +121,14 @@ impl Serializer for &mut Writer<'_> {
 
     #[inline(always)]
     fn serialize_tuple_struct(self, name: &'static str, len: usize) -> Result<Self, Stop> {
-        self.fields(name, len)
+        self.fields(name, len)?;
+        Ok(self)
     }
 
     #[inline(always)]
-    fn serialize_struct(self, name: &'static str, len: usize) -> Result<Self, Stop> {
-        self.fields(name, len)
+    fn serialize_struct(self, name: &'static str, len: usize) -> Result<Fields<'a, 'b>, Stop> {
+        let names = self.fields(name, len)?.iter();
+        Ok(Fields { writer: self, names })
     }
 
     fn serialize_str(self, _v: &str) -> Result<(), Stop> {
@@ -209,13 +215,16 @@ elements!(
     SerializeTupleStruct: serialize_field;
 );
 
-impl SerializeStruct for &mut Writer<'_> {
+impl SerializeStruct for Fields<'_, '_> {
     type Ok = ();
     type Error = Stop;
 
     #[inline(always)]
-    fn serialize_field<T: Serialize + ?Sized>(&mut self, _key: &'static str, value: &T) -> Result<(), Stop> {
-        value.serialize(&mut **self)
+    fn serialize_field<T: Serialize + ?Sized>(&mut self, key: &'static str, value: &T) -> Result<(), Stop> {
+        if self.names.next() != Some(&key) {
+            return Err(Stop::Indirect);
+        }
+        value.serialize(&mut *self.writer)
     }
 
     fn skip_field(&mut self, _key: &'static str) -> Result<(), Stop> {

@@ -36,7 +36,8 @@ impl Style for Compact<'_> {
 
     #[inline(always)]
     fn check(&mut self, part: &Part) -> Result<Option<&'static [&'static str]>, Stop> {
-        if self.0.is_confirmed(part) { Ok(None) } else { Err(Stop::Indirect) }
+        // A part of that name and length may have been confirmed in another order of its fields.
+        self.0.confirmed(part).map(Some).ok_or(Stop::Indirect)
     }
 }
 

@@ -4,6 +4,7 @@
 mod errors;
 mod flat;
 mod hostile;
+mod later;
 mod numbers;
 mod probing;
 mod types;
