@@ -17,6 +17,9 @@ pub(crate) const NO_LIMIT: usize = 1 << 20;
 /// Packets of descriptors that wait; there may be packets without any.
 const MAX_PACKETS: usize = 1024;
 
+/// Few of the 1,024 descriptors that a process may have by default.
+const MANY: usize = 64;
+
 #[derive(Debug)]
 pub(super) struct Handles {
     waiting: VecDeque<(u64, Vec<OwnedFd>)>,
@@ -67,11 +70,20 @@ impl Handles {
 
     /// Whether as much waits as may, without a taker.
     pub(super) fn is_full(&self) -> bool {
+        self.has_untaken(MAX_PACKETS, self.max)
+    }
+
+    /// Whether more waits, without a taker, than there is a reason for while a message is there to be taken.
+    pub(super) fn are_many(&self) -> bool {
+        self.has_untaken(MANY, MANY)
+    }
+
+    fn has_untaken(&self, max_packets: usize, max_fds: usize) -> bool {
         let mut untaken = self.waiting.iter().filter(|(of, _)| !self.has_taker(*of)).map(|(_, fds)| fds.len());
         let (mut n_packets, mut n_fds) = (0, 0);
         untaken.any(|n| {
             (n_packets, n_fds) = (n_packets + 1, n_fds + n);
-            n_packets >= MAX_PACKETS || n_fds >= self.max
+            n_packets >= max_packets || n_fds >= max_fds
         })
     }
 

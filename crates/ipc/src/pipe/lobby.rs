@@ -291,6 +291,10 @@ impl Lobby {
         // What is taken in here no longer shows on the socket.
         self.owe();
         for _ in 0..MAX_PACKETS {
+            // They are taken in with their messages; a process has not so many descriptors to hold them all before.
+            if what == For::Message && state.fds.are_many() && there() {
+                break;
+            }
             let mut max_fds = state.fds.per_packet();
             if state.fds.is_full()
                 && let Some(id) = self.socket.peek_fds()?
