@@ -16,7 +16,7 @@ use proc_core::{
     function::{CallError, Function},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use wire::TypeInfo;
+use wire::{TypeInfo, plain_bytes};
 
 use super::{
     codec::{Form, encode},
@@ -161,6 +161,15 @@ pub(super) fn run_chunk<A, R: Serialize + DeserializeOwned>(items: Items<A>, f: 
         let ran = catch_unwind(AssertUnwindSafe(|| {
             for item in items.by_ref() {
                 let result = f(item);
+                // A number lies in memory as it goes.
+                if !is_tagged && let Some(number) = plain_bytes(std::slice::from_ref(&result)) {
+                    if stream.publish(number) {
+                        continue;
+                    }
+                    packed.clear();
+                    packed.extend_from_slice(number);
+                    return Ok(false);
+                }
                 let is_first = !is_tagged && stream.n_items() == 0 && Form::<R>::is_said();
                 if is_first && !may_hold_handles {
                     form = Form::of(&result);
