@@ -151,7 +151,14 @@ impl Shared {
         loop {
             // Pairs with the one below, in the thread that has the lock: it sees the inbox, or this gets the lock.
             fence(SeqCst);
-            let Some(state) = self.state.try_lock() else { return };
+            let Some(state) = self.state.try_lock() else {
+                // Who has the lock may not look whether what this thread has settled was the last that a closed pool stayed
+                // for.
+                if !self.is_open() {
+                    self.ring();
+                }
+                return;
+            };
             if !self.turn(state, None, collect) {
                 return;
             }

@@ -85,7 +85,7 @@ macro_rules! conformance {
             #[test]
             fn join_does_not_wait_for_what_its_own_thread_must_read() {
                 let _dog = watchdog(PATIENCE);
-                for _ in 0..20 {
+                for _ in 0..200 {
                     let pool = Pool::new(2).unwrap();
                     let mut results = pool.imap(double, 0..200);
                     assert_eq!(results.next().unwrap().unwrap(), 0);
