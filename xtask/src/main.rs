@@ -1,5 +1,6 @@
 //! Builds, checks and measures the workspace: `cargo xtask help`.
 
+mod aarch64;
 mod bench;
 mod ci;
 mod circles;
@@ -39,6 +40,8 @@ usage: cargo xtask COMMAND
   layers             which crates are built into which, against the table of what may be
   circles [CRATE]    modules of a crate that need each other in a circle; more than there were is a failure
   ui                 what the compiler says to misuse, against the texts that are kept
+  aarch64 [--pages 4|16] [--package NAME] [TEST]...
+                     the tests on an emulated aarch64, with pages of 4 and of 16 KiB
   loom               every interleaving in the state machines of the locks
   examples [NAME]    runs every example (or one) and expects success
   demo               the flagship: counts words with a pool of processes
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
     let outcome = match command.as_str() {
         "ci" => ci::run(),
         "test" => test::run(&rest),
+        "aarch64" => aarch64::run(&rest),
         "layers" => layers::run(),
         "circles" => circles::run(&rest),
         "crash" => crash::run(&rest),

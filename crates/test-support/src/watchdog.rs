@@ -31,7 +31,8 @@ const BITING: u8 = 2;
 /// Ends the calling process if the returned guard still lives after `limit`: prints where each thread of this process
 /// and of all its descendants is, kills the descendants, and exits with status 101.
 ///
-/// Starts one thread. In a forked child, the guard does nothing.
+/// Starts one thread. In a forked child, the guard does nothing. Where everything is slow, as under an emulator, the
+/// environment's `WATCHDOG_TIMES` makes all limits so many times as long.
 ///
 /// # Panics
 /// If that thread cannot be started.
@@ -42,6 +43,8 @@ const BITING: u8 = 2;
 /// // … what might hang …
 /// ```
 pub fn watchdog(limit: Duration) -> Watchdog {
+    let times = std::env::var("WATCHDOG_TIMES").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
+    let limit = limit.saturating_mul(times);
     let state = Arc::new(AtomicU8::new(WATCHING));
     let test = thread::current().name().unwrap_or("?").to_owned();
     let watcher = thread::Builder::new().name("watchdog".into()).spawn({
