@@ -60,7 +60,11 @@ unsafe extern "C" fn read_first(
         let start = image.base.wrapping_add(header.p_vaddr as usize);
         let len = header.p_memsz as usize;
         if header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_X != 0 {
-            image.text.push(start..start + len);
+            let segment = start..start + len;
+            // On aarch64, linkers put the file's headers into the segment of the code.
+            let table = info.dlpi_phdr as usize..headers.as_ptr_range().end as usize;
+            let begin = if segment.contains(&table.start) { table.end } else { segment.start };
+            image.text.push(begin..segment.end);
         }
         let layout = [u64::from(header.p_type), u64::from(header.p_flags), header.p_vaddr, header.p_memsz];
         hash(&mut image.fingerprint, &layout.map(u64::to_le_bytes).concat());
