@@ -170,7 +170,7 @@ pub(super) fn run_chunk<A, R: Serialize + DeserializeOwned>(items: Items<A>, f: 
                     packed.extend_from_slice(number);
                     return Ok(false);
                 }
-                let is_first = !is_tagged && stream.n_items() == 0 && Form::<R>::is_said();
+                let is_first = !is_tagged && stream.n_items() == 0;
                 if is_first && !may_hold_handles {
                     form = Form::of(&result);
                 }

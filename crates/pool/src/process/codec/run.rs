@@ -26,11 +26,6 @@ impl<T: Serialize + DeserializeOwned> Form<T> {
         }
     }
 
-    /// Whether a row has its form before it.
-    pub(crate) fn is_said() -> bool {
-        !is_plain::<T>()
-    }
-
     /// A word, so that what comes behind it lies as it would without.
     pub(crate) fn word(&self) -> [u8; 8] {
         u64::from(matches!(self, Self::Flat(_))).to_ne_bytes()

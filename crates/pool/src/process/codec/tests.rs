@@ -108,7 +108,7 @@ fn a_row_survives<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug 
 fn packed_row<T: Serialize + DeserializeOwned>(values: &[T]) -> Vec<u8> {
     let mut bytes = Vec::new();
     let form = Form::of(&values[0]);
-    if Form::<T>::is_said() {
+    if !wire::is_plain::<T>() {
         bytes.extend_from_slice(&form.word());
     }
     let mut packed = Vec::new();
