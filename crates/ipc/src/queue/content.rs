@@ -123,7 +123,7 @@ impl Raw {
         };
         let Some((Some(Kind::Block), payload)) = self.whole(&spot) else { return Ok(None) };
         let id = BlockId::from_bits(payload);
-        if !self.segment.geometry.has(id) || !self.has_handles(id) {
+        if !self.is_with_handles(id) {
             return Ok(None);
         }
         let content = match self.copy_with_handles(store, key, id) {
@@ -191,6 +191,11 @@ impl Raw {
 
     fn tidy(&self, store: &Store) {
         store.tidy(|ticket| self.wants(ticket));
+    }
+
+    /// Whether a block that the ring names has a message with handles, of which there are none without a store.
+    pub(super) fn is_with_handles(&self, id: BlockId) -> bool {
+        self.store.is_some() && self.segment.geometry.has(id) && self.has_handles(id)
     }
 
     pub(super) fn has_handles(&self, id: BlockId) -> bool {

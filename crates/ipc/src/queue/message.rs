@@ -179,7 +179,9 @@ impl Raw {
                         return Ok(Message::InBuffer);
                     }
                 }
-                Kind::Block if with_handles && self.is_with_handles(payload) => return Ok(Message::WithHandles),
+                Kind::Block if with_handles && self.is_with_handles(BlockId::from_bits(payload)) => {
+                    return Ok(Message::WithHandles);
+                }
                 Kind::Block => {
                     if let Some(block) = Block::take_from_ring(self, &spot, payload)? {
                         return Ok(Message::Block(block));
@@ -188,12 +190,6 @@ impl Raw {
                 Kind::Number => {}
             }
         }
-    }
-
-    /// Whether the message that lies in that block has handles.
-    fn is_with_handles(&self, payload: u64) -> bool {
-        let id = BlockId::from_bits(payload);
-        self.store.is_some() && self.segment.geometry.has(id) && self.has_handles(id)
     }
 
     /// An error if a slot whose word says that it is ready says nothing more.
