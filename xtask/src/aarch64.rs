@@ -9,7 +9,6 @@ use std::{
     io::Write as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    time::Duration,
 };
 
 use crate::{Outcome, cargo, run as step};
@@ -179,8 +178,8 @@ fn first_process(programs: &[(String, PathBuf)], filters: &[&str]) -> String {
 fn boot(home: &Path, pages: &str, image: &Path, programs: &[(String, PathBuf)]) -> Result<Vec<String>, String> {
     let mut guest = Command::new("timeout");
     // Whatever hangs in there is ended from outside, too.
-    let limit = Duration::from_secs(u64::from(LIMIT) * programs.len() as u64 + 120);
-    guest.arg(limit.as_secs().to_string()).arg("qemu-system-aarch64");
+    let limit = LIMIT * programs.len() as u32 + 120;
+    guest.arg(limit.to_string()).arg("qemu-system-aarch64");
     guest.args("-M virt -cpu cortex-a76 -smp 2 -m 3G -nic none -nographic -no-reboot".split(' '));
     guest.arg("-kernel").arg(kernel(home, pages)).arg("-initrd").arg(image);
     guest.args(["-append", "console=ttyAMA0 panic=-1 quiet"]).stdin(Stdio::null());
