@@ -26,7 +26,7 @@ use crate::{
         plain::Plain,
         request::Request,
         spawn,
-        stdio::Streams,
+        stdio::{Stream, Streams},
     },
 };
 use kernel::handover;
@@ -57,12 +57,12 @@ use kernel::handover;
 #[derive(Debug, Default)]
 #[must_use = "a builder starts nothing until `spawn`, `start` or `fork`"]
 pub struct Builder {
-    name: Option<String>,
-    daemon: bool,
-    start_method: Option<StartMethod>,
-    fork_server: Option<ForkServer>,
-    options: Options,
-    streams: [Option<Stdio>; 3],
+    pub(crate) name: Option<String>,
+    pub(crate) daemon: bool,
+    pub(crate) start_method: Option<StartMethod>,
+    pub(crate) fork_server: Option<ForkServer>,
+    pub(crate) options: Options,
+    pub(crate) streams: [Option<Stream>; 3],
 }
 
 impl<R: Serialize + DeserializeOwned> Process<R> {
@@ -167,19 +167,19 @@ impl Builder {
 
     /// Its standard input; this process's own by default. For a pipe see [`take_stdin`](crate::ProcessHandle::take_stdin).
     pub fn stdin(mut self, stream: impl Into<Stdio>) -> Self {
-        self.streams[0] = Some(stream.into());
+        self.streams[0] = Some(Stream::Asked(stream.into()));
         self
     }
 
     /// Its standard output.
     pub fn stdout(mut self, stream: impl Into<Stdio>) -> Self {
-        self.streams[1] = Some(stream.into());
+        self.streams[1] = Some(Stream::Asked(stream.into()));
         self
     }
 
     /// Its standard error.
     pub fn stderr(mut self, stream: impl Into<Stdio>) -> Self {
-        self.streams[2] = Some(stream.into());
+        self.streams[2] = Some(Stream::Asked(stream.into()));
         self
     }
 

@@ -41,6 +41,8 @@ pub mod reaper;
 mod report;
 mod start;
 pub mod supervisor;
+#[doc(hidden)]
+pub mod template;
 pub mod thread;
 mod wait;
 

@@ -22,7 +22,7 @@ use super::{
     identity::Identity,
     inherited, pid_file,
 };
-use crate::start::stdio::Streams;
+use crate::start::stdio::{Stream, Streams};
 use kernel::sys::fds;
 
 /// Everything that can be found out before the fork has been.
@@ -48,8 +48,8 @@ impl Plan {
             let operation = operation.to_owned();
             move |source| DaemonError::System { operation, source }
         };
-        let [stdin, stdout, stderr] = wanted.streams;
-        let streams = Streams::open([Some(stdin), Some(stdout), Some(stderr)]).map_err(failed("open its streams"))?;
+        let asked = wanted.streams.map(|stream| Some(Stream::Asked(stream)));
+        let streams = Streams::open(asked).map_err(failed("open its streams"))?;
         Ok(Self {
             // The daemon's working directory is another one.
             pid_file: wanted.pid_file.map(std::path::absolute).transpose().map_err(failed("find the pid file"))?,

@@ -14,11 +14,29 @@ use std::{
         unix::process::CommandExt,
     },
     process::{Command, Stdio},
+    sync::Arc,
 };
 
 use nix::errno::Errno;
 
 use kernel::sys::{fds, seqpacket};
+
+/// A standard stream that was asked for.
+#[derive(Debug)]
+pub(crate) enum Stream {
+    Asked(Stdio),
+    /// Opened already, for any number of children.
+    Opened(Arc<OwnedFd>),
+}
+
+impl Stream {
+    fn into_stdio(self) -> io::Result<Stdio> {
+        match self {
+            Self::Asked(stdio) => Ok(stdio),
+            Self::Opened(fd) => Ok(fd.try_clone()?.into()),
+        }
+    }
+}
 
 /// The child's ends of its standard streams, and our ends of those that are pipes.
 #[derive(Debug, Default)]
@@ -33,17 +51,21 @@ pub(crate) struct Streams {
 
 impl Streams {
     /// Opens those that are given.
-    pub(crate) fn open([stdin, stdout, stderr]: [Option<Stdio>; 3]) -> io::Result<Self> {
-        let given = [stdin.is_some(), stdout.is_some(), stderr.is_some()];
-        if given == [false; 3] {
-            return Ok(Self::default());
+    pub(crate) fn open(streams: [Option<Stream>; 3]) -> io::Result<Self> {
+        let given = streams.each_ref().map(Option::is_some);
+        if !streams.iter().flatten().any(|stream| matches!(stream, Stream::Asked(_))) {
+            let opened = streams.iter().flatten().filter_map(|stream| match stream {
+                Stream::Opened(fd) => Some(fd.try_clone()),
+                Stream::Asked(_) => None,
+            });
+            return Ok(Self { given, theirs: opened.collect::<Result<_, _>>()?, ours: Default::default() });
         }
+        let [stdin, stdout, stderr] =
+            streams.map(|stream| stream.map_or_else(|| Ok(Stdio::inherit()), Stream::into_stdio));
         let (here, there) = seqpacket::pair()?;
         let socket = there.as_raw_fd();
         let mut command = Command::new("/proc/self/exe");
-        command.stdin(stdin.unwrap_or_else(Stdio::inherit));
-        command.stdout(stdout.unwrap_or_else(Stdio::inherit));
-        command.stderr(stderr.unwrap_or_else(Stdio::inherit));
+        command.stdin(stdin?).stdout(stdout?).stderr(stderr?);
         // SAFETY: sends a message and ends: two system calls, without allocation.
         unsafe { command.pre_exec(move || send_streams(socket)) };
         let occupied = fds::Occupied::new()?;
