@@ -113,6 +113,13 @@ pub enum PoolError {
     RestartStorm(String),
     /// The setting of this name was 0.
     Setting(&'static str),
+    /// An option of the builder given to [`worker`](crate::ProcessPoolBuilder::worker) is none for a worker.
+    Worker {
+        /// The option's name.
+        option: &'static str,
+        /// Why it is none.
+        why: &'static str,
+    },
     /// [`join`](crate::ThreadPool::join) was called on a pool that is neither closed nor terminated.
     StillOpen,
 }
@@ -133,6 +140,7 @@ impl fmt::Display for PoolError {
             Self::Initializer(why) => write!(f, "initializer failed: {why}"),
             Self::RestartStorm(why) => write!(f, "workers die faster than they may be replaced: {why}"),
             Self::Setting(name) => write!(f, "{name} must not be 0"),
+            Self::Worker { option, why } => write!(f, "a worker cannot be given {option}: {why}"),
             Self::StillOpen => f.write_str("pool is still open: close or terminate it first"),
         }
     }

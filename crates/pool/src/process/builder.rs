@@ -3,7 +3,11 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use kernel::{handover, helper};
-use proc_core::{ForkServer, ForkServerBuilder, StartMethod, Target, function::Function};
+use proc_core::{
+    Builder, ForkServer, ForkServerBuilder, StartMethod, Target,
+    function::Function,
+    template::{Template, Unfit},
+};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{ProcessPool, service, settings::Settings, shared::Shared};
@@ -13,6 +17,7 @@ use crate::{PoolError, bound::Bound, stream::Cut};
 #[must_use = "a builder does nothing before `build`"]
 pub struct ProcessPoolBuilder {
     settings: Settings,
+    worker: Option<Builder>,
     preload: Option<ForkServerBuilder>,
     cut: Cut,
     max_pending: Option<usize>,
@@ -32,6 +37,7 @@ impl ProcessPool {
     pub fn builder() -> ProcessPoolBuilder {
         let builder = ProcessPoolBuilder {
             settings: Settings::default(),
+            worker: None,
             preload: None,
             cut: Cut::default(),
             max_pending: None,
@@ -151,6 +157,36 @@ impl ProcessPoolBuilder {
         self
     }
 
+    /// What every worker is to be like, also those that replace others: environment, directory, streams, limits, nice value,
+    /// CPUs, and whatever else a process can be given.
+    ///
+    /// | of the process's builder | for a worker |
+    /// |---|---|
+    /// | `env`, `env_remove`, `env_clear`, `current_dir`, `limit`, `nice`, `cpu_affinity`, `crash_report` | as for any process, before its initializer |
+    /// | `stdin`, `stdout`, `stderr` | opened by [`build`](Self::build), once; each worker has a copy of the descriptor. A pipe is an error: nobody has its other end |
+    /// | `start_method`, `fork_server` | as the pool's own; both, or one beside a [`preload`](Self::preload), are an error |
+    /// | `daemon`, `process_group` | no effect: every worker ends with its pool, and is the leader of a group |
+    /// | `name`, `death_link(false)` | an error: the pool has a [`name`](Self::name), and no worker outlives it |
+    ///
+    /// The errors are [`PoolError::Worker`] from `build`. What the kernel refuses in the first workers (a directory that
+    /// does not exist, a CPU that is not there) is a [`PoolError::Start`] from `build`, of
+    /// [`ProcessError::Setup`](proc_core::ProcessError::Setup).
+    ///
+    /// # Examples
+    /// ```
+    /// use pool::ProcessPool;
+    /// use proc_core::{Process, Resource};
+    ///
+    /// let worker = Process::builder().env("OMP_NUM_THREADS", "1").nice(5).limit(Resource::CoreDump, 0);
+    /// let pool = ProcessPool::builder().workers(2).worker(worker).build()?;
+    /// assert_eq!(pool.apply(|| std::env::var("OMP_NUM_THREADS").ok(), ())?.as_deref(), Some("1"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn worker(mut self, builder: Builder) -> Self {
+        self.worker = Some(builder);
+        self
+    }
+
     /// Has the workers started by this server. Of this and [`preload`](Self::preload), the latter counts, and both before
     /// [`start_method`](Self::start_method).
     pub fn fork_server(mut self, server: &ForkServer) -> Self {
@@ -182,11 +218,15 @@ impl ProcessPoolBuilder {
     /// Starts the workers, and waits for their initializers.
     ///
     /// # Errors
-    /// If workers cannot be started, or an initializer failed; [`PoolError::Setting`] if a number is 0 that must not be.
+    /// If workers cannot be started, or an initializer failed; [`PoolError::Setting`] if a number is 0 that must not be;
+    /// [`PoolError::Worker`] if [`worker`](Self::worker) was told something that is nothing for workers.
     pub fn build(mut self) -> Result<ProcessPool, PoolError> {
         self.cut.check(self.settings.n_workers)?;
         PoolError::refuse_zero("max_pending", self.max_pending)?;
         PoolError::refuse_zero("max_tasks_per_child", self.settings.max_tasks_per_child)?;
+        if let Some(worker) = self.worker.take() {
+            self.settings.worker = Some(self.template(worker)?);
+        }
         self.initializer.map_err(PoolError::Initializer)?;
         self.cut.n_workers = self.settings.n_workers;
         if self.settings.task_timeout.is_some() && self.cut.chunk_size.is_none() {
@@ -201,6 +241,22 @@ impl ProcessPoolBuilder {
         let pool = ProcessPool { shared, bound: self.max_pending.map(Bound::new), cut: self.cut };
         pool.shared.wait_started()?;
         Ok(pool)
+    }
+
+    fn template(&self, worker: Builder) -> Result<Template, PoolError> {
+        let template = Template::new(worker).map_err(|unfit| match unfit {
+            Unfit::Option(option, why) => PoolError::Worker { option, why },
+            Unfit::Streams(e) => PoolError::Start(Arc::new(e)),
+        })?;
+        let is_given =
+            self.settings.start_method.is_some() || self.settings.fork_server.is_some() || self.preload.is_some();
+        if is_given && template.start_method().is_some() {
+            return Err(PoolError::Worker {
+                option: "start_method or fork_server",
+                why: "the pool has been given one",
+            });
+        }
+        Ok(template)
     }
 }
 

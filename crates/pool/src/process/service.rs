@@ -9,7 +9,7 @@ use std::{
 
 use lane::OwnerLane;
 use nix::poll::{PollFd, PollFlags, ppoll};
-use proc_core::{Process, ProcessHandle};
+use proc_core::{Process, ProcessHandle, template::Template};
 
 use super::{
     batch::Batch,
@@ -82,7 +82,8 @@ fn try_start(shared: &Shared, seat: usize) -> Result<(Process<()>, OwnerLane), P
     let (mut lane, handle) = OwnerLane::new(shared.bell.try_clone()?)?;
     let initializer = &settings.initializer;
     lane.push_with(worker::INITIALIZER, None, &initializer.bytes, &initializer.fds())?;
-    let mut builder = Process::builder().name(format!("{}-{seat}", settings.name)).daemon(true).process_group();
+    let builder = settings.worker.as_ref().map_or_else(Process::builder, Template::builder);
+    let mut builder = builder.name(format!("{}-{seat}", settings.name)).daemon(true).process_group();
     if let Some(method) = settings.start_method {
         builder = builder.start_method(method);
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kernel::handover::Packed;
-use proc_core::{ForkServer, StartMethod, cpu_count};
+use proc_core::{ForkServer, StartMethod, cpu_count, template::Template};
 
 pub(super) struct Settings {
     pub(super) name: String,
@@ -16,6 +16,8 @@ pub(super) struct Settings {
     pub(super) retries: u32,
     pub(super) retry_delay: Duration,
     pub(super) memory_limit: Option<u64>,
+    /// What each worker is like.
+    pub(super) worker: Option<Template>,
     pub(super) start_method: Option<StartMethod>,
     pub(super) fork_server: Option<ForkServer>,
 }
@@ -32,6 +34,7 @@ impl Default for Settings {
             retries: 0,
             retry_delay: Duration::from_millis(10),
             memory_limit: None,
+            worker: None,
             start_method: None,
             fork_server: None,
         }

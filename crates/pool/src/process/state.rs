@@ -8,7 +8,7 @@ use std::{
 };
 
 use lane::{N_SLOTS, OwnerLane, SlotState};
-use proc_core::{CrashCause, Process, ProcessHandle};
+use proc_core::{CrashCause, Process, ProcessError, ProcessHandle};
 
 use super::{
     batch::Batch,
@@ -48,6 +48,8 @@ pub(super) struct State {
     n_joining: usize,
     /// Starts in a row that came to nothing.
     n_failed_starts: u32,
+    /// Whether a worker has ever got so far as to run its initializer to the end.
+    has_had_workers: bool,
     retried: u64,
     restarts: u64,
     deaths: VecDeque<Death>,
@@ -114,6 +116,7 @@ impl State {
             n_helpers: 0,
             n_joining: 0,
             n_failed_starts: 0,
+            has_had_workers: false,
             retried: 0,
             restarts: 0,
             deaths: VecDeque::new(),
@@ -310,6 +313,7 @@ impl State {
                 }
                 worker.since = Instant::now();
                 self.n_failed_starts = 0;
+                self.has_had_workers = true;
                 if finished.tag == FAILURE {
                     let why = finished.bytes.map(|range| failure(&batch.arena[range]).to_string());
                     self.broken = Some(PoolError::Initializer(why.unwrap_or_else(|e| e.to_string())));
@@ -653,8 +657,20 @@ impl State {
             batch.ended.push((work, End { result: Err(Box::new(why)), progress, fds }));
         }
         if worker.is_starting() {
-            let how = signal.map_or("exited".into(), |signal| format!("was killed by signal {signal}"));
-            self.start_failed(seat, &PoolError::RestartStorm(format!("worker {pid} {how} before its first task")));
+            // Without a status it may run on, out of reach: that is not waited for.
+            let ended = if status.is_some() { worker.process.join() } else { Ok(()) };
+            let why = match ended {
+                Err(refused @ ProcessError::Setup { .. }) => PoolError::Start(Arc::new(refused)),
+                _ => {
+                    let how = signal.map_or("exited".into(), |signal| format!("was killed by signal {signal}"));
+                    PoolError::RestartStorm(format!("worker {pid} {how} before its first task"))
+                }
+            };
+            self.start_failed(seat, &why);
+            // What the kernel refuses the first worker, it refuses them all.
+            if matches!(why, PoolError::Start(_)) && !self.has_had_workers {
+                self.broken = Some(why);
+            }
         }
         let left = matches!(worker.life, Life::Leaving { .. });
         if left {

@@ -13,3 +13,4 @@ mod storm;
 #[cfg(target_arch = "x86_64")]
 mod system_calls;
 mod thread;
+mod worker;
