@@ -1,9 +1,13 @@
 use std::{error, fmt, io, mem, sync::Arc};
 
 use proc_core::{Backtrace, CrashReport, Panic, ProcessError};
+use serde::{Serialize, Serializer};
 
 /// Why one task has no result. It concerns that task alone; its pool goes on.
-#[derive(Clone, Debug)]
+///
+/// It can be serialised, for a log or an answer: by its variant's name and fields, with backtraces, crash reports and the
+/// errors of pools as text. That looks symbols up, as their `Display` does. It is not read back.
+#[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub enum TaskError {
     /// The function panicked. Its worker lives on.
@@ -13,6 +17,7 @@ pub enum TaskError {
         /// `file:line:column`; empty if unknown.
         location: String,
         /// Where it came from, if `RUST_BACKTRACE` asks for it.
+        #[serde(serialize_with = "as_text")]
         backtrace: Backtrace,
     },
     /// The worker process died while it was running this task, which may have had effects.
@@ -25,12 +30,15 @@ pub enum TaskError {
         /// What it exited with; `None` if a signal killed it.
         code: Option<i32>,
         /// What it told of its end, if that was a fault of its own.
+        #[serde(serialize_with = "as_text_if_any")]
         crash: Option<CrashReport>,
+        /// The task's [`name`](crate::TaskBuilder::name), if it has one.
+        task: Option<String>,
     },
-    /// The task ran longer than its `task_timeout`, and was killed with its worker. Or, from
+    /// The task ran longer than it [may](crate::ProcessPoolBuilder::task_timeout), and was killed with its worker. Or, from
     /// [`get_timeout`](crate::Task::get_timeout), the *wait* was too short: then [`ready`](crate::Task::ready) is false.
     TimedOut,
-    /// The task took more memory than its pool's `memory_limit`.
+    /// The task took more memory than its [limit](crate::ProcessPoolBuilder::memory_limit).
     MemoryLimit,
     /// The task was cancelled, or its pool terminated, before it had a result.
     Cancelled,
@@ -45,9 +53,17 @@ pub enum TaskError {
     /// The pool was closed before the task was given to it.
     Closed,
     /// The pool cannot run anything any more.
-    Broken(PoolError),
+    Broken(#[serde(serialize_with = "as_text")] PoolError),
     /// The result has been taken already.
     Taken,
+}
+
+fn as_text<S: Serializer>(value: &impl fmt::Display, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
+fn as_text_if_any<S: Serializer>(value: &Option<impl fmt::Display>, serializer: S) -> Result<S::Ok, S::Error> {
+    value.as_ref().map(ToString::to_string).serialize(serializer)
 }
 
 impl From<Panic> for TaskError {
@@ -70,14 +86,18 @@ impl fmt::Display for TaskError {
         match self {
             Self::Panicked { message, location, .. } if location.is_empty() => write!(f, "task panicked: {message}"),
             Self::Panicked { message, location, .. } => write!(f, "task panicked at {location}: {message}"),
-            Self::WorkerDied { pid, signal: Some(signal), crash, .. } => {
-                write!(f, "worker {pid} was killed by signal {signal} while running the task")?;
+            Self::WorkerDied { pid, signal, code, crash, task } => {
+                match (signal, code) {
+                    (Some(signal), _) => write!(f, "worker {pid} was killed by signal {signal}")?,
+                    (None, Some(code)) => write!(f, "worker {pid} exited with code {code}")?,
+                    (None, None) => write!(f, "worker {pid} exited")?,
+                }
+                match task {
+                    Some(name) => write!(f, " while running the task {name:?}")?,
+                    None => f.write_str(" while running the task")?,
+                }
                 crash.as_ref().map_or(Ok(()), |crash| write!(f, ": {}", crash.summary()))
             }
-            Self::WorkerDied { pid, code: Some(code), .. } => {
-                write!(f, "worker {pid} exited with code {code} while running the task")
-            }
-            Self::WorkerDied { pid, .. } => write!(f, "worker {pid} exited while running the task"),
             Self::TimedOut => f.write_str("timed out"),
             Self::MemoryLimit => f.write_str("task exceeded its memory limit"),
             Self::Cancelled => f.write_str("task was cancelled"),

@@ -21,7 +21,7 @@ pub(crate) fn gather<I: Iterator, R: Send + 'static>(
     mut submit: Submit<I::Item, R>,
 ) -> Task<Vec<R>> {
     let items: Vec<_> = input.collect();
-    let size = cut.chunk_size.unwrap_or_else(|| items.len().div_ceil(4 * cut.n_workers));
+    let size = cut.chunk_size.unwrap_or_else(|| items.len().div_ceil(4 * cut.n_workers()));
     let size = size.max(1);
     let mut tasks = Vec::with_capacity(items.len().div_ceil(size));
     let mut items = items.into_iter().peekable();

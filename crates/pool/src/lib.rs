@@ -56,6 +56,7 @@ mod process;
 mod stats;
 mod stream;
 mod task;
+mod terms;
 mod thread;
 
 pub use bound::Full;
@@ -67,4 +68,5 @@ pub use process::{ProcessPool, ProcessPoolBuilder};
 pub use stats::{Death, Stats, WorkerStats};
 pub use stream::{Imap, ImapStream, ImapUnordered, ImapUnorderedStream, TimedOut};
 pub use task::{CancelOnDrop, Task};
+pub use terms::{MapBuilder, TaskBuilder};
 pub use thread::{Scope, ScopedTask, ThreadPool, ThreadPoolBuilder};

@@ -34,6 +34,8 @@ pub struct WorkerStats {
     pub done: u64,
     /// Whether it is running one.
     pub busy: bool,
+    /// The [`name`](crate::TaskBuilder::name) of the one that it is running, if that has one; `None` for a thread.
+    pub task: Option<String>,
 }
 
 /// How a worker process ended.
@@ -48,6 +50,8 @@ pub struct Death {
     pub code: Option<i32>,
     /// The [`id`](crate::Task::id) of the task that it was running; `None` if it was idle.
     pub task: Option<u64>,
+    /// The [`name`](crate::TaskBuilder::name) of that task, if it has one.
+    pub name: Option<String>,
     /// What it told of its end, if that was a fault of its own.
     pub crash: Option<CrashReport>,
 }

@@ -9,7 +9,10 @@ use std::{
     error, fmt, iter,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     task::{Context, Poll, Waker},
     thread::{self, ThreadId},
     time::{Duration, Instant},
@@ -22,16 +25,21 @@ use parking_lot::Mutex;
 use crate::{PoolError, Task, TaskError, completed::Set, task::next_id};
 
 /// How a pool cuts the input of `map` and its like into tasks.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Cut {
     /// Items in a chunk; `None` adapts to how long they take.
     pub(crate) chunk_size: Option<usize>,
     /// Most items that are taken from the input and not yet yielded; `None` for `CHUNKS_EACH` chunks a worker.
     pub(crate) window: Option<usize>,
-    pub(crate) n_workers: usize,
+    /// Shared with the pool, whose size may change while a map is under way.
+    pub(crate) n_workers: Arc<AtomicUsize>,
 }
 
 impl Cut {
+    pub(crate) fn n_workers(&self) -> usize {
+        self.n_workers.load(Relaxed)
+    }
+
     /// The same, but for one map.
     pub(crate) fn with_chunk_size(self, n_items: usize) -> Self {
         Self { chunk_size: Some(n_items.max(1)), ..self }
@@ -127,11 +135,11 @@ impl<I: Iterator, R> Feed<I, R> {
     fn next(&mut self, chunks_out: usize) -> Option<(usize, Task<Chunk<R>>)> {
         let room = match self.cut.window {
             Some(window) => window.saturating_sub(self.items_out),
-            None if chunks_out >= CHUNKS_EACH * self.cut.n_workers => 0,
+            None if chunks_out >= CHUNKS_EACH * self.cut.n_workers() => 0,
             None => usize::MAX,
         };
         // Towards the end, chunks get smaller, so that no worker is left with a big one alone.
-        let fair = self.input.size_hint().1.map_or(usize::MAX, |rest| rest.div_ceil(2 * self.cut.n_workers).max(1));
+        let fair = self.input.size_hint().1.map_or(usize::MAX, |rest| rest.div_ceil(2 * self.cut.n_workers()).max(1));
         let size = match self.cut.chunk_size {
             Some(size) => size.min(room),
             None => self.chunk_size.min(room).min(fair),

@@ -105,6 +105,11 @@ impl<R> Task<R> {
         self.0.core().id
     }
 
+    /// What it was called when it was given, by [`TaskBuilder::name`](crate::TaskBuilder::name).
+    pub fn name(&self) -> Option<&str> {
+        self.0.name()
+    }
+
     /// Has `callback` called with the result when there is one; at once if there is one already.
     ///
     /// It runs before any [`get`](Self::get) returns, on a thread of the pool, one after another; so it must not wait
@@ -119,6 +124,7 @@ impl<R> fmt::Debug for Task<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Task")
             .field("id", &self.id())
+            .field("name", &self.name())
             .field("ready", &self.ready())
             .field("n_wakers", &self.0.core().n_wakers())
             .finish_non_exhaustive()
@@ -178,6 +184,11 @@ impl<R> fmt::Debug for CancelOnDrop<R> {
 /// What a pool offers behind a [`Task`].
 pub(crate) trait Handle<R>: Send + Sync {
     fn core(&self) -> &Core<R>;
+
+    /// Of most tasks there is none.
+    fn name(&self) -> Option<&str> {
+        None
+    }
 
     fn cancel(&self) -> bool;
 

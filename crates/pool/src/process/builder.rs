@@ -90,7 +90,7 @@ impl ProcessPoolBuilder {
     /// of `map` and its like a task of its own, unless there is a [`chunk_size`](Self::chunk_size): then the time is
     /// for the chunk.
     pub fn task_timeout(mut self, timeout: Duration) -> Self {
-        self.settings.task_timeout = Some(timeout);
+        self.settings.terms.timeout = Some(timeout);
         self
     }
 
@@ -106,7 +106,7 @@ impl ProcessPoolBuilder {
     /// most once. With retries it runs at least once, and a task that kills its worker every time ends in
     /// [`TaskError::Quarantined`](crate::TaskError::Quarantined).
     pub fn retries(mut self, n: u32) -> Self {
-        self.settings.retries = n;
+        self.settings.terms.retries = Some(n);
         self
     }
 
@@ -130,7 +130,7 @@ impl ProcessPoolBuilder {
     /// to be writable, which it seldom is outside containers, and stays behind where its owner is killed; and what
     /// exceeds it is killed, not told that there is no memory, with the worker, whose own memory counts too.
     pub fn memory_limit(mut self, bytes: u64) -> Self {
-        self.settings.memory_limit = Some(bytes);
+        self.settings.terms.memory_limit = Some(bytes);
         self
     }
 
@@ -228,8 +228,8 @@ impl ProcessPoolBuilder {
             self.settings.worker = Some(self.template(worker)?);
         }
         self.initializer.map_err(PoolError::Initializer)?;
-        self.cut.n_workers = self.settings.n_workers;
-        if self.settings.task_timeout.is_some() && self.cut.chunk_size.is_none() {
+        self.cut.n_workers = Arc::new(self.settings.n_workers.into());
+        if self.settings.terms.timeout.is_some() && self.cut.chunk_size.is_none() {
             self.cut.chunk_size = Some(1);
         }
         if let Some(preload) = self.preload {

@@ -16,7 +16,7 @@ use super::{
     work::End,
     worker::{self, FAILURE, ITEM_FAILURE, ITEM_VALUE, Returned, TAGGED, VALUE},
 };
-use crate::{TaskError, stream::Chunk};
+use crate::{TaskError, stream::Chunk, terms::Terms};
 
 /// Calls that each return an `R`.
 pub(super) struct Many<R> {
@@ -33,7 +33,12 @@ struct SoFar<R> {
 }
 
 /// The task that calls `f` for each of `items`.
-pub(super) fn job<F, A, R>(pool: &Arc<Shared>, f: F, items: Vec<A>) -> Result<Arc<Job<Many<R>>>, TaskError>
+pub(super) fn job<F, A, R>(
+    pool: &Arc<Shared>,
+    f: F,
+    items: Vec<A>,
+    terms: Option<Arc<Terms>>,
+) -> Result<Arc<Job<Many<R>>>, TaskError>
 where
     F: Fn(A) -> R + Copy + 'static,
     A: Serialize + DeserializeOwned + 'static,
@@ -44,7 +49,7 @@ where
     let n_items = n_items.ok_or_else(|| TaskError::Encode("a chunk of so many items".into()))?;
     let function = Function::of(target).map_err(|_| TaskError::ForeignCode)?;
     let so_far = Mutex::new(SoFar { next: 0, is_tagged: false, chunk: Chunk::new(0) });
-    Job::new(pool, Many { n_items, so_far }, function, (Items(items),), None)
+    Job::new(pool, Many { n_items, so_far }, function, (Items(items),), None, terms)
 }
 
 impl<R> Kind for Many<R>

@@ -17,6 +17,7 @@ use crate::{
     TaskError,
     bound::Permit,
     task::{Core, Handle, Stored, next_id, passed},
+    terms::Terms,
 };
 
 /// What a task consists of: one call, or one for each of many items.
@@ -66,14 +67,18 @@ impl<K: Kind> Job<K> {
         function: Function,
         args: A,
         permit: Option<Permit>,
+        terms: Option<Arc<Terms>>,
     ) -> Result<Arc<Self>, TaskError> {
         let mut bytes = Vec::with_capacity(PAYLOAD_BYTES);
+        if let Some(limit) = terms.as_ref().and_then(|terms| terms.memory_limit) {
+            bytes.extend_from_slice(&limit.to_ne_bytes());
+        }
         bytes.extend_from_slice(&function.to_bytes());
         let packed = handover::pack_owned_behind(bytes, &args);
         let _ = catch_unwind(AssertUnwindSafe(|| drop(args))).map_err(Panic::of);
         let packed = packed.map_err(|e| TaskError::Encode(e.to_string()))?;
         let id = next_id();
-        let header = Header::new(id, packed, permit);
+        let header = Header::new(id, packed, permit, terms);
         Ok(Arc::new(Self { header, pool: pool.clone(), core: Core::new(id), kind }))
     }
 

@@ -44,23 +44,58 @@ impl Statm {
 ///
 /// `RLIMIT_DATA` counts that (heap, stacks of threads, private mappings) and leaves alone what is shared.
 pub(super) struct Limiter {
+    /// The limit of tasks that have none of their own.
+    of_pool: Option<u64>,
+    /// Opened for the first task with a limit.
+    kernel: Option<Kernel>,
+    /// The last task had one.
+    is_set: bool,
+}
+
+/// Where the kernel is asked, and what it had as limits before there was one here.
+struct Kernel {
     statm: File,
-    limit: u64,
+    soft: u64,
     hard: u64,
 }
 
 impl Limiter {
-    pub(super) fn new(limit: u64) -> Option<Self> {
-        let (_, hard) = getrlimit(Resource::RLIMIT_DATA).ok()?;
-        Some(Self { statm: above_standard_streams(File::open("/proc/self/statm").ok()?).ok()?, limit, hard })
+    pub(super) fn new(of_pool: Option<u64>) -> Self {
+        // At once if every task has one: a task may close what there is to open it by.
+        Self { of_pool, kernel: of_pool.and_then(|_| Kernel::open()), is_set: false }
     }
 
-    /// Sets the limit anew, above what is there now; what a [`Watch`] is to compare with.
-    pub(super) fn begin(&self) -> Option<u64> {
-        let statm = Statm::read(&self.statm)?;
-        let soft = statm.data_bytes().saturating_add(self.limit).min(self.hard);
-        let _ = setrlimit(Resource::RLIMIT_DATA, soft, self.hard);
+    /// Whether the last task had a limit.
+    pub(super) fn is_set(&self) -> bool {
+        self.is_set
+    }
+
+    /// Sets the limit for a task anew, above what is there now; what a [`Watch`] is to compare with.
+    pub(super) fn begin(&mut self, own: Option<u64>) -> Option<u64> {
+        let Some(limit) = own.or(self.of_pool) else {
+            if let Some(kernel) = self.kernel.as_ref().filter(|_| self.is_set) {
+                let _ = setrlimit(Resource::RLIMIT_DATA, kernel.soft, kernel.hard);
+                self.is_set = false;
+            }
+            return None;
+        };
+        if self.kernel.is_none() {
+            self.kernel = Kernel::open();
+        }
+        let kernel = self.kernel.as_ref()?;
+        let statm = Statm::read(&kernel.statm)?;
+        let soft = statm.data_bytes().saturating_add(limit).min(kernel.hard);
+        let _ = setrlimit(Resource::RLIMIT_DATA, soft, kernel.hard);
+        self.is_set = true;
         Some(statm.private_bytes())
+    }
+}
+
+impl Kernel {
+    fn open() -> Option<Self> {
+        let (soft, hard) = getrlimit(Resource::RLIMIT_DATA).ok()?;
+        let statm = above_standard_streams(File::open("/proc/self/statm").ok()?).ok()?;
+        Some(Self { statm, soft, hard })
     }
 }
 
@@ -70,7 +105,6 @@ pub(super) const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// The owner's eye on one worker.
 pub(super) struct Watch {
     statm: File,
-    limit: u64,
     /// The task that it was last seen with, and what it had when it was seen with that first.
     task: u64,
     at_first: u64,
@@ -78,14 +112,14 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    pub(super) fn new(pid: u32, limit: u64) -> Option<Self> {
+    pub(super) fn new(pid: u32) -> Option<Self> {
         let statm = above_standard_streams(File::open(format!("/proc/{pid}/statm")).ok()?).ok()?;
-        Some(Self { statm, limit, task: 0, at_first: 0, looked: Instant::now() })
+        Some(Self { statm, task: 0, at_first: 0, looked: Instant::now() })
     }
 
-    /// Whether `task` has taken more than it may; looks every [`LOOK_EVERY`]. `noted` is what the worker says it had when
+    /// Whether `task` has taken more than `limit`; looks every [`LOOK_EVERY`]. `noted` is what the worker says it had when
     /// it began, for the task may have taken its memory before it is seen here; 0 if it has not begun.
-    pub(super) fn exceeds(&mut self, task: u64, noted: u64, now: Instant) -> bool {
+    pub(super) fn exceeds(&mut self, task: u64, limit: u64, noted: u64, now: Instant) -> bool {
         if now < self.looked + LOOK_EVERY {
             return false;
         }
@@ -97,7 +131,7 @@ impl Watch {
         }
         // More than was seen is not believed.
         let had = if noted == 0 { self.at_first } else { noted.min(self.at_first) };
-        has.saturating_sub(had) > self.limit
+        has.saturating_sub(had) > limit
     }
 }
 

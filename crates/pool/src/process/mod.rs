@@ -16,6 +16,7 @@ mod settings;
 mod shared;
 mod single;
 mod state;
+mod submit;
 mod work;
 mod worker;
 
@@ -37,6 +38,7 @@ use crate::{
     bound::{Bound, Permit},
     stream::{self, Chunk, Cut, Submit},
     task::{Ended, Handle},
+    terms::Terms,
 };
 
 pub use self::builder::ProcessPoolBuilder;
@@ -104,7 +106,7 @@ impl ProcessPool {
         F::Output: Serialize + DeserializeOwned + Send + 'static,
     {
         let permit = self.bound.as_ref().map(Bound::acquire);
-        self.give(f, args, permit)
+        self.give(f, args, permit, Terms::default())
     }
 
     /// As [`apply_async`](Self::apply_async), unless the pool has [as many tasks as it may](ProcessPoolBuilder::max_pending).
@@ -118,23 +120,16 @@ impl ProcessPool {
         A: Serialize + DeserializeOwned + Send + 'static,
         F::Output: Serialize + DeserializeOwned + Send + 'static,
     {
-        let permit = match &self.bound {
-            None => None,
-            Some(bound) => match bound.try_acquire() {
-                None => return Err(Full(f, args)),
-                permit => permit,
-            },
-        };
-        Ok(self.give(f, args, permit))
+        self.task(f, args).try_submit()
     }
 
-    fn give<F, A>(&self, f: F, args: A, permit: Option<Permit>) -> Task<F::Output>
+    fn give<F, A>(&self, f: F, args: A, permit: Option<Permit>, terms: Terms) -> Task<F::Output>
     where
         F: Target<A>,
         A: Serialize + DeserializeOwned + Send + 'static,
         F::Output: Serialize + DeserializeOwned + Send + 'static,
     {
-        match single::job(&self.shared, f, args, permit) {
+        match single::job(&self.shared, f, args, permit, terms.kept()) {
             Ok(job) => {
                 self.shared.submit(job.clone());
                 Task(job)
@@ -157,7 +152,7 @@ impl ProcessPool {
         F::Output: Serialize + DeserializeOwned + Send + 'static,
     {
         let permit = self.bound.as_ref().map(Bound::acquire);
-        let (task, job) = match single::job(&self.shared, f, args, permit) {
+        let (task, job) = match single::job(&self.shared, f, args, permit, None) {
             Ok(job) => (Task(job.clone() as Arc<dyn Handle<_>>), Some(job)),
             Err(why) => (Ended::task(why), None),
         };
@@ -178,7 +173,7 @@ impl ProcessPool {
         I: IntoIterator<Item: Serialize + DeserializeOwned + Send + 'static>,
         R: Serialize + DeserializeOwned + Send + 'static,
     {
-        stream::map(items.into_iter(), self.cut, self.feeder(f), None)
+        stream::map(items.into_iter(), self.cut(), self.feeder(f, Terms::default()), None)
     }
 
     /// As [`map`](Self::map), with so many items to a task, whatever the pool's own
@@ -193,7 +188,7 @@ impl ProcessPool {
         I: IntoIterator<Item: Serialize + DeserializeOwned + Send + 'static>,
         R: Serialize + DeserializeOwned + Send + 'static,
     {
-        stream::map(items.into_iter(), self.cut.with_chunk_size(chunk_size), self.feeder(f), None)
+        stream::map(items.into_iter(), self.cut().with_chunk_size(chunk_size), self.feeder(f, Terms::default()), None)
     }
 
     /// As [`map`](Self::map), for at most `timeout`; what is under way then is [cancelled](Task::cancel).
@@ -206,7 +201,7 @@ impl ProcessPool {
         I: IntoIterator<Item: Serialize + DeserializeOwned + Send + 'static>,
         R: Serialize + DeserializeOwned + Send + 'static,
     {
-        stream::map(items.into_iter(), self.cut, self.feeder(f), Deadline::after(timeout))
+        stream::map(items.into_iter(), self.cut(), self.feeder(f, Terms::default()), Deadline::after(timeout))
     }
 
     /// As [`map`](Self::map), over borrowed items; clones them on their way.
@@ -229,7 +224,7 @@ impl ProcessPool {
         I: IntoIterator<Item: Serialize + DeserializeOwned + Send + 'static>,
         R: Serialize + DeserializeOwned + Send + 'static,
     {
-        crate::gather::gather(items.into_iter(), self.cut, self.feeder(f))
+        crate::gather::gather(items.into_iter(), self.cut(), self.feeder(f, Terms::default()))
     }
 
     /// As [`map`](Self::map), for an `f` of several arguments and an iterator of tuples.
@@ -262,7 +257,7 @@ impl ProcessPool {
         I: IntoIterator<Item: Serialize + DeserializeOwned + Send + 'static>,
         R: Serialize + DeserializeOwned + Send + 'static,
     {
-        Imap::new(items.into_iter(), self.cut, self.feeder(f))
+        Imap::new(items.into_iter(), self.cut(), self.feeder(f, Terms::default()))
     }
 
     /// As [`imap`](Self::imap), but yields each result as soon as it is there.
@@ -272,10 +267,14 @@ impl ProcessPool {
         I: IntoIterator<Item: Serialize + DeserializeOwned + Send + 'static>,
         R: Serialize + DeserializeOwned + Send + 'static,
     {
-        ImapUnordered::new(items.into_iter(), self.cut, self.feeder(f))
+        ImapUnordered::new(items.into_iter(), self.cut(), self.feeder(f, Terms::default()))
     }
 
-    fn feeder<F, A, R>(&self, f: F) -> Submit<A, R>
+    fn cut(&self) -> Cut {
+        self.cut.clone()
+    }
+
+    fn feeder<F, A, R>(&self, f: F, terms: Terms) -> Submit<A, R>
     where
         F: Fn(A) -> R + Copy + Send + 'static,
         A: Serialize + DeserializeOwned + Send + 'static,
@@ -283,7 +282,8 @@ impl ProcessPool {
     {
         let shared = self.shared.clone();
         let mut open = shared.open_input();
-        Box::new(move |items| match chunk::job(&shared, f, items) {
+        let terms = terms.kept();
+        Box::new(move |items| match chunk::job(&shared, f, items, terms.clone()) {
             Ok(job) => {
                 match &mut open {
                     Some(open) => {
@@ -351,7 +351,7 @@ impl ProcessPool {
 
     /// How many workers it has.
     pub fn n_workers(&self) -> usize {
-        self.cut.n_workers
+        self.cut.n_workers()
     }
 }
 
@@ -369,6 +369,6 @@ impl Drop for ProcessPool {
 
 impl fmt::Debug for ProcessPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ProcessPool").field("n_workers", &self.cut.n_workers).finish_non_exhaustive()
+        f.debug_struct("ProcessPool").field("n_workers", &self.cut.n_workers()).finish_non_exhaustive()
     }
 }

@@ -9,7 +9,7 @@ use lane::{N_SLOTS, OwnerLane, SlotState};
 use proc_core::Process;
 
 use super::{memory::Watch, settings::Settings, work::Work};
-use crate::TaskError;
+use crate::{TaskError, terms::Terms};
 
 /// A worker's place.
 pub(super) enum Seat {
@@ -40,7 +40,7 @@ pub(super) struct Worker {
     /// Tasks that it may still be given.
     pub(super) budget: usize,
     pub(super) done: u64,
-    /// In a pool with a memory limit.
+    /// Once it has had a task with a limit on memory.
     pub(super) watch: Option<Watch>,
 }
 
@@ -117,19 +117,33 @@ impl Worker {
     }
 
     /// When the task that it is running is late.
-    pub(super) fn due(&self, settings: &Settings) -> Option<Instant> {
-        let (front, _) = self.lane.slots().next()?;
-        self.held[front].as_ref()?;
-        (!self.is_killed()).then(|| self.since.checked_add(settings.task_timeout?)).flatten()
+    pub(super) fn due(&self, of_pool: &Terms) -> Option<Instant> {
+        let timeout = self.front()?.1.header().timeout(of_pool)?;
+        (!self.is_killed()).then(|| self.since.checked_add(timeout)).flatten()
+    }
+
+    /// How many bytes the task that it is running may take.
+    pub(super) fn limit(&self, of_pool: &Terms) -> Option<u64> {
+        self.front()?.1.header().memory_limit(of_pool)
     }
 
     /// The task that it is running and that has taken too much memory.
-    pub(super) fn too_large(&mut self, now: Instant) -> Option<usize> {
-        let is_killed = self.is_killed();
-        let watch = self.watch.as_mut()?;
-        let (front, _) = self.lane.slots().next()?;
-        let task = self.held[front].as_ref()?.header().id;
-        (!is_killed && watch.exceeds(task, self.lane.note(), now)).then_some(front)
+    pub(super) fn too_large(&mut self, now: Instant, of_pool: &Terms) -> Option<usize> {
+        let limit = self.limit(of_pool)?;
+        if self.is_killed() {
+            return None;
+        }
+        if self.watch.is_none() {
+            self.watch = Watch::new(self.process.pid());
+        }
+        let (front, task) = self.front().map(|(slot, work)| (slot, work.header().id))?;
+        self.watch.as_mut()?.exceeds(task, limit, self.lane.note(), now).then_some(front)
+    }
+
+    /// The oldest task that it has, which it is running.
+    pub(super) fn front(&self) -> Option<(usize, &Arc<dyn Work>)> {
+        let (slot, _) = self.lane.slots().next()?;
+        self.held[slot].as_ref().map(|work| (slot, work))
     }
 
     /// When it has had nothing to do for too long.
@@ -149,6 +163,12 @@ impl Worker {
 
     pub(super) fn is_busy(&self) -> bool {
         !self.is_starting() && self.lane.slots().any(|(_, state)| state == SlotState::Taken)
+    }
+
+    /// The task that it has begun with and not ended.
+    pub(super) fn running(&self) -> Option<&Arc<dyn Work>> {
+        let (slot, _) = self.lane.slots().find(|(_, state)| *state == SlotState::Taken)?;
+        self.held[slot].as_ref()
     }
 
     /// Tasks that it holds, and of those the ones that it has not begun with.

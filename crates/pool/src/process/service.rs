@@ -49,7 +49,7 @@ fn turn(shared: &Shared, dead: &[usize]) -> Turn {
     let mut state = shared.state.lock();
     state.wake_service();
     for seat in dead {
-        state.reap(*seat, &shared.settings, &mut batch);
+        state.reap(*seat, &mut batch);
     }
     shared.take_inbox(&mut state, &mut batch);
     state.timers(Instant::now(), &shared.settings);
@@ -91,7 +91,7 @@ fn try_start(shared: &Shared, seat: usize) -> Result<(Process<()>, OwnerLane), P
         builder = builder.fork_server(server);
     }
     let process =
-        builder.spawn(worker::run, (handle, settings.memory_limit)).map_err(|e| PoolError::Start(Arc::new(e)))?;
+        builder.spawn(worker::run, (handle, settings.terms.memory_limit)).map_err(|e| PoolError::Start(Arc::new(e)))?;
     Ok((process, lane))
 }
 

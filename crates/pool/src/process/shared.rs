@@ -26,7 +26,6 @@ use proc_core::cpu_count;
 use super::{
     batch::Batch,
     callbacks::Callbacks,
-    memory::LOOK_EVERY,
     settings::Settings,
     state::{Phase, State},
     work::{Header, Verdict, Work},
@@ -73,7 +72,7 @@ impl Shared {
         let bell = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?;
         let bell = above_standard_streams(OwnedFd::from(bell))?;
         Ok(Arc::new(Self {
-            state: Mutex::new(State::new(settings.n_workers)),
+            state: Mutex::new(State::new(settings.n_workers, settings.terms.clone())),
             settings,
             inbox: Injector::new(),
             inputs: Inputs::default(),
@@ -240,12 +239,6 @@ impl Shared {
             self.ring();
         }
         state.take_in(work, batch);
-        let look_every = self.settings.memory_limit.map(|_| LOOK_EVERY);
-        if let Some(timeout) = self.settings.task_timeout.into_iter().chain(look_every).min()
-            && state.sleeps_beyond(timeout)
-        {
-            self.ring();
-        }
     }
 
     /// Deals with what was taken under the lock, without it. True if there may be more to do.

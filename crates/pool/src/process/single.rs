@@ -14,7 +14,7 @@ use super::{
     work::End,
     worker::FAILURE,
 };
-use crate::{TaskError, bound::Permit};
+use crate::{TaskError, bound::Permit, terms::Terms};
 
 /// One call that returns an `R`.
 pub(super) struct Single<R>(PhantomData<fn() -> R>);
@@ -25,6 +25,7 @@ pub(super) fn job<F, A>(
     f: F,
     args: A,
     permit: Option<Permit>,
+    terms: Option<Arc<Terms>>,
 ) -> Result<Arc<Job<Single<F::Output>>>, TaskError>
 where
     F: Target<A>,
@@ -32,7 +33,7 @@ where
     F::Output: Serialize + DeserializeOwned + Send + 'static,
 {
     let function = Function::of(f).map_err(|_| TaskError::ForeignCode)?;
-    Job::new(pool, Single(PhantomData), function, args, permit)
+    Job::new(pool, Single(PhantomData), function, args, permit, terms)
 }
 
 impl<R> Kind for Single<R>

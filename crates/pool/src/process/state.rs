@@ -18,15 +18,20 @@ use super::{
     seat::{Life, Place, Seat, Worker},
     settings::Settings,
     work::{End, Work},
-    worker::{FAILURE, TASK},
+    worker::FAILURE,
 };
 use crate::{
     PoolError, Stats, TaskError,
     stats::{Death, WorkerStats},
+    terms::Terms,
 };
 
 pub(super) struct State {
     seats: Vec<Seat>,
+    /// The pool's, for tasks that have none of their own.
+    terms: Terms,
+    /// Some task has a deadline, or a limit that the service has to keep an eye on.
+    is_timed: bool,
     /// Tasks that no worker has, in the order in which they were given.
     backlog: VecDeque<Arc<dyn Work>>,
     n_given: u64,
@@ -101,8 +106,10 @@ const MAX_DOZE: Duration = Duration::from_micros(400);
 const TINY_PACE: Duration = Duration::from_micros(2);
 
 impl State {
-    pub(super) fn new(n_workers: usize) -> Self {
+    pub(super) fn new(n_workers: usize, terms: Terms) -> Self {
         Self {
+            is_timed: terms.timeout.is_some() || terms.memory_limit.is_some(),
+            terms,
             seats: (0..n_workers).map(|_| Seat::Vacant(None)).collect(),
             backlog: VecDeque::new(),
             n_given: 0,
@@ -202,9 +209,15 @@ impl State {
         std::mem::take(&mut self.is_service_wanted)
     }
 
-    /// Whether the service sleeps, and for longer than this.
-    pub(super) fn sleeps_beyond(&self, timeout: Duration) -> bool {
-        self.asleep && self.wakes_at.is_none_or(|at| at > Instant::now() + timeout)
+    /// Has the service woken if it sleeps beyond the time at which it has to look at the task that a worker begins with.
+    fn begins(&mut self, seat: usize) {
+        if !self.is_timed || !self.asleep {
+            return;
+        }
+        let Seat::Taken(worker) = &self.seats[seat] else { return };
+        let look = worker.limit(&self.terms).map(|_| Instant::now() + LOOK_EVERY);
+        let next = worker.due(&self.terms).into_iter().chain(look).min();
+        self.is_service_wanted |= next.is_some_and(|next| self.wakes_at.is_none_or(|at| at > next));
     }
 
     /// A thread looks for results itself.
@@ -245,6 +258,7 @@ impl State {
             pid: Some(worker.process.pid()),
             done: worker.done(),
             busy: worker.is_busy(),
+            task: worker.running().and_then(|work| work.header().name().map(Into::into)),
         };
         let workers: Vec<_> = self.workers().map(of).collect();
         Stats {
@@ -265,7 +279,7 @@ impl State {
             self.seats[seat] = Seat::Closed;
             return;
         }
-        let watch = settings.memory_limit.and_then(|limit| Watch::new(process.pid(), limit));
+        let watch = settings.terms.memory_limit.and_then(|_| Watch::new(process.pid()));
         let worker = Worker {
             process,
             lane,
@@ -338,6 +352,7 @@ impl State {
             let depth = DEPTH_TIME.as_nanos() / worker.pace.as_nanos().max(1);
             worker.depth = usize::try_from(depth).unwrap_or(N_SLOTS).clamp(1, N_SLOTS);
             worker.since = now;
+            self.begins(seat);
         }
     }
 
@@ -347,6 +362,7 @@ impl State {
         if turn.load(Relaxed) == 0 {
             self.n_given += 1;
             turn.store(self.n_given, Relaxed);
+            self.is_timed |= work.header().has_terms();
         }
         let turned_away = if self.backlog.is_empty() { self.give(work, batch) } else { Some(work) };
         turned_away.into_iter().for_each(|work| self.queue(work));
@@ -412,20 +428,26 @@ impl State {
         let is_stacked = matches!(&self.seats[seat], Seat::Taken(worker) if !worker.lane.is_empty());
         self.is_service_wanted |= self.asleep && is_stacked && self.workers().any(Worker::is_idle);
         let Seat::Taken(worker) = &mut self.seats[seat] else { return Some(work) };
-        if worker.lane.is_empty() {
+        let is_first = worker.lane.is_empty();
+        if is_first {
             worker.since = Instant::now();
         }
         if arm {
             // Before the task can be seen, so that its result cannot come before the wish to be told of it.
             worker.lane.arm();
         }
-        let given = work.header().with_fds(|payload, fds| worker.lane.push_with(TASK, work.stream(), payload, fds));
+        let given = work
+            .header()
+            .with_fds(|payload, fds| worker.lane.push_with(work.header().tag(), work.stream(), payload, fds));
         match given {
             Ok(Some(slot)) => {
                 work.header().place.store(Place { seat, slot }.pack(), Relaxed);
                 worker.held[slot] = Some(work);
                 worker.budget = worker.budget.saturating_sub(1);
                 worker.lane.notify();
+                if is_first {
+                    self.begins(seat);
+                }
                 None
             }
             Ok(None) => Some(work),
@@ -581,9 +603,9 @@ impl State {
                 Seat::Vacant(at) => sooner(at.unwrap_or(now)),
                 Seat::Taken(worker) => {
                     if !worker.lane.is_empty() {
-                        sooner(now + if worker.watch.is_some() { LOOK_EVERY } else { AUDIT });
+                        sooner(now + if worker.limit(&self.terms).is_some() { LOOK_EVERY } else { AUDIT });
                     }
-                    if let Some(slot) = worker.too_large(now) {
+                    if let Some(slot) = worker.too_large(now, &self.terms) {
                         late.push((index, slot, TaskError::MemoryLimit));
                     }
                     if let Some(corrupt) = worker.corrupt_slot() {
@@ -592,7 +614,7 @@ impl State {
                     if let Some(end) = worker.idle_until(settings) {
                         if end > now { sooner(end) } else { idle.push(index) }
                     }
-                    let Some(due) = worker.due(settings) else { continue };
+                    let Some(due) = worker.due(&self.terms) else { continue };
                     if due > now {
                         sooner(due);
                     } else if let Some((slot, _)) = worker.lane.slots().next() {
@@ -626,7 +648,7 @@ impl State {
     }
 
     /// Deals with a worker that has ended: takes what it published, and only then decides on the rest.
-    pub(super) fn reap(&mut self, seat: usize, settings: &Settings, batch: &mut Batch) {
+    pub(super) fn reap(&mut self, seat: usize, batch: &mut Batch) {
         self.collect(seat, batch, usize::MAX);
         let Seat::Taken(mut worker) = std::mem::replace(&mut self.seats[seat], Seat::Vacant(None)) else { return };
         // Its group first: what it started and left behind.
@@ -645,12 +667,18 @@ impl State {
                 self.queue(work);
                 continue;
             }
-            victim = Some(work.header().id);
+            victim = Some((work.header().id, work.header().name().map(String::from)));
             let why = match &worker.life {
                 Life::Killed { slot: killed, why } if *killed == slot => why.clone(),
                 // A worker aborts for many reasons; only one of them has to do with the limit.
-                _ if settings.memory_limit.is_some() && ran_out => TaskError::MemoryLimit,
-                _ => TaskError::WorkerDied { pid, signal, code, crash: crash.clone() },
+                _ if work.header().memory_limit(&self.terms).is_some() && ran_out => TaskError::MemoryLimit,
+                _ => TaskError::WorkerDied {
+                    pid,
+                    signal,
+                    code,
+                    crash: crash.clone(),
+                    task: work.header().name().map(Into::into),
+                },
             };
             let progress = worker.lane.progress(slot, &mut batch.arena);
             let fds = worker.lane.progress_fds(slot);
@@ -676,8 +704,9 @@ impl State {
         if left {
             event!(debug, pid = pid, "worker left");
         } else {
-            event!(warn, pid = pid, signal = signal, task = victim, "worker died");
-            self.deaths.push_back(Death { pid, signal, code, task: victim, crash });
+            let (task, name) = victim.unzip();
+            event!(warn, pid = pid, signal = signal, task = task, "worker died");
+            self.deaths.push_back(Death { pid, signal, code, task, name: name.flatten(), crash });
             self.deaths.drain(..self.deaths.len().saturating_sub(MAX_DEATHS));
         }
         if self.dismissed {
@@ -745,7 +774,7 @@ mod tests {
     #[test]
     fn a_seat_that_is_due_before_the_sleep_is_not_slept_over() {
         let settings = Settings::default();
-        let mut state = State::new(1);
+        let mut state = State::new(1, Terms::default());
         let now = Instant::now();
         for due in [Some(now + Duration::from_secs(9)), Some(now), Some(now - Duration::from_nanos(1)), None] {
             state.seats[0] = Seat::Vacant(due);
@@ -786,7 +815,7 @@ mod tests {
         let now = Instant::now();
         let soon = now + Duration::from_secs(9);
         for (until, is_due) in [(now - Duration::from_nanos(1), true), (now, true), (soon, false)] {
-            let mut state = State::new(1);
+            let mut state = State::new(1, Terms::default());
             state.seats[0] = Seat::Closed;
             state.delayed.push(Delayed { until, work: Arc::new(Waiting) });
             assert_eq!(state.timers(now, &settings), Some(until.max(now)));

@@ -15,8 +15,11 @@ use kernel::handover::Packed;
 use lane::Progress;
 use parking_lot::Mutex;
 
-use super::settings::Settings;
-use crate::{TaskError, bound::Permit};
+use super::{
+    settings::Settings,
+    worker::{LIMITED_TASK, TASK},
+};
+use crate::{TaskError, bound::Permit, terms::Terms};
 
 /// A task, whatever it is about.
 pub(super) trait Work: Send + Sync {
@@ -41,8 +44,10 @@ pub(super) trait Work: Send + Sync {
 /// What all tasks have.
 pub(super) struct Header {
     pub(super) id: u64,
-    /// The packed function and its packed arguments.
+    /// The packed function and its packed arguments; before them, of a task with a limit on memory of its own, that.
     payload: Vec<u8>,
+    /// Most tasks have none of their own.
+    terms: Option<Arc<Terms>>,
     /// Most tasks have none.
     kept: Option<Box<Mutex<Kept>>>,
     /// The worker and the slot of its lane that it is in, packed; changed under the pool's lock.
@@ -62,16 +67,50 @@ struct Kept {
 }
 
 impl Header {
-    pub(super) fn new(id: u64, Packed { bytes, fds }: Packed, permit: Option<Permit>) -> Self {
+    pub(super) fn new(
+        id: u64,
+        Packed { bytes, fds }: Packed,
+        permit: Option<Permit>,
+        terms: Option<Arc<Terms>>,
+    ) -> Self {
         let is_kept = !fds.is_empty() || permit.is_some();
         Self {
             id,
             payload: bytes,
+            terms,
             kept: is_kept.then(|| Box::new(Mutex::new(Kept { fds, _permit: permit }))),
             place: AtomicU32::new(0),
             turn: AtomicU64::new(0),
             deaths: AtomicU32::new(0),
         }
+    }
+
+    /// Its own term, or else that of its pool.
+    fn term<T>(&self, of_pool: &Terms, term: impl Fn(&Terms) -> Option<T>) -> Option<T> {
+        self.terms.as_deref().and_then(&term).or_else(|| term(of_pool))
+    }
+
+    /// How long it may run.
+    pub(super) fn timeout(&self, of_pool: &Terms) -> Option<Duration> {
+        self.term(of_pool, |terms| terms.timeout)
+    }
+
+    /// How many bytes it may take.
+    pub(super) fn memory_limit(&self, of_pool: &Terms) -> Option<u64> {
+        self.term(of_pool, |terms| terms.memory_limit)
+    }
+
+    pub(super) fn has_terms(&self) -> bool {
+        self.terms.is_some()
+    }
+
+    pub(super) fn name(&self) -> Option<&str> {
+        self.terms.as_ref()?.name.as_deref()
+    }
+
+    /// What a worker is to take it for.
+    pub(super) fn tag(&self) -> u32 {
+        if self.terms.as_ref().is_some_and(|terms| terms.memory_limit.is_some()) { LIMITED_TASK } else { TASK }
     }
 
     /// What a worker is to be given.
@@ -95,11 +134,12 @@ impl Header {
 
     /// Counts a death: after how long to try again, or with which error not to.
     pub(super) fn died(&self, why: TaskError, settings: &Settings) -> Result<Duration, TaskError> {
-        if settings.retries == 0 || !matches!(why, TaskError::WorkerDied { .. }) {
+        let retries = self.term(&settings.terms, |terms| terms.retries).unwrap_or(0);
+        if retries == 0 || !matches!(why, TaskError::WorkerDied { .. }) {
             return Err(why);
         }
         let deaths = self.deaths.fetch_add(1, Relaxed);
-        if deaths >= settings.retries {
+        if deaths >= retries {
             return Err(TaskError::Quarantined);
         }
         Ok(settings.retry_delay.saturating_mul(1 << deaths.min(10)))

@@ -33,6 +33,8 @@ pub(super) const FAILURE: u32 = 1;
 pub(super) const TASK: u32 = 0;
 /// The tag of the initializer: a worker in which it fails runs nothing else.
 pub(super) const INITIALIZER: u32 = 1;
+/// The tag of a task with a limit on memory of its own, which lies before it: eight bytes.
+pub(super) const LIMITED_TASK: u32 = 2;
 
 /// Buffers above this are given back after a large task.
 const KEEP_BYTES: usize = 1 << 20;
@@ -45,7 +47,7 @@ pub(super) fn run(lane: LaneHandle, memory_limit: Option<u64>) {
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
         let _ = current_process().disregard(signal);
     }
-    let limiter = memory_limit.and_then(Limiter::new);
+    let mut limiter = Limiter::new(memory_limit);
     let (mut task, mut result) = (Vec::new(), Packed::default());
     while let Some(mut claim) = lane.claim() {
         result.bytes.clear();
@@ -57,11 +59,17 @@ pub(super) fn run(lane: LaneHandle, memory_limit: Option<u64>) {
         }
         let called = read.map_err(|e| CallError::Arguments(e.to_string()));
         let called = called.and_then(|fds| {
-            if let Some(had) = limiter.as_ref().and_then(Limiter::begin) {
+            let mut task = &task[..];
+            let limit = if claim.tag() == LIMITED_TASK { Some(take_limit(&mut task)?) } else { None };
+            if let Some(had) = limiter.begin(limit) {
                 claim.note(had);
             }
-            call(&claim, &task, fds, &mut result)
+            call(&claim, task, fds, &mut result)
         });
+        if limiter.is_set() {
+            // It says nothing of the next task, which may be seen here before it has noted anything.
+            claim.note(0);
+        }
         let unfit = called.is_err() && claim.tag() == INITIALIZER;
         let ended = match called {
             Ok(()) => {
@@ -105,6 +113,12 @@ fn unsendable(e: &io::Error) -> String {
         Some(Errno::ETOOMANYREFS) => "as many descriptors are on their way as RLIMIT_NOFILE allows".into(),
         _ => e.to_string(),
     }
+}
+
+fn take_limit(task: &mut &[u8]) -> Result<u64, CallError> {
+    let (limit, rest) = task.split_first_chunk().ok_or_else(|| CallError::Arguments("they are cut off".into()))?;
+    *task = rest;
+    Ok(u64::from_ne_bytes(*limit))
 }
 
 fn call(claim: &Claim<'_>, task: &[u8], fds: Vec<OwnedFd>, result: &mut Packed) -> Result<(), CallError> {

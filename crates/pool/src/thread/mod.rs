@@ -4,6 +4,7 @@ mod caught;
 mod job;
 mod scope;
 mod shared;
+mod submit;
 
 use std::{
     fmt,
@@ -123,7 +124,7 @@ impl ThreadPoolBuilder {
         PoolError::refuse_zero("max_pending", self.max_pending)?;
         let initializer = self.initializer.map(|f| f.0);
         let (shared, threads) = Shared::start(&self.name, self.n_workers, initializer)?;
-        let cut = Cut { n_workers: self.n_workers, ..self.cut };
+        let cut = Cut { n_workers: Arc::new(self.n_workers.into()), ..self.cut };
         Ok(ThreadPool { shared, threads: Mutex::new(threads), bound: self.max_pending.map(Bound::new), cut })
     }
 }
@@ -170,7 +171,7 @@ impl ThreadPool {
         F::Output: Send + 'static,
     {
         let permit = self.permit();
-        spawn(&self.shared, move || with(permit, || f.call_once(args)))
+        self.give(f, args, permit)
     }
 
     /// As [`apply_async`](Self::apply_async), unless the pool has [as many tasks as it may](ThreadPoolBuilder::max_pending).
@@ -184,14 +185,16 @@ impl ThreadPool {
         A: Send + 'static,
         F::Output: Send + 'static,
     {
-        let permit = match &self.bound {
-            None => None,
-            Some(bound) => match bound.try_acquire() {
-                None => return Err(Full(f, args)),
-                permit => permit,
-            },
-        };
-        Ok(spawn(&self.shared, move || with(permit, || f.call_once(args))))
+        self.task(f, args).try_submit()
+    }
+
+    fn give<F, A>(&self, f: F, args: A, permit: Option<Permit>) -> Task<F::Output>
+    where
+        F: CallOnce<A> + Send + 'static,
+        A: Send + 'static,
+        F::Output: Send + 'static,
+    {
+        spawn(&self.shared, move || with(permit, || f.call_once(args)))
     }
 
     fn permit(&self) -> Option<Permit> {
@@ -230,7 +233,7 @@ impl ThreadPool {
         I: IntoIterator<Item: Send + 'static>,
         R: Send + 'static,
     {
-        stream::map(items.into_iter(), self.cut, self.submit(f), None)
+        stream::map(items.into_iter(), self.cut.clone(), self.submit(f), None)
     }
 
     /// As [`map`](Self::map), with so many items to a task, whatever the pool's own
@@ -245,7 +248,7 @@ impl ThreadPool {
         I: IntoIterator<Item: Send + 'static>,
         R: Send + 'static,
     {
-        stream::map(items.into_iter(), self.cut.with_chunk_size(chunk_size), self.submit(f), None)
+        stream::map(items.into_iter(), self.cut.clone().with_chunk_size(chunk_size), self.submit(f), None)
     }
 
     /// As [`map`](Self::map), for at most `timeout`; what is under way then is [cancelled](Task::cancel).
@@ -258,7 +261,7 @@ impl ThreadPool {
         I: IntoIterator<Item: Send + 'static>,
         R: Send + 'static,
     {
-        stream::map(items.into_iter(), self.cut, self.submit(f), Deadline::after(timeout))
+        stream::map(items.into_iter(), self.cut.clone(), self.submit(f), Deadline::after(timeout))
     }
 
     /// As [`map`](Self::map), over borrowed items; clones them on their way.
@@ -281,7 +284,7 @@ impl ThreadPool {
         I: IntoIterator<Item: Send + 'static>,
         R: Send + 'static,
     {
-        crate::gather::gather(items.into_iter(), self.cut, self.submit(f))
+        crate::gather::gather(items.into_iter(), self.cut.clone(), self.submit(f))
     }
 
     /// As [`map`](Self::map), for an `f` of several arguments and an iterator of tuples.
@@ -314,7 +317,7 @@ impl ThreadPool {
         I: IntoIterator<Item: Send + 'static>,
         R: Send + 'static,
     {
-        Imap::new(items.into_iter(), self.cut, self.submit(f))
+        Imap::new(items.into_iter(), self.cut.clone(), self.submit(f))
     }
 
     /// As [`imap`](Self::imap), but yields each result as soon as it is there.
@@ -324,7 +327,7 @@ impl ThreadPool {
         I: IntoIterator<Item: Send + 'static>,
         R: Send + 'static,
     {
-        ImapUnordered::new(items.into_iter(), self.cut, self.submit(f))
+        ImapUnordered::new(items.into_iter(), self.cut.clone(), self.submit(f))
     }
 
     fn submit<A, R>(&self, f: impl Fn(A) -> R + Send + Sync + 'static) -> Submit<A, R>
@@ -370,7 +373,7 @@ impl ThreadPool {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn scope<'env, R>(&self, f: impl for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> R) -> R {
-        scope::run(self.cut.n_workers, f)
+        scope::run(self.cut.n_workers(), f)
     }
 
     /// Takes no further tasks. Those given already run to their end, and so do the inputs of maps begun before.
@@ -435,7 +438,7 @@ impl ThreadPool {
 
     /// How many threads it has.
     pub fn n_workers(&self) -> usize {
-        self.cut.n_workers
+        self.cut.n_workers()
     }
 }
 
@@ -461,6 +464,6 @@ impl Drop for ThreadPool {
 
 impl fmt::Debug for ThreadPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ThreadPool").field("n_workers", &self.cut.n_workers).finish_non_exhaustive()
+        f.debug_struct("ThreadPool").field("n_workers", &self.cut.n_workers()).finish_non_exhaustive()
     }
 }

@@ -341,7 +341,7 @@ impl Shared {
         let workers: Vec<_> = self
             .workers
             .iter()
-            .map(|w| WorkerStats { pid: None, done: w.jobs.load(Relaxed), busy: w.busy.load(Relaxed) })
+            .map(|w| WorkerStats { pid: None, done: w.jobs.load(Relaxed), busy: w.busy.load(Relaxed), task: None })
             .collect();
         Stats {
             queued: self.queue.len() + self.hands.iter().map(Stealer::len).sum::<usize>(),

@@ -12,5 +12,6 @@ mod process;
 mod storm;
 #[cfg(target_arch = "x86_64")]
 mod system_calls;
+mod terms;
 mod thread;
 mod worker;

@@ -69,7 +69,7 @@ fn a_crash_costs_one_task() {
         assert_eq!(task.get().unwrap(), 2 * n);
     }
     assert!(
-        matches!(killed.get(), Err(TaskError::WorkerDied { signal: Some(9), pid, crash: None, code: None }) if pid > 0)
+        matches!(killed.get(), Err(TaskError::WorkerDied { signal: Some(9), pid, crash: None, code: None, task: None }) if pid > 0)
     );
     assert!(matches!(aborted.get(), Err(TaskError::WorkerDied { signal: Some(6), .. })));
     assert!(matches!(exited.get(), Err(TaskError::WorkerDied { signal: None, code: Some(3), .. })));
