@@ -140,6 +140,8 @@ pub enum PoolError {
         /// Why it is none.
         why: &'static str,
     },
+    /// The pool was closed or terminated before.
+    Closed,
     /// [`join`](crate::ThreadPool::join) was called on a pool that is neither closed nor terminated.
     StillOpen,
 }
@@ -161,6 +163,7 @@ impl fmt::Display for PoolError {
             Self::RestartStorm(why) => write!(f, "workers die faster than they may be replaced: {why}"),
             Self::Setting(name) => write!(f, "{name} must not be 0"),
             Self::Worker { option, why } => write!(f, "a worker cannot be given {option}: {why}"),
+            Self::Closed => f.write_str("pool is closed"),
             Self::StillOpen => f.write_str("pool is still open: close or terminate it first"),
         }
     }

@@ -18,6 +18,8 @@ pub struct Stats {
     pub retried: u64,
     /// Times that a worker was replaced.
     pub restarts: u64,
+    /// How many workers the pool is to have; there may be fewer while some are started, and more while some are leaving.
+    pub n_workers: usize,
     /// Each worker there is now.
     pub workers: Vec<WorkerStats>,
     /// The last deaths of workers, the latest at the end.
@@ -34,6 +36,8 @@ pub struct WorkerStats {
     pub done: u64,
     /// Whether it is running one.
     pub busy: bool,
+    /// Whether it leaves after that, and is given nothing more; `false` for a thread.
+    pub leaving: bool,
     /// The [`name`](crate::TaskBuilder::name) of the one that it is running, if that has one; `None` for a thread.
     pub task: Option<String>,
 }

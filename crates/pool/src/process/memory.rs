@@ -99,6 +99,32 @@ impl Kernel {
     }
 }
 
+/// How much private memory this process has, beside how much it may keep.
+pub(super) struct Gauge {
+    statm: File,
+    mark: u64,
+    looked: Option<Instant>,
+}
+
+/// A look takes 1.6 microseconds (Linux 6.18), and some tasks less.
+const LOOKS_APART: Duration = Duration::from_micros(200);
+
+impl Gauge {
+    pub(super) fn new(mark: u64) -> Option<Self> {
+        Some(Self { statm: above_standard_streams(File::open("/proc/self/statm").ok()?).ok()?, mark, looked: None })
+    }
+
+    /// Whether it has more than it may keep; looks every [`LOOKS_APART`].
+    pub(super) fn exceeds(&mut self) -> bool {
+        let now = Instant::now();
+        if self.looked.is_some_and(|looked| now < looked + LOOKS_APART) {
+            return false;
+        }
+        self.looked = Some(now);
+        Statm::read(&self.statm).is_some_and(|statm| statm.private_bytes() > self.mark)
+    }
+}
+
 /// How often a busy worker is looked at.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(100);
 

@@ -15,6 +15,7 @@ mod service;
 mod settings;
 mod shared;
 mod single;
+mod size;
 mod state;
 mod submit;
 mod work;
@@ -298,6 +299,33 @@ impl ProcessPool {
         })
     }
 
+    /// Changes how many workers there are, while the pool runs. Returns at once; each call counts from then on, from whatever
+    /// thread.
+    ///
+    /// A larger pool starts workers at once, and each takes tasks as soon as it has run its initializer. If one cannot be
+    /// started, that is dealt with as when one has to be replaced. In a smaller one, the surplus workers end what they are
+    /// running, in whatever time that takes, give back what they have not begun, and leave; one that is still at it when the
+    /// pool grows again stays. Maps that are under way give out tasks for as many workers as there are.
+    ///
+    /// # Errors
+    /// [`PoolError::Setting`] for 0; [`PoolError::Closed`] after [`close`](Self::close) or [`terminate`](Self::terminate);
+    /// what broke the pool, if something did.
+    ///
+    /// # Crash safety
+    /// A surplus worker that is killed costs what any other does: the task that it was running.
+    ///
+    /// # Examples
+    /// ```
+    /// let pool = pool::ProcessPool::new(1)?;
+    /// pool.resize(3)?;
+    /// assert_eq!(pool.n_workers(), 3);
+    /// assert_eq!(pool.map(|n| n + 1, 0..3)?, [1, 2, 3]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn resize(&self, n_workers: usize) -> Result<(), PoolError> {
+        self.shared.resize(n_workers, &self.cut.n_workers)
+    }
+
     /// Takes no further tasks. Those given already run to their end, and so do the inputs of maps begun before.
     #[doc(alias = "shutdown")]
     pub fn close(&self) {
@@ -349,7 +377,7 @@ impl ProcessPool {
         self.shared.stats()
     }
 
-    /// How many workers it has.
+    /// How many workers it is to have, as [`resize`](Self::resize) was told last.
     pub fn n_workers(&self) -> usize {
         self.cut.n_workers()
     }

@@ -18,16 +18,20 @@ pub(super) enum Seat {
     Taken(Box<Worker>),
     /// Nobody, until there is work: the worker left because there was none.
     Resting,
-    /// Nobody, for good.
+    /// Nobody, and nobody is wanted there.
     Closed,
 }
 
 pub(super) struct Worker {
+    /// Tells it from all others of the pool, whichever seat it has.
+    pub(super) id: u64,
     pub(super) process: Process<()>,
     pub(super) lane: OwnerLane,
     /// What lies in each slot of the lane.
     pub(super) held: Vec<Option<Arc<dyn Work>>>,
     pub(super) life: Life,
+    /// It is given nothing more, and is to be told to leave when it has nothing to do.
+    pub(super) parting: Option<Parting>,
     /// It was to be killed, and the kernel refuses that: it has rights that its owner has given up since. It is let go of as
     /// if it had ended.
     pub(super) is_out_of_reach: bool,
@@ -59,6 +63,15 @@ pub(super) enum Life {
         slot: usize,
         why: TaskError,
     },
+}
+
+/// Why a worker is to leave once it has ended what it is running.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Parting {
+    /// The pool has become smaller.
+    Surplus,
+    /// It has more memory than it may keep.
+    TooLarge,
 }
 
 /// Where a task is, packed into its header: a seat and a slot, or 0.
@@ -108,7 +121,7 @@ impl Worker {
 
     /// Whether it may be given something.
     pub(super) fn takes_tasks(&self) -> bool {
-        !self.is_leaving() && self.budget > 0
+        !self.is_leaving() && self.budget > 0 && self.parting.is_none()
     }
 
     /// Whether it has nothing to do, and may be given something.
@@ -159,6 +172,11 @@ impl Worker {
 
     pub(super) fn done(&self) -> u64 {
         self.done
+    }
+
+    /// Whether it goes on to the next task.
+    pub(super) fn stays(&self) -> bool {
+        !self.is_leaving() && self.parting.is_none()
     }
 
     pub(super) fn is_busy(&self) -> bool {

@@ -44,12 +44,12 @@ struct Turn {
     over: bool,
 }
 
-fn turn(shared: &Shared, dead: &[usize]) -> Turn {
+fn turn(shared: &Shared, dead: &[u64]) -> Turn {
     let mut batch = Batch::default();
     let mut state = shared.state.lock();
     state.wake_service();
-    for seat in dead {
-        state.reap(*seat, &mut batch);
+    for worker in dead {
+        state.reap(*worker, &mut batch);
     }
     shared.take_inbox(&mut state, &mut batch);
     state.timers(Instant::now(), &shared.settings);
@@ -67,6 +67,9 @@ fn turn(shared: &Shared, dead: &[usize]) -> Turn {
 }
 
 fn start(shared: &Shared, seat: usize) {
+    if !shared.state.lock().is_vacant(seat) {
+        return;
+    }
     let started = try_start(shared, seat);
     let mut state = shared.state.lock();
     match started {
@@ -90,8 +93,9 @@ fn try_start(shared: &Shared, seat: usize) -> Result<(Process<()>, OwnerLane), P
     if let Some(server) = &settings.fork_server {
         builder = builder.fork_server(server);
     }
-    let process =
-        builder.spawn(worker::run, (handle, settings.terms.memory_limit)).map_err(|e| PoolError::Start(Arc::new(e)))?;
+    let process = builder
+        .spawn(worker::run, (handle, settings.terms.memory_limit, settings.recycle_above))
+        .map_err(|e| PoolError::Start(Arc::new(e)))?;
     Ok((process, lane))
 }
 
@@ -104,8 +108,8 @@ enum Wait {
     Doze(Duration),
 }
 
-/// Sleeps until something happens; returns the seats whose workers have ended.
-fn sleep(shared: &Shared) -> Vec<usize> {
+/// Sleeps until something happens; returns the workers that have ended.
+fn sleep(shared: &Shared) -> Vec<u64> {
     let wait = {
         let mut state = shared.state.lock();
         let now = Instant::now();
@@ -120,8 +124,8 @@ fn sleep(shared: &Shared) -> Vec<usize> {
     look(shared, wait)
 }
 
-fn look(shared: &Shared, wait: Wait) -> Vec<usize> {
-    let workers: Vec<(usize, ProcessHandle)> = {
+fn look(shared: &Shared, wait: Wait) -> Vec<u64> {
+    let workers: Vec<(u64, ProcessHandle)> = {
         let state = shared.state.lock();
         let lost = state.out_of_reach();
         if !lost.is_empty() {
@@ -142,5 +146,5 @@ fn look(shared: &Shared, wait: Wait) -> Vec<usize> {
         return Vec::new();
     }
     let ended = workers.iter().zip(&fds[1..]).filter(|(_, fd)| fd.any() == Some(true));
-    ended.map(|((seat, _), _)| *seat).collect()
+    ended.map(|((worker, _), _)| *worker).collect()
 }

@@ -15,6 +15,8 @@ pub(super) struct Settings {
     pub(super) initializer: Packed,
     pub(super) max_tasks_per_child: Option<usize>,
     pub(super) idle_timeout: Option<Duration>,
+    /// In bytes.
+    pub(super) recycle_above: Option<u64>,
     pub(super) retry_delay: Duration,
     /// What each worker is like.
     pub(super) worker: Option<Template>,
@@ -31,6 +33,7 @@ impl Default for Settings {
             initializer: Packed::default(),
             max_tasks_per_child: None,
             idle_timeout: None,
+            recycle_above: None,
             retry_delay: Duration::from_millis(10),
             worker: None,
             start_method: None,

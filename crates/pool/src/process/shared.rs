@@ -344,6 +344,29 @@ impl Shared {
         let _ = nix::unistd::read(self.bell.as_fd(), &mut [0; 8]);
     }
 
+    /// Has the pool have so many workers; says so to the maps, too, by `n_workers`.
+    pub(super) fn resize(&self, n: usize, n_workers: &AtomicUsize) -> Result<(), PoolError> {
+        PoolError::refuse_zero("workers", Some(n))?;
+        if !self.is_owner() {
+            return Err(PoolError::Closed);
+        }
+        {
+            let mut state = self.state.lock();
+            if let Some(why) = state.broken() {
+                return Err(why.clone());
+            }
+            if state.phase() != Phase::Open {
+                return Err(PoolError::Closed);
+            }
+            state.resize(n);
+            // Under the lock, so that the last one here is the last one there.
+            n_workers.store(n, Relaxed);
+        }
+        self.pump(true);
+        self.ring();
+        Ok(())
+    }
+
     pub(super) fn close(&self) {
         self.enter(Phase::Closed);
     }

@@ -15,10 +15,10 @@ use super::{
     errors::failure,
     events::event,
     memory::{LOOK_EVERY, Watch},
-    seat::{Life, Place, Seat, Worker},
+    seat::{Life, Parting, Place, Seat, Worker},
     settings::Settings,
     work::{End, Work},
-    worker::FAILURE,
+    worker::{FAILURE, TOO_LARGE},
 };
 use crate::{
     PoolError, Stats, TaskError,
@@ -27,7 +27,12 @@ use crate::{
 };
 
 pub(super) struct State {
-    seats: Vec<Seat>,
+    pub(super) seats: Vec<Seat>,
+    /// How many workers there are to be; the seats beyond are of those that are to leave.
+    pub(super) n_wanted: usize,
+    n_seated: u64,
+    /// A worker has become too large.
+    pub(super) has_large: bool,
     /// The pool's, for tasks that have none of their own.
     terms: Terms,
     /// Some task has a deadline, or a limit that the service has to keep an eye on.
@@ -44,7 +49,7 @@ pub(super) struct State {
     /// The service thread sleeps, and wants to be told of results.
     asleep: bool,
     /// It is to be woken all the same.
-    is_service_wanted: bool,
+    pub(super) is_service_wanted: bool,
     /// When it will wake up by itself.
     wakes_at: Option<Instant>,
     /// How many threads look for results themselves, so that the service need not be told.
@@ -56,7 +61,7 @@ pub(super) struct State {
     /// Whether a worker has ever got so far as to run its initializer to the end.
     has_had_workers: bool,
     retried: u64,
-    restarts: u64,
+    pub(super) restarts: u64,
     deaths: VecDeque<Death>,
 }
 
@@ -112,6 +117,9 @@ impl State {
             terms,
             seats: (0..n_workers).map(|_| Seat::Vacant(None)).collect(),
             backlog: VecDeque::new(),
+            n_wanted: n_workers,
+            n_seated: 0,
+            has_large: false,
             n_given: 0,
             delayed: BinaryHeap::new(),
             phase: Phase::Open,
@@ -179,10 +187,18 @@ impl State {
         (0..self.seats.len()).filter(|seat| is_due(&self.seats[*seat])).collect()
     }
 
-    /// The seats that are taken, and by which process.
-    pub(super) fn processes(&self) -> Vec<(usize, ProcessHandle)> {
-        let process = |seat: &Seat| if let Seat::Taken(worker) = seat { Some((*worker.process).clone()) } else { None };
-        self.seats.iter().enumerate().filter_map(|(at, seat)| Some((at, process(seat)?))).collect()
+    /// Whether a worker is to be started for that seat, still.
+    pub(super) fn is_vacant(&self, seat: usize) -> bool {
+        matches!(self.seats[seat], Seat::Vacant(_))
+    }
+
+    /// The workers, and their processes.
+    pub(super) fn processes(&self) -> Vec<(u64, ProcessHandle)> {
+        self.workers().map(|worker| (worker.id, (*worker.process).clone())).collect()
+    }
+
+    fn seat_of(&self, worker: u64) -> Option<usize> {
+        self.seats.iter().position(|seat| matches!(seat, Seat::Taken(taken) if taken.id == worker))
     }
 
     /// Has the service told of results, until `next`; false if there is a result already.
@@ -258,6 +274,7 @@ impl State {
             pid: Some(worker.process.pid()),
             done: worker.done(),
             busy: worker.is_busy(),
+            leaving: !worker.stays(),
             task: worker.running().and_then(|work| work.header().name().map(Into::into)),
         };
         let workers: Vec<_> = self.workers().map(of).collect();
@@ -266,25 +283,29 @@ impl State {
             running: workers.iter().filter(|worker| worker.busy).count(),
             retried: self.retried,
             restarts: self.restarts,
+            n_workers: self.n_wanted,
             workers,
             deaths: self.deaths.iter().cloned().collect(),
             ..Stats::default()
         }
     }
 
-    /// Puts a new worker to work; its initializer is the first thing in its lane. There may be nothing to do any more.
+    /// Puts a new worker to work; its initializer is the first thing in its lane. There may be nothing to do any more,
+    /// or for fewer workers.
     pub(super) fn seat(&mut self, seat: usize, process: Process<()>, lane: OwnerLane, settings: &Settings) {
-        if self.dismissed {
+        if !self.is_vacant(seat) {
             let _ = process.kill();
-            self.seats[seat] = Seat::Closed;
             return;
         }
+        self.n_seated += 1;
         let watch = settings.terms.memory_limit.and_then(|_| Watch::new(process.pid()));
         let worker = Worker {
+            id: self.n_seated,
             process,
             lane,
             held: (0..N_SLOTS).map(|_| None).collect(),
             life: Life::Starting,
+            parting: None,
             is_out_of_reach: false,
             since: Instant::now(),
             pace: DEPTH_TIME,
@@ -321,6 +342,11 @@ impl State {
         while batch.ended.len() < limit
             && let Some(finished) = worker.lane.poll(&mut batch.arena)
         {
+            let tag = finished.tag & !TOO_LARGE;
+            if finished.tag != tag && worker.parting.is_none() {
+                worker.parting = Some(Parting::TooLarge);
+                self.has_large = true;
+            }
             let Some(work) = worker.held[finished.slot].take() else {
                 if worker.is_starting() {
                     worker.life = Life::Working;
@@ -328,7 +354,7 @@ impl State {
                 worker.since = Instant::now();
                 self.n_failed_starts = 0;
                 self.has_had_workers = true;
-                if finished.tag == FAILURE {
+                if tag == FAILURE {
                     let why = finished.bytes.map(|range| failure(&batch.arena[range]).to_string());
                     self.broken = Some(PoolError::Initializer(why.unwrap_or_else(|e| e.to_string())));
                 }
@@ -337,7 +363,7 @@ impl State {
             work.header().place.store(0, Relaxed);
             worker.done += 1;
             n_taken += 1;
-            let result = Ok((finished.tag, finished.bytes));
+            let result = Ok((tag, finished.bytes));
             batch.ended.push((work, End { result, progress: finished.progress, fds: finished.fds }));
         }
         if n_taken > 0 {
@@ -379,7 +405,7 @@ impl State {
     }
 
     /// Takes back what a worker has not begun with: `n_wanted` after the oldest `n_kept` of all that it has.
-    fn recall(&mut self, seat: usize, n_kept: usize, n_wanted: usize) {
+    pub(super) fn recall(&mut self, seat: usize, n_kept: usize, n_wanted: usize) {
         let Seat::Taken(worker) = &mut self.seats[seat] else { return };
         let slots: Vec<usize> = worker.lane.slots().skip(n_kept).take(n_wanted).map(|(slot, _)| slot).collect();
         let recalled: Vec<_> = slots.into_iter().rev().filter_map(|slot| worker.recall(slot)).collect();
@@ -388,6 +414,7 @@ impl State {
 
     /// Gives tasks of the backlog to workers that have room, and lets idle ones take from the others.
     fn hand_out(&mut self, batch: &mut Batch) {
+        self.replace_large();
         if self.backlog.is_empty() {
             self.balance();
         }
@@ -403,8 +430,9 @@ impl State {
         }
         for seat in &mut self.seats {
             if let Seat::Taken(worker) = seat
-                && worker.budget == 0
+                && (worker.budget == 0 || worker.parting.is_some())
                 && worker.lane.is_empty()
+                && !worker.is_leaving()
             {
                 worker.leave(false);
             }
@@ -523,7 +551,7 @@ impl State {
 
     /// Whether a task given now would have to wait.
     pub(super) fn all_busy(&self) -> bool {
-        self.workers().all(|worker| worker.is_leaving() || !worker.lane.is_empty())
+        !self.workers().any(Worker::is_idle)
     }
 
     /// Ends everything: all tasks are refused, all workers killed.
@@ -641,14 +669,14 @@ impl State {
         self.delayed.push(Delayed { until: Instant::now() + delay, work });
     }
 
-    /// The seats of workers that will not end though they should.
-    pub(super) fn out_of_reach(&self) -> Vec<usize> {
-        let is_lost = |seat: &Seat| matches!(seat, Seat::Taken(worker) if worker.is_out_of_reach);
-        (0..self.seats.len()).filter(|seat| is_lost(&self.seats[*seat])).collect()
+    /// The workers that will not end though they should.
+    pub(super) fn out_of_reach(&self) -> Vec<u64> {
+        self.workers().filter(|worker| worker.is_out_of_reach).map(|worker| worker.id).collect()
     }
 
     /// Deals with a worker that has ended: takes what it published, and only then decides on the rest.
-    pub(super) fn reap(&mut self, seat: usize, batch: &mut Batch) {
+    pub(super) fn reap(&mut self, worker: u64, batch: &mut Batch) {
+        let Some(seat) = self.seat_of(worker) else { return };
         self.collect(seat, batch, usize::MAX);
         let Seat::Taken(mut worker) = std::mem::replace(&mut self.seats[seat], Seat::Vacant(None)) else { return };
         // Its group first: what it started and left behind.
@@ -700,7 +728,7 @@ impl State {
                 self.broken = Some(why);
             }
         }
-        let left = matches!(worker.life, Life::Leaving { .. });
+        let left = matches!(worker.life, Life::Leaving { .. }) && victim.is_none();
         if left {
             event!(debug, pid = pid, "worker left");
         } else {
@@ -709,7 +737,7 @@ impl State {
             self.deaths.push_back(Death { pid, signal, code, task, name: name.flatten(), crash });
             self.deaths.drain(..self.deaths.len().saturating_sub(MAX_DEATHS));
         }
-        if self.dismissed {
+        if self.dismissed || seat >= self.n_wanted {
             self.seats[seat] = Seat::Closed;
         } else if matches!(worker.life, Life::Leaving { is_idle: true })
             && self.backlog.is_empty()
@@ -723,12 +751,11 @@ impl State {
 
     /// Puts the next start off, further each time; too many in a row break the pool.
     pub(super) fn start_failed(&mut self, seat: usize, why: &PoolError) {
-        if self.dismissed {
-            self.seats[seat] = Seat::Closed;
+        if self.dismissed || !self.is_vacant(seat) {
             return;
         }
         self.n_failed_starts += 1;
-        if self.n_failed_starts as usize > MAX_FAILED_STARTS + 2 * self.seats.len() {
+        if self.n_failed_starts as usize > MAX_FAILED_STARTS + 2 * self.n_wanted {
             self.broken = Some(why.clone());
         }
         let delay = Duration::from_millis(1 << (self.n_failed_starts / 2).min(8));

@@ -21,13 +21,16 @@ use wire::{TypeInfo, plain_bytes};
 use super::{
     codec::{Form, encode},
     items::Items,
-    memory::Limiter,
+    memory::{Gauge, Limiter},
 };
 
 /// The tag of a result that is the packed value.
 pub(super) const VALUE: u32 = 0;
 /// The tag of a result that is a packed [`CallError`].
 pub(super) const FAILURE: u32 = 1;
+
+/// Beside the tag of a result: the worker has more memory than it may keep.
+pub(super) const TOO_LARGE: u32 = 1 << 31;
 
 /// The tag of a task.
 pub(super) const TASK: u32 = 0;
@@ -40,7 +43,7 @@ pub(super) const LIMITED_TASK: u32 = 2;
 const KEEP_BYTES: usize = 1 << 20;
 
 /// What a worker process runs: one task after another, until its owner has no more.
-pub(super) fn run(lane: LaneHandle, memory_limit: Option<u64>) {
+pub(super) fn run(lane: LaneHandle, memory_limit: Option<u64>, recycle_above: Option<u64>) {
     // Without descriptors nothing can be done here; the owner learns of this worker's end.
     let Ok(mut lane) = lane.open() else { return };
     // Of a service or a terminal, sent to all its processes at once. Whether the tasks are to end now, the owner says.
@@ -48,6 +51,7 @@ pub(super) fn run(lane: LaneHandle, memory_limit: Option<u64>) {
         let _ = current_process().disregard(signal);
     }
     let mut limiter = Limiter::new(memory_limit);
+    let mut gauge = recycle_above.and_then(Gauge::new);
     let (mut task, mut result) = (Vec::new(), Packed::default());
     while let Some(mut claim) = lane.claim() {
         result.bytes.clear();
@@ -71,12 +75,15 @@ pub(super) fn run(lane: LaneHandle, memory_limit: Option<u64>) {
             claim.note(0);
         }
         let unfit = called.is_err() && claim.tag() == INITIALIZER;
+        // What the initializer takes, each worker has: to replace it would not help.
+        let is_too_large = claim.tag() != INITIALIZER && gauge.as_mut().is_some_and(Gauge::exceeds);
+        let mark = if is_too_large { TOO_LARGE } else { 0 };
         let ended = match called {
             Ok(()) => {
-                let finished = claim.finish_with(VALUE, &result.bytes, &result.fds);
-                finished.or_else(|e| fail(&mut claim, CallError::Value(unsendable(&e))))
+                let finished = claim.finish_with(VALUE | mark, &result.bytes, &result.fds);
+                finished.or_else(|e| fail(&mut claim, CallError::Value(unsendable(&e)), mark))
             }
-            Err(e) => fail(&mut claim, e),
+            Err(e) => fail(&mut claim, e, mark),
         };
         if ended.is_err() || unfit {
             // If not even a line of text can be stored, the owner learns of this worker's end instead.
@@ -90,14 +97,14 @@ pub(super) fn run(lane: LaneHandle, memory_limit: Option<u64>) {
     }
 }
 
-fn fail(claim: &mut Claim<'_>, error: CallError) -> io::Result<()> {
+fn fail(claim: &mut Claim<'_>, error: CallError, mark: u32) -> io::Result<()> {
     let error = match error {
         CallError::Foreign(e) => CallError::Arguments(e.to_string()),
         error => error,
     };
     let mut packed = Vec::new();
     wire::encode_named(&error, &mut packed).map_err(io::Error::other)?;
-    claim.finish(FAILURE, &packed)
+    claim.finish(FAILURE | mark, &packed)
 }
 
 thread_local! {

@@ -341,13 +341,20 @@ impl Shared {
         let workers: Vec<_> = self
             .workers
             .iter()
-            .map(|w| WorkerStats { pid: None, done: w.jobs.load(Relaxed), busy: w.busy.load(Relaxed), task: None })
+            .map(|w| WorkerStats {
+                pid: None,
+                done: w.jobs.load(Relaxed),
+                busy: w.busy.load(Relaxed),
+                leaving: false,
+                task: None,
+            })
             .collect();
         Stats {
             queued: self.queue.len() + self.hands.iter().map(Stealer::len).sum::<usize>(),
             running: workers.iter().filter(|w| w.busy).count(),
             done: self.workers.iter().map(|w| w.done.load(Relaxed)).sum(),
             failed: self.workers.iter().map(|w| w.failed.load(Relaxed)).sum(),
+            n_workers: workers.len(),
             workers,
             ..Stats::default()
         }

@@ -9,6 +9,7 @@ mod late;
 mod owner;
 mod preload;
 mod process;
+mod size;
 mod storm;
 #[cfg(target_arch = "x86_64")]
 mod system_calls;

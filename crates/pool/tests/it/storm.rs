@@ -15,7 +15,7 @@ use proc_core::shm::Shared;
 use test_support::watchdog;
 
 /// Kills a random worker again and again while `work` runs; returns how many it killed.
-fn under_fire<R>(pool: &ProcessPool, pause: Duration, work: impl FnOnce(&AtomicU64) -> R) -> (R, u64) {
+pub(super) fn under_fire<R>(pool: &ProcessPool, pause: Duration, work: impl FnOnce(&AtomicU64) -> R) -> (R, u64) {
     let over = AtomicBool::new(false);
     let kills = AtomicU64::new(0);
     let result = thread::scope(|scope| {
