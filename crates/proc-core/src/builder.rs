@@ -2,13 +2,15 @@
 
 use std::{
     ffi::OsString,
-    os::fd::{AsRawFd, RawFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
     path::PathBuf,
     process::Stdio,
 };
 
 use serde::{Serialize, de::DeserializeOwned};
 
+#[cfg(feature = "log")]
+use crate::logs::LogOverflow;
 use crate::{
     children,
     crash::out_of_memory,
@@ -17,6 +19,7 @@ use crate::{
     function::{Function, Target},
     image::Image,
     lock::lock,
+    logs::{Conduit, Wish},
     options::{Options, Resource},
     process::{Process, ProcessHandle, Runnable},
     report::Report,
@@ -63,6 +66,7 @@ pub struct Builder {
     pub(crate) fork_server: Option<ForkServer>,
     pub(crate) options: Options,
     pub(crate) streams: [Option<Stream>; 3],
+    pub(crate) logs: Wish,
 }
 
 impl<R: Serialize + DeserializeOwned> Process<R> {
@@ -230,6 +234,42 @@ impl Builder {
         self
     }
 
+    /// Whether its records (of the crate `log`) come out of this process's logger; true by default, if this process has one
+    /// ([`log::max_level`] is not `Off`) when the child is started.
+    ///
+    /// Nothing has to be set up in the child: its logger is one that forwards, and its `max_level` is this process's. Each record
+    /// has the key-values `process.name` and `process.pid`, of the process that logged. Records of one child come in their order.
+    /// A record is in memory of this process's before `log!` returns, and comes out even if the child is killed then: of a
+    /// child that has ended, before `join` or `wait` returns (unless the logger blocks: that is waited for for a second).
+    /// Messages are cut at about 32 KiB.
+    ///
+    /// A child that sets a logger itself cannot do so a second time: set this to false for it (`env_logger::init` would
+    /// panic). A logger that a constructor has set before is kept, and so is, by [`StartMethod::Fork`], this process's. What a
+    /// bare `fork(2)` in the child logs goes nowhere.
+    #[cfg(feature = "log")]
+    #[doc(alias = "get_logger")]
+    #[doc(alias = "QueueHandler")]
+    pub fn forward_logs(mut self, wanted: bool) -> Self {
+        self.logs.is_unwanted = !wanted;
+        self
+    }
+
+    /// What becomes of its records while this process takes them more slowly than they come; by default each waits for a
+    /// second at most.
+    #[cfg(feature = "log")]
+    pub fn log_overflow(mut self, overflow: LogOverflow) -> Self {
+        self.logs.overflow = overflow;
+        self
+    }
+
+    /// Whether the messages of its records begin with its name and pid, for loggers that do not show key-values:
+    /// `[Process-1 4711] message`. False by default.
+    #[cfg(feature = "log")]
+    pub fn log_prefix(mut self, wanted: bool) -> Self {
+        self.logs.is_prefixed = wanted;
+        self
+    }
+
     /// Starts it: [`Process::spawn`].
     ///
     /// # Errors
@@ -248,14 +288,14 @@ impl Builder {
         let parcel = handover::pack(&args).map_err(ProcessError::Arguments)?;
         let own = self.fork_server.as_ref().map(ForkServer::slot);
         let slot = own.as_deref().unwrap_or_else(|| forkserver::default_slot());
-        self.launch(|identity, options, streams| {
+        self.launch(method, |identity, options, of_options| {
             let fingerprint = Image::get().fingerprint;
             let request = Request { fingerprint, function, identity: identity.clone(), options: options.clone() };
             let mut packed = Vec::new();
             request.put(&mut packed);
-            let streams = streams.theirs.iter().map(AsRawFd::as_raw_fd);
+            let of_options = of_options.iter().map(AsRawFd::as_raw_fd);
             let handed_over = parcel.fds();
-            let fds: Vec<RawFd> = streams.chain(handed_over.iter().map(AsRawFd::as_raw_fd)).collect();
+            let fds: Vec<RawFd> = of_options.chain(handed_over.iter().map(AsRawFd::as_raw_fd)).collect();
             let body = [&packed[..], parcel.bytes()];
             if method != StartMethod::Spawn
                 && let Some((started, report, registering)) = forkserver::start(slot, &body, &fds)?
@@ -286,8 +326,8 @@ impl Builder {
         F: FnOnce() -> R,
         R: Serialize + DeserializeOwned,
     {
-        self.launch(|identity, options, streams| {
-            let (started, report) = start::fork::start(identity, options, &streams.theirs, target)?;
+        self.launch(StartMethod::Fork, |identity, options, of_options| {
+            let (started, report) = start::fork::start(identity, options, of_options, target)?;
             Ok((started, report, None))
         })
     }
@@ -295,10 +335,11 @@ impl Builder {
     /// Makes what every process has, starts it by `start`, and takes note of it.
     fn launch<'a, R>(
         mut self,
+        method: StartMethod,
         start: impl FnOnce(
             &Identity,
             &Options,
-            &Streams,
+            &[BorrowedFd<'_>],
         ) -> Result<(Started, Report, Option<Registering<'a>>), ProcessError>,
     ) -> Result<Process<R>, ProcessError> {
         let _starting = crate::reaper::starting();
@@ -307,8 +348,17 @@ impl Builder {
         let mut streams = Streams::open(self.streams)
             .map_err(|source| ProcessError::Start { operation: "open the standard streams".into(), source })?;
         self.options.streams = streams.given;
-        let (started, report, _registering) = start(&identity, &self.options, &streams)?;
-        let child = children::register(started, &identity, Some(report), self.options.own_group);
+        let conduit = self
+            .logs
+            .open(method == StartMethod::Fork)
+            .map_err(|source| ProcessError::Start { operation: "make what its log goes into".into(), source })?;
+        let (terms, conduit) = conduit.unzip();
+        self.options.logs = terms;
+        let of_logs = conduit.iter().flat_map(Conduit::fds);
+        let of_options: Vec<_> = streams.theirs.iter().map(AsFd::as_fd).chain(of_logs).collect();
+        let (started, report, _registering) = start(&identity, &self.options, &of_options)?;
+        let tap = conduit.map(|conduit| conduit.connect(&identity.name, started.pid, self.logs.is_prefixed()));
+        let child = children::register(started, &identity, Some(report), self.options.own_group, tap);
         *lock(&child.pipes) = std::mem::take(&mut streams.ours);
         Ok(Process::new(ProcessHandle(child)))
     }

@@ -13,6 +13,7 @@ use crate::{
     death_link,
     function::{self, CallError},
     image::Image,
+    logs,
     options::{self, Options, Refusal},
     panic_report,
     report::{Failure, Report},
@@ -37,14 +38,14 @@ pub(crate) fn run_request(socket: OwnedFd, body: &[u8], mut fds: Vec<OwnedFd>) -
     if request.fingerprint != Image::get().fingerprint {
         refuse("a request from another build of this program");
     }
-    let n_streams = request.options.streams.iter().filter(|given| **given).count();
+    let n_of_options = request.options.n_fds();
     let n_of_owner = inherited.as_ref().map_or(0, Inherited::n_fds);
-    if fds.len() < n_of_owner + n_streams {
+    if fds.len() < n_of_owner + n_of_options {
         refuse("a request without its descriptors");
     }
-    let mut streams = fds.split_off(n_of_owner);
+    let mut of_options = fds.split_off(n_of_owner);
     let of_owner = fds;
-    let handed_over = streams.split_off(n_streams);
+    let handed_over = of_options.split_off(n_of_options);
     let report = Report::from(socket);
     if let Some(inherited) = inherited
         && let Err((what, errno)) = inherited.apply(of_owner)
@@ -52,7 +53,7 @@ pub(crate) fn run_request(socket: OwnedFd, body: &[u8], mut fds: Vec<OwnedFd>) -
         let _ = report.failure(&Failure::Setup(what, errno as i32));
         exit(REFUSED);
     }
-    run(report, request.identity, request.options, streams, |value| request.function.call(args, handed_over, value))
+    run(report, request.identity, request.options, of_options, |value| request.function.call(args, handed_over, value))
 }
 
 /// Runs `target` as a child that was forked from the owner itself.
@@ -60,21 +61,21 @@ pub(crate) fn run_closure<R: Serialize + DeserializeOwned>(
     report: Report,
     identity: Identity,
     options: Options,
-    streams: Vec<OwnedFd>,
+    fds: Vec<OwnedFd>,
     target: impl FnOnce() -> R,
 ) -> ! {
     profile::begin();
-    run(report, identity, options, streams, |value| function::run(value, || Ok(target())))
+    run(report, identity, options, fds, |value| function::run(value, || Ok(target())))
 }
 
 fn run(
     report: Report,
     identity: Identity,
     options: Options,
-    streams: Vec<OwnedFd>,
+    fds: Vec<OwnedFd>,
     target: impl FnOnce(&mut Packed) -> Result<(), CallError>,
 ) -> ! {
-    if let Err((what, errno)) = set_up(identity, &options, streams) {
+    if let Err((what, errno)) = set_up(identity, &options, fds) {
         let _ = report.failure(&Failure::Setup(what, errno as i32));
         exit(REFUSED);
     }
@@ -134,12 +135,17 @@ pub(crate) fn rehearse() {
     let _ = std::io::stdout().flush();
 }
 
-fn set_up(identity: Identity, options: &Options, streams: Vec<OwnedFd>) -> Result<(), Refusal> {
+fn set_up(identity: Identity, options: &Options, mut fds: Vec<OwnedFd>) -> Result<(), Refusal> {
     if options.outlives_owner {
         death_link::untie();
     }
     identity.assume();
-    options.apply(streams)
+    if let Some(terms) = options.logs {
+        // Before its memory is limited.
+        let of_logs = fds.split_off(options.n_streams());
+        logs::attach(terms, of_logs).map_err(|e| ("map what its log goes into".into(), e))?;
+    }
+    options.apply(fds)
 }
 
 /// Ends this process, whose call has ended without a value.

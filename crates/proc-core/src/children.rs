@@ -23,6 +23,7 @@ use crate::{
     error::ProcessError,
     exit::{self, Stage},
     lock::lock,
+    logs::{self, Tap},
     report::{Found, Left, Report},
     start::{Started, failed},
 };
@@ -54,6 +55,8 @@ pub(crate) struct Child {
     is_program: bool,
     /// Our ends of its standard streams.
     pub(crate) pipes: Mutex<[Option<OwnedFd>; 3]>,
+    /// Where its records come from, if it forwards them.
+    logs: Option<Tap>,
     end: OnceLock<End>,
     reaping: Mutex<()>,
 }
@@ -78,6 +81,7 @@ impl Child {
             left: Mutex::default(),
             is_program: false,
             pipes: Mutex::default(),
+            logs: None,
             end: OnceLock::new(),
             reaping: Mutex::new(()),
         }
@@ -88,7 +92,18 @@ impl Child {
         if self.end.get().is_none() && !pidfd::wait_exit(self.pidfd.as_fd(), deadline).map_err(failed("wait"))? {
             return Ok(None);
         }
-        self.try_wait()
+        let status = self.try_wait();
+        self.drain();
+        status
+    }
+
+    /// Has what it has logged come out; of one that has ended, all of it.
+    pub(crate) fn drain(&self) {
+        match &self.logs {
+            Some(logs) if self.is_alive() => logs.drain(),
+            Some(logs) => logs.finish(),
+            None => {}
+        }
     }
 
     /// Reaps it if it has ended.
@@ -173,9 +188,15 @@ impl Child {
 static CHILDREN: ForkLocal<Mutex<BTreeMap<u32, Arc<Child>>>> = ForkLocal::new();
 
 /// Takes note of a child that has just been started.
-pub(crate) fn register(started: Started, identity: &Identity, report: Option<Report>, own_group: bool) -> Arc<Child> {
+pub(crate) fn register(
+    started: Started,
+    identity: &Identity,
+    report: Option<Report>,
+    own_group: bool,
+    logs: Option<Tap>,
+) -> Arc<Child> {
     let child = Child::new(started, &identity.name, identity.daemon, own_group);
-    let child = Arc::new(Child { report, ..child });
+    let child = Arc::new(Child { report, logs, ..child });
     note(&child);
     child
 }
@@ -290,4 +311,5 @@ fn finish() {
     for child in others {
         let _ = child.wait(None);
     }
+    logs::drain_all();
 }

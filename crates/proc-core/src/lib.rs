@@ -32,6 +32,11 @@ pub mod function;
 pub mod fuzzing;
 mod image;
 mod lock;
+#[cfg(feature = "log")]
+#[doc(hidden)]
+pub mod logs;
+#[cfg(not(feature = "log"))]
+mod logs;
 mod options;
 mod outcome;
 mod panic_report;
@@ -44,6 +49,7 @@ pub mod supervisor;
 #[doc(hidden)]
 pub mod template;
 pub mod thread;
+mod turn;
 mod wait;
 
 #[doc(hidden)]
@@ -82,3 +88,6 @@ pub use crate::{
     },
     wait::{Waitable, Watch, wait_any},
 };
+
+#[cfg(feature = "log")]
+pub use crate::logs::LogOverflow;

@@ -13,7 +13,10 @@ use std::{
 use nix::{errno::Errno, sys::resource, unistd};
 use serde::{Deserialize, Serialize};
 
-use crate::start::plain::{Plain, plain};
+use crate::{
+    logs::terms::{self, Terms},
+    start::plain::{Plain, plain},
+};
 use kernel::sys::{fds, soft_limits};
 
 /// Asked for by the builder, applied in the child.
@@ -30,6 +33,8 @@ pub(crate) struct Options {
     pub(crate) own_group: bool,
     pub(crate) outlives_owner: bool,
     pub(crate) no_crash_report: bool,
+    /// How it forwards its records; the descriptors for that come after the streams.
+    pub(crate) logs: Option<Terms>,
 }
 plain!(Options {
     clear_env,
@@ -42,6 +47,7 @@ plain!(Options {
     own_group,
     outlives_owner,
     no_crash_report,
+    logs,
 });
 
 /// A resource that the kernel limits for each process; see getrlimit(2).
@@ -110,6 +116,16 @@ impl Plain for Resource {
 pub(crate) type Refusal = (String, Errno);
 
 impl Options {
+    /// How many descriptors come along for it: streams, and what forwards.
+    pub(crate) fn n_fds(&self) -> usize {
+        self.n_streams() + if self.logs.is_some() { terms::N_FDS } else { 0 }
+    }
+
+    /// How many of those are streams: the first.
+    pub(crate) fn n_streams(&self) -> usize {
+        self.streams.iter().filter(|given| **given).count()
+    }
+
     /// Applies them to the calling process. `streams` are the descriptors for those that `self.streams` names.
     pub(crate) fn apply(&self, streams: Vec<OwnedFd>) -> Result<(), Refusal> {
         self.apply_env();

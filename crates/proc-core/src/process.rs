@@ -251,6 +251,13 @@ impl ProcessHandle {
         }
     }
 
+    /// Has what it has logged, and has not come out yet, come out now. [`wait`](Self::wait) and [`join`](Process::join) do
+    /// that for a child that has ended; this is for who learns of the end in another way. Blocks while the program's logger is
+    /// called, but no longer than a second for a call that does not come back.
+    pub fn drain_output(&self) {
+        self.0.drain();
+    }
+
     /// Our end of its standard input, if that is a pipe. Once.
     pub fn take_stdin(&self) -> Option<ChildStdin> {
         lock(&self.0.pipes)[0].take().map(ChildStdin::from)

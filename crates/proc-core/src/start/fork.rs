@@ -7,7 +7,7 @@
 
 use std::{
     io::{ErrorKind, Read, Write},
-    os::fd::{AsFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
 use nix::errno::Errno;
@@ -23,6 +23,7 @@ use crate::{
     process::ProcessHandle,
     report::Report,
     start::{Started, conditions, failed},
+    turn::{self, Turn, Waited},
 };
 use kernel::{
     helper,
@@ -67,7 +68,9 @@ pub unsafe fn fork() -> Result<Fork, ProcessError> {
     let identity = Identity::of_child(None, false);
     // SAFETY: the caller vouches for what the child does.
     match unsafe { split() }? {
-        Split::Parent(started) => Ok(Fork::Parent(ProcessHandle(children::register(started, &identity, None, false)))),
+        Split::Parent(started) => {
+            Ok(Fork::Parent(ProcessHandle(children::register(started, &identity, None, false, None))))
+        }
         Split::Child(link) => {
             death_link::tie(link).map_err(failed("link the child to its owner's life"))?;
             identity.assume();
@@ -80,7 +83,7 @@ pub unsafe fn fork() -> Result<Fork, ProcessError> {
 pub(crate) fn start<R: Serialize + DeserializeOwned>(
     identity: &Identity,
     options: &Options,
-    streams: &[OwnedFd],
+    of_options: &[BorrowedFd<'_>],
     target: impl FnOnce() -> R,
 ) -> Result<(Started, Report), ProcessError> {
     let n_threads = conditions::n_threads()
@@ -90,9 +93,9 @@ pub(crate) fn start<R: Serialize + DeserializeOwned>(
     if n_threads > 1 {
         return Err(ProcessError::Multithreaded { n_threads });
     }
-    let duplicate = |fd: &OwnedFd| fds::duplicate(fd.as_fd()).map_err(failed("duplicate a descriptor"));
+    let duplicate = |fd: &BorrowedFd<'_>| fds::duplicate(*fd).map_err(failed("duplicate a descriptor"));
     let (report, childs_report) = Report::pair().map_err(failed("make a socket pair"))?;
-    let streams = streams.iter().map(duplicate).collect::<Result<_, _>>()?;
+    let of_options = of_options.iter().map(duplicate).collect::<Result<_, _>>()?;
     // Made here, where it takes no page faults: each page that the child is the first to touch costs it one.
     let (identity, options) = (identity.clone(), options.clone());
     // It is flushed at the child's end.
@@ -108,7 +111,7 @@ pub(crate) fn start<R: Serialize + DeserializeOwned>(
         Split::Child(link) => {
             death_link::tie(link).map_err(failed("link the child to its owner's life"))?;
             drop(report);
-            run_closure(childs_report, identity, options, streams, target)
+            run_closure(childs_report, identity, options, of_options, target)
         }
     }
 }
@@ -128,16 +131,23 @@ unsafe fn split() -> Result<Split, ProcessError> {
     // Such a child could end, and its pid be another process's, before we have opened it: it waits until we have.
     let gate = signals::children_are_ignored().then(kernel::fds::pipe).transpose();
     let gate = gate.map_err(|source| ProcessError::Start { operation: "make a pipe".into(), source })?;
+    // Or the child would have the program's logger, or what else we call for it, locked for ever.
+    let turn = match turn::take_to_fork() {
+        Waited::Turn(turn) => Some(turn),
+        Waited::Mine => None,
+        Waited::Stuck => return Err(ProcessError::Multithreaded { n_threads: 2 }),
+    };
     // SAFETY: the caller's promise.
     let pid = Errno::result(unsafe { libc::fork() }).map_err(failed("fork"))?;
     if pid == 0 {
+        turn.into_iter().for_each(Turn::forget_in_child);
         if let Some((mut go, tell)) = gate {
             drop(tell);
             while go.read(&mut [0]).is_err_and(|e| e.kind() == ErrorKind::Interrupted) {}
         }
         return Ok(Split::Child(link));
     }
-    drop(place);
+    drop((place, turn));
     let pid = pid.cast_unsigned();
     let pidfd = pidfd::open(pid).and_then(|pidfd| match reap::is_ours(pidfd.as_fd()) {
         true => Ok(pidfd),
