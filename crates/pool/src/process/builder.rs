@@ -179,7 +179,8 @@ impl ProcessPoolBuilder {
     ///
     /// | of the process's builder | for a worker |
     /// |---|---|
-    /// | `env`, `env_remove`, `env_clear`, `current_dir`, `limit`, `nice`, `cpu_affinity`, `crash_report` | as for any process, before its initializer |
+    /// | `env`, `env_remove`, `env_clear`, `current_dir`, `limit`, `nice`, `cpu_affinity`, `crash_report`, `log_overflow`, `log_prefix` | as for any process, before its initializer |
+    /// | `forward_logs` | as the pool's own, which counts if both are given |
     /// | `stdin`, `stdout`, `stderr` | opened by [`build`](Self::build), once; each worker has a copy of the descriptor. A pipe is an error: nobody has its other end |
     /// | `start_method`, `fork_server` | as the pool's own; both, or one beside a [`preload`](Self::preload), are an error |
     /// | `daemon`, `process_group` | no effect: every worker ends with its pool, and is the leader of a group |
@@ -208,6 +209,19 @@ impl ProcessPoolBuilder {
     /// [`start_method`](Self::start_method).
     pub fn fork_server(mut self, server: &ForkServer) -> Self {
         self.settings.fork_server = Some(server.clone());
+        self
+    }
+
+    /// Whether the workers' records (of the crate `log`) come out of this process's logger: as
+    /// [`Builder::forward_logs`], which is that of one worker, and true by default if this process has a logger. Records carry the
+    /// name and the pid of the worker; those of a worker that died come out before its task ends in
+    /// [`TaskError::WorkerDied`](crate::TaskError::WorkerDied).
+    ///
+    /// What else can be said of forwarding is said of a [`worker`](Self::worker).
+    #[cfg(feature = "log")]
+    #[doc(alias = "get_logger")]
+    pub fn forward_logs(mut self, wanted: bool) -> Self {
+        self.settings.forward_logs = Some(wanted);
         self
     }
 

@@ -93,6 +93,10 @@ fn try_start(shared: &Shared, seat: usize) -> Result<(Process<()>, OwnerLane), P
     if let Some(server) = &settings.fork_server {
         builder = builder.fork_server(server);
     }
+    #[cfg(feature = "log")]
+    if let Some(wanted) = settings.forward_logs {
+        builder = builder.forward_logs(wanted);
+    }
     let process = builder
         .spawn(worker::run, (handle, settings.terms.memory_limit, settings.recycle_above))
         .map_err(|e| PoolError::Start(Arc::new(e)))?;
@@ -146,5 +150,10 @@ fn look(shared: &Shared, wait: Wait) -> Vec<u64> {
         return Vec::new();
     }
     let ended = workers.iter().zip(&fds[1..]).filter(|(_, fd)| fd.any() == Some(true));
-    ended.map(|((worker, _), _)| *worker).collect()
+    let ended = ended.map(|((worker, process), _)| {
+        // What it has logged comes before its task's error; and not under the pool's lock, which a logger may want.
+        process.drain_output();
+        *worker
+    });
+    ended.collect()
 }

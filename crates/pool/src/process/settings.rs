@@ -18,6 +18,8 @@ pub(super) struct Settings {
     /// In bytes.
     pub(super) recycle_above: Option<u64>,
     pub(super) retry_delay: Duration,
+    #[cfg(feature = "log")]
+    pub(super) forward_logs: Option<bool>,
     /// What each worker is like.
     pub(super) worker: Option<Template>,
     pub(super) start_method: Option<StartMethod>,
@@ -35,6 +37,8 @@ impl Default for Settings {
             idle_timeout: None,
             recycle_above: None,
             retry_delay: Duration::from_millis(10),
+            #[cfg(feature = "log")]
+            forward_logs: None,
             worker: None,
             start_method: None,
             fork_server: None,
