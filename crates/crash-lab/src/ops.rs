@@ -13,6 +13,7 @@ mod joinable;
 mod lane;
 mod listener;
 mod lock;
+mod logs;
 mod manager;
 mod named;
 mod pair;
@@ -40,7 +41,13 @@ fn crates() -> Vec<(&'static str, Vec<Rows>)> {
         ("crash-lab", vec![selftest::operations()]),
         (
             "proc-core",
-            vec![proc_core::operations(), supervisor::operations(), daemon::operations(), named::operations()],
+            vec![
+                proc_core::operations(),
+                supervisor::operations(),
+                daemon::operations(),
+                named::operations(),
+                logs::operations(),
+            ],
         ),
         (
             "sync",

@@ -2,6 +2,7 @@
 
 mod lane;
 mod locks;
+mod logs;
 mod mutants;
 mod pipe;
 
@@ -19,8 +20,15 @@ const YOUNGEST: usize = 41;
 
 /// All rows that must survive.
 pub(super) fn operations() -> Rows {
-    [queue::operations(), locks::operations(), sync::operations(), lane::operations(), pipe::operations()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        queue::operations(),
+        locks::operations(),
+        sync::operations(),
+        lane::operations(),
+        pipe::operations(),
+        logs::operations(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
