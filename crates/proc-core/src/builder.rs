@@ -5,6 +5,7 @@ use std::{
     os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
     path::PathBuf,
     process::Stdio,
+    sync::Arc,
 };
 
 use serde::{Serialize, de::DeserializeOwned};
@@ -21,6 +22,7 @@ use crate::{
     lock::lock,
     logs::{Conduit, Wish},
     options::{Options, Resource},
+    output::{Capture, LineFn},
     process::{Process, ProcessHandle, Runnable},
     report::Report,
     start::{
@@ -66,6 +68,8 @@ pub struct Builder {
     pub(crate) fork_server: Option<ForkServer>,
     pub(crate) options: Options,
     pub(crate) streams: [Option<Stream>; 3],
+    /// For standard output and standard error.
+    pub(crate) lines: [Option<LineFn>; 2],
     pub(crate) logs: Wish,
 }
 
@@ -178,12 +182,35 @@ impl Builder {
     /// Its standard output.
     pub fn stdout(mut self, stream: impl Into<Stdio>) -> Self {
         self.streams[1] = Some(Stream::Asked(stream.into()));
+        self.lines[0] = None;
         self
     }
 
     /// Its standard error.
     pub fn stderr(mut self, stream: impl Into<Stdio>) -> Self {
         self.streams[2] = Some(Stream::Asked(stream.into()));
+        self.lines[1] = None;
+        self
+    }
+
+    /// Has `f` called with its name and each line that it writes to its standard output. Of this and
+    /// [`stdout`](Self::stdout), the last call counts.
+    ///
+    /// `f` is called by a thread of this crate's, or by who waits for the process: all lines have come before `join` or `wait`
+    /// returns (unless `f` blocks: that is waited for for a second). Lines are without their end, and as UTF-8, with a
+    /// replacement for what is none; one of more than 64 KiB comes in parts. One line is given at a time, of all processes
+    /// whose lines or records come here. While `f` blocks, the process waits once its pipe is full.
+    pub fn stdout_lines(mut self, f: impl Fn(&str, &str) + Send + Sync + 'static) -> Self {
+        self.lines[0] = Some(LineFn::new(f));
+        self.streams[1] = None;
+        self
+    }
+
+    /// As [`stdout_lines`](Self::stdout_lines), of its standard error. The last of it, up to 4 KiB, is in the
+    /// [`CrashReport`](crate::CrashReport) if it crashes.
+    pub fn stderr_lines(mut self, f: impl Fn(&str, &str) + Send + Sync + 'static) -> Self {
+        self.lines[1] = Some(LineFn::new(f));
+        self.streams[2] = None;
         self
     }
 
@@ -345,6 +372,14 @@ impl Builder {
         let _starting = crate::reaper::starting();
         out_of_memory::begin();
         let identity = Identity::of_child(self.name, self.daemon);
+        let mut captures = [None, None];
+        for (i, line) in self.lines.into_iter().enumerate() {
+            let Some(line) = line else { continue };
+            let (capture, end) = Capture::open(line)
+                .map_err(|source| ProcessError::Start { operation: "make a pipe for its output".into(), source })?;
+            captures[i] = Some(capture);
+            self.streams[i + 1] = Some(Stream::Opened(Arc::new(end)));
+        }
         let mut streams = Streams::open(self.streams)
             .map_err(|source| ProcessError::Start { operation: "open the standard streams".into(), source })?;
         self.options.streams = streams.given;
@@ -358,7 +393,8 @@ impl Builder {
         let of_options: Vec<_> = streams.theirs.iter().map(AsFd::as_fd).chain(of_logs).collect();
         let (started, report, _registering) = start(&identity, &self.options, &of_options)?;
         let tap = conduit.map(|conduit| conduit.connect(&identity.name, started.pid, self.logs.is_prefixed()));
-        let child = children::register(started, &identity, Some(report), self.options.own_group, tap);
+        let captures = captures.map(|capture| capture.map(|capture| capture.connect(&identity.name)));
+        let child = children::register(started, &identity, Some(report), self.options.own_group, (tap, captures));
         *lock(&child.pipes) = std::mem::take(&mut streams.ours);
         Ok(Process::new(ProcessHandle(child)))
     }

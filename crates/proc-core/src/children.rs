@@ -24,6 +24,7 @@ use crate::{
     exit::{self, Stage},
     lock::lock,
     logs::{self, Tap},
+    output::Captured,
     report::{Found, Left, Report},
     start::{Started, failed},
 };
@@ -57,6 +58,8 @@ pub(crate) struct Child {
     pub(crate) pipes: Mutex<[Option<OwnedFd>; 3]>,
     /// Where its records come from, if it forwards them.
     logs: Option<Tap>,
+    /// Its standard output and error, if their lines come here.
+    captured: [Option<Arc<Captured>>; 2],
     end: OnceLock<End>,
     reaping: Mutex<()>,
 }
@@ -82,6 +85,7 @@ impl Child {
             is_program: false,
             pipes: Mutex::default(),
             logs: None,
+            captured: [None, None],
             end: OnceLock::new(),
             reaping: Mutex::new(()),
         }
@@ -97,13 +101,17 @@ impl Child {
         status
     }
 
-    /// Has what it has logged come out; of one that has ended, all of it.
+    /// Has what it has logged and written come out; of one that has ended, all of it.
     pub(crate) fn drain(&self) {
-        match &self.logs {
-            Some(logs) if self.is_alive() => logs.drain(),
-            Some(logs) => logs.finish(),
-            None => {}
+        let [stdout, stderr] = &self.captured;
+        if self.logs.is_none() && stdout.is_none() && stderr.is_none() {
+            return;
         }
+        let has_ended = !self.is_alive();
+        if let Some(logs) = &self.logs {
+            if has_ended { logs.finish() } else { logs.drain() }
+        }
+        self.captured.iter().flatten().for_each(|captured| captured.drain(has_ended));
     }
 
     /// Reaps it if it has ended.
@@ -149,6 +157,9 @@ impl Child {
         if matches!(self.end.get(), Some(End::Exited(status)) if status.signal() == Some(libc::SIGKILL)) {
             left.crash = CrashReport::of_kill(self.pid).or(left.crash);
         }
+        if let (Some(crash), Some(stderr)) = (&mut left.crash, &self.captured[1]) {
+            crash.stderr = stderr.end();
+        }
         left
     }
 
@@ -193,10 +204,10 @@ pub(crate) fn register(
     identity: &Identity,
     report: Option<Report>,
     own_group: bool,
-    logs: Option<Tap>,
+    (logs, captured): (Option<Tap>, [Option<Arc<Captured>>; 2]),
 ) -> Arc<Child> {
     let child = Child::new(started, &identity.name, identity.daemon, own_group);
-    let child = Arc::new(Child { report, logs, ..child });
+    let child = Arc::new(Child { report, logs, captured, ..child });
     note(&child);
     child
 }

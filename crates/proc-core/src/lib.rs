@@ -39,6 +39,7 @@ pub mod logs;
 mod logs;
 mod options;
 mod outcome;
+mod output;
 mod panic_report;
 mod preloaded;
 mod process;

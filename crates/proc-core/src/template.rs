@@ -63,7 +63,7 @@ impl Template {
 
     /// Another builder that was told the same.
     pub fn builder(&self) -> Builder {
-        let Builder { name, daemon, start_method, fork_server, options, streams, logs } = &self.0;
+        let Builder { name, daemon, start_method, fork_server, options, streams, lines, logs } = &self.0;
         let opened = |stream: &Option<Stream>| match stream {
             Some(Stream::Opened(fd)) => Some(Stream::Opened(fd.clone())),
             _ => None,
@@ -75,6 +75,7 @@ impl Template {
             fork_server: fork_server.clone(),
             options: options.clone(),
             streams: streams.each_ref().map(opened),
+            lines: lines.clone(),
             logs: *logs,
         }
     }

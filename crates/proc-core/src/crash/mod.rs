@@ -47,6 +47,8 @@ pub struct CrashReport {
     is_out_of_memory: bool,
     /// Of its control group, if it was killed for want of memory.
     memory_limit: Option<u64>,
+    /// The end of its standard error, if that was captured.
+    pub(crate) stderr: String,
 }
 
 /// What a [`CrashReport`] is about.
@@ -91,7 +93,15 @@ impl CrashReport {
         let panic = String::from_utf8_lossy(panic).into_owned();
         let at = at.and_then(Where::parse).unwrap_or_default();
         let backtrace = Backtrace::of_places(origin::locate(&at.addresses, at.maps));
-        Some(Self { happened, flags: at.flags, panic, backtrace, is_out_of_memory: false, memory_limit: None })
+        Some(Self {
+            happened,
+            flags: at.flags,
+            panic,
+            backtrace,
+            is_out_of_memory: false,
+            memory_limit: None,
+            stderr: String::new(),
+        })
     }
 
     /// Of a process that was killed, if it was the kernel, for want of memory.
@@ -103,6 +113,7 @@ impl CrashReport {
             backtrace: Backtrace::default(),
             is_out_of_memory: true,
             memory_limit: oom::group_limit(),
+            stderr: String::new(),
         })
     }
 
@@ -163,6 +174,12 @@ impl CrashReport {
         Some(self.panic.as_str()).filter(|panic| !panic.is_empty())
     }
 
+    /// The last lines of its standard error, of 4 KiB at most, if its owner was given these lines
+    /// ([`stderr_lines`](crate::Builder::stderr_lines)); else empty.
+    pub fn stderr(&self) -> &str {
+        &self.stderr
+    }
+
     /// Its cause in one line, without names; with the last panic if it is an abort.
     pub fn summary(&self) -> String {
         match self.last_panic().filter(|_| self.cause() == CrashCause::Abort) {
@@ -206,7 +223,13 @@ impl fmt::Display for CrashReport {
         if let Some(panic) = self.last_panic() {
             write!(f, "; last {panic}")?;
         }
-        if self.backtrace.is_empty() { Ok(()) } else { write!(f, "\n{}", self.backtrace.trim_end()) }
+        if !self.backtrace.is_empty() {
+            write!(f, "\n{}", self.backtrace.trim_end())?;
+        }
+        match self.stderr.trim_end() {
+            "" => Ok(()),
+            stderr => write!(f, "\nthe end of its standard error:\n{stderr}"),
+        }
     }
 }
 

@@ -69,7 +69,7 @@ pub unsafe fn fork() -> Result<Fork, ProcessError> {
     // SAFETY: the caller vouches for what the child does.
     match unsafe { split() }? {
         Split::Parent(started) => {
-            Ok(Fork::Parent(ProcessHandle(children::register(started, &identity, None, false, None))))
+            Ok(Fork::Parent(ProcessHandle(children::register(started, &identity, None, false, Default::default()))))
         }
         Split::Child(link) => {
             death_link::tie(link).map_err(failed("link the child to its owner's life"))?;

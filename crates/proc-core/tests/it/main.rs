@@ -19,6 +19,7 @@ mod entry;
 mod handover;
 mod kills;
 mod leaks;
+mod output;
 mod panics;
 mod preload;
 mod relations;
