@@ -181,7 +181,7 @@ impl ProcessPoolBuilder {
     /// |---|---|
     /// | `env`, `env_remove`, `env_clear`, `current_dir`, `limit`, `nice`, `cpu_affinity`, `crash_report`, `log_overflow`, `log_prefix` | as for any process, before its initializer |
     /// | `forward_logs` | as the pool's own, which counts if both are given |
-    /// | `stdin`, `stdout`, `stderr` | opened by [`build`](Self::build), once; each worker has a copy of the descriptor. A pipe is an error: nobody has its other end |
+    /// | `stdin`, `stdout`, `stderr` | opened by [`build`](Self::build), once (`stdout_lines` and `stderr_lines` as for any process); each worker has a copy of the descriptor. A pipe is an error: nobody has its other end |
     /// | `start_method`, `fork_server` | as the pool's own; both, or one beside a [`preload`](Self::preload), are an error |
     /// | `daemon`, `process_group` | no effect: every worker ends with its pool, and is the leader of a group |
     /// | `name`, `death_link(false)` | an error: the pool has a [`name`](Self::name), and no worker outlives it |
@@ -209,6 +209,43 @@ impl ProcessPoolBuilder {
     /// [`start_method`](Self::start_method).
     pub fn fork_server(mut self, server: &ForkServer) -> Self {
         self.settings.fork_server = Some(server.clone());
+        self
+    }
+
+    /// Has `f` called with a worker's name and each line that it writes to its standard output; by default that is this
+    /// process's own. For a file or nothing instead, say so of the [`worker`](Self::worker):
+    /// `.worker(Process::builder().stdout(Stdio::null()))`. If both are given, this counts.
+    ///
+    /// Lines are given one at a time, as [`stdout_lines`](Builder::stdout_lines) says; those of a worker that died come before
+    /// its task ends in [`TaskError::WorkerDied`](crate::TaskError::WorkerDied). While `f` blocks, a worker that writes waits
+    /// once its pipe is full.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::sync::{Arc, Mutex};
+    /// use pool::ProcessPool;
+    ///
+    /// let said = Arc::new(Mutex::new(Vec::new()));
+    /// let lines = said.clone();
+    /// let pool = ProcessPool::builder()
+    ///     .workers(1)
+    ///     .stdout(move |worker, line| lines.lock().unwrap().push(format!("{worker}: {line}")))
+    ///     .build()?;
+    /// pool.apply(|| println!("hello"), ())?;
+    /// pool.close();
+    /// pool.join()?;
+    /// assert_eq!(*said.lock().unwrap(), ["pool-0: hello"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn stdout(mut self, f: impl Fn(&str, &str) + Send + Sync + 'static) -> Self {
+        self.settings.stdout = Some(Arc::new(f));
+        self
+    }
+
+    /// As [`stdout`](Self::stdout), of their standard error. The last lines of a worker that crashed are in its
+    /// [`CrashReport`](proc_core::CrashReport::stderr).
+    pub fn stderr(mut self, f: impl Fn(&str, &str) + Send + Sync + 'static) -> Self {
+        self.settings.stderr = Some(Arc::new(f));
         self
     }
 

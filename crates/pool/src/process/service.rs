@@ -93,6 +93,12 @@ fn try_start(shared: &Shared, seat: usize) -> Result<(Process<()>, OwnerLane), P
     if let Some(server) = &settings.fork_server {
         builder = builder.fork_server(server);
     }
+    if let Some(line) = settings.stdout.clone() {
+        builder = builder.stdout_lines(move |worker, text| line(worker, text));
+    }
+    if let Some(line) = settings.stderr.clone() {
+        builder = builder.stderr_lines(move |worker, text| line(worker, text));
+    }
     #[cfg(feature = "log")]
     if let Some(wanted) = settings.forward_logs {
         builder = builder.forward_logs(wanted);

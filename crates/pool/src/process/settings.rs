@@ -1,10 +1,13 @@
 //! What a pool's builder has been told.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use crate::terms::Terms;
 use kernel::handover::Packed;
 use proc_core::{ForkServer, StartMethod, cpu_count, template::Template};
+
+/// What is called with a worker's name and a line that it wrote.
+pub(super) type LineFn = dyn Fn(&str, &str) + Send + Sync;
 
 pub(super) struct Settings {
     pub(super) name: String,
@@ -20,6 +23,8 @@ pub(super) struct Settings {
     pub(super) retry_delay: Duration,
     #[cfg(feature = "log")]
     pub(super) forward_logs: Option<bool>,
+    pub(super) stdout: Option<Arc<LineFn>>,
+    pub(super) stderr: Option<Arc<LineFn>>,
     /// What each worker is like.
     pub(super) worker: Option<Template>,
     pub(super) start_method: Option<StartMethod>,
@@ -39,6 +44,8 @@ impl Default for Settings {
             retry_delay: Duration::from_millis(10),
             #[cfg(feature = "log")]
             forward_logs: None,
+            stdout: None,
+            stderr: None,
             worker: None,
             start_method: None,
             fork_server: None,

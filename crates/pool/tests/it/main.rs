@@ -6,6 +6,7 @@ mod both;
 mod closed_streams;
 mod enemy;
 mod late;
+mod output;
 mod owner;
 mod preload;
 mod process;
