@@ -64,6 +64,7 @@ fn processes() -> Checked {
         .stdout(Stdio::null())
         .limit(Resource::AddressSpace, 1 << 30)
         .nice(5)
+        .forward_logs(true)
         .spawn(work, (3, "a".into()))?;
     assert!(p.pid() > 0 && p.name() == "clock" && p.is_daemon());
     let _: bool = p.is_alive();
@@ -321,6 +322,8 @@ fn pools() -> Checked {
         .retries(2)
         .memory_limit(1 << 30)
         .start_method(StartMethod::ForkServer)
+        .forward_logs(true)
+        .stdout(|worker, line| println!("{worker}: {line}"))
         .build()?;
     built.terminate();
     built.join()?;

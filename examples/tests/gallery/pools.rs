@@ -90,6 +90,22 @@ fn crash_report() {
 }
 
 #[test]
+fn worker_logs() {
+    let said = output("worker_logs", &[]);
+    assert_says(
+        &said,
+        "INFO [parser-#] parsing # bytes
+         INFO [parser-#] parsing # bytes
+         ERROR [parser-#] this one is broken
+         crashed (abort), and said: free(): invalid pointer
+         INFO [parser-#] parsing # bytes
+         parser-#: parsed
+         parser-#: free(): invalid pointer
+         parser-#: parsed",
+    );
+}
+
+#[test]
 fn pool_initializer() {
     let said = output("pool_initializer", &[]);
     let lines: Vec<&str> = said.lines().collect();
