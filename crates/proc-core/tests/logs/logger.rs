@@ -2,13 +2,18 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering::SeqCst},
+    },
 };
 
 use log::{
     Level, LevelFilter, Log, Metadata, Record,
     kv::{Error, Key, Value, VisitSource},
 };
+
+use proc_core::shm::Shared;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Seen {
@@ -29,6 +34,13 @@ impl Seen {
     pub(crate) fn name(&self) -> &str {
         self.fields.get("process.name").map_or("", String::as_str)
     }
+}
+
+/// What counts records with the target "counted", which are not kept.
+static COUNTER: Mutex<Option<Shared<AtomicU64>>> = Mutex::new(None);
+
+pub(crate) fn count(by: Option<Shared<AtomicU64>>) {
+    *COUNTER.lock().unwrap() = by;
 }
 
 /// What came, and whether records with the target "gate" are let through.
@@ -88,6 +100,10 @@ impl Log for Logger {
 
     fn log(&self, record: &Record<'_>) {
         assert!(record.target() != "panics", "on purpose");
+        if record.target() == "counted" {
+            COUNTER.lock().unwrap().as_ref().map(|counter| counter.fetch_add(1, SeqCst));
+            return;
+        }
         let mut fields = Fields(BTreeMap::new());
         record.key_values().visit(&mut fields).unwrap();
         let seen = Seen {

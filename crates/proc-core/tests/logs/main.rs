@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::multiple_unsafe_ops_per_block, clippy::exit, reason = "tests")]
 
+mod cost;
 mod kills;
 mod logger;
 mod overflow;
