@@ -30,6 +30,7 @@ pub(crate) fn of_options() -> Outcome {
     step("tls alone", &mut cargo(["check", "--quiet", "-p", "tls"]))?;
     step("features", &mut cargo(["test", "-p", "ipc", "--features", "ndarray", "--test", "it", "matrix"]))?;
     step("features", &mut cargo(["test", "-p", "proc-core", "--features", "log", "--test", "logs"]))?;
+    step("features", &mut cargo(["test", "-p", "proc-core", "--features", "tracing", "--test", "events"]))?;
     step("features", &mut cargo(["test", "-p", "pool", "--features", "log", "--test", "logs"]))?;
     step("features", &mut cargo(["test", "-p", "pool", "--features", "tracing", "--test", "events"]))
 }

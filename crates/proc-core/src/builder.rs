@@ -270,8 +270,12 @@ impl Builder {
     /// child that has ended, before `join` or `wait` returns (unless the logger blocks: that is waited for for a second).
     /// Messages are cut at about 32 KiB.
     ///
+    /// With the feature `tracing`, so do its events: out of the subscriber that the calling thread has when it starts the child,
+    /// with their fields, those two, and `spans`, a text with the names and fields of the child's spans around each
+    /// (`request{id=7}:query`). Spans themselves stay in the child.
+    ///
     /// A child that sets a logger itself cannot do so a second time: set this to false for it (`env_logger::init` would
-    /// panic). A logger that a constructor has set before is kept, and so is, by [`StartMethod::Fork`], this process's. What a
+    /// panic). A logger that a constructor has set before is kept, and so is, by [`StartMethod::Fork`], this process's. All that goes for a subscriber, too. What a
     /// bare `fork(2)` in the child logs goes nowhere.
     #[cfg(feature = "log")]
     #[doc(alias = "get_logger")]

@@ -2,7 +2,8 @@
 //!
 //! With the feature `log`. A child's records (level, target, module, file, line, key-values) are written into memory that it
 //! shares with its owner before `log!` returns, and are given to the owner's logger by a thread of the owner's: in the order
-//! in which the child logged them, with the key-values `process.name` and `process.pid` of the process that logged.
+//! in which the child logged them, with the key-values `process.name` and `process.pid` of the process that logged. With the
+//! feature `tracing`, events go the same way, from a subscriber of the child's to the owner's.
 #![doc = concat!("\n\n", include_str!("README.md"))]
 
 pub(crate) mod terms;
@@ -10,7 +11,11 @@ pub(crate) mod terms;
 #[cfg(feature = "log")]
 pub mod doorbell;
 #[cfg(feature = "log")]
+mod draft;
+#[cfg(feature = "log")]
 mod emit;
+#[cfg(feature = "tracing")]
+mod events;
 #[cfg(feature = "log")]
 mod forwarder;
 #[cfg(feature = "log")]
@@ -19,6 +24,10 @@ mod record;
 mod relay;
 #[cfg(feature = "log")]
 pub mod ring;
+#[cfg(feature = "log")]
+mod sink;
+#[cfg(feature = "log")]
+mod subscriber;
 #[cfg(feature = "log")]
 mod text;
 #[cfg(feature = "log")]

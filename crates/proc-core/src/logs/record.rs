@@ -1,102 +1,39 @@
 //! A record of the crate `log`, as it lies in the ring.
 
 use log::{
-    Level, Record,
+    Record,
     kv::{Error, Key, Value, VisitSource, VisitValue},
 };
 
 use super::{
-    ring::MAX_RECORD_BYTES,
-    text::{Cursor, put_name, put_text},
+    draft::{Draft, Head, RECORD},
     value::{FieldValue, put_display},
 };
 
-/// The tag of a record.
-pub(super) const RECORD: u8 = 1;
-
-const HAS_MODULE: u8 = 1;
-const HAS_FILE: u8 = 2;
-const HAS_LINE: u8 = 4;
-
-/// Key-values may take so much of a record; what does not fit is left out.
-const MAX_FIELDS_BYTES: usize = 8 * 1024;
-/// A value may be so long.
-const MAX_VALUE_BYTES: usize = 4 * 1024;
-
-/// A record, taken apart.
-#[derive(Debug)]
-pub(super) struct Parts<'a> {
-    pub(super) level: Level,
-    pub(super) target: &'a str,
-    pub(super) module: Option<&'a str>,
-    pub(super) file: Option<&'a str>,
-    pub(super) line: Option<u32>,
-    pub(super) fields: Vec<(&'a str, FieldValue<'a>)>,
-    pub(super) message: &'a str,
-    /// Bytes of the message that are missing at its end.
-    pub(super) n_cut: u32,
-}
-
-/// Writes a record over what is in `bytes`: [`MAX_RECORD_BYTES`] at most.
+/// Writes a record over what is in `bytes`.
 pub(super) fn put(record: &Record<'_>, bytes: &mut Vec<u8>) {
-    bytes.clear();
-    let (module, file, line) = (record.module_path(), record.file(), record.line());
-    let has = [(module.is_some(), HAS_MODULE), (file.is_some(), HAS_FILE), (line.is_some(), HAS_LINE)];
-    let flags: u8 = has.into_iter().map(|(has, flag)| if has { flag } else { 0 }).sum();
-    bytes.extend_from_slice(&[RECORD, record.level() as u8, flags]);
-    bytes.extend_from_slice(&line.unwrap_or_default().to_ne_bytes());
-    put_name(bytes, record.target());
-    put_name(bytes, module.unwrap_or_default());
-    put_name(bytes, file.unwrap_or_default());
-    let count_at = bytes.len();
-    bytes.push(0);
-    let mut fields = PutFields { limit: bytes.len() + MAX_FIELDS_BYTES, bytes, n: 0 };
+    let head = Head {
+        level: record.level() as u8,
+        target: record.target(),
+        module: record.module_path(),
+        file: record.file(),
+        line: record.line(),
+    };
+    let mut draft = Draft::new(bytes, RECORD, &head);
     // One that cannot be visited to its end has the fields that came before.
-    let _ = record.key_values().visit(&mut fields);
-    let n = fields.n;
-    bytes[count_at] = n;
-    // The number of bytes that are missing comes last.
-    let n_cut = put_text(bytes, MAX_RECORD_BYTES - 4, *record.args());
-    bytes.extend_from_slice(&u32::try_from(n_cut).unwrap_or(u32::MAX).to_ne_bytes());
+    let _ = record.key_values().visit(&mut Fields(&mut draft));
+    draft.end(Some(*record.args()));
 }
 
-impl<'a> Parts<'a> {
-    /// What [`put`] has written, without its tag; `None` if it is nothing of the kind.
-    pub(super) fn take(mut from: Cursor<'a>) -> Option<Self> {
-        let level = Level::iter().nth(usize::from(from.byte()?).checked_sub(1)?)?;
-        let flags = from.byte()?;
-        let line = u32::from_ne_bytes(from.array()?);
-        let (target, module, file) = (from.name()?, from.name()?, from.name()?);
-        let n = from.byte()?;
-        let fields = (0..n).map(|_| Some((from.name()?, FieldValue::take(&mut from)?))).collect::<Option<_>>()?;
-        let message = from.text()?;
-        let n_cut = u32::from_ne_bytes(from.array()?);
-        let module = (flags & HAS_MODULE != 0).then_some(module);
-        let file = (flags & HAS_FILE != 0).then_some(file);
-        let line = (flags & HAS_LINE != 0).then_some(line);
-        from.0.is_empty().then_some(Self { level, target, module, file, line, fields, message, n_cut })
-    }
-}
+/// Adds key-values, as long as there is room.
+struct Fields<'a, 'b>(&'a mut Draft<'b>);
 
-/// Appends key-values, as long as there is room.
-struct PutFields<'a> {
-    bytes: &'a mut Vec<u8>,
-    limit: usize,
-    n: u8,
-}
-
-impl<'kvs> VisitSource<'kvs> for PutFields<'_> {
+impl<'kvs> VisitSource<'kvs> for Fields<'_, '_> {
     fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), Error> {
-        let begin = self.bytes.len();
-        put_name(self.bytes, key.as_str());
-        let mut putting = PutValue { limit: self.bytes.len() + MAX_VALUE_BYTES, bytes: self.bytes };
-        value.visit(&mut putting)?;
-        if self.n == u8::MAX || self.bytes.len() > self.limit {
-            self.bytes.truncate(begin);
-            return Err(Error::msg("no room"));
+        match self.0.field(key.as_str(), |bytes, limit| value.visit(PutValue { bytes, limit }))? {
+            true => Ok(()),
+            false => Err(Error::msg("no room")),
         }
-        self.n += 1;
-        Ok(())
     }
 }
 
@@ -153,7 +90,12 @@ impl<'a> From<FieldValue<'a>> for Value<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use log::Level;
+
+    use super::{
+        super::{draft::Parts, ring::MAX_RECORD_BYTES, text::Cursor},
+        *,
+    };
 
     fn bytes_of(message: &str, fields: &[(&str, Value<'_>)]) -> Vec<u8> {
         let mut bytes = vec![9; 7];
@@ -174,8 +116,9 @@ mod tests {
             [("a", Value::from(-1)), ("ü", Value::from("text")), ("c", Value::from(2.5)), ("d", Value::from(true))];
         let bytes = bytes_of("Grüße", &fields);
         let parts = take(&bytes).unwrap();
-        assert_eq!((parts.level, parts.target, parts.message, parts.n_cut), (Level::Debug, "a::b", "Grüße", 0));
-        assert_eq!((parts.module, parts.file, parts.line), (None, Some("src/a.rs"), Some(7)));
+        let Head { level, target, module, file, line } = parts.head;
+        assert_eq!((level, target, module, file, line), (Level::Debug as u8, "a::b", None, Some("src/a.rs"), Some(7)));
+        assert_eq!((parts.message, parts.n_cut), (Some("Grüße"), 0));
         let (signed, text) = (FieldValue::Signed(-1), FieldValue::Text("text"));
         let expected = [("a", signed), ("ü", text), ("c", FieldValue::Float(2.5)), ("d", FieldValue::Bool(true))];
         assert_eq!(parts.fields, expected);
@@ -187,7 +130,7 @@ mod tests {
         let bytes = bytes_of(&message, &[]);
         assert!(bytes.len() <= MAX_RECORD_BYTES && bytes.len() > MAX_RECORD_BYTES - 8);
         let parts = take(&bytes).unwrap();
-        assert_eq!(parts.message.len() + parts.n_cut as usize, message.len());
+        assert_eq!(parts.message.map_or(0, str::len) + parts.n_cut as usize, message.len());
     }
 
     #[test]
@@ -195,7 +138,7 @@ mod tests {
         let long = "x".repeat(100_000);
         let fields: Vec<_> = (0..300).map(|_| (long.as_str(), Value::from(long.as_str()))).collect();
         let bytes = bytes_of("message", &fields);
-        assert_eq!(take(&bytes).unwrap().message, "message");
+        assert_eq!(take(&bytes).unwrap().message, Some("message"));
         assert!(!take(&bytes).unwrap().fields.is_empty());
     }
 

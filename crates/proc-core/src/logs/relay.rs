@@ -10,11 +10,14 @@ use std::{
     },
 };
 
+use log::Level;
+
 use super::{
     doorbell::Doorbell,
+    draft::{EVENT, Parts, RECORD},
     emit::{self, Origin},
-    record::{Parts, RECORD},
     ring::{Garbled, Reader, Ring},
+    subscriber::OwnersSubscriber,
     text::Cursor,
 };
 use crate::{
@@ -43,11 +46,12 @@ pub(crate) struct Conduit {
     /// Made before there is a child that could write.
     reader: Reader,
     doorbell: Doorbell,
+    subscriber: OwnersSubscriber,
 }
 
 impl Conduit {
     /// Makes one, and sees to it that somebody listens.
-    pub(crate) fn open() -> io::Result<Self> {
+    pub(super) fn open(subscriber: OwnersSubscriber) -> io::Result<Self> {
         let ring = Ring::new()?;
         let mut place = lock(&RELAY.get().doorbell);
         let doorbell = match &*place {
@@ -60,7 +64,7 @@ impl Conduit {
             }
         };
         let reader = Reader::new(ring.clone());
-        Ok(Self { ring, reader, doorbell })
+        Ok(Self { ring, reader, doorbell, subscriber })
     }
 
     /// What the child's `attach` takes.
@@ -72,6 +76,7 @@ impl Conduit {
     pub(crate) fn connect(self, name: &str, pid: u32, is_prefixed: bool) -> Tap {
         let source = Arc::new(Source {
             origin: Origin { name: name.to_owned(), pid, is_prefixed },
+            subscriber: self.subscriber,
             intake: Mutex::new(Intake { reader: self.reader, is_open: true }),
             has_ended: AtomicBool::new(false),
         });
@@ -172,6 +177,7 @@ fn listen(doorbell: &Doorbell) {
 #[derive(Debug)]
 struct Source {
     origin: Origin,
+    subscriber: OwnersSubscriber,
     /// For whoever has the turn.
     intake: Mutex<Intake>,
     /// The child has ended: what is there is all there will be. Orders nothing; a child's end comes before.
@@ -203,7 +209,7 @@ impl Source {
             if std::mem::replace(&mut intake.is_open, false) { n_lost } else { 0 }
         };
         if n_lost > 0 {
-            call(turn, || emit::lost(&self.origin, n_lost));
+            self.say(turn, Level::Warn, &emit::lost(n_lost));
         }
     }
 
@@ -229,7 +235,7 @@ impl Source {
                 Ok(None) => break,
                 Ok(Some(n_lost)) => {
                     if n_lost > 0 {
-                        call(turn, || emit::lost(&self.origin, n_lost));
+                        self.say(turn, Level::Warn, &emit::lost(n_lost));
                     }
                     if !self.emit(turn, &record) {
                         return self.give_up(turn);
@@ -243,21 +249,34 @@ impl Source {
 
     fn emit(&self, turn: &Turn, record: &[u8]) -> bool {
         let mut cursor = Cursor(record);
-        match cursor.byte() {
-            Some(RECORD) => Parts::take(cursor).is_some_and(|parts| call(turn, || emit::record(&self.origin, &parts))),
-            _ => false,
+        let tag = cursor.byte();
+        let Some(parts) = Parts::take(cursor) else { return false };
+        match tag {
+            Some(RECORD) => call(turn, || emit::record(&self.origin, &parts)),
+            Some(EVENT) => call(turn, || _ = self.subscriber.emit(&self.origin, &parts)),
+            _ => return false,
         }
+        true
+    }
+
+    /// Says something of the forwarding itself, where it is heard.
+    fn say(&self, turn: &Turn, level: Level, message: &str) {
+        let parts = emit::notice(level, message);
+        call(turn, || {
+            if !self.subscriber.emit(&self.origin, &parts) {
+                emit::record(&self.origin, &parts);
+            }
+        });
     }
 
     fn give_up(&self, turn: &Turn) {
         lock(&self.intake).is_open = false;
-        call(turn, || emit::garbled(&self.origin));
+        self.say(turn, Level::Error, emit::GARBLED);
     }
 }
 
 /// Calls what the program gave us. A panic of it has been told by the panic hook, and concerns that call alone.
-fn call(turn: &Turn, f: impl FnOnce()) -> bool {
+fn call(turn: &Turn, f: impl FnOnce()) {
     let _ = catch_unwind(AssertUnwindSafe(f));
     turn.get_on();
-    true
 }

@@ -2,9 +2,7 @@
 
 use std::{io, time::Duration};
 
-use log::LevelFilter;
-
-use super::{forwarder, relay::Conduit, terms::Terms};
+use super::{forwarder, relay::Conduit, sink, subscriber, terms::Terms};
 
 /// What happens to a record for which there is no room, since the owner does not take records as fast as its child logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +21,7 @@ impl Default for LogOverflow {
     }
 }
 
-/// Forward, if this process has a logger, unless it was told not to.
+/// Forward, if this process has a logger or a subscriber, unless it was told not to.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Wish {
     pub(crate) is_unwanted: bool,
@@ -34,8 +32,13 @@ pub(crate) struct Wish {
 impl Wish {
     /// What a child gets, if it is to forward. One that is a fork of this process has this process's logger.
     pub(crate) fn open(&self, is_fork: bool) -> io::Result<Option<(Terms, Conduit)>> {
-        let level = log::max_level();
-        if self.is_unwanted || level == LevelFilter::Off || is_fork && !forwarder::is_ours() {
+        if self.is_unwanted {
+            return Ok(None);
+        }
+        let log_level = if is_fork && !forwarder::is_ours() { 0 } else { log::max_level() as u8 };
+        let subscriber = subscriber::of_owner(is_fork);
+        let event_level = subscriber.level();
+        if log_level == 0 && event_level == 0 {
             return Ok(None);
         }
         let patience = match self.overflow {
@@ -43,10 +46,11 @@ impl Wish {
             LogOverflow::Drop => Duration::ZERO,
         };
         let patience_nanos = u64::try_from(patience.as_nanos()).unwrap_or(u64::MAX);
-        Ok(Some((Terms { log_level: level as u8, patience_nanos }, Conduit::open()?)))
+        Ok(Some((Terms { log_level, event_level, patience_nanos }, Conduit::open(subscriber)?)))
     }
 
     pub(crate) fn is_prefixed(&self) -> bool {
-        self.is_prefixed
+        // Not where its records go on to another process, which puts its own.
+        self.is_prefixed && !sink::is_open()
     }
 }
