@@ -254,6 +254,8 @@ impl ProcessPoolBuilder {
     /// name and the pid of the worker; those of a worker that died come out before its task ends in
     /// [`TaskError::WorkerDied`](crate::TaskError::WorkerDied).
     ///
+    /// With the feature `tracing`, so do their events, out of the default subscriber.
+    ///
     /// What else can be said of forwarding is said of a [`worker`](Self::worker).
     #[cfg(feature = "log")]
     #[doc(alias = "get_logger")]
