@@ -9,6 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use kernel::sys::cpus;
+
 /// Learns from the last waits whether it pays to look on, and to let others have the CPU.
 #[derive(Debug)]
 pub(crate) struct Spin {
@@ -128,7 +130,7 @@ impl Spin {
 /// On a single processor, whoever spins keeps the other from running.
 fn is_alone() -> bool {
     static ALONE: OnceLock<bool> = OnceLock::new();
-    *ALONE.get_or_init(|| std::thread::available_parallelism().is_ok_and(|n| n.get() == 1))
+    *ALONE.get_or_init(|| cpus::available() == 1)
 }
 
 #[cfg(test)]

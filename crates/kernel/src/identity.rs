@@ -10,7 +10,7 @@ use nix::errno::Errno;
 
 use crate::{
     at_fork,
-    sys::{pid_namespace, pidfd, proc_fs::Stat},
+    sys::{open_file, pid_namespace, pidfd, proc_fs::Stat},
 };
 
 /// A process, told apart from later bearers of the same pid by the time it started.
@@ -63,6 +63,9 @@ impl PidNamespace {
     /// Whether the pids in `/proc` are those of the calling process's namespace; they may be those of one around it. False
     /// if it cannot be found out.
     pub fn is_that_of_proc() -> bool {
+        if open_file::is_given_up() {
+            return false;
+        }
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         // The process's pids: in the namespace of this `/proc`, and in each inside it, down to its own.
         let pids = status.lines().find_map(|line| line.strip_prefix("NSpid:"));

@@ -11,9 +11,11 @@ use std::{
     num::NonZero,
     os::fd::{AsRawFd, BorrowedFd, OwnedFd},
     ptr::NonNull,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
 };
 
 use nix::{
+    errno::Errno,
     fcntl::{OFlag, open},
     sys::{
         mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, munmap},
@@ -44,9 +46,25 @@ impl From<&FileStat> for FileId {
     }
 }
 
+/// The process opens no files any more.
+static IS_GIVEN_UP: AtomicBool = AtomicBool::new(false);
+
+/// Notes that the calling process may open no files any more, and that to try may be its end.
+pub fn give_up() {
+    IS_GIVEN_UP.store(true, Relaxed);
+}
+
+/// Whether the calling process has [given up](give_up) opening files, or one that it was forked from.
+pub fn is_given_up() -> bool {
+    IS_GIVEN_UP.load(Relaxed)
+}
+
 /// Opens the file behind `fd` once more. Needs a `/proc` in which the calling process can see itself.
 /// For reading only.
 pub fn open_again(fd: BorrowedFd<'_>) -> nix::Result<OwnedFd> {
+    if is_given_up() {
+        return Err(Errno::EPERM);
+    }
     let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
     above_standard_streams(open(path.as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOCTTY, Mode::empty())?)
 }

@@ -7,14 +7,14 @@
 use std::{
     cell::Cell,
     hint,
-    sync::{
-        OnceLock,
-        atomic::{AtomicU32, AtomicU64},
-    },
+    sync::atomic::{AtomicU32, AtomicU64},
     time::{Duration, Instant},
 };
 
-use kernel::futex::{self, Change, Deadline, Wait};
+use kernel::{
+    futex::{self, Change, Deadline, Wait},
+    sys::cpus,
+};
 
 use super::{robust::ThreadList, threads};
 use crate::machine::{Futex, Slept};
@@ -74,7 +74,7 @@ impl Futex for Kernel {
 
     fn spin(&self, round: u32) -> bool {
         let patience = PATIENCE.get();
-        if round >= patience || !is_parallel() {
+        if round >= patience || !cpus::are_several() {
             PATIENCE.set((patience * 3 / 4).max(*SPINS.start()));
             return false;
         }
@@ -87,13 +87,13 @@ impl Futex for Kernel {
 
     fn spin_patiently(&self, round: u32) -> bool {
         hint::spin_loop();
-        round < *SPINS.end() && is_parallel()
+        round < *SPINS.end() && cpus::are_several()
     }
 
     fn back_off(&self, has_given_way: bool) -> bool {
         let begun = Instant::now();
         let fights = has_given_way || CONTENDED.get().is_some_and(|last| begun - last < FIGHT);
-        if fights && is_parallel() {
+        if fights && cpus::are_several() {
             while begun.elapsed() < TRUCE {
                 hint::spin_loop();
             }
@@ -110,12 +110,4 @@ fn low_half(state: &AtomicU64) -> &AtomicU32 {
     const { assert!(cfg!(target_endian = "little"), "the low half of a word comes first") };
     // SAFETY: the first four bytes of eight that live as long; they are used as an address here, and by the kernel.
     unsafe { AtomicU32::from_ptr(state.as_ptr().cast()) }
-}
-
-/// Whether the machine has several CPUs. Those that this thread may run on are another matter: whoever it waits for may
-/// be bound to another one.
-fn is_parallel() -> bool {
-    static PARALLEL: OnceLock<bool> = OnceLock::new();
-    // SAFETY: asks for a number.
-    *PARALLEL.get_or_init(|| unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) } > 1)
 }
