@@ -10,6 +10,8 @@ use std::{
 
 use serde::{Serialize, de::DeserializeOwned};
 
+#[cfg(feature = "confine")]
+use crate::confine::{Asked, Confined, Confinement, may_start_processes};
 #[cfg(feature = "log")]
 use crate::logs::LogOverflow;
 use crate::{
@@ -301,6 +303,28 @@ impl Builder {
         self
     }
 
+    /// What it may open, connect to and start, from when it has its handles and before its function is called. Of two calls, the
+    /// last one counts.
+    ///
+    /// A process that cannot be confined so does not run: [`ProcessError::CannotConfine`] of the start if this kernel lacks
+    /// what it takes; [`ProcessError::Setup`] of the `join` if a path is not there, or the owner's own sandbox forbids it.
+    #[cfg(feature = "confine")]
+    #[doc(alias = "sandbox")]
+    pub fn confine(mut self, confinement: Confinement) -> Self {
+        self.options.confinement = Some(Asked::new(confinement));
+        self
+    }
+
+    /// Has the function say when its confinement, if it has one, comes into force: by [`enter_confinement`](crate::enter_confinement).
+    #[doc(hidden)]
+    pub fn defer_confinement(#[allow(unused_mut, reason = "without the feature")] mut self) -> Self {
+        #[cfg(feature = "confine")]
+        if let Some(asked) = &mut self.options.confinement {
+            asked.is_deferred = true;
+        }
+        self
+    }
+
     /// Starts it: [`Process::spawn`].
     ///
     /// # Errors
@@ -363,6 +387,16 @@ impl Builder {
         })
     }
 
+    /// Whether this process may start one, and what will hold for it.
+    #[cfg(feature = "confine")]
+    fn check_confinement(&mut self) -> Result<Option<Confined>, ProcessError> {
+        if !may_start_processes() {
+            return Err(ProcessError::Confined);
+        }
+        let held = self.options.confinement.as_mut().map(Asked::check).transpose();
+        held.map_err(|missing| ProcessError::CannotConfine { missing })
+    }
+
     /// Makes what every process has, starts it by `start`, and takes note of it.
     fn launch<'a, R>(
         mut self,
@@ -373,6 +407,8 @@ impl Builder {
             &[BorrowedFd<'_>],
         ) -> Result<(Started, Report, Option<Registering<'a>>), ProcessError>,
     ) -> Result<Process<R>, ProcessError> {
+        #[cfg(feature = "confine")]
+        let confined = self.check_confinement()?;
         let _starting = crate::reaper::starting();
         out_of_memory::begin();
         let identity = Identity::of_child(self.name, self.daemon);
@@ -400,6 +436,10 @@ impl Builder {
         let captures = captures.map(|capture| capture.map(|capture| capture.connect(&identity.name)));
         let child = children::register(started, &identity, Some(report), self.options.own_group, (tap, captures));
         *lock(&child.pipes) = std::mem::take(&mut streams.ours);
+        #[cfg(feature = "confine")]
+        if let Some(confined) = confined {
+            let _ = child.confined.set(confined);
+        }
         Ok(Process::new(ProcessHandle(child)))
     }
 }

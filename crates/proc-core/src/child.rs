@@ -1,5 +1,7 @@
 //! The life of a process that runs a function, from its first instruction of ours to its exit.
 
+#[cfg(feature = "confine")]
+use std::sync::Mutex;
 use std::{
     io::Write,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
@@ -7,6 +9,8 @@ use std::{
 
 use serde::{Serialize, de::DeserializeOwned};
 
+#[cfg(feature = "confine")]
+use crate::{confine, lock::lock};
 use crate::{
     crash,
     current::Identity,
@@ -21,7 +25,7 @@ use crate::{
 };
 use kernel::{
     handover::{self, Packed},
-    sys::{at_exit, profile, seqpacket, signals, soft_limits},
+    sys::{at_exit, open_file, profile, seqpacket, signals, soft_limits},
 };
 
 /// The exit code of a process whose function panicked: that of a Rust program whose `main` did.
@@ -88,6 +92,8 @@ fn run(
     }
     panic_report::install_hook();
     panic_report::on_abort(|panic| drop(report.failure(&Failure::Call(CallError::Panicked(panic.clone())))));
+    #[cfg(feature = "confine")]
+    confine_as(options.confinement, !options.no_crash_report, report);
     signals::unblock_all();
     let mut value = Packed::default();
     match target(&mut value) {
@@ -96,6 +102,49 @@ fn run(
             Err(e) => fail(report, CallError::Value(format!("{} bytes cannot be stored: {e}", value.bytes.len()))),
         },
         Err(e) => fail(report, e),
+    }
+}
+
+/// Confines this process, whose handles are in place, if it is to be.
+#[cfg(feature = "confine")]
+#[inline]
+fn confine_as(asked: Option<confine::Asked>, is_reported: bool, report: &'static Report) {
+    let Some(asked) = asked else { return };
+    confine::prepare(&asked, is_reported);
+    if asked.opens_nothing() {
+        // To name functions std opens the program.
+        options::print_no_backtraces();
+    }
+    if asked.is_deferred {
+        *lock(&DEFERS) = Some(report);
+    }
+    confined_or_end(confine::enter(asked), report);
+}
+
+/// Whether [`enter_confinement`] will confine the calling process.
+pub fn is_to_be_confined() -> bool {
+    #[cfg(feature = "confine")]
+    return lock(&DEFERS).is_some();
+    #[cfg(not(feature = "confine"))]
+    false
+}
+
+/// Confines the calling process, if that was put off until now. If it cannot be done, the process ends with the error.
+pub fn enter_confinement() {
+    #[cfg(feature = "confine")]
+    if let Some(report) = lock(&DEFERS).take() {
+        confined_or_end(confine::enter_deferred(), report);
+    }
+}
+
+/// Where a process that is to be confined later is to leave an error of that.
+#[cfg(feature = "confine")]
+static DEFERS: Mutex<Option<&'static Report>> = Mutex::new(None);
+
+#[cfg(feature = "confine")]
+fn confined_or_end(confined: Result<(), Refusal>, report: &Report) {
+    if let Err((what, errno)) = confined {
+        fail_by(report, &Failure::Setup(what, errno as i32));
     }
 }
 
@@ -190,6 +239,9 @@ pub(crate) fn end_silently() -> ! {
 fn exit(code: i32) -> ! {
     at_exit::run();
     let _ = std::io::stdout().flush();
-    profile::write();
+    // Into a file.
+    if !open_file::is_given_up() {
+        profile::write();
+    }
     at_exit::end_now(code)
 }

@@ -60,6 +60,9 @@ pub(crate) struct Child {
     logs: Option<Tap>,
     /// Its standard output and error, if their lines come here.
     captured: [Option<Arc<Captured>>; 2],
+    /// What holds for it, if it was confined.
+    #[cfg(feature = "confine")]
+    pub(crate) confined: OnceLock<crate::confine::Confined>,
     end: OnceLock<End>,
     reaping: Mutex<()>,
 }
@@ -86,6 +89,8 @@ impl Child {
             pipes: Mutex::default(),
             logs: None,
             captured: [None, None],
+            #[cfg(feature = "confine")]
+            confined: OnceLock::new(),
             end: OnceLock::new(),
             reaping: Mutex::new(()),
         }

@@ -2,7 +2,6 @@
 
 use std::{
     io,
-    num::NonZero,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -14,7 +13,7 @@ use nix::sys::signal::Signal;
 use crate::start::plain::plain;
 use kernel::{
     fork_local::ForkLocal,
-    sys::{attributes, signals},
+    sys::{attributes, cpus, signals},
 };
 
 /// What a child is told about itself and its parent.
@@ -152,5 +151,5 @@ pub fn parent_process() -> Option<ParentProcess> {
 /// How many CPUs the calling process may use: what its affinity mask and its cgroup's quota allow, at least 1.
 #[doc(alias = "process_cpu_count")]
 pub fn cpu_count() -> usize {
-    std::thread::available_parallelism().map_or(1, NonZero::get)
+    cpus::available()
 }

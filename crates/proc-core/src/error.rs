@@ -2,6 +2,8 @@
 
 use std::{fmt, io, time::Duration};
 
+#[cfg(feature = "confine")]
+use crate::confine::Fence;
 use crate::{backtrace::Backtrace, crash::CrashReport, function::ForeignCode, start::StartMethod};
 use kernel::handover;
 
@@ -98,6 +100,15 @@ pub enum ProcessError {
     /// without the feature `auto-entry`, and does not call [`init`](crate::init) first in `main`; or a constructor, which runs
     /// before `main` in copies too, wants to start a process: each copy would start another one.
     EntryMissed,
+    /// This kernel cannot confine a process so, and [`best_effort`](crate::Confinement::best_effort) was not asked for.
+    #[cfg(feature = "confine")]
+    CannotConfine {
+        /// What it lacks.
+        missing: Vec<Fence>,
+    },
+    /// This process is confined, and may start no others.
+    #[cfg(feature = "confine")]
+    Confined,
     /// A [`ForkServer`](crate::ForkServer) cannot load what its children are to share.
     Preload(PreloadError),
     /// Another start method has been set already.
@@ -142,6 +153,12 @@ impl fmt::Display for ProcessError {
                 "this copy of the program was to serve another process and has not got to it: start nothing in \
                  constructors; without the feature auto-entry, call proc_core::init() first thing in main",
             ),
+            #[cfg(feature = "confine")]
+            Self::CannotConfine { missing } => {
+                write!(f, "this kernel cannot confine a process so; it lacks the fences {missing:?}")
+            }
+            #[cfg(feature = "confine")]
+            Self::Confined => f.write_str("this process is confined, and may start no others"),
             Self::Preload(e) => e.fmt(f),
             Self::StartMethodSet { method } => write!(f, "the start method has been set already, to {method:?}"),
         }

@@ -18,6 +18,8 @@ mod builder;
 mod child;
 mod children;
 pub mod command;
+#[cfg(feature = "confine")]
+mod confine;
 mod crash;
 mod current;
 pub mod daemon;
@@ -53,6 +55,8 @@ pub mod thread;
 mod turn;
 mod wait;
 
+#[doc(hidden)]
+pub use crate::child::{enter_confinement, is_to_be_confined};
 #[doc(hidden)]
 pub use kernel::handover;
 #[doc(inline)]
@@ -92,3 +96,8 @@ pub use crate::{
 
 #[cfg(feature = "log")]
 pub use crate::logs::LogOverflow;
+#[cfg(feature = "confine")]
+pub use crate::{
+    confine::{Confined, Confinement, Fence},
+    crash::SystemCall,
+};

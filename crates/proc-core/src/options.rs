@@ -35,6 +35,8 @@ pub(crate) struct Options {
     pub(crate) no_crash_report: bool,
     /// How it forwards its records; the descriptors for that come after the streams.
     pub(crate) logs: Option<Terms>,
+    #[cfg(feature = "confine")]
+    pub(crate) confinement: Option<crate::confine::Asked>,
 }
 plain!(Options {
     clear_env,
@@ -48,6 +50,8 @@ plain!(Options {
     outlives_owner,
     no_crash_report,
     logs,
+    #[cfg(feature = "confine")]
+    confinement,
 });
 
 /// A resource that the kernel limits for each process; see getrlimit(2).
@@ -181,9 +185,13 @@ impl Options {
 /// Has std print no backtraces at panics where memory is limited for good: it needs tens of megabytes, under a lock, and
 /// if it is refused some, the report of that waits for the same lock for ever. The owner gets the backtrace all the same.
 pub(crate) fn print_no_backtraces_without_memory() {
-    if !soft_limits::are_final() {
-        return;
+    if soft_limits::are_final() {
+        print_no_backtraces();
     }
+}
+
+/// Has std print no backtraces at panics. The owner gets them all the same. In a process with one thread.
+pub(crate) fn print_no_backtraces() {
     let Some(setting) = std::env::var_os("RUST_BACKTRACE").filter(|setting| setting != "0") else { return };
     if std::env::var_os("RUST_LIB_BACKTRACE").is_none() {
         // SAFETY: the process has one thread.

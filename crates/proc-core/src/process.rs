@@ -211,6 +211,12 @@ impl ProcessHandle {
         if self.is_alive() { None } else { self.0.crash() }
     }
 
+    /// What of its [`Confinement`](crate::Confinement) holds, from when its function is called; `None` if it has none.
+    #[cfg(feature = "confine")]
+    pub fn confinement(&self) -> Option<crate::Confined> {
+        self.0.confined.get().copied()
+    }
+
     /// Sends it SIGTERM. Does nothing if it has ended.
     ///
     /// # Errors

@@ -124,6 +124,10 @@ impl PopenBuilder {
     }
 
     fn start(&mut self, name: &str) -> io::Result<Popen> {
+        #[cfg(feature = "confine")]
+        if !crate::confine::may_start_processes() {
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, crate::ProcessError::Confined));
+        }
         // Holds the place of the process descriptor, so that a full table is found out before the start.
         let place = fds::duplicate(death_link::end_for_children()?)?;
         if !self.outlives_us {

@@ -9,6 +9,7 @@
 //! * When it is done, the action that it replaced is in place again. It returns to the instruction at fault, which faults
 //!   again, or sends the signal again if somebody had sent it. So a handler that the program had runs as if it were
 //!   alone, and a core dump shows the fault itself.
+//! * In a process that is confined it opens nothing: what it reads has been opened before ([`confine`]).
 //! * Of two threads that fault at once, one reports and the other waits for that.
 //!
 //! # Safety
@@ -32,7 +33,7 @@ use std::{
 
 use super::{
     context, last_panic,
-    maps::Maps,
+    maps::{Around, Maps},
     packet::{self, Happened, MAX_FRAMES, NAME_BYTES, NO_MEMORY, OVERFLOW, WHERE},
 };
 use kernel::sys::unwind;
@@ -56,6 +57,8 @@ static STACK: Shared<[u128; STACK_BYTES / 16]> = Shared(UnsafeCell::new([0; STAC
 /// the default action.
 static FORMER: [Shared<MaybeUninit<libc::sigaction>>; SIGNALS.len()] =
     [const { Shared(UnsafeCell::new(MaybeUninit::zeroed())) }; SIGNALS.len()];
+/// Of the signal for a system call that is refused.
+static FORMER_REFUSAL: Shared<MaybeUninit<libc::sigaction>> = Shared(UnsafeCell::new(MaybeUninit::zeroed()));
 /// Of the alarm clock's signal, while a walk is under way.
 static FORMER_ALARM: Shared<MaybeUninit<libc::sigaction>> = Shared(UnsafeCell::new(MaybeUninit::uninit()));
 
@@ -86,6 +89,12 @@ static STATE: State = State {
     flags: AtomicU8::new(0),
     n_frames: AtomicUsize::new(0),
 };
+
+/// Of a confined process: its mappings, opened before, by number and inode.
+static MAPS_FILE: AtomicI32 = AtomicI32::new(-1);
+static MAPS_INODE: AtomicU64 = AtomicU64::new(0);
+/// It may open nothing any more.
+static IS_CONFINED: AtomicBool = AtomicBool::new(false);
 
 /// What the reporter reports on.
 static FIRST_SIGNAL: AtomicI32 = AtomicI32::new(0);
@@ -119,6 +128,26 @@ pub(crate) fn arm(socket: BorrowedFd<'_>) {
         STATE.socket_inode.store(inode, Relaxed);
         STATE.socket.store(socket.as_raw_fd(), Relaxed);
         STATE.process.store(process_id(), Release);
+    }
+}
+
+/// Gets ready for a report by a process that may open nothing any more, and whose refused system calls raise a signal if
+/// `ends_at_refusal`. In a process with one thread, which is to call it once.
+#[cfg(feature = "confine")]
+pub(crate) fn confine(ends_at_refusal: bool) {
+    // For the life of the process. Without one the report is without names.
+    if let Ok(maps) = std::fs::File::open("/proc/self/maps")
+        && let Ok(maps) = kernel::fds::above_standard_streams(maps)
+    {
+        let maps = std::os::fd::IntoRawFd::into_raw_fd(maps);
+        if let Some(inode) = inode(maps, libc::S_IFREG) {
+            MAPS_INODE.store(inode, Relaxed);
+            MAPS_FILE.store(maps, Relaxed);
+        }
+    }
+    IS_CONFINED.store(true, Relaxed);
+    if ends_at_refusal {
+        set_action(libc::SIGSYS, on_signal, FORMER_REFUSAL.0.get().cast());
     }
 }
 
@@ -183,7 +212,8 @@ extern "C" fn on_signal(signal: i32, info: *mut libc::siginfo_t, context: *mut l
         }
     }
     restore(signal);
-    if info.si_code <= 0 {
+    // One that is not the instruction's own: that of a refused call has been passed by.
+    if info.si_code <= 0 || signal == libc::SIGSYS {
         send_again(signal, info, me);
     }
     // SAFETY: as above.
@@ -199,12 +229,15 @@ fn report(signal: i32, info: &libc::siginfo_t, context: *mut libc::c_void, me: i
     // SAFETY: reads a field that is there for signals that were sent, or another one of the same size.
     let sender = unsafe { info.si_pid() };
     let was_sent = info.si_code <= 0;
+    let refused = if signal == libc::SIGSYS && !was_sent { refused_call(info) } else { (0, 0) };
     let happened = Happened {
         signal,
         code: info.si_code,
         sender: if was_sent { sender } else { 0 },
         pid: process_id(),
         tid: me,
+        call: refused.0,
+        architecture: refused.1,
         address: if was_sent { 0 } else { address },
         name,
     };
@@ -214,7 +247,11 @@ fn report(signal: i32, info: &libc::siginfo_t, context: *mut libc::c_void, me: i
     let position = context::position(context);
     // SAFETY: this thread has claimed to be the reporter.
     let maps = unsafe { &mut *MAPS.0.get() };
-    let around = maps.read(address);
+    let around = match open_maps() {
+        Some(file) => maps.read_from(file, address),
+        None if IS_CONFINED.load(Relaxed) => Around::default(),
+        None => maps.read(address),
+    };
     if signal == libc::SIGSEGV && !was_sent && around.is_overflow(position.stack as u64) {
         STATE.flags.fetch_or(OVERFLOW, Relaxed);
         if is_default(signal) {
@@ -224,6 +261,29 @@ fn report(signal: i32, info: &libc::siginfo_t, context: *mut libc::c_void, me: i
     walk(context, position, address as usize);
     send_where();
     stop_alarm();
+}
+
+/// The number of the call, and the architecture that it is a number of.
+fn refused_call(info: &libc::siginfo_t) -> (i32, u32) {
+    /// As the kernel fills it for `SIGSYS`.
+    #[repr(C)]
+    struct Refused {
+        head: [i32; 3],
+        // At the same place as the union of the other signals.
+        instruction: *const libc::c_void,
+        call: i32,
+        architecture: u32,
+    }
+    let info: *const libc::siginfo_t = info;
+    // SAFETY: a siginfo_t is longer, aligned as well, and plain data.
+    let refused = unsafe { &*info.cast::<Refused>() };
+    (refused.call, refused.architecture)
+}
+
+/// The mappings, if they have been opened before and that file has its number still.
+fn open_maps() -> Option<RawFd> {
+    let file = MAPS_FILE.load(Relaxed);
+    (file >= 0 && inode(file, libc::S_IFREG) == Some(MAPS_INODE.load(Relaxed))).then_some(file)
 }
 
 /// Notes the frames, from the one at fault outward.
@@ -296,15 +356,22 @@ extern "C" fn give_up(_signal: i32, _info: *mut libc::siginfo_t, _context: *mut 
 
 /// Puts back the action that was there before the handler was installed.
 fn restore(signal: i32) {
-    if let Some(former) = SIGNALS.iter().position(|known| *known == signal).and_then(|index| FORMER.get(index)) {
+    if let Some(former) = former(signal) {
         // SAFETY: zeros, or written by the call that put the handler in place.
         unsafe { libc::sigaction(signal, former.0.get().cast_const().cast(), null_mut()) };
     }
 }
 
+fn former(signal: i32) -> Option<&'static Shared<MaybeUninit<libc::sigaction>>> {
+    if signal == libc::SIGSYS {
+        return Some(&FORMER_REFUSAL);
+    }
+    SIGNALS.iter().position(|known| *known == signal).and_then(|index| FORMER.get(index))
+}
+
 /// Whether nobody else had a handler for it.
 fn is_default(signal: i32) -> bool {
-    SIGNALS.iter().position(|known| *known == signal).and_then(|index| FORMER.get(index)).is_some_and(|former| {
+    former(signal).is_some_and(|former| {
         // SAFETY: zeros, or written by the call that put the handler in place.
         let former = unsafe { &*former.0.get() };
         // SAFETY: as above.
@@ -369,9 +436,13 @@ fn socket_is_ours() -> bool {
     socket_inode(STATE.socket.load(Relaxed)) == Some(STATE.socket_inode.load(Relaxed))
 }
 
-/// `None` if it is no socket. By the kernel's call itself: the C library's function has the empty path on a page that a
-/// child needs for nothing else.
 fn socket_inode(number: RawFd) -> Option<u64> {
+    inode(number, libc::S_IFSOCK)
+}
+
+/// `None` if it is no file of that kind. By the kernel's call itself: the C library's function has the empty path on a page that a
+/// child needs for nothing else.
+fn inode(number: RawFd, kind: libc::mode_t) -> Option<u64> {
     let mut stat = MaybeUninit::<libc::stat>::uninit();
     let path = [0_u8];
     // SAFETY: a path that ends with a NUL; the place is this function's own.
@@ -382,7 +453,7 @@ fn socket_inode(number: RawFd) -> Option<u64> {
     }
     // SAFETY: the kernel has filled it.
     let stat = unsafe { stat.assume_init() };
-    (stat.st_mode & libc::S_IFMT == libc::S_IFSOCK).then_some(stat.st_ino)
+    (stat.st_mode & libc::S_IFMT == kind).then_some(stat.st_ino)
 }
 
 /// What std prints in a process whose `main` it has set up, which a child of ours is not.

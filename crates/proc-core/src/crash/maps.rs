@@ -5,6 +5,8 @@
 //! Three system calls on a buffer and a descriptor of its own.
 #![allow(unsafe_code)]
 
+use std::os::fd::RawFd;
+
 use super::packet::MAPS_BYTES;
 
 /// The kernel keeps so much below a stack free of everything else; a function with a larger frame touches each page of it
@@ -50,20 +52,30 @@ impl Maps {
         Self { code: [0; MAPS_BYTES], len: 0 }
     }
 
-    /// Reads them. What cannot be read is missing.
+    /// Opens and reads them. What cannot be read is missing.
     pub(super) fn read(&mut self, address: u64) -> Around {
-        let mut around = Around { address, ..Around::default() };
         // SAFETY: a name that ends with NUL.
         let file = unsafe { libc::open(c"/proc/self/maps".as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) };
         if file < 0 {
-            return around;
+            return Around { address, ..Around::default() };
         }
+        let around = self.read_from(file, address);
+        // SAFETY: opened above.
+        unsafe { libc::close(file) };
+        around
+    }
+
+    /// Reads them from where they have been opened before.
+    pub(super) fn read_from(&mut self, file: RawFd, address: u64) -> Around {
+        let mut around = Around { address, ..Around::default() };
+        let mut offset = 0;
         let mut buffer = [0_u8; 4096];
         let mut filled = 0;
         loop {
             let rest = &mut buffer[filled..];
             // SAFETY: the buffer is as long as it is said to be.
-            let n = unsafe { libc::read(file, rest.as_mut_ptr().cast(), rest.len()) };
+            let n = unsafe { libc::pread(file, rest.as_mut_ptr().cast(), rest.len(), offset) };
+            offset += n as libc::off_t;
             let Some(n) = usize::try_from(n).ok().filter(|n| *n > 0) else { break };
             filled += n;
             let mut begin = 0;
@@ -78,8 +90,6 @@ impl Maps {
                 break;
             }
         }
-        // SAFETY: opened above.
-        unsafe { libc::close(file) };
         around
     }
 

@@ -66,6 +66,10 @@ pub enum CrashCause {
     Fault,
     /// The signal was sent by another process.
     Sent,
+    /// The process's [`Confinement`](crate::Confinement) refused a system call:
+    /// [`refused_call`](CrashReport::refused_call).
+    #[cfg(feature = "confine")]
+    RefusedCall,
     /// The kernel killed it, for want of memory: it has counted one more such death in the control group, or on the machine
     /// where there is none, since the last child that was killed. (If it was another process there, and this one was killed by
     /// somebody at the same time, that cannot be told.)
@@ -81,6 +85,8 @@ impl fmt::Display for CrashCause {
             Self::Abort => "abort",
             Self::Fault => "fault",
             Self::Sent => "sent by another process",
+            #[cfg(feature = "confine")]
+            Self::RefusedCall => "a system call was refused",
             Self::OutOfMemory => "the kernel was out of memory",
         })
     }
@@ -124,6 +130,8 @@ impl CrashReport {
             _ if self.is_out_of_memory => CrashCause::OutOfMemory,
             _ if self.flags & OVERFLOW != 0 => CrashCause::StackOverflow,
             _ if code <= 0 && sender != pid => CrashCause::Sent,
+            #[cfg(feature = "confine")]
+            libc::SIGSYS => CrashCause::RefusedCall,
             libc::SIGABRT if self.flags & NO_MEMORY != 0 => CrashCause::AllocationFailed,
             libc::SIGABRT => CrashCause::Abort,
             _ => CrashCause::Fault,
@@ -145,6 +153,13 @@ impl CrashReport {
     /// sent, as by `abort`.
     pub fn address(&self) -> Option<usize> {
         (self.happened.code > 0).then_some(self.happened.address as usize)
+    }
+
+    /// The system call that the process's [`Confinement`](crate::Confinement) refused, if that is the cause.
+    #[cfg(feature = "confine")]
+    pub fn refused_call(&self) -> Option<SystemCall> {
+        let Happened { call, architecture, .. } = self.happened;
+        (self.cause() == CrashCause::RefusedCall).then_some(SystemCall { number: call, architecture })
     }
 
     /// How many bytes the processes of the owner's control group may have, if the process was killed for want of memory and the
@@ -182,6 +197,10 @@ impl CrashReport {
 
     /// Its cause in one line, without names; with the last panic if it is an abort.
     pub fn summary(&self) -> String {
+        #[cfg(feature = "confine")]
+        if let Some(call) = self.refused_call() {
+            return format!("{}: {call}", self.cause());
+        }
         match self.last_panic().filter(|_| self.cause() == CrashCause::Abort) {
             Some(panic) => format!("{}, last {panic}", self.cause()),
             None => self.cause().to_string(),
@@ -200,6 +219,42 @@ impl CrashReport {
     }
 }
 
+/// A system call, as the kernel numbers it.
+#[cfg(feature = "confine")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SystemCall {
+    number: i32,
+    architecture: u32,
+}
+
+#[cfg(feature = "confine")]
+impl SystemCall {
+    /// Its number.
+    pub fn number(&self) -> i32 {
+        self.number
+    }
+
+    /// The architecture that it is a number of: an `AUDIT_ARCH_…` of the kernel.
+    pub fn architecture(&self) -> u32 {
+        self.architecture
+    }
+
+    /// Its name, without a prefix: `connect`. `None` if it is not known here.
+    pub fn name(&self) -> Option<&'static str> {
+        crate::confine::name_of(self.number.into())
+    }
+}
+
+#[cfg(feature = "confine")]
+impl fmt::Display for SystemCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.name() {
+            Some(name) => f.write_str(name),
+            None => write!(f, "number {:#x}", self.number),
+        }
+    }
+}
+
 /// With the backtrace, whose names are looked up for it.
 impl fmt::Display for CrashReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -207,7 +262,11 @@ impl fmt::Display for CrashReport {
             Ok(known) => write!(f, "{known}")?,
             Err(_) => write!(f, "signal {}", self.signal())?,
         }
-        write!(f, " ({})", self.cause())?;
+        match self.cause() {
+            #[cfg(feature = "confine")]
+            CrashCause::RefusedCall => write!(f, " ({})", self.summary())?,
+            cause => write!(f, " ({cause})")?,
+        }
         if let Some(address) = self.address() {
             write!(f, " at address {address:#x}")?;
         }
@@ -238,7 +297,7 @@ impl fmt::Debug for CrashReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CrashReport")
             .field("signal", &self.signal())
-            .field("cause", &self.cause())
+            .field("cause", &format_args!("{}", self.summary()))
             .field("address", &self.address())
             .field("thread", &self.thread())
             .field("last_panic", &self.last_panic())

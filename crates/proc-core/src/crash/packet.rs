@@ -9,7 +9,7 @@ pub(crate) const HAPPENED: u8 = 3;
 pub(crate) const WHERE: u8 = 4;
 
 /// Bytes of the first packet, without the text of a panic that follows.
-pub(super) const HAPPENED_BYTES: usize = 1 + 5 * 4 + 8 + NAME_BYTES;
+pub(super) const HAPPENED_BYTES: usize = 1 + 7 * 4 + 8 + NAME_BYTES;
 pub(super) const NAME_BYTES: usize = 16;
 /// Bytes of that text at most.
 pub(super) const PANIC_BYTES: usize = 512;
@@ -36,6 +36,9 @@ pub(super) struct Happened {
     pub(super) sender: i32,
     pub(super) pid: i32,
     pub(super) tid: i32,
+    /// The system call that was refused, and the architecture of its number, if the signal says that.
+    pub(super) call: i32,
+    pub(super) architecture: u32,
     pub(super) address: u64,
     /// Of the thread, padded with zeros.
     pub(super) name: [u8; NAME_BYTES],
@@ -45,20 +48,20 @@ impl Happened {
     pub(super) fn to_bytes(self) -> [u8; HAPPENED_BYTES] {
         let mut bytes = [0; HAPPENED_BYTES];
         bytes[0] = HAPPENED;
-        for (place, word) in
-            bytes[1..21].chunks_exact_mut(4).zip([self.signal, self.code, self.sender, self.pid, self.tid])
-        {
+        let architecture = self.architecture.cast_signed();
+        let words = [self.signal, self.code, self.sender, self.pid, self.tid, self.call, architecture];
+        for (place, word) in bytes[1..29].chunks_exact_mut(4).zip(words) {
             place.copy_from_slice(&word.to_ne_bytes());
         }
-        bytes[21..29].copy_from_slice(&self.address.to_ne_bytes());
-        bytes[29..].copy_from_slice(&self.name);
+        bytes[29..37].copy_from_slice(&self.address.to_ne_bytes());
+        bytes[37..].copy_from_slice(&self.name);
         bytes
     }
 
     /// From the packet; what is left is the text of a panic.
     pub(super) fn parse(bytes: &[u8]) -> Option<(Self, &[u8])> {
         let (kind, rest) = bytes.split_first()?;
-        let (words, rest) = rest.split_first_chunk::<20>()?;
+        let (words, rest) = rest.split_first_chunk::<28>()?;
         let (address, rest) = rest.split_first_chunk::<8>()?;
         let (name, panic) = rest.split_first_chunk::<NAME_BYTES>()?;
         let word = |i: usize| i32::from_ne_bytes([words[i], words[i + 1], words[i + 2], words[i + 3]]);
@@ -68,6 +71,8 @@ impl Happened {
             sender: word(8),
             pid: word(12),
             tid: word(16),
+            call: word(20),
+            architecture: word(24).cast_unsigned(),
             address: u64::from_ne_bytes(*address),
             name: *name,
         };
@@ -102,7 +107,17 @@ mod tests {
     #[test]
     fn what_is_sent_is_read() {
         let name = *b"a thread's name\0";
-        let sent = Happened { signal: 11, code: 1, sender: -3, pid: 7, tid: 8, address: u64::MAX, name };
+        let sent = Happened {
+            signal: 11,
+            code: 1,
+            sender: -3,
+            pid: 7,
+            tid: 8,
+            call: 9,
+            architecture: 10,
+            address: u64::MAX,
+            name,
+        };
         let bytes = [&sent.to_bytes()[..], b"panicked"].concat();
         assert_eq!(Happened::parse(&bytes), Some((sent, &b"panicked"[..])));
         let bytes = [&[WHERE, OVERFLOW][..], &2_u16.to_ne_bytes(), &7_u64.to_ne_bytes(), &9_u64.to_ne_bytes(), b"maps"];

@@ -125,6 +125,10 @@ enum Split {
 /// # Safety
 /// As [`fork`].
 unsafe fn split() -> Result<Split, ProcessError> {
+    #[cfg(feature = "confine")]
+    if !crate::confine::may_start_processes() {
+        return Err(ProcessError::Confined);
+    }
     let link = death_link::new_link().map_err(failed("open a pipe"))?;
     // Holds the place of the process descriptor, so that a full table is found out before the fork.
     let place = fds::duplicate(link.as_fd()).map_err(failed("open a process descriptor"))?;

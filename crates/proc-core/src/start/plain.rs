@@ -31,7 +31,7 @@ macro_rules! numbers {
         })*
     };
 }
-numbers!(u8 u32 u64 usize i32);
+numbers!(u8 u16 u32 u64 usize i32);
 
 impl Plain for bool {
     fn put(&self, to: &mut Vec<u8>) {
@@ -134,14 +134,14 @@ impl<A: Plain, B: Plain> Plain for (A, B) {
 
 /// A struct, by its fields.
 macro_rules! plain {
-    ($name:ident { $($field:ident),* $(,)? }) => {
+    ($name:ident { $($(#[$attr:meta])* $field:ident),* $(,)? }) => {
         impl $crate::start::plain::Plain for $name {
             fn put(&self, to: &mut Vec<u8>) {
-                $(self.$field.put(to);)*
+                $($(#[$attr])* self.$field.put(to);)*
             }
 
             fn take(from: &mut &[u8]) -> Option<Self> {
-                Some(Self { $($field: $crate::start::plain::Plain::take(from)?),* })
+                Some(Self { $($(#[$attr])* $field: $crate::start::plain::Plain::take(from)?),* })
             }
         }
     };
