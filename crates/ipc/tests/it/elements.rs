@@ -8,7 +8,7 @@ use std::{
 };
 
 use ipc::{Array, Element, RawArray, RawValue, Row, Value, channel};
-use proc_core::{Process, handover, shm::SharedMemory};
+use proc_core::{handover, shm::SharedMemory};
 use test_support::watchdog;
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -120,7 +120,7 @@ fn what_a_killed_holder_had_lent_is_free_again() {
     let (value, array) = (Value::new(0).unwrap(), Array::new(1).unwrap());
     for _ in 0..2 {
         let (inside, is_inside) = channel().unwrap();
-        let child = Process::spawn(lend_and_die, (value.clone(), array.clone(), inside)).unwrap();
+        let child = crate::spawn(lend_and_die, (value.clone(), array.clone(), inside)).unwrap();
         is_inside.recv().unwrap();
         child.kill().unwrap();
         value.set(value.get() + 1);
@@ -145,7 +145,7 @@ fn enums_and_the_like_are_elements() {
     let lights = Array::new(2).unwrap();
     let first = Crossing { lights: [Light::Green, Light::Red], name: 'ß', last: None };
     let (crossing, open) = (Value::new(first).unwrap(), RawValue::new(false).unwrap());
-    Process::spawn(turn, (lights.clone(), crossing.clone(), open.clone())).unwrap().join().unwrap();
+    crate::spawn(turn, (lights.clone(), crossing.clone(), open.clone())).unwrap().join().unwrap();
     assert_eq!(lights.to_vec(), [Light::Red, Light::Green]);
     assert_eq!(crossing.get(), Crossing { lights: [Light::Amber; 2], name: 'ß', last: Some((true, 0.5)) });
     assert!(open.get());
@@ -213,7 +213,7 @@ fn count(value: RawValue<i64>, array: RawArray<f32>) {
 fn raw_values_and_arrays_are_shared_without_a_lock() {
     let _dog = watchdog(LIMIT);
     let (value, array) = (RawValue::new(-3_i64).unwrap(), RawArray::new(1000).unwrap());
-    let children = [(); 2].map(|()| Process::spawn(count, (value.clone(), array.clone())).unwrap());
+    let children = [(); 2].map(|()| crate::spawn(count, (value.clone(), array.clone())).unwrap());
     children.into_iter().for_each(|child| child.join().unwrap());
     assert_eq!(value.get(), 1997);
     assert!(array.iter().enumerate().all(|(i, x)| x == i as f32 / 2.0));
@@ -237,7 +237,7 @@ fn rows_are_changed_by_several_processes_at_once() {
     let other_handle = array.clone();
     let rows = array.split_rows(4).unwrap();
     let together = sync::process::Barrier::new(3).unwrap();
-    let children: Vec<_> = rows.iter().map(|row| Process::spawn(add_one, (row, together.clone())).unwrap()).collect();
+    let children: Vec<_> = rows.iter().map(|row| crate::spawn(add_one, (row, together.clone())).unwrap()).collect();
     children.into_iter().for_each(|child| child.join().unwrap());
     assert_eq!(rows.to_vec(), [11, 11, 11, 11, 12, 12, 12, 12, 13, 13, 13, 13]);
     assert!(panics("split into rows", || other_handle.get(0)) && panics("split into rows", || other_handle.set(0, 1)));
@@ -276,7 +276,7 @@ fn a_killed_holder_of_a_row_is_reported_and_disturbs_no_other() {
     let _dog = watchdog(LIMIT);
     let rows = Array::<u8>::new(6).unwrap().split_rows(2).unwrap();
     let (inside, is_inside) = channel().unwrap();
-    let child = Process::spawn(die_in_a_row, (rows.row(1), inside)).unwrap();
+    let child = crate::spawn(die_in_a_row, (rows.row(1), inside)).unwrap();
     is_inside.recv().unwrap();
     assert!(rows.row(0).lock().is_ok() && rows.row(1).try_lock().unwrap().is_none());
     child.kill().unwrap();

@@ -65,13 +65,13 @@ fn end_after_kills(kills: u64) {
     };
     let duplex = (0..kills).map(|_| {
         let (mine, theirs) = pipe().unwrap();
-        let peer = Process::spawn(speak_and_stay, (theirs,)).unwrap();
+        let peer = crate::spawn(speak_and_stay, (theirs,)).unwrap();
         time_to_the_end(&peer, || mine.recv())
     });
     print("pipe", duplex.collect());
     let simplex = (0..kills).map(|_| {
         let (theirs, mine): (_, Receiver<u64>) = channel().unwrap();
-        let peer = Process::spawn(send_and_stay, (theirs,)).unwrap();
+        let peer = crate::spawn(send_and_stay, (theirs,)).unwrap();
         time_to_the_end(&peer, || mine.recv())
     });
     print("channel", simplex.collect());

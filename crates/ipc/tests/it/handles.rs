@@ -111,9 +111,9 @@ fn take_all<Q: Kind>(queue: Q, ledger: Shared<Ledger>) {
 fn storm<Q: Kind>(queue: &Q, ledger: &Shared<Ledger>, witness: &Fd) -> usize {
     let putter = || {
         let witness = Fd(witness.0.try_clone().unwrap());
-        Process::spawn(put_all::<Q>, (queue.clone(), ledger.clone(), witness)).unwrap()
+        crate::spawn(put_all::<Q>, (queue.clone(), ledger.clone(), witness)).unwrap()
     };
-    let taker = || Process::spawn(take_all::<Q>, (queue.clone(), ledger.clone())).unwrap();
+    let taker = || crate::spawn(take_all::<Q>, (queue.clone(), ledger.clone())).unwrap();
     let (mut putters, mut takers) = ([putter(), putter()], [taker(), taker()]);
     let end = Instant::now() + Duration::from_secs(6);
     let (mut n_killed, mut random) = (0, 1_u64);
@@ -203,7 +203,7 @@ fn an_item_that_comes_again_has_its_handles_again() {
         item.send(&n).unwrap();
         assert_eq!((item.deliveries(), receiver.recv().unwrap()), (n as u8, n));
     }
-    Process::spawn(hold_and_die, (queue.clone(),)).unwrap().join().unwrap_err();
+    crate::spawn(hold_and_die, (queue.clone(),)).unwrap().join().unwrap_err();
     queue.join().unwrap();
     let letters = queue.dead_letters().unwrap();
     letters[0].send(&9).unwrap();
@@ -259,7 +259,7 @@ fn a_full_store_is_a_full_queue() {
     assert!(matches!(full, TryPutError::Full(_)) && n >= 100, "{n}: {full:?}");
     let timed_out = queue.put_timeout(full.into_inner(), Duration::from_millis(50));
     assert!(matches!(timed_out, Err(PutTimeoutError::TimedOut(_))));
-    let getter = Process::spawn(
+    let getter = crate::spawn(
         |queue: Queue<Value<u32>>, n: usize| (0..n).all(|_| queue.get().unwrap().get() == 7),
         (queue.clone(), n + 10),
     );

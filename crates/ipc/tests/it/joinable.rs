@@ -8,7 +8,7 @@ use std::{
 };
 
 use ipc::{GetError, JoinableQueue, TryGetError};
-use proc_core::{Process, shm::Shared};
+use proc_core::shm::Shared;
 use test_support::watchdog;
 
 use crate::storm::kills;
@@ -95,7 +95,7 @@ fn a_slow_item_holds_up_nobody() {
 fn join_waits_for_the_last_item_of_all_processes() {
     let _dog = watchdog(LIMIT);
     let queue = JoinableQueue::new(3).unwrap();
-    let workers: Vec<_> = (0..2).map(|_| Process::spawn(done_with_all, (queue.clone(),)).unwrap()).collect();
+    let workers: Vec<_> = (0..2).map(|_| crate::spawn(done_with_all, (queue.clone(),)).unwrap()).collect();
     queue.put_many(0..1000).unwrap();
     queue.join().unwrap();
     assert_eq!((queue.unfinished(), queue.len()), (0, 0));
@@ -131,12 +131,12 @@ fn join_after_deaths(kills: u64) {
     let mut times = Vec::new();
     for n in 0..kills {
         let queue = JoinableQueue::new(4).unwrap();
-        let victim = Process::spawn(take_and_hold, (queue.clone(),)).unwrap();
+        let victim = crate::spawn(take_and_hold, (queue.clone(),)).unwrap();
         queue.put(n).unwrap();
         while !queue.is_empty() {
             std::thread::yield_now();
         }
-        let other = Process::spawn(done_with_all, (queue.clone(),)).unwrap();
+        let other = crate::spawn(done_with_all, (queue.clone(),)).unwrap();
         queue.put(1).unwrap();
         while queue.unfinished() > 1 {
             std::thread::yield_now();
@@ -175,7 +175,7 @@ fn consumers_killed(kills: u64, long: bool) {
     let mut seed = kills;
     let mut put = 0;
     for _ in 0..kills {
-        let victim = Process::spawn(work_for_ever, (queue.clone(), ledger.clone())).unwrap();
+        let victim = crate::spawn(work_for_ever, (queue.clone(), ledger.clone())).unwrap();
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let end = Instant::now() + Duration::from_micros((seed >> 33) % 1500);
         let quota = put + ITEMS as u64 / kills;
@@ -188,7 +188,7 @@ fn consumers_killed(kills: u64, long: bool) {
         victim.kill().unwrap();
         victim.wait().unwrap();
     }
-    let last = Process::spawn(work_for_ever, (queue.clone(), ledger.clone())).unwrap();
+    let last = crate::spawn(work_for_ever, (queue.clone(), ledger.clone())).unwrap();
     queue.join().unwrap();
     assert_eq!(queue.unfinished(), 0);
     queue.close();

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod blind;
+mod confined;
 mod elements;
 mod end_of_file;
 mod flood;
@@ -21,3 +22,18 @@ mod shutdown;
 mod storm;
 mod thread_queue;
 mod value;
+
+use proc_core::{Confinement, Process, ProcessError, Target};
+use serde::{Serialize, de::DeserializeOwned};
+
+/// Starts a child of a test, which is confined in the run that [`confined`] makes of them.
+fn spawn<F, A>(target: F, args: A) -> Result<Process<F::Output>, ProcessError>
+where
+    F: Target<A>,
+    A: Serialize + DeserializeOwned,
+    F::Output: Serialize + DeserializeOwned,
+{
+    let builder = Process::builder();
+    let builder = if confined::is_on() { builder.confine(Confinement::compute().end_at_refusal()) } else { builder };
+    builder.spawn(target, args)
+}

@@ -305,7 +305,7 @@ fn echo(c: Connection<Vec<u64>>) -> usize {
 fn a_child_echoes_and_sees_the_end() {
     let _dog = watchdog(LIMIT);
     let (a, b) = pipe::<Vec<u64>>().unwrap();
-    let child = Process::spawn(echo, (b,)).unwrap();
+    let child = crate::spawn(echo, (b,)).unwrap();
     for n in 0..2000_u64 {
         let message: Vec<u64> = (0..n % 97).chain((n % 500 == 0).then_some(0..50_000).into_iter().flatten()).collect();
         a.send(&message).unwrap();
@@ -328,7 +328,7 @@ fn send_then_hang(tx: Sender<u64>) {
 fn a_killed_senders_messages_arrive_and_then_the_end() {
     let _dog = watchdog(LIMIT);
     let (tx, rx) = channel::<u64>().unwrap();
-    let child = Process::spawn(send_then_hang, (tx,)).unwrap();
+    let child = crate::spawn(send_then_hang, (tx,)).unwrap();
     for n in 0..1000 {
         assert_eq!(rx.recv().unwrap(), n);
     }
@@ -356,7 +356,7 @@ fn a_sender_that_waits_for_room_sees_its_receiver_die() {
     let _dog = watchdog(LIMIT);
     let (tx, rx) = channel::<u64>().unwrap();
     let (got_one, has_one) = channel().unwrap();
-    let child = Process::spawn(hang, (rx, got_one)).unwrap();
+    let child = crate::spawn(hang, (rx, got_one)).unwrap();
     tx.send(&1).unwrap();
     has_one.recv().unwrap();
     while tx.try_send(&1).is_ok() {}
@@ -374,7 +374,7 @@ fn send_after_the_receiver_was_killed_fails_at_once() {
     for _ in 0..20 {
         let (tx, rx) = channel::<u64>().unwrap();
         let (got_one, has_one) = channel().unwrap();
-        let child = Process::spawn(hang, (rx, got_one)).unwrap();
+        let child = crate::spawn(hang, (rx, got_one)).unwrap();
         tx.send(&1).unwrap();
         has_one.recv().unwrap();
         child.kill().unwrap();
@@ -397,7 +397,7 @@ fn exchange(c: Connection<Fd>, n: u32) -> Vec<String> {
 fn descriptors_travel_in_messages() {
     let _dog = watchdog(LIMIT);
     let (a, b) = pipe::<Fd>().unwrap();
-    let child = Process::spawn(exchange, (b, 50)).unwrap();
+    let child = crate::spawn(exchange, (b, 50)).unwrap();
     for n in 0..50 {
         let (reader, mut writer) = std::io::pipe().unwrap();
         a.send(&reader.into()).unwrap();
@@ -435,7 +435,7 @@ fn pass_on(control: Receiver<Connection<String>>) {
 fn connections_travel_in_connections() {
     let _dog = watchdog(LIMIT);
     let (control, taken) = channel::<Connection<String>>().unwrap();
-    let child = Process::spawn(pass_on, (taken,)).unwrap();
+    let child = crate::spawn(pass_on, (taken,)).unwrap();
     for _ in 0..20 {
         let (mine, theirs) = pipe::<String>().unwrap();
         control.send(&theirs).unwrap();
@@ -461,7 +461,7 @@ fn an_end_that_was_used_before_is_handed_over() {
         a.send(&(10 + n)).unwrap();
     }
     assert_eq!((b.recv().unwrap(), b.recv().unwrap()), (10, 11));
-    let child = Process::spawn(go_on, (b, 3)).unwrap();
+    let child = crate::spawn(go_on, (b, 3)).unwrap();
     for n in 0..4 {
         assert_eq!(a.recv().unwrap(), n);
     }
@@ -523,7 +523,7 @@ fn storm_of_killed_senders_loses_nothing_that_was_sent_and_tears_nothing() {
     for round in 0..40 {
         let (tx, rx) = channel::<Numbered>().unwrap();
         let sent = Shared::new(AtomicU64::new(0)).unwrap();
-        let child = Process::spawn(send_for_ever, (tx, sent.clone())).unwrap();
+        let child = crate::spawn(send_for_ever, (tx, sent.clone())).unwrap();
         // More or less far, with the ring full or empty.
         let received = Cell::new(0);
         let receive = |rx: &Receiver<Numbered>| match rx.recv() {
@@ -561,7 +561,7 @@ fn storm_of_killed_receivers_stops_the_sender_each_time() {
     for round in 0..40 {
         let (tx, rx) = channel::<Numbered>().unwrap();
         let received = Shared::new(AtomicU64::new(0)).unwrap();
-        let child = Process::spawn(receive_for_ever, (rx, received.clone())).unwrap();
+        let child = crate::spawn(receive_for_ever, (rx, received.clone())).unwrap();
         thread::scope(|s| {
             let sender = s.spawn(|| (0..).find_map(|n| tx.send(&numbered(n)).err()));
             while received.load(Relaxed) < round * 25 {
@@ -584,7 +584,7 @@ fn storm_of_killed_echoes_ends_every_exchange() {
     let _dog = watchdog(LIMIT);
     for round in 0..40 {
         let (a, b) = pipe::<Numbered>().unwrap();
-        let child = Process::spawn(echo_for_ever, (b,)).unwrap();
+        let child = crate::spawn(echo_for_ever, (b,)).unwrap();
         thread::scope(|s| {
             let exchange = s.spawn(|| {
                 for n in 0.. {

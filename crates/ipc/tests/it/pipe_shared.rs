@@ -8,7 +8,7 @@ use std::{
 };
 
 use ipc::{Connection, Receiver, RecvError, Sender, channel, pipe};
-use proc_core::{Process, shm::Shared};
+use proc_core::shm::Shared;
 use test_support::watchdog;
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -34,7 +34,7 @@ fn several_processes_send_through_one_end() {
     let _dog = watchdog(LIMIT);
     const EACH: u32 = 3_000;
     let (tx, rx) = channel::<Message>().unwrap();
-    let children: Vec<_> = (1..4).map(|i| Process::spawn(send_all, (tx.clone(), i, EACH)).unwrap()).collect();
+    let children: Vec<_> = (1..4).map(|i| crate::spawn(send_all, (tx.clone(), i, EACH)).unwrap()).collect();
     let here = thread::spawn(move || send_all(tx, 0, EACH));
     let mut next = [0; 4];
     for got in rx.iter() {
@@ -67,7 +67,7 @@ fn several_processes_receive_from_one_end() {
     let _dog = watchdog(LIMIT);
     const N: u32 = 10_000;
     let (tx, rx) = channel::<Message>().unwrap();
-    let children: Vec<_> = (0..3).map(|_| Process::spawn(receive_all, (rx.clone(),)).unwrap()).collect();
+    let children: Vec<_> = (0..3).map(|_| crate::spawn(receive_all, (rx.clone(),)).unwrap()).collect();
     let here = thread::spawn(move || receive_all(rx));
     send_all(tx, 0, N);
     let mut times = BTreeMap::<u32, u32>::new();
@@ -95,7 +95,7 @@ fn both_ends_in_several_processes() {
     const EACH: u32 = 3_000;
     let (a, b) = pipe::<Message>().unwrap();
     let both = || (a.clone(), b.clone());
-    let children: Vec<_> = (1..3).map(|i| Process::spawn(use_both_ends, (both(), i, EACH)).unwrap()).collect();
+    let children: Vec<_> = (1..3).map(|i| crate::spawn(use_both_ends, (both(), i, EACH)).unwrap()).collect();
     use_both_ends(both(), 0, EACH);
     children.into_iter().for_each(|child| child.join().unwrap());
 }
@@ -113,7 +113,7 @@ fn storm_of_killed_processes_that_share_a_sending_end() {
     for round in 0..10 {
         let (tx, rx) = channel::<Message>().unwrap();
         let sent = Shared::new(AtomicU32::new(0)).unwrap();
-        let child = Process::spawn(send_and_count, (tx.clone(), sent.clone())).unwrap();
+        let child = crate::spawn(send_and_count, (tx.clone(), sent.clone())).unwrap();
         let next = thread::scope(|s| {
             let receiver = s.spawn(|| {
                 let mut next = [0; 2];
@@ -152,7 +152,7 @@ fn storm_of_killed_processes_that_share_a_receiving_end() {
     for round in 0..10 {
         let (tx, rx) = channel::<Message>().unwrap();
         let received = Shared::new(AtomicU32::new(0)).unwrap();
-        let child = Process::spawn(receive_and_count, (rx.clone(), received.clone())).unwrap();
+        let child = crate::spawn(receive_and_count, (rx.clone(), received.clone())).unwrap();
         let here = thread::scope(|s| {
             let here = s.spawn(|| rx.iter().inspect(|got| assert!(*got == message(0, got.1))).count() as u32);
             s.spawn(|| send_all(tx, 0, N));

@@ -74,7 +74,7 @@ fn pseudo_random(seed: &mut u64) -> u64 {
 fn messages_cross_processes() {
     let _dog = watchdog(LIMIT);
     let (there, back) = (Queue::new(8).unwrap(), Queue::new(8).unwrap());
-    let child = Process::spawn(echo, (there.clone(), back.clone())).unwrap();
+    let child = crate::spawn(echo, (there.clone(), back.clone())).unwrap();
     for n in 0..1000 {
         there.put(n).unwrap();
         assert_eq!(back.get(), Ok(n));
@@ -90,7 +90,7 @@ fn producers_killed(kills: u64, capacity: usize) {
     let mut seed = 7 * kills + capacity as u64;
     let mut next = vec![0; kills as usize];
     for who in 0..kills {
-        let child = Process::spawn(put_for_ever, (queue.clone(), ledger.clone(), who)).unwrap();
+        let child = crate::spawn(put_for_ever, (queue.clone(), ledger.clone(), who)).unwrap();
         let (sender, n) = queue.get().unwrap();
         assert_eq!((sender, n), (who, 0));
         next[who as usize] = 1;
@@ -145,7 +145,7 @@ fn killed_producers_of_long_messages_lose_nothing_acknowledged() {
     let ledger = ledger();
     let mut seed = 3;
     for who in 0..100 {
-        let child = Process::spawn(put_long_for_ever, (queue.clone(), ledger.clone(), who)).unwrap();
+        let child = crate::spawn(put_long_for_ever, (queue.clone(), ledger.clone(), who)).unwrap();
         let mut next = 0;
         let end = Duration::from_micros(1000 + pseudo_random(&mut seed) % 2000);
         let begun = Instant::now();
@@ -182,7 +182,7 @@ fn consumers_killed(kills: u64, busy: bool) {
     let mut seed = kills;
     let mut sent = 0;
     for killed in 1..=kills {
-        let child = Process::spawn(get_for_ever, (queue.clone(), got.clone())).unwrap();
+        let child = crate::spawn(get_for_ever, (queue.clone(), got.clone())).unwrap();
         let first = sent;
         queue.put(sent).unwrap();
         sent += 1;
@@ -232,7 +232,7 @@ fn a_stopped_consumer_does_not_hold_up_timed_operations() {
     let _dog = watchdog(LIMIT);
     let queue = Queue::new(4).unwrap();
     let got: Got = Shared::new([const { AtomicU8::new(0) }; MESSAGES]).unwrap();
-    let child = Process::spawn(get_for_ever, (queue.clone(), got)).unwrap();
+    let child = crate::spawn(get_for_ever, (queue.clone(), got)).unwrap();
     for n in 0..2000 {
         queue.put(n).unwrap();
     }
@@ -260,7 +260,7 @@ fn wait_any_takes_queues_among_other_things() {
     assert_eq!(wait_any(&sources, Some(Duration::from_millis(5))).unwrap(), []);
     for n in [3, 150, 199] {
         let there = queues[n].clone();
-        let child = Process::spawn(|queue: Queue<u64>| queue.put(1).unwrap(), (there,)).unwrap();
+        let child = crate::spawn(|queue: Queue<u64>| queue.put(1).unwrap(), (there,)).unwrap();
         assert_eq!(wait_any(&sources, None).unwrap(), [n]);
         assert_eq!(queues[n].try_get(), Ok(1));
         child.join().unwrap();
@@ -273,7 +273,7 @@ fn wait_any_takes_queues_among_other_things() {
 fn futures_are_woken() {
     let _dog = watchdog(LIMIT);
     let (there, back) = (Queue::new(1).unwrap(), Queue::new(1).unwrap());
-    let child = Process::spawn(echo, (there.clone(), back.clone())).unwrap();
+    let child = crate::spawn(echo, (there.clone(), back.clone())).unwrap();
     block_on(async {
         for n in 0..200 {
             there.put_async(n).await.unwrap();
@@ -286,7 +286,7 @@ fn futures_are_woken() {
 }
 
 /// As small a runtime as there can be.
-fn block_on<R>(future: impl Future<Output = R>) -> R {
+pub(crate) fn block_on<R>(future: impl Future<Output = R>) -> R {
     struct Unpark(thread::Thread);
     impl std::task::Wake for Unpark {
         fn wake(self: Arc<Self>) {

@@ -3,7 +3,6 @@
 use std::{thread, time::Duration};
 
 use ipc::{GetError, JoinableQueue, PutError, Queue};
-use proc_core::Process;
 
 /// What all queues have in common. `get` takes a value, and is done with it.
 macro_rules! suite {
@@ -104,7 +103,7 @@ fn another_process_sees_the_shutdown() {
         done.join().map(|()| matches!(got, Err(GetError::Closed))).unwrap_or(false)
     };
     done.put(1).unwrap();
-    let child = Process::spawn(get, (queue.clone(), done.clone())).unwrap();
+    let child = crate::spawn(get, (queue.clone(), done.clone())).unwrap();
     queue.shutdown(true);
     done.shutdown(true);
     assert!(child.join().unwrap());

@@ -5,7 +5,7 @@ use std::{
 };
 
 use ipc::{Array, Value, channel};
-use proc_core::{Process, handover, shm::SharedMemory};
+use proc_core::{handover, shm::SharedMemory};
 use test_support::watchdog;
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -21,7 +21,7 @@ fn add_up(value: Value<i64>, array: Array<u32>, n: u32) {
 fn changes_of_several_processes_add_up() {
     let _dog = watchdog(LIMIT);
     let (value, array) = (Value::<i64>::new(0).unwrap(), Array::<u32>::new(10).unwrap());
-    let children = [(); 3].map(|()| Process::spawn(add_up, (value.clone(), array.clone(), 5000)).unwrap());
+    let children = [(); 3].map(|()| crate::spawn(add_up, (value.clone(), array.clone(), 5000)).unwrap());
     children.into_iter().for_each(|child| child.join().unwrap());
     assert_eq!(value.get(), 15_000);
     assert_eq!(array.to_vec(), [1500; 10]);
@@ -71,7 +71,7 @@ fn a_killed_holder_is_reported_by_lock_and_delays_nobody() {
     let _dog = watchdog(LIMIT);
     let (value, array) = (Value::new([0; 64]).unwrap(), Array::<u64>::new(2).unwrap());
     let (inside, is_inside) = channel().unwrap();
-    let child = Process::spawn(die_inside, (value.clone(), array.clone(), inside)).unwrap();
+    let child = crate::spawn(die_inside, (value.clone(), array.clone(), inside)).unwrap();
     is_inside.recv().unwrap();
     child.kill().unwrap();
     assert_eq!((value.get(), array.get(0)), ([0; 64], 1));
@@ -101,7 +101,7 @@ fn a_killed_setter_leaves_no_torn_value() {
     let value = Value::new([0_u64; 64]).unwrap();
     for _ in 0..50 {
         let (begun, has_begun) = channel().unwrap();
-        let child = Process::spawn(set_for_ever, (value.clone(), begun)).unwrap();
+        let child = crate::spawn(set_for_ever, (value.clone(), begun)).unwrap();
         has_begun.recv().unwrap();
         child.kill().unwrap();
         assert!(child.join().is_err());
@@ -135,7 +135,7 @@ fn a_lock_that_names_a_stranger_is_nobodys() {
     let _dog = watchdog(LIMIT);
     let value = Value::new(7).unwrap();
     let (memory, place) = lock_word(&value);
-    let stranger = Process::spawn(thread::park, ()).unwrap();
+    let stranger = crate::spawn(thread::park, ()).unwrap();
     let no_thread = (1 << 30) - 2;
     for name in [stranger.pid(), no_thread] {
         word(&memory, place).store(name, Relaxed);
@@ -160,7 +160,7 @@ fn a_holder_is_waited_for_however_long_it_holds() {
     let _dog = watchdog(LIMIT);
     let value = Value::new(7).unwrap();
     let (holds, is_held) = channel().unwrap();
-    let holder = Process::spawn(hold_for_long, (value.clone(), holds)).unwrap();
+    let holder = crate::spawn(hold_for_long, (value.clone(), holds)).unwrap();
     is_held.recv().unwrap();
     assert_eq!(*value.lock().unwrap(), 8);
     holder.join().unwrap();

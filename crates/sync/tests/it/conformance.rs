@@ -12,9 +12,19 @@ macro_rules! thread_ok {
     };
 }
 
+/// Tests, and their list.
+macro_rules! listed {
+    ($($(#[doc = $doc:literal])* #[test] fn $name:ident() $body:block)*) => {
+        $($(#[doc = $doc])* #[test] fn $name() $body)*
+
+        #[allow(dead_code, reason = "that of one scope is used")]
+        pub(crate) const ALL: &[(&str, fn())] = &[$((stringify!($name), $name)),*];
+    };
+}
+
 macro_rules! conformance {
     ($scope:ident, $ok:ident) => {
-        mod $scope {
+        pub(crate) mod $scope {
             use std::{
                 cell::Cell,
                 sync::atomic::{AtomicU32, Ordering::SeqCst},
@@ -42,6 +52,13 @@ macro_rules! conformance {
                 thread::scope(|scope| scope.spawn(work).join().unwrap())
             }
 
+            fn wait_for_a_waiter(barrier: &Barrier) {
+                while barrier.n_waiting() == 0 {
+                    thread::yield_now();
+                }
+            }
+
+            listed! {
             #[test]
             fn lock_excludes() {
                 let _dog = dog();
@@ -470,12 +487,6 @@ macro_rules! conformance {
                 assert_eq!(barrier.wait_timeout(NONE), Ok(0));
             }
 
-            fn wait_for_a_waiter(barrier: &Barrier) {
-                while barrier.n_waiting() == 0 {
-                    thread::yield_now();
-                }
-            }
-
             #[test]
             fn barrier_aborted_is_broken_until_reset() {
                 let _dog = dog();
@@ -573,6 +584,7 @@ macro_rules! conformance {
                     },
                 );
                 assert!(barrier.is_broken());
+            }
             }
         }
     };

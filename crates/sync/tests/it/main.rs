@@ -3,6 +3,7 @@
 
 mod util;
 
+mod confined;
 mod conformance;
 mod fork;
 mod process_barrier;
