@@ -182,6 +182,7 @@ impl ProcessPoolBuilder {
     /// | `env`, `env_remove`, `env_clear`, `current_dir`, `limit`, `nice`, `cpu_affinity`, `crash_report`, `log_overflow`, `log_prefix` | as for any process, before its initializer |
     /// | `forward_logs` | as the pool's own, which counts if both are given |
     /// | `stdin`, `stdout`, `stderr` | opened by [`build`](Self::build), once (`stdout_lines` and `stderr_lines` as for any process); each worker has a copy of the descriptor. A pipe is an error: nobody has its other end |
+    /// | `confine` | before its initializer, or after it: `confine_after_initializer` (feature `confine`) |
     /// | `start_method`, `fork_server` | as the pool's own; both, or one beside a [`preload`](Self::preload), are an error |
     /// | `daemon`, `process_group` | no effect: every worker ends with its pool, and is the leader of a group |
     /// | `name`, `death_link(false)` | an error: the pool has a [`name`](Self::name), and no worker outlives it |
@@ -202,6 +203,17 @@ impl ProcessPoolBuilder {
     /// ```
     pub fn worker(mut self, builder: Builder) -> Self {
         self.worker = Some(builder);
+        self
+    }
+
+    /// Has the [`confine`](proc_core::Builder::confine) of the [`worker`](Self::worker) come into force after its initializer,
+    /// which may then open what tasks may not; by default it does before.
+    ///
+    /// Threads that the initializer leaves running are confined, too, by a confinement without paths and ports; with them, this
+    /// is an error of [`build`](Self::build).
+    #[cfg(feature = "confine")]
+    pub fn confine_after_initializer(mut self) -> Self {
+        self.settings.confines_after_initializer = true;
         self
     }
 

@@ -60,9 +60,11 @@ struct Kernel {
 }
 
 impl Limiter {
-    pub(super) fn new(of_pool: Option<u64>) -> Self {
+    /// `opens_now`: what it needs for a task's own limit cannot be opened later.
+    pub(super) fn new(of_pool: Option<u64>, opens_now: bool) -> Self {
         // At once if every task has one: a task may close what there is to open it by.
-        Self { of_pool, kernel: of_pool.and_then(|_| Kernel::open()), is_set: false }
+        let kernel = if of_pool.is_some() || opens_now { Kernel::open() } else { None };
+        Self { of_pool, kernel, is_set: false }
     }
 
     /// Whether the last task had a limit.

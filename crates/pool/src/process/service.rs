@@ -86,7 +86,8 @@ fn try_start(shared: &Shared, seat: usize) -> Result<(Process<()>, OwnerLane), P
     let initializer = &settings.initializer;
     lane.push_with(worker::INITIALIZER, None, &initializer.bytes, &initializer.fds())?;
     let builder = settings.worker.as_ref().map_or_else(Process::builder, Template::builder);
-    let mut builder = builder.name(format!("{}-{seat}", settings.name)).daemon(true).process_group();
+    let builder = builder.name(format!("{}-{seat}", settings.name)).daemon(true).process_group();
+    let mut builder = builder.defer_confinement();
     if let Some(method) = settings.start_method {
         builder = builder.start_method(method);
     }
@@ -104,7 +105,10 @@ fn try_start(shared: &Shared, seat: usize) -> Result<(Process<()>, OwnerLane), P
         builder = builder.forward_logs(wanted);
     }
     let process = builder
-        .spawn(worker::run, (handle, settings.terms.memory_limit, settings.recycle_above))
+        .spawn(
+            worker::run,
+            (handle, settings.terms.memory_limit, settings.recycle_above, settings.confines_after_initializer),
+        )
         .map_err(|e| PoolError::Start(Arc::new(e)))?;
     Ok((process, lane))
 }

@@ -29,6 +29,7 @@ pub(super) struct Settings {
     pub(super) worker: Option<Template>,
     pub(super) start_method: Option<StartMethod>,
     pub(super) fork_server: Option<ForkServer>,
+    pub(super) confines_after_initializer: bool,
 }
 
 impl Default for Settings {
@@ -49,6 +50,7 @@ impl Default for Settings {
             worker: None,
             start_method: None,
             fork_server: None,
+            confines_after_initializer: false,
         }
     }
 }

@@ -12,8 +12,9 @@ use kernel::handover::{self, Packed};
 use lane::{Claim, LaneHandle, MAX_RESULT_FDS, Stream};
 use nix::errno::Errno;
 use proc_core::{
-    Panic, Signal, current_process,
+    Panic, Signal, current_process, enter_confinement,
     function::{CallError, Function},
+    is_to_be_confined,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use wire::{TypeInfo, plain_bytes};
@@ -43,15 +44,24 @@ pub(super) const LIMITED_TASK: u32 = 2;
 const KEEP_BYTES: usize = 1 << 20;
 
 /// What a worker process runs: one task after another, until its owner has no more.
-pub(super) fn run(lane: LaneHandle, memory_limit: Option<u64>, recycle_above: Option<u64>) {
+pub(super) fn run(
+    lane: LaneHandle,
+    memory_limit: Option<u64>,
+    recycle_above: Option<u64>,
+    confines_after_initializer: bool,
+) {
     // Without descriptors nothing can be done here; the owner learns of this worker's end.
     let Ok(mut lane) = lane.open() else { return };
     // Of a service or a terminal, sent to all its processes at once. Whether the tasks are to end now, the owner says.
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
         let _ = current_process().disregard(signal);
     }
-    let mut limiter = Limiter::new(memory_limit);
+    let mut limiter = Limiter::new(memory_limit, is_to_be_confined());
     let mut gauge = recycle_above.and_then(Gauge::new);
+    // What is opened here for later has been.
+    if !confines_after_initializer {
+        enter_confinement();
+    }
     let (mut task, mut result) = (Vec::new(), Packed::default());
     while let Some(mut claim) = lane.claim() {
         result.bytes.clear();
@@ -73,6 +83,10 @@ pub(super) fn run(lane: LaneHandle, memory_limit: Option<u64>, recycle_above: Op
         if limiter.is_set() {
             // It says nothing of the next task, which may be seen here before it has noted anything.
             claim.note(0);
+        }
+        if claim.tag() == INITIALIZER && called.is_ok() {
+            // Before anybody takes this worker for one that has started.
+            enter_confinement();
         }
         let unfit = called.is_err() && claim.tag() == INITIALIZER;
         // What the initializer takes, each worker has: to replace it would not help.

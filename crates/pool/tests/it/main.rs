@@ -4,6 +4,8 @@
 mod blind;
 mod both;
 mod closed_streams;
+#[cfg(feature = "confine")]
+mod confined;
 mod enemy;
 mod late;
 mod output;
