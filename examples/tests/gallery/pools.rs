@@ -78,6 +78,18 @@ fn pool_crash() {
 }
 
 #[test]
+fn untrusted_parser() {
+    let said = output("untrusted_parser", &[]);
+    assert_says(
+        &said,
+        "good: 3 fields
+         with a length that is not true: fault in copy_field, untrusted_parser.c:11
+         with orders: a system call was refused: openat in follow_orders, untrusted_parser.c:16
+         the next one: 2 fields",
+    );
+}
+
+#[test]
 fn crash_report() {
     let said = output("crash_report", &[]);
     assert_says(
