@@ -325,8 +325,14 @@ fn pools() -> Checked {
         .forward_logs(true)
         .stdout(|worker, line| println!("{worker}: {line}"))
         .build()?;
+    let t = built.task(double, (4,)).timeout(d).retries(2).memory_limit(1 << 30).name("…").submit();
+    let _: Result<u64, TaskError> = t.get();
+    built.resize(2)?;
     built.terminate();
     built.join()?;
+    let builder = ProcessPool::builder().workers(1).worker(Process::builder().env("K", "V").nice(5));
+    let own = builder.recycle_above(1 << 30).build()?;
+    assert_eq!(own.apply(|| std::env::var("K").ok(), ())?.as_deref(), Some("V"));
     let threads = ThreadPool::new(2)?;
     let t: Task<u64> = threads.apply_async(double, (4,));
     let awaited = async { t.await.map(|n| n + 1) };

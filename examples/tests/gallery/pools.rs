@@ -69,7 +69,7 @@ fn pool_crash() {
     let lines: Vec<&str> = said.lines().collect();
     assert!(
         lines[0].starts_with("Err(WorkerDied { pid: ")
-            && lines[0].ends_with(", signal: Some(9), code: None, crash: None })"),
+            && lines[0].ends_with(", signal: Some(9), code: None, crash: None, task: None })"),
         "{said}"
     );
     assert_eq!(lines[1..3], ["Err(TimedOut)", "Err(MemoryLimit)"]);
@@ -115,6 +115,21 @@ fn worker_logs() {
          parser-#: free(): invalid pointer
          parser-#: parsed",
     );
+}
+
+#[test]
+fn task_terms() {
+    let said = output("task_terms", &[]);
+    let parsed = |input| format!("{input} is parsed with 1 threads\n");
+    let expected = [
+        "first: timed out\nlarge: task exceeded its memory limit\n".into(),
+        "third: task is quarantined: its worker died each time it was tried\n".into(),
+        parsed("good"),
+        "workers died of: first, third, third\n".into(),
+        parsed("a") + "timed out\n" + &parsed("b"),
+        "3 workers are wanted\nthe one that leaked is replaced\n".into(),
+    ];
+    assert_eq!(said, expected.concat());
 }
 
 #[test]
