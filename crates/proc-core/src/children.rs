@@ -163,7 +163,7 @@ impl Child {
             left.crash = CrashReport::of_kill(self.pid).or(left.crash);
         }
         if let (Some(crash), Some(stderr)) = (&mut left.crash, &self.captured[1]) {
-            crash.stderr = stderr.end();
+            crash.0.stderr = stderr.end();
         }
         left
     }

@@ -39,7 +39,11 @@ use packet::{Happened, NO_MEMORY, OVERFLOW, Where};
 /// # Ok::<(), ProcessError>(())
 /// ```
 #[derive(Clone)]
-pub struct CrashReport {
+pub struct CrashReport(pub(crate) Box<Told>);
+
+/// In a place of its own: reports lie in errors, and those in every result, which is moved more often than it is one.
+#[derive(Clone)]
+pub(crate) struct Told {
     happened: Happened,
     flags: u8,
     panic: String,
@@ -99,7 +103,7 @@ impl CrashReport {
         let panic = String::from_utf8_lossy(panic).into_owned();
         let at = at.and_then(Where::parse).unwrap_or_default();
         let backtrace = Backtrace::of_places(origin::locate(&at.addresses, at.maps));
-        Some(Self {
+        Some(Self(Box::new(Told {
             happened,
             flags: at.flags,
             panic,
@@ -107,32 +111,34 @@ impl CrashReport {
             is_out_of_memory: false,
             memory_limit: None,
             stderr: String::new(),
-        })
+        })))
     }
 
     /// Of a process that was killed, if it was the kernel, for want of memory.
     pub(crate) fn of_kill(pid: u32) -> Option<Self> {
-        out_of_memory::explains_a_kill().then(|| Self {
-            happened: Happened { signal: libc::SIGKILL, pid: pid.cast_signed(), ..Happened::default() },
-            flags: 0,
-            panic: String::new(),
-            backtrace: Backtrace::default(),
-            is_out_of_memory: true,
-            memory_limit: oom::group_limit(),
-            stderr: String::new(),
+        out_of_memory::explains_a_kill().then(|| {
+            Self(Box::new(Told {
+                happened: Happened { signal: libc::SIGKILL, pid: pid.cast_signed(), ..Happened::default() },
+                flags: 0,
+                panic: String::new(),
+                backtrace: Backtrace::default(),
+                is_out_of_memory: true,
+                memory_limit: oom::group_limit(),
+                stderr: String::new(),
+            }))
         })
     }
 
     /// What happened.
     pub fn cause(&self) -> CrashCause {
-        let Happened { signal, code, sender, pid, .. } = self.happened;
+        let Happened { signal, code, sender, pid, .. } = self.0.happened;
         match signal {
-            _ if self.is_out_of_memory => CrashCause::OutOfMemory,
-            _ if self.flags & OVERFLOW != 0 => CrashCause::StackOverflow,
+            _ if self.0.is_out_of_memory => CrashCause::OutOfMemory,
+            _ if self.0.flags & OVERFLOW != 0 => CrashCause::StackOverflow,
             _ if code <= 0 && sender != pid => CrashCause::Sent,
             #[cfg(feature = "confine")]
             libc::SIGSYS => CrashCause::RefusedCall,
-            libc::SIGABRT if self.flags & NO_MEMORY != 0 => CrashCause::AllocationFailed,
+            libc::SIGABRT if self.0.flags & NO_MEMORY != 0 => CrashCause::AllocationFailed,
             libc::SIGABRT => CrashCause::Abort,
             _ => CrashCause::Fault,
         }
@@ -140,59 +146,59 @@ impl CrashReport {
 
     /// The signal's number.
     pub fn signal(&self) -> i32 {
-        self.happened.signal
+        self.0.happened.signal
     }
 
     /// The signal's code (`si_code`, see sigaction(2)): for `SIGSEGV`, 1 is an address that is not mapped, 2 one without
     /// permission; 0 and below is a signal that was sent.
     pub fn code(&self) -> i32 {
-        self.happened.code
+        self.0.happened.code
     }
 
     /// The address that was accessed, or that of the instruction for `SIGILL` and `SIGFPE`; `None` for a signal that was
     /// sent, as by `abort`.
     pub fn address(&self) -> Option<usize> {
-        (self.happened.code > 0).then_some(self.happened.address as usize)
+        (self.0.happened.code > 0).then_some(self.0.happened.address as usize)
     }
 
     /// The system call that the process's [`Confinement`](crate::Confinement) refused, if that is the cause.
     #[cfg(feature = "confine")]
     pub fn refused_call(&self) -> Option<SystemCall> {
-        let Happened { call, architecture, .. } = self.happened;
+        let Happened { call, architecture, .. } = self.0.happened;
         (self.cause() == CrashCause::RefusedCall).then_some(SystemCall { number: call, architecture })
     }
 
     /// How many bytes the processes of the owner's control group may have, if the process was killed for want of memory and the
     /// group has a limit.
     pub fn memory_limit(&self) -> Option<u64> {
-        self.memory_limit
+        self.0.memory_limit
     }
 
     /// The name of the thread, cut to 15 bytes by the kernel; `main` for the main thread. Empty if that is not known.
     pub fn thread(&self) -> String {
-        if self.happened.pid == self.happened.tid {
+        if self.0.happened.pid == self.0.happened.tid {
             return "main".to_owned();
         }
-        let name = self.happened.name.split(|byte| *byte == 0).next().unwrap_or_default();
+        let name = self.0.happened.name.split(|byte| *byte == 0).next().unwrap_or_default();
         String::from_utf8_lossy(name).into_owned()
     }
 
     /// The pid of the process that sent the signal, if it was sent.
     pub fn sender(&self) -> Option<u32> {
-        (self.happened.code <= 0 && !self.is_out_of_memory).then_some(self.happened.sender.cast_unsigned())
+        (self.0.happened.code <= 0 && !self.0.is_out_of_memory).then_some(self.0.happened.sender.cast_unsigned())
     }
 
     /// The place and the message of the last panic in the process, cut to 512 bytes. An abort is often the consequence of
     /// one, in a destructor during another panic or in a program that is built with `panic = "abort"`; but it may also
     /// have been caught long before.
     pub fn last_panic(&self) -> Option<&str> {
-        Some(self.panic.as_str()).filter(|panic| !panic.is_empty())
+        Some(self.0.panic.as_str()).filter(|panic| !panic.is_empty())
     }
 
     /// The last lines of its standard error, of 4 KiB at most, if its owner was given these lines
     /// ([`stderr_lines`](crate::Builder::stderr_lines)); else empty.
     pub fn stderr(&self) -> &str {
-        &self.stderr
+        &self.0.stderr
     }
 
     /// Its cause in one line, without names; with the last panic if it is an abort.
@@ -210,12 +216,12 @@ impl CrashReport {
     /// The functions, from the one at fault outward. Names are looked up at the first call, which takes up to some hundred
     /// milliseconds: see [`Backtrace`].
     pub fn frames(&self) -> &[Frame] {
-        self.backtrace.frames()
+        self.0.backtrace.frames()
     }
 
     /// The same as a text, or to be read later.
     pub fn backtrace(&self) -> &Backtrace {
-        &self.backtrace
+        &self.0.backtrace
     }
 }
 
@@ -271,21 +277,21 @@ impl fmt::Display for CrashReport {
             write!(f, " at address {address:#x}")?;
         }
         if self.cause() == CrashCause::Sent {
-            write!(f, ", pid {}", self.happened.sender)?;
+            write!(f, ", pid {}", self.0.happened.sender)?;
         }
-        if let Some(limit) = self.memory_limit {
+        if let Some(limit) = self.0.memory_limit {
             write!(f, ", limit {limit} bytes")?;
         }
-        if !self.is_out_of_memory {
+        if !self.0.is_out_of_memory {
             write!(f, " in thread {}", self.thread())?;
         }
         if let Some(panic) = self.last_panic() {
             write!(f, "; last {panic}")?;
         }
-        if !self.backtrace.is_empty() {
-            write!(f, "\n{}", self.backtrace.trim_end())?;
+        if !self.0.backtrace.is_empty() {
+            write!(f, "\n{}", self.0.backtrace.trim_end())?;
         }
-        match self.stderr.trim_end() {
+        match self.0.stderr.trim_end() {
             "" => Ok(()),
             stderr => write!(f, "\nthe end of its standard error:\n{stderr}"),
         }
@@ -301,7 +307,7 @@ impl fmt::Debug for CrashReport {
             .field("address", &self.address())
             .field("thread", &self.thread())
             .field("last_panic", &self.last_panic())
-            .field("backtrace", &self.backtrace)
+            .field("backtrace", &self.0.backtrace)
             .finish()
     }
 }
