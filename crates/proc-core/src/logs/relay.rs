@@ -6,7 +6,11 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{
+            AtomicBool,
+            Ordering::{Relaxed, SeqCst},
+            fence,
+        },
     },
 };
 
@@ -81,8 +85,12 @@ impl Conduit {
             has_ended: AtomicBool::new(false),
         });
         lock(&RELAY.get().sources).push(Arc::clone(&source));
-        // It may have logged already, and woken somebody who did not know of it.
-        self.doorbell.ring();
+        // It may have logged already, and woken somebody who did not know of it. With that in `Doorbell::ring`: either it wakes
+        // somebody who knows of it by now, or this sees what it has logged. Not rung for nothing: that costs each start a wake-up.
+        fence(SeqCst);
+        if !source.is_empty() {
+            self.doorbell.ring();
+        }
         Tap { source, doorbell: self.doorbell }
     }
 }
