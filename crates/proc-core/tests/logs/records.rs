@@ -249,3 +249,49 @@ fn a_child_that_closes_all_descriptors_loses_nothing() {
     let _ = process.join();
     assert_eq!(messages(&logger::of(pid)), ["0", "1", "2"]);
 }
+
+#[test]
+fn a_child_that_scribbles_on_its_ring_is_reported_once() {
+    let _alone = alone();
+    let work = || {
+        log::info!("before");
+        for entry in std::fs::read_dir("/proc/self/fd").unwrap() {
+            let Ok(file) = std::fs::File::options().read(true).write(true).open(entry.unwrap().path()) else {
+                continue;
+            };
+            let Ok(memory) = proc_core::shm::SharedMemory::from_fd(file.into()) else { continue };
+            if memory.len() > 100_000 {
+                for at in (8..4096).step_by(8) {
+                    // SAFETY: inside the block, and aligned.
+                    unsafe { memory.as_ptr().add(at).cast::<u64>().write_volatile(0xdead_beef_dead_beef) };
+                }
+            }
+        }
+    };
+    let process = Process::spawn(work, ()).unwrap();
+    let pid = process.pid();
+    process.join().unwrap();
+    let seen = logger::of(pid);
+    let messages = messages(&seen);
+    let notices: Vec<_> = messages.iter().filter(|message| message.contains("garbled")).collect();
+    assert_eq!(notices, [&"what it logs is garbled; no more of it is forwarded"], "{messages:?}");
+    assert!(messages.len() <= 2 && messages.iter().all(|message| *message == "before" || message.contains("garbled")));
+}
+
+#[cfg(feature = "confine")]
+#[test]
+fn a_child_behind_a_fence_logs_and_prints_to_its_owner() {
+    let _alone = alone();
+    static PRINTED: std::sync::Mutex<Vec<String>> = std::sync::Mutex::new(Vec::new());
+    let work = || {
+        (0..1000).for_each(|n| log::info!("{n}"));
+        println!("printed");
+        std::fs::File::open("/etc/passwd").is_err()
+    };
+    let builder = Process::builder().confine(proc_core::Confinement::compute().best_effort());
+    let process = builder.stdout_lines(|_, line| PRINTED.lock().unwrap().push(line.into())).spawn(work, ()).unwrap();
+    let pid = process.pid();
+    assert!(process.join().unwrap(), "the fence holds");
+    assert_eq!(messages(&logger::of(pid)), (0..1000).map(|n| n.to_string()).collect::<Vec<_>>());
+    assert_eq!(*PRINTED.lock().unwrap(), ["printed"]);
+}
