@@ -26,6 +26,8 @@
 //! | `concurrent.futures`: `as_completed`, `future.cancel()` | [`as_completed`], [`Task::cancel`], and `task.await` |
 //! | `p.close()`, `p.terminate()`, `p.join()` | the same; dropping a [`ProcessPool`] terminates it, as leaving the `with` block does |
 //! | `imap(f, it, chunksize=100)`, `map(f, it, 100)` | [`imap(f, it).chunk_size(100)`](Imap::chunk_size), [`map_chunked`](ProcessPool::map_chunked); [`chunk_size`](ProcessPoolBuilder::chunk_size) of the pool; adaptive by default |
+//! | pebble: `pool.schedule(f, args, timeout=1)`, `pool.map(f, it, timeout=1)` | [`pool.task(f, args).timeout(d).submit()`](ProcessPool::task), [`pool.tasks(f, it).timeout(d).imap()`](ProcessPool::tasks), with retries, memory and a name |
+//! | loky, billiard: another number of workers, `max_memory_per_child` | [`resize`](ProcessPool::resize), [`recycle_above`](ProcessPoolBuilder::recycle_above) |
 //! | a worker raises any exception | it returns `Result<_, `[`pool::Error`](Error)`>`, with `?` |
 //! | a killed worker: `map` never returns, or the executor is broken | that task is [`TaskError::WorkerDied`], or retried; nothing else happens |
 //!
