@@ -437,3 +437,61 @@ fn leaky_maps_in_a_storm_of_kills_and_sizes() {
     assert!(results.unwrap().into_iter().eq(0..1000));
     assert!(pool.stats().restarts > 0 && kills > 0);
 }
+
+/// Whatever makes workers come and go, all of it at once; each task ends in the way that its terms allow.
+#[test]
+fn everything_that_replaces_workers_at_once() {
+    let _dog = watchdog(PATIENCE);
+    let work = |n: u64| match n % 50 {
+        13 => loop {
+            thread::park();
+        },
+        26 => std::process::abort(),
+        39 => {
+            leak(30);
+            n
+        }
+        _ => (0..500).fold(n, |x, _| std::hint::black_box(x)),
+    };
+    for round in 0..2 {
+        let pool = ProcessPool::builder()
+            .workers(2)
+            .idle_timeout(Duration::from_millis(2))
+            .max_tasks_per_child(40)
+            .recycle_above(64 << 20)
+            .retries(100_000)
+            .retry_delay(Duration::from_micros(100))
+            .build()
+            .unwrap();
+        let ((), _kills) = under_fire(&pool, Duration::from_millis(3), |_| {
+            resized(&pool, || {
+                let submit = |n: u64| {
+                    let task =
+                        pool.task(work, (n,)).timeout(Duration::from_millis(if n % 50 == 13 { 5 } else { 90_000 }));
+                    // One that kills its worker each time is not tried for ever.
+                    if n % 50 == 26 { task.retries(0) } else { task }.submit()
+                };
+                let tasks: Vec<_> = (0..1000).map(submit).collect();
+                let cancelled: Vec<_> = (0..1000).step_by(7).filter(|n| tasks[*n].cancel()).collect();
+                let half: Vec<_> =
+                    pool.tasks(|n: u64| n, 0..).chunk_size(3).imap().take(300).map(Result::unwrap).collect();
+                assert!(half.into_iter().eq(0..300));
+                for (n, task) in (0_u64..).zip(&tasks) {
+                    match task.get() {
+                        Ok(value) => assert!(value == n && ![13, 26].contains(&(n % 50)), "{n}"),
+                        Err(TaskError::Cancelled) => assert!(cancelled.contains(&(n as usize)), "{n}"),
+                        Err(TaskError::TimedOut) => assert_eq!(n % 50, 13),
+                        Err(TaskError::WorkerDied { .. }) => assert_eq!(n % 50, 26),
+                        Err(e) => panic!("{n}: {e}"),
+                    }
+                    // Twice the largest size, and those that are being killed.
+                    assert!(pool.stats().workers.len() <= 16);
+                }
+            });
+        });
+        if round % 2 == 0 {
+            pool.close();
+            pool.join().unwrap();
+        }
+    }
+}
