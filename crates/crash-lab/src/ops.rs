@@ -21,6 +21,7 @@ mod pipe;
 mod pool;
 mod proc_core;
 mod queue;
+mod queue_growth;
 mod queue_handles;
 mod queue_views;
 mod selftest;
@@ -58,6 +59,7 @@ fn crates() -> Vec<(&'static str, Vec<Rows>)> {
             vec![
                 queue::operations(),
                 queue_views::operations(),
+                queue_growth::operations(),
                 queue_handles::operations(),
                 joinable::operations(),
                 shared::operations(),

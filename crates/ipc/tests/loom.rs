@@ -94,10 +94,19 @@ impl Model {
         Arc::new(Self::with(capacity, 0, false))
     }
 
+    /// A ring that grows from `first` slots.
+    fn growing(first: u32, n_sections: u32) -> Arc<Self> {
+        Arc::new(Self::at(Positions::growing(first, n_sections), 0, false))
+    }
+
     fn with(capacity: u32, blocks: u32, leases: bool) -> Self {
+        Self::at(Positions::new(capacity), blocks, leases)
+    }
+
+    fn at(positions: Positions, blocks: u32, leases: bool) -> Self {
         Self {
-            positions: Positions::new(capacity),
-            slots: (0..capacity).map(|_| Pair::new(0, 0)).collect(),
+            positions,
+            slots: (0..positions.n_slots()).map(|_| Pair::new(0, 0)).collect(),
             records: (0..blocks).map(|_| Pair::new(0, 0)).collect(),
             bytes: (0..blocks).map(|_| AtomicU64::new(0)).collect(),
             leases,
@@ -188,7 +197,7 @@ impl Model {
 
     /// What a sweep does for a dead participant: see `garbage.rs`.
     fn sweep(&self, dead: Owner, me: Owner) {
-        for slot in 0..self.positions.capacity {
+        for slot in 0..self.positions.n_slots() {
             let word = self.word(slot).unwrap();
             let spot = Spot { position: self.positions.join(word.lap(), slot), lap: word.lap(), slot, word };
             if word.is_taken()
@@ -218,6 +227,8 @@ impl Model {
 }
 
 impl Ring for Model {
+    type At<'a> = &'a Pair;
+
     fn positions(&self) -> Positions {
         self.positions
     }
@@ -234,17 +245,29 @@ impl Ring for Model {
         Some(SlotWord(self.slots[slot as usize].first()))
     }
 
-    fn payload(&self, slot: u32) -> u64 {
-        self.slots[slot as usize].second()
+    fn at(&self, slot: u32) -> &Pair {
+        &self.slots[slot as usize]
     }
 
-    fn swap_word(&self, slot: u32, from: SlotWord, to: SlotWord) -> bool {
-        let second = self.payload(slot);
-        self.slots[slot as usize].swap((from.0, second), (to.0, second))
+    fn is_readable(&self, _: u32) -> bool {
+        true
     }
 
-    fn swap(&self, slot: u32, from: (SlotWord, u64), to: (SlotWord, u64)) -> bool {
-        self.slots[slot as usize].swap((from.0.0, from.1), (to.0.0, to.1))
+    fn word_at(&self, at: &Pair) -> SlotWord {
+        SlotWord(at.first())
+    }
+
+    fn payload_at(&self, at: &Pair) -> u64 {
+        at.second()
+    }
+
+    fn swap_word_at(&self, at: &Pair, from: SlotWord, to: SlotWord) -> bool {
+        let second = at.second();
+        at.swap((from.0, second), (to.0, second))
+    }
+
+    fn swap_at(&self, at: &Pair, from: (SlotWord, u64), to: (SlotWord, u64)) -> bool {
+        at.swap((from.0.0, from.1), (to.0.0, to.1))
     }
 
     fn may_put(&self, _: u32) -> bool {
@@ -255,8 +278,13 @@ impl Ring for Model {
         Ok(())
     }
 
-    fn settle_taken(&self, spot: &Spot, payload: u64) {
+    fn is_untouched(&self, _: u32) -> bool {
+        false
+    }
+
+    fn settle_taken(&self, spot: &Spot, payload: u64) -> Result<(), Stop> {
         self.settle(spot, payload);
+        Ok(())
     }
 
     fn quarantine(&self) -> Stop {
@@ -460,6 +488,100 @@ fn a_message_is_got_or_refused_when_the_queue_closes() {
             assert_eq!(ring.try_put(What::NUMBER, 9, |_| ()), Err(Stop::Closed));
         });
     }
+}
+
+/// Nobody waits for room, and each putter's messages come in their order, through a section that becomes full and another.
+#[test]
+fn a_ring_that_grows_keeps_everything_in_order() {
+    explore(1, || {
+        let ring = Model::growing(1, 2);
+        let (a, b) = (ring.clone(), ring.clone());
+        let first = thread::spawn(move || [1, 2].map(|n| a.try_put(What::NUMBER, n, |_| ()).unwrap()));
+        let second = thread::spawn(move || b.try_put(What::NUMBER, 10, |_| ()).unwrap());
+        let got: Vec<_> = (0..3).map(|_| ring.get().unwrap()).collect();
+        assert_eq!(got.iter().copied().filter(|n| *n < 10).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(got.iter().sum::<u64>(), 13);
+        first.join().unwrap();
+        second.join().unwrap();
+        assert_eq!((ring.try_get(GETTER), ring.count()), (Err(Stop::Level), Ok(0)));
+    });
+}
+
+#[test]
+fn two_getters_take_each_message_of_a_ring_that_grows_once() {
+    explore(1, || {
+        let ring = Model::growing(1, 2);
+        let (a, b) = (ring.clone(), ring.clone());
+        let putting = thread::spawn(move || (0..3).for_each(|n| a.try_put(What::NUMBER, 1 << n, |_| ()).unwrap()));
+        let other = thread::spawn(move || b.get().unwrap());
+        let mine = [ring.get().unwrap(), ring.get().unwrap()];
+        let others = other.join().unwrap();
+        putting.join().unwrap();
+        assert!(mine.is_sorted());
+        assert_eq!(mine.iter().sum::<u64>() + others, 0b111);
+    });
+}
+
+/// A message is never said to be missing that was put before the look, while the ring grows under the one who looks.
+#[test]
+fn empty_is_exact_where_the_ring_grows() {
+    explore(2, || {
+        let ring = Model::growing(1, 3);
+        ring.put(1).unwrap();
+        let putter = ring.clone();
+        let putting = thread::spawn(move || putter.try_put(What::NUMBER, 2, |_| ()).unwrap());
+        assert_eq!(ring.try_get(GETTER), Ok(1));
+        ring.try_put(What::NUMBER, 4, |_| ()).unwrap();
+        let (n, got) = (ring.count().unwrap(), ring.try_get(GETTER));
+        putting.join().unwrap();
+        assert!((1..=2).contains(&n) && matches!(got, Ok(2 | 4)), "{n} {got:?}");
+        assert_eq!(ring.try_get(GETTER).map(|last| last + got.unwrap()), Ok(6));
+        assert_eq!((ring.count(), ring.try_get(GETTER)), (Ok(0), Err(Stop::Level)));
+    });
+}
+
+#[test]
+fn a_ring_closes_in_the_section_that_it_has_grown_to() {
+    explore(2, || {
+        let ring = Model::growing(1, 2);
+        ring.put(7).unwrap();
+        let (putter, closer) = (ring.clone(), ring.clone());
+        let putting = thread::spawn(move || putter.try_put(What::NUMBER, 1, |_| ()));
+        let closing = thread::spawn(move || closer.close().unwrap());
+        let got: Vec<u64> = std::iter::from_fn(|| ring.get().ok()).collect();
+        closing.join().unwrap();
+        let put = putting.join().unwrap();
+        assert_eq!(got, [Some(7), put.is_ok().then_some(1)].into_iter().flatten().collect::<Vec<_>>());
+        assert_eq!((put, ring.try_get(OTHER)), (put, Err(Stop::Closed)));
+        assert_eq!(ring.try_put(What::NUMBER, 9, |_| ()), Err(Stop::Closed));
+    });
+}
+
+/// A getter dies right after its one step, in a section that the ring has left meanwhile: nobody puts there any more.
+#[test]
+fn what_a_dead_getter_took_before_the_ring_grew_is_free() {
+    explore(2, || {
+        let ring = Arc::new(Model::at(Positions::growing(1, 2), 1, false));
+        assert!(ring.claim(block(0), PUTTER));
+        ring.try_put_block(block(0), 5).unwrap();
+        let (a, b) = (ring.clone(), ring.clone());
+        let putting = thread::spawn(move || a.try_put(What::NUMBER, 6, |_| ()).unwrap());
+        let dying = thread::spawn(move || {
+            let spot = b.next().unwrap();
+            let (_, payload) = b.whole(&spot).unwrap();
+            let taken = word::Taken { by: VICTIM, block: block(0) };
+            b.take_block(&spot, payload, taken.to_payload())
+        });
+        let was_taken = dying.join().unwrap();
+        ring.sweep(VICTIM, OTHER);
+        putting.join().unwrap();
+        if was_taken {
+            assert_eq!(ring.state(0), BlockState::Free);
+        } else {
+            assert_eq!(ring.try_get(GETTER), Ok(5));
+        }
+        assert_eq!((ring.try_get(GETTER), ring.try_get(GETTER)), (Ok(6), Err(Stop::Level)));
+    });
 }
 
 #[test]

@@ -26,7 +26,7 @@ from processes that are stopped at random, on all CPUs and on one; and checks th
 of a line of the table.
 ";
 
-const CAPACITIES: [usize; 5] = [1, 2, 4, 64, 1024];
+const CAPACITIES: [usize; 6] = [1, 2, 0, 4, 64, 1024];
 
 /// Calls on one queue: what is checked at once.
 const CHUNK: u64 = 100_000;

@@ -45,14 +45,7 @@ pub(crate) fn operations() -> Vec<Box<dyn Row>> {
         row::<Pair>("queue/get-pair", &["one", "full-waiter"], get),
         row::<Large>("queue/put-large", puts, put::<_, VICTIMS>),
         row::<Large>("queue/get-large", gets, get),
-        row::<u64>("queue/get_timeout", &["empty"], |queue, ledger, state, mark| {
-            warm_up::<u64>(state);
-            mark.window(|| {
-                ledger.taking();
-                let item = queue.get_timeout(SOON).ok();
-                ledger.has_taken(item);
-            });
-        }),
+        row::<u64>("queue/get_timeout", &["empty"], get_timeout),
         row::<u64>("queue/put_timeout", &["full"], |queue, ledger, state, mark| {
             warm_up::<u64>(state);
             mark.window(|| {
@@ -65,7 +58,7 @@ pub(crate) fn operations() -> Vec<Box<dyn Row>> {
         row::<Large>("queue/get_loan", &["one", "full", "wrapped"], get_loan),
         blocking::<u64>("queue/get-blocked", &["empty", "waiter"], get),
         blocking::<u64>("queue/put-blocked", &["full", "full-waiter"], put::<_, VICTIMS>),
-        close(),
+        close_on("queue/close", &["empty", "one", "waiter"], world::<u64>),
     ]
 }
 
@@ -203,7 +196,16 @@ pub(super) fn try_get<T: Message>(queue: &Queue<T>, ledger: &Ledger, state: &str
     });
 }
 
-fn put_many<T: Message>(queue: &Queue<T>, ledger: &Ledger, state: &str, mark: &Mark) {
+pub(super) fn get_timeout(queue: &Queue<u64>, ledger: &Ledger, state: &str, mark: &Mark) {
+    warm_up::<u64>(state);
+    mark.window(|| {
+        ledger.taking();
+        let item = queue.get_timeout(SOON).ok();
+        ledger.has_taken(item);
+    });
+}
+
+pub(super) fn put_many<T: Message>(queue: &Queue<T>, ledger: &Ledger, state: &str, mark: &Mark) {
     warm_up::<T>(state);
     mark.window(|| {
         (0..2).for_each(|i| ledger.putting(VICTIMS + i));
@@ -212,7 +214,7 @@ fn put_many<T: Message>(queue: &Queue<T>, ledger: &Ledger, state: &str, mark: &M
     });
 }
 
-fn get_many<T: Message>(queue: &Queue<T>, ledger: &Ledger, state: &str, mark: &Mark) {
+pub(super) fn get_many<T: Message>(queue: &Queue<T>, ledger: &Ledger, state: &str, mark: &Mark) {
     warm_up::<T>(state);
     let n = if state == "wrapped" { 2 } else { 3 };
     mark.window(|| {
@@ -347,9 +349,7 @@ pub(super) fn help<T: Message>(queue: &Queue<T>, ledger: &Ledger, state: &str) -
 
 /// Nobody sleeps beside what it waits for; nothing is lost, or comes twice, or out of order; all the room is there.
 pub(super) fn survive<T: Message>(queue: &Queue<T>, ledger: &Ledger, state: &str) -> Verdict {
-    if ledger.n_sleepers() > ledger.n_buried() {
-        release_waiter(queue, ledger, state)?;
-    }
+    wake(queue, ledger, state)?;
     let rest = drain(queue)?;
     if !rest.is_sorted() && ledger.get(MIXED) == 0 {
         return Err(format!("out of order: {rest:?}"));
@@ -364,7 +364,11 @@ pub(super) fn survive<T: Message>(queue: &Queue<T>, ledger: &Ledger, state: &str
     if drain(queue)? == [0, 1, 2, 3] { Ok(()) } else { Err("a full queue does not give what it took".into()) }
 }
 
-fn release_waiter<T: Message>(queue: &Queue<T>, ledger: &Ledger, state: &str) -> Verdict {
+/// Has those wake up who sleep, if any do.
+pub(super) fn wake<T: Message>(queue: &Queue<T>, ledger: &Ledger, state: &str) -> Verdict {
+    if ledger.n_sleepers() <= ledger.n_buried() {
+        return Ok(());
+    }
     // Whoever sleeps while there is what it waits for would sleep for good.
     if state.starts_with("full") {
         if queue.is_full() {
@@ -383,7 +387,7 @@ fn release_waiter<T: Message>(queue: &Queue<T>, ledger: &Ledger, state: &str) ->
     }
 }
 
-fn drain<T: Message>(queue: &Queue<T>) -> Result<Vec<u64>, String> {
+pub(super) fn drain<T: Message>(queue: &Queue<T>) -> Result<Vec<u64>, String> {
     let mut rest = Vec::new();
     loop {
         match queue.try_get() {
@@ -395,11 +399,15 @@ fn drain<T: Message>(queue: &Queue<T>) -> Result<Vec<u64>, String> {
 }
 
 /// Closing: whoever sleeps in `get` learns of it; what was put before can be taken.
-fn close() -> Box<dyn Row> {
+pub(super) fn close_on(
+    name: &'static str,
+    states: &'static [&'static str],
+    world: fn(&str, &Ledger) -> Queue<u64>,
+) -> Box<dyn Row> {
     let operation = Operation::new(
-        "queue/close",
-        &["empty", "one", "waiter"],
-        world::<u64>,
+        name,
+        states,
+        world,
         |queue, _, _, mark| mark.window(|| queue.close()),
         |queue, ledger, _| {
             queue.close();

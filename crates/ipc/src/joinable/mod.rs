@@ -70,10 +70,10 @@ impl<T: Serialize + DeserializeOwned> Builder<T> {
 }
 
 impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
-    /// Makes a queue in which `maxsize` items can wait; 0 stands for as many as a queue holds by default, 65,536.
+    /// Makes a queue in which `maxsize` items can wait; with 0, it grows with what is in it.
     ///
     /// # Errors
-    /// If memory or descriptors are short, or `maxsize` is beyond 16,777,216.
+    /// If memory or descriptors are short.
     pub fn new(maxsize: usize) -> io::Result<Self> {
         Self::builder().maxsize(maxsize).build_joinable()
     }
@@ -144,7 +144,7 @@ impl<T> JoinableQueue<T> {
     /// How many items can wait in it.
     #[doc(alias = "capacity")]
     pub fn maxsize(&self) -> usize {
-        self.raw.segment.geometry.ring.capacity as usize
+        self.raw.maxsize()
     }
 
     /// Closes the queue for all its users: from now on putting is an error, and getting is one once nothing is left

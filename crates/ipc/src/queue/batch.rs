@@ -53,7 +53,7 @@ impl<T: DeserializeOwned> Queue<T> {
         if let Some(error) = self.raw.undecodable.lock().pop_front() {
             return Err(GetError::Decode(error));
         }
-        let mut messages = Vec::with_capacity(max.min(self.maxsize()).min(MANY));
+        let mut messages = Vec::with_capacity(max.min(MANY));
         messages.push(self.get()?);
         while messages.len() < max {
             // Numbers leave their slots by the dozen, and only then is there code of `T`'s to run.

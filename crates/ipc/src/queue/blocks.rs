@@ -74,9 +74,7 @@ impl<'a> Block<'a> {
     /// Takes the message at `spot`, which lies in a block; `None` if somebody else does.
     pub(crate) fn take_from_ring(raw: &'a Raw, spot: &Spot, payload: u64) -> Result<Option<Self>, Stop> {
         let me = raw.me()?;
-        if !raw.segment.geometry.has(BlockId::from_bits(payload)) {
-            return Err(raw.quarantine());
-        }
+        raw.reach(BlockId::from_bits(payload))?;
         let Some(id) = Custody::take_from_ring(raw, spot, payload, me) else { return Ok(None) };
         let record = raw.segment.record(id);
         if record.state.first.load(Relaxed) != BlockState::Held(me).to_word() {
@@ -217,6 +215,7 @@ impl Raw {
         let (mut collected, mut swept) = (false, false);
         loop {
             let high = pool.high.load(Acquire).min(shape.count);
+            self.segment.reach_records(class, high)?;
             let next = pool.free.load(Relaxed).min(high);
             let word = |index| &self.segment.record(BlockId { class, index }).state.first;
             let is_free = |index| word(index).load(Relaxed) == 0;
@@ -255,9 +254,12 @@ impl Raw {
     #[cold]
     fn provide_blocks(&self, class: u8, first: u32) -> Result<(), Stop> {
         let shape = &self.segment.geometry.classes[usize::from(class)];
-        let end = (first + RECORDS_STEP).min(shape.count);
-        let step_bytes = RECORDS_STEP as usize * size_of::<Record>();
-        self.segment.reserve_control(shape.records_at + first as usize * size_of::<Record>(), step_bytes)?;
+        // The more there are, the longer is the search that found none of them free: so that each costs the same in the end.
+        let step = (first / 8).next_multiple_of(RECORDS_STEP).max(RECORDS_STEP);
+        let border = if first < shape.near { shape.near } else { shape.count };
+        let end = (first + step).min(border);
+        let bytes = (end - first).next_multiple_of(RECORDS_STEP) as usize * size_of::<Record>();
+        self.segment.reserve_control(shape.record_at(first), bytes)?;
         if class < FIRST_BY_ITSELF {
             let bytes = (end - first) as usize * shape.block_bytes;
             self.segment.reserve_block(BlockId { class, index: first }, bytes)?;
@@ -288,13 +290,15 @@ impl Raw {
         let _ = self.segment.release_block(id);
     }
 
-    /// Every block that may be in use.
-    pub(crate) fn blocks(&self) -> impl Iterator<Item = BlockId> {
-        (0..CLASSES as u8).flat_map(|class| {
+    /// Every block that may be in use; an error if the records of some cannot be read here.
+    pub(crate) fn blocks(&self) -> Result<impl Iterator<Item = BlockId> + use<>, Stop> {
+        let mut highs = [0; CLASSES];
+        for (class, high) in (0..).zip(&mut highs) {
             let count = self.segment.geometry.classes[usize::from(class)].count;
-            let high = self.segment.header().pools[usize::from(class)].high.load(Relaxed).min(count);
-            (0..high).map(move |index| BlockId { class, index })
-        })
+            *high = self.segment.header().pools[usize::from(class)].high.load(Relaxed).min(count);
+            self.segment.reach_records(class, *high)?;
+        }
+        Ok((0..).zip(highs).flat_map(|(class, high)| (0..high).map(move |index| BlockId { class, index })))
     }
 
     /// Gives back the memory of all free blocks: done by who finds nothing to do.
@@ -302,7 +306,8 @@ impl Raw {
         drop(self.spare.try_lock().map(|mut spare| std::mem::take(&mut *spare)));
         let Ok(me) = self.me() else { return };
         let held = BlockState::Held(me).to_word();
-        for id in self.blocks().filter(|id| id.class >= FIRST_BY_ITSELF) {
+        let Ok(blocks) = self.blocks() else { return };
+        for id in blocks.filter(|id| id.class >= FIRST_BY_ITSELF) {
             let record = self.segment.record(id);
             let word = &record.state.first;
             if record.reserved.load(Relaxed) != 0

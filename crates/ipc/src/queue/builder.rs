@@ -7,7 +7,7 @@ use wire::TypeInfo;
 
 use super::{
     Queue, Raw,
-    layout::{DEFAULT_CAPACITY, DEFAULT_MAX_MESSAGE, FITTED_MAX, Geometry},
+    layout::{DEFAULT_MAX_MESSAGE, FIRST_SECTION, FITTED_MAX, GROWS, Geometry, MAX_CAPACITY},
     segment::Segment,
     store::Store,
 };
@@ -19,10 +19,10 @@ const DEFAULT_DELIVERIES: u8 = 5;
 const AUTOMATIC_BYTES: usize = 512;
 
 impl<T: Serialize + DeserializeOwned> Queue<T> {
-    /// Makes a queue for `maxsize` messages; 0 stands for as many as a queue holds by default, 65,536.
+    /// Makes a queue for `maxsize` messages; with 0, it grows with what is in it.
     ///
     /// # Errors
-    /// If memory or descriptors are short, or `maxsize` is beyond 16,777,216.
+    /// If memory or descriptors are short.
     pub fn new(maxsize: usize) -> io::Result<Self> {
         Self::builder().maxsize(maxsize).build()
     }
@@ -46,6 +46,7 @@ impl<T> Queue<T> {
 #[derive(Debug)]
 pub struct Builder<T> {
     maxsize: usize,
+    first_section: u32,
     message_bytes: usize,
     max_message_bytes: usize,
     max_deliveries: u8,
@@ -59,6 +60,7 @@ impl<T> Builder<T> {
         let message_bytes = if size > AUTOMATIC_BYTES { 0 } else { size + size / 4 + 2 };
         Self {
             maxsize: 0,
+            first_section: FIRST_SECTION,
             message_bytes,
             max_message_bytes: DEFAULT_MAX_MESSAGE,
             max_deliveries: DEFAULT_DELIVERIES,
@@ -66,10 +68,23 @@ impl<T> Builder<T> {
         }
     }
 
-    /// How many messages fit in, up to 16,777,216; 0 stands for 65,536. Memory is taken as the queue fills.
+    /// How many messages fit in. Memory is taken as the queue fills.
+    ///
+    /// Without it, or with 0, the queue grows with what is in it: a `put` never waits for room, and when memory is short
+    /// it is an error that gives the message back. So does a queue of more than 16,777,216 messages, which is a limit
+    /// in name only: it holds up to 536,805,376.
     #[must_use]
     pub fn maxsize(mut self, messages: usize) -> Self {
         self.maxsize = messages;
+        self
+    }
+
+    /// How many messages fit into a queue without a `maxsize` before it grows for the first time, a power of 2: for tests,
+    /// in which that is to be soon.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn first_section(mut self, messages: u32) -> Self {
+        self.first_section = messages;
         self
     }
 
@@ -107,9 +122,10 @@ impl<T: Serialize + DeserializeOwned> Builder<T> {
     }
 
     pub(crate) fn build_raw(self, leases: bool) -> io::Result<Raw> {
-        let capacity = if self.maxsize == 0 { DEFAULT_CAPACITY } else { self.maxsize };
+        let grows = self.maxsize == 0 || self.maxsize > MAX_CAPACITY;
+        let capacity = if grows { GROWS | u64::from(self.first_section) } else { self.maxsize as u64 };
         let fitted = self.message_bytes.max(DEFAULT_FITTED).next_multiple_of(DEFAULT_FITTED).min(FITTED_MAX);
-        let geometry = Geometry::new(capacity as u64, fitted as u64, self.max_message_bytes as u64)
+        let geometry = Geometry::new(capacity, fitted as u64, self.max_message_bytes as u64)
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the queue's settings are out of bounds"))?;
         let store = TypeInfo::of::<T>().may_hold_handles().then(Store::new).transpose()?;
         Raw::new(Segment::create(geometry, leases, self.max_deliveries.into())?, store)

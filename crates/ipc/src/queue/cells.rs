@@ -86,7 +86,7 @@ impl<'a> Filling<'a> {
             return None;
         }
         let is_passed = |cell: &Cell| raw.is_taken_from(cell.place.wrapping_sub(1));
-        if cells.turn.len() < MOST.min(raw.positions().capacity as usize + 1)
+        if cells.turn.len() < MOST.min(raw.positions().n_slots() as usize + 1)
             && let Ok(Some(block)) = raw.find_free(class, 0, holder)
         {
             let Some(memory) = raw.segment.cell(block) else {

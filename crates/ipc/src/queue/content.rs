@@ -195,7 +195,7 @@ impl Raw {
 
     /// Whether a block that the ring names has a message with handles, of which there are none without a store.
     pub(super) fn is_with_handles(&self, id: BlockId) -> bool {
-        self.store.is_some() && self.segment.geometry.has(id) && self.has_handles(id)
+        self.store.is_some() && self.has(id) && self.has_handles(id)
     }
 
     pub(super) fn has_handles(&self, id: BlockId) -> bool {
@@ -205,7 +205,7 @@ impl Raw {
     /// Whether the message of that ticket is not done with.
     fn wants(&self, ticket: Ticket) -> bool {
         let id = ticket.block();
-        if !ticket.is_valid() || !self.segment.geometry.has(id) || self.record(id).0 == BlockState::Free.to_word() {
+        if !ticket.is_valid() || !self.has(id) || self.record(id).0 == BlockState::Free.to_word() {
             return false;
         }
         let mut there = [0; TICKET_BYTES];

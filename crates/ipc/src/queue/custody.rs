@@ -71,7 +71,11 @@ pub(crate) trait Custody: Ring {
     fn whereabouts(&self, block: BlockId, place: u64) -> Whereabouts {
         let Some(position) = place.checked_sub(1) else { return Whereabouts::Elsewhere };
         loop {
-            let Some(spot) = self.look(position) else { return Whereabouts::Elsewhere };
+            let Some(spot) = self.look(position) else {
+                // What this process cannot look at is not its to decide.
+                let exists = self.positions().split(position).is_some();
+                return if exists { Whereabouts::InRing } else { Whereabouts::Elsewhere };
+            };
             // A place beyond the last lap looks like an earlier one, and would never be settled.
             let exists = place_of(self.positions(), spot.lap, spot.slot) == place;
             if !exists || self.word(spot.slot).is_none() {

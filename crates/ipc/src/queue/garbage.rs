@@ -31,9 +31,13 @@ impl Raw {
         // This process may sweep because the table is full, before it has an entry itself. Then it holds nothing, and a
         // block's memory stays with the block.
         let me = self.here.get().map(|here| here.holder);
-        self.settle_all_taken_by(owner);
+        // What cannot be read here is another process's to sweep.
+        let Ok(blocks) = self.blocks() else { return };
+        if !self.settle_all_taken_by(owner) {
+            return;
+        }
         let dead_holder = Holder::new(owner, dead);
-        for id in self.blocks() {
+        for id in blocks {
             if self.collect(id, Some(dead_holder), me.map_or(BlockState::Free, BlockState::Held)) {
                 if me.is_some() {
                     self.release_memory(id);
@@ -51,10 +55,11 @@ impl Raw {
         self.participants().leave(owner, dead);
     }
 
-    /// Brings the records of all blocks up to date that a slot says were taken by that participant.
-    fn settle_all_taken_by(&self, owner: Owner) {
-        for slot in 0..self.refresh_reserved() {
-            let Some(word) = self.word(slot) else { return };
+    /// Brings the records of all blocks up to date that a slot says were taken by that participant; false if some slots
+    /// cannot be read here.
+    fn settle_all_taken_by(&self, owner: Owner) -> bool {
+        for slot in 0..self.reserved_slots() {
+            let Some(word) = self.word(slot) else { return false };
             let Some(position) = self.taken_at(slot, word) else { continue };
             if let Some((None, payload)) = self.whole(&position)
                 && Taken::from_payload(payload).by == owner
@@ -62,6 +67,7 @@ impl Raw {
                 self.settle(&position, payload);
             }
         }
+        true
     }
 
     fn taken_at(&self, slot: u32, word: SlotWord) -> Option<Spot> {
@@ -81,8 +87,9 @@ impl Raw {
 
     /// Frees the blocks whose messages have been taken since their putters left.
     pub(crate) fn collect_unattended(&self, me: Holder) {
-        let mut are_left = false;
-        for id in self.blocks() {
+        let blocks = self.blocks();
+        let mut are_left = blocks.is_err();
+        for id in blocks.into_iter().flatten() {
             if self.collect(id, None, BlockState::Held(me)) {
                 self.release_memory(id);
                 self.free_block(id);

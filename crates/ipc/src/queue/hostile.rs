@@ -177,7 +177,8 @@ fn a_place_that_does_not_exist_ends_a_sweep() {
     let queue = Queue::<u8>::new(1).unwrap();
     queue.put_bytes(&[1; 600]).unwrap();
     queue.get_bytes().unwrap();
-    let block = queue.raw.blocks().find(|block| queue.raw.segment.record(*block).len.load(Relaxed) == 600).unwrap();
+    let block =
+        queue.raw.blocks().unwrap().find(|block| queue.raw.segment.record(*block).len.load(Relaxed) == 600).unwrap();
     let state = &queue.raw.segment.record(block).state;
     state.second.store(1 | 1 << 60, Relaxed);
     state.first.store(word::BlockState::InRing.to_word(), Relaxed);

@@ -130,9 +130,10 @@ impl Raw {
             let spot = self.next()?;
             let Some((kind, payload)) = self.whole(&spot) else { continue };
             // What is not in a block is not put into a queue that leases.
-            if kind != Some(Kind::Block) || !self.segment.geometry.has(BlockId::from_bits(payload)) {
+            if kind != Some(Kind::Block) {
                 return Err(self.quarantine());
             }
+            self.reach(BlockId::from_bits(payload))?;
             let Some(id) = self.take_from_ring(&spot, payload, me) else { continue };
             let word = self.segment.record(id).state.first.load(Acquire);
             if word != (BlockState::Leased { to: me, deliveries: 1 }).to_word() {
@@ -152,7 +153,7 @@ impl Raw {
         let to = self.me()?;
         // Before the look: whoever makes an orphan after it sets the hint again.
         orphans.swap(0, AcqRel);
-        for id in self.blocks() {
+        for id in self.blocks().inspect_err(|_| orphans.store(1, Relaxed))? {
             let state = &self.segment.record(id).state.first;
             let word = state.load(Acquire);
             let BlockState::Orphan { deliveries } = BlockState::from_word(word) else { continue };
@@ -219,8 +220,9 @@ impl Raw {
     }
 
     fn seek_orphans_now(&self) {
+        let Ok(blocks) = self.blocks() else { return };
         let mut seen: Vec<Owner> = Vec::new();
-        for id in self.blocks() {
+        for id in blocks {
             let owner = match self.leased_state(id) {
                 BlockState::Leased { to, .. } => to.owner,
                 BlockState::Orphan { .. } => {
@@ -277,13 +279,13 @@ impl Raw {
         }
         // The ring was empty at some moment. If nothing has been put by the time when the blocks have been seen, then no
         // lease can have begun meanwhile, and those seen gone are gone together.
-        let leased = self.blocks().any(|id| self.is_unfinished(id));
+        let leased = self.blocks()?.any(|id| self.is_unfinished(id));
         Ok(!leased && self.find(Side::Space)?.position == tail)
     }
 
     /// How many items have been put and are not done with; while others are at work, some number near it.
     pub(crate) fn unfinished(&self) -> usize {
-        self.len() + self.blocks().filter(|id| self.is_unfinished(*id)).count()
+        self.len() + self.blocks().map_or(0, |blocks| blocks.filter(|id| self.is_unfinished(*id)).count())
     }
 
     /// Whether the item in a block has left the ring and is not done with.
@@ -311,7 +313,7 @@ impl Raw {
     ) -> Result<Vec<R>, Stop> {
         let held = BlockState::Held(self.me()?).to_word();
         let mut opened = Vec::new();
-        for id in self.blocks() {
+        for id in self.blocks()? {
             let state = &self.segment.record(id).state.first;
             let word = state.load(Acquire);
             if !matches!(BlockState::from_word(word), BlockState::DeadLetter { .. }) {

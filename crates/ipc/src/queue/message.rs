@@ -132,15 +132,9 @@ impl Raw {
     /// Takes the message of a cell if nothing at all stands in the way.
     #[inline(always)]
     fn take_at_once(&self, buffer: &mut Buffer) -> bool {
-        let Some(spot) = self.look(self.hint(Side::Items).load(std::sync::atomic::Ordering::Acquire)) else {
-            return false;
-        };
-        if !spot.is_ready() || spot.word.kind() != Some(Kind::Cell) || spot.word.is_end() {
-            return false;
-        }
-        let cell = CellAt::from_payload(self.payload(spot.slot));
-        self.expect(spot.slot + TAKEN_SOON);
-        self.copy_out(cell, buffer).is_ok() && self.take(&spot)
+        let Some(peeked) = self.peek(What::CELL) else { return false };
+        self.expect(peeked.at, TAKEN_SOON);
+        self.copy_out(CellAt::from_payload(peeked.payload), buffer).is_ok() && self.take_peeked(&peeked)
     }
 
     #[inline(always)]

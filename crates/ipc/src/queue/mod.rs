@@ -30,6 +30,7 @@ mod stop;
 mod store;
 #[cfg(test)]
 mod tests;
+mod windows;
 mod word;
 
 use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
@@ -47,15 +48,16 @@ pub use self::{
 };
 use crate::{GetError, GetTimeoutError, PutError, PutTimeoutError, TryGetError, TryPutError};
 
-/// A bounded first-in first-out queue of messages between any number of processes, each of which may put and get.
+/// A first-in first-out queue of messages between any number of processes, each of which may put and get.
 ///
 /// The queue lives in anonymous shared memory: one file descriptor, nothing in the file system, no helper process, no
 /// thread. A message is serialised by [`put`](Self::put) before it returns, so a process may exit right after it.
 /// Clones and handed-over copies (arguments of a process or task, messages through a `Connection`, values inside
 /// other messages) are the same queue.
 ///
-/// `Queue::new(0)`, or a queue without a `maxsize`, holds 65,536 messages; see [`builder`](Self::builder) for more, for
-/// the usual length of a message, and for the limit of a single one (1 GiB unless said otherwise).
+/// `Queue::new(0)`, or a queue without a `maxsize`, grows with what is in it: `put` never waits for room, and memory is its
+/// limit (an error, which gives the message back). See [`builder`](Self::builder) for that, for the usual length of a
+/// message, and for the limit of a single one (1 GiB unless said otherwise).
 ///
 /// Who has to wait spins first, for some 25 to 50 microseconds as long as that has paid lately (not at all with one
 /// CPU), gives its CPU once to whoever waits for that, and then sleeps.
@@ -112,16 +114,16 @@ impl<T> Queue<T> {
         self.raw.is_empty()
     }
 
-    /// Whether there is no room to put right now.
+    /// Whether there is no room to put right now; a queue without a `maxsize` always has room.
     #[doc(alias = "full")]
     pub fn is_full(&self) -> bool {
         self.raw.is_full()
     }
 
-    /// How many messages fit in.
+    /// How many messages fit in; 0 for a queue that grows.
     #[doc(alias = "capacity")]
     pub fn maxsize(&self) -> usize {
-        self.raw.segment.geometry.ring.capacity as usize
+        self.raw.maxsize()
     }
 
     /// Closes the queue for all its users: from now on putting is an error, and getting is one once the queue is empty.

@@ -32,7 +32,7 @@ use super::{
     ring::{Ring, Side, Spot, Stop},
     segment::Segment,
     store::Store,
-    word::{BlockId, BlockState, Holder, Owner, Positions, SlotWord},
+    word::{BlockId, BlockState, Holder, Owner, Positions, SlotWord, Taken},
 };
 use crate::{
     spin::Spin,
@@ -78,6 +78,8 @@ impl From<io::Error> for Stop {
 }
 
 impl Ring for Raw {
+    type At<'a> = &'a Slot;
+
     #[inline(always)]
     fn positions(&self) -> Positions {
         self.segment.geometry.ring
@@ -103,33 +105,47 @@ impl Ring for Raw {
 
     #[inline(always)]
     fn word(&self, slot: u32) -> Option<SlotWord> {
-        if slot >= self.readable.load(Relaxed) && slot >= self.refresh_reserved() {
-            return None;
-        }
+        self.is_readable(slot).then(|| self.word_at(self.at(slot)))
+    }
+
+    #[inline(always)]
+    fn is_readable(&self, slot: u32) -> bool {
+        slot < self.readable.load(Relaxed) || slot < self.refresh_reserved()
+    }
+
+    #[inline(always)]
+    fn at(&self, slot: u32) -> &Slot {
+        self.slot(slot)
+    }
+
+    #[inline(always)]
+    fn word_at(&self, at: &Slot) -> SlotWord {
         // Acquire: the message is there when the word says so.
-        Some(SlotWord(self.slot(slot).first.load(Acquire)))
+        SlotWord(at.first.load(Acquire))
     }
 
     #[inline(always)]
-    fn payload(&self, slot: u32) -> u64 {
+    fn payload_at(&self, at: &Slot) -> u64 {
         // Acquire: a look at the word that comes later in the program comes later.
-        self.slot(slot).second.load(Acquire)
+        at.second.load(Acquire)
     }
 
     #[inline(always)]
-    fn swap_word(&self, slot: u32, from: SlotWord, to: SlotWord) -> bool {
-        self.slot(slot).first.compare_exchange(from.0, to.0, AcqRel, Relaxed).is_ok()
+    fn swap_word_at(&self, at: &Slot, from: SlotWord, to: SlotWord) -> bool {
+        at.first.compare_exchange(from.0, to.0, AcqRel, Relaxed).is_ok()
     }
 
     #[inline(always)]
-    fn swap(&self, slot: u32, from: (SlotWord, u64), to: (SlotWord, u64)) -> bool {
-        self.slot(slot).swap((from.0.0, from.1), (to.0.0, to.1))
+    fn swap_at(&self, at: &Slot, from: (SlotWord, u64), to: (SlotWord, u64)) -> bool {
+        at.swap((from.0.0, from.1), (to.0.0, to.1))
     }
 
     #[inline(always)]
-    fn expect(&self, slot: u32) {
-        if slot < self.readable.load(Relaxed) {
-            prefetch::to_write(NonNull::from(self.slot(slot)).cast(), 1);
+    fn expect(&self, at: &Slot, ahead: usize) {
+        // Nothing is read: any address will do.
+        let address = std::ptr::from_ref(at).wrapping_add(ahead).cast_mut();
+        if let Some(address) = NonNull::new(address) {
+            prefetch::to_write(address.cast(), 1);
         }
     }
 
@@ -139,22 +155,33 @@ impl Ring for Raw {
     }
 
     #[cold]
+    fn is_untouched(&self, slot: u32) -> bool {
+        slot >= self.segment.header().reserved_slots.load(Acquire)
+    }
+
+    #[cold]
     fn provide(&self, slot: u32) -> Result<(), Stop> {
         let geometry = &self.segment.geometry;
         self.refresh_reserved();
         while !self.may_put(slot) {
-            let first = self.readable.load(Relaxed);
-            let end = first.saturating_add(SLOTS_STEP).min(geometry.ring.capacity);
-            let offset = geometry.slots_at + first as usize * size_of::<Slot>();
-            self.segment.reserve_control(offset, (end - first) as usize * size_of::<Slot>())?;
-            self.segment.header().reserved_slots.fetch_max(end, AcqRel);
+            let first = self.reserved_slots();
+            self.segment.reach_slots(first)?;
+            if first < geometry.ring.n_slots() {
+                let end = geometry.ring.section_end(first).min(first.saturating_add(SLOTS_STEP));
+                self.segment.reach_slots(end)?;
+                let bytes = (end - first) as usize * size_of::<Slot>();
+                self.segment.reserve_control(geometry.slot_at(first), bytes)?;
+                self.segment.header().reserved_slots.fetch_max(end, AcqRel);
+            }
             self.refresh_reserved();
         }
         Ok(())
     }
 
-    fn settle_taken(&self, spot: &Spot, payload: u64) {
+    fn settle_taken(&self, spot: &Spot, payload: u64) -> Result<(), Stop> {
+        self.reach(Taken::from_payload(payload).block)?;
         self.settle(spot, payload);
+        Ok(())
     }
 
     #[cold]
@@ -175,15 +202,14 @@ impl Ring for Raw {
 
 impl Custody for Raw {
     fn record(&self, block: BlockId) -> (u64, u64) {
-        if !self.segment.geometry.has(block) {
-            return (BlockState::Invalid.to_word(), 0);
+        match self.segment.find_record(block) {
+            Some(record) => (record.state.first.load(Acquire), record.state.second.load(Acquire)),
+            None => (BlockState::Invalid.to_word(), 0),
         }
-        let state = &self.segment.record(block).state;
-        (state.first.load(Acquire), state.second.load(Acquire))
     }
 
     fn swap_record(&self, block: BlockId, from: (u64, u64), to: (u64, u64)) -> bool {
-        self.segment.geometry.has(block) && self.segment.record(block).state.swap(from, to)
+        self.segment.find_record(block).is_some_and(|record| record.state.swap(from, to))
     }
 
     fn holder_at(&self, owner: Owner) -> Option<Holder> {
@@ -209,7 +235,7 @@ impl Raw {
         let max_deliveries = segment.header().max_deliveries.load(Relaxed).clamp(1, 255) as u8;
         let bytes = |class: usize| segment.geometry.classes[class].block_bytes;
         let cell_bytes = [0, 1].map(|class| if bytes(class) <= CELL_MAX { bytes(class) } else { 0 });
-        let least_cells = kept::LEAST.min(segment.geometry.ring.capacity as usize + 1);
+        let least_cells = kept::LEAST.min(segment.geometry.ring.n_slots() as usize + 1);
         let raw = Self {
             segment,
             store,
@@ -246,22 +272,49 @@ impl Raw {
         Self::new(segment, store).map_err(de::Error::custom)
     }
 
-    /// A slot of an index that has been checked.
+    /// A slot that is readable here.
     #[inline(always)]
     fn slot(&self, index: u32) -> &Slot {
-        debug_assert!(index < self.segment.geometry.ring.capacity);
-        // SAFETY: indices come from `Positions::split`, which gives no others.
+        debug_assert!(index < self.segment.geometry.ring.n_slots());
+        // SAFETY: indices come from `Positions::split`, which gives no others, and are compared with `readable`, up to
+        // which all slots have been reached.
         unsafe { self.segment.slot(index) }
     }
 
     /// How many slots have memory.
+    pub(crate) fn reserved_slots(&self) -> u32 {
+        self.segment.header().reserved_slots.load(Acquire).min(self.segment.geometry.ring.n_slots())
+    }
+
+    /// How many slots have memory and can be read here.
     #[cold]
-    pub(crate) fn refresh_reserved(&self) -> u32 {
-        let capacity = self.segment.geometry.ring.capacity;
-        let reserved = self.segment.header().reserved_slots.load(Acquire).min(capacity);
+    fn refresh_reserved(&self) -> u32 {
+        let ring = self.segment.geometry.ring;
+        let mut reserved = self.reserved_slots();
+        while self.segment.reach_slots(reserved).is_err() {
+            // Without addresses for its section, as far as the section before it.
+            reserved = ring.sections().first(ring.sections().of(reserved - 1));
+        }
+        let n_slots = ring.n_slots();
         self.readable.store(reserved, Relaxed);
-        self.putable.store(if reserved == capacity { capacity } else { reserved.saturating_sub(1) }, Relaxed);
+        self.putable.store(if reserved == n_slots { n_slots } else { reserved.saturating_sub(1) }, Relaxed);
         reserved
+    }
+
+    /// Whether there is such a block, and its record can be read here.
+    #[inline]
+    pub(crate) fn has(&self, block: BlockId) -> bool {
+        self.segment.find_record(block).is_some()
+    }
+
+    /// Has the record of a block mapped: `Damaged` if there is no such block.
+    #[inline]
+    pub(crate) fn reach(&self, block: BlockId) -> Result<(), Stop> {
+        match self.segment.find_record(block) {
+            Some(_) => Ok(()),
+            None if self.segment.geometry.has(block) => Err(Stop::System(io::ErrorKind::OutOfMemory)),
+            None => Err(self.quarantine()),
+        }
     }
 
     pub(crate) fn participants(&self) -> Participants<'_> {
@@ -310,7 +363,13 @@ impl Raw {
 
     /// How many messages there are.
     pub(crate) fn len(&self) -> usize {
-        self.count().map_or(0, |n| n.min(u64::from(self.segment.geometry.ring.capacity)) as usize)
+        self.count().map_or(0, |n| n.min(u64::from(self.segment.geometry.ring.n_slots())) as usize)
+    }
+
+    /// How many fit in; 0 without a limit.
+    pub(crate) fn maxsize(&self) -> usize {
+        let geometry = &self.segment.geometry;
+        if geometry.grows() { 0 } else { geometry.ring.capacity as usize }
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -21,8 +21,8 @@ const SEQUENCE: u32 = 2;
 const MAX_STEPS: u32 = 1 << 20;
 /// How many slots on the one lies whose cache line is asked for, by a putter and by a getter. Between putter and getter,
 /// lines take as long to come as some messages do; one too far on is taken away again before it is used.
-const PUT_SOON: u32 = 4;
-pub(crate) const TAKEN_SOON: u32 = 8;
+const PUT_SOON: usize = 4;
+pub(crate) const TAKEN_SOON: usize = 8;
 /// A walk of more steps than this moves the hint for others.
 const SHORT_WALK: u32 = 8;
 
@@ -64,6 +64,12 @@ impl Spot {
         }
     }
 
+    /// Whether that side, which has not passed the position, never will: it goes on in the next section.
+    #[inline(always)]
+    fn leads_on(&self, side: Side) -> bool {
+        self.word.is_grown() && (side == Side::Space || self.is_open())
+    }
+
     /// Whether a message is there to be taken.
     #[inline(always)]
     pub(crate) fn is_ready(&self) -> bool {
@@ -77,8 +83,24 @@ impl Spot {
     }
 }
 
+/// A message that is the next, and can be taken by its word alone.
+#[derive(Clone, Copy)]
+pub(crate) struct Peeked<At> {
+    pub(crate) at: At,
+    ready: SlotWord,
+    pub(crate) payload: u64,
+    positions: Positions,
+    lap: u64,
+    slot: u32,
+}
+
 /// A ring's memory, and what can be done with it.
 pub(crate) trait Ring {
+    /// A slot, found.
+    type At<'a>: Copy
+    where
+        Self: 'a;
+
     fn positions(&self) -> Positions;
 
     /// The tail for those who look for space, the head for those who look for items: a position up to which, exclusively,
@@ -87,17 +109,28 @@ pub(crate) trait Ring {
 
     fn event(&self, side: Side) -> &AtomicU32;
 
-    /// A slot's word; `None` while there is no memory behind it, which is as good as free for lap 0.
+    /// A slot's word; `None` while there is no memory behind it, which is as good as free for lap 0, or if this process
+    /// has no address for it.
     fn word(&self, slot: u32) -> Option<SlotWord>;
 
-    /// A slot's payload. It belongs to the word that is there both before and after.
-    fn payload(&self, slot: u32) -> u64;
+    /// Whether a slot whose word could not be read has no memory yet.
+    fn is_untouched(&self, slot: u32) -> bool;
+
+    /// The slot, whose word can be read.
+    fn at(&self, slot: u32) -> Self::At<'_>;
+
+    /// Whether the slot's word can be read.
+    fn is_readable(&self, slot: u32) -> bool;
+
+    fn word_at(&self, at: Self::At<'_>) -> SlotWord;
+
+    fn payload_at(&self, at: Self::At<'_>) -> u64;
 
     /// Swaps a slot's word alone: one that is read by itself, as it does not repeat.
-    fn swap_word(&self, slot: u32, from: SlotWord, to: SlotWord) -> bool;
+    fn swap_word_at(&self, at: Self::At<'_>, from: SlotWord, to: SlotWord) -> bool;
 
     /// Swaps a slot's word and payload together.
-    fn swap(&self, slot: u32, from: (SlotWord, u64), to: (SlotWord, u64)) -> bool;
+    fn swap_at(&self, at: Self::At<'_>, from: (SlotWord, u64), to: (SlotWord, u64)) -> bool;
 
     /// Whether there is memory behind the slot, and behind the one after it: that is for the mark of a close.
     fn may_put(&self, slot: u32) -> bool;
@@ -106,7 +139,7 @@ pub(crate) trait Ring {
     fn provide(&self, slot: u32) -> Result<(), Stop>;
 
     /// Sees to it that the block of the message that was taken from `spot` last has passed to its taker.
-    fn settle_taken(&self, spot: &Spot, payload: u64);
+    fn settle_taken(&self, spot: &Spot, payload: u64) -> Result<(), Stop>;
 
     /// Nothing in this memory is believed any more.
     fn quarantine(&self) -> Stop;
@@ -117,17 +150,47 @@ pub(crate) trait Ring {
     /// Wakes so many of those who sleep on an event count; says how many there were.
     fn wake(&self, event: &AtomicU32, n: u32) -> usize;
 
+    // ---------------------------------------------------------------------------------------------- slots
+
+    /// A slot's payload. It belongs to the word that is there both before and after.
+    #[inline(always)]
+    fn payload(&self, slot: u32) -> u64 {
+        self.payload_at(self.at(slot))
+    }
+
+    #[inline(always)]
+    fn swap_word(&self, slot: u32, from: SlotWord, to: SlotWord) -> bool {
+        self.swap_word_at(self.at(slot), from, to)
+    }
+
+    #[inline(always)]
+    fn swap(&self, slot: u32, from: (SlotWord, u64), to: (SlotWord, u64)) -> bool {
+        self.swap_at(self.at(slot), from, to)
+    }
+
     // ---------------------------------------------------------------------------------------------- looking
 
-    /// That slot, if there is one, is likely to be swapped soon.
+    /// The slot so many after that one, if there is one, is likely to be swapped soon.
     #[inline(always)]
-    fn expect(&self, _slot: u32) {}
+    fn expect(&self, _at: Self::At<'_>, _ahead: usize) {}
 
     #[inline(always)]
     fn look(&self, position: u64) -> Option<Spot> {
         let (lap, slot) = self.positions().split(position)?;
-        let word = self.word(slot).unwrap_or(SlotWord::free(0));
+        let word = match self.word(slot) {
+            Some(word) => word,
+            None => self.is_untouched(slot).then_some(SlotWord::free(0))?,
+        };
         Some(Spot { position, lap, slot, word })
+    }
+
+    /// Why there was nothing to look at.
+    #[cold]
+    fn why_not(&self, position: Option<u64>) -> Stop {
+        match position.and_then(|position| self.positions().split(position)) {
+            Some(_) => Stop::System(io::ErrorKind::OutOfMemory),
+            None => self.quarantine(),
+        }
     }
 
     /// The first position that one side has not passed, and its word at a moment at which all before it were passed. So
@@ -135,19 +198,37 @@ pub(crate) trait Ring {
     ///
     /// What has been passed is a prefix of all positions and stays so; so it is searched for by halves, and a hint that
     /// lags behind costs steps in the order of its logarithm.
+    ///
+    /// Where the ring has grown, the search goes on in the next section.
     #[inline]
     fn find(&self, side: Side) -> Result<Spot, Stop> {
-        let spot = self.look(self.hint(side).load(Acquire)).ok_or_else(|| self.quarantine())?;
-        if spot.is_passed(side) { self.find_from(spot, side) } else { Ok(spot) }
+        let hint = self.hint(side).load(Acquire);
+        let spot = self.look(hint).ok_or_else(|| self.why_not(Some(hint)))?;
+        if spot.is_passed(side) || spot.leads_on(side) { self.find_further(spot, side) } else { Ok(spot) }
     }
 
-    /// The same, starting from a position that has been passed.
+    /// The same, starting from a position that has been passed, or leads on.
     #[cold]
-    fn find_from(&self, mut passed: Spot, side: Side) -> Result<Spot, Stop> {
+    fn find_further(&self, mut spot: Spot, side: Side) -> Result<Spot, Stop> {
+        loop {
+            if spot.is_passed(side) {
+                spot = self.find_in_section(spot, side)?;
+            }
+            if !spot.leads_on(side) {
+                return Ok(spot);
+            }
+            let next = self.positions().next_section(spot.position).ok_or_else(|| self.quarantine())?;
+            spot = self.look(next).ok_or_else(|| self.why_not(Some(next)))?;
+            self.hint(side).store(next, Release);
+        }
+    }
+
+    /// The first position of the section that one side has not passed, starting from one that it has passed.
+    fn find_in_section(&self, mut passed: Spot, side: Side) -> Result<Spot, Stop> {
         let (mut step, mut grows) = (1, true);
         for steps in 0..MAX_STEPS {
             let position = self.positions().advance(passed.position, step);
-            let spot = position.and_then(|position| self.look(position)).ok_or_else(|| self.quarantine())?;
+            let spot = position.and_then(|position| self.look(position)).ok_or_else(|| self.why_not(position))?;
             if spot.is_passed(side) {
                 passed = spot;
                 grows |= step == 1;
@@ -172,17 +253,21 @@ pub(crate) trait Ring {
     /// told of the position before the try.
     #[inline(always)]
     fn put_at_once(&self, what: What, payload: u64, aim: impl FnOnce(u64)) -> bool {
-        let tail = self.hint(Side::Space);
-        let Some(spot) = self.look(tail.load(Acquire)) else { return false };
-        if spot.word != SlotWord::free(spot.lap) || !self.may_put(spot.slot) {
+        let (positions, position) = (self.positions(), self.hint(Side::Space).load(Acquire));
+        let Some((lap, slot)) = positions.split(position) else { return false };
+        if !self.may_put(slot) {
             return false;
         }
-        aim(spot.position);
-        let stale = self.payload(spot.slot);
-        if !self.swap(spot.slot, (spot.word, stale), (SlotWord::ready(spot.lap, what), payload)) {
+        let (at, free) = (self.at(slot), SlotWord::free(lap));
+        if self.word_at(at) != free {
             return false;
         }
-        self.was_put(&spot);
+        aim(position);
+        let stale = self.payload_at(at);
+        if !self.swap_at(at, (free, stale), (SlotWord::ready(lap, what), payload)) {
+            return false;
+        }
+        self.was_put(at, positions, lap, slot);
         true
     }
 
@@ -190,18 +275,24 @@ pub(crate) trait Ring {
     fn try_put(&self, what: What, payload: u64, mut aim: impl FnMut(u64)) -> Result<(), Stop> {
         loop {
             let spot = self.find(Side::Space)?;
-            self.may_go_on(&spot)?;
+            match self.may_go_on(&spot) {
+                Err(Stop::Level) => {
+                    self.grow(&spot)?;
+                    continue;
+                }
+                may => may?,
+            }
             if !self.may_put(spot.slot) {
                 self.provide(spot.slot)?;
                 continue;
             }
             let Some((_, stale)) = self.whole(&spot) else { continue };
             if spot.word.is_taken() {
-                self.settle_taken(&spot, stale);
+                self.settle_taken(&spot, stale)?;
             }
             aim(spot.position);
             if self.swap(spot.slot, (spot.word, stale), (SlotWord::ready(spot.lap, what), payload)) {
-                self.was_put(&spot);
+                self.was_put(self.at(spot.slot), self.positions(), spot.lap, spot.slot);
                 return Ok(());
             }
         }
@@ -219,11 +310,25 @@ pub(crate) trait Ring {
         }
     }
 
+    /// Has the ring, which is full, go on in its next section: marks the position at which a putter would have to wait,
+    /// as a close does. `Level` if there is no other section.
+    #[cold]
+    fn grow(&self, full: &Spot) -> Result<(), Stop> {
+        let next = self.positions().next_section(full.position).ok_or(Stop::Level)?;
+        let (_, slot) = self.positions().split(next).ok_or(Stop::Level)?;
+        // Before the mark: who comes there may close the ring, which must not fail.
+        if !self.may_put(slot) {
+            self.provide(slot)?;
+        }
+        self.swap_word(full.slot, full.word, full.word.grown());
+        Ok(())
+    }
+
     #[inline(always)]
-    fn was_put(&self, spot: &Spot) {
-        self.expect(spot.slot + PUT_SOON);
+    fn was_put(&self, at: Self::At<'_>, positions: Positions, lap: u64, slot: u32) {
+        self.expect(at, PUT_SOON);
         // Release: whoever goes by the hint sees the slot put.
-        self.hint(Side::Space).store(self.positions().after(spot.lap, spot.slot), Release);
+        self.hint(Side::Space).store(positions.after(lap, slot), Release);
         self.after_swap();
         if self.event(Side::Items).load(Relaxed) & SLEEPERS != 0 {
             self.wake_one(Side::Items);
@@ -259,11 +364,12 @@ pub(crate) trait Ring {
     /// Takes a message whose slot is given up by its word alone: a number, a short one, or one that has been copied.
     #[inline(always)]
     fn take(&self, spot: &Spot) -> bool {
+        let positions = self.positions();
         // Release: what was read of the message was read before the slot is free.
         if !self.swap_word(spot.slot, spot.word, spot.word.after(SlotWord::free(next_lap(spot.lap)))) {
             return false;
         }
-        self.hint(Side::Items).store(self.positions().after(spot.lap, spot.slot), Release);
+        self.hint(Side::Items).store(positions.after(spot.lap, spot.slot), Release);
         self.is_taken();
         true
     }
@@ -288,37 +394,63 @@ pub(crate) trait Ring {
         }
     }
 
+    /// The message that the hint leads to, if it is of that kind and nothing at all stands in the way.
+    #[inline(always)]
+    fn peek(&self, what: What) -> Option<Peeked<Self::At<'_>>> {
+        let positions = self.positions();
+        let (lap, slot) = positions.split(self.hint(Side::Items).load(Acquire))?;
+        if !self.is_readable(slot) {
+            return None;
+        }
+        let (at, ready) = (self.at(slot), SlotWord::ready(lap, what));
+        if self.word_at(at) != ready {
+            return None;
+        }
+        Some(Peeked { at, ready, payload: self.payload_at(at), positions, lap, slot })
+    }
+
+    /// Takes it, unless somebody else has.
+    #[inline(always)]
+    fn take_peeked(&self, peeked: &Peeked<Self::At<'_>>) -> bool {
+        // Release: what was read of the message was read before the slot is free.
+        if !self.swap_word_at(peeked.at, peeked.ready, SlotWord::free(next_lap(peeked.lap))) {
+            return false;
+        }
+        self.hint(Side::Items).store(peeked.positions.after(peeked.lap, peeked.slot), Release);
+        self.is_taken();
+        true
+    }
+
     /// Takes a number if nothing at all stands in the way.
     #[inline(always)]
     fn take_number_at_once(&self) -> Option<u64> {
-        let spot = self.look(self.hint(Side::Items).load(Acquire))?;
-        if spot.word != SlotWord::ready(spot.lap, What::NUMBER) {
-            return None;
-        }
-        let number = self.payload(spot.slot);
-        self.take(&spot).then_some(number)
+        let peeked = self.peek(What::NUMBER)?;
+        self.take_peeked(&peeked).then_some(peeked.payload)
     }
 
     /// Takes the numbers that are next, as long as nothing stands in the way; says how many, and whether there was
     /// nothing behind them. The hint is moved, and putters are woken, once for all.
     fn take_numbers(&self, into: &mut [u64]) -> (usize, bool) {
-        let head = self.hint(Side::Items);
+        let (positions, head) = (self.positions(), self.hint(Side::Items));
         let mut position = head.load(Acquire);
         let (mut n, mut is_end) = (0, false);
         while n < into.len()
-            && let Some(spot) = self.look(position)
+            && let Some((lap, slot)) = positions.split(position)
+            && self.is_readable(slot)
         {
-            if spot.word != SlotWord::ready(spot.lap, What::NUMBER) {
-                is_end = spot.is_open();
+            let (at, ready) = (self.at(slot), SlotWord::ready(lap, What::NUMBER));
+            let word = self.word_at(at);
+            if word != ready {
+                is_end = word == SlotWord::free(lap);
                 break;
             }
-            let number = self.payload(spot.slot);
-            if !self.swap_word(spot.slot, spot.word, SlotWord::free(next_lap(spot.lap))) {
+            let number = self.payload_at(at);
+            if !self.swap_word_at(at, ready, SlotWord::free(next_lap(lap))) {
                 break;
             }
             into[n] = number;
             n += 1;
-            position = self.positions().after(spot.lap, spot.slot);
+            position = positions.after(lap, slot);
         }
         if n > 0 {
             head.store(position, Release);
@@ -350,11 +482,27 @@ pub(crate) trait Ring {
         loop {
             let head = self.find(Side::Items)?;
             let tail = self.find(Side::Space)?;
+            let n = self.distance(head, tail.position)?;
             // Nobody has taken anything meanwhile.
-            if self.look(head.position).is_some_and(|again| !again.is_passed(Side::Items)) {
-                return Ok(self.positions().distance(head.position, tail.position).unwrap_or(0));
+            let again = self.look(head.position).ok_or_else(|| self.why_not(Some(head.position)))?;
+            if !again.is_passed(Side::Items) && !again.leads_on(Side::Items) {
+                return Ok(n);
             }
         }
+    }
+
+    /// How many positions there are up to `tail`, through all sections in between, which putters have left.
+    fn distance(&self, from: Spot, tail: u64) -> Result<u64, Stop> {
+        let positions = self.positions();
+        let (mut from, mut n) = (from, 0);
+        while !positions.are_together(from.position, tail) {
+            // Nobody puts anything there any more, so it is where putters left.
+            let end = if from.is_passed(Side::Space) { self.find_in_section(from, Side::Space)? } else { from };
+            n += positions.distance(from.position, end.position).unwrap_or(0);
+            let Some(next) = positions.next_section(from.position) else { return Ok(0) };
+            from = self.look(next).ok_or_else(|| self.why_not(Some(next)))?;
+        }
+        Ok(n + positions.distance(from.position, tail).unwrap_or(0))
     }
 
     /// Whether no message was there.
@@ -364,7 +512,11 @@ pub(crate) trait Ring {
 
     /// Why a message could not be put, if it could not.
     fn has_room(&self) -> Result<(), Stop> {
-        self.may_go_on(&self.find(Side::Space)?)
+        let spot = self.find(Side::Space)?;
+        match self.may_go_on(&spot) {
+            Err(Stop::Level) if self.positions().next_section(spot.position).is_some() => Ok(()),
+            may => may,
+        }
     }
 
     // ---------------------------------------------------------------------------------------------- sleeping

@@ -8,14 +8,13 @@
 
 use std::{
     io,
-    num::NonZero,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     ptr::NonNull,
     sync::{
         Arc,
         atomic::{
-            AtomicPtr, AtomicU64,
-            Ordering::{AcqRel, Acquire, Relaxed, Release},
+            AtomicU64,
+            Ordering::{Acquire, Relaxed, Release},
         },
     },
 };
@@ -31,13 +30,16 @@ use kernel::{
 use nix::{
     errno::Errno,
     fcntl::{FallocateFlags, fallocate},
-    sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, munmap},
 };
 use parking_lot::Mutex;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::{
-    layout::{CLASSES, Geometry, HEADER_BYTES, Header, LARGE, MAGIC, PARTICIPANTS, Record, SLOTS_STEP, Slot, VERSION},
+    layout::{
+        CLASSES, Geometry, HEADER_BYTES, Header, LARGE, MAGIC, PARTICIPANTS, RECORDS_STEP, Record, SLOTS_STEP, Slot,
+        VERSION,
+    },
+    windows::{BlockWindows, FurtherSections, Window},
     word::BlockId,
 };
 
@@ -54,12 +56,14 @@ pub(crate) struct Segment {
     fd: OwnedFd,
     pub(crate) geometry: Geometry,
     control: Window,
-    /// Where the slots begin.
+    /// Where the slots of the first section begin.
     slots: NonNull<Slot>,
+    further_slots: FurtherSections,
+    further_records: [FurtherSections; CLASSES - 1],
     /// What this process knows of who uses the queue.
     membership: Membership,
     /// The mapped windows of the classes of blocks that are mapped by the dozen.
-    windows: [Vec<AtomicPtr<u8>>; CLASSES - 1],
+    windows: [BlockWindows; CLASSES - 1],
     large: Mutex<Vec<(u32, Arc<Window>)>>,
 }
 
@@ -74,7 +78,7 @@ impl Segment {
         let header = segment.header();
         header.version.store(VERSION, Relaxed);
         header.leases.store(leases.into(), Relaxed);
-        header.capacity.store(geometry.ring.capacity.into(), Relaxed);
+        header.capacity.store(geometry.capacity(), Relaxed);
         header.fitted.store(geometry.classes[0].block_bytes as u64, Relaxed);
         header.max_message.store(geometry.max_message as u64, Relaxed);
         header.max_deliveries.store(max_deliveries, Relaxed);
@@ -110,13 +114,12 @@ impl Segment {
     fn map(fd: OwnedFd, geometry: Geometry) -> io::Result<Self> {
         let control = Window::new(&fd, 0, geometry.control_bytes)?;
         let membership = Membership::new(fd.as_fd())?;
-        let windows = [0, 1, 2].map(|class: usize| {
-            let class = &geometry.classes[class];
-            (0..class.count.div_ceil(class.per_window)).map(|_| AtomicPtr::default()).collect()
-        });
+        let windows = [0, 1, 2].map(|class: usize| BlockWindows::new(&geometry.classes[class]));
         // SAFETY: `Geometry` puts the slots inside the control window.
         let slots = unsafe { control.start.add(geometry.slots_at) }.cast();
-        Ok(Self { fd, geometry, control, slots, membership, windows, large: Mutex::new(Vec::new()) })
+        let (further_slots, further_records) = Default::default();
+        let large = Mutex::new(Vec::new());
+        Ok(Self { fd, geometry, control, slots, further_slots, further_records, membership, windows, large })
     }
 
     pub(crate) fn header(&self) -> &Header {
@@ -139,28 +142,98 @@ impl Segment {
     /// A slot.
     ///
     /// # Safety
-    /// There must be such a slot.
+    /// There must be such a slot, and it must have been [reached](Self::reach_slots).
     #[inline(always)]
     pub(crate) unsafe fn slot(&self, index: u32) -> &Slot {
-        // SAFETY: `Geometry` has room for `capacity` slots there.
-        let slot = unsafe { self.slots.add(index as usize) };
+        let slot = if index < self.geometry.ring.capacity {
+            // SAFETY: `Geometry` has room for `capacity` slots there.
+            unsafe { self.slots.add(index as usize) }
+        } else {
+            self.further_slot(index)
+        };
         // SAFETY: as above; aligned to a page at the start, and made of atomics.
         unsafe { slot.as_ref() }
     }
 
-    /// The record of a block.
+    #[cold]
+    #[inline(never)]
+    fn further_slot(&self, index: u32) -> NonNull<Slot> {
+        let entry = self.further_slots.entry(self.geometry.ring.sections(), index, size_of::<Slot>());
+        entry.expect("slots are reached before they are asked for").cast()
+    }
+
+    /// Maps what of the first `end` slots is not mapped.
+    pub(crate) fn reach_slots(&self, end: u32) -> io::Result<()> {
+        if end <= self.geometry.ring.capacity {
+            return Ok(());
+        }
+        self.further_slots.map_up_to(self.geometry.ring.sections(), end, &self.fd, |section| self.slots_of(section))
+    }
+
+    /// Where in the file the slots of a section are, and how long that is.
+    fn slots_of(&self, section: u32) -> (u64, usize) {
+        let sections = self.geometry.ring.sections();
+        let at = self.geometry.slot_at(sections.first(section));
+        (at, sections.len(section) as usize * size_of::<Slot>())
+    }
+
+    /// The record of a block, after mapping it if need be; `None` if there is no such block, or no address for it.
+    #[inline]
+    pub(crate) fn find_record(&self, id: BlockId) -> Option<&Record> {
+        let class = &self.geometry.classes[usize::from(id.class & 3)];
+        if id.index >= class.near {
+            return self.find_further_record(id);
+        }
+        let offset = class.records_at + id.index as usize * size_of::<Record>();
+        // SAFETY: `Geometry` has room for `near` records there.
+        let start = unsafe { self.control.start.add(offset) };
+        // SAFETY: as above; page-aligned at the start, and made of atomics.
+        Some(unsafe { start.cast().as_ref() })
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn find_further_record(&self, id: BlockId) -> Option<&Record> {
+        if !self.geometry.has(id) {
+            return None;
+        }
+        self.reach_records(id.class, id.index + 1).ok()?;
+        let sections = self.geometry.classes[usize::from(id.class & 3)].sections();
+        let further = self.further_records.get(usize::from(id.class & 3))?;
+        let record = further.entry(sections, id.index, size_of::<Record>())?.cast();
+        // SAFETY: in the window of its section, page-aligned at the start, and made of atomics.
+        Some(unsafe { record.as_ref() })
+    }
+
+    /// The record of a block that has been [found](Self::find_record) or [reached](Self::reach_records) before.
     ///
     /// # Panics
     /// If there is no such block.
     #[inline]
     pub(crate) fn record(&self, id: BlockId) -> &Record {
-        let class = &self.geometry.classes[usize::from(id.class & 3)];
-        assert!(id.index < class.count);
-        let offset = class.records_at + id.index as usize * size_of::<Record>();
-        // SAFETY: `Geometry` has room for `count` records there.
-        let start = unsafe { self.control.start.add(offset) };
-        // SAFETY: as above; page-aligned at the start, and made of atomics.
-        unsafe { start.cast().as_ref() }
+        self.find_record(id).expect("a block is found before its record is used")
+    }
+
+    /// Maps what of the first `end` records of a class is not mapped.
+    #[inline]
+    pub(crate) fn reach_records(&self, class: u8, end: u32) -> io::Result<()> {
+        let shape = &self.geometry.classes[usize::from(class & 3)];
+        if end <= shape.near { Ok(()) } else { self.reach_further_records(class, end) }
+    }
+
+    #[cold]
+    fn reach_further_records(&self, class: u8, end: u32) -> io::Result<()> {
+        let shape = &self.geometry.classes[usize::from(class & 3)];
+        let further = self.further_records.get(usize::from(class & 3)).ok_or(Errno::EINVAL)?;
+        further.map_up_to(shape.sections(), end.min(shape.count), &self.fd, |section| self.records_of(class, section))
+    }
+
+    /// Where in the file the records of a section are, and how long that is.
+    fn records_of(&self, class: u8, section: u32) -> (u64, usize) {
+        let shape = &self.geometry.classes[usize::from(class & 3)];
+        let first = shape.sections().first(section);
+        let len = shape.sections().len(section).min(shape.count.next_multiple_of(RECORDS_STEP) - first);
+        (shape.record_at(first), len as usize * size_of::<Record>())
     }
 
     /// Where `len` bytes of a block are mapped, after mapping them if need be.
@@ -171,20 +244,14 @@ impl Segment {
             let window = self.large_window(id.index, len)?;
             return Ok(BlockMemory { start: window.start, _window: Some(window) });
         };
-        let window = &windows[(id.index / class.per_window) as usize];
-        let mut start = window.load(Acquire);
-        if start.is_null() {
+        let start = windows.of(class, id.index).get_or_map(|| {
             let bytes = class.per_window as usize * class.block_bytes;
             let first = id.index / class.per_window * class.per_window;
-            let fresh = Window::new(&self.fd, self.block_offset(BlockId { index: first, ..id }), bytes)?;
-            match window.compare_exchange(start, fresh.start.as_ptr(), AcqRel, Acquire) {
-                Ok(_) => start = fresh.leak().as_ptr(),
-                Err(other_thread) => start = other_thread,
-            }
-        }
+            Window::new(&self.fd, self.block_offset(BlockId { index: first, ..id }), bytes)
+        })?;
         let inside = (id.index % class.per_window) as usize * class.block_bytes;
         // SAFETY: the window holds `per_window` blocks.
-        let start = unsafe { NonNull::new(start).expect("just mapped").add(inside) };
+        let start = unsafe { start.add(inside) };
         Ok(BlockMemory { start, _window: None })
     }
 
@@ -196,9 +263,8 @@ impl Segment {
         if id.index >= class.count {
             return None;
         }
-        let window = windows[(id.index >> class.window_shift) as usize].load(Acquire);
         let inside = (id.index & ((1 << class.window_shift) - 1)) as usize * class.block_bytes;
-        match NonNull::new(window) {
+        match windows.of(class, id.index).get() {
             // SAFETY: the window holds `1 << window_shift` blocks.
             Some(start) => Some(unsafe { start.add(inside) }),
             None => self.block(id, 0).ok().map(|memory| memory.start),
@@ -235,8 +301,8 @@ impl Segment {
     }
 
     /// Has memory put behind `bytes` bytes of control memory.
-    pub(crate) fn reserve_control(&self, offset: usize, bytes: usize) -> io::Result<()> {
-        reserve(&self.fd, offset as u64, bytes)
+    pub(crate) fn reserve_control(&self, offset: u64, bytes: usize) -> io::Result<()> {
+        reserve(&self.fd, offset, bytes)
     }
 
     /// Gives the memory of a block back; it then reads as zeros.
@@ -288,12 +354,13 @@ impl AsFd for Segment {
 
 impl Drop for Segment {
     fn drop(&mut self) {
-        for (windows, class) in self.windows.iter().zip(&self.geometry.classes) {
-            for start in windows {
-                if let Some(start) = NonNull::new(start.load(Acquire)) {
-                    drop(Window { start, len: class.per_window as usize * class.block_bytes });
-                }
-            }
+        for (windows, class) in self.windows.iter_mut().zip(&self.geometry.classes) {
+            windows.unmap(class);
+        }
+        let mut slots = std::mem::take(&mut self.further_slots);
+        slots.unmap(|section| self.slots_of(section));
+        for (mut records, class) in std::mem::take(&mut self.further_records).into_iter().zip(0..) {
+            records.unmap(|section| self.records_of(class, section));
         }
     }
 }
@@ -309,51 +376,6 @@ pub(crate) struct BlockMemory {
 unsafe impl Send for BlockMemory {}
 // SAFETY: as above; reading and writing there is up to who owns the block.
 unsafe impl Sync for BlockMemory {}
-
-/// A mapped range of the file.
-#[derive(Debug)]
-struct Window {
-    start: NonNull<u8>,
-    len: usize,
-}
-
-// SAFETY: an address range that is valid in every thread.
-unsafe impl Send for Window {}
-// SAFETY: as above.
-unsafe impl Sync for Window {}
-
-impl Window {
-    fn new(fd: &OwnedFd, at: u64, len: usize) -> io::Result<Self> {
-        let length = NonZero::new(len).ok_or(Errno::EINVAL)?;
-        let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-        // SAFETY: a fresh mapping at an address of the kernel's choice touches nothing that exists.
-        let start =
-            unsafe { mmap(None, length, access, MapFlags::MAP_SHARED | MapFlags::MAP_NORESERVE, fd, offset(at))? };
-        Ok(Self { start: start.cast(), len })
-    }
-
-    /// Has the first `len` bytes mapped at once instead of page by page, which takes several times as long. Where that
-    /// is not possible they are mapped page by page.
-    fn populate(&self, len: usize) {
-        // SAFETY: the range is this window's own; its bytes do not change.
-        let _ = unsafe { madvise(self.start.cast(), len.min(self.len), MmapAdvise::MADV_POPULATE_WRITE) };
-    }
-
-    /// Keeps it mapped; whoever has the address now unmaps it.
-    fn leak(self) -> NonNull<u8> {
-        let start = self.start;
-        std::mem::forget(self);
-        start
-    }
-}
-
-impl Drop for Window {
-    fn drop(&mut self) {
-        // SAFETY: the range is this window's own, and what refers to it has gone before.
-        let unmapped = unsafe { munmap(self.start.cast(), self.len) };
-        debug_assert!(unmapped.is_ok());
-    }
-}
 
 fn offset(bytes: u64) -> i64 {
     i64::try_from(bytes).expect("`Geometry` keeps files far below 2^63 bytes")

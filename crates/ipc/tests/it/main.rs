@@ -17,6 +17,7 @@ mod pipe;
 mod pipe_shared;
 mod queue;
 mod queue_exact;
+mod queue_grow;
 mod queue_limits;
 mod shutdown;
 mod storm;

@@ -104,16 +104,41 @@ fn a_message_beyond_the_limit_comes_back() {
 }
 
 #[test]
-fn a_default_queue_grows_to_its_limit() {
+fn a_queue_that_grows_ends_where_its_sections_do() {
     let _dog = watchdog(LIMIT);
-    let queue = Queue::new(0).unwrap();
-    let mut n = 0u64;
-    while queue.try_put(n).is_ok() {
-        n += 1;
+    let queue = Queue::builder().first_section(1).build().unwrap();
+    for _ in 0..2 {
+        let mut n = 0u64;
+        while queue.try_put(n).is_ok() {
+            n += 1;
+        }
+        assert!(queue.is_full() && n >= 4096 && queue.len() as u64 == n);
+        assert!(queue.drain().eq(0..n));
+        assert!(queue.is_empty() && !queue.is_full());
     }
-    assert_eq!((n as usize, queue.len()), (queue.maxsize(), queue.maxsize()));
-    assert!(queue.drain().eq(0..n));
-    assert!(queue.is_empty());
+}
+
+/// Where there is no memory to grow, `put` gives the message back, and what is in the queue stays.
+#[test]
+fn a_queue_that_cannot_grow_keeps_what_it_has() {
+    let _dog = watchdog(LIMIT);
+    let queue = Queue::<u64>::new(0).unwrap();
+    let fill = |queue: Queue<u64>| {
+        run_out_of_memory();
+        let mut n = 0;
+        loop {
+            match queue.put(n) {
+                Ok(()) => n += 1,
+                Err(PutError::System(back, ErrorKind::StorageFull)) if back == n => return n,
+                Err(e) => panic!("{e}"),
+            }
+        }
+    };
+    let n = Process::spawn(fill, (queue.clone(),)).unwrap().join().unwrap();
+    assert!(n > 0 && queue.len() as u64 == n);
+    // Others have memory.
+    queue.put_many(n..100_000).unwrap();
+    assert!(queue.drain().eq(0..100_000));
 }
 
 #[test]

@@ -9,6 +9,7 @@ use test_support::step::Mark;
 use super::{
     super::{
         queue::{CAPACITY, Large, MIXED, Message, get, get_loan, loan, put, survive, try_get, warm_up, world},
+        queue_growth,
         queue_handles::{Handled, put_handle},
     },
     PHASE, YOUNGEST,
@@ -46,6 +47,12 @@ pub(super) fn operations() -> Vec<Box<dyn Row>> {
         row::<Large>("pair/queue-large/get+put", &["one", "full"], get, put::<Large, SECONDS>),
         row::<Large>("pair/queue-large/put+get", &["one", "full"], put::<Large, FIRSTS>, get),
         row::<Large>("pair/queue-large/get_loan+put", &["one", "full"], get_loan, put::<Large, SECONDS>),
+        growing::<u64>("pair/queue-growing/put+put", &["filled-1", "filled"], put::<u64, FIRSTS>, put::<u64, SECONDS>),
+        growing::<u64>("pair/queue-growing/put+get", &["filled", "grown", "left"], put::<u64, FIRSTS>, get),
+        growing::<u64>("pair/queue-growing/get+put", &["filled", "grown", "left"], get, put::<u64, SECONDS>),
+        growing::<u64>("pair/queue-growing/get+try_get", &["grown", "left"], get, try_get),
+        growing::<u64>("pair/queue-growing/try_get+put", &["filled", "left-1"], try_get, put::<u64, SECONDS>),
+        growing::<Large>("pair/queue-growing-large/get+put", &["filled", "grown"], get, put::<Large, SECONDS>),
         // Their store is a socket, of which there is no copy.
         pair::<Handled>("pair/queue-handle/get+get", &["one", "full"], get, get).opaque().boxed(),
         pair::<Handled>("pair/queue-handle/get+put", &["one", "full"], get, put_handle::<SECONDS>).opaque().boxed(),
@@ -62,6 +69,21 @@ fn row<T: Message>(
     second: Life<T>,
 ) -> Box<dyn Row> {
     pair(name, states, first, second).boxed()
+}
+
+/// The same of a queue that grows.
+fn growing<T: Message>(
+    name: &'static str,
+    states: &'static [&'static str],
+    first: Life<T>,
+    second: Life<T>,
+) -> Box<dyn Row> {
+    let world: fn(&str, &Ledger) -> Queue<T> = |state, ledger| {
+        ledger.add(MIXED);
+        queue_growth::world(state, ledger)
+    };
+    let operation = Operation::new(name, states, world, first, queue_growth::survive::<T>).beside(second).only_pair();
+    operation.with(Role::Worker, work::<T>).with(Role::Helper, help::<T>).boxed()
 }
 
 fn pair<T: Message>(
@@ -109,6 +131,9 @@ fn work<T: Message>(queue: &Queue<T>, ledger: &Ledger, _: &str) -> Verdict {
             Ok(()) => ledger.has_put(item),
             Err(TryPutError::Full(_)) => {
                 ledger.has_not_put(item);
+                if queue.maxsize() == 0 {
+                    return Err("FULL, and it can grow".into());
+                }
                 ledger.may_be_full(CAPACITY)?;
             }
             Err(e) => return Err(format!("put: {e}")),
