@@ -22,6 +22,8 @@ pub struct Flat<T> {
     values: PhantomData<fn(T) -> T>,
 }
 
+const N_AT_ONCE: usize = 32;
+
 impl<T: Serialize + DeserializeOwned> Flat<T> {
     /// `None` if what its values consist of differs from one to the other.
     pub fn of() -> Option<Self> {
@@ -39,9 +41,14 @@ impl<T: Serialize + DeserializeOwned> Flat<T> {
             return false;
         }
         let (begin, stride) = (bytes.len(), self.shape.stride);
-        bytes.resize(begin + values.len() * stride, 0);
-        let places = bytes[begin..].chunks_exact_mut(stride);
-        let is_written = values.iter().zip(places).all(|(value, place)| self.write(value, place));
+        bytes.reserve(values.len() * stride);
+        // Room is made for some at a time, so that it is in the cache still when they are written.
+        let is_written = values.chunks(N_AT_ONCE).all(|values| {
+            let begin = bytes.len();
+            bytes.resize(begin + values.len() * stride, 0);
+            let places = bytes[begin..].chunks_exact_mut(stride);
+            values.iter().zip(places).all(|(value, place)| self.write(value, place))
+        });
         if !is_written {
             bytes.truncate(begin);
         }
@@ -59,10 +66,10 @@ impl<T: Serialize + DeserializeOwned> Flat<T> {
         self.is_tried_with(value) && self.write(value, bytes)
     }
 
-    #[inline]
+    /// The one place where values are written: what has one caller is inlined into it more often.
+    #[inline(never)]
     fn write(self, value: &T, place: &mut [u8]) -> bool {
-        let mut writer = Writer::new(self.known, place);
-        value.serialize(&mut writer).is_ok() && writer.steps() == self.shape.steps
+        value.serialize(Writer::new(self.known, self.shape, place)).is_ok_and(|writer| writer.is_whole())
     }
 
     /// Whether a value of the type has come back as it was, or this one does.
@@ -84,15 +91,33 @@ impl<T: Serialize + DeserializeOwned> Flat<T> {
         let stride = self.shape.stride;
         let row = n.checked_mul(stride).and_then(|n_bytes| bytes.split_off(..n_bytes)).ok_or_else(short)?;
         values.reserve(n);
-        for place in row.chunks_exact(stride) {
-            let mut reader = Reader::new(&place[..self.shape.n_bytes]);
-            let value = T::deserialize(&mut reader)?;
-            if reader.steps() != self.shape.steps {
-                return Err(de::other());
-            }
-            values.push(value);
+        let mut readers = row.chunks_exact(stride).map(|place| Reader::new(self.shape, &place[..self.shape.n_bytes]));
+        for _ in 0..n / 4 {
+            let [Some(mut a), Some(mut b), Some(mut c), Some(mut d)] = std::array::from_fn(|_| readers.next()) else {
+                break;
+            };
+            // Moved some values later: one that was just written in small pieces, and is read in large ones, must reach
+            // the cache in between.
+            let first = T::deserialize(&mut a);
+            let second = T::deserialize(&mut b);
+            let third = T::deserialize(&mut c);
+            let fourth = T::deserialize(&mut d);
+            values.push(self.checked(first, &a)?);
+            values.push(self.checked(second, &b)?);
+            values.push(self.checked(third, &c)?);
+            values.push(self.checked(fourth, &d)?);
+        }
+        for mut reader in readers {
+            let value = T::deserialize(&mut reader);
+            values.push(self.checked(value, &reader)?);
         }
         Ok(())
+    }
+
+    /// A value, if what its type asked for is what it asks for each time.
+    #[inline(always)]
+    fn checked(self, value: Result<T, Error>, reader: &Reader<'_>) -> Result<T, Error> {
+        if value.is_ok() && !reader.is_over() { Err(de::other()) } else { value }
     }
 }
 

@@ -24,6 +24,7 @@ use crate::{
     HANDLE,
     error::{Error, Trouble},
     known::Part,
+    shape::Step,
     tag,
 };
 
@@ -62,7 +63,7 @@ impl Probe<'_> {
     }
 
     fn row<'de, V: Visitor<'de>>(self, visitor: V, len: usize) -> Result<V::Value, Error> {
-        self.state.step(|steps| steps.open(len));
+        self.state.step(Step::open(len));
         self.state.make_up(visitor, &[len], |visitor, len, state| visitor.visit_seq(Probe { state }.elements(len)))
     }
 }
@@ -76,7 +77,7 @@ macro_rules! numbers {
     ($($name:ident $visit:ident $type:ty, $tag:ident;)*) => {
         $(
             fn $name<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-                self.state.step(|steps| steps.leaf(tag::$tag));
+                self.state.step(Step::leaf(tag::$tag));
                 self.state.make_up(visitor, made_up::NUMBERS, |visitor, v, _| visitor.$visit(v as $type))
             }
         )*
@@ -109,12 +110,12 @@ impl<'de> de::Deserializer<'de> for Probe<'_> {
     }
 
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        self.state.step(|steps| steps.leaf(tag::FALSE));
+        self.state.step(Step::leaf(tag::FALSE));
         self.state.make_up(visitor, &[false, true], |visitor, v, _| visitor.visit_bool(v))
     }
 
     fn deserialize_char<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        self.state.step(|steps| steps.leaf(tag::CHAR));
+        self.state.step(Step::leaf(tag::CHAR));
         self.state.make_up(visitor, &['a', '0', ' '], |visitor, v, _| visitor.visit_char(v))
     }
 
@@ -145,12 +146,12 @@ impl<'de> de::Deserializer<'de> for Probe<'_> {
     }
 
     fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        self.state.step(|steps| steps.leaf(tag::UNIT));
+        self.state.step(Step::leaf(tag::UNIT));
         visitor.visit_unit()
     }
 
     fn deserialize_unit_struct<V: Visitor<'de>>(self, _name: &'static str, visitor: V) -> Result<V::Value, Error> {
-        self.state.step(|steps| steps.leaf(tag::UNIT));
+        self.state.step(Step::leaf(tag::UNIT));
         visitor.visit_unit()
     }
 

@@ -2,12 +2,17 @@
 
 use serde::de::{self, DeserializeSeed, SeqAccess, Visitor};
 
-use crate::{HANDLE, error::Error, shape::Steps, tag};
+use crate::{
+    HANDLE,
+    error::Error,
+    shape::{Expected, Shape, Step},
+    tag,
+};
 
 /// Reads one value.
 pub(super) struct Reader<'de> {
     bytes: &'de [u8],
-    steps: Steps,
+    expected: Expected<'de>,
 }
 
 #[cold]
@@ -17,19 +22,24 @@ pub(super) fn other() -> Error {
 
 impl<'de> Reader<'de> {
     #[inline]
-    pub(super) fn new(bytes: &'de [u8]) -> Self {
-        Self { bytes, steps: Steps::default() }
+    pub(super) fn new(shape: &'de Shape, bytes: &'de [u8]) -> Self {
+        Self { bytes, expected: Expected::new(shape) }
     }
 
-    /// What has been read.
+    /// Whether all has been read.
     #[inline]
-    pub(super) fn steps(&self) -> Steps {
-        self.steps
+    pub(super) fn is_over(&self) -> bool {
+        self.expected.is_over()
+    }
+
+    #[inline(always)]
+    fn step(&mut self, step: Step) -> Result<(), Error> {
+        if self.expected.is_next(step) { Ok(()) } else { Err(other()) }
     }
 
     #[inline(always)]
     fn leaf<const N: usize>(&mut self, tag: u8) -> Result<[u8; N], Error> {
-        self.steps.leaf(tag);
+        self.step(Step::leaf(tag))?;
         let (bytes, rest) = self.bytes.split_first_chunk().ok_or_else(other)?;
         self.bytes = rest;
         Ok(*bytes)
@@ -93,7 +103,7 @@ impl<'de> de::Deserializer<'de> for &mut Reader<'de> {
 
     #[inline]
     fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        self.steps.leaf(tag::UNIT);
+        self.step(Step::leaf(tag::UNIT))?;
         visitor.visit_unit()
     }
 
@@ -109,7 +119,7 @@ impl<'de> de::Deserializer<'de> for &mut Reader<'de> {
 
     #[inline(always)]
     fn deserialize_tuple<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, Error> {
-        self.steps.open(len);
+        self.step(Step::open(len))?;
         let mut elements = Elements { reader: self, left: len };
         let value = visitor.visit_seq(&mut elements)?;
         if elements.left == 0 { Ok(value) } else { Err(other()) }

@@ -9,43 +9,50 @@ use crate::{
     HANDLE,
     error::Stop,
     known::{Known, Part},
-    shape::Steps,
+    shape::{Expected, Shape, Step},
     tag,
 };
 
 /// Writes one value. Any error means that it is not of the shape.
+///
+/// It goes by value from one part of a value to the next, so that it stays in registers in a `Serialize` that is not
+/// inlined, too: what it writes to could be itself, for all that the compiler knows, if it lay in memory.
 pub(super) struct Writer<'a> {
     known: &'a Known,
     place: &'a mut [u8],
-    steps: Steps,
+    expected: Expected<'a>,
 }
 
 impl<'a> Writer<'a> {
     #[inline]
-    pub(super) fn new(known: &'a Known, place: &'a mut [u8]) -> Self {
-        Self { known, place, steps: Steps::default() }
+    pub(super) fn new(known: &'a Known, shape: &'a Shape, place: &'a mut [u8]) -> Self {
+        Self { known, place, expected: Expected::new(shape) }
     }
 
-    /// What has been written.
+    /// Whether all has been written.
     #[inline]
-    pub(super) fn steps(&self) -> Steps {
-        self.steps
+    pub(super) fn is_whole(&self) -> bool {
+        self.expected.is_over()
     }
 
     #[inline(always)]
-    fn leaf<const N: usize>(&mut self, tag: u8, bytes: [u8; N]) -> Result<(), Stop> {
-        self.steps.leaf(tag);
-        let (place, rest) = std::mem::take(&mut self.place).split_first_chunk_mut().ok_or(Stop::Full)?;
+    fn step(&mut self, step: Step) -> Result<(), Stop> {
+        if self.expected.is_next(step) { Ok(()) } else { Err(Stop::Indirect) }
+    }
+
+    #[inline(always)]
+    fn leaf<const N: usize>(mut self, tag: u8, bytes: [u8; N]) -> Result<Self, Stop> {
+        self.step(Step::leaf(tag))?;
+        let (place, rest) = self.place.split_first_chunk_mut().ok_or(Stop::Full)?;
         *place = bytes;
         self.place = rest;
-        Ok(())
+        Ok(self)
     }
 
     #[inline(always)]
     fn fields(&mut self, name: &'static str, len: usize) -> Result<&'static [&'static str], Stop> {
-        let names = self.known.confirmed(&Part::fields(name, len)).ok_or(Stop::Indirect)?;
-        self.steps.open(len);
-        Ok(names)
+        self.step(Step::open(len))?;
+        self.known.confirmed(&Part::fields(name, len)).ok_or(Stop::Indirect)
     }
 }
 
@@ -53,29 +60,23 @@ macro_rules! numbers {
     ($($name:ident: $type:ty, $tag:ident;)*) => {
         $(
             #[inline(always)]
-            fn $name(self, v: $type) -> Result<(), Stop> {
+            fn $name(self, v: $type) -> Result<Self, Stop> {
                 self.leaf(tag::$tag, v.to_ne_bytes())
             }
         )*
     };
 }
 
-/// Fields to come, and the names that they have where they are read.
-pub(super) struct Fields<'a, 'b> {
-    writer: &'a mut Writer<'b>,
-    names: std::slice::Iter<'static, &'static str>,
-}
-
-impl<'a, 'b> Serializer for &'a mut Writer<'b> {
-    type Ok = ();
+impl<'a> Serializer for Writer<'a> {
+    type Ok = Self;
     type Error = Stop;
-    type SerializeSeq = Impossible<(), Stop>;
-    type SerializeMap = Impossible<(), Stop>;
-    type SerializeTuple = Self;
-    type SerializeTupleStruct = Self;
-    type SerializeTupleVariant = Impossible<(), Stop>;
-    type SerializeStruct = Fields<'a, 'b>;
-    type SerializeStructVariant = Impossible<(), Stop>;
+    type SerializeSeq = Impossible<Self, Stop>;
+    type SerializeMap = Impossible<Self, Stop>;
+    type SerializeTuple = Elements<'a>;
+    type SerializeTupleStruct = Elements<'a>;
+    type SerializeTupleVariant = Impossible<Self, Stop>;
+    type SerializeStruct = Fields<'a>;
+    type SerializeStructVariant = Impossible<Self, Stop>;
 
     numbers!(
         serialize_i8: i8, I8; serialize_i16: i16, I16; serialize_i32: i32, I32; serialize_i64: i64, I64;
@@ -88,66 +89,66 @@ impl<'a, 'b> Serializer for &'a mut Writer<'b> {
     }
 
     #[inline(always)]
-    fn serialize_bool(self, v: bool) -> Result<(), Stop> {
+    fn serialize_bool(self, v: bool) -> Result<Self, Stop> {
         self.leaf(tag::FALSE, [v.into()])
     }
 
     #[inline(always)]
-    fn serialize_char(self, v: char) -> Result<(), Stop> {
+    fn serialize_char(self, v: char) -> Result<Self, Stop> {
         self.leaf(tag::CHAR, u32::from(v).to_ne_bytes())
     }
 
     #[inline]
-    fn serialize_unit(self) -> Result<(), Stop> {
-        self.steps.leaf(tag::UNIT);
-        Ok(())
+    fn serialize_unit(mut self) -> Result<Self, Stop> {
+        self.step(Step::leaf(tag::UNIT))?;
+        Ok(self)
     }
 
     #[inline]
-    fn serialize_unit_struct(self, _name: &'static str) -> Result<(), Stop> {
+    fn serialize_unit_struct(self, _name: &'static str) -> Result<Self, Stop> {
         self.serialize_unit()
     }
 
     #[inline(always)]
-    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, name: &'static str, value: &T) -> Result<(), Stop> {
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, name: &'static str, value: &T) -> Result<Self, Stop> {
         if name == HANDLE { Err(Stop::Indirect) } else { value.serialize(self) }
     }
 
     #[inline(always)]
-    fn serialize_tuple(self, len: usize) -> Result<Self, Stop> {
-        self.steps.open(len);
-        Ok(self)
+    fn serialize_tuple(mut self, len: usize) -> Result<Elements<'a>, Stop> {
+        self.step(Step::open(len))?;
+        Ok(Elements(Some(self)))
     }
 
     #[inline(always)]
-    fn serialize_tuple_struct(self, name: &'static str, len: usize) -> Result<Self, Stop> {
+    fn serialize_tuple_struct(mut self, name: &'static str, len: usize) -> Result<Elements<'a>, Stop> {
         self.fields(name, len)?;
-        Ok(self)
+        Ok(Elements(Some(self)))
     }
 
     #[inline(always)]
-    fn serialize_struct(self, name: &'static str, len: usize) -> Result<Fields<'a, 'b>, Stop> {
+    fn serialize_struct(mut self, name: &'static str, len: usize) -> Result<Fields<'a>, Stop> {
         let names = self.fields(name, len)?.iter();
-        Ok(Fields { writer: self, names })
+        Ok(Fields { elements: Elements(Some(self)), names })
     }
 
-    fn serialize_str(self, _v: &str) -> Result<(), Stop> {
+    fn serialize_str(self, _v: &str) -> Result<Self, Stop> {
         Err(Stop::Indirect)
     }
 
-    fn serialize_bytes(self, _v: &[u8]) -> Result<(), Stop> {
+    fn serialize_bytes(self, _v: &[u8]) -> Result<Self, Stop> {
         Err(Stop::Indirect)
     }
 
-    fn serialize_none(self) -> Result<(), Stop> {
+    fn serialize_none(self) -> Result<Self, Stop> {
         Err(Stop::Indirect)
     }
 
-    fn serialize_some<T: Serialize + ?Sized>(self, _value: &T) -> Result<(), Stop> {
+    fn serialize_some<T: Serialize + ?Sized>(self, _value: &T) -> Result<Self, Stop> {
         Err(Stop::Indirect)
     }
 
-    fn serialize_unit_variant(self, _name: &'static str, _index: u32, _variant: &'static str) -> Result<(), Stop> {
+    fn serialize_unit_variant(self, _name: &'static str, _index: u32, _variant: &'static str) -> Result<Self, Stop> {
         Err(Stop::Indirect)
     }
 
@@ -157,15 +158,15 @@ impl<'a, 'b> Serializer for &'a mut Writer<'b> {
         _index: u32,
         _variant: &'static str,
         _value: &T,
-    ) -> Result<(), Stop> {
+    ) -> Result<Self, Stop> {
         Err(Stop::Indirect)
     }
 
-    fn serialize_seq(self, _len: Option<usize>) -> Result<Impossible<(), Stop>, Stop> {
+    fn serialize_seq(self, _len: Option<usize>) -> Result<Impossible<Self, Stop>, Stop> {
         Err(Stop::Indirect)
     }
 
-    fn serialize_map(self, _len: Option<usize>) -> Result<Impossible<(), Stop>, Stop> {
+    fn serialize_map(self, _len: Option<usize>) -> Result<Impossible<Self, Stop>, Stop> {
         Err(Stop::Indirect)
     }
 
@@ -175,7 +176,7 @@ impl<'a, 'b> Serializer for &'a mut Writer<'b> {
         _index: u32,
         _variant: &'static str,
         _len: usize,
-    ) -> Result<Impossible<(), Stop>, Stop> {
+    ) -> Result<Impossible<Self, Stop>, Stop> {
         Err(Stop::Indirect)
     }
 
@@ -185,26 +186,49 @@ impl<'a, 'b> Serializer for &'a mut Writer<'b> {
         _index: u32,
         _variant: &'static str,
         _len: usize,
-    ) -> Result<Impossible<(), Stop>, Stop> {
+    ) -> Result<Impossible<Self, Stop>, Stop> {
         Err(Stop::Indirect)
     }
+}
+
+/// Elements to come.
+pub(super) struct Elements<'a>(Option<Writer<'a>>);
+
+impl<'a> Elements<'a> {
+    #[inline(always)]
+    fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Stop> {
+        // There is none after one that failed.
+        self.0 = Some(value.serialize(self.0.take().ok_or(Stop::Indirect)?)?);
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn finish(self) -> Result<Writer<'a>, Stop> {
+        self.0.ok_or(Stop::Indirect)
+    }
+}
+
+/// Fields to come, and the names that they have where they are read.
+pub(super) struct Fields<'a> {
+    elements: Elements<'a>,
+    names: std::slice::Iter<'static, &'static str>,
 }
 
 macro_rules! elements {
     ($($trait:ident: $name:ident;)*) => {
         $(
-            impl $trait for &mut Writer<'_> {
-                type Ok = ();
+            impl<'a> $trait for Elements<'a> {
+                type Ok = Writer<'a>;
                 type Error = Stop;
 
                 #[inline(always)]
                 fn $name<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Stop> {
-                    value.serialize(&mut **self)
+                    self.element(value)
                 }
 
                 #[inline(always)]
-                fn end(self) -> Result<(), Stop> {
-                    Ok(())
+                fn end(self) -> Result<Writer<'a>, Stop> {
+                    self.finish()
                 }
             }
         )*
@@ -215,8 +239,8 @@ elements!(
     SerializeTupleStruct: serialize_field;
 );
 
-impl SerializeStruct for Fields<'_, '_> {
-    type Ok = ();
+impl<'a> SerializeStruct for Fields<'a> {
+    type Ok = Writer<'a>;
     type Error = Stop;
 
     #[inline(always)]
@@ -224,7 +248,7 @@ impl SerializeStruct for Fields<'_, '_> {
         if self.names.next() != Some(&key) {
             return Err(Stop::Indirect);
         }
-        value.serialize(&mut *self.writer)
+        self.elements.element(value)
     }
 
     fn skip_field(&mut self, _key: &'static str) -> Result<(), Stop> {
@@ -232,7 +256,7 @@ impl SerializeStruct for Fields<'_, '_> {
     }
 
     #[inline(always)]
-    fn end(self) -> Result<(), Stop> {
-        Ok(())
+    fn end(self) -> Result<Writer<'a>, Stop> {
+        self.elements.finish()
     }
 }

@@ -5,7 +5,7 @@ use serde::de::{DeserializeSeed, Visitor};
 use crate::{
     error::{Error, Trouble},
     known::Part,
-    shape::Steps,
+    shape::Step,
 };
 
 /// What is known of the reading side.
@@ -19,7 +19,7 @@ pub(crate) struct Findings {
     /// There is no part of it that it has not been seen reading.
     pub(crate) is_complete: bool,
     /// What it read in the last pass, if that is the same each time.
-    pub(crate) steps: Option<Steps>,
+    pub(crate) steps: Option<Vec<Step>>,
 }
 
 /// A bound for types inside types.
@@ -89,7 +89,7 @@ pub(super) fn key_of<'de, V: Visitor<'de>>() -> Key {
 
 impl State {
     pub(super) fn begin(&mut self) {
-        self.findings.steps = (!self.has_choices).then(Steps::default);
+        self.findings.steps = (!self.has_choices).then(Vec::new);
         self.active.clear();
         self.is_new = false;
         self.n_values = 0;
@@ -104,9 +104,9 @@ impl State {
     }
 
     /// Notes what it reads next.
-    pub(super) fn step(&mut self, add: impl FnOnce(&mut Steps)) {
+    pub(super) fn step(&mut self, step: Step) {
         if let Some(steps) = &mut self.findings.steps {
-            add(steps);
+            steps.push(step);
         }
     }
 
