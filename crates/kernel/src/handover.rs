@@ -174,6 +174,9 @@ pub unsafe fn serialize_fd<S: Serializer>(fd: BorrowedFd<'_>, serializer: S) -> 
     let index = SENDING.with(|sending| {
         let mut sending = sending.borrow_mut();
         let Some(Sending { n_before, fds }) = &mut *sending else { return Err(nowhere::<S>()) };
+        if wire::is_comparing() {
+            return Ok(0);
+        }
         fds.push(fd.as_raw_fd());
         u32::try_from(*n_before + fds.len() - 1).map_err(|e| e.to_string())
     });
@@ -197,6 +200,9 @@ fn nowhere<S>() -> String {
 /// Outside a hand-over; if it did not come along.
 pub fn deserialize_fd<'de, D: Deserializer<'de>>(deserializer: D) -> Result<OwnedFd, D::Error> {
     let index = deserializer.deserialize_newtype_struct(wire::HANDLE, IndexVisitor)?;
+    if wire::is_comparing() {
+        return copy_of_sent(index).map_err(de::Error::custom);
+    }
     let taken = RECEIVING.with(|receiving| {
         let mut receiving = receiving.borrow_mut();
         let Some(fds) = &mut *receiving else {
@@ -206,6 +212,20 @@ pub fn deserialize_fd<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Owne
         fd.ok_or_else(|| format!("descriptor {index} did not come along"))
     });
     taken.map_err(de::Error::custom)
+}
+
+/// A copy of a descriptor that is being sent, for a value that is read where it is written.
+#[cold]
+fn copy_of_sent(index: u32) -> Result<OwnedFd, String> {
+    SENDING.with(|sending| {
+        let sending = sending.borrow();
+        let fd =
+            sending.as_ref().and_then(|Sending { n_before, fds }| fds.get((index as usize).checked_sub(*n_before)?));
+        let fd = *fd.ok_or_else(|| format!("descriptor {index} does not go along"))?;
+        // SAFETY: a descriptor of the value that is being sent, which outlives this (`serialize_fd`'s contract).
+        let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+        fd.try_clone_to_owned().map_err(|e| format!("descriptor {index} cannot be copied: {e}"))
+    })
 }
 
 /// Any descriptor, as a value that can be handed over.
@@ -275,6 +295,18 @@ impl std::fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+/// Of the descriptors that are noted while a value is written, those count that were noted while it was written last.
+const JOURNAL: wire::Journal = wire::Journal {
+    mark: || SENDING.with(|sending| sending.borrow().as_ref().map_or(0, |sending| sending.fds.len())),
+    rewind: |mark| {
+        SENDING.with(|sending| {
+            if let Some(sending) = &mut *sending.borrow_mut() {
+                sending.fds.truncate(mark);
+            }
+        });
+    },
+};
+
 /// A hand-over under way: so many descriptors go before these.
 struct Sending {
     n_before: usize,
@@ -311,7 +343,7 @@ fn sending(
     pack: impl FnOnce(&mut Vec<u8>) -> Result<(), wire::Error>,
 ) -> Result<(Vec<u8>, Vec<RawFd>), Error> {
     let _context = Context::enter(&SENDING, Some(Sending { n_before, fds: Vec::new() }));
-    pack(&mut bytes)?;
+    wire::with_journal(JOURNAL, || pack(&mut bytes))?;
     let fds = SENDING.with(|sending| sending.take()).map_or_else(Vec::new, |sending| sending.fds);
     Ok((bytes, fds))
 }
@@ -343,6 +375,38 @@ mod tests {
         assert_eq!(error, "handles can be deserialised only while being handed over");
         let error = unpack::<Fd>(&bytes, Vec::new()).unwrap_err();
         assert_eq!(error.to_string(), "descriptor 0 did not come along");
+    }
+
+    fn three() -> Option<u8> {
+        Some(3)
+    }
+
+    #[derive(Serialize, Deserialize)]
+    struct Job {
+        first: Fd,
+        #[serde(default = "three", skip_serializing_if = "Option::is_none")]
+        retries: Option<u8>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
+        second: Option<Fd>,
+    }
+
+    #[test]
+    fn a_value_with_handles_arrives_as_it_was_or_is_refused() {
+        let fd = || Fd::from(std::fs::File::open("/dev/null").unwrap());
+        let job = |retries, name, second| Job { first: fd(), retries, name, second };
+        let some = || Some("a".to_owned());
+        // Those by position, those with names, what is there for the first time: read back or not.
+        for (name, second) in [(some(), None), (some(), Some(fd())), (None, Some(fd())), (None, None), (some(), None)] {
+            let n_fds = 1 + usize::from(second.is_some());
+            let job = job(Some(1), name.clone(), second);
+            let packed = pack_owned(&job).unwrap();
+            assert_eq!(packed.fds.len(), n_fds, "each once, however often the value is written");
+            let there: Job = packed.unpack().unwrap();
+            assert_eq!((there.retries, there.name, there.second.is_some()), (Some(1), name, n_fds == 2));
+            let error = pack_owned(&Job { retries: None, ..job }).unwrap_err().to_string();
+            assert!(error.contains("comes back as another value"), "{error}");
+        }
     }
 
     #[derive(Serialize, Deserialize)]

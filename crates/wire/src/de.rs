@@ -11,7 +11,7 @@ use self::{
     reader::unexpected,
 };
 use crate::{
-    HANDLE,
+    COMPARED, HANDLE,
     error::Error,
     numbers,
     tag::{self, LONG, SMALL},
@@ -369,5 +369,5 @@ impl VariantIndex for u64 {
 
 /// What crates of serde's own family say to each other through a name: it is only understood as it was written.
 fn is_private(name: &str) -> bool {
-    name.starts_with('$') && name != HANDLE
+    name.starts_with('$') && name != HANDLE && name != COMPARED
 }

@@ -39,6 +39,8 @@ pub(crate) struct Reading {
     pub(crate) known: Known,
     /// What all its values look like, if they do.
     pub(crate) shape: Option<Shape>,
+    /// It looks at what is there.
+    pub(crate) asks_for_names: bool,
 }
 
 impl TypeInfo {
@@ -98,6 +100,7 @@ impl From<Findings> for Reading {
             has_handles: findings.has_handles || !is_plain,
             known: if is_plain { Known::new(&findings.parts) } else { Known::default() },
             shape: findings.steps.filter(|_| is_plain && !findings.has_handles).and_then(Shape::new),
+            asks_for_names: findings.asks_for_names,
         }
     }
 }

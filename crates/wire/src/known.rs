@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
+use crate::sites::{Site, Sites};
+
 /// Something that is written by position, and must be read so: the fields of a struct, a variant, its fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Part {
@@ -69,6 +71,8 @@ pub(crate) struct Known {
     entries: Box<[Entry]>,
     /// Of more than a few the places, by the hash of their parts: a power of two, at most half of them taken.
     index: Box<[Option<usize>]>,
+    /// What came back that is not in each value.
+    pub(crate) sites: Sites,
 }
 
 impl Known {
@@ -79,8 +83,9 @@ impl Known {
         };
         let entry = |&(part, names)| Entry { part, names, confirmed: AtomicBool::new(false) };
         let entries: Box<[Entry]> = parts.iter().filter(|part| is_unequivocal(part)).map(entry).collect();
+        let sites = Sites::new(entries.len());
         if entries.len() <= FEW {
-            return Self { entries, index: Box::default() };
+            return Self { entries, index: Box::default(), sites };
         }
         let n_slots = (2 * entries.len()).next_power_of_two();
         let mut index: Box<[Option<usize>]> = vec![None; n_slots].into();
@@ -91,7 +96,7 @@ impl Known {
             }
             index[slot] = Some(at);
         }
-        Self { entries, index }
+        Self { entries, index, sites }
     }
 
     /// The place of `part`.
@@ -133,13 +138,34 @@ impl Known {
         self.entries.get(self.find(&Part { outer, name, number })?)?.confirmed()
     }
 
-    /// Notes that values with what is at these places came back as they were.
-    pub(crate) fn confirm(&self, places: &[usize]) {
-        for entry in places.iter().filter_map(|at| self.entries.get(*at)) {
+    /// Notes that a value with all of this came back as it was.
+    pub(crate) fn confirm(&self, met: &Met) {
+        for entry in met.parts.iter().filter_map(|at| self.entries.get(*at)) {
             entry.confirmed.store(true, Relaxed);
+        }
+        met.sites.iter().for_each(|site| self.sites.add(*site));
+    }
+}
+
+/// What a value relies on that is written by position.
+#[derive(Default)]
+pub(crate) struct Met {
+    /// The places of its parts.
+    pub(crate) parts: Vec<usize>,
+    /// Those that no value came back with.
+    pub(crate) sites: Vec<Site>,
+}
+
+impl Met {
+    pub(crate) fn add_site(&mut self, site: Site) {
+        // More are no type's that ends.
+        if self.sites.len() < MAX_SITES && !self.sites.contains(&site) {
+            self.sites.push(site);
         }
     }
 }
+
+const MAX_SITES: usize = 1000;
 
 impl Entry {
     #[inline]

@@ -25,12 +25,13 @@
 //! What is written can be read, and is the same value as far as the type's own `Serialize` tells; or it is not written,
 //! and the error says why. Outside the promise are:
 //!
-//! * a value with handles, which is not read back before it is sent; and one of more than a mebibyte in the compact form,
-//!   beside vectors of numbers of up to 16 in all;
+//! * a value with handles whose type does not look at what is there, and of which no field is left out: it is not read
+//!   back before it is sent; and one of more than a mebibyte in the compact form, beside vectors of numbers of up to 16 in
+//!   all;
 //! * the order of a sequence's elements, which is not compared, and a value that is written otherwise each time;
-//! * a value in the compact form all of whose structs and variants have come back before, with these fields in this order:
-//!   it is not read back. What is of another kind inside them, and cannot be read (a map whose first key is a number where
-//!   it is read as text), is an error for whoever reads it.
+//! * a value in the compact form that has come back before with the same structs and variants, with these fields in this
+//!   order, and with something in the same options and collections: it is not read back. What a `Serialize` written by hand
+//!   puts in one place, now of this kind and now of that, and cannot be read, is an error for whoever reads it.
 //!
 //! What is read back is a value of the type, made and dropped where it is written.
 //!
@@ -44,6 +45,7 @@ mod digest;
 mod error;
 mod flat;
 mod info;
+mod journal;
 mod known;
 mod named;
 mod numbers;
@@ -52,6 +54,7 @@ mod probe;
 mod ser;
 mod shape;
 mod sink;
+mod sites;
 pub mod stack;
 mod tag;
 
@@ -60,6 +63,7 @@ pub use self::{
     error::{Error, ErrorKind, Stop},
     flat::Flat,
     info::TypeInfo,
+    journal::{Journal, is_comparing, with_journal},
     named::{decode, encode_named, take},
     numbers::{extend_plain, is_number, is_plain, plain_bytes, take_plain},
     sink::{Counter, Full, Sink},
@@ -76,3 +80,7 @@ pub enum Form {
 
 /// The name of the newtype struct that a handle of this library is written as.
 pub const HANDLE: &str = "$handle";
+
+/// The name of the newtype struct of what may hold handles, and has been compared in its parts: it is not read where it is
+/// written.
+pub const COMPARED: &str = "$compared";

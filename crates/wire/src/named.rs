@@ -17,12 +17,21 @@ pub fn encode_named<T: Serialize + ?Sized>(value: &T, bytes: &mut Vec<u8>) -> Re
     write(value, bytes).map(drop)
 }
 
-/// Appends the named form; whether there are handles inside.
-pub(crate) fn write<T: Serialize + ?Sized>(value: &T, bytes: &mut Vec<u8>) -> Result<bool, Error> {
+/// What is in a value that was written.
+pub(crate) struct Written {
+    pub(crate) has_handles: bool,
+    /// A field was left out.
+    pub(crate) has_gaps: bool,
+    /// Something in it has been compared before.
+    pub(crate) is_compared: bool,
+}
+
+/// Appends the named form.
+pub(crate) fn write<T: Serialize + ?Sized>(value: &T, bytes: &mut Vec<u8>) -> Result<Written, Error> {
     bytes.push(tag::NAMED);
     let mut encoder = Encoder::new(bytes, Careful::Named);
     encoder.value(value)?;
-    Ok(encoder.has_handles())
+    Ok(Written { has_handles: encoder.has_handles(), has_gaps: encoder.has_gaps(), is_compared: encoder.is_compared() })
 }
 
 /// The value that `bytes` are.

@@ -21,7 +21,7 @@ use self::{
     state::{Enum, Probe, State, key_of},
 };
 use crate::{
-    HANDLE,
+    COMPARED, HANDLE,
     error::{Error, Trouble},
     known::Part,
     shape::Step,
@@ -156,7 +156,7 @@ impl<'de> de::Deserializer<'de> for Probe<'_> {
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, Error> {
-        if name == HANDLE {
+        if name == HANDLE || name == COMPARED {
             self.state.findings.has_handles = true;
             // It would take one that came along with the value that is being read.
             return Err(serde::de::Error::custom("handles are not made up"));

@@ -5,37 +5,39 @@ mod encoder;
 
 use serde::{Serialize, Serializer};
 
+use self::encoder::SOME;
 pub(crate) use self::{
     compound::{Compound, Fields},
     encoder::{Careful, Compact, Encoder, Style},
 };
-use crate::{HANDLE, error::Trouble, known::Part, sink::Sink, tag};
+use crate::{COMPARED, HANDLE, error::Trouble, known::Part, sink::Sink, sites::Site, tag};
 
 impl<'a, S: Sink, Y: Style> Encoder<'a, S, Y> {
     /// Begins what has `len` elements; with names the length is not relied upon.
     #[inline(always)]
-    fn counted(&mut self, len: Option<usize>, tags: (u8, u8)) -> Result<Compound<'_, 'a, S, Y>, Y::Error> {
+    fn counted(&mut self, len: Option<usize>, tags: (u8, u8), site: Site) -> Result<Compound<'_, 'a, S, Y>, Y::Error> {
         self.enter()?;
         let len = if self.has_names() { None } else { len };
         match len {
             Some(len) => self.head(tags.0, len)?,
             None => self.byte(tags.1)?,
         }
-        Ok(Compound::new(self, len))
+        Ok(Compound::new(self, len, site))
     }
 
     /// Begins the fields of a struct, or of a variant.
     #[inline(always)]
-    fn fields(&mut self, part: Part, name: &str, len: usize) -> Result<Fields<'_, 'a, S, Y>, Y::Error> {
+    fn fields(&mut self, part: Part, name: &'static str, len: usize) -> Result<Fields<'_, 'a, S, Y>, Y::Error> {
         let names = self.style.check(&part)?;
+        let site = Site::named(name, len);
         self.enter()?;
         if self.has_names() {
             self.byte(tag::RECORD)?;
             self.name(name)?;
-            return Ok(Fields::new(Compound::new(self, None), None));
+            return Ok(Fields::new(Compound::new(self, None, site), None));
         }
         self.head(tag::STRUCT, len)?;
-        Ok(Fields::new(Compound::new(self, Some(len)), names))
+        Ok(Fields::new(Compound::new(self, Some(len), site), names))
     }
 
     /// Begins a variant that has content.
@@ -118,7 +120,8 @@ impl<'a, 'b, S: Sink, Y: Style> Serializer for &'a mut Encoder<'b, S, Y> {
     #[inline]
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), Y::Error> {
         self.byte(tag::SOME)?;
-        self.inner(value)
+        let site = self.site.inside(SOME);
+        self.content(site, value)
     }
 
     #[inline]
@@ -143,6 +146,8 @@ impl<'a, 'b, S: Sink, Y: Style> Serializer for &'a mut Encoder<'b, S, Y> {
     #[inline]
     fn serialize_newtype_struct<T: Serialize + ?Sized>(self, name: &'static str, value: &T) -> Result<(), Y::Error> {
         self.has_handles |= name == HANDLE;
+        self.is_compared |= name == COMPARED;
+        self.site = Site::named(name, 1);
         self.inner(value)
     }
 
@@ -155,17 +160,19 @@ impl<'a, 'b, S: Sink, Y: Style> Serializer for &'a mut Encoder<'b, S, Y> {
         value: &T,
     ) -> Result<(), Y::Error> {
         self.variant(name, index, variant)?;
-        self.inner(value).map_err(|e| e.in_field(variant))
+        self.content(Site::named(variant, index as usize), value).map_err(|e| e.in_field(variant))
     }
 
     #[inline(always)]
     fn serialize_seq(self, len: Option<usize>) -> Result<Compound<'a, 'b, S, Y>, Y::Error> {
-        self.counted(len, (tag::SEQ, tag::SEQ_OPEN))
+        let site = self.site;
+        self.counted(len, (tag::SEQ, tag::SEQ_OPEN), site)
     }
 
     #[inline]
     fn serialize_map(self, len: Option<usize>) -> Result<Compound<'a, 'b, S, Y>, Y::Error> {
-        self.counted(len, (tag::MAP, tag::MAP_OPEN))
+        let site = self.site;
+        self.counted(len, (tag::MAP, tag::MAP_OPEN), site)
     }
 
     #[inline(always)]
@@ -176,7 +183,7 @@ impl<'a, 'b, S: Sink, Y: Style> Serializer for &'a mut Encoder<'b, S, Y> {
     #[inline(always)]
     fn serialize_tuple_struct(self, name: &'static str, len: usize) -> Result<Compound<'a, 'b, S, Y>, Y::Error> {
         self.style.check(&Part::fields(name, len))?;
-        self.serialize_seq(Some(len))
+        self.counted(Some(len), (tag::SEQ, tag::SEQ_OPEN), Site::named(name, len))
     }
 
     #[inline(always)]
@@ -189,7 +196,7 @@ impl<'a, 'b, S: Sink, Y: Style> Serializer for &'a mut Encoder<'b, S, Y> {
     ) -> Result<Compound<'a, 'b, S, Y>, Y::Error> {
         self.variant(name, index, variant)?;
         self.style.check(&Part::variant_fields(name, variant, len))?;
-        self.serialize_seq(Some(len))
+        self.counted(Some(len), (tag::SEQ, tag::SEQ_OPEN), Site::named(variant, len))
     }
 
     #[inline(always)]

@@ -3,7 +3,7 @@
 use serde::de::{self, DeserializeSeed, SeqAccess, Visitor};
 
 use crate::{
-    HANDLE,
+    COMPARED, HANDLE,
     error::Error,
     shape::{Expected, Shape, Step},
     tag,
@@ -114,7 +114,7 @@ impl<'de> de::Deserializer<'de> for &mut Reader<'de> {
 
     #[inline(always)]
     fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, Error> {
-        if name == HANDLE { Err(other()) } else { visitor.visit_newtype_struct(self) }
+        if name == HANDLE || name == COMPARED { Err(other()) } else { visitor.visit_newtype_struct(self) }
     }
 
     #[inline(always)]

@@ -6,7 +6,7 @@ use serde::{
 };
 
 use crate::{
-    HANDLE,
+    COMPARED, HANDLE,
     error::Stop,
     known::{Known, Part},
     shape::{Expected, Shape, Step},
@@ -111,7 +111,7 @@ impl<'a> Serializer for Writer<'a> {
 
     #[inline(always)]
     fn serialize_newtype_struct<T: Serialize + ?Sized>(self, name: &'static str, value: &T) -> Result<Self, Stop> {
-        if name == HANDLE { Err(Stop::Indirect) } else { value.serialize(self) }
+        if name == HANDLE || name == COMPARED { Err(Stop::Indirect) } else { value.serialize(self) }
     }
 
     #[inline(always)]

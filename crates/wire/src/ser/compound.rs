@@ -8,8 +8,13 @@ use serde::{
     },
 };
 
-use super::encoder::{Encoder, Style};
-use crate::{error::Trouble, sink::Sink, tag};
+use super::encoder::{ELEMENT, Encoder, KEY, Style, VALUE};
+use crate::{
+    error::Trouble,
+    sink::Sink,
+    sites::{Site, is_leaf},
+    tag,
+};
 
 /// Elements to come, or keys and values.
 pub(crate) struct Compound<'a, 'b, S, Y> {
@@ -17,18 +22,39 @@ pub(crate) struct Compound<'a, 'b, S, Y> {
     /// How many were announced, unless their end is marked.
     announced: Option<usize>,
     n_written: usize,
+    /// Where they are.
+    site: Site,
 }
 
 impl<'a, 'b, S: Sink, Y: Style> Compound<'a, 'b, S, Y> {
     #[inline(always)]
-    pub(super) fn new(encoder: &'a mut Encoder<'b, S, Y>, announced: Option<usize>) -> Self {
-        Self { encoder, announced, n_written: 0 }
+    pub(super) fn new(encoder: &'a mut Encoder<'b, S, Y>, announced: Option<usize>, site: Site) -> Self {
+        Self { encoder, announced, n_written: 0, site }
+    }
+
+    /// One of any number.
+    #[inline(always)]
+    fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Y::Error> {
+        let site = self.site.inside(ELEMENT);
+        if self.n_written == 0 {
+            self.encoder.style.see(site.of::<T>())?;
+        }
+        self.at(site, value)
+    }
+
+    /// One that is always there.
+    #[inline(always)]
+    fn part<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Y::Error> {
+        self.at(self.site.part(self.n_written), value)
     }
 
     #[inline(always)]
-    fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Y::Error> {
+    fn at<T: Serialize + ?Sized>(&mut self, site: Site, value: &T) -> Result<(), Y::Error> {
         let index = self.n_written;
         self.n_written += 1;
+        if !is_leaf::<T>() {
+            self.encoder.site = site;
+        }
         self.encoder.value(value).map_err(|e| e.in_element(index))
     }
 
@@ -64,18 +90,22 @@ impl<'a, 'b, S: Sink, Y: Style> Fields<'a, 'b, S, Y> {
         if self.fields.announced.is_none() {
             self.fields.encoder.bytes(tag::STR, key.as_bytes())?;
         }
+        if !is_leaf::<T>() {
+            self.fields.encoder.site = self.fields.site.part(self.fields.n_written);
+        }
         self.fields.n_written += 1;
         self.fields.encoder.value(value).map_err(|e| e.in_field(key))
     }
 
     /// A field that is left out: with names only its reader can tell.
-    fn skip(&self) -> Result<(), Y::Error> {
+    fn skip(&mut self) -> Result<(), Y::Error> {
+        self.fields.encoder.has_gaps = true;
         if self.fields.announced.is_some() { Err(Y::Error::needs_names()) } else { Ok(()) }
     }
 }
 
 macro_rules! elements {
-    ($($trait:ident: $name:ident;)*) => {
+    ($($trait:ident: $name:ident as $how:ident;)*) => {
         $(
             impl<S: Sink, Y: Style> $trait for Compound<'_, '_, S, Y> {
                 type Ok = ();
@@ -83,7 +113,7 @@ macro_rules! elements {
 
                 #[inline(always)]
                 fn $name<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Y::Error> {
-                    self.element(value)
+                    self.$how(value)
                 }
 
                 #[inline(always)]
@@ -95,10 +125,10 @@ macro_rules! elements {
     };
 }
 elements!(
-    SerializeSeq: serialize_element;
-    SerializeTuple: serialize_element;
-    SerializeTupleStruct: serialize_field;
-    SerializeTupleVariant: serialize_field;
+    SerializeSeq: serialize_element as element;
+    SerializeTuple: serialize_element as part;
+    SerializeTupleStruct: serialize_field as part;
+    SerializeTupleVariant: serialize_field as part;
 );
 
 impl<S: Sink, Y: Style> SerializeMap for Compound<'_, '_, S, Y> {
@@ -107,13 +137,23 @@ impl<S: Sink, Y: Style> SerializeMap for Compound<'_, '_, S, Y> {
 
     #[inline(always)]
     fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), Y::Error> {
+        let site = self.site.inside(KEY);
+        if self.n_written == 0 {
+            self.encoder.style.see(site.of::<T>())?;
+        }
         self.n_written += 1;
+        self.encoder.site = site;
         self.encoder.value(key).map_err(|e| e.in_field("key"))
     }
 
     #[inline(always)]
     fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Y::Error> {
         let index = self.n_written.saturating_sub(1);
+        let site = self.site.inside(VALUE);
+        if index == 0 {
+            self.encoder.style.see(site.of::<T>())?;
+        }
+        self.encoder.site = site;
         self.encoder.value(value).map_err(|e| e.in_element(index))
     }
 

@@ -4,9 +4,10 @@ use serde::Serialize;
 
 use crate::{
     error::{Error, Stop, Trouble},
-    known::{Known, Part},
+    known::{Known, Met, Part},
     numbers,
     sink::Sink,
+    sites::Site,
     stack::Room,
     tag::{self, LONG},
 };
@@ -21,6 +22,9 @@ pub(crate) trait Style {
     /// Finds out whether the reading side reads the same at this place, as far as it goes by position. The names of the
     /// part's fields, if they are to be compared.
     fn check(&mut self, part: &Part) -> Result<Option<&'static [&'static str]>, Self::Error>;
+
+    /// The same of something that is not there in each value.
+    fn see(&mut self, site: Site) -> Result<(), Self::Error>;
 }
 
 /// By position, if the reading side has been seen to read the same; else it ends with [`Error::needs_names`].
@@ -39,12 +43,17 @@ impl Style for Compact<'_> {
         // A part of that name and length may have been confirmed in another order of its fields.
         self.0.confirmed(part).map(Some).ok_or(Stop::Indirect)
     }
+
+    #[inline(always)]
+    fn see(&mut self, site: Site) -> Result<(), Stop> {
+        if self.0.sites.has(site) { Ok(()) } else { Err(Stop::Indirect) }
+    }
 }
 
 /// The ways that take a second look.
 pub(crate) enum Careful<'a> {
     /// By position, if the reading side should read the same, to be tried with the value. Collects what it relies on.
-    Trial(&'a Known, Vec<usize>),
+    Trial(&'a Known, Met),
     /// By position, whatever the reading side does.
     Positional,
     /// With names.
@@ -61,37 +70,77 @@ impl Style for Careful<'_> {
     fn check(&mut self, part: &Part) -> Result<Option<&'static [&'static str]>, Error> {
         let Self::Trial(known, met) = self else { return Ok(None) };
         let at = known.find(part).ok_or_else(Error::needs_names)?;
-        met.push(at);
+        met.parts.push(at);
         Ok(Some(known.names(at)))
     }
+
+    fn see(&mut self, site: Site) -> Result<(), Error> {
+        if let Self::Trial(known, met) = self
+            && !known.sites.has(site)
+        {
+            met.add_site(site);
+        }
+        Ok(())
+    }
 }
+
+/// The ways in which something is inside something else.
+pub(super) const ELEMENT: u64 = 1;
+pub(super) const KEY: u64 = 2;
+pub(super) const VALUE: u64 = 3;
+pub(super) const SOME: u64 = 4;
 
 /// Writes one value, or some in a row, to a sink.
 pub(crate) struct Encoder<'a, S, Y> {
     pub(super) sink: &'a mut S,
     pub(super) style: Y,
     pub(super) room: Room,
+    /// Where what is written next is.
+    pub(super) site: Site,
     pub(super) has_handles: bool,
+    /// A field was left out.
+    pub(super) has_gaps: bool,
+    /// Something in it need not be compared.
+    pub(super) is_compared: bool,
     /// How many bytes were vectors of numbers.
     pub(super) in_vectors: usize,
 }
 
 impl<S> Encoder<'_, S, Careful<'_>> {
     /// What a [`Careful::Trial`] relied on.
-    pub(crate) fn into_met(self) -> Vec<usize> {
-        if let Careful::Trial(_, met) = self.style { met } else { Vec::new() }
+    pub(crate) fn into_met(self) -> Met {
+        if let Careful::Trial(_, met) = self.style { met } else { Met::default() }
     }
 }
 
 impl<'a, S: Sink, Y: Style> Encoder<'a, S, Y> {
     #[inline]
     pub(crate) fn new(sink: &'a mut S, style: Y) -> Self {
-        Self { sink, style, room: Room::here(), has_handles: false, in_vectors: 0 }
+        Self {
+            sink,
+            style,
+            room: Room::here(),
+            site: Site::TOP,
+            has_handles: false,
+            has_gaps: false,
+            is_compared: false,
+            in_vectors: 0,
+        }
     }
 
     /// Whether one of the values so far was a handle.
     pub(crate) fn has_handles(&self) -> bool {
         self.has_handles
+    }
+
+    /// Whether a field of the values so far was left out.
+    pub(crate) fn has_gaps(&self) -> bool {
+        self.has_gaps
+    }
+
+    /// Whether something in the values so far has been compared before.
+    pub(crate) fn is_compared(&self) -> bool {
+        self.is_compared
     }
 
     /// How many bytes so far were vectors of numbers.
@@ -109,6 +158,9 @@ impl<'a, S: Sink, Y: Style> Encoder<'a, S, Y> {
     pub(crate) fn value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Y::Error> {
         match numbers::of(value) {
             Some(numbers) => {
+                if numbers.len > 0 {
+                    self.style.see(self.site.inside(ELEMENT).of::<T>())?;
+                }
                 self.sink.extend(&[tag::ARRAY, numbers.tag])?;
                 self.len(numbers.len)?;
                 self.in_vectors += numbers.bytes.len();
@@ -116,6 +168,14 @@ impl<'a, S: Sink, Y: Style> Encoder<'a, S, Y> {
             }
             None => value.serialize(self),
         }
+    }
+
+    /// Writes what is inside another value that need not have it.
+    #[inline(always)]
+    pub(super) fn content<T: Serialize + ?Sized>(&mut self, site: Site, value: &T) -> Result<(), Y::Error> {
+        self.style.see(site.of::<T>())?;
+        self.site = site;
+        self.inner(value)
     }
 
     /// Writes what is inside another value.

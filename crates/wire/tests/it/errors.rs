@@ -170,3 +170,27 @@ fn another_type_is_an_error() {
     assert!(decode::<Row>(&packed(&(1_u8, vec![1_u8]))).is_ok(), "a tuple of the same things is as good");
     assert!(decode::<u8>(&packed(&300_u32)).is_err());
 }
+
+#[test]
+fn a_refusal_says_what_serde_cannot_keep_and_what_is_not_read() {
+    #[derive(Serialize, Deserialize, Debug)]
+    #[serde(untagged)]
+    enum Wide {
+        Number(i128),
+        Text(String),
+    }
+    #[derive(Serialize, Deserialize, Debug)]
+    enum OneWay {
+        Both(u8),
+        #[serde(skip_deserializing)]
+        There(u8),
+    }
+    fn refused<T: Serialize + serde::de::DeserializeOwned>(value: &T) -> String {
+        wire::encode(TypeInfo::of::<T>(), value, &mut Vec::new()).unwrap_err().to_string()
+    }
+    let (wide, one_way) = (refused(&Wide::Number(i128::MIN)), refused(&OneWay::There(1)));
+    assert!(wide.contains("64 bits") && wide.contains("write these as text"), "{wide}");
+    assert!(one_way.contains("skip_deserializing") && one_way.contains("have it read"), "{one_way}");
+    assert!(wire::encode(TypeInfo::of::<Wide>(), &Wide::Text(String::new()), &mut Vec::new()).is_ok());
+    assert!(wire::encode(TypeInfo::of::<OneWay>(), &OneWay::Both(1), &mut Vec::new()).is_ok());
+}

@@ -89,17 +89,39 @@ struct Holder {
 }
 
 #[test]
-fn values_with_handles_are_not_read_back() {
-    for name in [None, Some("a".to_owned())] {
+fn values_with_handles_are_read_back_where_a_field_is_left_out() {
+    let values = [(None, 1), (Some("a".to_owned()), 0), (None, 1)];
+    for (name, n_read) in values {
         let info = TypeInfo::of::<Holder>();
         assert!(info.may_hold_handles());
         READ.take();
         let mut bytes = Vec::new();
         encode(info, &Holder { handles: vec![Handle(77)], name: name.clone() }, &mut bytes).unwrap();
-        assert_eq!(READ.take(), [0; 0]);
+        assert_eq!(READ.take(), vec![77; n_read]);
         let there: Holder = decode(&bytes).unwrap();
         assert_eq!((there.handles[0].0, there.name), (77, name));
     }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Lossy {
+    handle: Handle,
+    #[serde(default = "three", skip_serializing_if = "Option::is_none")]
+    retries: Option<u8>,
+}
+
+fn three() -> Option<u8> {
+    Some(3)
+}
+
+#[test]
+fn a_value_with_a_handle_that_would_arrive_as_another_is_refused() {
+    let info = TypeInfo::of::<Lossy>();
+    let mut bytes = Vec::new();
+    let lost = encode(info, &Lossy { handle: Handle(77), retries: None }, &mut bytes);
+    assert!(lost.unwrap_err().to_string().contains("comes back as another value"));
+    encode(info, &Lossy { handle: Handle(77), retries: Some(1) }, &mut bytes).unwrap();
+    assert_eq!(decode::<Lossy>(&bytes).unwrap().retries, Some(1));
 }
 
 /// A type may do anything with what it reads; a made-up value must not end the process.
