@@ -189,6 +189,11 @@ impl Raw {
         }
     }
 
+    /// Whether there is a store, and no room in it for the handles of another message.
+    pub(super) fn is_store_full(&self) -> bool {
+        self.store.as_ref().is_some_and(|store| store.is_full(|ticket| self.wants(ticket)).unwrap_or(false))
+    }
+
     fn tidy(&self, store: &Store) {
         store.tidy(|ticket| self.wants(ticket));
     }

@@ -377,7 +377,7 @@ impl Raw {
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        self.has_room() == Err(Stop::Level)
+        self.has_room() == Err(Stop::Level) || self.is_store_full()
     }
 
     /// Whether an operation on that side would end without waiting.

@@ -78,15 +78,21 @@ impl Store {
         fds: &[BorrowedFd<'_>],
         is_wanted: impl Fn(Ticket) -> bool,
     ) -> Result<(), Stop> {
-        if !self.has_room()? {
-            if let Some(key) = self.key_within(Duration::ZERO) {
-                self.remove_unwanted(&key, is_wanted);
-            }
-            if !self.has_room()? {
-                return Err(Stop::Level);
-            }
+        if self.is_full(is_wanted)? {
+            return Err(Stop::Level);
         }
         self.send(ticket, fds).map_err(|e| if e == Errno::EAGAIN { Stop::Level } else { e.into() })
+    }
+
+    /// Whether there is no room now for the descriptors of another message, once what nobody wants is gone.
+    pub(crate) fn is_full(&self, is_wanted: impl Fn(Ticket) -> bool) -> nix::Result<bool> {
+        if self.has_room()? {
+            return Ok(false);
+        }
+        if let Some(key) = self.key_within(Duration::ZERO) {
+            self.remove_unwanted(&key, is_wanted);
+        }
+        Ok(!self.has_room()?)
     }
 
     /// Waits for the key. `Level` if another has it until patience ends, an error for who had none: one that is stopped
@@ -278,11 +284,15 @@ mod tests {
             if let Err(full) = queue.try_put(fd()) {
                 break full;
             }
+            assert!(queue.len() < 100_000, "there is an end to the room");
         };
+        assert!(queue.is_full(), "for want of room for handles");
         beside_one_who_stands_still(&queue.raw, || {
             let Err(TryPutError::Full(fd)) = queue.try_put(full.into_inner()) else { panic!("it is full") };
             assert!(matches!(queue.put_timeout(fd, SHORT), Err(PutTimeoutError::TimedOut(_))));
         });
+        drop(queue.get().unwrap());
+        assert!(!queue.is_full());
     }
 
     #[test]

@@ -273,16 +273,12 @@ impl<T: Element + Copy> Array<T> {
 
     #[track_caller]
     fn readable(&self) -> RLockGuard<'_, Loans> {
-        let held = self.held();
-        held.assert_readable();
-        held
+        Loans::readable(self.held())
     }
 
     #[track_caller]
     fn writable(&self) -> RLockGuard<'_, Loans> {
-        let held = self.held();
-        held.assert_writable();
-        held
+        Loans::writable(self.held())
     }
 
     fn guard<'a>(&'a self, result: Result<RLockGuard<'a, Loans>, OwnerDied<RLockGuard<'a, Loans>>>) -> Locked<'a, T> {

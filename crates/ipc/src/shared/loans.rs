@@ -46,6 +46,31 @@ impl Loans {
         self.change(SPLIT);
     }
 
+    /// The guard, if its value may be read. If not, the guard is gone before the panic: a refusal changes nothing, so that
+    /// nobody need be told of it by the lock.
+    #[inline]
+    #[track_caller]
+    pub(super) fn readable<T: Lends>(guard: RLockGuard<'_, T>) -> RLockGuard<'_, T> {
+        if guard.loans().is_readable() {
+            return guard;
+        }
+        let there = Self(guard.loans().now().into());
+        drop(guard);
+        there.refuse_read()
+    }
+
+    /// As [`readable`](Self::readable), if its value may be changed.
+    #[inline]
+    #[track_caller]
+    pub(super) fn writable<T: Lends>(guard: RLockGuard<'_, T>) -> RLockGuard<'_, T> {
+        if guard.loans().now() == 0 {
+            return guard;
+        }
+        let there = Self(guard.loans().now().into());
+        drop(guard);
+        there.refuse_write()
+    }
+
     #[inline]
     #[track_caller]
     pub(super) fn assert_readable(&self) {

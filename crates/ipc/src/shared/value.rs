@@ -144,8 +144,7 @@ impl<T: Element + Copy> Value<T> {
     /// If a guard of this thread has lent the value mutably (see [`ValueGuard`]).
     #[track_caller]
     pub fn try_get(&self) -> Result<T, InvalidElement> {
-        let twin = self.held();
-        twin.loans.assert_readable();
+        let twin = Loans::readable(self.held());
         T::load(twin.read())
     }
 
@@ -155,8 +154,7 @@ impl<T: Element + Copy> Value<T> {
     /// If a guard of this thread has lent a reference to the value (see [`ValueGuard`]).
     #[track_caller]
     pub fn set(&self, value: T) {
-        let twin = self.held();
-        twin.loans.assert_writable();
+        let twin = Loans::writable(self.held());
         twin.write(value.store());
     }
 
@@ -173,8 +171,7 @@ impl<T: Element + Copy> Value<T> {
     /// ```
     #[track_caller]
     pub fn update(&self, f: impl FnOnce(T) -> T) -> T {
-        let twin = self.held();
-        twin.loans.assert_readable();
+        let twin = Loans::readable(self.held());
         let value = f(sure(T::load(twin.read())));
         twin.loans.assert_writable();
         twin.write(value.store());

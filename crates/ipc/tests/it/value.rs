@@ -165,3 +165,18 @@ fn a_holder_is_waited_for_however_long_it_holds() {
     assert_eq!(*value.lock().unwrap(), 8);
     holder.join().unwrap();
 }
+
+#[test]
+fn a_refused_use_leaves_no_mark() {
+    let _dog = watchdog(LIMIT);
+    let (value, array) = (Value::new(1_u64).unwrap(), Array::<u64>::new(2).unwrap());
+    let refused = |f: &dyn Fn()| assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(f)).is_err());
+    let (mut lent, mut row) = (value.lock().unwrap(), array.lock().unwrap());
+    (*lent, row[0]) = (2, 3);
+    refused(&|| assert_eq!(value.get(), 2));
+    refused(&|| value.set(5));
+    refused(&|| assert_eq!(array.get(0), 3));
+    refused(&|| array.set(0, 5));
+    drop((lent, row));
+    assert_eq!((*value.lock().unwrap(), array.lock().unwrap()[0]), (2, 3));
+}
