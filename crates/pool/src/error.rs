@@ -103,7 +103,7 @@ impl fmt::Display for TaskError {
             Self::Cancelled => f.write_str("task was cancelled"),
             Self::Quarantined => f.write_str("task is quarantined: its worker died each time it was tried"),
             Self::Decode(why) => write!(f, "result does not decode: {why}"),
-            Self::Encode(why) => write!(f, "value does not encode: {why}"),
+            Self::Encode(why) => write!(f, "value cannot be sent: {why}"),
             Self::ForeignCode => f.write_str("the function lies outside this program's own code"),
             Self::Closed => f.write_str("pool is closed"),
             Self::Broken(why) => write!(f, "pool is broken: {why}"),

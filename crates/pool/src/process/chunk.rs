@@ -29,6 +29,8 @@ struct SoFar<R> {
     next: u32,
     /// An item has failed: from the next round on results are tagged, so that others may without ending it.
     is_tagged: bool,
+    /// How many items of the input come before the first, for errors.
+    n_before: usize,
     chunk: Chunk<R>,
 }
 
@@ -36,7 +38,7 @@ struct SoFar<R> {
 pub(super) fn job<F, A, R>(
     pool: &Arc<Shared>,
     f: F,
-    items: Vec<A>,
+    items: Items<A>,
     terms: Option<Arc<Terms>>,
 ) -> Result<Arc<Job<Many<R>>>, TaskError>
 where
@@ -45,11 +47,11 @@ where
     R: Serialize + DeserializeOwned + Send + 'static,
 {
     let target = move |items: Items<A>| worker::run_chunk(items, f);
-    let n_items = u32::try_from(items.len()).ok().filter(|n| *n < TAGGED);
+    let n_items = u32::try_from(items.items.len()).ok().filter(|n| *n < TAGGED);
     let n_items = n_items.ok_or_else(|| TaskError::Encode("a chunk of so many items".into()))?;
     let function = Function::of(target).map_err(|_| TaskError::ForeignCode)?;
-    let so_far = Mutex::new(SoFar { next: 0, is_tagged: false, chunk: Chunk::new(0) });
-    Job::new(pool, Many { n_items, so_far }, function, (Items(items),), None, terms)
+    let so_far = Mutex::new(SoFar { next: 0, is_tagged: false, n_before: items.n_before, chunk: Chunk::new(0) });
+    Job::new(pool, Many { n_items, so_far }, function, (items,), None, terms)
 }
 
 impl<R> Kind for Many<R>
@@ -129,7 +131,7 @@ impl<R: Serialize + DeserializeOwned + 'static> SoFar<R> {
                 }
                 Some(Ok(packed)) => self.push(&mut &packed[..])?,
                 Some(Err(why)) => {
-                    self.fail(why.into());
+                    self.fail_with(why);
                     self.is_tagged = true;
                 }
                 None => {}
@@ -167,7 +169,7 @@ impl<R: Serialize + DeserializeOwned + 'static> SoFar<R> {
             Some(&ITEM_VALUE) => Ok(false),
             Some(&ITEM_FAILURE) => {
                 let why = wire::take::<CallError>(bytes).map_err(undecodable)?;
-                self.fail(why.into());
+                self.fail_with(why);
                 Ok(true)
             }
             _ => Err(TaskError::Decode("an item's result is neither value nor failure".into())),
@@ -176,6 +178,18 @@ impl<R: Serialize + DeserializeOwned + 'static> SoFar<R> {
 }
 
 impl<R> SoFar<R> {
+    /// The next item's call ended so.
+    fn fail_with(&mut self, why: CallError) {
+        let why = match why {
+            CallError::Value(why) => CallError::Value(format!(
+                "the result for item {} of the input: {why}",
+                self.n_before + self.next as usize
+            )),
+            why => why,
+        };
+        self.fail(why.into());
+    }
+
     fn fail(&mut self, why: TaskError) {
         self.chunk.failures.push((self.next as usize, why));
         self.next += 1;

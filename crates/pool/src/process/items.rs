@@ -3,20 +3,25 @@
 use std::{fmt, marker::PhantomData};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, de::DeserializeOwned, ser};
-use wire::{HANDLE, TypeInfo};
+use wire::{COMPARED, TypeInfo};
 
 use super::codec::{decode, decode_all, encode, encode_all};
 
-pub(super) struct Items<A>(pub(super) Vec<A>);
+pub(super) struct Items<A> {
+    pub(super) items: Vec<A>,
+    /// How many items of the input come before them, for errors.
+    pub(super) n_before: usize,
+}
 
 impl<A: Serialize + DeserializeOwned + 'static> Serialize for Items<A> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut bytes = Vec::with_capacity(8 + self.0.len() * size_of::<A>());
-        encode(&self.0.len(), &mut bytes).map_err(ser::Error::custom)?;
-        encode_all(&self.0, &mut bytes).map_err(ser::Error::custom)?;
+        let mut bytes = Vec::with_capacity(8 + self.items.len() * size_of::<A>());
+        encode(&self.items.len(), &mut bytes).map_err(ser::Error::custom)?;
+        encode_all(&self.items, &mut bytes)
+            .map_err(|(at, e)| ser::Error::custom(format_args!("item {} of the input: {e}", self.n_before + at)))?;
         if TypeInfo::of::<A>().may_hold_handles() {
-            // Then the run must not be read where it is written.
-            return serializer.serialize_newtype_struct(HANDLE, &Run(&bytes));
+            // Each of them has been compared; as a run they would be read, with all their handles, a second time.
+            return serializer.serialize_newtype_struct(COMPARED, &Run(&bytes));
         }
         serializer.serialize_bytes(&bytes)
     }
@@ -26,7 +31,7 @@ impl<'de, A: Serialize + DeserializeOwned + 'static> Deserialize<'de> for Items<
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let packed = Packed(PhantomData);
         if TypeInfo::of::<A>().may_hold_handles() {
-            return deserializer.deserialize_newtype_struct(HANDLE, packed);
+            return deserializer.deserialize_newtype_struct(COMPARED, packed);
         }
         deserializer.deserialize_bytes(packed)
     }
@@ -57,12 +62,12 @@ impl<'de, A: Serialize + DeserializeOwned + 'static> de::Visitor<'de> for Packed
     fn visit_borrowed_bytes<E: de::Error>(self, mut bytes: &'de [u8]) -> Result<Items<A>, E> {
         if bytes.is_empty() {
             // Nobody's: this is how it is found out what the type reads.
-            return Ok(Items(Vec::new()));
+            return Ok(Items { items: Vec::new(), n_before: 0 });
         }
         // What the owner says is believed by its worker.
         let len = decode(&mut bytes).map_err(E::custom)?;
         let mut items = Vec::new();
         decode_all(len, &mut bytes, &mut items).map_err(E::custom)?;
-        Ok(Items(items))
+        Ok(Items { items, n_before: 0 })
     }
 }

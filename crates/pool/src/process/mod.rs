@@ -33,7 +33,7 @@ use kernel::futex::Deadline;
 use proc_core::Target;
 use serde::{Serialize, de::DeserializeOwned};
 
-use self::shared::Shared;
+use self::{items::Items, shared::Shared};
 use crate::{
     Full, Imap, ImapUnordered, PoolError, Stats, Task, TaskError,
     bound::{Bound, Permit},
@@ -284,7 +284,13 @@ impl ProcessPool {
         let shared = self.shared.clone();
         let mut open = shared.open_input();
         let terms = terms.kept();
-        Box::new(move |items| match chunk::job(&shared, f, items, terms.clone()) {
+        let mut n_given = 0;
+        let mut with_place = move |items: Vec<A>| {
+            let n_before = n_given;
+            n_given += items.len();
+            Items { items, n_before }
+        };
+        Box::new(move |items| match chunk::job(&shared, f, with_place(items), terms.clone()) {
             Ok(job) => {
                 match &mut open {
                     Some(open) => {

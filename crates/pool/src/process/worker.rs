@@ -187,7 +187,7 @@ pub(super) fn run_chunk<A, R: Serialize + DeserializeOwned>(items: Items<A>, f: 
     let begun = Instant::now();
     let mut stream = STREAM.take().expect("the call of a chunk comes with a stream");
     let is_tagged = stream.first() & TAGGED != 0;
-    let mut items = items.0.into_iter().skip((stream.first() & !TAGGED) as usize);
+    let mut items = items.items.into_iter().skip((stream.first() & !TAGGED) as usize);
     let may_hold_handles = TypeInfo::of::<R>().may_hold_handles();
     let mut packed = Vec::with_capacity(64);
     let mut form = Form::Each;

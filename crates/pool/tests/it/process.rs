@@ -141,6 +141,12 @@ fn panics_and_values_that_do_not_travel_are_errors_of_their_task() {
     let results: Vec<_> = pool.imap(|n: u8| if n == 2 { panic!("two") } else { n }, 0..5).collect();
     assert!(matches!(&results[2], Err(TaskError::Panicked { message, .. }) if message == "two"));
     assert_eq!(results.iter().filter(|r| r.is_ok()).count(), 4);
+    let some_bad = |n: u8| (n == 7).then_some(Bad);
+    let error = pool.map_chunked(some_bad, 0..10, 4).map(drop).unwrap_err().to_string();
+    assert!(error.starts_with("value cannot be sent: the result for item 7 of the input: "), "{error}");
+    let bad_items = (0..10).map(|n| (n == 6).then_some(Bad));
+    let error = pool.map_chunked(|_: Option<Bad>| (), bad_items, 4).unwrap_err().to_string();
+    assert!(error.starts_with("value cannot be sent: item 6 of the input: "), "{error}");
     let results: Vec<_> = pool.imap(|n: u8| (n == 2).then_some(Bad), 0..4).map(|r| r.is_ok()).collect();
     assert_eq!(results, [true, true, false, true]);
     assert_eq!((pool.stats().workers[0].pid, pool.stats().restarts), (pid, 0), "no worker died of it");

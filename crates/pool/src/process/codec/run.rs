@@ -42,8 +42,11 @@ impl<T: Serialize + DeserializeOwned> Form<T> {
     }
 }
 
-/// Appends a row.
-pub(crate) fn encode_all<T: Serialize + DeserializeOwned>(values: &[T], bytes: &mut Vec<u8>) -> Result<(), Error> {
+/// Appends a row; an error with the index of the value that cannot be sent.
+pub(crate) fn encode_all<T: Serialize + DeserializeOwned>(
+    values: &[T],
+    bytes: &mut Vec<u8>,
+) -> Result<(), (usize, Error)> {
     if let Some(plain) = plain_bytes(values) {
         bytes.extend_from_slice(plain);
         return Ok(());
@@ -58,7 +61,7 @@ pub(crate) fn encode_all<T: Serialize + DeserializeOwned>(values: &[T], bytes: &
     }
     bytes.extend_from_slice(&Form::<T>::Each.word());
     let info = TypeInfo::of::<T>();
-    values.iter().try_for_each(|value| wire::encode(info, value, bytes))
+    values.iter().enumerate().try_for_each(|(at, value)| wire::encode(info, value, bytes).map_err(|e| (at, e)))
 }
 
 /// Takes a row of `n` values from the front of `bytes`, and appends them to `values`.
