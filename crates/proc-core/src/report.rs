@@ -85,7 +85,8 @@ impl Report {
         let mut fds: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
         let is_long = body.len() > INLINE_BYTES;
         if fds.len() + usize::from(is_long) > seqpacket::MAX_FDS {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "more than 252 descriptors in one value"));
+            let why = "more than 252 descriptors in one value: send them by a pipe or a queue that is an argument of the process";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
         }
         let sent = if is_long {
             let file = memfd::holding("proc-core-report", &[body])?;
