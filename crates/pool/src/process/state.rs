@@ -415,12 +415,11 @@ impl State {
     /// Gives tasks of the backlog to workers that have room, and lets idle ones take from the others.
     fn hand_out(&mut self, batch: &mut Batch) {
         self.replace_large();
-        if self.backlog.is_empty() {
-            self.balance();
-        }
+        // What is recalled has waited behind a task that may take long: that one counts for the time that it has taken.
+        let now = (self.backlog.is_empty() && self.balance()).then(Instant::now);
         // Where there is room is known before a task is looked at, which may have been long ago.
         while !self.backlog.is_empty()
-            && let Some(seat) = self.least_loaded()
+            && let Some(seat) = self.least_loaded(now)
             && let Some(work) = self.backlog.pop_front()
         {
             if let Some(work) = self.give_to(seat, work, batch) {
@@ -441,7 +440,7 @@ impl State {
 
     /// Gives a task to the worker with the least to do; gives it back if nobody has room.
     fn give(&mut self, work: Arc<dyn Work>, batch: &mut Batch) -> Option<Arc<dyn Work>> {
-        match self.least_loaded() {
+        match self.least_loaded(None) {
             Some(seat) => self.give_to(seat, work, batch),
             None => Some(work),
         }
@@ -487,8 +486,9 @@ impl State {
     }
 
     /// Where a task would begin soonest. A sleeping worker counts for the time that waking it takes, so that a burst of
-    /// tiny tasks does not wake everybody, one by one.
-    fn least_loaded(&self) -> Option<usize> {
+    /// tiny tasks does not wake everybody, one by one. With `now`, whoever is busy will be for as long as it has been with
+    /// its task.
+    fn least_loaded(&self, now: Option<Instant>) -> Option<usize> {
         let mut least: Option<(usize, Duration)> = None;
         for (index, seat) in self.seats.iter().enumerate() {
             let Seat::Taken(worker) = seat else { continue };
@@ -498,7 +498,8 @@ impl State {
             }
             let wait = match n_held {
                 0 if worker.lane.is_asleep() => WAKE_TIME,
-                n => worker.pace * n as u32,
+                0 => Duration::ZERO,
+                n => now.map_or(Duration::ZERO, |now| now - worker.since).max(worker.pace * n as u32),
             };
             if least.is_none_or(|(_, shortest)| wait < shortest) {
                 least = Some((index, wait));
@@ -508,20 +509,24 @@ impl State {
     }
 
     /// Takes tasks back from the fullest lane while somebody is idle: nobody waits behind a long task, and who is idle
-    /// gets the oldest.
-    fn balance(&mut self) {
+    /// gets the oldest. True if there were any.
+    fn balance(&mut self) -> bool {
         if !self.workers().any(Worker::is_idle) {
-            return;
+            return false;
         }
         let n_waiting = |seat: &Seat| match seat {
             Seat::Taken(worker) if worker.lane.len() > 1 => worker.lane.len() - 1,
             _ => 0,
         };
-        let Some(fullest) = (0..self.seats.len()).max_by_key(|seat| n_waiting(&self.seats[*seat])) else { return };
-        let wanted = n_waiting(&self.seats[fullest]).div_ceil(2);
-        if wanted > 0 {
-            self.recall(fullest, 1, wanted);
-        }
+        let fullest = (0..self.seats.len()).max_by_key(|seat| n_waiting(&self.seats[*seat]));
+        let Some(fullest) = fullest.filter(|seat| n_waiting(&self.seats[*seat]) > 0) else { return false };
+        self.recall(fullest, 1, n_waiting(&self.seats[fullest]).div_ceil(2));
+        true
+    }
+
+    /// Whether a task stands behind another one while somebody is idle: all right for a moment.
+    fn is_unbalanced(&self) -> bool {
+        self.workers().any(Worker::is_idle) && self.workers().any(|worker| worker.lane.len() > 1)
     }
 
     /// Whether no task is anywhere here.
@@ -651,6 +656,9 @@ impl State {
                 }
                 _ => {}
             }
+        }
+        if self.is_unbalanced() {
+            next = Some(next.map_or(now + MIN_DOZE, |next| next.min(now + MIN_DOZE)));
         }
         for (seat, slot, why) in late {
             self.kill_for_task(seat, slot, why);

@@ -546,6 +546,30 @@ fn a_task_with_a_callback_does_not_wait_behind_a_long_one() {
     long.get().unwrap();
 }
 
+/// A single short one, which to put behind the other costs less than to wake who sleeps: until that takes long.
+#[test]
+fn a_short_task_does_not_stay_behind_a_long_one() {
+    let _dog = watchdog(PATIENCE);
+    let pool = ProcessPool::new(2).unwrap();
+    let (tell, told) = std::sync::mpsc::channel();
+    for round in 1..30 {
+        (0..500).map(|n| pool.apply_async(double, (n,))).collect::<Vec<_>>().iter().for_each(|t| t.wait());
+        let gate = Shared::new(AtomicU64::new(0)).unwrap();
+        let wait_at = |gate: Shared<AtomicU64>| {
+            while gate.load(SeqCst) == 0 {
+                std::thread::yield_now();
+            }
+        };
+        let long = pool.apply_async(wait_at, (gate.clone(),));
+        let tell = tell.clone();
+        drop(pool.apply_async_with(double, (round,), move |result| tell.send(*result.as_ref().unwrap()).unwrap()));
+        assert_eq!(told.recv(), Ok(double(round)));
+        assert!(!long.ready());
+        gate.store(1, SeqCst);
+        long.get().unwrap();
+    }
+}
+
 #[test]
 fn a_window_bounds_a_map_without_cutting_it_short() {
     let _dog = watchdog(PATIENCE);
