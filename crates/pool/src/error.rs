@@ -183,6 +183,16 @@ impl PoolError {
     pub(crate) fn refuse_zero(name: &'static str, value: Option<usize>) -> Result<(), Self> {
         if value == Some(0) { Err(Self::Setting(name)) } else { Ok(()) }
     }
+
+    /// Whether it would come each time: a worker cannot be started as it was asked for.
+    pub(crate) fn is_for_good(&self) -> bool {
+        match self {
+            Self::Start(why) => {
+                matches!(&**why, ProcessError::Start { source, .. } if source.kind() == io::ErrorKind::InvalidInput)
+            }
+            _ => false,
+        }
+    }
 }
 
 impl From<io::Error> for PoolError {

@@ -149,7 +149,8 @@ impl Builder {
         self
     }
 
-    /// Sets an environment variable.
+    /// Sets an environment variable. A start with an empty name, with `=` or a NUL in it, or with a NUL in the value is an
+    /// error.
     pub fn env(mut self, key: impl Into<OsString>, value: impl Into<OsString>) -> Self {
         self.options.env.push((key.into(), Some(value.into())));
         self
@@ -201,7 +202,8 @@ impl Builder {
     /// `f` is called by a thread of this crate's, or by who waits for the process: all lines have come before `join` or `wait`
     /// returns (unless `f` blocks: that is waited for for a second). Lines are without their end, and as UTF-8, with a
     /// replacement for what is none; one of more than 64 KiB comes in parts. One line is given at a time, of all processes
-    /// whose lines or records come here. While `f` blocks, the process waits once its pipe is full.
+    /// whose lines or records come here. While `f` blocks, none of the others' come, each `join` and each death of a pool's
+    /// worker waits for it for a second, and a process waits once its pipe is full: let it be quick, or hand the line on.
     pub fn stdout_lines(mut self, f: impl Fn(&str, &str) + Send + Sync + 'static) -> Self {
         self.lines[0] = Some(LineFn::new(f));
         self.streams[1] = None;
@@ -409,6 +411,10 @@ impl Builder {
     ) -> Result<Process<R>, ProcessError> {
         #[cfg(feature = "confine")]
         let confined = self.check_confinement()?;
+        if let Some(key) = self.options.impossible_variable() {
+            let operation = format!("set the environment variable {key:?}");
+            return Err(ProcessError::Start { operation, source: std::io::ErrorKind::InvalidInput.into() });
+        }
         let _starting = crate::reaper::starting();
         out_of_memory::begin();
         let identity = Identity::of_child(self.name, self.daemon);

@@ -5,8 +5,9 @@
 #![allow(unsafe_code)]
 
 use std::{
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     os::fd::{AsFd, OwnedFd},
+    os::unix::ffi::OsStrExt,
     path::PathBuf,
 };
 
@@ -156,6 +157,15 @@ impl Options {
                 .map_err(|e| (format!("limit {which:?} to {limit}"), e))?;
         }
         Ok(())
+    }
+
+    /// The name of a variable that no environment can have, or has with no such value.
+    pub(crate) fn impossible_variable(&self) -> Option<&OsStr> {
+        let has = |text: &OsStr, byte| text.as_bytes().contains(&byte);
+        let is_impossible = |(key, value): &&(OsString, Option<OsString>)| {
+            key.is_empty() || has(key, b'=') || has(key, 0) || value.as_ref().is_some_and(|value| has(value, 0))
+        };
+        self.env.iter().find(is_impossible).map(|(key, _)| key.as_os_str())
     }
 
     fn apply_env(&self) {

@@ -31,7 +31,11 @@
 //! * the order of a sequence's elements, which is not compared, and a value that is written otherwise each time;
 //! * a value in the compact form that has come back before with the same structs and variants, with these fields in this
 //!   order, and with something in the same options and collections: it is not read back. What a `Serialize` written by hand
-//!   puts in one place, now of this kind and now of that, and cannot be read, is an error for whoever reads it.
+//!   puts in one place, now of this kind and now of that, and cannot be read, is an error for whoever reads it. What a
+//!   type's own `from`, `try_from` or `with` makes of some of its values is not noticed then either: a name read in lower
+//!   case arrives in lower case, and a number that `try_from` rejects is an error for whoever reads it;
+//! * what JSON does not tell apart: a tuple and a sequence of the same elements, or two structs of the same fields, as variants
+//!   of an `untagged` enum.
 //!
 //! What is read back is a value of the type, made and dropped where it is written.
 //!

@@ -6,9 +6,12 @@
 //! if that happened too often. It stays in its block all the time, and nothing ever goes back into the ring: who looks at
 //! the ring first and at the blocks after it misses nothing.
 
-use std::sync::{
-    Arc,
-    atomic::Ordering::{AcqRel, Acquire, Relaxed, Release},
+use std::{
+    sync::{
+        Arc,
+        atomic::Ordering::{AcqRel, Acquire, Relaxed, Release},
+    },
+    time::Instant,
 };
 
 use kernel::futex::{self, Deadline};
@@ -26,6 +29,8 @@ use super::{
 
 /// How often somebody looks whether the holders of leases live, if anybody waits: milliseconds.
 const LEASES_EVERY_MS: u64 = 15;
+/// Of very many items a look takes long, and comes the more seldom: that many times as long lies between two.
+const BETWEEN_LOOKS: u64 = 30;
 /// How often a joiner that sleeps looks for itself.
 const JOINER_RECHECK: std::time::Duration = std::time::Duration::from_millis(20);
 /// A busy getter looks at the clock once in so many items.
@@ -214,8 +219,11 @@ impl Raw {
 
     /// Looks whether the holders of leases live, unless somebody did just now.
     pub(crate) fn seek_orphans(&self) {
-        if self.may_look_together(&self.segment.header().last_look, LEASES_EVERY_MS) {
+        let look_ms = self.look_ms.load(Relaxed);
+        if self.may_look_together(&self.segment.header().last_look, LEASES_EVERY_MS.max(look_ms * BETWEEN_LOOKS)) {
+            let begun = Instant::now();
             self.seek_orphans_now();
+            self.look_ms.store(begun.elapsed().as_millis() as u64, Relaxed);
         }
     }
 

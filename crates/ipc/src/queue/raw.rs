@@ -61,6 +61,8 @@ pub(crate) struct Raw {
     damaged: AtomicBool,
     pub(crate) spin: [Spin; 2],
     pub(crate) leases_taken: AtomicU32,
+    /// How long this process took to look at all leases, in milliseconds.
+    pub(super) look_ms: AtomicU64,
     /// How long the messages are that go into cells, by class; 0 if none do.
     pub(super) cell_bytes: [usize; CELL_CLASSES],
     /// How many cells a thread takes before it uses one again.
@@ -247,6 +249,7 @@ impl Raw {
             damaged: AtomicBool::new(false),
             spin: [Spin::new(LONGEST_PAUSE), Spin::new(LONGEST_PAUSE)],
             leases_taken: AtomicU32::new(0),
+            look_ms: AtomicU64::new(0),
             cell_bytes,
             least_cells,
             undecodable: Mutex::default(),

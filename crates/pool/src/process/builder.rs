@@ -105,7 +105,8 @@ impl ProcessPoolBuilder {
     /// The longest that a task may run. One that runs longer is killed with its worker, and ends in
     /// [`TaskError::TimedOut`](crate::TaskError::TimedOut); time in the queue does not count. It also makes every item
     /// of `map` and its like a task of its own, unless there is a [`chunk_size`](Self::chunk_size): then the time is
-    /// for the chunk.
+    /// for the chunk. The time is seen to while the task runs: one that has ended before the pool came to look keeps its
+    /// result.
     pub fn task_timeout(mut self, timeout: Duration) -> Self {
         self.settings.terms.timeout = Some(timeout);
         self

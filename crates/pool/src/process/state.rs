@@ -763,7 +763,7 @@ impl State {
             return;
         }
         self.n_failed_starts += 1;
-        if self.n_failed_starts as usize > MAX_FAILED_STARTS + 2 * self.n_wanted {
+        if why.is_for_good() || self.n_failed_starts as usize > MAX_FAILED_STARTS + 2 * self.n_wanted {
             self.broken = Some(why.clone());
         }
         let delay = Duration::from_millis(1 << (self.n_failed_starts / 2).min(8));

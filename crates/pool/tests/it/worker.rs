@@ -102,6 +102,12 @@ fn what_is_nothing_for_a_worker_is_an_error_of_build() {
     assert_eq!(refused(with(spawned()).preload(|| 7, ())), twice);
     let server = ForkServer::builder().build().unwrap();
     assert_eq!(refused(with(Process::builder().fork_server(&server)).fork_server(&server)), twice);
+    // What no start can do is told by the first.
+    let impossible = with(Process::builder().env("A=B", "x")).build();
+    assert!(
+        matches!(&impossible, Err(PoolError::Start(why)) if why.to_string().contains("variable")),
+        "{impossible:?}"
+    );
     // Without effect, not errors.
     let pool = with(Process::builder().daemon(false).process_group().fork_server(&server)).build().unwrap();
     assert_eq!(pool.apply(|| 7, ()).unwrap(), 7);

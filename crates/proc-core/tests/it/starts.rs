@@ -199,3 +199,17 @@ fn the_start_method_is_set_once() -> Result<(), ProcessError> {
     assert_eq!(Process::spawn(set, ())?.join()?, (true, true, true));
     Ok(())
 }
+
+#[test]
+fn an_impossible_variable_is_an_error_of_the_start() {
+    let _dog = watchdog();
+    let impossible = [("", "x"), ("A=B", "x"), ("A\0B", "x"), ("A", "x\0y")];
+    for (method, (key, value)) in METHODS.into_iter().flat_map(|method| impossible.map(|pair| (method, pair))) {
+        let started = Process::builder().start_method(method).env(key, value).spawn(|| 0, ());
+        let Err(ProcessError::Start { operation, source }) = started else { panic!("{key:?}={value:?} was taken") };
+        assert!(operation.contains("variable") && source.kind() == std::io::ErrorKind::InvalidInput, "{operation}");
+    }
+    // What can be there may have an empty value, and `=` in it.
+    let here = || std::env::var("A").unwrap();
+    assert_eq!(Process::builder().env("A", "x=y").spawn(here, ()).unwrap().join().unwrap(), "x=y");
+}
