@@ -22,7 +22,7 @@ pub struct Stats {
     pub n_workers: usize,
     /// Each worker there is now.
     pub workers: Vec<WorkerStats>,
-    /// The last deaths of workers, the latest at the end.
+    /// The last 64 deaths of workers, the latest at the end.
     pub deaths: Vec<Death>,
 }
 

@@ -159,7 +159,8 @@ fn refusal(info: &TypeInfo, why: &Error) -> Error {
         "; two variants of an `untagged` enum that look the same, or `skip_serializing_if` with another `default`, can be \
          the reason"
     } else if reason.starts_with("missing field") {
-        "; a field that is left out when it is written (`skip_serializing`, `skip_serializing_if`) needs a `default`"
+        "; a field that is left out when it is written (`skip_serializing`, `skip_serializing_if`) needs a `default`, and one \
+         that is renamed needs the same name both ways"
     } else if reason.starts_with("unknown variant") {
         "; a variant that is written and not read (`skip_deserializing`) cannot travel: have it read, or use `skip`"
     } else if reason.starts_with("data did not match any variant of untagged enum") || reason.contains("128") {

@@ -230,8 +230,9 @@ impl ProcessPoolBuilder {
     /// `.worker(Process::builder().stdout(Stdio::null()))`. If both are given, this counts.
     ///
     /// Lines are given one at a time, as [`stdout_lines`](Builder::stdout_lines) says; those of a worker that died come before
-    /// its task ends in [`TaskError::WorkerDied`](crate::TaskError::WorkerDied). While `f` blocks, a worker that writes waits
-    /// once its pipe is full.
+    /// its task ends in [`TaskError::WorkerDied`](crate::TaskError::WorkerDied), those of a living one may come after its
+    /// task's result, and all have come when [`join`](crate::ProcessPool::join) returns. A worker that replaces another has
+    /// its name. While `f` blocks, a worker that writes waits once its pipe is full.
     ///
     /// # Examples
     /// ```

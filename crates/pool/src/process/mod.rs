@@ -205,10 +205,18 @@ impl ProcessPool {
         stream::map(items.into_iter(), self.cut(), self.feeder(f, Terms::default()), Deadline::after(timeout))
     }
 
-    /// As [`map`](Self::map), over borrowed items; clones them on their way.
+    /// As [`map`](Self::map), over items that are not given away: `f` takes a reference, to a copy in the worker.
     ///
     /// # Errors
     /// As [`map`](Self::map).
+    ///
+    /// # Examples
+    /// ```
+    /// let words = ["one".to_string(), "three".to_string()];
+    /// let pool = pool::ProcessPool::new(2)?;
+    /// assert_eq!(pool.map_slice(|word: &String| word.len(), &words)?, [3, 5]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn map_slice<F, T, R>(&self, f: F, items: &[T]) -> Result<Vec<R>, TaskError>
     where
         F: Fn(&T) -> R + Copy + Send + 'static,
