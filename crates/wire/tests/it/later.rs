@@ -201,7 +201,8 @@ fn split<'de, D: Deserializer<'de>>(deserializer: D) -> Result<HashSet<String>, 
 
 #[test]
 fn a_hashed_set_in_one_text() {
-    for n in 1..20 {
+    // The first is read back, and has the most elements: one of few may have them in the same order again.
+    for n in (1..20).rev() {
         survive(&[Joined { set: (0..n).map(|n: u32| n.to_string()).collect() }]);
     }
 }
