@@ -210,8 +210,8 @@ impl ProcessPoolBuilder {
     /// Has the [`confine`](proc_core::Builder::confine) of the [`worker`](Self::worker) come into force after its initializer,
     /// which may then open what tasks may not; by default it does before.
     ///
-    /// Threads that the initializer leaves running are confined, too, by a confinement without paths and ports; with them, this
-    /// is an error of [`build`](Self::build).
+    /// Threads that the initializer leaves running are confined, too, by `compute` without paths and ports; with another
+    /// confinement, this is an error of [`build`](Self::build).
     #[cfg(feature = "confine")]
     pub fn confine_after_initializer(mut self) -> Self {
         self.settings.confines_after_initializer = true;

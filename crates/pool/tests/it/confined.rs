@@ -126,13 +126,17 @@ fn threads_of_an_initializer_are_confined_or_an_error() {
     }
     let build = |confinement| pool(confinement).initializer(start_a_thread, ()).confine_after_initializer().build();
     assert!(!build(Confinement::compute()).unwrap().apply(have_it_open, ()).unwrap());
-    match build(Confinement::compute().read("/usr")) {
-        Err(PoolError::Start(e)) => match &*e {
-            ProcessError::Setup { operation, .. } => assert!(operation.contains("left behind"), "{operation}"),
-            ProcessError::CannotConfine { missing } => println!("(paths left out: this kernel lacks {missing:?})"),
-            other => panic!("{other:?}"),
-        },
-        other => panic!("{:?}", other.map(|_| ())),
+    for confinement in [Confinement::compute().read("/usr"), Confinement::new()] {
+        match build(confinement) {
+            Err(PoolError::Start(e)) => match &*e {
+                ProcessError::Setup { operation, .. } => assert!(operation.contains("left behind"), "{operation}"),
+                ProcessError::CannotConfine { missing } => {
+                    println!("(Landlock left out: this kernel lacks {missing:?})")
+                }
+                other => panic!("{other:?}"),
+            },
+            other => panic!("{:?}", other.map(|_| ())),
+        }
     }
 }
 

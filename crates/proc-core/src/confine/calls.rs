@@ -95,3 +95,11 @@ calls! {
     /// What names an address, where there is to be no network.
     ADDRESSING = SYS_bind SYS_connect SYS_listen SYS_sendmmsg; old
 }
+
+calls! {
+    /// What changes how a process is treated, by a pid or thread in the first argument.
+    GOVERNING =
+    SYS_migrate_pages SYS_move_pages SYS_prlimit64 SYS_sched_setaffinity SYS_sched_setattr SYS_sched_setparam
+    SYS_sched_setscheduler;
+    old
+}

@@ -57,10 +57,9 @@ pub(crate) fn enter(asked: Asked) -> Result<(), Failed> {
 pub(crate) fn enter_deferred() -> Result<(), Failed> {
     let Some(asked) = lock(&DEFERRED).take() else { return Ok(()) };
     // Landlock confines the thread that asks for it.
-    let has_landlock = asked.held.holds(Fence::Paths) || asked.held.holds(Fence::Ports);
-    if has_landlock && proc_fs::thread_count().map_or(true, |n_threads| n_threads > 1) {
+    if asked.held.has_landlock() && proc_fs::thread_count().map_or(true, |n_threads| n_threads > 1) {
         let names = proc_fs::other_threads().join(", ");
-        let what = format!("confine to paths or ports the threads that were left running: {names}");
+        let what = format!("confine by Landlock the threads that were left running: {names}");
         return Err((what, Errno::EOPNOTSUPP));
     }
     enter(Asked { is_deferred: false, ..asked })

@@ -51,7 +51,8 @@ pub(crate) use names::name_of;
 /// let through whatever its arguments costs what it did; others, a walk through the filter.
 ///
 /// # Platform
-/// Filters of calls for x86-64 and aarch64. Paths need Landlock of ABI 3 (Linux 6.2), ports ABI 4 (Linux 6.7). A call by the 32-bit
+/// Filters of calls for x86-64 and aarch64. Paths need Landlock of ABI 3 (Linux 6.2), ports ABI 4 (Linux 6.7), and whatever can open
+/// files, so all but `compute` without paths, ABI 2 (Linux 5.19), for what `/proc` shows of other processes. A call by the 32-bit
 /// interface ends the process with `SIGSYS`, without a report.
 ///
 /// # Examples
@@ -104,6 +105,10 @@ impl Confinement {
     /// Everything but what would lead around a fence: to trace or read other processes, `io_uring`, new namespaces and mounts,
     /// files by handle, loading code into the kernel, administration. Calls that this crate does not know fail with
     /// `ENOSYS`.
+    ///
+    /// All files can be opened, but for the memory, descriptors and directories of other processes in `/proc`. So what a file
+    /// does when it is written, it does: the files of `/proc` and of control groups that say how processes of its user are
+    /// treated (`oom_score_adj`, `cgroup.kill`), and for root `/proc/sys`. Name paths to keep it from them.
     #[allow(clippy::new_without_default, reason = "there are two beginnings, and neither is the default one")]
     pub fn new() -> Self {
         Self { base: Base::Everything, paths: None, ports: None, no_processes: false, ends: false, best_effort: false }
@@ -167,7 +172,12 @@ impl Confinement {
         self
     }
 
-    /// No processes and programs are started, and none but itself is signalled. Threads are.
+    /// No processes and programs are started, and none but itself is signalled, limited, moved to other memory or given another
+    /// priority, policy or other CPUs. Threads are started.
+    ///
+    /// A filter cannot tell a thread's number from another process's. So what sets a priority, policy or CPUs takes 0 (the calling
+    /// thread) or the process's pid (its main thread); with the number of another thread, as `pthread_setaffinity_np` makes it, it
+    /// fails.
     pub fn no_new_processes(mut self) -> Self {
         self.no_processes = true;
         self
@@ -199,7 +209,9 @@ impl Confinement {
     fn fences(&self) -> impl Iterator<Item = Fence> {
         let paths = self.paths.is_some().then_some(Fence::Paths);
         let ports = self.ports.as_ref().is_some_and(|ports| !ports.is_empty()).then_some(Fence::Ports);
-        [Some(Fence::Calls), paths, ports].into_iter().flatten()
+        // Without files, the filter refuses all that leads into other processes.
+        let processes = self.has_files().then_some(Fence::Processes);
+        [Some(Fence::Calls), paths, ports, processes].into_iter().flatten()
     }
 
     /// What will hold, or what is missing.
@@ -235,16 +247,19 @@ impl Confinement {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Fence {
-    /// System calls: seccomp. All but paths and ports.
+    /// System calls: seccomp. All but what the others are for.
     Calls,
     /// Paths: Landlock, ABI 3 (Linux 6.2).
     Paths,
     /// TCP ports: Landlock, ABI 4 (Linux 6.7).
     Ports,
+    /// The memory, descriptors and directories of other processes, which `/proc` shows as files: Landlock, ABI 2 (Linux 5.19).
+    Processes,
 }
 
 impl Fence {
-    const ALL: [Self; 3] = [Self::Calls, Self::Paths, Self::Ports];
+    const ALL: [Self; 4] = [Self::Calls, Self::Paths, Self::Ports, Self::Processes];
+    const OF_LANDLOCK: [Self; 3] = [Self::Paths, Self::Ports, Self::Processes];
 
     fn bit(self) -> u8 {
         1 << self as u8
@@ -263,6 +278,11 @@ impl Confined {
     /// Whether that was asked for, and holds.
     pub fn holds(&self, fence: Fence) -> bool {
         self.held & fence.bit() != 0
+    }
+
+    /// Landlock has a part in it.
+    fn has_landlock(&self) -> bool {
+        Fence::OF_LANDLOCK.into_iter().any(|fence| self.holds(fence))
     }
 
     /// What was asked for and does not hold; nothing but with [`best_effort`](Confinement::best_effort).
@@ -338,10 +358,12 @@ mod tests {
     fn what_a_kernel_lacks_is_an_error_or_said() {
         let all = Confinement::compute().read("/usr").connect_tcp(443);
         let without_landlock = |fence| fence == Fence::Calls;
-        assert_eq!(all.check_against(without_landlock), Err(vec![Fence::Paths, Fence::Ports]));
+        assert_eq!(all.check_against(without_landlock), Err(vec![Fence::Paths, Fence::Ports, Fence::Processes]));
         let confined = all.best_effort().check_against(without_landlock).unwrap();
-        assert_eq!(confined.missing().collect::<Vec<_>>(), [Fence::Paths, Fence::Ports]);
+        assert_eq!(confined.missing().collect::<Vec<_>>(), [Fence::Paths, Fence::Ports, Fence::Processes]);
         assert!(confined.holds(Fence::Calls) && !confined.holds(Fence::Paths));
+        let everything = Confinement::new().no_network();
+        assert_eq!(everything.check_against(without_landlock), Err(vec![Fence::Processes]));
         // What was not asked for is not missing.
         let confined = Confinement::compute().check_against(without_landlock).unwrap();
         assert_eq!(confined.missing().count(), 0);

@@ -1,4 +1,8 @@
-//! Paths and TCP ports: what Landlock watches over.
+//! Paths, TCP ports and other processes: what Landlock watches over.
+//!
+//! A process that Landlock confines is in a *domain*, whatever it is confined to, and the kernel refuses it what a debugger
+//! may do with processes outside: so also `/proc/PID/mem`, `fd`, `root` and `cwd`. Where no paths are confined, the
+//! domain is made by a right that all files have.
 
 use std::path::{Path, PathBuf};
 
@@ -23,6 +27,7 @@ pub(super) fn can(fence: Fence) -> bool {
         Fence::Calls => kernel::sys::seccomp::is_available(),
         Fence::Paths => ruleset().handle_access(AccessFs::from_all(PATHS)).is_ok(),
         Fence::Ports => ruleset().handle_access(AccessNet::from_all(PORTS)).is_ok(),
+        Fence::Processes => ruleset().handle_access(domain()).is_ok(),
     }
 }
 
@@ -30,6 +35,10 @@ pub(super) fn can(fence: Fence) -> bool {
 pub(super) fn apply(confinement: &Confinement, held: Confined) -> Result<(), Failed> {
     let ruleset = ruleset(confinement, held).map_err(failed("make a Landlock ruleset"))?;
     let Some(mut ruleset) = ruleset else { return Ok(()) };
+    if is_domain_alone(held) {
+        let root = PathFd::new("/").map_err(|e| ("open /".to_owned(), Errno::from_raw(*landlock::Errno::from(e))))?;
+        ruleset = ruleset.add_rule(PathBeneath::new(root, domain())).map_err(failed("allow /"))?;
+    }
     for (path, usage) in confinement.paths.iter().flatten().filter(|_| held.holds(Fence::Paths)) {
         let opened = PathFd::new(path).map_err(|e| (format!("open {}", path.display()), *landlock::Errno::from(e)));
         let rights = rights(*usage, path);
@@ -40,17 +49,20 @@ pub(super) fn apply(confinement: &Confinement, held: Confined) -> Result<(), Fai
         let right = if *to_bind { AccessNet::BindTcp } else { AccessNet::ConnectTcp };
         ruleset = ruleset.add_rule(NetPort::new(*port, right)).map_err(failed(format!("allow port {port}")))?;
     }
-    ruleset.restrict_self().map(drop).map_err(failed("confine it to paths and ports"))
+    ruleset.restrict_self().map(drop).map_err(failed("confine it by Landlock"))
 }
 
 fn ruleset(confinement: &Confinement, held: Confined) -> Result<Option<landlock::RulesetCreated>, RulesetError> {
     let (paths, ports) = (held.holds(Fence::Paths), held.holds(Fence::Ports));
-    if !paths && !ports {
+    if !held.has_landlock() {
         return Ok(None);
     }
     let mut ruleset = Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
     if paths {
         ruleset = ruleset.handle_access(AccessFs::from_all(PATHS))?;
+    }
+    if is_domain_alone(held) {
+        ruleset = ruleset.handle_access(domain())?;
     }
     if ports {
         ruleset = ruleset.handle_access(AccessNet::from_all(PORTS))?;
@@ -67,6 +79,17 @@ fn ruleset(confinement: &Confinement, held: Confined) -> Result<Option<landlock:
         ruleset = ruleset.scope(Scope::Signal)?;
     }
     ruleset.create().map(Some)
+}
+
+/// No paths are confined, but other processes are out of reach.
+fn is_domain_alone(held: Confined) -> bool {
+    held.holds(Fence::Processes) && !held.holds(Fence::Paths)
+}
+
+/// What a ruleset handles, and gives back to all files, so that there is a domain: links and renames between directories, since
+/// Landlock refuses them to a process whose ruleset handles any right of files, unless a rule allows them. ABI 2.
+fn domain() -> BitFlags<AccessFs> {
+    AccessFs::Refer.into()
 }
 
 /// What may be done at a path, and below it if it is a directory.

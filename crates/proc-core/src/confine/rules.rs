@@ -16,8 +16,8 @@ use seccompiler::{
 use super::{
     Base, Confinement,
     calls::{
-        ADDRESSING, ALWAYS_REFUSED, ALWAYS_REFUSED_NEW, COMPUTE, FILES, LAST_KNOWN, PAST_PATHS, PAST_PATHS_NEW,
-        STARTING, WRITING,
+        ADDRESSING, ALWAYS_REFUSED, ALWAYS_REFUSED_NEW, COMPUTE, FILES, GOVERNING, LAST_KNOWN, PAST_PATHS,
+        PAST_PATHS_NEW, STARTING, WRITING,
     },
 };
 
@@ -44,6 +44,11 @@ const F_SETOWN_EX: i32 = 15;
 /// Of `ioctl`: who is signalled of a descriptor's events. Not in `libc`.
 const FIOSETOWN: u64 = 0x8901;
 const SIOCSPGRP: u64 = 0x8902;
+/// Of `ioctl`: signals who is at the terminal, as setting its size does. Not in `libc` for all.
+const TIOCSIG: u64 = 0x4004_5436;
+const TIOCVHANGUP: u64 = 0x5437;
+/// Of `ioprio_set`: the second argument is a thread. Not in `libc`.
+const IOPRIO_WHO_PROCESS: u64 = 1;
 /// Of `prctl`: names a mapping. Not in `libc` for all.
 const PR_SET_VMA: u64 = 0x5356_4d41;
 
@@ -242,6 +247,7 @@ fn refused(confinement: &Confinement, pid: u32) -> Rules {
         rules.calls(STARTING);
         rules.when(libc::SYS_clone, [int(0, MaskedEq(THREAD), 0)]);
         refuse_signals(&mut rules, u64::from(pid));
+        refuse_governing(&mut rules, u64::from(pid));
     }
     if let Some(ports) = &confinement.ports {
         refuse_network(&mut rules, ports);
@@ -260,8 +266,21 @@ fn refuse_signals(rules: &mut Rules, pid: u64) {
     for command in [libc::F_SETOWN, F_SETOWN_EX] {
         rules.when(libc::SYS_fcntl, [int(1, Eq, command as u64)]);
     }
-    for command in [FIOSETOWN, SIOCSPGRP] {
+    for command in [FIOSETOWN, SIOCSPGRP, TIOCSIG, TIOCVHANGUP, libc::TIOCSWINSZ] {
         rules.when(libc::SYS_ioctl, [int(1, Eq, command)]);
+    }
+}
+
+/// Limits, priorities, CPUs and memory, but those of the calling thread and of the process's main one.
+fn refuse_governing(rules: &mut Rules, pid: u64) {
+    for call in GOVERNING {
+        rules.when(*call, [int(0, Ne, 0), int(0, Ne, pid)]);
+    }
+    let of_process = [(libc::SYS_setpriority, libc::PRIO_PROCESS as u64), (libc::SYS_ioprio_set, IOPRIO_WHO_PROCESS)];
+    for (call, kind) in of_process {
+        // Of a group, or of a user.
+        rules.when(call, [int(0, Ne, kind)]);
+        rules.when(call, [int(1, Ne, 0), int(1, Ne, pid)]);
     }
 }
 

@@ -2,8 +2,7 @@
 
 use std::{
     ffi::CString,
-    fs::{self, File},
-    io,
+    fs, io,
     net::{TcpListener, TcpStream, UdpSocket},
     os::{
         fd::{AsFd, AsRawFd, RawFd},
@@ -14,9 +13,22 @@ use std::{
     ptr::null,
 };
 
-use libc::c_long;
 use proc_core::handover::Fd;
 use serde::{Deserialize, Serialize};
+
+use crate::owner::*;
+
+macro_rules! call {
+    ($number:expr $(, $argument:expr)*) => {
+        // SAFETY: pointers among the arguments point at what lives to the end of the statement.
+        match unsafe { libc::syscall($number $(, $argument as libc::c_long)*) } {
+            -1 => Err(io::Error::last_os_error()),
+            value => Ok(value),
+        }
+    };
+}
+
+pub(crate) use call;
 
 /// Where things are.
 #[derive(Clone, Serialize, Deserialize)]
@@ -29,6 +41,8 @@ pub(crate) struct Place {
     pub(crate) abstract_name: String,
     /// Of a socket of datagrams, in the file system.
     pub(crate) datagrams: PathBuf,
+    /// The address of a word in its owner's memory.
+    pub(crate) word: usize,
 }
 
 /// A file that was handed over: a program that ends with success; and a directory.
@@ -45,6 +59,8 @@ pub(crate) type Attempt = fn(&Place, &Given) -> io::Result<()>;
 pub(crate) enum By {
     /// Every confinement.
     All,
+    /// Every confinement, by Landlock where files can be opened.
+    Domain,
     /// One to paths.
     Paths,
     /// `no_network`.
@@ -63,29 +79,23 @@ macro_rules! attempts {
 attempts! {
     Paths: read_a_file write_a_file open_by_openat2 open_a_directory_below_a_descriptor truncate_a_file follow_a_link_out
         link_a_file_in rename_a_file_out make_a_directory remove_a_file change_a_mode change_a_times_stamp change_flags watch_a_file
-        read_memory_of_the_owner list_descriptors_of_the_owner;
+        choose_the_owner_for_the_lack_of_memory;
     Compute: open_a_path_only filter_packets raise_a_limit;
     NoNetwork: make_a_socket connect_by_tcp send_by_udp listen_by_tcp connect_to_an_abstract_socket
         send_a_datagram_from_a_pair;
     NoProcesses: fork vfork clone clone3 execute_a_file execute_a_descriptor execute_memory
         signal_the_owner signal_a_thread_of_the_owner signal_its_group signal_by_a_descriptor signal_with_a_value
-        have_the_owner_signalled;
+        have_the_owner_signalled limit_the_owner renice_the_owner renice_its_group renice_a_user choose_cpus_of_the_owner
+        schedule_the_owner change_parameters_of_the_owner change_attributes_of_the_owner order_io_of_the_owner
+        order_io_of_its_group order_io_of_a_user move_pages_of_the_owner migrate_pages_of_the_owner;
+    Domain: read_memory_of_the_owner write_memory_of_the_owner list_descriptors_of_the_owner
+        open_below_the_root_of_the_owner;
     All: trace_the_owner read_memory_by_a_call take_a_descriptor_of_the_owner set_up_io_uring make_a_user_namespace
         clone_a_user_namespace enter_a_namespace handle_page_faults make_a_bpf_map open_by_handle mount_something
-        change_the_personality count_events;
+        change_the_personality count_events compare_with_the_owner advise_on_memory_of_the_owner;
 }
 /// Those that end the process if they succeed.
 pub(crate) const ENDS: [&str; 3] = ["execute_a_file", "execute_a_descriptor", "execute_memory"];
-
-macro_rules! call {
-    ($number:expr $(, $argument:expr)*) => {
-        // SAFETY: pointers among the arguments point at what lives to the end of the statement.
-        match unsafe { libc::syscall($number $(, $argument as c_long)*) } {
-            -1 => Err(io::Error::last_os_error()),
-            value => Ok(value),
-        }
-    };
-}
 
 fn c(path: impl AsRef<Path>) -> CString {
     CString::new(path.as_ref().to_str().unwrap()).unwrap()
@@ -156,15 +166,6 @@ fn watch_a_file(place: &Place, _: &Given) -> io::Result<()> {
     let watcher = call!(libc::SYS_inotify_init1, 0)?;
     let path = c(place.outside.join("secret"));
     call!(libc::SYS_inotify_add_watch, watcher, path.as_ptr(), libc::IN_ACCESS).map(drop)
-}
-
-fn read_memory_of_the_owner(place: &Place, _: &Given) -> io::Result<()> {
-    File::open(format!("/proc/{}/mem", place.owner)).map(drop)
-}
-
-fn list_descriptors_of_the_owner(place: &Place, _: &Given) -> io::Result<()> {
-    let mut list = fs::read_dir(format!("/proc/{}/fd", place.owner))?;
-    fs::read_link(list.next().unwrap()?.path()).map(drop)
 }
 
 fn filter_packets(_: &Place, _: &Given) -> io::Result<()> {

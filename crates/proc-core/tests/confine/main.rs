@@ -3,6 +3,7 @@
 
 mod attempts;
 mod escapes;
+mod owner;
 mod refusals;
 mod works;
 

@@ -78,7 +78,8 @@ fn the_call_that_ended_it_is_named() {
         let (crash, _) = report_of(builder(), call_abort);
         assert_eq!((crash.cause(), crash.refused_call()), (CrashCause::Abort, None));
     }
-    let (crash, _) = report_of(Process::builder().confine(Confinement::new().no_network().end_at_refusal()), connect);
+    let no_network = Confinement::new().best_effort().no_network();
+    let (crash, _) = report_of(Process::builder().confine(no_network.end_at_refusal()), connect);
     assert_eq!(crash.refused_call().unwrap().name(), Some("socket"));
 }
 
@@ -118,7 +119,8 @@ fn crashes_are_reported_with_their_places() {
         assert!(names(&crash, function), "{function}: {crash}");
     }
     for method in METHODS {
-        for confinement in [Confinement::compute(), Confinement::compute().end_at_refusal(), Confinement::new()] {
+        let new = Confinement::new().best_effort();
+        for confinement in [Confinement::compute(), Confinement::compute().end_at_refusal(), new] {
             let builder = || Process::builder().start_method(method).confine(confinement.clone());
             check(builder(), write_to_null, "write_to_null", CrashCause::Fault);
             check(builder(), call_abort, "call_abort", CrashCause::Abort);
@@ -184,7 +186,7 @@ fn a_confined_process_starts_no_others() {
         errors.push(told(&proc_core::command::run(["true"]).unwrap_err()));
         errors
     }
-    for confinement in [Confinement::compute().end_at_refusal(), Confinement::new().no_new_processes()] {
+    for confinement in [Confinement::compute().end_at_refusal(), Confinement::new().best_effort().no_new_processes()] {
         let errors = Process::builder().confine(confinement).spawn(start, ()).unwrap().join().unwrap();
         assert!(errors.iter().all(|e| e.contains("this process is confined")), "{errors:?}");
     }
@@ -193,7 +195,7 @@ fn a_confined_process_starts_no_others() {
         let tried = || std::net::TcpStream::connect(("127.0.0.1", 9)).err().and_then(|e| e.raw_os_error());
         Process::spawn(tried, ()).unwrap().join().unwrap()
     }
-    let confinement = Confinement::new().no_network();
+    let confinement = Confinement::new().best_effort().no_network();
     let errno = Process::builder().confine(confinement).spawn(open_in_a_grandchild, ()).unwrap().join().unwrap();
     assert_eq!(errno, Some(libc::EPERM));
 }

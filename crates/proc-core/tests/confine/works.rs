@@ -151,3 +151,24 @@ fn programs_run_where_they_may() {
         assert_eq!(process.join().unwrap(), b"text\n");
     }
 }
+
+/// Of which a confinement's Landlock domain lets no signal out.
+#[test]
+fn it_dies_with_its_owner() {
+    let _dog = watchdog();
+    fn own(pipe: Fd) {
+        let confinement = Confinement::new().best_effort().no_new_processes();
+        let wait = |pipe: Fd| {
+            let mut pipe = std::fs::File::from(pipe.0);
+            pipe.write_all(b"!").unwrap();
+            std::thread::sleep(Duration::MAX);
+        };
+        let _ = Process::builder().confine(confinement).spawn(wait, (pipe,)).unwrap().join();
+    }
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    let owner = Process::spawn(own, (writer.into(),)).unwrap();
+    reader.read_exact(&mut [0]).unwrap();
+    owner.kill().unwrap();
+    // The child had the last copy.
+    assert_eq!(reader.read(&mut [0]).unwrap(), 0);
+}
