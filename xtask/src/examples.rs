@@ -29,7 +29,8 @@ fn names() -> Result<Vec<String>, String> {
         let Ok(entries) = std::fs::read_dir(&base) else { continue };
         for entry in entries {
             let path = entry.map_err(|e| format!("{}: {e}", base.display()))?.path();
-            let is_file = path.extension().is_some_and(|e| e == "rs") && path != folder.join("lib.rs");
+            let is_target = !["lib.rs", "build.rs"].iter().any(|other| path == folder.join(other));
+            let is_file = is_target && path.extension().is_some_and(|e| e == "rs");
             if is_file || path.join("main.rs").is_file() {
                 names.extend(path.file_stem().map(|name| name.to_string_lossy().into_owned()));
             }
