@@ -7,6 +7,7 @@
 use std::{
     cell::Cell,
     collections::VecDeque,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -98,8 +99,9 @@ pub(crate) fn take_to_fork() -> Waited {
 }
 
 impl Turn {
-    /// Says that a call has come back.
-    pub(crate) fn get_on(&self) {
+    /// Calls what the program gave us. A panic of it has been told by the panic hook, and concerns that call alone.
+    pub(crate) fn call(&self, f: impl FnOnce()) {
+        let _ = catch_unwind(AssertUnwindSafe(f));
         lock(&self.0.state).n_calls += 1;
     }
 

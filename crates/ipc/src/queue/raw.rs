@@ -167,10 +167,13 @@ impl Ring for Raw {
         self.refresh_reserved();
         while !self.may_put(slot) {
             let first = self.reserved_slots();
-            self.segment.reach_slots(first)?;
-            if first < geometry.ring.n_slots() {
-                let end = geometry.ring.section_end(first).min(first.saturating_add(SLOTS_STEP));
-                self.segment.reach_slots(end)?;
+            let end = if first < geometry.ring.n_slots() {
+                geometry.ring.section_end(first).min(first.saturating_add(SLOTS_STEP))
+            } else {
+                first
+            };
+            self.segment.reach_slots(end)?;
+            if end > first {
                 let bytes = (end - first) as usize * size_of::<Slot>();
                 self.segment.reserve_control(geometry.slot_at(first), bytes)?;
                 self.segment.header().reserved_slots.fetch_max(end, AcqRel);

@@ -3,7 +3,6 @@
 use std::{
     io,
     os::fd::{AsFd, BorrowedFd},
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex,
         atomic::{
@@ -140,7 +139,7 @@ impl Drop for Tap {
 /// Has all records come out that are there, at this process's exit.
 pub(crate) fn drain_all() {
     let sources = RELAY.get().sources();
-    if let false = sources.is_empty()
+    if !sources.is_empty()
         && let Waited::Turn(turn) = turn::take()
     {
         sources.iter().for_each(|source| source.drain_all(&turn));
@@ -260,8 +259,8 @@ impl Source {
         let tag = cursor.byte();
         let Some(parts) = Parts::take(cursor) else { return false };
         match tag {
-            Some(RECORD) => call(turn, || emit::record(&self.origin, &parts)),
-            Some(EVENT) => call(turn, || _ = self.subscriber.emit(&self.origin, &parts)),
+            Some(RECORD) => turn.call(|| emit::record(&self.origin, &parts)),
+            Some(EVENT) => turn.call(|| _ = self.subscriber.emit(&self.origin, &parts)),
             _ => return false,
         }
         true
@@ -270,7 +269,7 @@ impl Source {
     /// Says something of the forwarding itself, where it is heard.
     fn say(&self, turn: &Turn, level: Level, message: &str) {
         let parts = emit::notice(level, message);
-        call(turn, || {
+        turn.call(|| {
             if !self.subscriber.emit(&self.origin, &parts) {
                 emit::record(&self.origin, &parts);
             }
@@ -281,10 +280,4 @@ impl Source {
         lock(&self.intake).is_open = false;
         self.say(turn, Level::Error, emit::GARBLED);
     }
-}
-
-/// Calls what the program gave us. A panic of it has been told by the panic hook, and concerns that call alone.
-fn call(turn: &Turn, f: impl FnOnce()) {
-    let _ = catch_unwind(AssertUnwindSafe(f));
-    turn.get_on();
 }

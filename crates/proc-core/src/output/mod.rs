@@ -10,7 +10,6 @@ use std::{
     fmt,
     io::{self, PipeReader, PipeWriter, Read, Write},
     os::fd::{AsFd, OwnedFd},
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex},
 };
 
@@ -156,11 +155,7 @@ impl Captured {
     }
 
     fn call(&self, turn: &Turn, lines: impl IntoIterator<Item = String>) {
-        for line in lines {
-            // A panic has been told by the panic hook, and concerns that line alone.
-            let _ = catch_unwind(AssertUnwindSafe(|| (self.line.0)(&self.name, &line)));
-            turn.get_on();
-        }
+        lines.into_iter().for_each(|line| turn.call(|| (self.line.0)(&self.name, &line)));
     }
 }
 
