@@ -1,4 +1,4 @@
-//! What both scopes promise alike, run on threads.
+//! What both scopes promise alike: run on threads, and that of the process scope between processes, too.
 
 /// What `Result` the process scope wraps around; the thread scope needs none.
 macro_rules! process_ok {
@@ -22,35 +22,61 @@ macro_rules! listed {
     };
 }
 
+/// Who runs a test's closures: other threads.
+mod on_threads {
+    use std::thread;
+
+    /// Runs both at once, the second here.
+    pub(super) fn both(a: impl FnOnce() + Send, b: impl FnOnce()) {
+        thread::scope(|scope| {
+            let a = scope.spawn(a);
+            b();
+            a.join().unwrap();
+        });
+    }
+
+    pub(super) fn elsewhere(work: impl FnOnce() -> bool + Send) -> bool {
+        thread::scope(|scope| scope.spawn(work).join().unwrap())
+    }
+}
+
+/// Who runs a test's closures: forked children.
+mod in_processes {
+    use std::sync::atomic::Ordering::SeqCst;
+
+    use crate::util::{Child, counter};
+
+    /// Runs both at once, the second here.
+    pub(super) fn both(a: impl FnOnce(), b: impl FnOnce()) {
+        let child = Child::spawn(a);
+        b();
+        child.join();
+    }
+
+    pub(super) fn elsewhere(work: impl FnOnce() -> bool) -> bool {
+        let answer = counter();
+        Child::spawn(|| answer.store(work().into(), SeqCst)).join();
+        answer.load(SeqCst) == 1
+    }
+}
+
 macro_rules! conformance {
-    ($scope:ident, $ok:ident) => {
-        pub(crate) mod $scope {
+    ($name:ident, $scope:ident, $ok:ident, $actors:ident) => {
+        pub(crate) mod $name {
             use std::{
                 cell::Cell,
-                sync::atomic::{AtomicU32, Ordering::SeqCst},
+                sync::atomic::Ordering::SeqCst,
                 thread,
                 time::{Duration, Instant},
             };
 
             use sync::{BrokenBarrier, NotHolder, TooManyReleases, $scope::*};
 
-            use crate::util::{SOON, dog};
+            use super::$actors::{both, elsewhere};
+            use crate::util::{SOON, counter, dog};
 
             const NONE: Duration = Duration::ZERO;
             const EVER: Duration = Duration::MAX;
-
-            /// Runs both at once.
-            fn both(a: impl FnOnce() + Send, b: impl FnOnce()) {
-                thread::scope(|scope| {
-                    let a = scope.spawn(a);
-                    b();
-                    a.join().unwrap();
-                });
-            }
-
-            fn elsewhere<R: Send>(work: impl FnOnce() -> R + Send) -> R {
-                thread::scope(|scope| scope.spawn(work).join().unwrap())
-            }
 
             fn wait_for_a_waiter(barrier: &Barrier) {
                 while barrier.n_waiting() == 0 {
@@ -81,13 +107,12 @@ macro_rules! conformance {
                 let _dog = dog();
                 let lock = $ok!(Lock::new(0u32));
                 let guard = $ok!(lock.try_lock()).unwrap();
-                elsewhere(|| {
+                assert!(elsewhere(|| {
                     assert!($ok!(lock.try_lock()).is_none());
                     assert!($ok!(lock.lock_timeout(NONE)).is_none());
                     let begun = Instant::now();
-                    assert!($ok!(lock.lock_timeout(SOON)).is_none());
-                    assert!(begun.elapsed() >= SOON);
-                });
+                    $ok!(lock.lock_timeout(SOON)).is_none() && begun.elapsed() >= SOON
+                }));
                 both(|| drop($ok!(lock.lock_timeout(EVER)).unwrap()), move || drop(guard));
                 assert!($ok!(lock.lock_timeout(NONE)).is_some());
             }
@@ -112,7 +137,7 @@ macro_rules! conformance {
                 drop(outer);
                 assert!(elsewhere(|| $ok!(lock.try_lock()).is_none() && $ok!(lock.lock_timeout(SOON)).is_none()));
                 drop(inner);
-                assert_eq!(elsewhere(|| $ok!(lock.lock()).get()), 1);
+                assert!(elsewhere(|| $ok!(lock.lock()).get() == 1));
             }
 
             #[test]
@@ -121,7 +146,7 @@ macro_rules! conformance {
                 assert_eq!(lock.release(), Err(NotHolder));
                 $ok!(lock.lock()).forget();
                 $ok!(lock.lock()).forget();
-                assert_eq!(elsewhere(|| lock.release()), Err(NotHolder));
+                assert!(elsewhere(|| lock.release() == Err(NotHolder)));
                 lock.release().unwrap();
                 assert!(lock.is_locked());
                 lock.release().unwrap();
@@ -163,12 +188,10 @@ macro_rules! conformance {
                 let _dog = dog();
                 let (rlock, rwlock) = ($ok!(RLock::new(Cell::new(0u32))), $ok!(RwLock::new(0u32)));
                 let (recursive, writer) = ($ok!(rlock.lock()), $ok!(rwlock.write()));
-                thread::scope(|scope| {
-                    scope.spawn(|| drop($ok!(rlock.lock_timeout(EVER)).unwrap()));
-                    scope.spawn(|| drop($ok!(rwlock.write_timeout(EVER)).unwrap()));
-                    scope.spawn(|| drop($ok!(rwlock.read_timeout(EVER)).unwrap()));
-                    drop((recursive, writer));
-                });
+                let let_go = move || drop((recursive, writer));
+                let read = || drop($ok!(rwlock.read_timeout(EVER)).unwrap());
+                let write = || drop($ok!(rwlock.write_timeout(EVER)).unwrap());
+                both(|| drop($ok!(rlock.lock_timeout(EVER)).unwrap()), || both(write, || both(read, let_go)));
                 assert!($ok!(rlock.lock_timeout(NONE)).is_some());
                 assert!($ok!(rwlock.write_timeout(NONE)).is_some());
                 let reader = $ok!(rwlock.read_timeout(NONE)).unwrap();
@@ -214,7 +237,7 @@ macro_rules! conformance {
                 part.set([2; 2]);
                 assert!(elsewhere(|| $ok!(rlock.try_lock()).is_none()));
                 drop(part);
-                assert_eq!(elsewhere(|| $ok!(rlock.lock()).1.get()), [2; 2]);
+                assert!(elsewhere(|| $ok!(rlock.lock()).1.get() == [2; 2]));
 
                 let lock = $ok!(RwLock::new((0u32, [1u8; 2])));
                 let part = RwLockWriteGuard::map($ok!(lock.write()), |pair| &mut pair.1);
@@ -259,8 +282,8 @@ macro_rules! conformance {
                 let _dog = dog();
                 let lock = $ok!(RwLock::new(0u32));
                 let reader = $ok!(lock.read());
-                thread::scope(|scope| {
-                    scope.spawn(|| *$ok!(lock.write()) = 1);
+                let write = || *$ok!(lock.write()) = 1;
+                both(write, || {
                     while elsewhere(|| $ok!(lock.try_read()).is_some()) {
                         thread::yield_now();
                     }
@@ -280,13 +303,13 @@ macro_rules! conformance {
                 assert!($ok!(lock.lock_deadline(past)).is_some() && $ok!(rlock.lock_deadline(past)).is_some());
                 assert!($ok!(rwlock.read_deadline(past)).is_some() && $ok!(rwlock.write_deadline(past)).is_some());
                 let held = ($ok!(lock.lock()), $ok!(rlock.lock()), $ok!(rwlock.write()));
-                elsewhere(|| {
+                assert!(elsewhere(|| {
                     let begun = Instant::now();
                     assert!($ok!(lock.lock_deadline(soon())).is_none() && $ok!(rlock.lock_deadline(soon())).is_none());
                     assert!($ok!(rwlock.read_deadline(soon())).is_none());
                     assert!($ok!(rwlock.write_deadline(soon())).is_none());
-                    assert!(begun.elapsed() >= 4 * SOON);
-                });
+                    begun.elapsed() >= 4 * SOON
+                }));
                 drop(held);
                 let semaphore = $ok!(Semaphore::new(1));
                 let permit = semaphore.acquire_deadline(past).unwrap();
@@ -353,11 +376,11 @@ macro_rules! conformance {
                 let outer = $ok!(lock.lock());
                 $ok!(lock.lock()).forget();
                 let inner = $ok!(lock.lock());
-                thread::scope(|scope| {
-                    scope.spawn(|| {
-                        $ok!(lock.lock()).set(1);
-                        changed.notify_n(3);
-                    });
+                let notify = || {
+                    $ok!(lock.lock()).set(1);
+                    changed.notify_n(3);
+                };
+                both(notify, || {
                     let mut inner = inner;
                     while outer.get() == 0 {
                         inner = $ok!(changed.wait(inner));
@@ -413,7 +436,7 @@ macro_rules! conformance {
             #[test]
             fn semaphore_admits_so_many() {
                 let _dog = dog();
-                let (semaphore, inside) = ($ok!(Semaphore::new(2)), AtomicU32::new(0));
+                let (semaphore, inside) = ($ok!(Semaphore::new(2)), counter());
                 let work = || {
                     for _ in 0..2_000 {
                         let _permit = semaphore.acquire();
@@ -459,8 +482,8 @@ macro_rules! conformance {
             #[test]
             fn barrier_lets_rounds_go_together() {
                 let _dog = dog();
-                let (barrier, arrivals) = ($ok!(Barrier::new(3)), AtomicU32::new(0));
-                let (indices, actions) = (AtomicU32::new(0), AtomicU32::new(0));
+                let (barrier, arrivals) = ($ok!(Barrier::new(3)), counter());
+                let (indices, actions) = (counter(), counter());
                 let work = || {
                     for round in 1..=200 {
                         arrivals.fetch_add(1, SeqCst);
@@ -469,14 +492,14 @@ macro_rules! conformance {
                                 actions.fetch_add(1, SeqCst);
                             })
                             .unwrap();
-                        indices.fetch_add(index as u32, SeqCst);
+                        indices.fetch_add(index as u64, SeqCst);
                         assert!(arrivals.load(SeqCst) >= 3 * round);
                         assert_eq!(actions.load(SeqCst), round);
                         barrier.wait().unwrap();
                     }
                 };
                 both(work, || both(work, work));
-                assert_eq!(indices.into_inner(), 200 * 3);
+                assert_eq!(indices.load(SeqCst), 200 * 3);
                 assert_eq!((barrier.parties(), barrier.n_waiting(), barrier.is_broken()), (3, 0, false));
             }
 
@@ -546,7 +569,7 @@ macro_rules! conformance {
             #[test]
             fn barrier_calls_the_action_of_a_timed_wait_and_counts_no_time_for_it() {
                 let _dog = dog();
-                let (barrier, called) = ($ok!(Barrier::new(2)), AtomicU32::new(0));
+                let (barrier, called) = ($ok!(Barrier::new(2)), counter());
                 let wait = || {
                     let action = || {
                         called.fetch_add(1, SeqCst);
@@ -590,8 +613,9 @@ macro_rules! conformance {
     };
 }
 
-conformance!(process, process_ok);
-conformance!(thread, thread_ok);
+conformance!(process, process, process_ok, on_threads);
+conformance!(processes, process, process_ok, in_processes);
+conformance!(thread, thread, thread_ok, on_threads);
 
 mod threads_alone {
     use sync::thread::{Lock, RLock, RwLock, RwLockUpgradableReadGuard};
