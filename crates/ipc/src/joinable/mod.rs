@@ -1,14 +1,23 @@
 //! A queue between processes that knows when everything put into it has been dealt with.
 
+mod bytes;
 mod item;
 mod iter;
 
-use std::{fmt, io, marker::PhantomData, sync::Arc, time::Duration};
+use std::{
+    fmt, io,
+    marker::PhantomData,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use kernel::handover;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, de::DeserializeOwned};
 
-pub use self::{item::Item, iter::Iter};
+pub use self::{
+    item::Item,
+    iter::{Drain, IntoIter, Iter},
+};
 use crate::{
     GetError, GetTimeoutError, PutError, PutTimeoutError, TryGetError, TryPutError,
     queue::{Builder, GetStop, Patience, Raw, put_all},
@@ -114,6 +123,14 @@ impl<T> JoinableQueue<T> {
         self.join_for(Patience::For(timeout))
     }
 
+    /// Waits until every item that was put has been dealt with, but no longer than until `deadline`; false if some have not.
+    ///
+    /// # Errors
+    /// As [`join`](Self::join).
+    pub fn join_deadline(&self, deadline: Instant) -> Result<bool, GetError> {
+        self.join_for(Patience::until(deadline))
+    }
+
     fn join_for(&self, patience: Patience) -> Result<bool, GetError> {
         self.raw.join(patience).map_err(|stop| GetStop::from(stop).into_get_error())
     }
@@ -171,6 +188,11 @@ impl<T> JoinableQueue<T> {
     pub fn is_closed(&self) -> bool {
         self.raw.is_closed()
     }
+
+    /// Whether two handles are the same queue, as far as this process knows: clones are.
+    pub fn ptr_eq(a: &Self, b: &Self) -> bool {
+        Arc::ptr_eq(&a.raw, &b.raw)
+    }
 }
 
 impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
@@ -198,6 +220,14 @@ impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
     /// As [`put`](Self::put), and [`PutTimeoutError::TimedOut`].
     pub fn put_timeout(&self, item: T, timeout: Duration) -> Result<(), PutTimeoutError<T>> {
         self.raw.put_value(&item, Patience::For(timeout)).map_err(|stop| stop.into_put_timeout_error(item))
+    }
+
+    /// Puts an item into the queue; waits for room, but no longer than until `deadline`.
+    ///
+    /// # Errors
+    /// As [`put_timeout`](Self::put_timeout).
+    pub fn put_deadline(&self, item: T, deadline: Instant) -> Result<(), PutTimeoutError<T>> {
+        self.raw.put_value(&item, Patience::until(deadline)).map_err(|stop| stop.into_put_timeout_error(item))
     }
 
     /// Puts all of `items`, one after another; waits for room whenever the queue is full.
@@ -237,6 +267,14 @@ impl<T: DeserializeOwned> JoinableQueue<T> {
     /// As [`get`](Self::get), and [`GetTimeoutError::TimedOut`].
     pub fn get_timeout(&self, timeout: Duration) -> Result<Item<T>, GetTimeoutError> {
         self.lend(Patience::For(timeout)).map_err(GetStop::into_get_timeout_error)
+    }
+
+    /// Borrows the next item; waits for one, but no longer than until `deadline`.
+    ///
+    /// # Errors
+    /// As [`get_timeout`](Self::get_timeout).
+    pub fn get_deadline(&self, deadline: Instant) -> Result<Item<T>, GetTimeoutError> {
+        self.lend(Patience::until(deadline)).map_err(GetStop::into_get_timeout_error)
     }
 
     /// Borrows up to `max` items: waits for the first, and takes what else is there.

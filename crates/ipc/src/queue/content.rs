@@ -36,6 +36,11 @@ impl Content {
         &self.bytes[self.start..]
     }
 
+    pub(crate) fn into_bytes(mut self) -> Vec<u8> {
+        self.bytes.drain(..self.start);
+        self.bytes
+    }
+
     pub(crate) fn decode<T: DeserializeOwned>(self) -> Result<T, handover::Error> {
         match self.start {
             0 => codec::decode(&self.bytes),

@@ -45,6 +45,32 @@ impl<T: DeserializeOwned> Iterator for Iter<'_, T> {
     }
 }
 
+/// The messages of a queue that it owns a handle of, as [`Iter`].
+#[derive(Debug)]
+pub struct IntoIter<T> {
+    queue: Queue<T>,
+    /// Why it has ended.
+    end: Option<GetError>,
+}
+
+impl<T> IntoIter<T> {
+    /// Why it has ended, unless that is because the queue is closed and empty: as [`Iter::error`].
+    pub fn error(&self) -> Option<&GetError> {
+        self.end.as_ref().filter(|end| !matches!(end, GetError::Closed))
+    }
+}
+
+impl<T: DeserializeOwned> Iterator for IntoIter<T> {
+    type Item = T;
+
+    fn next(&mut self) -> Option<T> {
+        if self.end.is_some() {
+            return None;
+        }
+        self.queue.get().map_err(|end| self.end = Some(end)).ok()
+    }
+}
+
 /// What was in a queue; see [`Queue::drain`].
 #[derive(Debug)]
 pub struct Drain<'a, T> {
@@ -82,6 +108,17 @@ impl<T> Queue<T> {
     /// Takes what is in the queue now, without waiting: ends when the queue is empty, or at a message that is no `T`.
     pub fn drain(&self) -> Drain<'_, T> {
         Drain { queue: self, end: None }
+    }
+}
+
+impl<T: DeserializeOwned> IntoIterator for Queue<T> {
+    type Item = T;
+    type IntoIter = IntoIter<T>;
+
+    /// Takes message after message, as [`iter`](Self::iter): for a process whose argument is the queue, say, which hands
+    /// the iterator on.
+    fn into_iter(self) -> IntoIter<T> {
+        IntoIter { queue: self, end: None }
     }
 }
 

@@ -338,11 +338,6 @@ pub(super) fn decode_number<T: DeserializeOwned>(number: u64) -> Result<T, hando
 
 impl<T> Queue<T> {
     #[inline]
-    pub(super) fn put_raw(&self, message: &[u8], patience: Patience) -> Result<(), PutStop> {
-        self.raw.put_bytes(message, patience)
-    }
-
-    #[inline]
     pub(super) fn get_raw(&self, patience: Patience) -> Result<Vec<u8>, GetStop> {
         let mut buffer = Buffer::new();
         Ok(self.raw.take_message(&mut buffer, patience)?.into_vec(&buffer)?)

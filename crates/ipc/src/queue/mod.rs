@@ -3,6 +3,7 @@
 mod batch;
 mod blocks;
 mod builder;
+mod bytes;
 mod cells;
 mod codec;
 mod content;
@@ -33,7 +34,12 @@ mod tests;
 mod windows;
 mod word;
 
-use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    marker::PhantomData,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, de::DeserializeOwned};
 
@@ -42,7 +48,7 @@ use crate::barrier;
 pub(crate) use self::{batch::put_all, leases::Lease, patience::Patience, raw::Raw, stop::GetStop};
 pub use self::{
     builder::Builder,
-    iter::{Drain, Iter},
+    iter::{Drain, IntoIter, Iter},
     loan::{Loan, Received},
     ready::{Get, Put},
 };
@@ -190,6 +196,15 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     pub fn put_timeout(&self, message: T, timeout: Duration) -> Result<(), PutTimeoutError<T>> {
         self.put_message(&message, Patience::For(timeout)).map_err(|stop| stop.into_put_timeout_error(message))
     }
+
+    /// Puts a message into the queue; waits for room, but no longer than until `deadline`.
+    ///
+    /// # Errors
+    /// As [`put_timeout`](Self::put_timeout).
+    #[doc(alias = "send_deadline")]
+    pub fn put_deadline(&self, message: T, deadline: Instant) -> Result<(), PutTimeoutError<T>> {
+        self.put_message(&message, Patience::until(deadline)).map_err(|stop| stop.into_put_timeout_error(message))
+    }
 }
 
 impl<T: DeserializeOwned> Queue<T> {
@@ -225,28 +240,14 @@ impl<T: DeserializeOwned> Queue<T> {
     pub fn get_timeout(&self, timeout: Duration) -> Result<T, GetTimeoutError> {
         self.get_message(Patience::For(timeout)).map_err(GetStop::into_get_timeout_error)
     }
-}
 
-impl<T> Queue<T> {
-    /// Puts a message that is bytes already, as they are; waits for room while the queue is full.
-    ///
-    /// They are for [`get_bytes`](Self::get_bytes): a `get` would take them for a serialised `T`.
+    /// Takes the next message; waits for one, but no longer than until `deadline`.
     ///
     /// # Errors
-    /// As [`put`](Self::put).
-    #[inline]
-    pub fn put_bytes(&self, message: &[u8]) -> Result<(), PutError<()>> {
-        self.put_raw(message, Patience::Forever).map_err(|stop| stop.into_put_error(()))
-    }
-
-    /// Takes the next message as bytes; waits for one while the queue is empty. One that was not put as bytes comes in
-    /// this library's own format; one that is a number (an integer, a float, …) as that of the `u64` with its bits.
-    ///
-    /// # Errors
-    /// If the queue is closed and empty.
-    #[inline]
-    pub fn get_bytes(&self) -> Result<Vec<u8>, GetError> {
-        self.get_raw(Patience::Forever).map_err(GetStop::into_get_error)
+    /// As [`get_timeout`](Self::get_timeout).
+    #[doc(alias = "recv_deadline")]
+    pub fn get_deadline(&self, deadline: Instant) -> Result<T, GetTimeoutError> {
+        self.get_message(Patience::until(deadline)).map_err(GetStop::into_get_timeout_error)
     }
 }
 

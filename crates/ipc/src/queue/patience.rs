@@ -1,6 +1,6 @@
 //! How long an operation of a queue may take.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kernel::futex::Deadline;
 
@@ -13,6 +13,11 @@ pub(crate) enum Patience {
 }
 
 impl Patience {
+    /// Until that time of `std`'s clock.
+    pub(crate) fn until(deadline: Instant) -> Self {
+        Self::For(deadline.saturating_duration_since(Instant::now()))
+    }
+
     /// When it ends; `None` if it does not.
     pub(super) fn deadline(self) -> Option<Deadline> {
         match self {

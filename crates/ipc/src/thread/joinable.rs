@@ -1,23 +1,19 @@
 use std::{
-    collections::VecDeque,
-    fmt,
-    ops::Deref,
+    fmt, mem,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use parking_lot::{Condvar, Mutex};
-
-use super::{
-    many::put_all,
-    monitor::{Monitor, Store},
-};
+use super::{item::Item, lending::Lending, many::put_all, shelf::Entry, until};
 use crate::{GetError, GetTimeoutError, PutError, PutTimeoutError, TryGetError, TryPutError};
 
-/// A first-in, first-out queue between threads that knows when everything put into it has been dealt with.
+/// A queue between threads that knows when everything put into it has been dealt with: first in, first out, unless it
+/// was made by [`lifo`](Self::lifo) or [`priority`](Self::priority).
 ///
 /// `get` lends an [`Item`]: it counts as unfinished until its [`task_done`](Item::task_done). An item that is dropped
-/// without it (because its thread panicked, say) goes back to the head of the queue, marked as redelivered.
+/// without it (because its thread panicked, say) goes back to the head of the queue, marked as redelivered. After
+/// [`max_deliveries`](super::Builder::max_deliveries) such deliveries (5 unless said) it becomes a dead letter, which counts as done
+/// and waits in [`dead_letters`](Self::dead_letters).
 ///
 /// Clones are the same queue.
 ///
@@ -37,59 +33,11 @@ use crate::{GetError, GetTimeoutError, PutError, PutTimeoutError, TryGetError, T
 /// });
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub struct JoinableQueue<T>(Arc<Inner<T>>);
-
-struct Inner<T> {
-    monitor: Monitor<Fifo<T>>,
-    unfinished: Mutex<usize>,
-    all_done: Condvar,
-}
-
-struct Fifo<T>(VecDeque<Entry<T>>);
-
-struct Entry<T> {
-    value: T,
-    redelivered: bool,
-}
-
-impl<T> Store for Fifo<T> {
-    type Value = Entry<T>;
-
-    fn push(&mut self, value: Entry<T>) {
-        self.0.push_back(value);
-    }
-
-    fn pop(&mut self) -> Option<Entry<T>> {
-        self.0.pop_front()
-    }
-
-    fn len(&self) -> usize {
-        self.0.len()
-    }
-}
-
-impl<T> Inner<T> {
-    fn begin(&self, n: usize) {
-        *self.unfinished.lock() += n;
-    }
-
-    fn finish(&self, n: usize) {
-        let mut unfinished = self.unfinished.lock();
-        *unfinished -= n;
-        if *unfinished == 0 {
-            self.all_done.notify_all();
-        }
-    }
-}
+pub struct JoinableQueue<T>(Arc<Lending<T>>);
 
 impl<T> JoinableQueue<T> {
-    /// Makes a queue for at most `maxsize` waiting values; 0 is without limit.
-    pub fn new(maxsize: usize) -> Self {
-        Self(Arc::new(Inner {
-            monitor: Monitor::new(maxsize, Fifo(VecDeque::new())),
-            unfinished: Mutex::new(0),
-            all_done: Condvar::new(),
-        }))
+    pub(super) fn from_lending(lending: Lending<T>) -> Self {
+        Self(Arc::new(lending))
     }
 
     /// Puts a value, waiting while the queue is full.
@@ -123,6 +71,14 @@ impl<T> JoinableQueue<T> {
         })
     }
 
+    /// Puts a value, waiting for room until `deadline`.
+    ///
+    /// # Errors
+    /// As [`put_timeout`](Self::put_timeout).
+    pub fn put_deadline(&self, value: T, deadline: Instant) -> Result<(), PutTimeoutError<T>> {
+        self.put_timeout(value, until(deadline))
+    }
+
     /// Puts all values, waiting whenever the queue is full.
     ///
     /// # Errors
@@ -131,7 +87,15 @@ impl<T> JoinableQueue<T> {
         put_all(values, |value| self.put(value))
     }
 
-    /// Takes the oldest item, waiting while there is none.
+    /// Puts a value; a future, for any runtime or none. Dropped before its end, it has put nothing.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put).
+    pub async fn put_async(&self, value: T) -> Result<(), PutError<T>> {
+        self.0.monitor.putters.put_when_woken(value, |value| self.try_put(value)).await
+    }
+
+    /// Takes the next item, waiting while there is none.
     ///
     /// # Errors
     /// `Closed` once the queue is closed and empty.
@@ -139,7 +103,7 @@ impl<T> JoinableQueue<T> {
         self.0.monitor.get().map(|entry| self.lend(entry))
     }
 
-    /// Takes the oldest item if there is one now.
+    /// Takes the next item if there is one now.
     ///
     /// # Errors
     /// `Empty`; `Closed` once the queue is closed and empty.
@@ -148,12 +112,20 @@ impl<T> JoinableQueue<T> {
         self.0.monitor.try_get().map(|entry| self.lend(entry))
     }
 
-    /// Takes the oldest item, waiting at most `timeout` for one.
+    /// Takes the next item, waiting at most `timeout` for one.
     ///
     /// # Errors
     /// `TimedOut`; `Closed` once the queue is closed and empty.
     pub fn get_timeout(&self, timeout: Duration) -> Result<Item<T>, GetTimeoutError> {
         self.0.monitor.get_until(Some(timeout)).map(|entry| self.lend(entry))
+    }
+
+    /// Takes the next item, waiting for one until `deadline`.
+    ///
+    /// # Errors
+    /// As [`get_timeout`](Self::get_timeout).
+    pub fn get_deadline(&self, deadline: Instant) -> Result<Item<T>, GetTimeoutError> {
+        self.get_timeout(until(deadline))
     }
 
     /// Takes up to `max` items at once, waiting while there is none.
@@ -163,6 +135,14 @@ impl<T> JoinableQueue<T> {
     pub fn get_many(&self, max: usize) -> Result<Vec<Item<T>>, GetError> {
         let entries = self.0.monitor.get_many(max)?;
         Ok(entries.into_iter().map(|entry| self.lend(entry)).collect())
+    }
+
+    /// Takes the next item; a future, for any runtime or none. Dropped before its end, it has taken nothing.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub async fn get_async(&self) -> Result<Item<T>, GetError> {
+        self.0.monitor.takers.get_when_woken(|| self.try_get()).await
     }
 
     /// Waits until every item that was put has been dealt with.
@@ -177,13 +157,28 @@ impl<T> JoinableQueue<T> {
             self.join();
             return true;
         };
+        self.join_deadline(deadline)
+    }
+
+    /// Waits until every item that was put has been dealt with, but no longer than until `deadline`; false if some have not.
+    pub fn join_deadline(&self, deadline: Instant) -> bool {
         let mut unfinished = self.0.unfinished.lock();
         !self.0.all_done.wait_while_until(&mut unfinished, |n| *n > 0, deadline).timed_out()
+    }
+
+    /// Waits until every item that was put has been dealt with; a future, for any runtime or none.
+    pub async fn join_async(&self) {
+        self.0.joiners.until(|| (self.unfinished() == 0).then_some(())).await;
     }
 
     /// How many items have been put and not yet been dealt with: those that wait and those lent out.
     pub fn unfinished(&self) -> usize {
         *self.0.unfinished.lock()
+    }
+
+    /// Takes the items that were given up on: delivered too often to somebody who dropped them.
+    pub fn dead_letters(&self) -> Vec<T> {
+        mem::take(&mut self.0.dead_letters.lock())
     }
 
     /// How many items wait to be taken.
@@ -205,6 +200,7 @@ impl<T> JoinableQueue<T> {
     }
 
     /// How many items wait in the queue at most; 0 is without limit.
+    #[doc(alias = "capacity")]
     pub fn maxsize(&self) -> usize {
         self.0.monitor.maxsize()
     }
@@ -231,6 +227,11 @@ impl<T> JoinableQueue<T> {
         self.0.monitor.is_closed()
     }
 
+    /// Whether two handles are the same queue.
+    pub fn ptr_eq(a: &Self, b: &Self) -> bool {
+        Arc::ptr_eq(&a.0, &b.0)
+    }
+
     /// Takes items until the queue is closed and empty, waiting for each.
     pub fn iter(&self) -> JoinableIter<'_, T> {
         JoinableIter { queue: self }
@@ -239,11 +240,11 @@ impl<T> JoinableQueue<T> {
     /// Counts the value before it can be taken, so that no consumer is done with it before it counts.
     fn counted<E>(&self, value: T, put: impl FnOnce(Entry<T>) -> Result<(), E>) -> Result<(), E> {
         self.0.begin(1);
-        put(Entry { value, redelivered: false }).inspect_err(|_| self.0.finish(1))
+        put(Entry { value, deliveries: 0 }).inspect_err(|_| self.0.finish(1))
     }
 
     fn lend(&self, entry: Entry<T>) -> Item<T> {
-        Item { entry: Some(entry), queue: Arc::clone(&self.0) }
+        Item::new(entry, Arc::clone(&self.0))
     }
 }
 
@@ -279,60 +280,5 @@ impl<T> Iterator for JoinableIter<'_, T> {
 
     fn next(&mut self) -> Option<Item<T>> {
         self.queue.get().ok()
-    }
-}
-
-/// An item of a [`JoinableQueue`], lent until [`task_done`](Self::task_done).
-///
-/// Dropping it instead gives it back to the queue.
-#[must_use = "an item that is dropped goes back to the queue"]
-pub struct Item<T> {
-    /// Present until `task_done`.
-    entry: Option<Entry<T>>,
-    queue: Arc<Inner<T>>,
-}
-
-impl<T> Item<T> {
-    fn entry(&self) -> &Entry<T> {
-        self.entry.as_ref().expect("taken out only by methods that consume the item")
-    }
-
-    /// Reports the item as dealt with, and lets go of it.
-    pub fn task_done(self) {
-        self.into_inner();
-    }
-
-    /// Reports the item as dealt with, and keeps its value.
-    pub fn into_inner(mut self) -> T {
-        let entry = self.entry.take().expect("taken out only by methods that consume the item");
-        self.queue.finish(1);
-        entry.value
-    }
-
-    /// Whether somebody had it before and let go of it without `task_done`.
-    pub fn redelivered(&self) -> bool {
-        self.entry().redelivered
-    }
-}
-
-impl<T> Deref for Item<T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        &self.entry().value
-    }
-}
-
-impl<T: fmt::Debug> fmt::Debug for Item<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        (**self).fmt(f)
-    }
-}
-
-impl<T> Drop for Item<T> {
-    fn drop(&mut self) {
-        if let Some(Entry { value, .. }) = self.entry.take() {
-            self.queue.monitor.amend(|fifo| fifo.0.push_front(Entry { value, redelivered: true }));
-        }
     }
 }

@@ -22,14 +22,32 @@
 //! producer.join().unwrap();
 //! ```
 
+mod builder;
+mod halves;
+mod item;
+mod iter;
 mod joinable;
+mod lending;
 mod many;
 mod monitor;
 mod ordered;
 mod queue;
+mod shelf;
+mod wakers;
+
+use std::time::{Duration, Instant};
 
 pub use self::{
-    joinable::{Item, JoinableIter, JoinableQueue},
+    builder::Builder,
+    halves::{Consumer, Producer},
+    item::Item,
+    iter::{Drain, IntoIter},
+    joinable::{JoinableIter, JoinableQueue},
     ordered::{LifoIter, LifoQueue, PriorityIter, PriorityQueue},
     queue::{Iter, Queue},
 };
+
+/// How long it is until `deadline`.
+fn until(deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(Instant::now())
+}

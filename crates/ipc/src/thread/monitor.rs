@@ -2,13 +2,16 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
+use super::wakers::Wakers;
 use crate::{GetError, GetTimeoutError, PutError, PutTimeoutError, TryGetError, TryPutError};
 
-/// A mutex around some order of values, and condition variables for those who find it full or empty.
+/// A mutex around some order of values; condition variables and wakers for those who find it full or empty.
 pub(super) struct Monitor<S> {
     state: Mutex<State<S>>,
     not_empty: Condvar,
     not_full: Condvar,
+    pub(super) takers: Wakers,
+    pub(super) putters: Wakers,
     maxsize: usize,
 }
 
@@ -38,6 +41,8 @@ impl<S: Store> Monitor<S> {
             state: Mutex::new(State { store, closed: false }),
             not_empty: Condvar::new(),
             not_full: Condvar::new(),
+            takers: Wakers::default(),
+            putters: Wakers::default(),
             maxsize,
         }
     }
@@ -76,7 +81,7 @@ impl<S: Store> Monitor<S> {
             if self.has_room(&state) {
                 state.store.push(value);
                 drop(state);
-                self.not_empty.notify_one();
+                self.wake_taker();
                 return Ok(());
             }
             if !self.sleep(&self.not_full, &mut state, timeout, &mut deadline) {
@@ -103,7 +108,7 @@ impl<S: Store> Monitor<S> {
         loop {
             if let Some(value) = state.store.pop() {
                 drop(state);
-                self.not_full.notify_one();
+                self.wake_putters(1);
                 return Ok(value);
             }
             if state.closed {
@@ -156,9 +161,7 @@ impl<S: Store> Monitor<S> {
         let values: Vec<_> =
             std::iter::once(first).chain(std::iter::from_fn(|| state.store.pop()).take(max - 1)).collect();
         drop(state);
-        for _ in 1..values.len() {
-            self.not_full.notify_one();
-        }
+        self.wake_putters(values.len() - 1);
         Ok(values)
     }
 
@@ -178,6 +181,8 @@ impl<S: Store> Monitor<S> {
         self.state.lock().closed = true;
         self.not_empty.notify_all();
         self.not_full.notify_all();
+        self.takers.wake_all();
+        self.putters.wake_all();
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -187,7 +192,19 @@ impl<S: Store> Monitor<S> {
     /// Changes the store in some other way, and wakes a taker.
     pub(super) fn amend<R>(&self, f: impl FnOnce(&mut S) -> R) -> R {
         let result = f(&mut self.state.lock().store);
-        self.not_empty.notify_one();
+        self.wake_taker();
         result
+    }
+
+    fn wake_taker(&self) {
+        self.not_empty.notify_one();
+        self.takers.wake_all();
+    }
+
+    fn wake_putters(&self, n: usize) {
+        for _ in 0..n {
+            self.not_full.notify_one();
+        }
+        self.putters.wake_all();
     }
 }

@@ -1,10 +1,17 @@
 //! Queues between threads that give values out in an order of their own.
 
-use std::{cmp::Reverse, collections::BinaryHeap, fmt, sync::Arc, time::Duration};
+use std::{
+    cmp::Reverse,
+    collections::BinaryHeap,
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use super::{
     many::put_all,
     monitor::{Monitor, Store},
+    until,
 };
 use crate::{GetError, GetTimeoutError, PutError, PutTimeoutError, TryGetError, TryPutError};
 
@@ -99,6 +106,22 @@ macro_rules! ordered_queue {
                 self.0.put_until(value, Some(timeout))
             }
 
+            /// Puts a value, waiting for room until `deadline`.
+            ///
+            /// # Errors
+            /// As [`put_timeout`](Self::put_timeout).
+            pub fn put_deadline(&self, value: T, deadline: Instant) -> Result<(), PutTimeoutError<T>> {
+                self.put_timeout(value, until(deadline))
+            }
+
+            /// Puts a value; a future, for any runtime or none. Dropped before its end, it has put nothing.
+            ///
+            /// # Errors
+            /// As [`put`](Self::put).
+            pub async fn put_async(&self, value: T) -> Result<(), PutError<T>> {
+                self.0.putters.put_when_woken(value, |value| self.try_put(value)).await
+            }
+
             /// Puts all values, waiting whenever the queue is full.
             ///
             /// # Errors
@@ -130,6 +153,22 @@ macro_rules! ordered_queue {
             /// `TimedOut`; `Closed` once the queue is closed and everything in it has been taken.
             pub fn get_timeout(&self, timeout: Duration) -> Result<T, GetTimeoutError> {
                 self.0.get_until(Some(timeout))
+            }
+
+            /// Takes the next value, waiting for one until `deadline`.
+            ///
+            /// # Errors
+            /// As [`get_timeout`](Self::get_timeout).
+            pub fn get_deadline(&self, deadline: Instant) -> Result<T, GetTimeoutError> {
+                self.get_timeout(until(deadline))
+            }
+
+            /// Takes the next value; a future, for any runtime or none. Dropped before its end, it has taken nothing.
+            ///
+            /// # Errors
+            /// As [`get`](Self::get).
+            pub async fn get_async(&self) -> Result<T, GetError> {
+                self.0.takers.get_when_woken(|| self.try_get()).await
             }
 
             /// Takes up to `max` values at once, waiting while there is none.
@@ -180,6 +219,11 @@ macro_rules! ordered_queue {
             /// Whether [`close`](Self::close) has been called.
             pub fn is_closed(&self) -> bool {
                 self.0.is_closed()
+            }
+
+            /// Whether two handles are the same queue.
+            pub fn ptr_eq(a: &Self, b: &Self) -> bool {
+                Arc::ptr_eq(&a.0, &b.0)
             }
 
             /// Takes values until the queue is closed and empty, waiting for each.

@@ -1,14 +1,14 @@
 use std::{
     fmt,
     sync::{Arc, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, TrySendError};
 use crossbeam_utils::sync::ShardedLock;
 use parking_lot::Mutex;
 
-use super::many::put_all;
+use super::{many::put_all, until, wakers::Wakers};
 use crate::{GetError, GetTimeoutError, PutError, PutTimeoutError, TryGetError, TryPutError};
 
 /// A first-in, first-out queue between threads: many producers, many consumers.
@@ -26,6 +26,8 @@ struct Inner<T> {
     /// Dropped by `close`, which wakes the `put`s that are waiting for room with a sender of their own.
     closer: Mutex<Option<Sender<()>>>,
     closing: Receiver<()>,
+    takers: Wakers,
+    putters: Wakers,
 }
 
 impl<T> Queue<T> {
@@ -40,6 +42,8 @@ impl<T> Queue<T> {
             maxsize,
             closer: Mutex::new(Some(closer)),
             closing,
+            takers: Wakers::default(),
+            putters: Wakers::default(),
         }))
     }
 
@@ -54,7 +58,7 @@ impl<T> Queue<T> {
                 let Some(sender) = self.sender() else { return Err(PutError::Closed(value)) };
                 crossbeam_channel::select! {
                     recv(self.0.closing) -> _ => Err(PutError::Closed(value)),
-                    send(sender, value) -> sent => sent.map_err(|e| PutError::Closed(e.0)),
+                    send(sender, value) -> sent => self.has_put(sent).map_err(|e| PutError::Closed(e.0)),
                 }
             }
             Err(e) => Err(PutError::Closed(e.into_inner())),
@@ -70,7 +74,7 @@ impl<T> Queue<T> {
         let sender = self.0.sender.read().unwrap_or_else(PoisonError::into_inner);
         match &*sender {
             None => Err(TryPutError::Closed(value)),
-            Some(sender) => sender.try_send(value).map_err(|e| match e {
+            Some(sender) => self.has_put(sender.try_send(value)).map_err(|e| match e {
                 TrySendError::Full(value) => TryPutError::Full(value),
                 TrySendError::Disconnected(value) => TryPutError::Closed(value),
             }),
@@ -88,12 +92,28 @@ impl<T> Queue<T> {
                 let Some(sender) = self.sender() else { return Err(PutTimeoutError::Closed(value)) };
                 crossbeam_channel::select! {
                     recv(self.0.closing) -> _ => Err(PutTimeoutError::Closed(value)),
-                    send(sender, value) -> sent => sent.map_err(|e| PutTimeoutError::Closed(e.0)),
+                    send(sender, value) -> sent => self.has_put(sent).map_err(|e| PutTimeoutError::Closed(e.0)),
                     default(timeout) => Err(PutTimeoutError::TimedOut(value)),
                 }
             }
             Err(e) => Err(PutTimeoutError::Closed(e.into_inner())),
         }
+    }
+
+    /// Puts a value, waiting for room until `deadline`.
+    ///
+    /// # Errors
+    /// As [`put_timeout`](Self::put_timeout).
+    pub fn put_deadline(&self, value: T, deadline: Instant) -> Result<(), PutTimeoutError<T>> {
+        self.put_timeout(value, until(deadline))
+    }
+
+    /// Puts a value; a future, for any runtime or none. Dropped before its end, it has put nothing.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put).
+    pub async fn put_async(&self, value: T) -> Result<(), PutError<T>> {
+        self.0.putters.put_when_woken(value, |value| self.try_put(value)).await
     }
 
     /// Puts all values, waiting whenever the queue is full.
@@ -109,7 +129,7 @@ impl<T> Queue<T> {
     /// # Errors
     /// `Closed` once the queue is closed and everything in it has been taken.
     pub fn get(&self) -> Result<T, GetError> {
-        self.0.receiver.recv().map_err(|_| GetError::Closed)
+        self.has_got(self.0.receiver.recv()).map_err(|_| GetError::Closed)
     }
 
     /// Takes the oldest value if there is one now.
@@ -118,7 +138,7 @@ impl<T> Queue<T> {
     /// `Empty`; `Closed` once the queue is closed and everything in it has been taken.
     #[doc(alias = "get_nowait")]
     pub fn try_get(&self) -> Result<T, TryGetError> {
-        self.0.receiver.try_recv().map_err(|e| match e {
+        self.has_got(self.0.receiver.try_recv()).map_err(|e| match e {
             TryRecvError::Empty => TryGetError::Empty,
             TryRecvError::Disconnected => TryGetError::Closed,
         })
@@ -129,10 +149,26 @@ impl<T> Queue<T> {
     /// # Errors
     /// `TimedOut`; `Closed` once the queue is closed and everything in it has been taken.
     pub fn get_timeout(&self, timeout: Duration) -> Result<T, GetTimeoutError> {
-        self.0.receiver.recv_timeout(timeout).map_err(|e| match e {
+        self.has_got(self.0.receiver.recv_timeout(timeout)).map_err(|e| match e {
             RecvTimeoutError::Timeout => GetTimeoutError::TimedOut,
             RecvTimeoutError::Disconnected => GetTimeoutError::Closed,
         })
+    }
+
+    /// Takes the next value, waiting for one until `deadline`.
+    ///
+    /// # Errors
+    /// As [`get_timeout`](Self::get_timeout).
+    pub fn get_deadline(&self, deadline: Instant) -> Result<T, GetTimeoutError> {
+        self.get_timeout(until(deadline))
+    }
+
+    /// Takes the next value; a future, for any runtime or none. Dropped before its end, it has taken nothing.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub async fn get_async(&self) -> Result<T, GetError> {
+        self.0.takers.get_when_woken(|| self.try_get()).await
     }
 
     /// Takes up to `max` values at once, waiting while there is none.
@@ -144,7 +180,9 @@ impl<T> Queue<T> {
             return Ok(Vec::new());
         }
         let first = self.get()?;
-        Ok(std::iter::once(first).chain(self.0.receiver.try_iter().take(max - 1)).collect())
+        let values = std::iter::once(first).chain(self.0.receiver.try_iter().take(max - 1)).collect();
+        self.0.putters.wake_all();
+        Ok(values)
     }
 
     /// How many values wait to be taken.
@@ -174,6 +212,8 @@ impl<T> Queue<T> {
     pub fn close(&self) {
         self.0.sender.write().unwrap_or_else(PoisonError::into_inner).take();
         self.0.closer.lock().take();
+        self.0.takers.wake_all();
+        self.0.putters.wake_all();
     }
 
     /// Lets no more values in, as [`close`](Self::close) does. If `immediate`, what is in the queue is dropped.
@@ -182,7 +222,7 @@ impl<T> Queue<T> {
     /// Python's [`queue.Queue.shutdown`](https://docs.python.org/3/library/queue.html#queue.Queue.shutdown).
     pub fn shutdown(&self, immediate: bool) {
         self.close();
-        while immediate && self.0.receiver.try_recv().is_ok() {}
+        while immediate && self.try_get().is_ok() {}
     }
 
     /// Whether [`close`](Self::close) has been called.
@@ -190,9 +230,24 @@ impl<T> Queue<T> {
         self.0.sender.read().unwrap_or_else(PoisonError::into_inner).is_none()
     }
 
+    /// Whether two handles are the same queue.
+    pub fn ptr_eq(a: &Self, b: &Self) -> bool {
+        Arc::ptr_eq(&a.0, &b.0)
+    }
+
     /// Takes values until the queue is closed and empty, waiting for each.
     pub fn iter(&self) -> Iter<'_, T> {
         Iter { queue: self }
+    }
+
+    #[inline]
+    fn has_put<E>(&self, result: Result<(), E>) -> Result<(), E> {
+        result.inspect(|()| self.0.takers.wake_all())
+    }
+
+    #[inline]
+    fn has_got<E>(&self, result: Result<T, E>) -> Result<T, E> {
+        result.inspect(|_| self.0.putters.wake_all())
     }
 
     /// A sender for those who wait, who must not hold the lock meanwhile.

@@ -21,7 +21,7 @@ mod queue_grow;
 mod queue_limits;
 mod shutdown;
 mod storm;
-mod thread_queue;
+mod twins;
 mod value;
 
 use proc_core::{Confinement, Process, ProcessError, Target};
