@@ -47,6 +47,15 @@ impl<T: DeserializeOwned> Queue<T> {
     /// As [`get`](Self::get), of the first message. One further on that is no `T` is left out, and its error is what the next
     /// `get_many` of this process returns.
     pub fn get_many(&self, max: usize) -> Result<Vec<T>, GetError> {
+        self.get_many_from(max, || self.get())
+    }
+
+    /// The same, with the first one by `get`.
+    pub(super) fn get_many_from(
+        &self,
+        max: usize,
+        get: impl FnOnce() -> Result<T, GetError>,
+    ) -> Result<Vec<T>, GetError> {
         if max == 0 {
             return Ok(Vec::new());
         }
@@ -54,7 +63,7 @@ impl<T: DeserializeOwned> Queue<T> {
             return Err(GetError::Decode(error));
         }
         let mut messages = Vec::with_capacity(max.min(MANY));
-        messages.push(self.get()?);
+        messages.push(get()?);
         while messages.len() < max {
             // Numbers leave their slots by the dozen, and only then is there code of `T`'s to run.
             if wire::is_number::<T>() {

@@ -10,6 +10,7 @@ mod content;
 mod custody;
 mod events;
 mod garbage;
+mod halves;
 mod here;
 #[cfg(test)]
 mod hostile;
@@ -48,6 +49,7 @@ use crate::barrier;
 pub(crate) use self::{batch::put_all, leases::Lease, patience::Patience, raw::Raw, stop::GetStop};
 pub use self::{
     builder::Builder,
+    halves::{Consumer, ConsumerIter, Producer},
     iter::{Drain, IntoIter, Iter},
     loan::{Loan, Received},
     ready::{Get, Put},

@@ -7,6 +7,7 @@ mod elements;
 mod end_of_file;
 mod flood;
 mod garbage;
+mod halves;
 mod handles;
 mod joinable;
 mod limits;

@@ -362,16 +362,28 @@ futures!(futures_of_a_lifo, threads::LifoQueue::<u64>::new, itself);
 futures!(futures_of_a_priority_queue, threads::PriorityQueue::<u64>::new, itself);
 futures!(futures_of_joinable_threads, threads::JoinableQueue::<u64>::new, threads::Item::into_inner);
 
+/// What only the process scope wraps in a `Result`.
+macro_rules! process_ok {
+    ($value:expr) => {
+        $value.unwrap()
+    };
+}
+macro_rules! thread_ok {
+    ($value:expr) => {
+        $value
+    };
+}
+
 /// Queues as two halves.
 macro_rules! halves {
-    ($name:ident, $split:expr) => {
+    ($name:ident, $make:expr, $ok:ident) => {
         mod $name {
             use super::*;
 
             #[test]
             fn the_last_producer_ends_the_consumers() {
                 let _dog = watchdog(LIMIT);
-                let (producer, consumer) = $split(0);
+                let (producer, consumer) = $ok!($make(0).split());
                 let clone = producer.clone();
                 producer.put_many([1, 2]).unwrap();
                 drop(producer);
@@ -390,7 +402,7 @@ macro_rules! halves {
             #[test]
             fn the_last_consumer_ends_the_producers() {
                 let _dog = watchdog(LIMIT);
-                let (producer, consumer) = $split(1);
+                let (producer, consumer) = $ok!($make(1).split());
                 let clone = consumer.clone();
                 drop(consumer);
                 producer.put(1).unwrap();
@@ -398,16 +410,41 @@ macro_rules! halves {
                 assert_eq!(producer.try_put(2), Err(TryPutError::Full(2)));
                 assert_eq!(producer.put_timeout(2, SHORT), Err(PutTimeoutError::TimedOut(2)));
                 drop(clone);
+                assert_eq!(producer.put(2), Err(PutError::Closed(2)));
                 assert_eq!(producer.try_put(2), Err(TryPutError::Closed(2)));
                 assert_eq!(producer.put_deadline(2, Instant::now()), Err(PutTimeoutError::Closed(2)));
                 assert_eq!(producer.put_many([2, 3]), Err(PutError::Closed(vec![2, 3])));
             }
 
+            /// Without anybody who waits and looks. A child that another test starts may have a copy of a descriptor at that
+            /// moment, between its fork and its exec: then it is not the last drop.
+            #[test]
+            fn the_last_drop_closes_the_queue_for_everybody() {
+                let closes = |by_producers: bool| {
+                    let queue = $make(2);
+                    let (producer, consumer) = $ok!(queue.clone().split());
+                    let (producers, consumers) = (vec![producer; 2], vec![consumer; 2]);
+                    if by_producers {
+                        producers.into_iter().for_each(|half| {
+                            assert!(!queue.is_closed());
+                            drop(half);
+                        });
+                    } else {
+                        consumers.into_iter().for_each(|half| {
+                            assert!(!queue.is_closed());
+                            drop(half);
+                        });
+                    }
+                    queue.is_closed()
+                };
+                assert!((0..100).any(|_| closes(true)) && (0..100).any(|_| closes(false)));
+            }
+
             #[test]
             fn who_waits_is_woken_by_the_last_drop() {
                 let _dog = watchdog(LIMIT);
-                let (producer, consumer) = $split(1);
-                let (full, reader) = $split(1);
+                let (producer, consumer) = $ok!($make(1).split());
+                let (full, reader) = $ok!($make(1).split());
                 full.put(1).unwrap();
                 thread::scope(|s| {
                     let getter = s.spawn(|| consumer.get());
@@ -423,7 +460,7 @@ macro_rules! halves {
             fn what_was_put_before_the_last_drop_is_got() {
                 let _dog = watchdog(LIMIT);
                 for _ in 0..50 {
-                    let (producer, consumer) = $split(3);
+                    let (producer, consumer) = $ok!($make(3).split());
                     let got = thread::scope(|s| {
                         for first in [0, 100] {
                             let producer = producer.clone();
@@ -439,7 +476,8 @@ macro_rules! halves {
     };
 }
 
-halves!(halves_of_threads, |n| threads::Queue::<u64>::new(n).split());
+halves!(halves_of_processes, fifo::<u64>, process_ok);
+halves!(halves_of_threads, threads::Queue::<u64>::new, thread_ok);
 
 /// Queues whose items must be done with; `$ok` takes away what only one scope wraps its results in.
 macro_rules! joinable {
@@ -516,18 +554,6 @@ macro_rules! joinable {
                 assert_eq!(q.get().unwrap().into_inner(), value);
             }
         }
-    };
-}
-
-/// What only the process scope wraps in a `Result`.
-macro_rules! process_ok {
-    ($value:expr) => {
-        $value.unwrap()
-    };
-}
-macro_rules! thread_ok {
-    ($value:expr) => {
-        $value
     };
 }
 
