@@ -5,6 +5,8 @@ use std::{io, marker::PhantomData};
 use serde::{Serialize, de::DeserializeOwned};
 use wire::TypeInfo;
 
+use crate::Plain;
+
 use super::{
     Queue, Raw,
     layout::{DEFAULT_MAX_MESSAGE, FIRST_SECTION, FITTED_MAX, GROWS, Geometry, MAX_CAPACITY},
@@ -122,12 +124,29 @@ impl<T: Serialize + DeserializeOwned> Builder<T> {
     }
 
     pub(crate) fn build_raw(self, leases: bool) -> io::Result<Raw> {
+        let store = TypeInfo::of::<T>().may_hold_handles().then(Store::new).transpose()?;
+        self.build_with(leases, store)
+    }
+}
+
+impl<T: Plain> Builder<T> {
+    /// Makes a queue for values that are lent and sent ([`Queue::loan_value`]), never serialised: `T` need not be a type of
+    /// serde.
+    ///
+    /// # Errors
+    /// As [`build`](Self::build).
+    pub fn build_plain(self) -> io::Result<Queue<T>> {
+        Ok(Queue::from_raw(self.build_with(false, None)?))
+    }
+}
+
+impl<T> Builder<T> {
+    fn build_with(self, leases: bool, store: Option<Store>) -> io::Result<Raw> {
         let grows = self.maxsize == 0 || self.maxsize > MAX_CAPACITY;
         let capacity = if grows { GROWS | u64::from(self.first_section) } else { self.maxsize as u64 };
         let fitted = self.message_bytes.max(DEFAULT_FITTED).next_multiple_of(DEFAULT_FITTED).min(FITTED_MAX);
         let geometry = Geometry::new(capacity, fitted as u64, self.max_message_bytes as u64)
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the queue's settings are out of bounds"))?;
-        let store = TypeInfo::of::<T>().may_hold_handles().then(Store::new).transpose()?;
         Raw::new(Segment::create(geometry, leases, self.max_deliveries.into())?, store)
     }
 }

@@ -12,6 +12,7 @@ mod handles;
 mod joinable;
 mod limits;
 mod listener;
+mod loans;
 mod longest;
 mod manager;
 mod pipe;
