@@ -60,8 +60,8 @@ pub fn pipe<T>() -> io::Result<(Connection<T>, Connection<T>)> {
 /// - the other end sees [`Closed`](RecvError::Closed) once it has received everything, as soon as the kernel has closed
 ///   the dead process's descriptors, also if it sleeps in `send` or `recv`; unless a copy of the end lives elsewhere.
 pub struct Connection<T> {
-    sender: Sender<T>,
-    receiver: Receiver<T>,
+    pub(super) sender: Sender<T>,
+    pub(super) receiver: Receiver<T>,
 }
 
 impl<T> Connection<T> {
@@ -184,11 +184,6 @@ impl<T: DeserializeOwned> Connection<T> {
     /// [`TimedOut`](RecvError::TimedOut); else as [`recv`](Self::recv).
     pub fn recv_timeout(&self, timeout: Duration) -> Result<T, RecvError> {
         self.receiver.recv_timeout(timeout)
-    }
-
-    /// Receives values until the other end is gone, waiting for each. Ends at the first error.
-    pub fn iter(&self) -> impl Iterator<Item = T> {
-        self.receiver.iter()
     }
 }
 

@@ -143,8 +143,8 @@ impl Outgoing {
         self.outbox.send_raw(&self.end.lobby, &packed.bytes, &packed.fds(), Patience::FOREVER)
     }
 
-    pub(super) fn send_bytes(&self, bytes: &[u8]) -> Result<(), SendError> {
-        self.outbox.send_bytes(&self.end.lobby, bytes, Patience::FOREVER)
+    pub(super) fn send_bytes(&self, bytes: &[u8], patience: Patience) -> Result<(), SendError> {
+        self.outbox.send_bytes(&self.end.lobby, bytes, patience)
     }
 
     pub(super) fn socket(&self) -> &Socket {
@@ -186,8 +186,8 @@ impl Incoming {
         self.inbox.receive(&self.end.lobby, patience, f)
     }
 
-    pub(super) fn receive_bytes(&self) -> Result<Vec<u8>, RecvError> {
-        self.inbox.receive_bytes(&self.end.lobby, Patience::FOREVER)
+    pub(super) fn receive_bytes(&self, patience: Patience) -> Result<Vec<u8>, RecvError> {
+        self.inbox.receive_bytes(&self.end.lobby, patience)
     }
 
     pub(super) fn poll(&self, patience: Patience) -> Result<bool, RecvError> {

@@ -10,9 +10,11 @@ mod claim;
 mod connection;
 mod end;
 mod error;
+mod forms;
 pub(crate) mod handles;
 pub(crate) mod handshake;
 mod inbox;
+mod iter;
 mod layout;
 mod lobby;
 mod outbox;
@@ -28,6 +30,7 @@ mod users;
 pub use self::{
     connection::{Connection, pipe},
     error::{RecvError, SendError},
+    iter::{RecvIntoIter, RecvIter},
     simplex::{Receiver, Sender, channel},
     stream::{StreamReader, StreamWriter},
 };

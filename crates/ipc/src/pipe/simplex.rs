@@ -55,7 +55,7 @@ impl<T> Sender<T> {
     /// # Errors
     /// As [`send`](Self::send).
     pub fn send_bytes(&self, bytes: &[u8]) -> Result<(), SendError> {
-        self.end.send_bytes(bytes)
+        self.end.send_bytes(bytes, Patience::FOREVER)
     }
 
     /// A stream whose every write is a message of bytes.
@@ -104,7 +104,7 @@ impl<T> Receiver<T> {
     /// # Errors
     /// As [`recv`](Self::recv), but for `Decode`.
     pub fn recv_bytes(&self) -> Result<Vec<u8>, RecvError> {
-        self.end.receive_bytes()
+        self.end.receive_bytes(Patience::FOREVER)
     }
 
     /// Waits until there is something to receive, or the other end is closed, for at most `timeout`; `None` waits for
@@ -146,11 +146,6 @@ impl<T: DeserializeOwned> Receiver<T> {
     /// [`TimedOut`](RecvError::TimedOut); else as [`recv`](Self::recv).
     pub fn recv_timeout(&self, timeout: Duration) -> Result<T, RecvError> {
         self.end.receive(Patience::of(Some(timeout)), decode)
-    }
-
-    /// Receives values until the other end is gone, waiting for each. Ends at the first error.
-    pub fn iter(&self) -> impl Iterator<Item = T> {
-        std::iter::from_fn(|| self.recv().ok())
     }
 }
 

@@ -2,6 +2,7 @@ use std::{io, sync::Arc};
 
 use super::{
     RecvError,
+    biased::Patience,
     end::{Incoming, Outgoing},
 };
 
@@ -31,7 +32,7 @@ impl StreamWriter {
 impl io::BufRead for StreamReader {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         while self.message.position() >= self.message.get_ref().len() as u64 {
-            match self.end.receive_bytes() {
+            match self.end.receive_bytes(Patience::FOREVER) {
                 Ok(bytes) => self.message = io::Cursor::new(bytes),
                 Err(RecvError::Closed) => return Ok(&[]),
                 Err(e) => return Err(e.into()),
@@ -59,7 +60,7 @@ impl io::Read for StreamReader {
 
 impl io::Write for StreamWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.end.send_bytes(bytes)?;
+        self.end.send_bytes(bytes, Patience::FOREVER)?;
         Ok(bytes.len())
     }
 

@@ -194,6 +194,82 @@ fn both_directions_at_once_on_one_end() {
 }
 
 #[test]
+fn deadlines_are_times_to_wait_until() {
+    let _dog = watchdog(LIMIT);
+    let (tx, rx) = channel::<u64>().unwrap();
+    let past = Instant::now();
+    assert!(matches!(rx.recv_deadline(past), Err(RecvError::TimedOut)));
+    let soon = Instant::now() + SHORT;
+    assert!(matches!(rx.recv_deadline(soon), Err(RecvError::TimedOut)));
+    assert!(Instant::now() >= soon);
+    let sent = (0..).find(|n| tx.send_deadline(n, past).is_err()).unwrap();
+    let soon = Instant::now() + SHORT;
+    assert!(matches!(tx.send_deadline(&sent, soon), Err(SendError::TimedOut)));
+    assert!(Instant::now() >= soon);
+    assert!((0..sent).all(|n| rx.recv_deadline(past).unwrap() == n));
+    thread::scope(|scope| {
+        scope.spawn(|| assert_eq!(rx.recv_deadline(Instant::now() + LIMIT).unwrap(), 7));
+        tx.send(&7).unwrap();
+    });
+}
+
+/// The forms of both kinds of ends, and of messages that need more than one piece.
+#[test]
+fn bytes_are_tried_and_timed() {
+    let _dog = watchdog(LIMIT);
+    macro_rules! check {
+        ($tx:expr, $rx:expr) => {{
+            let (tx, rx) = ($tx, $rx);
+            assert!(matches!(rx.try_recv_bytes(), Err(RecvError::Empty)));
+            let begun = Instant::now();
+            assert!(matches!(rx.recv_bytes_timeout(SHORT), Err(RecvError::TimedOut)));
+            assert!(matches!(rx.recv_bytes_deadline(Instant::now() + SHORT), Err(RecvError::TimedOut)));
+            assert!(begun.elapsed() >= 2 * SHORT);
+            tx.try_send_bytes(b"one").unwrap();
+            tx.send_bytes_timeout(b"two", Duration::MAX).unwrap();
+            tx.send_bytes_deadline(b"three", Instant::now()).unwrap();
+            assert_eq!(rx.try_recv_bytes().unwrap(), b"one");
+            assert_eq!(rx.recv_bytes_timeout(Duration::ZERO).unwrap(), b"two");
+            assert_eq!(rx.recv_bytes_deadline(Instant::now()).unwrap(), b"three");
+            let long = vec![5; 1 << 18];
+            assert!(matches!(tx.try_send_bytes(&long), Err(SendError::Full)));
+            thread::scope(|scope| {
+                scope.spawn(|| tx.send_bytes_timeout(&long, LIMIT).unwrap());
+                assert!(rx.recv_bytes_timeout(LIMIT).unwrap() == long);
+            });
+            while tx.try_send_bytes(&[0; 1000]).is_ok() {}
+            assert!(matches!(tx.send_bytes_timeout(&[0; 1000], SHORT), Err(SendError::TimedOut)));
+            assert!(matches!(tx.send_bytes_deadline(&[0; 1000], Instant::now()), Err(SendError::TimedOut)));
+        }};
+    }
+    let (tx, rx) = channel::<()>().unwrap();
+    check!(&tx, &rx);
+    let (a, b) = pipe::<()>().unwrap();
+    check!(&a, &b);
+    let (a, b) = pipe::<()>().unwrap();
+    check!(&b, &a);
+}
+
+#[test]
+fn iterators_end_with_the_other_end_or_say_why() {
+    let _dog = watchdog(LIMIT);
+    let (tx, rx) = channel::<u64>().unwrap();
+    (0..10).for_each(|n| tx.send(&n).unwrap());
+    assert_eq!((&rx).into_iter().take(4).sum::<u64>(), 6);
+    drop(tx);
+    let mut rest = rx.into_iter();
+    assert_eq!(rest.by_ref().sum::<u64>(), 39);
+    assert!(rest.error().is_none());
+
+    let (a, b) = pipe::<u64>().unwrap();
+    a.send(&1).unwrap();
+    a.send_bytes(b"no number").unwrap();
+    let mut values = (&b).into_iter();
+    assert_eq!((values.next(), values.next()), (Some(1), None));
+    assert!(matches!(values.error(), Some(RecvError::Decode(_))));
+}
+
+#[test]
 fn streams_carry_bytes() {
     let _dog = watchdog(LIMIT);
     let (tx, rx) = channel::<()>().unwrap();

@@ -1,0 +1,96 @@
+//! The forms of sending and receiving that only differ in how long they wait.
+
+use std::time::{Duration, Instant};
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{Connection, Receiver, RecvError, SendError, Sender, biased::Patience};
+
+fn until(deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(Instant::now())
+}
+
+macro_rules! sending {
+    ($End:ident, $self:ident, $outgoing:expr) => {
+        impl<T: Serialize + DeserializeOwned> $End<T> {
+            /// Sends a value, waiting for room until `deadline`. If the time is over amid a message, it is not delivered.
+            ///
+            /// # Errors
+            /// As [`send_timeout`](Self::send_timeout).
+            pub fn send_deadline(&self, value: &T, deadline: Instant) -> Result<(), SendError> {
+                self.send_timeout(value, until(deadline))
+            }
+        }
+
+        impl<T> $End<T> {
+            /// Sends the bytes as a message if there is room now; see [`send_bytes`](Self::send_bytes).
+            ///
+            /// # Errors
+            /// As [`try_send`](Self::try_send), but for `Encode`.
+            pub fn try_send_bytes(&$self, bytes: &[u8]) -> Result<(), SendError> {
+                $outgoing.send_bytes(bytes, Patience::None)
+            }
+
+            /// Sends the bytes as a message, waiting at most `timeout` for room; see [`send_bytes`](Self::send_bytes).
+            ///
+            /// # Errors
+            /// As [`send_timeout`](Self::send_timeout), but for `Encode`.
+            pub fn send_bytes_timeout(&$self, bytes: &[u8], timeout: Duration) -> Result<(), SendError> {
+                $outgoing.send_bytes(bytes, Patience::of(Some(timeout)))
+            }
+
+            /// Sends the bytes as a message, waiting for room until `deadline`; see [`send_bytes`](Self::send_bytes).
+            ///
+            /// # Errors
+            /// As [`send_timeout`](Self::send_timeout), but for `Encode`.
+            pub fn send_bytes_deadline(&self, bytes: &[u8], deadline: Instant) -> Result<(), SendError> {
+                self.send_bytes_timeout(bytes, until(deadline))
+            }
+        }
+    };
+}
+
+macro_rules! receiving {
+    ($End:ident, $self:ident, $incoming:expr) => {
+        impl<T: DeserializeOwned> $End<T> {
+            /// Receives a value, waiting for one until `deadline`.
+            ///
+            /// # Errors
+            /// As [`recv_timeout`](Self::recv_timeout).
+            pub fn recv_deadline(&self, deadline: Instant) -> Result<T, RecvError> {
+                self.recv_timeout(until(deadline))
+            }
+        }
+
+        impl<T> $End<T> {
+            /// Receives a message as bytes if there is one now; see [`recv_bytes`](Self::recv_bytes).
+            ///
+            /// # Errors
+            /// As [`try_recv`](Self::try_recv), but for `Decode`.
+            pub fn try_recv_bytes(&$self) -> Result<Vec<u8>, RecvError> {
+                $incoming.receive_bytes(Patience::None)
+            }
+
+            /// Receives a message as bytes, waiting at most `timeout` for one; see [`recv_bytes`](Self::recv_bytes).
+            ///
+            /// # Errors
+            /// As [`recv_timeout`](Self::recv_timeout), but for `Decode`.
+            pub fn recv_bytes_timeout(&$self, timeout: Duration) -> Result<Vec<u8>, RecvError> {
+                $incoming.receive_bytes(Patience::of(Some(timeout)))
+            }
+
+            /// Receives a message as bytes, waiting for one until `deadline`; see [`recv_bytes`](Self::recv_bytes).
+            ///
+            /// # Errors
+            /// As [`recv_timeout`](Self::recv_timeout), but for `Decode`.
+            pub fn recv_bytes_deadline(&self, deadline: Instant) -> Result<Vec<u8>, RecvError> {
+                self.recv_bytes_timeout(until(deadline))
+            }
+        }
+    };
+}
+
+sending!(Sender, self, self.end);
+sending!(Connection, self, self.sender.end);
+receiving!(Receiver, self, self.end);
+receiving!(Connection, self, self.receiver.end);
