@@ -70,6 +70,11 @@ pub struct Function {
 }
 plain!(Function { offset });
 
+/// What tells this build of the program from others, as the linker wrote it; `None` if it did not.
+pub fn build_id() -> Option<&'static [u8]> {
+    Image::get().build_id.as_deref()
+}
+
 /// What a [`Function`] does when called: unpack, run, pack, each failure told apart.
 type Trampoline = fn(&[u8], Vec<OwnedFd>, &mut Packed) -> Result<(), CallError>;
 

@@ -15,6 +15,8 @@ pub(crate) struct Image {
     text: Vec<Range<usize>>,
     /// Tells one build from another: a hash of the linker's build id and of the layout of the segments.
     pub(crate) fingerprint: u64,
+    /// What the linker has written into the program to tell one build from another; most do.
+    pub(crate) build_id: Option<Vec<u8>>,
 }
 
 impl Image {
@@ -36,7 +38,7 @@ impl Image {
     }
 
     fn read() -> Self {
-        let mut image = Self { base: 0, text: Vec::new(), fingerprint: FNV_OFFSET };
+        let mut image = Self { base: 0, text: Vec::new(), fingerprint: FNV_OFFSET, build_id: None };
         // SAFETY: the callback takes `data` for what it is, and does not unwind.
         unsafe { libc::dl_iterate_phdr(Some(read_first), (&raw mut image).cast()) };
         image
@@ -70,10 +72,28 @@ unsafe extern "C" fn read_first(
         hash(&mut image.fingerprint, &layout.map(u64::to_le_bytes).concat());
         if header.p_type == libc::PT_NOTE {
             // SAFETY: notes are part of a loaded, readable segment.
-            hash(&mut image.fingerprint, unsafe { std::slice::from_raw_parts(start as *const u8, len) });
+            let notes = unsafe { std::slice::from_raw_parts(start as *const u8, len) };
+            hash(&mut image.fingerprint, notes);
+            image.build_id = image.build_id.take().or_else(|| build_id(notes));
         }
     }
     1
+}
+
+/// The description of the note `GNU` of type 3 among `notes`.
+fn build_id(mut notes: &[u8]) -> Option<Vec<u8>> {
+    const NT_GNU_BUILD_ID: u32 = 3;
+    let mut take = |n: usize| notes.split_off(..n);
+    loop {
+        let (header, _) = take(12)?.as_chunks::<4>();
+        let [name_bytes, bytes, kind] = [0, 1, 2].map(|i| u32::from_ne_bytes(header[i]));
+        let padded = |n: u32| (n as usize).next_multiple_of(4);
+        let name = take(padded(name_bytes))?;
+        let description = take(padded(bytes))?;
+        if kind == NT_GNU_BUILD_ID && name == b"GNU\0" {
+            return Some(description[..bytes as usize].to_vec());
+        }
+    }
 }
 
 const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
@@ -87,6 +107,23 @@ fn hash(state: &mut u64, bytes: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn build_id_is_found_behind_other_notes() {
+        let note = |kind: u32, name: &[u8], description: &[u8]| {
+            let mut note = [name.len() as u32, description.len() as u32, kind].map(u32::to_ne_bytes).concat();
+            for part in [name, description] {
+                note.extend_from_slice(part);
+                note.resize(note.len().next_multiple_of(4), 0);
+            }
+            note
+        };
+        let id = note(3, b"GNU\0", b"twenty bytes or so");
+        assert_eq!(build_id(&id).unwrap(), b"twenty bytes or so");
+        assert_eq!(build_id(&[note(1, b"GNU\0", b"abc"), id.clone()].concat()).unwrap(), b"twenty bytes or so");
+        assert_eq!(build_id(&note(3, b"Go\0", b"another")), None);
+        assert_eq!(build_id(&id[..id.len() - 4]), None);
+    }
 
     #[test]
     fn own_code_is_inside_and_libc_is_not() {
