@@ -7,12 +7,13 @@ use parking_lot::Mutex;
 
 type Callback = Box<dyn FnOnce() + Send>;
 
-#[derive(Default)]
-pub(super) struct Callbacks(Mutex<Option<mpsc::Sender<Callback>>>);
+/// The thread, started with the first callback.
+#[derive(Debug, Default)]
+pub struct Callbacks(Mutex<Option<mpsc::Sender<Callback>>>);
 
 impl Callbacks {
     /// Runs `callback`, after those given before; here and now if no thread can be started.
-    pub(super) fn run(&self, callback: Callback) {
+    pub fn run(&self, callback: Callback) {
         let mut thread = self.0.lock();
         if thread.is_none() {
             let (sender, callbacks) = mpsc::channel::<Callback>();

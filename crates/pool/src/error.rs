@@ -44,6 +44,12 @@ pub enum TaskError {
     Cancelled,
     /// The task was running at the death of a worker each time it was tried; it is not tried again.
     Quarantined,
+    /// Of a pool over several machines: each machine that was given the task was lost before it had told a result. The task may
+    /// have had effects.
+    HostLost {
+        /// How many times it was given to a machine.
+        n_given: u64,
+    },
     /// The result did not decode as what the function returns.
     Decode(String),
     /// The arguments, or the result, did not encode.
@@ -102,6 +108,9 @@ impl fmt::Display for TaskError {
             Self::MemoryLimit => f.write_str("task exceeded its memory limit"),
             Self::Cancelled => f.write_str("task was cancelled"),
             Self::Quarantined => f.write_str("task is quarantined: its worker died each time it was tried"),
+            Self::HostLost { n_given } => {
+                write!(f, "each machine that was given the task was lost, {n_given} times in all")
+            }
             Self::Decode(why) => write!(f, "result does not decode: {why}"),
             Self::Encode(why) => write!(f, "value cannot be sent: {why}"),
             Self::ForeignCode => f.write_str("the function lies outside this program's own code"),
@@ -140,6 +149,8 @@ pub enum PoolError {
         /// Why it is none.
         why: &'static str,
     },
+    /// The machines that a pool consists of, or what they are reached by, cannot be had.
+    Cluster(String),
     /// The pool was closed or terminated before.
     Closed,
     /// [`join`](crate::ThreadPool::join) was called on a pool that is neither closed nor terminated.
@@ -163,6 +174,7 @@ impl fmt::Display for PoolError {
             Self::RestartStorm(why) => write!(f, "workers die faster than they may be replaced: {why}"),
             Self::Setting(name) => write!(f, "{name} must not be 0"),
             Self::Worker { option, why } => write!(f, "a worker cannot be given {option}: {why}"),
+            Self::Cluster(why) => write!(f, "no cluster: {why}"),
             Self::Closed => f.write_str("pool is closed"),
             Self::StillOpen => f.write_str("pool is still open: close or terminate it first"),
         }

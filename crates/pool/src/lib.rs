@@ -50,11 +50,16 @@
 
 mod bound;
 mod call;
+mod callbacks;
 mod completed;
+#[doc(hidden)]
+pub mod engine;
 mod error;
+mod executor;
 mod failure;
 mod gather;
 mod process;
+mod remote;
 mod stats;
 mod stream;
 mod task;
@@ -65,6 +70,7 @@ pub use bound::Full;
 pub use call::{Call, CallOnce};
 pub use completed::{AsCompleted, Until, Waitable, Waited, as_completed, wait, wait_tasks};
 pub use error::{PoolError, TaskError};
+pub use executor::Executor;
 pub use failure::Error;
 pub use process::{ProcessPool, ProcessPoolBuilder};
 pub use stats::{Death, Stats, WorkerStats};

@@ -26,17 +26,18 @@ use crate::{PoolError, Task, TaskError, completed::Set, task::next_id};
 
 /// How a pool cuts the input of `map` and its like into tasks.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Cut {
+pub struct Cut {
     /// Items in a chunk; `None` adapts to how long they take.
-    pub(crate) chunk_size: Option<usize>,
+    pub chunk_size: Option<usize>,
     /// Most items that are taken from the input and not yet yielded; `None` for `CHUNKS_EACH` chunks a worker.
-    pub(crate) window: Option<usize>,
+    pub window: Option<usize>,
     /// Shared with the pool, whose size may change while a map is under way.
-    pub(crate) n_workers: Arc<AtomicUsize>,
+    pub n_workers: Arc<AtomicUsize>,
 }
 
 impl Cut {
-    pub(crate) fn n_workers(&self) -> usize {
+    /// How many workers there are now.
+    pub fn n_workers(&self) -> usize {
         self.n_workers.load(Relaxed)
     }
 
@@ -55,15 +56,15 @@ impl Cut {
 
 /// A chunk that has been worked on.
 #[derive(Debug)]
-pub(crate) struct Chunk<R> {
+pub struct Chunk<R> {
     /// The results, but for those that failed.
-    pub(crate) values: Vec<R>,
+    pub values: Vec<R>,
     /// Which items failed, in order, counted from the chunk's first.
-    pub(crate) failures: Vec<(usize, TaskError)>,
+    pub failures: Vec<(usize, TaskError)>,
     /// How long it took.
-    pub(crate) busy: Duration,
+    pub busy: Duration,
     /// How often it had to be given to a worker, for want of room for all its results at once.
-    pub(crate) n_rounds: usize,
+    pub n_rounds: usize,
 }
 
 impl<R> Chunk<R> {
@@ -115,7 +116,8 @@ struct Feed<I: Iterator, R> {
     panic: Option<Box<dyn Any + Send>>,
 }
 
-pub(crate) type Submit<A, R> = Box<dyn FnMut(Vec<A>) -> Task<Chunk<R>> + Send>;
+/// Gives a chunk of items to a pool.
+pub type Submit<A, R> = Box<dyn FnMut(Vec<A>) -> Task<Chunk<R>> + Send>;
 
 impl<I: Iterator, R> Feed<I, R> {
     fn new(input: I, cut: Cut, submit: Submit<I::Item, R>) -> Self {
@@ -186,8 +188,8 @@ impl<I: Iterator, R> Feed<I, R> {
 }
 
 /// The inputs of maps that are not read to their end yet, each with the thread that reads it.
-#[derive(Default)]
-pub(crate) struct Inputs(Mutex<Vec<(u64, ThreadId)>>);
+#[derive(Debug, Default)]
+pub struct Inputs(Mutex<Vec<(u64, ThreadId)>>);
 
 impl Inputs {
     /// Enters an input, which the calling thread reads.
@@ -208,18 +210,20 @@ impl Inputs {
         self.0.lock().retain(|(open, _)| *open != id);
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    /// Whether all have been read.
+    pub fn is_empty(&self) -> bool {
         self.0.lock().is_empty()
     }
 
     /// Whether the calling thread is the only one that could read on.
-    pub(crate) fn all_wait_for_this_thread(&self) -> bool {
+    pub fn all_wait_for_this_thread(&self) -> bool {
         self.0.lock().iter().all(|(_, reader)| *reader == thread::current().id())
     }
 }
 
 /// A pool with inputs.
-pub(crate) trait HasInputs {
+pub trait HasInputs {
+    /// Those of its maps.
     fn inputs(&self) -> &Inputs;
 
     /// An input was read to its end, or dropped.
@@ -227,19 +231,21 @@ pub(crate) trait HasInputs {
 }
 
 /// An input's entry, as long as it is open. Tasks that come by it are taken by a pool that is closed, too.
-pub(crate) struct Open<P: HasInputs> {
+#[derive(Debug)]
+pub struct Open<P: HasInputs> {
     pool: Arc<P>,
     id: u64,
     reader: ThreadId,
 }
 
 impl<P: HasInputs> Open<P> {
-    pub(crate) fn new(pool: &Arc<P>) -> Self {
+    /// Enters the input of a map, which the calling thread reads.
+    pub fn new(pool: &Arc<P>) -> Self {
         Self { pool: pool.clone(), id: pool.inputs().enter(), reader: thread::current().id() }
     }
 
     /// To be called by who reads.
-    pub(crate) fn is_read(&mut self) {
+    pub fn is_read(&mut self) {
         let reader = thread::current().id();
         if self.reader != reader {
             self.reader = reader;

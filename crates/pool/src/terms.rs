@@ -10,11 +10,15 @@ use kernel::futex::Deadline;
 
 /// Terms of a task. Where one says nothing, its pool's hold; where those say nothing, there is none.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Terms {
-    pub(crate) timeout: Option<Duration>,
-    pub(crate) retries: Option<u32>,
-    pub(crate) memory_limit: Option<u64>,
-    pub(crate) name: Option<Arc<str>>,
+pub struct Terms {
+    /// The longest that it may run.
+    pub timeout: Option<Duration>,
+    /// How often it is tried again after a worker's death.
+    pub retries: Option<u32>,
+    /// How many bytes of private memory it may take.
+    pub memory_limit: Option<u64>,
+    /// What it is called.
+    pub name: Option<Arc<str>>,
 }
 
 impl Terms {

@@ -2,11 +2,11 @@
 
 mod batch;
 mod builder;
-mod callbacks;
 mod chunk;
 mod codec;
 mod errors;
 mod events;
+mod executor;
 mod items;
 mod job;
 mod memory;

@@ -25,13 +25,13 @@ use proc_core::cpu_count;
 
 use super::{
     batch::Batch,
-    callbacks::Callbacks,
     settings::Settings,
     state::{Phase, State},
     work::{Header, Verdict, Work},
 };
 use crate::{
     PoolError, Stats, TaskError,
+    callbacks::Callbacks,
     stream::{HasInputs, Inputs, Open},
 };
 

@@ -1,6 +1,7 @@
 //! The pool of threads.
 
 mod caught;
+mod executor;
 mod job;
 mod scope;
 mod shared;

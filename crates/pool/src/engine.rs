@@ -1,0 +1,76 @@
+//! What a pool of another kind is made of, so that its tasks, maps and builders are those of the pools here: for `cluster`.
+
+use std::{
+    fmt,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use crate::{
+    Task, TaskError,
+    task::{Core, Handle, next_id},
+};
+
+pub use crate::{
+    callbacks::Callbacks,
+    remote::Remote,
+    stream::{Chunk, Cut, HasInputs, Inputs, Open, Submit},
+    terms::Terms,
+};
+
+/// The other end of a [`Task`], which somebody else works on.
+pub struct Promise<R>(Arc<Promised<R>>);
+
+struct Promised<R> {
+    core: Core<R>,
+    name: Option<Arc<str>>,
+    cancel: Box<dyn Fn() -> bool + Send + Sync>,
+}
+
+impl<R: Send + 'static> Promise<R> {
+    /// A task, and what completes it. `cancel` is called by [`Task::cancel`], and says whether the task has ended by that.
+    pub fn new(name: Option<Arc<str>>, cancel: impl Fn() -> bool + Send + Sync + 'static) -> (Self, Task<R>) {
+        let promised = Arc::new(Promised { core: Core::new(next_id()), name, cancel: Box::new(cancel) });
+        (Self(promised.clone()), Task(promised))
+    }
+
+    /// Ends the task. Callbacks run in `callbacks`, which take their time.
+    pub fn keep(self, result: Result<R, TaskError>, callbacks: &Callbacks) {
+        match self.0.core.complete_unless_awaited(result) {
+            Ok(_) => self.0.core.wake(),
+            Err(result) => callbacks.run(Box::new(move || {
+                self.0.core.complete(result);
+            })),
+        }
+    }
+}
+
+impl<R> fmt::Debug for Promise<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Promise").field("name", &self.0.name).finish_non_exhaustive()
+    }
+}
+
+impl<R: Send> Handle<R> for Promised<R> {
+    fn core(&self) -> &Core<R> {
+        &self.core
+    }
+
+    fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    fn cancel(&self) -> bool {
+        !self.core.is_done() && (self.cancel)()
+    }
+
+    fn is_running(&self) -> bool {
+        false
+    }
+}
+
+/// As the task's own future, without taking the task: others may look at it meanwhile, and cancel it.
+pub fn poll<R>(task: &Task<R>, context: &mut Context<'_>) -> Poll<Result<R, TaskError>> {
+    let core = task.0.core();
+    if core.poll(context.waker()) { Poll::Ready(core.take()) } else { Poll::Pending }
+}
