@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::{Outcome, cargo};
 
 /// What is built into each crate that ships, of the others here. Not a word of their tests.
-const LAYERS: [(&str, &[&str]); 8] = [
+const LAYERS: [(&str, &[&str]); 9] = [
     ("wire", &[]),
     ("kernel", &["wire"]),
     ("tls", &["kernel"]),
@@ -14,6 +14,7 @@ const LAYERS: [(&str, &[&str]); 8] = [
     ("proc-core", &["kernel", "wire"]),
     ("ipc", &["kernel", "proc-core", "shm-derive", "sync", "wire"]),
     ("pool", &["kernel", "lane", "proc-core", "wire"]),
+    ("cluster", &["kernel", "lane", "pool", "proc-core", "wire"]),
 ];
 
 /// What is built with as little as this, and what it does without. Not a word of tests here, either.

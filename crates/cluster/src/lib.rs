@@ -1,0 +1,2 @@
+//! The pool of [`pool`], over several machines.
+#![forbid(unsafe_code)]
