@@ -1,0 +1,154 @@
+//! Agents, from the side of whoever starts one.
+
+use std::{
+    sync::mpsc::{Receiver, channel},
+    time::Duration,
+};
+
+use kernel::helper;
+use parking_lot::Mutex;
+use pool::{PoolError, ProcessPool, ProcessPoolBuilder};
+use proc_core::cpu_count;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+
+use super::run::{self, Start, Stop};
+use crate::{
+    link::Address,
+    names::{DEFAULT_POOL, Names},
+};
+
+/// Runs a cluster's tasks on this host, in a [`ProcessPool`] of its own.
+///
+/// It serves those coordinators that run the same build of the same program, and no others. So an agent is this very
+/// program, started on each host.
+///
+/// Dropping it stops it at once: tasks in hand are given back, and run elsewhere.
+///
+/// # Crash safety
+/// A worker that dies costs the task that it was running, as in any [`ProcessPool`], or a retry. If the agent itself is
+/// killed, its workers die with it, and the server gives its tasks to other agents once it has said nothing for the
+/// coordinator's [`host_timeout`](crate::ClusterPoolBuilder::host_timeout): they run **at least once**, and each has one
+/// result. If the server is gone, the agent goes on, and delivers what it has done when the server is back.
+///
+/// # Examples
+/// ```no_run
+/// let agent = cluster::Agent::builder("nats://10.0.0.1:4222").slots(8).start()?;
+/// agent.wait()?;
+/// # Ok::<(), pool::PoolError>(())
+/// ```
+#[derive(Debug)]
+#[must_use = "an agent stops when it is dropped"]
+pub struct Agent {
+    stop: UnboundedSender<Stop>,
+    ended: Mutex<Option<Receiver<Result<(), PoolError>>>>,
+}
+
+/// Says what an agent is to be like.
+#[derive(Debug)]
+#[must_use = "a builder does nothing before `start`"]
+pub struct AgentBuilder {
+    address: Address,
+    pool: String,
+    n_slots: usize,
+    local: ProcessPoolBuilder,
+    patience: Duration,
+}
+
+impl Agent {
+    /// Settings for an agent of the server at `url`.
+    pub fn builder(url: impl Into<String>) -> AgentBuilder {
+        AgentBuilder {
+            address: Address { url: url.into(), token: None },
+            pool: DEFAULT_POOL.into(),
+            n_slots: cpu_count(),
+            local: ProcessPool::builder(),
+            patience: Duration::from_secs(10),
+        }
+    }
+
+    /// Has it take no further tasks, give those back that no worker has begun, and end when the others have. Returns at once.
+    #[doc(alias = "drain")]
+    pub fn stop(&self) {
+        // If there is nobody to tell, it has ended.
+        let _ = self.stop.send(Stop::Drain);
+    }
+
+    /// Blocks until it has ended, after [`stop`](Self::stop) or because it cannot go on.
+    ///
+    /// # Errors
+    /// Why it could not go on: what broke its local pool.
+    pub fn wait(&self) -> Result<(), PoolError> {
+        let mut ended = self.ended.lock();
+        match ended.take().map(|ended| ended.recv()) {
+            Some(Ok(outcome)) => outcome,
+            Some(Err(_)) => Err(PoolError::Cluster("the agent's thread panicked".into())),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.stop.send(Stop::Now);
+        // What it says was wanted by nobody.
+        let _ = self.wait();
+    }
+}
+
+impl AgentBuilder {
+    /// The name of the pool whose tasks it runs; by default that of [`ClusterPool`](crate::ClusterPool).
+    pub fn pool(mut self, name: impl Into<String>) -> Self {
+        self.pool = name.into();
+        self
+    }
+
+    /// How many tasks it runs at a time; by default as many as there are CPUs.
+    pub fn slots(mut self, n: usize) -> Self {
+        self.n_slots = n;
+        self
+    }
+
+    /// What the server wants to be told.
+    pub fn token(mut self, token: impl Into<String>) -> Self {
+        self.address.token = Some(token.into());
+        self
+    }
+
+    /// How long the server may take to be there, at the start; by default 10 seconds.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.patience = timeout;
+        self
+    }
+
+    /// What its local pool is to be like: initializer, preload, limits, what a worker may do. Its number of workers is that
+    /// of the [`slots`](Self::slots), and tasks' own terms come before its own.
+    pub fn local(mut self, pool: ProcessPoolBuilder) -> Self {
+        self.local = pool;
+        self
+    }
+
+    /// Starts its workers, connects, and begins.
+    ///
+    /// # Errors
+    /// [`PoolError::Cluster`] if the server cannot be reached; what [`ProcessPoolBuilder::build`] reports.
+    pub fn start(self) -> Result<Agent, PoolError> {
+        let names = Names::new(&self.pool)?;
+        let local = self.local.workers(self.n_slots).build()?;
+        let (stop, stops) = unbounded_channel();
+        let (begun, has_begun) = channel();
+        let (end, ended) = channel();
+        let start = Start { address: self.address, names, n_slots: self.n_slots, patience: self.patience, local };
+        helper::spawn("cluster-agent", move || {
+            // Nobody has to be there to hear it.
+            let _ = end.send(run::run(start, stops, &begun));
+        })?;
+        // Without a word it has ended already, and told why.
+        match has_begun.recv() {
+            Ok(()) => Ok(Agent { stop, ended: Mutex::new(Some(ended)) }),
+            Err(_) => Err(match ended.recv() {
+                Ok(Err(why)) => why,
+                _ => PoolError::Cluster("the agent's thread panicked".into()),
+            }),
+        }
+    }
+}

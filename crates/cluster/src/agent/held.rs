@@ -1,0 +1,177 @@
+//! The tasks that an agent has in hand.
+
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use async_nats::Subject;
+use bytes::Bytes;
+use pool::{Task, engine::Chunk};
+use proc_core::function::CallError;
+
+/// Which task: its coordinator, and that one's number of it.
+pub(super) type Key = (String, u64);
+
+/// What each call of a task gives: its packed value.
+pub(super) type Packed = Result<Vec<u8>, CallError>;
+
+/// A task in hand, from its delivery until the server has been told that it is over.
+pub(super) struct Held {
+    /// Where the server is told: of the latest delivery, if there was another one meanwhile.
+    pub(super) ack: Subject,
+    pub(super) work: Option<Arc<Task<Chunk<Packed>>>>,
+    pub(super) verdict: Option<Outgoing>,
+}
+
+/// A verdict that the coordinator has not confirmed.
+pub(super) struct Outgoing {
+    pub(super) number: u64,
+    pub(super) message: Bytes,
+    pub(super) sent: Instant,
+    /// Since when nobody has been there to take it.
+    pub(super) alone_since: Option<Instant>,
+}
+
+/// How long an agent waits for a coordinator that is not there. One whose server is restarted comes back in a moment.
+const LEASE: Duration = Duration::from_secs(30);
+/// After how long a verdict without an answer is sent again.
+const RESENT_AFTER: Duration = Duration::from_secs(1);
+/// Tasks that are remembered as done: the server may not have heard of that.
+const N_REMEMBERED: usize = 4096;
+
+#[derive(Default)]
+pub(super) struct Hand {
+    pub(super) held: HashMap<Key, Held>,
+    /// Of verdicts, by their numbers.
+    numbers: HashMap<u64, Key>,
+    next_number: u64,
+    done: HashSet<Key>,
+    oldest_done: VecDeque<Key>,
+    /// Coordinators that were not there for a whole lease.
+    dead: HashSet<String>,
+}
+
+impl Hand {
+    pub(super) fn is_done(&self, key: &Key) -> bool {
+        self.done.contains(key)
+    }
+
+    pub(super) fn is_dead(&self, coordinator: &str) -> bool {
+        self.dead.contains(coordinator)
+    }
+
+    /// Notes the verdict on a task, and says under which number it is to be sent.
+    pub(super) fn decide(&mut self, key: &Key, message: Bytes, now: Instant) -> Option<u64> {
+        let held = self.held.get_mut(key)?;
+        let number = self.next_number;
+        self.next_number += 1;
+        held.work = None;
+        held.verdict = Some(Outgoing { number, message, sent: now, alone_since: None });
+        self.numbers.insert(number, key.clone());
+        Some(number)
+    }
+
+    /// The coordinator has confirmed this verdict: the task is over.
+    pub(super) fn confirmed(&mut self, number: u64) -> Option<Held> {
+        let key = self.numbers.remove(&number)?;
+        self.dead.remove(&key.0);
+        let held = self.held.remove(&key);
+        if self.oldest_done.len() == N_REMEMBERED
+            && let Some(oldest) = self.oldest_done.pop_front()
+        {
+            self.done.remove(&oldest);
+        }
+        self.oldest_done.push_back(key.clone());
+        self.done.insert(key);
+        held
+    }
+
+    /// Nobody was there to take this verdict. After a lease, the task is let go of.
+    pub(super) fn unheard(&mut self, number: u64, now: Instant) -> Option<Held> {
+        let key = self.numbers.get(&number)?;
+        let verdict = self.held.get_mut(key)?.verdict.as_mut()?;
+        let since = *verdict.alone_since.get_or_insert(now);
+        if now.duration_since(since) < LEASE {
+            return None;
+        }
+        let key = self.numbers.remove(&number)?;
+        self.dead.insert(key.0.clone());
+        self.held.remove(&key)
+    }
+
+    /// Lets go of a task without a verdict.
+    pub(super) fn let_go(&mut self, key: &Key) -> Option<Held> {
+        let held = self.held.remove(key)?;
+        if let Some(verdict) = &held.verdict {
+            self.numbers.remove(&verdict.number);
+        }
+        Some(held)
+    }
+
+    /// The tasks for which `wanted` says so.
+    pub(super) fn keys(&self, wanted: impl Fn(&Key, &Held) -> bool) -> Vec<Key> {
+        self.held.iter().filter(|(key, held)| wanted(key, held)).map(|(key, _)| key.clone()).collect()
+    }
+
+    /// The verdicts that have waited for an answer for too long: their coordinators, numbers and messages.
+    pub(super) fn overdue(&mut self, now: Instant) -> Vec<(String, u64, Bytes)> {
+        let verdicts = self.held.iter_mut().filter_map(|(key, held)| Some((key, held.verdict.as_mut()?)));
+        let overdue = verdicts.filter(|(_, verdict)| now.duration_since(verdict.sent) >= RESENT_AFTER);
+        let again = overdue.map(|(key, verdict)| {
+            verdict.sent = now;
+            (key.0.clone(), verdict.number, verdict.message.clone())
+        });
+        again.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hand() -> (Hand, Key) {
+        let (mut hand, key) = (Hand::default(), ("c".to_owned(), 7));
+        hand.held.insert(key.clone(), Held { ack: "ack".into(), work: None, verdict: None });
+        (hand, key)
+    }
+
+    #[test]
+    fn verdict_is_sent_until_it_is_confirmed() {
+        let ((mut hand, key), now) = (hand(), Instant::now());
+        assert!(hand.overdue(now + RESENT_AFTER).is_empty());
+        let number = hand.decide(&key, Bytes::new(), now).unwrap();
+        assert!(hand.overdue(now).is_empty());
+        assert_eq!(hand.overdue(now + RESENT_AFTER).len(), 1);
+        assert!(hand.overdue(now + RESENT_AFTER).is_empty());
+        assert_eq!(hand.overdue(now + RESENT_AFTER * 2)[0].1, number);
+        assert!(hand.confirmed(number).is_some() && hand.confirmed(number).is_none());
+        assert!(hand.is_done(&key) && hand.held.is_empty());
+    }
+
+    #[test]
+    fn coordinator_that_is_away_for_a_lease_is_dead_and_can_come_back() {
+        let ((mut hand, key), now) = (hand(), Instant::now());
+        let number = hand.decide(&key, Bytes::new(), now).unwrap();
+        assert!(hand.unheard(number, now).is_none());
+        assert!(hand.unheard(number, now + LEASE / 2).is_none() && !hand.is_dead("c"));
+        assert!(hand.unheard(number, now + LEASE).is_some() && hand.is_dead("c"));
+        hand.held.insert(key.clone(), Held { ack: "ack".into(), work: None, verdict: None });
+        let number = hand.decide(&key, Bytes::new(), now).unwrap();
+        hand.confirmed(number);
+        assert!(!hand.is_dead("c"));
+    }
+
+    #[test]
+    fn remembers_the_latest_that_are_done() {
+        let (mut hand, now) = (Hand::default(), Instant::now());
+        for task in 0..=N_REMEMBERED as u64 {
+            let key = ("c".to_owned(), task);
+            hand.held.insert(key.clone(), Held { ack: "ack".into(), work: None, verdict: None });
+            let number = hand.decide(&key, Bytes::new(), now).unwrap();
+            hand.confirmed(number);
+        }
+        assert!(!hand.is_done(&("c".to_owned(), 0)) && hand.is_done(&("c".to_owned(), 1)));
+    }
+}

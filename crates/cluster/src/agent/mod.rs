@@ -1,0 +1,9 @@
+//! The side that runs tasks: one agent a host owns the connection, and feeds a local pool of processes.
+
+mod builder;
+mod held;
+mod puller;
+mod run;
+mod worker;
+
+pub use builder::{Agent, AgentBuilder};

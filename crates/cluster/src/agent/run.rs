@@ -1,0 +1,403 @@
+//! The agent's thread.
+
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    sync::{Arc, mpsc::Sender},
+    time::{Duration, Instant},
+};
+
+use async_nats::{Client, Message, StatusCode, Subject, Subscriber, connection::State as Connection};
+use bytes::Bytes;
+use futures_util::{Future, StreamExt as _, stream::FuturesUnordered};
+use pool::{
+    Executor as _, PoolError, ProcessPool, Task, TaskError,
+    engine::{self, Chunk},
+};
+use tokio::{
+    sync::mpsc::UnboundedReceiver,
+    time::{MissedTickBehavior, interval, timeout},
+};
+
+use super::{
+    held::{Hand, Held, Key, Packed},
+    puller::Puller,
+    worker,
+};
+use crate::{
+    link::{self, Address},
+    message::{self, Beat, End, Ends, Parcel, Recall, Verdict},
+    names::Names,
+};
+
+/// What an agent needs to begin.
+pub(super) struct Start {
+    pub(super) address: Address,
+    pub(super) names: Names,
+    pub(super) n_slots: usize,
+    pub(super) patience: Duration,
+    pub(super) local: ProcessPool,
+}
+
+/// How an agent is to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// When what runs has ended.
+    Drain,
+    Now,
+}
+
+/// Between two looks at what is in hand.
+const LOOK: Duration = Duration::from_millis(100);
+/// How often coordinators and the server are told that the agent lives, and works on what it holds.
+const BEAT: Duration = Duration::from_secs(1);
+/// Work that is taken ahead: enough to bridge a round trip.
+const AHEAD: Duration = Duration::from_millis(20);
+/// Tasks that are taken ahead at most.
+const MAX_AHEAD: usize = 256;
+/// A task that was lost with so many hosts is not run again.
+const MAX_GIVEN: u64 = 20;
+/// For the last words.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+type Work = Arc<Task<Chunk<Packed>>>;
+type Running = FuturesUnordered<Pin<Box<dyn Future<Output = (Key, Work, Result<Chunk<Packed>, TaskError>)>>>>;
+
+/// Runs until it is stopped. `begun` is told when it can take tasks.
+pub(super) fn run(start: Start, stops: UnboundedReceiver<Stop>, begun: &Sender<()>) -> Result<(), PoolError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let client = link::connect(&start.address, "agent", start.patience).await?;
+        let inbox = client.new_inbox();
+        let subscribe = async |subject: String| {
+            client.subscribe(subject).await.map_err(|e| PoolError::Cluster(format!("no subscription: {e}")))
+        };
+        let inputs = Inputs {
+            tasks: subscribe(format!("{inbox}.t")).await?,
+            confirmations: subscribe(format!("{inbox}.c.*")).await?,
+            control: subscribe(start.names.control()).await?,
+            stops,
+        };
+        let n_ahead = 2 * start.n_slots;
+        let agent = Run {
+            start,
+            host: host_name(),
+            client,
+            inbox,
+            hand: Hand::default(),
+            running: Running::new(),
+            puller: Puller::new(Instant::now()),
+            n_ahead,
+            stop: None,
+            failed: None,
+            told: None,
+        };
+        // Whoever wanted to know may have gone; it stops this one then.
+        let _ = begun.send(());
+        agent.run(inputs).await
+    })
+}
+
+struct Inputs {
+    tasks: Subscriber,
+    confirmations: Subscriber,
+    control: Subscriber,
+    stops: UnboundedReceiver<Stop>,
+}
+
+struct Run {
+    start: Start,
+    host: String,
+    client: Client,
+    inbox: String,
+    hand: Hand,
+    running: Running,
+    puller: Puller,
+    /// How many tasks to have in hand.
+    n_ahead: usize,
+    stop: Option<Stop>,
+    /// Why it cannot go on.
+    failed: Option<PoolError>,
+    /// When it last told that it lives.
+    told: Option<Instant>,
+}
+
+impl Run {
+    async fn run(mut self, mut inputs: Inputs) -> Result<(), PoolError> {
+        let mut look = interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while !self.is_over() {
+            tokio::select! {
+                message = inputs.tasks.next() => if let Some(message) = message
+                    && self.puller.heard(&message, Instant::now())
+                {
+                    self.take(message).await;
+                },
+                message = inputs.confirmations.next() => if let Some(message) = message {
+                    self.answered(&message).await;
+                },
+                message = inputs.control.next() => if let Some(message) = message {
+                    self.recalled(&message).await;
+                },
+                Some((key, work, result)) = self.running.next() => self.ended(&key, &work, result).await,
+                stop = inputs.stops.recv() => self.stop(stop.unwrap_or(Stop::Now)).await,
+                _ = look.tick() => self.look(Instant::now()).await,
+            }
+            self.pull().await;
+        }
+        self.take_leave().await;
+        self.failed.map_or(Ok(()), Err)
+    }
+
+    fn is_over(&self) -> bool {
+        match self.stop {
+            None => false,
+            Some(Stop::Drain) => self.hand.held.is_empty(),
+            Some(Stop::Now) => true,
+        }
+    }
+
+    async fn pull(&mut self) {
+        if self.stop.is_some() || self.client.connection_state() != Connection::Connected {
+            return;
+        }
+        let room = self.n_ahead.saturating_sub(self.hand.held.len());
+        if let Some(request) = self.puller.request(room, Instant::now()) {
+            let names = &self.start.names;
+            let subject = format!("$JS.API.CONSUMER.MSG.NEXT.{}.{}", names.stream(), names.consumer());
+            self.publish(subject, Some(format!("{}.t", self.inbox)), request.into()).await;
+        }
+    }
+
+    /// A task has come.
+    async fn take(&mut self, message: Message) {
+        let Some(ack) = message.reply else { return };
+        let parcel = message::decode::<Parcel>(&message.payload);
+        // A task for another build is none of ours, whatever subject it came by.
+        let Some(parcel) = parcel.filter(|parcel| parcel.build == self.start.names.build()) else {
+            return self.tell(ack, Ack::Never).await;
+        };
+        let key = (parcel.coordinator.clone(), parcel.task);
+        if self.hand.is_done(&key) {
+            return self.tell(ack, Ack::Done).await;
+        }
+        if self.hand.is_dead(&key.0) {
+            return self.tell(ack, Ack::Never).await;
+        }
+        if let Some(held) = self.hand.held.get_mut(&key) {
+            // The server took this agent for lost. From now on it waits for the acknowledgement of this delivery.
+            held.ack = ack;
+            return;
+        }
+        if self.stop.is_some() {
+            return self.tell(ack, Ack::Again).await;
+        }
+        let n_given = n_given(&ack).unwrap_or(1);
+        self.hand.held.insert(key.clone(), Held { ack, work: None, verdict: None });
+        if n_given > MAX_GIVEN {
+            let ends = Ends::All(Box::new(End::HostLost { n_given }));
+            return self.decide(&key, Verdict { task: key.1, busy: Duration::ZERO, ends }).await;
+        }
+        let Parcel { function, terms, calls, .. } = parcel;
+        let mut submit = self.start.local.feed(worker::call, terms.into());
+        let task = Arc::new(submit(calls.into_iter().map(|args| (function, args)).collect()));
+        if let Some(held) = self.hand.held.get_mut(&key) {
+            held.work = Some(task.clone());
+        }
+        self.running.push(Box::pin(async move {
+            let result = poll_fn(|context| engine::poll(&task, context)).await;
+            (key, task, result)
+        }));
+    }
+
+    /// A task has ended in the local pool.
+    async fn ended(&mut self, key: &Key, work: &Work, result: Result<Chunk<Packed>, TaskError>) {
+        let held = self.hand.held.get(key).and_then(|held| held.work.as_ref());
+        if !held.is_some_and(|held| Arc::ptr_eq(held, work)) {
+            // It was taken back meanwhile, and perhaps given again.
+            return;
+        }
+        let verdict = match result {
+            Ok(chunk) => {
+                self.learn(chunk.busy);
+                worker::verdict(key.1, chunk)
+            }
+            Err(TaskError::Broken(why)) => {
+                self.failed = Some(why);
+                return self.stop(Stop::Now).await;
+            }
+            Err(why) => Verdict { task: key.1, busy: Duration::ZERO, ends: Ends::All(Box::new(End::of(why))) },
+        };
+        self.decide(key, verdict).await;
+    }
+
+    /// Tasks that take long are not taken ahead of those who could begin with them at once.
+    fn learn(&mut self, busy: Duration) {
+        let each = busy.max(Duration::from_micros(1)).as_nanos();
+        let wanted = usize::try_from(AHEAD.as_nanos() * self.start.n_slots as u128 / each).unwrap_or(MAX_AHEAD);
+        let wanted = wanted.clamp(self.start.n_slots + 1, MAX_AHEAD.max(self.start.n_slots + 1));
+        // Grows and shrinks by steps: one task says little of the next.
+        self.n_ahead = (self.n_ahead * 7 + wanted).div_ceil(8);
+    }
+
+    async fn decide(&mut self, key: &Key, verdict: Verdict) {
+        let limit = self.client.max_payload();
+        let message = match message::encode(&verdict) {
+            Ok(message) if message.len() <= limit => Ok(message),
+            Ok(message) => Err(format!("the result takes {} bytes, and the server carries {limit}", message.len())),
+            Err(e) => Err(e.to_string()),
+        };
+        let message = message.or_else(|why| {
+            let ends = Ends::All(Box::new(End::Refused(why)));
+            message::encode(&Verdict { task: key.1, busy: verdict.busy, ends })
+        });
+        let message = message.expect("a short text can be encoded");
+        if let Some(number) = self.hand.decide(key, message.clone(), Instant::now()) {
+            self.send(&key.0, number, message).await;
+        }
+    }
+
+    async fn send(&self, coordinator: &str, number: u64, verdict: Bytes) {
+        let reply = format!("{}.c.{number}", self.inbox);
+        self.publish(self.start.names.results(coordinator), Some(reply), verdict).await;
+    }
+
+    /// The coordinator has confirmed a verdict, or there is none.
+    async fn answered(&mut self, message: &Message) {
+        let Some(number) = message.subject.rsplit('.').next().and_then(|number| number.parse().ok()) else { return };
+        if message.status == Some(StatusCode::NO_RESPONDERS) {
+            if let Some(held) = self.hand.unheard(number, Instant::now()) {
+                self.tell(held.ack, Ack::Never).await;
+            }
+        } else if let Some(held) = self.hand.confirmed(number) {
+            self.tell(held.ack, Ack::Done).await;
+        }
+    }
+
+    /// A coordinator takes tasks back.
+    async fn recalled(&mut self, message: &Message) {
+        let Some(recall) = message::decode::<Recall>(&message.payload) else { return };
+        let is_meant =
+            |key: &Key, _: &Held| key.0 == recall.coordinator && recall.task.is_none_or(|task| task == key.1);
+        for key in self.hand.keys(is_meant) {
+            self.let_go(&key, Ack::Never).await;
+        }
+    }
+
+    async fn let_go(&mut self, key: &Key, how: Ack) {
+        let Some(held) = self.hand.let_go(key) else { return };
+        if let Some(work) = held.work {
+            work.cancel();
+        }
+        self.tell(held.ack, how).await;
+    }
+
+    async fn stop(&mut self, stop: Stop) {
+        if self.stop == Some(Stop::Now) {
+            return;
+        }
+        self.stop = Some(stop);
+        let gives_back = |_: &Key, held: &Held| match stop {
+            Stop::Now => true,
+            Stop::Drain => held.work.as_ref().is_some_and(|work| !work.running()),
+        };
+        for key in self.hand.keys(gives_back) {
+            self.let_go(&key, Ack::Again).await;
+        }
+    }
+
+    async fn look(&mut self, now: Instant) {
+        if self.client.connection_state() != Connection::Connected {
+            self.puller.forget();
+            return;
+        }
+        for (coordinator, number, verdict) in self.hand.overdue(now) {
+            self.send(&coordinator, number, verdict).await;
+        }
+        if self.told.is_none_or(|told| now.duration_since(told) >= BEAT) {
+            self.told = Some(now);
+            self.beat(false).await;
+            for held in self.hand.held.values() {
+                self.tell(held.ack.clone(), Ack::Working).await;
+            }
+        }
+    }
+
+    async fn beat(&self, leaves: bool) {
+        let beat = Beat {
+            agent: self.inbox.clone(),
+            host: self.host.clone(),
+            pid: std::process::id(),
+            slots: self.start.n_slots,
+            n_held: self.hand.held.len(),
+            leaves,
+        };
+        if let Ok(beat) = message::encode(&beat) {
+            self.publish(self.start.names.beats(), None, beat).await;
+        }
+    }
+
+    async fn take_leave(&self) {
+        let last_words = async {
+            self.beat(true).await;
+            let _ = self.client.flush().await;
+        };
+        if self.client.connection_state() == Connection::Connected {
+            let _ = timeout(FAREWELL, last_words).await;
+        }
+    }
+
+    async fn tell(&self, ack: Subject, what: Ack) {
+        let word: &'static [u8] = match what {
+            Ack::Done => b"+ACK",
+            Ack::Again => b"-NAK",
+            Ack::Working => b"+WPI",
+            Ack::Never => b"+TERM",
+        };
+        self.publish(ack.as_str().to_owned(), None, Bytes::from_static(word)).await;
+    }
+
+    /// If it cannot be sent, whoever waits for it gets it at the next look, or the task comes again.
+    async fn publish(&self, subject: String, reply: Option<String>, payload: Bytes) {
+        let _ = match reply {
+            Some(reply) => self.client.publish_with_reply(subject, reply, payload).await,
+            None => self.client.publish(subject, payload).await,
+        };
+    }
+}
+
+/// What the server is told of a task that it has given.
+#[derive(Clone, Copy)]
+enum Ack {
+    Done,
+    /// Give it to somebody.
+    Again,
+    /// It is being worked on.
+    Working,
+    /// Nobody wants it.
+    Never,
+}
+
+/// How many times the server has given a task, by the subject of its acknowledgement: `$JS.ACK`, then stream, consumer and
+/// number; later servers put domain and account before the stream.
+fn n_given(ack: &str) -> Option<u64> {
+    let words: Vec<&str> = ack.split('.').collect();
+    words.get(if words.len() > 9 { 6 } else { 4 })?.parse().ok()
+}
+
+fn host_name() -> String {
+    // Without a name it is told from others by its pid.
+    std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deliveries_are_counted_by_both_forms_of_acknowledgements() {
+        assert_eq!(n_given("$JS.ACK.MP_p.b1.3.10.11.1700000000.5"), Some(3));
+        assert_eq!(n_given("$JS.ACK._.hash.MP_p.b1.4.10.11.1700000000.5.x"), Some(4));
+        assert_eq!(n_given("$JS.ACK.x"), None);
+    }
+}

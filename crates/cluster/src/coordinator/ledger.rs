@@ -1,0 +1,219 @@
+//! What a coordinator has given away and has no verdict on.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use pool::TaskError;
+
+use crate::message::Verdict;
+
+/// What is done with a task's verdict.
+pub(crate) type Finish = Box<dyn FnOnce(Result<Verdict, TaskError>) + Send>;
+
+/// One task.
+///
+/// State table of `place`: `Waiting` not sent yet, or to be sent again at a time · `Sent` the server has not acknowledged
+/// it · `Stored` the server has. A task leaves the ledger by its first verdict, from whatever place.
+struct Entry {
+    parcel: Bytes,
+    /// Counts up when the server has lost the task: it would take the same attempt for a duplicate.
+    attempt: u32,
+    n_refusals: u32,
+    place: Place,
+    finish: Finish,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Waiting { until: Option<Instant> },
+    Sent(Instant),
+    Stored,
+}
+
+/// Tasks that may be on their way to the server at a time.
+const WINDOW: usize = 2048;
+/// How long the server may take to acknowledge one.
+const ACKNOWLEDGED_IN: Duration = Duration::from_secs(2);
+/// How long to wait after a refusal; doubles with each.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+#[derive(Default)]
+pub(crate) struct Ledger {
+    entries: HashMap<u64, Entry>,
+    /// To be sent as soon as the window allows.
+    queue: VecDeque<u64>,
+    n_sent: usize,
+    pub(crate) n_resubmitted: u64,
+}
+
+/// What is to be published.
+pub(crate) struct Outgoing {
+    pub(crate) task: u64,
+    pub(crate) attempt: u32,
+    pub(crate) parcel: Bytes,
+}
+
+impl Ledger {
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    pub(crate) fn enter(&mut self, task: u64, parcel: Bytes, finish: Finish) {
+        let place = Place::Waiting { until: None };
+        self.entries.insert(task, Entry { parcel, attempt: 0, n_refusals: 0, place, finish });
+        self.queue.push_back(task);
+    }
+
+    /// The next task to publish, which is `Sent` from now on.
+    pub(crate) fn next(&mut self, now: Instant) -> Option<Outgoing> {
+        while self.n_sent < WINDOW {
+            let task = self.queue.pop_front()?;
+            if let Some(entry) =
+                self.entries.get_mut(&task).filter(|entry| matches!(entry.place, Place::Waiting { .. }))
+            {
+                entry.place = Place::Sent(now);
+                self.n_sent += 1;
+                return Some(Outgoing { task, attempt: entry.attempt, parcel: entry.parcel.clone() });
+            }
+        }
+        None
+    }
+
+    /// The server has stored it.
+    pub(crate) fn stored(&mut self, task: u64) {
+        if let Some(entry) = self.entries.get_mut(&task) {
+            if matches!(entry.place, Place::Sent(_)) {
+                self.n_sent -= 1;
+            }
+            entry.place = Place::Stored;
+        }
+    }
+
+    /// The server has not: later, then.
+    pub(crate) fn refused(&mut self, task: u64, now: Instant) {
+        let Some(entry) = self.entries.get_mut(&task) else { return };
+        if matches!(entry.place, Place::Sent(_)) {
+            self.n_sent -= 1;
+            let pause = FIRST_PAUSE * 2_u32.pow(entry.n_refusals.min(10));
+            entry.n_refusals += 1;
+            entry.place = Place::Waiting { until: Some(now + pause.min(LONGEST_PAUSE)) };
+        }
+    }
+
+    /// Queues what the server has not acknowledged in time, and what has waited long enough.
+    pub(crate) fn look_again(&mut self, now: Instant) {
+        for (task, entry) in &mut self.entries {
+            let is_due = match entry.place {
+                Place::Sent(since) => now.duration_since(since) > ACKNOWLEDGED_IN,
+                Place::Waiting { until } => until.is_some_and(|until| until <= now),
+                Place::Stored => false,
+            };
+            if is_due {
+                if matches!(entry.place, Place::Sent(_)) {
+                    self.n_sent -= 1;
+                }
+                entry.place = Place::Waiting { until: None };
+                self.queue.push_back(*task);
+            }
+        }
+    }
+
+    /// Takes a task out: its first verdict, or its cancellation.
+    pub(crate) fn leave(&mut self, task: u64) -> Option<Finish> {
+        let entry = self.entries.remove(&task)?;
+        if matches!(entry.place, Place::Sent(_)) {
+            self.n_sent -= 1;
+        }
+        Some(entry.finish)
+    }
+
+    /// Takes all tasks out.
+    pub(crate) fn leave_all(&mut self) -> Vec<Finish> {
+        self.queue.clear();
+        self.n_sent = 0;
+        self.entries.drain().map(|(_, entry)| entry.finish).collect()
+    }
+
+    /// Those that the server has stored.
+    pub(crate) fn all_stored(&self) -> Vec<u64> {
+        self.entries.iter().filter(|(_, entry)| entry.place == Place::Stored).map(|(task, _)| *task).collect()
+    }
+
+    /// Gives those of `tasks` that have no verdict yet once more: the server has lost them.
+    pub(crate) fn resubmit(&mut self, tasks: &[u64]) {
+        for task in tasks {
+            if let Some(entry) = self.entries.get_mut(task).filter(|entry| entry.place == Place::Stored) {
+                entry.attempt += 1;
+                entry.place = Place::Waiting { until: None };
+                self.queue.push_back(*task);
+                self.n_resubmitted += 1;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ledger(n_tasks: u64) -> Ledger {
+        let mut ledger = Ledger::default();
+        (0..n_tasks).for_each(|task| ledger.enter(task, Bytes::new(), Box::new(drop)));
+        ledger
+    }
+
+    #[test]
+    fn window_opens_by_acknowledgements_refusals_and_verdicts() {
+        let (mut ledger, now) = (ledger(WINDOW as u64 + 3), Instant::now());
+        for task in 0..WINDOW as u64 {
+            assert_eq!(ledger.next(now).unwrap().task, task);
+        }
+        assert!(ledger.next(now).is_none());
+        ledger.stored(0);
+        assert_eq!(ledger.next(now).unwrap().task, WINDOW as u64);
+        ledger.refused(1, now);
+        assert_eq!(ledger.next(now).unwrap().task, WINDOW as u64 + 1);
+        assert!(ledger.leave(2).is_some() && ledger.leave(2).is_none());
+        assert_eq!(ledger.next(now).unwrap().task, WINDOW as u64 + 2);
+    }
+
+    #[test]
+    fn refused_and_unanswered_tasks_are_sent_again_as_the_same_attempt() {
+        let (mut ledger, now) = (ledger(2), Instant::now());
+        assert_eq!((ledger.next(now).unwrap().task, ledger.next(now).unwrap().task), (0, 1));
+        ledger.refused(0, now);
+        ledger.look_again(now);
+        assert!(ledger.next(now).is_none());
+        let later = now + ACKNOWLEDGED_IN + LONGEST_PAUSE;
+        ledger.look_again(later);
+        let mut again = [ledger.next(later).unwrap(), ledger.next(later).unwrap()].map(|out| (out.task, out.attempt));
+        again.sort_unstable();
+        assert_eq!(again, [(0, 0), (1, 0)]);
+        assert!(ledger.next(later).is_none());
+    }
+
+    #[test]
+    fn lost_tasks_are_another_attempt() {
+        let (mut ledger, now) = (ledger(2), Instant::now());
+        while ledger.next(now).is_some() {}
+        ledger.stored(0);
+        ledger.stored(1);
+        let mut lost = ledger.all_stored();
+        lost.sort_unstable();
+        assert_eq!(lost, [0, 1]);
+        // One verdict came meanwhile.
+        assert!(ledger.leave(1).is_some());
+        ledger.resubmit(&lost);
+        let out = ledger.next(now).unwrap();
+        assert_eq!((out.task, out.attempt, ledger.n_resubmitted), (0, 1, 1));
+        assert!(ledger.next(now).is_none() && ledger.len() == 1);
+    }
+}

@@ -1,0 +1,274 @@
+//! The coordinator's thread.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::Ordering::Relaxed,
+        mpsc::{self, Sender},
+    },
+    time::{Duration, Instant},
+};
+
+use async_nats::{Client, HeaderMap, Message, Subscriber, connection::State as Connection};
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use kernel::helper;
+use pool::{PoolError, TaskError};
+use serde_json::Value;
+use tokio::{
+    sync::mpsc::{UnboundedReceiver, unbounded_channel},
+    task::JoinHandle,
+    time::{MissedTickBehavior, interval, timeout},
+};
+
+use super::{
+    ledger::Outgoing,
+    members::Members,
+    shared::{Shared, Wake},
+};
+use crate::{
+    link::{self, Address},
+    message::{self, Recall, Verdict},
+    names::Names,
+};
+
+/// What a coordinator needs to begin.
+#[derive(Clone, Debug)]
+pub(crate) struct Start {
+    pub(crate) address: Address,
+    pub(crate) names: Names,
+    /// How long the server may take to be there.
+    pub(crate) patience: Duration,
+    /// How long a host may say nothing before its tasks are given to others.
+    pub(crate) host_timeout: Duration,
+    /// How long tasks wait while there is no agent.
+    pub(crate) agent_timeout: Duration,
+}
+
+/// Between two looks at the ledger and the members.
+const LOOK: Duration = Duration::from_millis(100);
+/// Between two comparisons of the ledger with the server, while results are wanting.
+const AUDIT: Duration = Duration::from_secs(1);
+/// For the last words.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// Connects, and starts the thread. The second value is notified at the thread's end.
+pub(crate) fn start(start: Start) -> Result<(Arc<Shared>, mpsc::Receiver<()>), PoolError> {
+    let (begun, has_begun) = mpsc::channel();
+    let (ended, has_ended) = mpsc::channel();
+    let run = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let outcome = match runtime {
+            Ok(runtime) => runtime.block_on(begin_and_run(start, &begun)),
+            Err(e) => Err(e.into()),
+        };
+        if let Err(e) = outcome {
+            // Whoever waits for it may have gone.
+            let _ = begun.send(Err(e));
+        }
+        drop(ended);
+    };
+    helper::spawn("cluster", run)?;
+    let shared = has_begun.recv().map_err(|_| PoolError::Cluster("the pool's thread panicked".into()))??;
+    Ok((shared, has_ended))
+}
+
+async fn begin_and_run(start: Start, begun: &Sender<Result<Arc<Shared>, PoolError>>) -> Result<(), PoolError> {
+    let client = link::connect(&start.address, "coordinator", start.patience).await?;
+    link::set_up(&client, &start.names, start.host_timeout).await?;
+    let inbox = client.new_inbox();
+    let coordinator = inbox.rsplit('.').next().unwrap_or_default().to_owned();
+    let subscribe = async |subject: String| {
+        client.subscribe(subject).await.map_err(|e| PoolError::Cluster(format!("no subscription: {e}")))
+    };
+    let inputs = Inputs {
+        acks: subscribe(format!("{inbox}.*")).await?,
+        verdicts: subscribe(start.names.results(&coordinator)).await?,
+        beats: subscribe(start.names.beats()).await?,
+    };
+    let (wake, wakes) = unbounded_channel();
+    let shared = Shared::new(start.names.clone(), coordinator, client.max_payload(), wake);
+    let now = Instant::now();
+    let run = Run { start, client, inbox, shared, members: Members::default(), heard: now, audited: now, audit: None };
+    if begun.send(Ok(run.shared.clone())).is_ok() {
+        run.run(inputs, wakes).await;
+    }
+    Ok(())
+}
+
+struct Inputs {
+    /// That the server has stored a task.
+    acks: Subscriber,
+    verdicts: Subscriber,
+    beats: Subscriber,
+}
+
+struct Run {
+    start: Start,
+    client: Client,
+    inbox: String,
+    shared: Arc<Shared>,
+    members: Members,
+    /// When there was an agent, or no task, last.
+    heard: Instant,
+    audited: Instant,
+    audit: Option<JoinHandle<Vec<u64>>>,
+}
+
+impl Run {
+    async fn run(mut self, mut inputs: Inputs, mut wakes: UnboundedReceiver<Wake>) {
+        let mut look = interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                verdict = inputs.verdicts.next() => match verdict {
+                    Some(verdict) => self.judge(verdict).await,
+                    None => break,
+                },
+                ack = inputs.acks.next() => if let Some(ack) = ack {
+                    self.acknowledged(&ack);
+                },
+                beat = inputs.beats.next() => if let Some(beat) = beat.and_then(|beat| message::decode(&beat.payload)) {
+                    self.members.heard(beat, Instant::now());
+                    self.show_members();
+                },
+                wake = wakes.recv() => match wake {
+                    Some(Wake::Tasks) => self.shared.is_looking(),
+                    Some(Wake::Cancelled(task)) => self.recall(Some(task)).await,
+                    Some(Wake::Terminated) => return self.take_leave(true).await,
+                    Some(Wake::Stop) | None => return self.take_leave(false).await,
+                },
+                _ = look.tick() => self.look(Instant::now()).await,
+            }
+            self.send().await;
+        }
+    }
+
+    /// Publishes as much as the window allows.
+    async fn send(&self) {
+        // What the client cannot send it keeps, and it takes no more than fits: it is not asked while it cannot send.
+        while self.client.connection_state() == Connection::Connected {
+            let next = self.shared.state.lock().ledger.next(Instant::now());
+            let Some(Outgoing { task, attempt, parcel }) = next else { return };
+            let mut headers = HeaderMap::new();
+            headers.insert("Nats-Msg-Id", format!("{}/{task}/{attempt}", self.shared.coordinator));
+            let subject = self.shared.names.tasks_of(&self.shared.coordinator);
+            let reply = format!("{}.{task}", self.inbox);
+            let sent = self.client.publish_with_reply_and_headers(subject, reply, headers, parcel).await;
+            if sent.is_err() {
+                self.shared.state.lock().ledger.refused(task, Instant::now());
+            }
+        }
+    }
+
+    /// The server has stored a task, or refuses to.
+    fn acknowledged(&self, ack: &Message) {
+        let Some(task) = ack.subject.rsplit('.').next().and_then(|task| task.parse().ok()) else { return };
+        let answer: Option<Value> = serde_json::from_slice(&ack.payload).ok();
+        let is_stored = ack.status.is_none() && answer.is_some_and(|answer| answer.get("error").is_none());
+        let ledger = &mut self.shared.state.lock().ledger;
+        if is_stored { ledger.stored(task) } else { ledger.refused(task, Instant::now()) }
+    }
+
+    /// Records a verdict, if it is the first, and confirms it in any case: only then its message leaves the server.
+    async fn judge(&self, message: Message) {
+        let Some(verdict) = message::decode::<Verdict>(&message.payload) else { return };
+        self.shared.end(verdict.task, || Ok(verdict));
+        if let Some(reply) = message.reply {
+            // If it does not get there, the agent asks again.
+            let _ = self.client.publish(reply, Bytes::new()).await;
+        }
+    }
+
+    /// Tells the agents to let go of a task, or all.
+    async fn recall(&self, task: Option<u64>) {
+        let recall = Recall { coordinator: self.shared.coordinator.clone(), task };
+        if let Ok(recall) = message::encode(&recall) {
+            let _ = self.client.publish(self.shared.names.control(), recall).await;
+        }
+    }
+
+    async fn look(&mut self, now: Instant) {
+        self.members.forget(now);
+        self.show_members();
+        let (is_idle, has_hosts) = {
+            let mut state = self.shared.state.lock();
+            state.ledger.look_again(now);
+            (state.ledger.is_empty(), !state.hosts.is_empty())
+        };
+        if is_idle || has_hosts {
+            self.heard = now;
+        } else if now.duration_since(self.heard) > self.start.agent_timeout {
+            self.give_up(now);
+        }
+        self.audit(now).await;
+    }
+
+    /// No agent has been heard of for as long as was said.
+    fn give_up(&mut self, now: Instant) {
+        let why = match self.client.connection_state() {
+            Connection::Connected => format!("no agent of this build ({})", self.start.names.build()),
+            _ => "no connection to the server".to_owned(),
+        };
+        let why = format!("{why} for {:?}", self.start.agent_timeout);
+        self.shared.end_all(&TaskError::Broken(PoolError::Cluster(why)));
+        self.heard = now;
+        let (client, names) = (self.client.clone(), self.start.names.clone());
+        let coordinator = self.shared.coordinator.clone();
+        tokio::spawn(async move { drop(link::purge(&client, &names, &coordinator).await) });
+    }
+
+    /// Compares the ledger with the server: a task that was stored there, is there no more, and has no verdict, was lost.
+    async fn audit(&mut self, now: Instant) {
+        if let Some(audit) = self.audit.take_if(|audit| audit.is_finished()) {
+            let lost = audit.await.unwrap_or_default();
+            self.shared.state.lock().ledger.resubmit(&lost);
+            self.audited = now;
+        }
+        if self.audit.is_some() || now.duration_since(self.audited) < AUDIT {
+            return;
+        }
+        // Before the server is asked: what is stored after that does not count.
+        let stored = self.shared.state.lock().ledger.all_stored();
+        if stored.is_empty() {
+            return;
+        }
+        let (client, start, shared) = (self.client.clone(), self.start.clone(), self.shared.clone());
+        self.audit = Some(tokio::spawn(async move {
+            match link::n_stored(&client, &start.names, &shared.coordinator).await {
+                Ok(0) => stored,
+                Err(refusal) if refusal.is_not_found() => {
+                    // The server has lost everything.
+                    let made = link::set_up(&client, &start.names, start.host_timeout).await;
+                    if made.is_ok() { stored } else { Vec::new() }
+                }
+                _ => Vec::new(),
+            }
+        }));
+    }
+
+    fn show_members(&self) {
+        let hosts = self.members.hosts();
+        let n_slots: usize = hosts.iter().map(|host| host.n_slots).sum();
+        self.shared.n_workers.store(n_slots.max(1), Relaxed);
+        let mut state = self.shared.state.lock();
+        if state.hosts != hosts {
+            state.hosts = hosts;
+            drop(state);
+            self.shared.changed.notify_all();
+        }
+    }
+
+    async fn take_leave(&self, has_tasks: bool) {
+        let last_words = async {
+            if has_tasks {
+                let _ = link::purge(&self.client, &self.start.names, &self.shared.coordinator).await;
+                self.recall(None).await;
+            }
+            let _ = self.client.flush().await;
+        };
+        if self.client.connection_state() == Connection::Connected {
+            let _ = timeout(FAREWELL, last_words).await;
+        }
+    }
+}

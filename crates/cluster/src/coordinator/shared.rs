@@ -1,0 +1,216 @@
+//! What a pool's handle and its thread share.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use parking_lot::{Condvar, Mutex};
+use pool::{
+    PoolError, TaskError,
+    engine::{Callbacks, HasInputs, Inputs, Open},
+};
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::{
+    ledger::{Finish, Ledger},
+    members::Host,
+};
+use crate::names::Names;
+
+pub(crate) struct Shared {
+    pub(crate) names: Names,
+    /// Tells this pool from all others that share the server.
+    pub(crate) coordinator: String,
+    pub(crate) state: Mutex<State>,
+    /// Rung whenever something has left the ledger or the inputs.
+    pub(crate) changed: Condvar,
+    pub(crate) inputs: Inputs,
+    pub(crate) callbacks: Callbacks,
+    pub(crate) n_done: AtomicU64,
+    pub(crate) n_failed: AtomicU64,
+    pub(crate) n_workers: Arc<AtomicUsize>,
+    pub(crate) max_payload: usize,
+    wake: UnboundedSender<Wake>,
+}
+
+/// What the thread is to do.
+#[derive(Debug)]
+pub(crate) enum Wake {
+    /// There are tasks to be sent.
+    Tasks,
+    /// A task was taken back.
+    Cancelled(u64),
+    /// All were; and then it ends.
+    Terminated,
+    /// It ends.
+    Stop,
+}
+
+pub(crate) struct State {
+    pub(crate) phase: Phase,
+    pub(crate) ledger: Ledger,
+    pub(crate) hosts: Vec<Host>,
+    /// Whether the thread has been told to look at the ledger.
+    is_woken: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Open,
+    Closed,
+    Terminated,
+}
+
+impl Shared {
+    pub(crate) fn new(names: Names, coordinator: String, max_payload: usize, wake: UnboundedSender<Wake>) -> Arc<Self> {
+        Arc::new(Self {
+            names,
+            coordinator,
+            state: Mutex::new(State {
+                phase: Phase::Open,
+                ledger: Ledger::default(),
+                hosts: Vec::new(),
+                is_woken: false,
+            }),
+            changed: Condvar::new(),
+            inputs: Inputs::default(),
+            callbacks: Callbacks::default(),
+            n_done: AtomicU64::new(0),
+            n_failed: AtomicU64::new(0),
+            n_workers: Arc::new(AtomicUsize::new(1)),
+            max_payload,
+            wake,
+        })
+    }
+
+    pub(crate) fn wake(&self, what: Wake) {
+        // Nobody listens once the thread has ended, and there is nothing to do then.
+        let _ = self.wake.send(what);
+    }
+
+    /// Enters a task. One of a map that was begun while the pool was open is taken by a closed one.
+    pub(crate) fn submit(&self, task: u64, parcel: Bytes, is_of_input: bool, finish: Finish) {
+        let mut state = self.state.lock();
+        let is_taken = match state.phase {
+            Phase::Open => true,
+            Phase::Closed => is_of_input,
+            Phase::Terminated => false,
+        };
+        if !is_taken {
+            let why =
+                if state.phase == Phase::Terminated && is_of_input { TaskError::Cancelled } else { TaskError::Closed };
+            drop(state);
+            return finish(Err(why));
+        }
+        state.ledger.enter(task, parcel, finish);
+        let is_asleep = !std::mem::replace(&mut state.is_woken, true);
+        drop(state);
+        if is_asleep {
+            self.wake(Wake::Tasks);
+        }
+    }
+
+    /// To be called by the thread before it looks at the ledger.
+    pub(crate) fn is_looking(&self) {
+        self.state.lock().is_woken = false;
+    }
+
+    /// Takes a task out of the ledger, if it is there, and ends it.
+    pub(crate) fn end(&self, task: u64, how: impl FnOnce() -> Result<crate::message::Verdict, TaskError>) -> bool {
+        let finish = self.state.lock().ledger.leave(task);
+        let was_there = finish.is_some();
+        if let Some(finish) = finish {
+            finish(how());
+            self.changed.notify_all();
+        }
+        was_there
+    }
+
+    pub(crate) fn end_all(&self, why: &TaskError) {
+        let all = self.state.lock().ledger.leave_all();
+        all.into_iter().for_each(|finish| finish(Err(why.clone())));
+        self.changed.notify_all();
+    }
+
+    pub(crate) fn cancel(&self, task: u64) -> bool {
+        let was_there = self.end(task, || Err(TaskError::Cancelled));
+        if was_there {
+            self.wake(Wake::Cancelled(task));
+        }
+        was_there
+    }
+
+    pub(crate) fn close(&self) {
+        let mut state = self.state.lock();
+        if state.phase == Phase::Open {
+            state.phase = Phase::Closed;
+        }
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    pub(crate) fn terminate(&self) {
+        let mut state = self.state.lock();
+        let before = std::mem::replace(&mut state.phase, Phase::Terminated);
+        drop(state);
+        if before != Phase::Terminated {
+            self.end_all(&TaskError::Cancelled);
+            self.wake(Wake::Terminated);
+        }
+    }
+
+    pub(crate) fn open_input(self: &Arc<Self>) -> Option<Open<Self>> {
+        let state = self.state.lock();
+        (state.phase == Phase::Open).then(|| Open::new(self))
+    }
+
+    /// Waits until nothing is left to do, but for inputs that only this thread could read.
+    ///
+    /// # Errors
+    /// If the pool is open.
+    pub(crate) fn wait_done(&self) -> Result<(), PoolError> {
+        let mut state = self.state.lock();
+        loop {
+            match state.phase {
+                Phase::Open => return Err(PoolError::StillOpen),
+                Phase::Terminated => return Ok(()),
+                Phase::Closed if state.ledger.is_empty() && self.inputs.all_wait_for_this_thread() => return Ok(()),
+                Phase::Closed => self.changed.wait(&mut state),
+            }
+        }
+    }
+
+    /// Waits until there is a host, for at most `timeout`.
+    pub(crate) fn wait_for_hosts(&self, n_hosts: usize, timeout: Duration) -> bool {
+        let deadline = Instant::now() + timeout;
+        let mut state = self.state.lock();
+        while state.hosts.len() < n_hosts {
+            if self.changed.wait_until(&mut state, deadline).timed_out() {
+                return state.hosts.len() >= n_hosts;
+            }
+        }
+        true
+    }
+
+    pub(crate) fn count(&self, n_done: usize, n_failed: usize) {
+        self.n_done.fetch_add(n_done as u64, Relaxed);
+        self.n_failed.fetch_add(n_failed as u64, Relaxed);
+    }
+}
+
+impl HasInputs for Shared {
+    fn inputs(&self) -> &Inputs {
+        &self.inputs
+    }
+
+    fn left(&self) {
+        // Under the lock, so that nobody who has just looked at the inputs goes to sleep after this.
+        drop(self.state.lock());
+        self.changed.notify_all();
+    }
+}

@@ -1,0 +1,197 @@
+//! Settings of a pool.
+
+use std::time::Duration;
+
+use pool::{
+    PoolError,
+    engine::{Cut, Terms},
+};
+
+use super::{ClusterPool, defaults::Defaults};
+use crate::{
+    coordinator::{self, Start},
+    link::Address,
+    local::Local,
+    names::{DEFAULT_POOL, Names},
+};
+
+/// Says what a [`ClusterPool`] is to be like.
+#[derive(Clone, Debug)]
+#[must_use = "a builder does nothing before `connect` or `local`"]
+pub struct ClusterPoolBuilder {
+    name: String,
+    token: Option<String>,
+    patience: Duration,
+    host_timeout: Option<Duration>,
+    agent_timeout: Duration,
+    terms: Terms,
+    cut: Cut,
+}
+
+/// Of a server and agents on one machine, none of which is reached by a network.
+const LOCAL_HOST_TIMEOUT: Duration = Duration::from_secs(3);
+const HOST_TIMEOUT: Duration = Duration::from_secs(10);
+/// Agents tell the server that they live once a second.
+const LEAST_HOST_TIMEOUT: Duration = Duration::from_secs(2);
+
+impl ClusterPool {
+    /// The pool of the server at `url`, such as `nats://10.0.0.1:4222`. Blocks until the server answers, for at most 10
+    /// seconds. Agents may come and go at any time.
+    ///
+    /// # Errors
+    /// [`PoolError::Cluster`] if the server cannot be reached, or does not run with JetStream.
+    pub fn connect(url: impl Into<String>) -> Result<Self, PoolError> {
+        Self::builder().connect(url)
+    }
+
+    /// A server of its own on this machine, with `n_agents` agents of one worker each: for tests and first steps.
+    ///
+    /// The server is the program that the environment's `NATS_SERVER_BIN` names, or `nats-server` on the `PATH`. It listens
+    /// on the loopback interface, for those who know a word that only this pool and its agents do, and keeps its files in a
+    /// directory of its own below [`std::env::temp_dir`]. Blocks until all agents are there.
+    ///
+    /// # Errors
+    /// [`PoolError::Cluster`] if there is no such program, or it does not start.
+    ///
+    /// # Crash safety
+    /// Server, agents and directory go with this process, however it ends. A server or an agent that is killed is started
+    /// again.
+    pub fn local(n_agents: usize) -> Result<Self, PoolError> {
+        Self::builder().local(n_agents)
+    }
+
+    /// Settings for a pool.
+    pub fn builder() -> ClusterPoolBuilder {
+        ClusterPoolBuilder::new()
+    }
+}
+
+impl ClusterPoolBuilder {
+    fn new() -> Self {
+        Self {
+            name: DEFAULT_POOL.into(),
+            token: None,
+            patience: Duration::from_secs(10),
+            host_timeout: None,
+            agent_timeout: Duration::from_secs(30),
+            terms: Terms::default(),
+            cut: Cut::default(),
+        }
+    }
+
+    /// The pool's name: agents and coordinators of the same name share the work. By default `default`. Letters, digits, `_` and
+    /// `-`.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// What the server wants to be told.
+    pub fn token(mut self, token: impl Into<String>) -> Self {
+        self.token = Some(token.into());
+        self
+    }
+
+    /// How long the server may take to be there, at the start; by default 10 seconds.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.patience = timeout;
+        self
+    }
+
+    /// How long an agent may say nothing before the server gives its tasks to others; by default 10 seconds, or 3 for a
+    /// [`local`](Self::local) pool, and at least 2. It is a setting of the server's: of several pools of one name, that of the
+    /// last holds.
+    #[doc(alias = "ack_wait")]
+    pub fn host_timeout(mut self, timeout: Duration) -> Self {
+        self.host_timeout = Some(timeout.max(LEAST_HOST_TIMEOUT));
+        self
+    }
+
+    /// How long tasks wait while there is no agent of this build, or no server; by default 30 seconds. Then they end in
+    /// [`TaskError::Broken`](pool::TaskError::Broken), which says what was wanting.
+    pub fn agent_timeout(mut self, timeout: Duration) -> Self {
+        self.agent_timeout = timeout;
+        self
+    }
+
+    /// The longest that a task may run in its worker, as of a [`ProcessPool`](pool::ProcessPoolBuilder::task_timeout).
+    pub fn task_timeout(mut self, timeout: Duration) -> Self {
+        self.terms.timeout = Some(timeout);
+        self
+    }
+
+    /// How often a task is tried again after the worker process that ran it died, as of a
+    /// [`ProcessPool`](pool::ProcessPoolBuilder::retries). That a task runs again after its host was lost does not count.
+    pub fn retries(mut self, n: u32) -> Self {
+        self.terms.retries = Some(n);
+        self
+    }
+
+    /// How much private memory a task may take, as of a [`ProcessPool`](pool::ProcessPoolBuilder::memory_limit).
+    pub fn memory_limit(mut self, bytes: u64) -> Self {
+        self.terms.memory_limit = Some(bytes);
+        self
+    }
+
+    /// Items of `map` and its like that make one task. By default it adapts to their speed.
+    #[doc(alias = "chunksize")]
+    pub fn chunk_size(mut self, n_items: usize) -> Self {
+        self.cut.chunk_size = Some(n_items.max(1));
+        self
+    }
+
+    /// Most items that `imap` reads ahead of what it has yielded; by default four tasks a worker.
+    #[doc(alias = "buffersize")]
+    pub fn window(mut self, n_items: usize) -> Self {
+        self.cut.window = Some(n_items.max(1));
+        self
+    }
+
+    /// As [`ClusterPool::connect`].
+    ///
+    /// # Errors
+    /// As there; if the name is none.
+    pub fn connect(self, url: impl Into<String>) -> Result<ClusterPool, PoolError> {
+        let address = Address { url: url.into(), token: self.token.clone() };
+        self.start(address, HOST_TIMEOUT, None)
+    }
+
+    /// As [`ClusterPool::local`].
+    ///
+    /// # Errors
+    /// As there; if the name is none.
+    pub fn local(self, n_agents: usize) -> Result<ClusterPool, PoolError> {
+        if n_agents == 0 {
+            return Err(PoolError::Setting("agents"));
+        }
+        let local = Local::start(&self.name, n_agents)?;
+        let patience = self.patience;
+        let pool = self.start(local.address().clone(), LOCAL_HOST_TIMEOUT, Some(local))?;
+        if pool.wait_for_hosts(n_agents, patience) {
+            Ok(pool)
+        } else {
+            Err(PoolError::Cluster(format!("not all agents have come within {patience:?}")))
+        }
+    }
+
+    fn start(
+        mut self,
+        address: Address,
+        host_timeout: Duration,
+        local: Option<Local>,
+    ) -> Result<ClusterPool, PoolError> {
+        let start = Start {
+            address,
+            names: Names::new(&self.name)?,
+            patience: self.patience,
+            host_timeout: self.host_timeout.unwrap_or(host_timeout),
+            agent_timeout: self.agent_timeout,
+        };
+        let (shared, ended) = coordinator::start(start)?;
+        self.cut.n_workers = shared.n_workers.clone();
+        if self.terms.timeout.is_some() && self.cut.chunk_size.is_none() {
+            self.cut.chunk_size = Some(1);
+        }
+        Ok(ClusterPool::new(shared, self.cut, Defaults(self.terms), ended, local))
+    }
+}

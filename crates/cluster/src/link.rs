@@ -1,0 +1,165 @@
+//! The connection to the server, and what is asked of its streams.
+//!
+//! Only what servers since 2.9 know is asked for.
+
+use std::time::Duration;
+
+use async_nats::{Client, ConnectOptions};
+use bytes::Bytes;
+use pool::PoolError;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::names::Names;
+
+/// Where the server is, and what it asks for.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct Address {
+    pub(crate) url: String,
+    pub(crate) token: Option<String>,
+}
+
+/// Without the token, which is nobody's business.
+impl std::fmt::Debug for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Address").field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
+/// How often the server is asked whether it is there: after three times, another one is tried.
+const PING: Duration = Duration::from_secs(1);
+/// Between two attempts to connect.
+const PAUSE: Duration = Duration::from_millis(100);
+/// How long the server may take for one request.
+const REQUEST: Duration = Duration::from_secs(5);
+/// How long a task may lie on the server.
+const MAX_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How long the server remembers that it has stored a task.
+const DUPLICATES: Duration = Duration::from_secs(120);
+/// After so long without an agent of its build, a consumer goes; a coordinator makes it anew.
+const CONSUMER_LASTS: Duration = Duration::from_secs(24 * 3600);
+/// Tasks that agents of one build may have in hand, all together.
+const MAX_ACK_PENDING: u32 = 4096;
+/// Messages that may wait for this program to send or to take them.
+const CAPACITY: usize = 1 << 16;
+
+/// Connects, and tries for as long as `patience` lasts. Once made, the connection is made again whenever it is lost.
+pub(crate) async fn connect(address: &Address, name: &str, patience: Duration) -> Result<Client, PoolError> {
+    let deadline = Instant::now() + patience;
+    loop {
+        let mut options = ConnectOptions::new()
+            .name(name)
+            .ping_interval(PING)
+            .client_capacity(CAPACITY)
+            .subscription_capacity(CAPACITY)
+            .connection_timeout(REQUEST)
+            .reconnect_delay_callback(|n_tried| if n_tried <= 1 { Duration::ZERO } else { PAUSE });
+        if let Some(token) = &address.token {
+            options = options.token(token.clone());
+        }
+        match options.connect(&address.url).await {
+            Ok(client) => return Ok(client),
+            Err(e) if Instant::now() + PAUSE > deadline => {
+                return Err(PoolError::Cluster(format!("{} cannot be reached: {e}", address.url)));
+            }
+            Err(_) => sleep(PAUSE).await,
+        }
+    }
+}
+
+/// Makes the pool's stream, and the consumer for this build's tasks; does nothing if they are there.
+pub(crate) async fn set_up(client: &Client, names: &Names, host_timeout: Duration) -> Result<(), PoolError> {
+    let stream = json!({
+        "name": names.stream(),
+        "subjects": [names.all_tasks()],
+        "retention": "workqueue",
+        "storage": "file",
+        "discard": "new",
+        "max_consumers": -1,
+        "max_msgs": -1,
+        "max_bytes": -1,
+        "max_age": nanos(MAX_AGE),
+        "duplicate_window": nanos(DUPLICATES),
+        "num_replicas": 1,
+    });
+    let consumer = json!({
+        "stream_name": names.stream(),
+        "config": {
+            "durable_name": names.consumer(),
+            "filter_subject": names.tasks(),
+            "deliver_policy": "all",
+            "ack_policy": "explicit",
+            "replay_policy": "instant",
+            "ack_wait": nanos(host_timeout),
+            "max_ack_pending": MAX_ACK_PENDING,
+            "max_deliver": -1,
+            "inactive_threshold": nanos(CONSUMER_LASTS),
+        },
+    });
+    /// Somebody made it with other settings, which then hold.
+    const IN_USE: u64 = 10058;
+    match ask(client, &format!("STREAM.CREATE.{}", names.stream()), &stream).await {
+        Err(Refusal::Server { code: IN_USE, .. }) => {}
+        outcome => drop(outcome?),
+    }
+    ask(client, &format!("CONSUMER.DURABLE.CREATE.{}.{}", names.stream(), names.consumer()), &consumer).await?;
+    Ok(())
+}
+
+/// How many of a coordinator's tasks lie on the server, given to an agent or not.
+pub(crate) async fn n_stored(client: &Client, names: &Names, coordinator: &str) -> Result<u64, Refusal> {
+    let subject = names.tasks_of(coordinator);
+    let filter = json!({ "subjects_filter": subject });
+    let info = ask(client, &format!("STREAM.INFO.{}", names.stream()), &filter).await?;
+    Ok(info["state"]["subjects"][&subject].as_u64().unwrap_or(0))
+}
+
+/// Takes back all tasks of a coordinator that no agent has acknowledged.
+pub(crate) async fn purge(client: &Client, names: &Names, coordinator: &str) -> Result<(), Refusal> {
+    let filter = json!({ "filter": names.tasks_of(coordinator) });
+    ask(client, &format!("STREAM.PURGE.{}", names.stream()), &filter).await.map(drop)
+}
+
+/// Why the server did not do what it was asked for.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// It said so.
+    Server { code: u64, why: String },
+    /// It said nothing.
+    Silent(String),
+}
+
+impl Refusal {
+    /// Whether the stream or the consumer is not there.
+    pub(crate) fn is_not_found(&self) -> bool {
+        matches!(self, Self::Server { code: 10059 | 10014, .. })
+    }
+}
+
+impl From<Refusal> for PoolError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Cluster(match refusal {
+            Refusal::Server { why, .. } => format!("the server refuses: {why}"),
+            Refusal::Silent(why) => format!("the server does not answer (does it run with JetStream?): {why}"),
+        })
+    }
+}
+
+async fn ask(client: &Client, what: &str, question: &Value) -> Result<Value, Refusal> {
+    let silent = |why: &dyn std::fmt::Display| Refusal::Silent(format!("{what}: {why}"));
+    let request = client.request(format!("$JS.API.{what}"), Bytes::from(question.to_string()));
+    let answer = timeout(REQUEST, request).await.map_err(|e| silent(&e))?.map_err(|e| silent(&e))?;
+    let answer: Value = serde_json::from_slice(&answer.payload).map_err(|e| silent(&e))?;
+    match answer.get("error") {
+        None => Ok(answer),
+        Some(error) => Err(Refusal::Server {
+            code: error["err_code"].as_u64().unwrap_or(0),
+            why: error["description"].as_str().unwrap_or("no reason").to_owned(),
+        }),
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,179 @@
+//! What coordinators and agents say to each other, in `wire`'s form.
+//!
+//! It comes from a network: everything is decoded with checks, and nothing of it is believed that could be wrong without
+//! harm to memory. What a task's function is, is checked before it is called (`agent`).
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use pool::{TaskError, engine::Terms};
+use proc_core::function::{CallError, Function};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use wire::TypeInfo;
+
+/// The first byte of each message.
+const VERSION: u8 = 1;
+
+/// A task: one or several calls of one function.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Parcel {
+    /// The build that `function` is a place in. The subject says so, too.
+    pub(crate) build: String,
+    /// Who wants the verdict.
+    pub(crate) coordinator: String,
+    /// The coordinator's number of it.
+    pub(crate) task: u64,
+    pub(crate) function: Function,
+    pub(crate) terms: ParcelTerms,
+    /// Packed arguments of each call.
+    pub(crate) calls: Vec<Vec<u8>>,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct ParcelTerms {
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) retries: Option<u32>,
+    pub(crate) memory_limit: Option<u64>,
+    pub(crate) name: Option<String>,
+}
+
+impl From<Terms> for ParcelTerms {
+    fn from(terms: Terms) -> Self {
+        let Terms { timeout, retries, memory_limit, name } = terms;
+        Self { timeout, retries, memory_limit, name: name.map(|name| name.to_string()) }
+    }
+}
+
+impl From<ParcelTerms> for Terms {
+    fn from(terms: ParcelTerms) -> Self {
+        let ParcelTerms { timeout, retries, memory_limit, name } = terms;
+        Self { timeout, retries, memory_limit, name: name.map(Into::into) }
+    }
+}
+
+/// How a task ended.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Verdict {
+    pub(crate) task: u64,
+    /// How long its calls took.
+    pub(crate) busy: Duration,
+    /// One end of each call; or one for all of them.
+    pub(crate) ends: Ends,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Ends {
+    Each(Vec<End>),
+    All(Box<End>),
+}
+
+/// How one call ended.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum End {
+    /// With a value, packed.
+    Value(Vec<u8>),
+    Failed(CallError),
+    WorkerDied {
+        pid: u32,
+        signal: Option<i32>,
+        code: Option<i32>,
+        task: Option<String>,
+    },
+    TimedOut,
+    MemoryLimit,
+    Quarantined,
+    Cancelled,
+    HostLost {
+        n_given: u64,
+    },
+    /// An agent's reason for not running it, or for not sending what came of it.
+    Refused(String),
+}
+
+impl End {
+    /// Of a call that came to nothing in a local pool.
+    pub(crate) fn of(why: TaskError) -> Self {
+        match why {
+            TaskError::WorkerDied { pid, signal, code, task, .. } => Self::WorkerDied { pid, signal, code, task },
+            TaskError::TimedOut => Self::TimedOut,
+            TaskError::MemoryLimit => Self::MemoryLimit,
+            TaskError::Quarantined => Self::Quarantined,
+            TaskError::Cancelled => Self::Cancelled,
+            why => Self::Refused(why.to_string()),
+        }
+    }
+
+    /// The packed value.
+    ///
+    /// # Errors
+    /// What there is instead.
+    pub(crate) fn into_value(self) -> Result<Vec<u8>, TaskError> {
+        Err(match self {
+            Self::Value(packed) => return Ok(packed),
+            Self::Failed(why) => why.into(),
+            Self::WorkerDied { pid, signal, code, task } => {
+                TaskError::WorkerDied { pid, signal, code, crash: None, task }
+            }
+            Self::TimedOut => TaskError::TimedOut,
+            Self::MemoryLimit => TaskError::MemoryLimit,
+            Self::Quarantined => TaskError::Quarantined,
+            Self::Cancelled => TaskError::Cancelled,
+            Self::HostLost { n_given } => TaskError::HostLost { n_given },
+            Self::Refused(why) => TaskError::Encode(why),
+        })
+    }
+}
+
+/// What an agent tells every second.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Beat {
+    /// Tells it from all other agents.
+    pub(crate) agent: String,
+    pub(crate) host: String,
+    pub(crate) pid: u32,
+    pub(crate) slots: usize,
+    /// Tasks that it has in hand.
+    pub(crate) n_held: usize,
+    /// It takes no further tasks, and is no more after this.
+    pub(crate) leaves: bool,
+}
+
+/// What a coordinator takes back: one of its tasks, or all.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Recall {
+    pub(crate) coordinator: String,
+    pub(crate) task: Option<u64>,
+}
+
+/// # Errors
+/// What the types' own `Serialize` reports, which have nothing to report.
+pub(crate) fn encode<T: Serialize + DeserializeOwned>(message: &T) -> Result<Bytes, wire::Error> {
+    let mut bytes = vec![VERSION];
+    wire::encode(TypeInfo::of::<T>(), message, &mut bytes)?;
+    Ok(bytes.into())
+}
+
+/// `None` for what is no such message.
+pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
+    let (version, bytes) = bytes.split_first()?;
+    (*version == VERSION).then(|| wire::decode(bytes).ok())?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn garbage_is_no_message() {
+        let beat = Beat { agent: "a".into(), host: "h".into(), pid: 7, slots: 2, n_held: 1, leaves: false };
+        let bytes = encode(&beat).unwrap();
+        assert_eq!(decode::<Beat>(&bytes).unwrap().pid, 7);
+        assert!(decode::<Beat>(&[]).is_none());
+        for len in 0..bytes.len() {
+            assert!(decode::<Beat>(&bytes[..len]).is_none());
+        }
+        let mut later = bytes.to_vec();
+        later[0] += 1;
+        assert!(decode::<Beat>(&later).is_none());
+    }
+}

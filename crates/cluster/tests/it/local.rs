@@ -1,0 +1,114 @@
+//! The vocabulary of pools, on a cluster of this machine.
+
+use std::{process::abort, thread, time::Duration};
+
+use cluster::ClusterPool;
+use pool::{Executor, ProcessPool, TaskError, ThreadPool};
+
+use crate::support::local;
+
+fn square(n: u64) -> u64 {
+    n * n
+}
+
+#[test]
+fn smoke() {
+    let Some((_dog, pool)) = local(ClusterPool::builder(), 2) else { return };
+    assert_eq!(pool.apply(|a: u64, b: u64| a * b, (6, 7)), Ok(42));
+    assert_eq!(pool.apply_async(|name: String| name + "!", ("hi".into(),)).get(), Ok("hi!".to_owned()));
+    assert_eq!(pool.map(square, 0..100_u64).unwrap(), (0..100).map(square).collect::<Vec<_>>());
+    assert_eq!(pool.starmap(|a: u8, b: u8| a + b, [(1, 2), (3, 4)]), Ok(vec![3, 7]));
+    assert_eq!(pool.imap(square, 0..50_u64).collect::<Result<Vec<_>, _>>().unwrap()[49], 49 * 49);
+    let mut unordered: Vec<_> = pool.imap_unordered(square, 0..50_u64).map(Result::unwrap).collect();
+    unordered.sort_unstable();
+    assert_eq!(unordered, (0..50).map(square).collect::<Vec<_>>());
+    assert_eq!(pool.map_async(square, 0..10_u64).get().unwrap().len(), 10);
+    assert_eq!(pool.hosts().len(), 2);
+    pool.close();
+    assert_eq!(pool.apply(square, (1,)), Err(TaskError::Closed));
+    pool.join().unwrap();
+    let stats = pool.stats();
+    assert_eq!((stats.done, stats.failed, stats.queued, stats.running), (2 + 100 + 2 + 50 + 50 + 10, 1, 0, 0));
+}
+
+#[test]
+fn each_failure_is_told_apart_and_costs_one_task() {
+    let Some((_dog, pool)) = local(ClusterPool::builder(), 1) else { return };
+    let panicked = pool.apply(|| -> u8 { panic!("nought") }, ());
+    assert!(
+        matches!(&panicked, Err(TaskError::Panicked { message, location, .. }) if message == "nought" && location.contains("local.rs")),
+        "{panicked:?}"
+    );
+    let died = pool.apply(|| -> u8 { abort() }, ());
+    assert!(matches!(died, Err(TaskError::WorkerDied { signal: Some(6), .. })), "{died:?}");
+    let late = pool.task(|| thread::sleep(Duration::from_secs(60)), ()).timeout(Duration::from_millis(100)).submit();
+    assert_eq!(late.get(), Err(TaskError::TimedOut));
+    let hungry = pool.task(|| vec![1_u8; 1 << 30].len(), ()).memory_limit(64 << 20).submit();
+    assert_eq!(hungry.get(), Err(TaskError::MemoryLimit));
+    let poison = pool.task(|| -> u8 { abort() }, ()).retries(2).name("poison").submit();
+    assert_eq!((poison.name(), poison.get()), (Some("poison"), Err(TaskError::Quarantined)));
+    let handle = pool.apply(|_: proc_core::Fd| (), (std::fs::File::open("/dev/null").unwrap().into(),));
+    assert!(matches!(&handle, Err(TaskError::Encode(why)) if why.contains("Fd")), "{handle:?}");
+    let back = pool.apply(|| proc_core::Fd::from(std::fs::File::open("/dev/null").unwrap()), ());
+    assert!(matches!(&back, Err(TaskError::Encode(why)) if why.contains("handle")), "{back:?}");
+    assert_eq!(pool.apply(square, (3,)), Ok(9));
+}
+
+#[test]
+fn one_item_of_a_map_fails_alone() {
+    let Some((_dog, pool)) = local(ClusterPool::builder().chunk_size(10), 2) else { return };
+    let odd = |n: u64| match n {
+        13 => abort(),
+        17 => panic!("seventeen"),
+        n => n,
+    };
+    let results: Vec<_> = pool.imap(odd, 0..30_u64).collect();
+    for (n, result) in results.iter().enumerate() {
+        match n {
+            13 => assert!(matches!(result, Err(TaskError::WorkerDied { signal: Some(6), .. })), "{result:?}"),
+            17 => assert!(matches!(result, Err(TaskError::Panicked { .. })), "{result:?}"),
+            n => assert_eq!(*result, Ok(n as u64)),
+        }
+    }
+    assert_eq!(results.len(), 30);
+}
+
+#[test]
+fn cancelled_and_terminated_tasks_end_at_once_and_make_room() {
+    let Some((_dog, pool)) = local(ClusterPool::builder(), 1) else { return };
+    let long = pool.apply_async(|| thread::sleep(Duration::from_secs(600)), ());
+    let waiting = pool.apply_async(|| thread::sleep(Duration::from_secs(600)), ());
+    assert!(waiting.cancel() && !waiting.cancel());
+    assert!(long.cancel());
+    assert_eq!((long.get(), waiting.get()), (Err(TaskError::Cancelled), Err(TaskError::Cancelled)));
+    assert_eq!(pool.apply(square, (3,)), Ok(9));
+    let long = pool.apply_async(|| thread::sleep(Duration::from_secs(600)), ());
+    pool.terminate();
+    assert_eq!(long.get(), Err(TaskError::Cancelled));
+    pool.join().unwrap();
+}
+
+#[test]
+fn all_three_pools_run_the_same_function() {
+    fn sum(pool: &impl Executor) -> u64 {
+        let squares: u64 = pool.map(square, 0..20_u64).unwrap().iter().sum();
+        squares
+            + pool.apply(square, (100,)).unwrap()
+            + pool.imap_unordered(square, [1_u64]).map(Result::unwrap).sum::<u64>()
+    }
+    let expected = 2470 + 10_000 + 1;
+    assert_eq!(sum(&ThreadPool::new(2).unwrap()), expected);
+    assert_eq!(sum(&ProcessPool::new(2).unwrap()), expected);
+    let Some((_dog, pool)) = local(ClusterPool::builder(), 1) else { return };
+    assert_eq!(sum(&pool), expected);
+}
+
+#[test]
+fn callbacks_are_called_before_the_result_is_there() {
+    let Some((_dog, pool)) = local(ClusterPool::builder(), 1) else { return };
+    let (told, tells) = std::sync::mpsc::channel();
+    let task = pool.apply_async(square, (4_u64,));
+    task.on_done(move |result| told.send(result.clone()).unwrap());
+    assert_eq!(task.get(), Ok(16));
+    assert_eq!(tells.recv().unwrap(), Ok(16));
+}
