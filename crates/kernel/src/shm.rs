@@ -33,8 +33,13 @@ use crate::{
     },
 };
 
+#[cfg(feature = "inspect")]
+#[doc(hidden)]
+pub mod inspect;
+mod label;
 mod named;
 
+use self::label::Label;
 pub use self::named::NamedMemory;
 
 /// Whether this process may write up to `end` in a file: beyond its limit (`RLIMIT_FSIZE`) lies no error but SIGXFSZ.
@@ -268,9 +273,11 @@ struct Header {
     value_bytes: AtomicU64,
     /// The inode of its maker's pid namespace, 0 if that was unknown.
     namespace: AtomicU32,
+    /// The begin of the value's type's name, for people who look into a running program.
+    label: Label,
 }
 
-const MAGIC: u64 = u64::from_le_bytes(*b"pcShare2");
+const MAGIC: u64 = u64::from_le_bytes(*b"pcShare3");
 const VALUE_OFFSET: usize = 64;
 const _: () = assert!(size_of::<Header>() <= VALUE_OFFSET);
 
@@ -291,6 +298,7 @@ impl<T: ShmSafe> Shared<T> {
         let header = header(&memory);
         header.value_bytes.store(size_of::<T>() as u64, Ordering::Relaxed);
         header.namespace.store(PidNamespace::current().map_or(0, PidNamespace::inode), Ordering::Relaxed);
+        label::write::<T>(&header.label);
         header.magic.store(MAGIC, Ordering::Release);
         Ok(Self { memory, value: place })
     }
