@@ -38,6 +38,9 @@
 
 mod barrier;
 mod error;
+#[cfg(feature = "inspect")]
+#[doc(hidden)]
+pub mod inspect;
 pub mod joinable;
 mod listener;
 pub mod manager;

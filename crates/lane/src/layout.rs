@@ -26,7 +26,7 @@ pub(super) const NO_BUFFER: u32 = u32::MAX;
 /// Payload words of a stream buffer.
 pub(super) const BUFFER_WORDS: usize = 8 * 1024 - 8;
 
-const MAGIC: u64 = u64::from_le_bytes(*b"ipcLane1");
+pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"ipcLane1");
 
 /// The phases of a slot's word; the lap stands above them.
 pub(super) mod phase {
@@ -85,7 +85,7 @@ pub(super) struct Buffer {
 
 #[repr(C)]
 pub(super) struct Layout {
-    magic: AtomicU64,
+    pub(super) magic: AtomicU64,
     reserved: [AtomicU64; 7],
     /// 1 while the worker sleeps, or is about to; its own cache line.
     pub(super) asleep: AtomicU32,
@@ -134,6 +134,11 @@ impl Memory {
 
     fn view(memory: SharedMemory) -> Self {
         Self { layout: memory.as_ptr().cast(), memory }
+    }
+
+    #[cfg(all(test, feature = "inspect"))]
+    pub(super) fn memory(&self) -> &SharedMemory {
+        &self.memory
     }
 
     pub(super) fn get(&self) -> &Layout {

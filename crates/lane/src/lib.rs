@@ -2,6 +2,9 @@
 #![deny(unsafe_code)]
 
 mod descriptors;
+#[cfg(feature = "inspect")]
+#[doc(hidden)]
+pub mod inspect;
 mod layout;
 mod owner;
 mod spill;

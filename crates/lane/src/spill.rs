@@ -39,7 +39,7 @@ impl Place {
         buffer.map_or(Self::Task(slot), Self::Chunk)
     }
 
-    fn offset(self) -> i64 {
+    pub(super) fn offset(self) -> i64 {
         let index = match self {
             Self::Task(slot) => slot,
             Self::Result(slot) => N_SLOTS + slot,

@@ -58,6 +58,11 @@ mod error;
 mod executor;
 mod failure;
 mod gather;
+#[cfg(feature = "inspect")]
+#[doc(hidden)]
+pub mod inspect {
+    pub use crate::process::inspect::function_of;
+}
 mod process;
 mod remote;
 mod stats;

@@ -14,6 +14,8 @@ mod forms;
 pub(crate) mod handles;
 pub(crate) mod handshake;
 mod inbox;
+#[cfg(feature = "inspect")]
+pub(crate) mod inspect;
 mod iter;
 mod layout;
 mod lobby;

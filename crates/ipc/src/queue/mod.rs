@@ -14,6 +14,8 @@ mod halves;
 mod here;
 #[cfg(test)]
 mod hostile;
+#[cfg(feature = "inspect")]
+pub(crate) mod inspect;
 mod iter;
 mod kept;
 mod layout;

@@ -7,6 +7,8 @@ mod codec;
 mod errors;
 mod events;
 mod executor;
+#[cfg(feature = "inspect")]
+pub(crate) mod inspect;
 mod items;
 mod job;
 mod memory;

@@ -45,11 +45,11 @@ pub(crate) trait Seat {
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Barrier<L, const N: usize> {
-    gate: L,
-    phase: AtomicU64,
-    parties: AtomicU32,
+    pub(crate) gate: L,
+    pub(crate) phase: AtomicU64,
+    pub(crate) parties: AtomicU32,
     unused: AtomicU32,
-    seats: [L; N],
+    pub(crate) seats: [L; N],
 }
 
 /// The barrier is broken, or has been reset.

@@ -21,6 +21,12 @@ const WAITERS: u64 = 1 << 31;
 #[repr(transparent)]
 pub(crate) struct Event(AtomicU64);
 
+/// Whether a word says that the event is set, and whether somebody waits for that.
+#[cfg(feature = "inspect")]
+pub(crate) fn decode(word: u64) -> (bool, bool) {
+    (is_set(word), word & WAITERS != 0)
+}
+
 impl Event {
     pub(crate) fn new() -> Self {
         Self(AtomicU64::new(0))

@@ -61,6 +61,32 @@ pub(crate) struct Lock {
     turns: AtomicU64,
 }
 
+/// What a lock's first word says to one who looks from outside.
+#[cfg(feature = "inspect")]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LockWord(pub(crate) u64);
+
+#[cfg(feature = "inspect")]
+impl LockWord {
+    /// The thread id of the holder, or 0.
+    pub(crate) fn owner(self) -> u32 {
+        (self.0 & OWNER) as u32
+    }
+
+    pub(crate) fn is_inconsistent(self) -> bool {
+        self.0 & DIED != 0
+    }
+
+    pub(crate) fn has_waiters(self) -> bool {
+        self.0 & WAITERS != 0
+    }
+
+    /// What the second word says: how many turns there were, and whether ids may mean others.
+    pub(crate) fn turns(second: u64) -> (u64, bool) {
+        (second & !NAMESPACES, second & NAMESPACES != 0)
+    }
+}
+
 /// A lock is yours; and whether its data are in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Acquired {

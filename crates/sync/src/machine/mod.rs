@@ -15,6 +15,10 @@ mod model;
 #[cfg(all(test, loom))]
 mod tests;
 
+#[cfg(feature = "inspect")]
+pub(crate) mod inspect {
+    pub(crate) use super::{event::decode as event, lock::LockWord, semaphore::decode as semaphore};
+}
 pub(crate) use barrier::{Barrier, Broken, Seat};
 pub(crate) use condvar::Condvar;
 pub(crate) use event::Event;

@@ -26,6 +26,12 @@ const ONE: u64 = 1 << 32;
 #[repr(transparent)]
 pub(crate) struct Semaphore(AtomicU64);
 
+/// How many permits a word says there are, and whether somebody waits for one.
+#[cfg(feature = "inspect")]
+pub(crate) fn decode(word: u64) -> (u32, bool) {
+    (permits(word), word & WAITERS != 0)
+}
+
 /// A release would have exceeded the limit.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Overflow;

@@ -22,7 +22,7 @@ use crate::{
     time::remaining,
 };
 
-const MAX_PARTIES: usize = 256;
+pub(super) const MAX_PARTIES: usize = 256;
 
 /// A point where so many threads of any processes wait for one another, again and again.
 ///
@@ -48,12 +48,12 @@ pub struct Barrier(Handle<Shared>);
 
 #[repr(C)]
 #[derive(Debug)]
-struct Shared(machine::Barrier<Place, MAX_PARTIES>);
+pub(super) struct Shared(machine::Barrier<Place, MAX_PARTIES>);
 
 /// A lock of a barrier.
 #[derive(Debug)]
 #[repr(transparent)]
-struct Place(RawLock);
+pub(super) struct Place(RawLock);
 
 // SAFETY: `repr(C)`; atomics and locks.
 unsafe impl ShmSafe for Shared {

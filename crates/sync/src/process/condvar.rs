@@ -51,7 +51,7 @@ pub struct Condvar(Handle<Shared>);
 
 #[repr(C)]
 #[derive(Debug)]
-struct Shared(machine::Condvar);
+pub(super) struct Shared(machine::Condvar);
 
 // SAFETY: `repr(C)`, atomics.
 unsafe impl ShmSafe for Shared {}

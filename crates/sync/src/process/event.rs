@@ -41,7 +41,7 @@ pub struct Event(Handle<Shared>);
 
 #[repr(C)]
 #[derive(Debug)]
-struct Shared(machine::Event);
+pub(super) struct Shared(machine::Event);
 
 // SAFETY: `repr(C)`, atomics.
 unsafe impl ShmSafe for Shared {}

@@ -17,6 +17,9 @@ mod condvar;
 mod event;
 mod handle;
 mod holder;
+#[cfg(feature = "inspect")]
+#[doc(hidden)]
+pub mod inspect;
 mod lock;
 mod locks;
 mod raw;

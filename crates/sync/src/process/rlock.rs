@@ -52,10 +52,10 @@ use crate::{NotHolder, OwnerDied, Plain, machine::Acquired, sys::robust::ThreadL
 pub struct RLock<T: Plain>(Handle<Shared<T>>);
 
 #[repr(C)]
-struct Shared<T> {
-    raw: RawLock,
+pub(super) struct Shared<T> {
+    pub(super) raw: RawLock,
     /// How often the holder has locked it beside the first time; changed by the holder alone, who leaves 0.
-    again: AtomicU32,
+    pub(super) again: AtomicU32,
     /// How many of these have no guard.
     forgotten: AtomicU32,
     data: T,

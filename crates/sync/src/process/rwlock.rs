@@ -68,11 +68,11 @@ const READING: &str = "this thread is reading and would wait for itself";
 pub struct RwLock<T: Plain>(Handle<Shared<T>>);
 
 #[repr(C)]
-struct Shared<T> {
-    gate: RawLock,
-    seats: [RawLock; SEATS],
+pub(super) struct Shared<T> {
+    pub(super) gate: RawLock,
+    pub(super) seats: [RawLock; SEATS],
     /// 1 while a writer may be changing the data.
-    writing: AtomicU32,
+    pub(super) writing: AtomicU32,
     unused: AtomicU32,
     data: UnsafeCell<T>,
 }

@@ -59,9 +59,9 @@ pub struct BoundedSemaphore(Semaphore);
 
 #[repr(C)]
 #[derive(Debug)]
-struct Shared {
-    state: machine::Semaphore,
-    limit: std::sync::atomic::AtomicU32,
+pub(super) struct Shared {
+    pub(super) state: machine::Semaphore,
+    pub(super) limit: std::sync::atomic::AtomicU32,
     unused: std::sync::atomic::AtomicU32,
 }
 
