@@ -1,0 +1,254 @@
+//! What the kernel tells of processes: `/proc`, read as any user may read it. Nobody is traced or stopped for it.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs, io,
+    os::unix::fs::MetadataExt,
+};
+
+use nix::libc;
+use procfs::process::{MMPermissions, MMapPath, Process};
+
+use crate::model::ThreadRow;
+
+/// A process, before anything is known of what it is for.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    pub(crate) pid: u32,
+    pub(crate) parent: u32,
+    pub(crate) name: String,
+    pub(crate) state: char,
+    pub(crate) session: u32,
+    pub(crate) has_terminal: bool,
+    pub(crate) cpu_ms: u64,
+    pub(crate) age_ms: u64,
+    pub(crate) start: u64,
+}
+
+/// All processes there are.
+pub(crate) fn all() -> io::Result<BTreeMap<u32, Seen>> {
+    let tick_ms = 1000 / procfs::ticks_per_second().max(1);
+    let uptime_ms = fs::read_to_string("/proc/uptime")?
+        .split(' ')
+        .next()
+        .and_then(|seconds| seconds.parse::<f64>().ok())
+        .map_or(0, |seconds| (seconds * 1000.0) as u64);
+    let processes = procfs::process::all_processes().map_err(io::Error::other)?;
+    let seen = processes.flatten().filter_map(|process| {
+        let stat = process.stat().ok()?;
+        let seen = Seen {
+            pid: u32::try_from(stat.pid).ok()?,
+            parent: u32::try_from(stat.ppid).unwrap_or(0),
+            name: stat.comm,
+            state: stat.state,
+            session: u32::try_from(stat.session).unwrap_or(0),
+            has_terminal: stat.tty_nr != 0,
+            cpu_ms: (stat.utime + stat.stime) * tick_ms,
+            age_ms: uptime_ms.saturating_sub(stat.starttime * tick_ms),
+            start: stat.starttime,
+        };
+        Some((seen.pid, seen))
+    });
+    Ok(seen.collect())
+}
+
+/// The root, and all processes that descend from it, parents first; with how deep they are.
+pub(crate) fn tree(all: &BTreeMap<u32, Seen>, root: u32) -> Vec<(u32, u16)> {
+    let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
+    for seen in all.values().filter(|seen| seen.pid != root) {
+        children.entry(seen.parent).or_default().push(seen.pid);
+    }
+    let (mut found, mut next) = (Vec::new(), vec![(root, 0)]);
+    while let Some((pid, depth)) = next.pop() {
+        found.push((pid, depth));
+        let below = children.remove(&pid).unwrap_or_default();
+        next.extend(below.into_iter().rev().map(|child| (child, depth + 1)));
+    }
+    found
+}
+
+/// A memory file that a process has a descriptor of.
+#[derive(Clone, Debug)]
+pub(crate) struct MemoryFile {
+    pub(crate) inode: u64,
+    pub(crate) name: String,
+    pub(crate) path: String,
+}
+
+/// What a process has open that says something here.
+#[derive(Debug, Default)]
+pub(crate) struct Open {
+    pub(crate) memory: Vec<MemoryFile>,
+    /// The kernel's numbers of the event counters.
+    pub(crate) events: Vec<u64>,
+    /// The processes that it has a descriptor of.
+    pub(crate) watched: Vec<u32>,
+}
+
+/// What a process has open.
+///
+/// # Errors
+/// `PermissionDenied` for another user's.
+pub(crate) fn open_files(pid: u32) -> io::Result<Open> {
+    let mut open = Open::default();
+    for entry in fs::read_dir(format!("/proc/{pid}/fd"))?.flatten() {
+        let path = entry.path();
+        let Ok(target) = fs::read_link(&path) else { continue };
+        let target = target.to_string_lossy();
+        let number = || {
+            let name = entry.file_name();
+            let info = fs::read_to_string(format!("/proc/{pid}/fdinfo/{}", name.to_string_lossy())).ok()?;
+            let field = |key: &str| info.lines().find_map(|line| line.strip_prefix(key)?.trim().parse::<u64>().ok());
+            field("eventfd-id:").or_else(|| field("Pid:"))
+        };
+        if let Some(name) = target.strip_prefix("/memfd:") {
+            let name = name.strip_suffix(" (deleted)").unwrap_or(name).to_owned();
+            let Ok(meta) = fs::metadata(&path) else { continue };
+            open.memory.push(MemoryFile { inode: meta.ino(), name, path: path.to_string_lossy().into_owned() });
+        } else if target == "anon_inode:[eventfd]" {
+            open.events.extend(number());
+        } else if target == "anon_inode:[pidfd]" || target.starts_with("pidfd:") {
+            open.watched.extend(number().and_then(|pid| u32::try_from(pid).ok()));
+        }
+    }
+    Ok(open)
+}
+
+/// Private and shared memory in use, in bytes.
+pub(crate) fn memory(pid: u32) -> Option<(u64, u64)> {
+    let status = Process::new(i32::try_from(pid).ok()?).ok()?.status().ok()?;
+    let shared = status.rssshmem.unwrap_or(0) + status.rssfile.unwrap_or(0);
+    Some((status.rssanon? * 1024, shared * 1024))
+}
+
+/// Where a thread is in the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Asleep at a word that processes share: its address.
+    Futex(u64),
+    /// Waiting, without a limit, for one descriptor, or for a child.
+    Descriptor,
+    Elsewhere,
+    /// The kernel does not say.
+    Unknown,
+}
+
+/// The threads of a process, and where they are.
+pub(crate) fn threads(pid: u32) -> Vec<(ThreadRow, Place)> {
+    let Ok(entries) = fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
+    let thread = |entry: fs::DirEntry| {
+        let tid = entry.file_name().to_str()?.parse().ok()?;
+        let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
+        let (begin, end) = (stat.find('(')?, stat.rfind(')')?);
+        let state = stat.get(end + 2..)?.chars().next()?;
+        let name = stat.get(begin + 1..end)?.to_owned();
+        let place = match fs::read_to_string(entry.path().join("syscall")) {
+            Ok(text) => place(&text),
+            Err(_) => Place::Unknown,
+        };
+        Some((ThreadRow { tid, name, state }, place))
+    };
+    entries.flatten().filter_map(thread).collect()
+}
+
+/// What `/proc/PID/task/TID/syscall` says: the number of the call, and its arguments.
+fn place(text: &str) -> Place {
+    let mut words = text.split_ascii_whitespace();
+    let Some(number) = words.next().and_then(|number| number.parse::<i64>().ok()) else { return Place::Elsewhere };
+    let mut argument = || words.next().and_then(|word| u64::from_str_radix(word.trim_start_matches("0x"), 16).ok());
+    let (Some(first), Some(second), Some(third)) = (argument(), argument(), argument()) else {
+        return Place::Elsewhere;
+    };
+    // Among threads of one process the flag "private" is set.
+    let is_shared_wait = matches!(second as i32, libc::FUTEX_WAIT | libc::FUTEX_WAIT_BITSET)
+        || second as i32 == libc::FUTEX_WAIT_BITSET | libc::FUTEX_CLOCK_REALTIME;
+    match number {
+        libc::SYS_futex if is_shared_wait => Place::Futex(first),
+        // Third is the time: none at all.
+        libc::SYS_ppoll if second == 1 && third == 0 => Place::Descriptor,
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_poll if second == 1 && third as i32 == -1 => Place::Descriptor,
+        libc::SYS_waitid | libc::SYS_wait4 => Place::Descriptor,
+        _ => Place::Elsewhere,
+    }
+}
+
+/// Which words of which memory files are mapped where.
+#[derive(Debug, Default)]
+pub(crate) struct Mapped(Vec<(u64, u64, u64, u64)>);
+
+impl Mapped {
+    pub(crate) fn of(pid: u32) -> Self {
+        let maps = i32::try_from(pid).ok().and_then(|pid| Process::new(pid).ok()?.maps().ok());
+        let shared = maps.into_iter().flatten().filter(|map| {
+            let is_memory = match &map.pathname {
+                MMapPath::Path(path) => path.to_string_lossy().starts_with("/memfd:"),
+                _ => false,
+            };
+            is_memory && map.perms.contains(MMPermissions::SHARED)
+        });
+        Self(shared.map(|map| (map.address.0, map.address.1, map.inode, map.offset)).collect())
+    }
+
+    /// The memory file's inode and the place in it.
+    pub(crate) fn find(&self, address: u64) -> Option<(u64, u64)> {
+        let (start, _, inode, offset) = self.0.iter().find(|(start, end, ..)| (*start..*end).contains(&address))?;
+        Some((*inode, address - start + offset))
+    }
+}
+
+/// The processes that a name or a number means.
+pub(crate) fn named(all: &BTreeMap<u32, Seen>, target: &str) -> Vec<u32> {
+    if let Ok(pid) = target.parse() {
+        return if all.contains_key(&pid) { vec![pid] } else { Vec::new() };
+    }
+    // The kernel cuts names to 15 bytes.
+    let is_it = |name: &str| name == target || name.len() == 15 && target.starts_with(name);
+    let found: Vec<u32> = all.values().filter(|seen| is_it(&seen.name)).map(|seen| seen.pid).collect();
+    // Of a program and its children, the program.
+    let is_child = |pid: &u32| all.get(pid).is_some_and(|seen| found.contains(&seen.parent));
+    found.iter().copied().filter(|pid| !is_child(pid) && *pid != std::process::id()).collect()
+}
+
+/// The user that a process belongs to.
+pub(crate) fn user_of(pid: u32) -> Option<u32> {
+    fs::metadata(format!("/proc/{pid}")).ok().map(|meta| meta.uid())
+}
+
+/// The command that a process was started with.
+pub(crate) fn command_of(pid: u32) -> String {
+    let bytes = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let words: Vec<_> = bytes.split(|byte| *byte == 0).map(String::from_utf8_lossy).collect();
+    words.join(" ").trim().chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernels_text_says_where_a_thread_is() {
+        let futex = |op: &str| format!("{} 0x7f0012345640 {op} 0x2 0x0 0x0 0x0 0x7ffd 0x7f00\n", libc::SYS_futex);
+        assert_eq!(place(&futex("0x0")), Place::Futex(0x7f00_1234_5640));
+        assert_eq!(place(&futex("0x9")), Place::Futex(0x7f00_1234_5640));
+        assert_eq!(place(&futex("0x189")), Place::Elsewhere, "private");
+        assert_eq!(place(&futex("0x1")), Place::Elsewhere, "a wake-up");
+        let ppoll = |n: &str, time: &str| format!("{} 0x7ffd {n} {time} 0x0 0x8 0x0 0x1 0x2", libc::SYS_ppoll);
+        assert_eq!(place(&ppoll("0x1", "0x0")), Place::Descriptor);
+        assert_eq!(place(&ppoll("0x2", "0x0")), Place::Elsewhere);
+        assert_eq!(place(&ppoll("0x1", "0x7ffd")), Place::Elsewhere);
+        assert_eq!(place("running\n"), Place::Elsewhere);
+        assert_eq!(place("-1 0x0 0x0"), Place::Elsewhere);
+        assert_eq!(place(""), Place::Elsewhere);
+    }
+
+    #[test]
+    fn this_process_is_there() {
+        let all = all().unwrap();
+        let me = std::process::id();
+        assert_eq!(named(&all, &me.to_string()), [me]);
+        assert!(tree(&all, all[&me].parent).iter().any(|(pid, depth)| *pid == me && *depth == 1));
+        assert!(threads(me).iter().any(|(thread, _)| thread.tid == me));
+        assert!(memory(me).unwrap().0 > 0 && open_files(me).is_ok());
+    }
+}

@@ -1,0 +1,190 @@
+//! The names of functions that tasks call, from the offsets in their program's text that travel.
+//!
+//! What travels is the place of a trampoline, whose symbol has no parameters in its name. The function that it was made
+//! for is found from there: by the symbols that its code refers to, and what they refer to, and by what was inlined into
+//! them; the nearest one that is neither of the standard library nor of these crates is taken. That is a guess where a
+//! program passes such a library's function itself; then there is the place alone.
+
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    fs,
+    os::unix::fs::MetadataExt,
+};
+
+use addr2line::Loader;
+use object::{Object, ObjectSection, ObjectSymbol, SymbolKind};
+
+/// Crates whose functions are passed through on the way to the program's own.
+const PASSED_THROUGH: [&str; 24] = [
+    "core",
+    "alloc",
+    "std",
+    "proc_core",
+    "wire",
+    "kernel",
+    "lane",
+    "pool",
+    "ipc",
+    "sync",
+    "tls",
+    "serde",
+    "serde_core",
+    "hashbrown",
+    "parking_lot",
+    "parking_lot_core",
+    "nix",
+    "libc",
+    "compiler_builtins",
+    "crossbeam_utils",
+    "gimli",
+    "addr2line",
+    "object",
+    "smallvec",
+];
+
+/// Symbols that are looked at for one name, at most.
+const MAX_LOOKS: usize = 600;
+
+/// A program's functions.
+pub(crate) struct Symbols {
+    /// Sorted by address: address, length, name.
+    functions: Vec<(u64, u64, String)>,
+    text_at: u64,
+    text: Vec<u8>,
+    loader: Option<Loader>,
+    known: HashMap<u64, String>,
+}
+
+impl Symbols {
+    /// Those of the program that a process runs; none if it cannot be read.
+    pub(crate) fn of(pid: u32) -> Self {
+        Self::read(&format!("/proc/{pid}/exe"))
+    }
+
+    pub(crate) fn read(path: &str) -> Self {
+        let mut symbols =
+            Self { functions: Vec::new(), text_at: 0, text: Vec::new(), loader: None, known: HashMap::new() };
+        let Ok(bytes) = fs::read(path) else { return symbols };
+        let Ok(file) = object::File::parse(&bytes[..]) else { return symbols };
+        let functions = file.symbols().filter(|symbol| symbol.kind() == SymbolKind::Text && symbol.size() > 0);
+        symbols.functions = functions
+            .filter_map(|symbol| Some((symbol.address(), symbol.size(), demangled(symbol.name().ok()?))))
+            .collect();
+        symbols.functions.sort();
+        if let Some(text) = file.section_by_name(".text") {
+            symbols.text_at = text.address();
+            symbols.text = text.data().unwrap_or_default().to_vec();
+        }
+        symbols.loader = Loader::new(path).ok();
+        symbols
+    }
+
+    /// The name of the function at an offset.
+    pub(crate) fn name(&mut self, offset: u64) -> String {
+        if let Some(known) = self.known.get(&offset) {
+            return known.clone();
+        }
+        let name = self.seek(offset).unwrap_or_else(|| format!("function at {offset:#x}"));
+        // What is asked for may be garbage.
+        if self.known.len() > 4096 {
+            self.known.clear();
+        }
+        self.known.insert(offset, name.clone());
+        name
+    }
+
+    fn function_at(&self, address: u64) -> Option<usize> {
+        let after = self.functions.partition_point(|(start, ..)| *start <= address);
+        let index = after.checked_sub(1)?;
+        let (start, len, _) = &self.functions[index];
+        (address - start < *len).then_some(index)
+    }
+
+    fn seek(&self, offset: u64) -> Option<String> {
+        let mut next = VecDeque::from([self.function_at(offset)?]);
+        let mut seen: HashSet<usize> = next.iter().copied().collect();
+        for _ in 0..MAX_LOOKS {
+            let Some(index) = next.pop_front() else { break };
+            let (start, len, name) = &self.functions[index];
+            if is_the_programs(name) {
+                return Some(name.clone());
+            }
+            if let Some(inlined) = self.inlined(*start, *len) {
+                return Some(inlined);
+            }
+            next.extend(self.referred_to(*start, *len).filter(|index| seen.insert(*index)));
+        }
+        None
+    }
+
+    /// The functions that begin where any four bytes of the code, taken for a distance, lead to: calls and addresses.
+    fn referred_to(&self, start: u64, len: u64) -> impl Iterator<Item = usize> {
+        let begin = start.saturating_sub(self.text_at) as usize;
+        let code = self.text.get(begin..begin.saturating_add(len as usize)).unwrap_or_default();
+        code.windows(4).enumerate().filter_map(move |(at, bytes)| {
+            let distance = i32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+            let target = start.wrapping_add(at as u64 + 4).wrapping_add_signed(distance.into());
+            self.functions.binary_search_by_key(&target, |(start, ..)| *start).ok()
+        })
+    }
+
+    /// The program's own function that is inlined here, the outermost one at the first place that has one.
+    fn inlined(&self, start: u64, len: u64) -> Option<String> {
+        let loader = self.loader.as_ref()?;
+        (start..start.saturating_add(len.min(1 << 16))).step_by(4).find_map(|address| {
+            let mut frames = loader.find_frames(address).ok()?;
+            let mut found = None;
+            while let Ok(Some(frame)) = frames.next() {
+                let name = frame.function.and_then(|function| Some(demangled(&function.raw_name().ok()?)));
+                found = name.filter(|name| is_the_programs(name)).or(found);
+            }
+            found
+        })
+    }
+}
+
+fn demangled(name: &str) -> String {
+    let name = format!("{:#}", addr2line::demangle_auto(name.into(), None));
+    name.chars().filter(|c| !c.is_control()).collect()
+}
+
+fn is_the_programs(name: &str) -> bool {
+    let is_path = name.contains("::") && !name.starts_with(['<', '_']);
+    let first = name.split("::").next().unwrap_or_default();
+    is_path && !PASSED_THROUGH.contains(&first) && !name.contains("::_::") && !name.contains(" as ")
+}
+
+/// The symbols of each program that was asked for, by its file.
+#[derive(Default)]
+pub(crate) struct Programs(HashMap<(u64, u64), Symbols>);
+
+impl Programs {
+    pub(crate) fn of(&mut self, pid: u32) -> Option<&mut Symbols> {
+        let meta = fs::metadata(format!("/proc/{pid}/exe")).ok()?;
+        Some(self.0.entry((meta.dev(), meta.ino())).or_insert_with(|| Symbols::of(pid)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_function_that_is_called_is_found_from_its_caller() {
+        let mut symbols = Symbols::read("/proc/self/exe");
+        let index = symbols.functions.iter().position(|(.., name)| name.contains("a_function_that_is_called_is_found"));
+        let (start, ..) = symbols.functions[index.unwrap()];
+        assert!(symbols.name(start).contains("a_function_that_is_called"), "{}", symbols.name(start));
+        assert_eq!(symbols.name(u64::MAX), format!("function at {:#x}", u64::MAX));
+    }
+
+    #[test]
+    fn what_serves_a_type_is_not_the_programs_function() {
+        assert!(is_the_programs("wordcount::count_batch"));
+        assert!(is_the_programs("wordcount::main::{{closure}}"));
+        assert!(!is_the_programs("core::ops::function::FnOnce::call_once"));
+        assert!(!is_the_programs("wordcount::_::<impl serde_core::ser::Serialize for wordcount::Counted>::serialize"));
+        assert!(!is_the_programs("<wordcount::Counted as core::clone::Clone>::clone"));
+        assert!(!is_the_programs("memcpy"));
+    }
+}

@@ -1,0 +1,77 @@
+//! Programs in trouble. Each is the root of a process tree of its own, and says what it does by doing it.
+
+use std::{fs::OpenOptions, os::unix::fs::FileExt};
+
+use ipc::Queue;
+use nix::sys::signal::{Signal, raise};
+use pool::ProcessPool;
+use proc_core::Process;
+use sync::process::{Barrier, Lock};
+
+/// Two processes that take two locks in opposite order.
+pub(crate) fn deadlock() {
+    let (left, right) = (Lock::new(0_u32).unwrap(), Lock::new(0_u32).unwrap());
+    let both_have_one = Barrier::new(2).unwrap();
+    let child = |name: &str, first: &Lock<u32>, second: &Lock<u32>| {
+        let args = (first.clone(), second.clone(), both_have_one.clone());
+        Process::builder().name(name).spawn(take_both, args).unwrap()
+    };
+    let children = [child("lefty", &left, &right), child("righty", &right, &left)];
+    children.into_iter().for_each(|child| child.join().unwrap());
+}
+
+fn take_both(first: Lock<u32>, second: Lock<u32>, both_have_one: Barrier) {
+    let _first = first.lock().unwrap();
+    both_have_one.wait().unwrap();
+    let _second = second.lock().unwrap();
+}
+
+/// A producer whose consumer is stopped after its first message.
+pub(crate) fn stopped_consumer() {
+    let queue = Queue::<u64>::new(3).unwrap();
+    let producer = Process::builder().name("producer").spawn(produce, (queue.clone(),)).unwrap();
+    let consumer = Process::builder().name("consumer").spawn(consume_one, (queue,)).unwrap();
+    producer.join().unwrap();
+    consumer.join().unwrap();
+}
+
+fn produce(queue: Queue<u64>) {
+    for n in 0.. {
+        queue.put(n).unwrap();
+    }
+}
+
+fn consume_one(queue: Queue<u64>) {
+    queue.get().unwrap();
+    raise(Signal::SIGSTOP).unwrap();
+}
+
+/// A pool of which one task never ends.
+pub(crate) fn hung_task() {
+    let pool = ProcessPool::builder().workers(2).name("crew").build().unwrap();
+    let hung = pool.apply_async(wait_for_nothing, ());
+    let _ = hung.get();
+}
+
+pub(crate) fn wait_for_nothing() {
+    loop {
+        nix::unistd::pause();
+    }
+}
+
+/// A queue whose header is overwritten.
+pub(crate) fn garbled_queue() {
+    let _queue = Queue::<u64>::new(3).unwrap();
+    for entry in std::fs::read_dir("/proc/self/fd").unwrap().flatten() {
+        if std::fs::read_link(entry.path()).is_ok_and(|to| to.to_string_lossy().starts_with("/memfd:ipc-queue")) {
+            let file = OpenOptions::new().write(true).open(entry.path()).unwrap();
+            file.write_all_at(&[0xee; 24], 16).unwrap();
+        }
+    }
+    wait_for_nothing();
+}
+
+/// Nothing but a process.
+pub(crate) fn idle() {
+    wait_for_nothing();
+}
