@@ -3,6 +3,8 @@
 //! ```text
 //! cargo run --release -p top -- wordcount        # by name, or by pid
 //! top 4711 --json                                # one look, as JSON
+//! top 4711 --text                                # one look, all screens as text
+//! top 4711 --record looks.jsonl                  # to be seen again: top --replay looks.jsonl
 //! ```
 //!
 //! The program has not prepared anything for it. Its shared memory is anonymous files, which are found by their names
@@ -10,65 +12,67 @@
 //! file is not given a page. What is read is believed in nothing: what contradicts itself is shown as garbled.
 #![forbid(unsafe_code)]
 
+mod app;
+mod chart;
 mod graph;
 mod history;
+mod looks;
 mod model;
 mod pools;
 mod process;
 mod scan;
+mod screen;
 mod segment;
+mod show;
 mod symbols;
 #[cfg(test)]
 mod testing;
 
-use std::{io::Write, process::ExitCode, time::Duration};
+use std::{
+    io::{IsTerminal, Write, stderr, stdout},
+    path::PathBuf,
+    process::ExitCode,
+    thread,
+    time::Duration,
+};
 
-use clap::{Arg, ArgAction, Command, value_parser};
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
-use self::{history::History, model::Snapshot, scan::ScanError, symbols::Programs};
-
-/// Repeated looks at one program.
-struct Looks {
-    root: u32,
-    programs: Programs,
-    history: History,
-}
-
-impl Looks {
-    fn next(&mut self) -> Result<Snapshot, ScanError> {
-        let mut snapshot = scan::scan(self.root, &mut self.programs)?;
-        self.history.add(&mut snapshot);
-        snapshot.findings = graph::findings(&snapshot);
-        Ok(snapshot)
-    }
-}
+use self::{
+    app::App,
+    looks::{Live, Looks, Replay},
+};
 
 fn command() -> Command {
+    let flag = |name: &'static str, help: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue).help(help);
+    let file = |name: &'static str, help: &'static str| {
+        Arg::new(name).long(name).value_name("FILE").value_parser(value_parser!(PathBuf)).help(help)
+    };
+    let number = |name: &'static str, value: &'static str, help: &'static str| {
+        Arg::new(name)
+            .long(name)
+            .value_name("N")
+            .default_value(value)
+            .value_parser(value_parser!(u64).range(1..=3_600_000))
+            .help(help)
+    };
     Command::new("top")
         .about("Shows what a running program that is built on these crates is doing")
-        .arg(Arg::new("target").value_name("PID|NAME").required(true))
-        .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("Prints one look as JSON"))
-        .arg(
-            Arg::new("stream")
-                .long("stream")
-                .action(ArgAction::SetTrue)
-                .help("With --json: a look a line, until it ends"),
-        )
-        .arg(
-            Arg::new("interval")
-                .long("interval")
-                .value_name("MS")
-                .default_value("1000")
-                .value_parser(value_parser!(u64).range(10..=3_600_000))
-                .help("Milliseconds from look to look"),
-        )
+        .arg(Arg::new("target").value_name("PID|NAME").required_unless_present("replay").help("The program"))
+        .arg(flag("json", "Prints one look as JSON").conflicts_with("text"))
+        .arg(flag("text", "Prints one look as text: all screens"))
+        .arg(flag("stream", "Prints a look a line, as JSON, until the program ends"))
+        .arg(file("record", "Writes each look to a new file"))
+        .arg(file("replay", "Shows looks that were recorded").conflicts_with_all(["target", "record"]))
+        .arg(number("interval", "1000", "Milliseconds from look to look"))
+        .arg(number("width", "80", "Columns of the text").value_parser(value_parser!(u64).range(20..=1000)))
 }
 
 fn main() -> ExitCode {
-    match run() {
+    match run(&command().get_matches()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
-            let _ = writeln!(std::io::stderr(), "top: {e}");
+            let _ = writeln!(stderr(), "top: {e}");
             ExitCode::FAILURE
         }
     }
@@ -76,28 +80,55 @@ fn main() -> ExitCode {
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
-fn run() -> Outcome {
-    let matches = command().get_matches();
-    let target = matches.get_one::<String>("target").expect("it is required");
-    let interval = Duration::from_millis(*matches.get_one("interval").expect("it has a default"));
-    let root = find(target)?;
-    let mut looks = Looks { root, programs: Programs::default(), history: History::default() };
-    let mut out = std::io::stdout().lock();
-    if matches.get_flag("stream") {
-        loop {
-            match looks.next() {
-                Ok(snapshot) => writeln!(out, "{}", serde_json::to_string(&snapshot)?)?,
-                Err(ScanError::Gone) => return Ok(()),
-                Err(e) => return Err(e.into()),
+fn run(matches: &ArgMatches) -> Outcome {
+    let file = |name| matches.get_one::<PathBuf>(name);
+    let number = |name| *matches.get_one::<u64>(name).expect("it has a default");
+    let mut looks: Box<dyn Looks> = match (file("replay"), matches.get_one::<String>("target")) {
+        (Some(path), _) => Box::new(Replay::open(path).map_err(|e| format!("cannot open {}: {e}", path.display()))?),
+        (None, target) => {
+            let root = find(target.expect("it is required without a recording"))?;
+            let mut live = Live::new(root, Duration::from_millis(number("interval")));
+            if let Some(path) = file("record") {
+                live.record(path).map_err(|e| format!("cannot write {}: {e}", path.display()))?;
             }
-            out.flush()?;
-            std::thread::sleep(interval);
+            Box::new(live)
         }
+    };
+    if matches.get_flag("stream") {
+        return stream(&mut *looks);
     }
+    let has_colours = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    if !matches.get_flag("json") && !matches.get_flag("text") {
+        if !stdout().is_terminal() {
+            return Err("this is no terminal: --text, --json and --stream need none".into());
+        }
+        return show::on_terminal(&mut *looks, has_colours);
+    }
+    let mut app = App::new(false);
     // Rates need two looks.
-    looks.next()?;
-    std::thread::sleep(interval.min(Duration::from_millis(250)));
-    writeln!(out, "{}", serde_json::to_string_pretty(&looks.next()?)?)?;
+    if let Some(look) = looks.next()? {
+        app.look(look);
+        thread::sleep(looks.pause().min(AT_MOST));
+        looks.next()?.into_iter().for_each(|look| app.look(look));
+    }
+    let mut out = stdout().lock();
+    match &app.shown {
+        None => Err(looks.end().into()),
+        Some(look) if matches.get_flag("json") => Ok(writeln!(out, "{}", serde_json::to_string_pretty(look)?)?),
+        Some(_) => Ok(show::as_text(&mut app, u16::try_from(number("width"))?, &mut out)?),
+    }
+}
+
+/// Between the two looks that one answer needs, at most.
+const AT_MOST: Duration = Duration::from_millis(250);
+
+fn stream(looks: &mut dyn Looks) -> Outcome {
+    let mut out = stdout().lock();
+    while let Some(look) = looks.next()? {
+        writeln!(out, "{}", serde_json::to_string(&look)?)?;
+        out.flush()?;
+        thread::sleep(looks.pause());
+    }
     Ok(())
 }
 

@@ -17,6 +17,20 @@ pub(crate) enum Role {
     Process,
 }
 
+impl Role {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Owner => "owner",
+            Self::ForkServer => "fork server",
+            Self::Spare => "spare",
+            Self::Worker => "worker",
+            Self::Manager => "manager",
+            Self::Daemon => "daemon",
+            Self::Process => "process",
+        }
+    }
+}
+
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Snapshot {
     /// Milliseconds since 1970.

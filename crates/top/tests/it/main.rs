@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod programs;
+mod terminal;
 
 use std::{
     fs,

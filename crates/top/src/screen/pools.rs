@@ -1,0 +1,63 @@
+//! Pools, their workers, and what each runs.
+
+use std::cmp::Reverse;
+
+use super::{Mood, Row, format};
+use crate::{
+    app::App,
+    model::{PoolRow, Snapshot, WorkerRow},
+};
+
+pub(super) fn rows(snapshot: &Snapshot, app: &App) -> Vec<Row> {
+    if snapshot.pools.is_empty() {
+        return vec![Row::heading("no pool of processes in sight")];
+    }
+    snapshot.pools.iter().flat_map(|pool| of_pool(pool, app)).collect()
+}
+
+fn of_pool(pool: &PoolRow, app: &App) -> Vec<Row> {
+    let n_busy = pool.workers.iter().filter(|worker| worker.task.is_some()).count();
+    let chart = app.charts.get(&format!("pool:{}:{}", pool.owner, pool.name)).map(|chart| chart.bars(12));
+    let mut rows = vec![
+        Row::heading(format!(
+            "pool {} of {}: {} workers, {n_busy} busy, {} given, {}/s {}, {} went, {} came",
+            pool.name,
+            pool.owner,
+            pool.workers.len(),
+            pool.n_given,
+            format::rate(pool.done_per_second),
+            chart.unwrap_or_default(),
+            pool.n_gone,
+            pool.n_come,
+        )),
+        Row::heading("    PID WORKER         GIVEN     OVER  SINCE  RUNS"),
+    ];
+    let mut workers: Vec<&WorkerRow> = pool.workers.iter().collect();
+    match app.order() {
+        "time" => workers.sort_by_key(|worker| Reverse(worker.task.as_ref().map(|task| task.seen_ms))),
+        "tasks" => workers.sort_by_key(|worker| Reverse(worker.n_over)),
+        _ => {}
+    }
+    rows.extend(workers.into_iter().map(row));
+    rows
+}
+
+fn row(worker: &WorkerRow) -> Row {
+    let (since, runs, mood) = match &worker.task {
+        Some(task) => {
+            let items = task.n_items.map_or(String::new(), |n| format!(" ({n} items)"));
+            (format::time(task.seen_ms), format!("{}{items}", task.function), Mood::Busy)
+        }
+        None if worker.is_asleep => ("-".into(), "idle".into(), Mood::Quiet),
+        None => ("-".into(), "between two tasks".into(), Mood::Plain),
+    };
+    let text = format!(
+        "{:>7} {} {:>5} {:>8} {:>6}  {runs}",
+        worker.pid,
+        format::cut(&worker.name, 14),
+        worker.n_ready,
+        worker.n_over,
+        since,
+    );
+    Row::new(text, mood)
+}
