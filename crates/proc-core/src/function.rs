@@ -16,7 +16,7 @@ use std::{
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::{image::Image, panic_report::Panic, preloaded, start::plain::plain};
+use crate::{image::Image, listed::listed, panic_report::Panic, preloaded, start::plain::plain};
 use kernel::handover::{self, Packed};
 
 /// What can run in another process: any function, or closure without captures, of 0 to 8 arguments.
@@ -115,6 +115,12 @@ impl Function {
     /// What says to another process of this program which function it is.
     pub fn to_bytes(self) -> [u8; 8] {
         self.offset.to_ne_bytes()
+    }
+
+    /// Whether this program lists it among its functions, which is more than that it lies inside its code: to be asked of
+    /// what comes from a network. `None` if there is no list, because the program was stripped.
+    pub fn is_listed(self) -> Option<bool> {
+        listed().map(|listed| listed.contains(&self.offset))
     }
 
     /// Takes a function from the front of `bytes`; `None` if they are too few.
@@ -236,6 +242,20 @@ mod tests {
         assert_eq!(call::<u64>(Function::of(add::<u64>).unwrap(), (40_u64, 2_u64)).unwrap(), 42);
         assert_eq!(call::<String>(Function::of(|a: String| a + "!").unwrap(), ("hi".to_owned(),)).unwrap(), "hi!");
         assert_eq!(call::<u8>(Function::of(|| 7_u8).unwrap(), ()).unwrap(), 7);
+    }
+
+    #[test]
+    fn functions_are_listed_and_other_places_are_not() {
+        let f = Function::of(add::<u64>).unwrap();
+        assert_eq!(f.is_listed(), Some(true));
+        assert_eq!(Function::of(|a: String| a + "?").unwrap().is_listed(), Some(true));
+        for offset in [f.offset + 1, f.offset + 16, 0, u64::MAX] {
+            let made_up = Function { offset };
+            assert!(Function::of(add::<u64>).unwrap() == made_up || made_up.is_listed() == Some(false), "{offset}");
+        }
+        let here = functions_are_listed_and_other_places_are_not as fn() as usize;
+        let test = Function { offset: Image::get().offset_of(here).unwrap() };
+        assert_eq!(test.is_listed(), Some(false));
     }
 
     #[test]

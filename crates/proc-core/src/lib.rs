@@ -33,6 +33,7 @@ pub mod function;
 #[doc(hidden)]
 pub mod fuzzing;
 mod image;
+mod listed;
 mod lock;
 #[cfg(feature = "log")]
 #[doc(hidden)]
