@@ -1,9 +1,9 @@
 //! The continuous integration, beside `cargo test`; the same anywhere.
 
-use crate::{Outcome, cargo, circles, crash, examples, layers, linear, loom, run as step, test, ui};
+use crate::{Outcome, cargo, circles, cluster, crash, examples, layers, linear, loom, run as step, test, ui};
 
 /// Checks what `cargo test` does not: format, lints, layers of crates, circles of modules, documentation, what is off by
-/// default, the compiler's words, loom models, the quick set of crash points, histories of queues, and the examples.
+/// default, the compiler's words, loom models, clusters, the quick set of crash points, histories of queues, and the examples.
 pub(crate) fn run() -> Outcome {
     step("format", &mut cargo(["fmt", "--all", "--check"]))?;
     step("lints", &mut cargo(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
@@ -13,6 +13,7 @@ pub(crate) fn run() -> Outcome {
     test::of_options()?;
     ui::run()?;
     loom::run()?;
+    cluster::run_if_possible()?;
     crash::run(&[])?;
     linear::run(&["--ops", "2000000"].map(String::from))?;
     linear::run(&["--ops", "500000", "--debug"].map(String::from))?;

@@ -4,6 +4,7 @@ mod aarch64;
 mod bench;
 mod ci;
 mod circles;
+mod cluster;
 mod crash;
 mod demo;
 mod examples;
@@ -12,6 +13,7 @@ mod hosts;
 mod layers;
 mod linear;
 mod loom;
+mod nats;
 mod profile;
 mod test;
 mod ui;
@@ -42,6 +44,9 @@ usage: cargo xtask COMMAND
   ui                 what the compiler says to misuse, against the texts that are kept
   aarch64 [--pages 4|16] [--package NAME] [TEST]...
                      the tests on an emulated aarch64, with pages of 4 and of 16 KiB
+  cluster [--faults] tests of pools over several machines, on a server of NATS: what NATS_SERVER_BIN names, what is on the
+                     PATH, or what `nats` installs; with --faults, every kind of death eight times
+  nats               installs that server below target/, by pip and its hash, and says where
   loom               every interleaving in the state machines of the locks
   examples [NAME]    runs every example (or one) and expects success
   demo               the flagship: counts words with a pool of processes
@@ -66,6 +71,8 @@ fn main() -> ExitCode {
         "ui" => ui::run(),
         "hosts" => hosts::run(&rest),
         "loom" => loom::run(),
+        "cluster" => cluster::run(&rest),
+        "nats" => nats::run(),
         "examples" => examples::run(rest.first().map(String::as_str)),
         "demo" => demo::run(&rest),
         "bench" => bench::run_figures(&rest),
