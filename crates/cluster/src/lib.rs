@@ -10,6 +10,24 @@
 //! which keeps what was given to it. [`ClusterPool::local`] starts a server and agents on this machine, and ends them with
 //! the pool.
 //!
+//! # An agent needs no code
+//! A program that links this crate, and is started with the name of a server in its environment, never reaches its `main`: it
+//! is an agent until it is terminated (SIGTERM, or SIGINT). It gives back then what no worker has begun, and ends when the rest
+//! has ended.
+//!
+//! ```text
+//! CLUSTER_AGENT=nats://10.0.0.1:4222 ./program
+//! ```
+//!
+//! | variable | |
+//! |---|---|
+//! | `CLUSTER_AGENT` | the server's URL |
+//! | `CLUSTER_POOL` | [`AgentBuilder::pool`] |
+//! | `CLUSTER_SLOTS` | [`AgentBuilder::slots`] |
+//! | `CLUSTER_TOKEN` | [`AgentBuilder::token`] |
+//!
+//! Processes that it starts do not see them.
+//!
 //! # What is promised
 //! Each task has exactly one result, whatever is killed. The agent acknowledges a task to the server only after this
 //! program has confirmed its result; and this program keeps a ledger of what it waits for, compares it with what the server
@@ -19,11 +37,13 @@
 //! No shared data between tasks, and no transfer of files: a task reads what its host has. No tasks that know of each
 //! other, as with MPI. No tasks that outlive the program that gave them. Functions of another build of the program are not
 //! called: all hosts have the same one.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod agent;
 mod coordinator;
+mod entry;
 mod handle;
+mod large;
 mod link;
 mod local;
 mod message;

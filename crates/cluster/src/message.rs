@@ -13,6 +13,8 @@ use wire::TypeInfo;
 
 /// The first byte of each message.
 const VERSION: u8 = 1;
+/// That of a message in the place of which there is a stub.
+const STUB: u8 = 2;
 
 /// A task: one or several calls of one function.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -155,8 +157,27 @@ pub(crate) fn encode<T: Serialize + DeserializeOwned>(message: &T) -> Result<Byt
 
 /// `None` for what is no such message.
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
-    let (version, bytes) = bytes.split_first()?;
-    (*version == VERSION).then(|| wire::decode(bytes).ok())?
+    decode_as(VERSION, bytes)
+}
+
+/// A stub of type `T`, in the place of a message.
+///
+/// # Errors
+/// As [`encode`].
+pub(crate) fn encode_stub<T: Serialize + DeserializeOwned>(stub: &T) -> Result<Bytes, wire::Error> {
+    let mut bytes = vec![STUB];
+    wire::encode(TypeInfo::of::<T>(), stub, &mut bytes)?;
+    Ok(bytes.into())
+}
+
+/// `None` for what is no stub.
+pub(crate) fn decode_stub<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
+    decode_as(STUB, bytes)
+}
+
+fn decode_as<T: DeserializeOwned>(first: u8, bytes: &[u8]) -> Option<T> {
+    let (found, bytes) = bytes.split_first()?;
+    (*found == first).then(|| wire::decode(bytes).ok())?
 }
 
 #[cfg(test)]

@@ -19,8 +19,7 @@ impl Names {
     /// # Errors
     /// If `pool` is not made of letters, digits, `_` and `-`.
     pub(crate) fn new(pool: &str) -> Result<Self, PoolError> {
-        let is_fit = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-        if pool.is_empty() || pool.len() > 64 || !pool.chars().all(is_fit) {
+        if !is_word(pool) {
             let why = format!("{pool:?} is no name of a pool: up to 64 letters, digits, `_` and `-`");
             return Err(PoolError::Cluster(why));
         }
@@ -60,6 +59,11 @@ impl Names {
         format!("mp.{}.r.{coordinator}", self.pool)
     }
 
+    /// Where a coordinator is asked for the whole of a task.
+    pub(crate) fn whole(&self, coordinator: &str, task: &str) -> String {
+        format!("mp.{}.w.{coordinator}.{task}", self.pool)
+    }
+
     /// Where agents tell that they live.
     pub(crate) fn beats(&self) -> String {
         format!("mp.{}.hb.{}", self.pool, self.build)
@@ -69,6 +73,12 @@ impl Names {
     pub(crate) fn control(&self) -> String {
         format!("mp.{}.ctl", self.pool)
     }
+}
+
+/// Whether it can be one word of a subject, and no other subject be meant by it.
+pub(crate) fn is_word(name: &str) -> bool {
+    let is_fit = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    !name.is_empty() && name.len() <= 64 && name.chars().all(is_fit)
 }
 
 /// Tells this build of the program from every other: by what the linker wrote into it, or by all that it consists of.

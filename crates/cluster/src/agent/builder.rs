@@ -1,11 +1,12 @@
 //! Agents, from the side of whoever starts one.
 
 use std::{
+    io::PipeReader,
     sync::mpsc::{Receiver, channel},
     time::Duration,
 };
 
-use kernel::helper;
+use kernel::{fds, helper};
 use parking_lot::Mutex;
 use pool::{PoolError, ProcessPool, ProcessPoolBuilder};
 use proc_core::cpu_count;
@@ -41,6 +42,8 @@ use crate::{
 pub struct Agent {
     stop: UnboundedSender<Stop>,
     ended: Mutex<Option<Receiver<Result<(), PoolError>>>>,
+    /// Has no writer any more once it has ended.
+    pub(super) end: PipeReader,
 }
 
 /// Says what an agent is to be like.
@@ -52,6 +55,7 @@ pub struct AgentBuilder {
     n_slots: usize,
     local: ProcessPoolBuilder,
     patience: Duration,
+    trusts_places: bool,
 }
 
 impl Agent {
@@ -63,6 +67,7 @@ impl Agent {
             n_slots: cpu_count(),
             local: ProcessPool::builder(),
             patience: Duration::from_secs(10),
+            trusts_places: false,
         }
     }
 
@@ -127,6 +132,17 @@ impl AgentBuilder {
         self
     }
 
+    /// Whether it calls functions that it cannot look up in the program's symbols, because those were stripped; by default
+    /// not.
+    ///
+    /// A task names its function by a place in the program. Whoever may give tasks to the server can name another place, where
+    /// no function begins, and have the worker do what no Rust program does. With symbols, a place that is no function's is
+    /// refused. Without, this is for servers whose users could as well log in on the agent's host.
+    pub fn trust_places(mut self, trusts: bool) -> Self {
+        self.trusts_places = trusts;
+        self
+    }
+
     /// Starts its workers, connects, and begins.
     ///
     /// # Errors
@@ -136,15 +152,24 @@ impl AgentBuilder {
         let local = self.local.workers(self.n_slots).build()?;
         let (stop, stops) = unbounded_channel();
         let (begun, has_begun) = channel();
-        let (end, ended) = channel();
-        let start = Start { address: self.address, names, n_slots: self.n_slots, patience: self.patience, local };
+        let (tell, ended) = channel();
+        let (end, lives) = fds::pipe()?;
+        let start = Start {
+            address: self.address,
+            names,
+            n_slots: self.n_slots,
+            patience: self.patience,
+            local,
+            trusts_places: self.trusts_places,
+        };
         helper::spawn("cluster-agent", move || {
             // Nobody has to be there to hear it.
-            let _ = end.send(run::run(start, stops, &begun));
+            let _ = tell.send(run::run(start, stops, &begun));
+            drop(lives);
         })?;
         // Without a word it has ended already, and told why.
         match has_begun.recv() {
-            Ok(()) => Ok(Agent { stop, ended: Mutex::new(Some(ended)) }),
+            Ok(()) => Ok(Agent { stop, ended: Mutex::new(Some(ended)), end }),
             Err(_) => Err(match ended.recv() {
                 Ok(Err(why)) => why,
                 _ => PoolError::Cluster("the agent's thread panicked".into()),

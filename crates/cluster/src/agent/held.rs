@@ -35,7 +35,7 @@ pub(super) struct Outgoing {
 }
 
 /// How long an agent waits for a coordinator that is not there. One whose server is restarted comes back in a moment.
-const LEASE: Duration = Duration::from_secs(30);
+pub(super) const LEASE: Duration = Duration::from_secs(30);
 /// After how long a verdict without an answer is sent again.
 const RESENT_AFTER: Duration = Duration::from_secs(1);
 /// Tasks that are remembered as done: the server may not have heard of that.
@@ -101,6 +101,12 @@ impl Hand {
         self.held.remove(&key)
     }
 
+    /// The whole of a verdict that is not confirmed.
+    pub(super) fn verdict(&self, number: u64) -> Option<&Bytes> {
+        let held = self.held.get(self.numbers.get(&number)?)?;
+        Some(&held.verdict.as_ref()?.message)
+    }
+
     /// Lets go of a task without a verdict.
     pub(super) fn let_go(&mut self, key: &Key) -> Option<Held> {
         let held = self.held.remove(key)?;
@@ -115,13 +121,13 @@ impl Hand {
         self.held.iter().filter(|(key, held)| wanted(key, held)).map(|(key, _)| key.clone()).collect()
     }
 
-    /// The verdicts that have waited for an answer for too long: their coordinators, numbers and messages.
-    pub(super) fn overdue(&mut self, now: Instant) -> Vec<(String, u64, Bytes)> {
+    /// The verdicts that have waited for an answer for too long: their tasks, numbers and messages.
+    pub(super) fn overdue(&mut self, now: Instant) -> Vec<(Key, u64, Bytes)> {
         let verdicts = self.held.iter_mut().filter_map(|(key, held)| Some((key, held.verdict.as_mut()?)));
         let overdue = verdicts.filter(|(_, verdict)| now.duration_since(verdict.sent) >= RESENT_AFTER);
         let again = overdue.map(|(key, verdict)| {
             verdict.sent = now;
-            (key.0.clone(), verdict.number, verdict.message.clone())
+            (key.clone(), verdict.number, verdict.message.clone())
         });
         again.collect()
     }

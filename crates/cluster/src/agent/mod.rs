@@ -4,6 +4,7 @@ mod builder;
 mod held;
 mod puller;
 mod run;
+mod serve;
 mod worker;
 
 pub use builder::{Agent, AgentBuilder};

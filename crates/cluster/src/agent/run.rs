@@ -14,20 +14,22 @@ use pool::{
     Executor as _, PoolError, ProcessPool, Task, TaskError,
     engine::{self, Chunk},
 };
+use proc_core::function::Function;
 use tokio::{
     sync::mpsc::UnboundedReceiver,
     time::{MissedTickBehavior, interval, timeout},
 };
 
 use super::{
-    held::{Hand, Held, Key, Packed},
+    held::{Hand, Held, Key, LEASE, Packed},
     puller::Puller,
     worker,
 };
 use crate::{
+    large::{self, Missing, Stub},
     link::{self, Address},
     message::{self, Beat, End, Ends, Parcel, Recall, Verdict},
-    names::Names,
+    names::{self, Names},
 };
 
 /// What an agent needs to begin.
@@ -37,6 +39,8 @@ pub(super) struct Start {
     pub(super) n_slots: usize,
     pub(super) patience: Duration,
     pub(super) local: ProcessPool,
+    /// Calls what is not known to be a function.
+    pub(super) trusts_places: bool,
 }
 
 /// How an agent is to end.
@@ -63,6 +67,8 @@ const FAREWELL: Duration = Duration::from_secs(2);
 type Work = Arc<Task<Chunk<Packed>>>;
 type Running = FuturesUnordered<Pin<Box<dyn Future<Output = (Key, Work, Result<Chunk<Packed>, TaskError>)>>>>;
 
+type Fetches = FuturesUnordered<Pin<Box<dyn Future<Output = (Key, Result<Bytes, Missing>)>>>>;
+
 /// Runs until it is stopped. `begun` is told when it can take tasks.
 pub(super) fn run(start: Start, stops: UnboundedReceiver<Stop>, begun: &Sender<()>) -> Result<(), PoolError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -76,6 +82,7 @@ pub(super) fn run(start: Start, stops: UnboundedReceiver<Stop>, begun: &Sender<(
             tasks: subscribe(format!("{inbox}.t")).await?,
             confirmations: subscribe(format!("{inbox}.c.*")).await?,
             control: subscribe(start.names.control()).await?,
+            wholes: subscribe(format!("{inbox}.w.*")).await?,
             stops,
         };
         let n_ahead = 2 * start.n_slots;
@@ -86,6 +93,7 @@ pub(super) fn run(start: Start, stops: UnboundedReceiver<Stop>, begun: &Sender<(
             inbox,
             hand: Hand::default(),
             running: Running::new(),
+            fetches: Fetches::new(),
             puller: Puller::new(Instant::now()),
             n_ahead,
             stop: None,
@@ -102,6 +110,8 @@ struct Inputs {
     tasks: Subscriber,
     confirmations: Subscriber,
     control: Subscriber,
+    /// Who wants the whole of a verdict.
+    wholes: Subscriber,
     stops: UnboundedReceiver<Stop>,
 }
 
@@ -112,6 +122,8 @@ struct Run {
     inbox: String,
     hand: Hand,
     running: Running,
+    /// Long tasks, on their way.
+    fetches: Fetches,
     puller: Puller,
     /// How many tasks to have in hand.
     n_ahead: usize,
@@ -139,6 +151,10 @@ impl Run {
                 message = inputs.control.next() => if let Some(message) = message {
                     self.recalled(&message).await;
                 },
+                message = inputs.wholes.next() => if let Some(message) = message {
+                    self.give_piece(message).await;
+                },
+                Some((key, whole)) = self.fetches.next() => self.fetched(&key, whole).await,
                 Some((key, work, result)) = self.running.next() => self.ended(&key, &work, result).await,
                 stop = inputs.stops.recv() => self.stop(stop.unwrap_or(Stop::Now)).await,
                 _ = look.tick() => self.look(Instant::now()).await,
@@ -173,11 +189,16 @@ impl Run {
     async fn take(&mut self, message: Message) {
         let Some(ack) = message.reply else { return };
         let parcel = message::decode::<Parcel>(&message.payload);
-        // A task for another build is none of ours, whatever subject it came by.
-        let Some(parcel) = parcel.filter(|parcel| parcel.build == self.start.names.build()) else {
-            return self.tell(ack, Ack::Never).await;
+        let stub = if parcel.is_none() { message::decode_stub::<Stub>(&message.payload) } else { None };
+        let (build, key) = match (&parcel, &stub) {
+            (Some(parcel), _) => (&parcel.build, (parcel.coordinator.clone(), parcel.task)),
+            (None, Some(stub)) => (&stub.build, (stub.coordinator.clone(), stub.task)),
+            (None, None) => return self.tell(ack, Ack::Never).await,
         };
-        let key = (parcel.coordinator.clone(), parcel.task);
+        // A task for another build is none of ours, whatever subject it came by.
+        if build != self.start.names.build() || !names::is_word(&key.0) {
+            return self.tell(ack, Ack::Never).await;
+        }
         if self.hand.is_done(&key) {
             return self.tell(ack, Ack::Done).await;
         }
@@ -198,7 +219,46 @@ impl Run {
             let ends = Ends::All(Box::new(End::HostLost { n_given }));
             return self.decide(&key, Verdict { task: key.1, busy: Duration::ZERO, ends }).await;
         }
+        if let Some(parcel) = parcel {
+            return self.begin(key, parcel).await;
+        }
+        let len = stub.map_or(0, |stub| stub.len);
+        let (client, from) = (self.client.clone(), self.start.names.whole(&key.0, &key.1.to_string()));
+        self.fetches.push(Box::pin(async move {
+            let whole = large::fetch(&client, &from, len, LEASE).await;
+            (key, whole)
+        }));
+    }
+
+    /// A long task has come, or is wanted no more.
+    async fn fetched(&mut self, key: &Key, whole: Result<Bytes, Missing>) {
+        let is_awaited = |held: &Held| held.work.is_none() && held.verdict.is_none();
+        if !self.hand.held.get(key).is_some_and(is_awaited) {
+            return;
+        }
+        let parcel = whole.ok().and_then(|whole| message::decode::<Parcel>(&whole));
+        match parcel.filter(|parcel| parcel.build == self.start.names.build() && parcel.task == key.1) {
+            Some(parcel) => self.begin(key.clone(), parcel).await,
+            None => self.let_go(key, Ack::Never).await,
+        }
+    }
+
+    /// The coordinator wants a piece of a long verdict.
+    async fn give_piece(&self, wanted: Message) {
+        let Some(reply) = wanted.reply else { return };
+        let number = wanted.subject.rsplit('.').next().and_then(|number| number.parse().ok());
+        let whole = number.and_then(|number| self.hand.verdict(number)).cloned().unwrap_or_default();
+        let piece = large::piece(&whole, &wanted.payload, self.client.max_payload());
+        self.publish(reply.as_str().to_owned(), None, piece).await;
+    }
+
+    /// Gives a task to the local pool.
+    async fn begin(&mut self, key: Key, parcel: Parcel) {
         let Parcel { function, terms, calls, .. } = parcel;
+        if let Some(why) = self.reason_against(function) {
+            let ends = Ends::All(Box::new(End::Refused(why.into())));
+            return self.decide(&key, Verdict { task: key.1, busy: Duration::ZERO, ends }).await;
+        }
         let mut submit = self.start.local.feed(worker::call, terms.into());
         let task = Arc::new(submit(calls.into_iter().map(|args| (function, args)).collect()));
         if let Some(held) = self.hand.held.get_mut(&key) {
@@ -208,6 +268,19 @@ impl Run {
             let result = poll_fn(|context| engine::poll(&task, context)).await;
             (key, task, result)
         }));
+    }
+
+    /// Why a function is not to be called: its place comes from a network, where whoever may give tasks can make one up.
+    fn reason_against(&self, function: Function) -> Option<&'static str> {
+        match function.is_listed() {
+            Some(true) => None,
+            Some(false) => Some("the program has no such function"),
+            None if self.start.trusts_places => None,
+            None => Some(
+                "the agent's program was stripped of its symbols, so that functions cannot be told from other places in it \
+                 (`AgentBuilder::trust_places`)",
+            ),
+        }
     }
 
     /// A task has ended in the local pool.
@@ -241,10 +314,11 @@ impl Run {
     }
 
     async fn decide(&mut self, key: &Key, verdict: Verdict) {
-        let limit = self.client.max_payload();
         let message = match message::encode(&verdict) {
-            Ok(message) if message.len() <= limit => Ok(message),
-            Ok(message) => Err(format!("the result takes {} bytes, and the server carries {limit}", message.len())),
+            Ok(message) if message.len() <= large::LONGEST => Ok(message),
+            Ok(message) => {
+                Err(format!("the result takes {} bytes, and no more than {} can go", message.len(), large::LONGEST))
+            }
             Err(e) => Err(e.to_string()),
         };
         let message = message.or_else(|why| {
@@ -253,13 +327,20 @@ impl Run {
         });
         let message = message.expect("a short text can be encoded");
         if let Some(number) = self.hand.decide(key, message.clone(), Instant::now()) {
-            self.send(&key.0, number, message).await;
+            self.send(key, number, message).await;
         }
     }
 
-    async fn send(&self, coordinator: &str, number: u64, verdict: Bytes) {
+    /// Sends a verdict, or its stub.
+    async fn send(&self, (coordinator, task): &Key, number: u64, verdict: Bytes) {
+        let mut short = verdict;
+        if short.len() > large::WHOLE {
+            let (build, len) = (self.start.names.build().to_owned(), short.len() as u64);
+            let stub = Stub { build, coordinator: coordinator.clone(), task: *task, len };
+            short = message::encode_stub(&stub).unwrap_or(short);
+        }
         let reply = format!("{}.c.{number}", self.inbox);
-        self.publish(self.start.names.results(coordinator), Some(reply), verdict).await;
+        self.publish(self.start.names.results(coordinator), Some(reply), short).await;
     }
 
     /// The coordinator has confirmed a verdict, or there is none.
@@ -311,8 +392,8 @@ impl Run {
             self.puller.forget();
             return;
         }
-        for (coordinator, number, verdict) in self.hand.overdue(now) {
-            self.send(&coordinator, number, verdict).await;
+        for (key, number, verdict) in self.hand.overdue(now) {
+            self.send(&key, number, verdict).await;
         }
         if self.told.is_none_or(|told| now.duration_since(told) >= BEAT) {
             self.told = Some(now);

@@ -87,6 +87,11 @@ impl Ledger {
         None
     }
 
+    /// The whole of a task that has no verdict yet.
+    pub(crate) fn whole(&self, task: u64) -> Option<Bytes> {
+        Some(self.entries.get(&task)?.parcel.clone())
+    }
+
     /// The server has stored it.
     pub(crate) fn stored(&mut self, task: u64) {
         if let Some(entry) = self.entries.get_mut(&task) {

@@ -1,6 +1,8 @@
 //! The coordinator's thread.
 
 use std::{
+    collections::HashSet,
+    pin::Pin,
     sync::{
         Arc,
         atomic::Ordering::Relaxed,
@@ -9,9 +11,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use async_nats::{Client, HeaderMap, Message, Subscriber, connection::State as Connection};
+use async_nats::{Client, HeaderMap, Message, Subject, Subscriber, connection::State as Connection};
 use bytes::Bytes;
-use futures_util::StreamExt as _;
+use futures_util::{Future, StreamExt as _, stream::FuturesUnordered};
 use kernel::helper;
 use pool::{PoolError, TaskError};
 use serde_json::Value;
@@ -27,6 +29,7 @@ use super::{
     shared::{Shared, Wake},
 };
 use crate::{
+    large::{self, Missing, Stub},
     link::{self, Address},
     message::{self, Recall, Verdict},
     names::Names,
@@ -49,6 +52,8 @@ pub(crate) struct Start {
 const LOOK: Duration = Duration::from_millis(100);
 /// Between two comparisons of the ledger with the server, while results are wanting.
 const AUDIT: Duration = Duration::from_secs(1);
+/// How long an agent that has a long verdict may take for a piece of it.
+const FETCH_PATIENCE: Duration = Duration::from_secs(10);
 /// For the last words.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -85,11 +90,23 @@ async fn begin_and_run(start: Start, begun: &Sender<Result<Arc<Shared>, PoolErro
         acks: subscribe(format!("{inbox}.*")).await?,
         verdicts: subscribe(start.names.results(&coordinator)).await?,
         beats: subscribe(start.names.beats()).await?,
+        wholes: subscribe(start.names.whole(&coordinator, "*")).await?,
     };
     let (wake, wakes) = unbounded_channel();
-    let shared = Shared::new(start.names.clone(), coordinator, client.max_payload(), wake);
+    let shared = Shared::new(start.names.clone(), coordinator, wake);
     let now = Instant::now();
-    let run = Run { start, client, inbox, shared, members: Members::default(), heard: now, audited: now, audit: None };
+    let run = Run {
+        start,
+        client,
+        inbox,
+        shared,
+        members: Members::default(),
+        heard: now,
+        audited: now,
+        audit: None,
+        fetches: Fetches::new(),
+        fetched_now: HashSet::new(),
+    };
     if begun.send(Ok(run.shared.clone())).is_ok() {
         run.run(inputs, wakes).await;
     }
@@ -101,6 +118,8 @@ struct Inputs {
     acks: Subscriber,
     verdicts: Subscriber,
     beats: Subscriber,
+    /// Who wants the whole of a task.
+    wholes: Subscriber,
 }
 
 struct Run {
@@ -113,7 +132,14 @@ struct Run {
     heard: Instant,
     audited: Instant,
     audit: Option<JoinHandle<Vec<u64>>>,
+    /// Long verdicts, on their way.
+    fetches: Fetches,
+    /// Whose they are.
+    fetched_now: HashSet<u64>,
 }
+
+/// Of a task, where to confirm it, and what came.
+type Fetches = FuturesUnordered<Pin<Box<dyn Future<Output = (u64, Subject, Result<Bytes, Missing>)> + Send>>>;
 
 impl Run {
     async fn run(mut self, mut inputs: Inputs, mut wakes: UnboundedReceiver<Wake>) {
@@ -122,8 +148,12 @@ impl Run {
         loop {
             tokio::select! {
                 verdict = inputs.verdicts.next() => match verdict {
-                    Some(verdict) => self.judge(verdict).await,
+                    Some(verdict) => self.take(verdict).await,
                     None => break,
+                },
+                Some((task, reply, whole)) = self.fetches.next() => self.fetched(task, reply, whole).await,
+                wanted = inputs.wholes.next() => if let Some(wanted) = wanted {
+                    self.give_piece(wanted).await;
                 },
                 ack = inputs.acks.next() => if let Some(ack) = ack {
                     self.acknowledged(&ack);
@@ -154,11 +184,35 @@ impl Run {
             headers.insert("Nats-Msg-Id", format!("{}/{task}/{attempt}", self.shared.coordinator));
             let subject = self.shared.names.tasks_of(&self.shared.coordinator);
             let reply = format!("{}.{task}", self.inbox);
-            let sent = self.client.publish_with_reply_and_headers(subject, reply, headers, parcel).await;
+            let sent =
+                self.client.publish_with_reply_and_headers(subject, reply, headers, self.short(task, parcel)).await;
             if sent.is_err() {
                 self.shared.state.lock().ledger.refused(task, Instant::now());
             }
         }
+    }
+
+    /// What is sent of a task: itself, or its stub.
+    fn short(&self, task: u64, parcel: Bytes) -> Bytes {
+        if parcel.len() <= large::WHOLE {
+            return parcel;
+        }
+        let stub = Stub {
+            build: self.start.names.build().to_owned(),
+            coordinator: self.shared.coordinator.clone(),
+            task,
+            len: parcel.len() as u64,
+        };
+        message::encode_stub(&stub).unwrap_or(parcel)
+    }
+
+    /// An agent wants a piece of a long task.
+    async fn give_piece(&self, wanted: Message) {
+        let Some(reply) = wanted.reply else { return };
+        let task = wanted.subject.rsplit('.').next().and_then(|task| task.parse().ok());
+        let whole = task.and_then(|task| self.shared.state.lock().ledger.whole(task)).unwrap_or_default();
+        // If it does not get there, the agent asks again.
+        let _ = self.client.publish(reply, large::piece(&whole, &wanted.payload, self.client.max_payload())).await;
     }
 
     /// The server has stored a task, or refuses to.
@@ -170,14 +224,45 @@ impl Run {
         if is_stored { ledger.stored(task) } else { ledger.refused(task, Instant::now()) }
     }
 
-    /// Records a verdict, if it is the first, and confirms it in any case: only then its message leaves the server.
-    async fn judge(&self, message: Message) {
-        let Some(verdict) = message::decode::<Verdict>(&message.payload) else { return };
-        self.shared.end(verdict.task, || Ok(verdict));
-        if let Some(reply) = message.reply {
-            // If it does not get there, the agent asks again.
-            let _ = self.client.publish(reply, Bytes::new()).await;
+    /// A verdict, or its stub.
+    async fn take(&mut self, message: Message) {
+        let Some(reply) = message.reply else { return };
+        if let Some(verdict) = message::decode::<Verdict>(&message.payload) {
+            return self.judge(verdict, reply).await;
         }
+        let Some(Stub { task, len, .. }) = message::decode_stub(&message.payload) else { return };
+        if self.shared.state.lock().ledger.whole(task).is_none() {
+            // There was another one before.
+            return self.confirm(reply).await;
+        }
+        // The agent sends it again while it waits.
+        if self.fetched_now.insert(task) {
+            let (client, from) = (self.client.clone(), large::place_of_verdict(&reply));
+            self.fetches.push(Box::pin(async move {
+                let whole = large::fetch(&client, &from, len, FETCH_PATIENCE).await;
+                (task, reply, whole)
+            }));
+        }
+    }
+
+    /// A long verdict has come, or its agent was lost.
+    async fn fetched(&mut self, task: u64, reply: Subject, whole: Result<Bytes, Missing>) {
+        self.fetched_now.remove(&task);
+        let verdict = whole.ok().and_then(|whole| message::decode::<Verdict>(&whole));
+        if let Some(verdict) = verdict.filter(|verdict| verdict.task == task) {
+            self.judge(verdict, reply).await;
+        }
+    }
+
+    /// Records a verdict, if it is the first, and confirms it in any case: only then its message leaves the server.
+    async fn judge(&self, verdict: Verdict, reply: Subject) {
+        self.shared.end(verdict.task, || Ok(verdict));
+        self.confirm(reply).await;
+    }
+
+    async fn confirm(&self, reply: Subject) {
+        // If it does not get there, the agent asks again.
+        let _ = self.client.publish(reply, Bytes::new()).await;
     }
 
     /// Tells the agents to let go of a task, or all.

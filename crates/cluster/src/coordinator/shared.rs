@@ -34,7 +34,6 @@ pub(crate) struct Shared {
     pub(crate) n_done: AtomicU64,
     pub(crate) n_failed: AtomicU64,
     pub(crate) n_workers: Arc<AtomicUsize>,
-    pub(crate) max_payload: usize,
     wake: UnboundedSender<Wake>,
 }
 
@@ -67,7 +66,7 @@ pub(crate) enum Phase {
 }
 
 impl Shared {
-    pub(crate) fn new(names: Names, coordinator: String, max_payload: usize, wake: UnboundedSender<Wake>) -> Arc<Self> {
+    pub(crate) fn new(names: Names, coordinator: String, wake: UnboundedSender<Wake>) -> Arc<Self> {
         Arc::new(Self {
             names,
             coordinator,
@@ -83,7 +82,6 @@ impl Shared {
             n_done: AtomicU64::new(0),
             n_failed: AtomicU64::new(0),
             n_workers: Arc::new(AtomicUsize::new(1)),
-            max_payload,
             wake,
         })
     }

@@ -4,6 +4,8 @@ mod builder;
 mod call;
 mod defaults;
 mod submit;
+#[cfg(test)]
+mod tests;
 
 use std::{
     fmt,
@@ -86,6 +88,13 @@ impl ClusterPool {
     #[doc(hidden)]
     pub fn server_pid(&self) -> Option<u32> {
         self.local.as_ref().and_then(Local::server_pid)
+    }
+
+    /// Where that server is, and what it wants to be told.
+    #[doc(hidden)]
+    pub fn server_address(&self) -> Option<(String, String)> {
+        let address = self.local.as_ref()?.address();
+        Some((address.url.clone(), address.token.clone().unwrap_or_default()))
     }
 
     /// How often the server had lost a task, and it was given once more; counted by comparing what this pool waits for with

@@ -16,6 +16,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{ClusterPool, call};
 use crate::{
     coordinator::{Finish, Shared},
+    large,
     message::{self, Parcel, ParcelTerms},
 };
 
@@ -132,13 +133,9 @@ fn parcel(
         calls,
     };
     let bytes = message::encode(&parcel).map_err(|e| TaskError::Encode(e.to_string()))?;
-    let limit = shared.max_payload.saturating_sub(HEADER_BYTES);
-    if bytes.len() > limit {
-        let why = format!("the arguments take {} bytes, and the server carries {limit}", bytes.len());
+    if bytes.len() > large::LONGEST {
+        let why = format!("the arguments take {} bytes, and no more than {} can go", bytes.len(), large::LONGEST);
         return Err(TaskError::Encode(why));
     }
     Ok(bytes)
 }
-
-/// What the server counts beside the payload.
-const HEADER_BYTES: usize = 256;

@@ -112,3 +112,24 @@ fn callbacks_are_called_before_the_result_is_there() {
     assert_eq!(task.get(), Ok(16));
     assert_eq!(tells.recv().unwrap(), Ok(16));
 }
+
+#[test]
+fn values_of_many_megabytes_go_both_ways() {
+    let Some((_dog, pool)) = local(ClusterPool::builder(), 2) else { return };
+    for n_bytes in [100 << 10, 200 << 10, 3 << 20, 20 << 20] {
+        let sent: Vec<u8> = (0..=255).cycle().take(n_bytes).collect();
+        let back = pool
+            .apply(
+                |mut bytes: Vec<u8>| {
+                    bytes.reverse();
+                    bytes
+                },
+                (sent.clone(),),
+            )
+            .unwrap();
+        assert!(back.iter().rev().eq(&sent), "{n_bytes}");
+    }
+    let texts = pool.map(|n: usize| "x".repeat(n), (0..40).map(|n| n * 20_000)).unwrap();
+    assert!(texts.iter().enumerate().all(|(n, text)| text.len() == n * 20_000));
+    assert_eq!(pool.n_resubmitted(), 0);
+}

@@ -1,6 +1,7 @@
 //! What a cluster promises, from the outside. Without a server's program, the tests say so and pass.
 #![allow(clippy::unwrap_used, clippy::exit, reason = "tests, and workers that end in every way")]
 
+mod agents;
 mod faults;
 mod local;
 mod support;

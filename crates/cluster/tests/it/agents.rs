@@ -1,0 +1,76 @@
+//! Agents that are this program, started with a server's name in its environment.
+
+use std::{env, thread, time::Duration};
+
+use cluster::ClusterPool;
+use pool::TaskError;
+use proc_core::{Stdio, command::Popen};
+
+use crate::support::local;
+
+/// One for the pool's server, of two slots.
+fn agent_of(pool: &ClusterPool) -> Popen {
+    let (url, token) = pool.server_address().unwrap();
+    let agent = Popen::builder([env::current_exe().unwrap()]).env("CLUSTER_AGENT", url).env("CLUSTER_TOKEN", token);
+    agent.env("CLUSTER_SLOTS", "2").stdout(Stdio::null()).spawn().unwrap()
+}
+
+#[test]
+fn program_with_a_server_in_its_environment_is_an_agent() {
+    let Some((_dog, pool)) = local(ClusterPool::builder(), 1) else { return };
+    let agent = agent_of(&pool);
+    assert!(pool.wait_for_hosts(2, Duration::from_secs(30)));
+    let host = pool.hosts().into_iter().find(|host| host.pid == agent.pid()).unwrap();
+    assert_eq!(host.n_slots, 2);
+    assert_eq!(pool.stats().n_workers, 3);
+    // No process of it sees what made it one.
+    assert_eq!(pool.map(|_: u8| env::var("CLUSTER_AGENT").is_ok(), 0..50), Ok(vec![false; 50]));
+    agent.terminate().unwrap();
+    assert!(agent.wait().unwrap().success());
+    while pool.hosts().len() == 2 {
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn terminated_agent_gives_back_what_it_has_not_begun_and_ends_the_rest() {
+    let Some((_dog, pool)) = local(ClusterPool::builder(), 1) else { return };
+    let agent = agent_of(&pool);
+    assert!(pool.wait_for_hosts(2, Duration::from_secs(30)));
+    let nap = |n: u64| {
+        thread::sleep(Duration::from_millis(20));
+        n
+    };
+    let tasks: Vec<_> = (0..200).map(|n| pool.apply_async(nap, (n,))).collect();
+    tasks[50].wait();
+    agent.terminate().unwrap();
+    assert!(agent.wait().unwrap().success());
+    for (n, task) in tasks.iter().enumerate() {
+        assert_eq!(task.get(), Ok(n as u64));
+    }
+    assert_eq!(pool.stats().done, 200);
+}
+
+#[test]
+fn agent_says_why_it_cannot_begin() {
+    let _dog = test_support::watchdog(Duration::from_secs(60));
+    let run = |slots: &str| {
+        let agent = Popen::builder([env::current_exe().unwrap()]).env("CLUSTER_AGENT", "nats://127.0.0.1:1");
+        let agent = agent.env("CLUSTER_SLOTS", slots).stderr(Stdio::piped()).spawn().unwrap();
+        let output = agent.communicate(None, None).unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert!(run("many").contains("CLUSTER_SLOTS is no number"));
+    assert!(run("0").contains("workers must not be 0"));
+}
+
+#[test]
+fn tasks_without_an_agent_end_after_the_stated_time() {
+    let Some((_dog, pool)) = local(ClusterPool::builder(), 1) else { return };
+    let (url, token) = pool.server_address().unwrap();
+    let settings = ClusterPool::builder().name("lonely").token(token).agent_timeout(Duration::from_millis(300));
+    let lonely = settings.connect(url).unwrap();
+    let Err(TaskError::Broken(why)) = lonely.apply(|| 1, ()) else { panic!("it ran") };
+    assert!(why.to_string().contains("no agent of this build"), "{why}");
+}
