@@ -1,6 +1,7 @@
 //! Counts the words of a directory tree with a pool of worker processes.
 //!
-//! `cargo run --release --example wordcount -- [DIR] [--workers N] [--threads] [--top N] [--json] [--kill-workers N]`
+//! `cargo run --release --example wordcount -- [DIR] [--workers N] [--threads] [--top N] [--json] [--kill-workers N]
+//! [--cluster URL]`
 //!
 //! Every regular file below DIR is read, hidden ones too; symbolic links are not followed. A file with a NUL in its
 //! first 8 KiB is binary and skipped. A word is a longest run of the bytes `[A-Za-z0-9\x80-\xff]`, in lower case
@@ -11,6 +12,10 @@
 //!
 //! `--threads` does the same on a thread pool; `--kill-workers N` kills a random worker with SIGKILL N times a second,
 //! and the result is the same to the last word.
+//!
+//! `--cluster nats://HOST:4222`, built with `--features cluster`, does the same on all hosts where this program runs as an
+//! agent (`CLUSTER_AGENT=nats://HOST:4222`); they read the files themselves, by the same paths. `--cluster local` starts a server
+//! and agents here.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -55,6 +60,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         pool.imap_unordered(count_batch, batches).try_for_each(&mut add)?;
         pool.close();
         pool.join()?;
+    } else if let Some(url) = &options.cluster {
+        on_cluster(url, options.workers, batches, &mut add)?;
     } else {
         let pool = Arc::new(ProcessPool::builder().workers(options.workers).retries(RETRIES).chunk_size(1).build()?);
         let killer = options.kill_workers.map(|per_second| Killer::start(&pool, per_second));
@@ -66,6 +73,30 @@ fn main() -> Result<(), Box<dyn Error>> {
     progress.finish_and_clear();
     options.print(&total, n_files, begun.elapsed());
     Ok(())
+}
+
+#[cfg(feature = "cluster")]
+fn on_cluster(
+    url: &str,
+    n_agents: usize,
+    batches: impl Iterator<Item = Vec<OsString>>,
+    add: impl FnMut(Result<Counted, TaskError>) -> Result<(), TaskError>,
+) -> Result<(), Box<dyn Error>> {
+    let settings = cluster::ClusterPool::builder().retries(RETRIES).chunk_size(1);
+    let pool = if url == "local" { settings.local(n_agents)? } else { settings.connect(url)? };
+    pool.imap_unordered(count_batch, batches).try_for_each(add)?;
+    pool.close();
+    Ok(pool.join()?)
+}
+
+#[cfg(not(feature = "cluster"))]
+fn on_cluster(
+    _: &str,
+    _: usize,
+    _: impl Iterator<Item = Vec<OsString>>,
+    _: impl FnMut(Result<Counted, TaskError>) -> Result<(), TaskError>,
+) -> Result<(), Box<dyn Error>> {
+    Err("built without clusters: add --features cluster".into())
 }
 
 /// What a worker finds in a batch of files, and what the whole comes to.
@@ -205,13 +236,21 @@ struct Options {
     json: bool,
     top: usize,
     kill_workers: Option<u32>,
+    cluster: Option<String>,
 }
 
 impl Options {
     fn parse(args: impl Iterator<Item = OsString>) -> Result<Self, Box<dyn Error>> {
         let workers = proc_core::cpu_count();
-        let mut options =
-            Self { dir: default_dir(), workers, threads: false, json: false, top: 10, kill_workers: None };
+        let mut options = Self {
+            dir: default_dir(),
+            workers,
+            threads: false,
+            json: false,
+            top: 10,
+            kill_workers: None,
+            cluster: None,
+        };
         let mut args = args.map(|arg| arg.into_string().unwrap_or_else(|arg| arg.to_string_lossy().into_owned()));
         while let Some(arg) = args.next() {
             let mut number = || -> Result<usize, Box<dyn Error>> {
@@ -219,6 +258,7 @@ impl Options {
                 Ok(value.parse().map_err(|_| format!("{arg} needs a number, not {value}"))?)
             };
             match arg.as_str() {
+                "--cluster" => options.cluster = Some(args.next().ok_or("--cluster needs a URL, or `local`")?),
                 "--workers" => options.workers = number()?.max(1),
                 "--threads" => options.threads = true,
                 "--json" => options.json = true,
@@ -227,6 +267,9 @@ impl Options {
                 other if other.starts_with('-') => return Err(format!("there is no option {other}").into()),
                 dir => options.dir = dir.into(),
             }
+        }
+        if options.cluster.is_some() && (options.threads || options.kill_workers.is_some()) {
+            return Err("--cluster goes with neither --threads nor --kill-workers".into());
         }
         if options.threads && options.kill_workers.is_some() {
             return Err("threads cannot be killed one by one: --kill-workers is for processes".into());
@@ -258,6 +301,7 @@ impl Options {
             println!("{n:>12}  {word}");
         }
         let kind = if self.threads { "threads" } else { "processes" };
+        let kind = if self.cluster.is_some() { "processes of a cluster" } else { kind };
         let rate = total.bytes as f64 / 1e6 / elapsed.as_secs_f64();
         println!(
             "{n_words} words, {} distinct, in {} of {n_found} files below {}",

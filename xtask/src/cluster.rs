@@ -7,9 +7,12 @@ pub(crate) fn run(args: &[String]) -> Outcome {
     let server = nats::found()?;
     let mut tests = cargo(["test", "--package", "cluster"]);
     // With it, a test without a server fails.
-    tests.env("NATS_SERVER_BIN", server).env("CLUSTER_TESTS", "1");
+    tests.env("NATS_SERVER_BIN", &server).env("CLUSTER_TESTS", "1");
     match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [] => {}
+        [] => {
+            let mut example = cargo(["run", "--quiet", "--package", "cluster", "--example", "agent"]);
+            step("example agent", example.env("NATS_SERVER_BIN", &server))?;
+        }
         ["--faults"] => {
             tests.args(["--test", "it", "faults", "--", "--nocapture", "--test-threads=1"]).env("CLUSTER_RUNS", "8");
         }
