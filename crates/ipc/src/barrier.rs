@@ -75,6 +75,7 @@ pub(crate) fn after_swap() {
 /// Between the announcement of a sleeper and its last look: every registered process passes a fence meanwhile.
 ///
 /// Where it is not available, publishers fence themselves; but false if this process alone has to do without.
+#[must_use = "without it there is no fence"]
 pub(crate) fn heavy() -> bool {
     fence(SeqCst);
     membarrier::in_all_processes()
@@ -86,12 +87,10 @@ pub(crate) fn register_threads() -> bool {
     *AVAILABLE.get_or_init(membarrier::register_this_process)
 }
 
-/// Makes every thread of this process that runs pass a full fence.
-pub(crate) fn among_threads() {
+/// Makes every thread of this process that runs pass a full fence; false if the kernel refuses.
+#[must_use = "without it there is no fence"]
+pub(crate) fn among_threads() -> bool {
     fence(SeqCst);
-    if !membarrier::in_this_process() {
-        // A forked child that has not inherited its parent's registration.
-        membarrier::register_this_process();
-        membarrier::in_this_process();
-    }
+    // The second try is that of a forked child which has not inherited its parent's registration.
+    membarrier::in_this_process() || membarrier::register_this_process() && membarrier::in_this_process()
 }

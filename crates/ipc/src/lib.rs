@@ -45,6 +45,7 @@ pub mod joinable;
 mod listener;
 pub mod manager;
 mod pipe;
+mod platform;
 pub mod queue;
 mod shared;
 mod spin;

@@ -1,36 +1,47 @@
 //! Who uses one half of an end: one process at a time, told apart by what stands in [`TurnWords`].
 //!
-//! Nearly always it is the same one for good, so the half leans towards it: it marks itself `busy` and looks whether the
-//! half still leans its way, both plain. Any other takes the lean away, has all processors run a fence, waits until
-//! `busy` is 0 again, and from then on both take turns. Who takes turns alone for a while has the half lean again.
+//! Nearly always it is the same process, so the half is biased towards it: that process marks itself `busy` and checks
+//! whether the bias is still its own, both with plain accesses. Another process revokes the bias, has all processors run a
+//! fence, and waits until `busy` is 0 again. From then on both take turns. Who takes turns alone for a while gets the bias
+//! again.
 //!
 //! | word | meaning | who may move it |
 //! |---|---|---|
 //! | `holder` | the user whose turn it is, or 0 | 0 to itself: anyone; the dead to itself: anyone; to 0: the holder |
-//! | `lean` | the user that needs no turn, or 0 | the holder |
-//! | `leaner` | the user that may write `busy`, or 0 | 0 or the dead to itself: the holder; to 0: the leaner |
-//! | `busy` | the leaner is inside | the leaner; to 0 once it is dead: the holder |
-//! | `last` | the user that was inside last | the holder |
-//! | `waiting` | somebody sleeps until there is no holder | 1: sleepers; 0: whoever stops being the holder |
+//! | `bias` | the user that needs no turn, or 0 | the holder; to 0: its user, when it closes the end |
+//! | `biased` | the user that may write `busy`, or 0 | 0 or the dead to itself: the holder; to 0: that user |
+//! | `busy` | the biased user is inside | the biased user; to 0 once it is dead or has acknowledged: the holder |
+//! | `last` | the user that was inside last | the holder; to 0: that user, when it closes the end |
+//! | `waiting` | a process sleeps until there is no holder | 1: sleepers; 0: whoever stops being the holder |
+//! | `refused` | 1 once a user of this half was refused `membarrier(2)` | 1: any user |
 //!
-//! A user is one end in one process ([`Users`]); no two ever have the same name. Nobody else takes over from one of whom it
+//! A user is one end in one process ([`Users`]); no two ever have the same name. Nobody takes over from a user of whom it
 //! is not known whether it is dead.
 //!
-//! A leaner that has lost the lean may still write `busy` once before it finds out, which is why nobody else gets to
-//! be the leaner before it has said that it knows, has closed the end, or is dead.
+//! A user that has lost its bias may still write `busy` once before it finds out. So nobody else becomes `biased` before
+//! that user has acknowledged (`biased = 0`), has closed the end, or is dead.
+//!
+//! # Without `membarrier`
+//! The kernel may refuse it to one process and not to another (a filter of system calls). A process that is refused says
+//! so in `refused`, and nobody gets the bias from then on: all take turns, with fences of their own. Somebody may have it
+//! already. That bias cannot be revoked by the process that is refused: it asks (`bias = 0`) and waits until the biased
+//! user has acknowledged, which that user does at its next operation. If no acknowledgement comes, the bias is put back, so
+//! that whoever has the turn next revokes it again, and the caller gets [`Blocked::Refused`].
 
 use std::{
-    sync::atomic::{
-        Ordering::{Acquire, Relaxed, Release, SeqCst},
-        compiler_fence, fence,
-    },
+    sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst},
     time::Duration,
 };
 
-use kernel::futex::{self, Deadline, Wait};
-
-use super::{layout::TurnWords, users::Users};
-use crate::barrier;
+use super::{biased::Blocked, turn::TurnWords, users::Users};
+use crate::{
+    barrier,
+    platform::{
+        SPINS, fence,
+        futex::{self, Deadline, Wait},
+        light_fence, sleep, spin_loop,
+    },
+};
 
 /// What one handle of an end knows about its claim to it.
 #[derive(Debug)]
@@ -38,8 +49,8 @@ pub(super) struct Claim {
     /// The user whose it is; as of `forks`.
     user: u64,
     forks: u32,
-    /// The generation in which it became the leaner.
-    leaning_since: u32,
+    /// The generation in which it got the bias.
+    biased_since: u32,
     /// Turns taken without anybody else's in between.
     in_a_row: u32,
 }
@@ -47,65 +58,70 @@ pub(super) struct Claim {
 /// No generation of forks, no claim.
 const NEVER: u32 = u32::MAX;
 
-/// Turns in a row after which the half leans; then every power of two.
+/// Turns in a row after which the half gets biased; then every power of two.
 const ENOUGH: u32 = 16;
 
 /// How long to sleep before asking whether whoever is waited for is still alive.
 const NAP: Duration = Duration::from_millis(2);
 const MOMENT: Duration = Duration::from_millis(1);
-const SPINS: u32 = 200;
+
+/// How long to wait for an acknowledgement at most: a user that is busy with the pipe gives it within microseconds.
+const GRACE: Duration = Duration::from_millis(100);
 
 impl Default for Claim {
     fn default() -> Self {
-        Self { user: 0, forks: NEVER, leaning_since: NEVER, in_a_row: 0 }
+        Self { user: 0, forks: NEVER, biased_since: NEVER, in_a_row: 0 }
     }
 }
 
 impl Claim {
-    /// Enters if the half leans towards this user; else see [`lock`](Self::lock).
+    /// Enters if the half is biased towards this user; else see [`lock`](Self::lock).
     #[inline(always)]
-    pub(super) fn enter<'a>(&mut self, words: &'a TurnWords) -> Option<Leaning<'a>> {
-        // A forked child has inherited the claim, but is not the leaner.
-        if self.leaning_since != barrier::forks() {
+    pub(super) fn enter<'a>(&mut self, words: &'a TurnWords) -> Option<BiasedTurn<'a>> {
+        // A forked child has inherited the claim, but not the bias.
+        if self.biased_since != barrier::forks() {
             return None;
         }
+        // Relaxed, and in this order for whoever revokes the bias and then has all processors run a fence: it sees
+        // `busy`, or this sees that the bias is gone.
         words.busy.store(1, Relaxed);
-        compiler_fence(SeqCst);
-        let inside = Leaning(words);
-        if words.lean.load(Relaxed) == self.user {
+        light_fence();
+        let inside = BiasedTurn(words);
+        if words.bias.load(Relaxed) == self.user {
             return Some(inside);
         }
         drop(inside);
-        self.stop_leaning(words);
+        self.acknowledge(words);
         None
     }
 
+    /// Says that this user writes `busy` no more.
     #[cold]
-    fn stop_leaning(&mut self, words: &TurnWords) {
-        self.leaning_since = NEVER;
-        words.leaner.store(0, Release);
+    fn acknowledge(&mut self, words: &TurnWords) {
+        self.biased_since = NEVER;
+        // Release: whoever sees it sees what this user did inside.
+        words.biased.store(0, Release);
     }
 
-    /// Waits for its turn until the deadline; `None` if that was over first.
+    /// Waits for its turn until the deadline.
     #[cold]
     pub(super) fn lock<'a>(
         &mut self,
         words: &'a TurnWords,
         users: &Users,
         deadline: Option<Deadline>,
-    ) -> Option<Turn<'a>> {
+    ) -> Result<Turn<'a>, Blocked> {
         if !self.is_of_this_process() {
-            barrier::register();
+            if !barrier::register() {
+                // Relaxed: it only spares others a bias that this process could not revoke.
+                words.refused.store(1, Relaxed);
+            }
             *self = Self { user: users.me(), forks: barrier::forks(), ..Self::default() };
         }
         let has_inherited = become_holder(words, users, self.user, deadline)?;
         let turn = Turn(words);
-        // Acquire: who gave the lean up had left before.
-        if words.lean.swap(0, Acquire) != 0 || has_inherited {
-            fence_everywhere();
-        }
-        wait_for_leaner(words, users, deadline)?;
-        Some(turn)
+        revoke(words, users, deadline, has_inherited)?;
+        Ok(turn)
     }
 
     /// Whether it has a user, and not in a process that this one was forked from.
@@ -115,22 +131,25 @@ impl Claim {
 
     /// Whether another user was inside since this one was.
     pub(super) fn is_news_to(&self, turn: &Turn<'_>) -> bool {
+        // Relaxed: written by holders, from whom `holder` was acquired.
         turn.0.last.load(Relaxed) != self.user
     }
 
-    /// Notes that this user knows how things stand, and has the half lean towards it if it seems to be alone.
+    /// Notes that this user knows how things stand, and biases the half towards it if it seems to be alone.
     pub(super) fn settle(&mut self, turn: &Turn<'_>, users: &Users) {
         let words = turn.0;
+        // Relaxed, as all of these: the next to have the turn acquires them with `holder`.
         let last = words.last.swap(self.user, Relaxed);
         self.in_a_row = if last == self.user { self.in_a_row.saturating_add(1) } else { 0 };
         let is_alone = last == 0 || self.in_a_row >= ENOUGH && self.in_a_row.is_power_of_two();
-        if is_alone && barrier::register() {
-            let leaner = words.leaner.load(Acquire);
-            if users.is_gone(leaner) {
-                words.leaner.store(self.user, Relaxed);
+        if is_alone && words.refused.load(Relaxed) == 0 && barrier::register() {
+            // Acquire: what the former one did inside is seen.
+            let biased = words.biased.load(Acquire);
+            if users.is_gone(biased) {
+                words.biased.store(self.user, Relaxed);
                 words.busy.store(0, Relaxed);
-                words.lean.store(self.user, Release);
-                self.leaning_since = self.forks;
+                words.bias.store(self.user, Relaxed);
+                self.biased_since = self.forks;
             }
         }
     }
@@ -140,34 +159,37 @@ impl Claim {
         self.user
     }
 
-    /// Gives back what the next user would otherwise have to take away.
+    /// Gives back what the next user would otherwise have to revoke.
     pub(super) fn give_up(&mut self, words: &TurnWords) {
-        if self.leaning_since == barrier::forks() {
-            // Whoever comes to lean does so when the lean is gone and there is no leaner: in this order.
+        if self.biased_since == barrier::forks() {
+            // Whoever gets the bias does so when it is free and nobody is `biased`: in this order.
             let _ = words.last.compare_exchange(self.user, 0, Relaxed, Relaxed);
-            let _ = words.lean.compare_exchange(self.user, 0, Release, Relaxed);
-            self.stop_leaning(words);
+            // Release: whoever finds no bias sees what this user did inside.
+            let _ = words.bias.compare_exchange(self.user, 0, Release, Relaxed);
+            self.acknowledge(words);
         }
     }
 }
 
 /// Becomes the holder; true if the former one died as such.
-fn become_holder(words: &TurnWords, users: &Users, me: u64, deadline: Option<Deadline>) -> Option<bool> {
+fn become_holder(words: &TurnWords, users: &Users, me: u64, deadline: Option<Deadline>) -> Result<bool, Blocked> {
     let mut spins = 0;
     loop {
+        // Acquire: what former holders did is seen.
         let holder = match words.holder.compare_exchange(0, me, Acquire, Relaxed) {
-            Ok(_) => return Some(false),
+            Ok(_) => return Ok(false),
             Err(holder) => holder,
         };
         if spins < SPINS {
             spins += 1;
-            std::hint::spin_loop();
+            spin_loop();
             continue;
         }
         if deadline.is_some_and(|d| d.has_passed()) {
-            return None;
+            return Err(Blocked::TimedOut);
         }
         words.waiting.store(1, Relaxed);
+        // Pairs with that of the holder that leaves: it sees `waiting`, or this sees that there is no holder.
         fence(SeqCst);
         let nap = Deadline::after(deadline.map_or(NAP, |d| d.remaining().min(NAP)));
         if words.holder.load(Relaxed) == holder
@@ -175,53 +197,80 @@ fn become_holder(words: &TurnWords, users: &Users, me: u64, deadline: Option<Dea
             && users.is_gone(holder)
             && words.holder.compare_exchange(holder, me, Acquire, Relaxed).is_ok()
         {
-            return Some(true);
+            return Ok(true);
         }
     }
 }
 
-/// Waits until whoever lost the lean is not inside any more.
-fn wait_for_leaner(words: &TurnWords, users: &Users, deadline: Option<Deadline>) -> Option<()> {
+/// Takes the bias away from whoever has it, and waits until that user is outside.
+fn revoke(words: &TurnWords, users: &Users, deadline: Option<Deadline>, has_inherited: bool) -> Result<(), Blocked> {
+    // Acquire: a user that gave the bias up had left before.
+    let is_revoked = words.bias.swap(0, Acquire) != 0;
+    // A holder that died may have come no further than the swap.
+    if !is_revoked && !has_inherited || barrier::heavy() {
+        return wait_until_outside(words, users, deadline);
+    }
+    words.refused.store(1, Relaxed);
+    let acknowledged = wait_for_acknowledgement(words, users, deadline);
+    if acknowledged.is_err() {
+        // Acquire: should it have acknowledged by now, the next to have the turn sees what it did inside.
+        words.bias.store(words.biased.load(Acquire), Relaxed);
+    }
+    acknowledged
+}
+
+/// Waits until the user whose bias was revoked, with a fence, is outside.
+fn wait_until_outside(words: &TurnWords, users: &Users, deadline: Option<Deadline>) -> Result<(), Blocked> {
     let mut spins = 0;
+    // Acquire: what was done inside is seen.
     while words.busy.load(Acquire) != 0 {
         if spins < SPINS {
             spins += 1;
-            std::hint::spin_loop();
+            spin_loop();
             continue;
         }
-        if users.is_gone(words.leaner.load(Acquire)) {
+        if users.is_gone(words.biased.load(Acquire)) {
             words.busy.store(0, Relaxed);
             break;
         }
         if deadline.is_some_and(|d| d.has_passed()) {
-            return None;
+            return Err(Blocked::TimedOut);
         }
-        // Rings no bell when it leaves, which would cost it something each time.
-        std::thread::sleep(MOMENT);
+        // A user that leaves wakes nobody, which would cost it something each time.
+        sleep(MOMENT);
     }
-    Some(())
+    Ok(())
 }
 
-/// What the leaner stored before, all see after this; what it looks at later is what stands there now.
-fn fence_everywhere() {
-    if !barrier::heavy() {
-        // This process alone may not ask the kernel. No processor holds a store back for so long.
-        std::thread::sleep(MOMENT);
+/// Waits until the user whose bias was revoked, without a fence, has said that it knows.
+fn wait_for_acknowledgement(words: &TurnWords, users: &Users, deadline: Option<Deadline>) -> Result<(), Blocked> {
+    let grace = Deadline::after(GRACE);
+    let has_passed = |d: Option<Deadline>| d.is_some_and(|d| d.has_passed());
+    // Acquire: what it did inside is seen.
+    while !users.is_gone(words.biased.load(Acquire)) {
+        if has_passed(deadline) || has_passed(grace) {
+            return Err(Blocked::Refused);
+        }
+        sleep(MOMENT);
     }
+    // It writes this no more.
+    words.busy.store(0, Relaxed);
+    Ok(())
 }
 
 /// Being inside, until dropped.
 pub(super) enum Inside<'a> {
-    Leaning(#[allow(dead_code, reason = "held")] Leaning<'a>),
+    Biased(#[allow(dead_code, reason = "held")] BiasedTurn<'a>),
     Turn(#[allow(dead_code, reason = "held")] Turn<'a>),
 }
 
-/// Being inside, until dropped, of the user that the half leans to.
-pub(super) struct Leaning<'a>(&'a TurnWords);
+/// Being inside, until dropped, of the user that the half is biased towards.
+pub(super) struct BiasedTurn<'a>(&'a TurnWords);
 
-impl Drop for Leaning<'_> {
+impl Drop for BiasedTurn<'_> {
     #[inline(always)]
     fn drop(&mut self) {
+        // Release: whoever sees the 0 sees what was done inside.
         self.0.busy.store(0, Release);
     }
 }
@@ -231,7 +280,9 @@ pub(super) struct Turn<'a>(&'a TurnWords);
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
+        // Release: the next holder sees what this one did.
         self.0.holder.store(0, Release);
+        // Pairs with that of a process that is about to sleep.
         fence(SeqCst);
         if self.0.waiting.load(Relaxed) != 0 {
             self.0.waiting.store(0, Relaxed);

@@ -133,7 +133,9 @@ impl<T: Serialize + DeserializeOwned> Connection<T> {
     ///
     /// # Errors
     /// [`Closed`](SendError::Closed) if the other end is gone; `Encode` if the value does not serialise or would not arrive equal; `Damaged` if
-    /// somebody has overwritten the pipe's memory; `Io` if the kernel refuses to pass a descriptor on.
+    /// somebody has overwritten the pipe's memory; `Io` if the kernel refuses to pass a descriptor on, or, with
+    /// `PermissionDenied`, if a filter refuses `membarrier(2)` to this thread while another thread or process that is
+    /// not refused it keeps this end to itself: nothing was sent then.
     ///
     /// # Panics
     /// If the value's own `Serialize` sends through the same end.
@@ -164,7 +166,8 @@ impl<T: DeserializeOwned> Connection<T> {
     ///
     /// # Errors
     /// [`Closed`](RecvError::Closed) if the other end is gone and all it sent has been received; `Decode` if the message
-    /// is not a `T`; `Damaged` if somebody has overwritten the pipe's memory; `Io` if the kernel refuses.
+    /// is not a `T`; `Damaged` if somebody has overwritten the pipe's memory; `Io` if the kernel refuses, also
+    /// `membarrier(2)`, as in [`send`](Self::send): nothing was received then.
     #[inline]
     pub fn recv(&self) -> Result<T, RecvError> {
         self.receiver.recv()

@@ -43,6 +43,15 @@ pub enum RecvError {
 const CLOSED: &str = "the other end of the pipe is closed";
 const DAMAGED: &str = "the pipe's memory has been overwritten by another process";
 
+/// What an operation fails with in a process that is refused `membarrier(2)`, while another one uses the same end and needs
+/// no turns for that.
+pub(super) fn no_turns() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::PermissionDenied,
+        "a filter refuses membarrier(2) to this thread, and another thread or process keeps this end to itself",
+    )
+}
+
 impl fmt::Display for SendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -4,16 +4,16 @@ use std::{
     time::Duration,
 };
 
-use kernel::futex::Deadline;
-
 use super::{
     RecvError,
-    biased::{Biased, Patience},
+    biased::{Biased, Blocked, Patience},
     claim::{Claim, Inside},
+    error::no_turns,
     handles::{NO_LIMIT, Taker},
-    layout::{ReaderWords, TurnWords},
+    layout::ReaderWords,
     lobby::{For, Lobby, Outcome},
     ring::{Damaged, Kind, Reader, Ring, SMALL, Small},
+    turn::TurnWords,
 };
 use crate::{barrier, spin::Spin};
 
@@ -116,7 +116,11 @@ impl Inbox {
     /// Whether a frame is there, or the end, which is as good: a `receive` would not wait for its first byte.
     pub(super) fn poll(&self, lobby: &Lobby, patience: Patience) -> Result<bool, RecvError> {
         let position = {
-            let Some(mut state) = self.state.lock(patience) else { return Ok(false) };
+            let mut state = match self.state.lock(patience) {
+                Ok(state) => state,
+                Err(Blocked::TimedOut) => return Ok(false),
+                Err(Blocked::Refused) => return Err(RecvError::Io(no_turns())),
+            };
             let _inside = match self.go_inside(&mut state, patience) {
                 Ok(inside) => inside,
                 Err(RecvError::TimedOut | RecvError::Empty) => return Ok(false),
@@ -156,14 +160,12 @@ impl Inbox {
     /// rest, or is dead.
     fn go_inside(&self, state: &mut Receiving, patience: Patience) -> Result<Inside<'_>, RecvError> {
         if let Some(inside) = state.claim.enter(self.turn()) {
-            return Ok(Inside::Leaning(inside));
+            return Ok(Inside::Biased(inside));
         }
-        let deadline = match patience {
-            Patience::None => Deadline::after(MOMENT),
-            Patience::Until(deadline) => deadline,
-        };
+        let deadline = patience.deadline();
         loop {
-            let turn = state.claim.lock(self.turn(), self.ring.users(), deadline).ok_or_else(|| out_of(patience))?;
+            let turn = state.claim.lock(self.turn(), self.ring.users(), deadline);
+            let turn = turn.map_err(|e| not_inside(e, patience))?;
             let begun = self.words().begun.load(Acquire);
             if begun == state.claim.user() || self.ring.users().is_gone(begun) {
                 if state.claim.is_news_to(&turn) {
@@ -186,7 +188,7 @@ impl Inbox {
 
     #[inline(always)]
     fn take(&self, lobby: &Lobby, patience: Patience, small: &mut Small) -> Result<Taken, RecvError> {
-        if let Some(mut state) = self.state.enter_leaning()
+        if let Some(mut state) = self.state.enter_biased()
             && let Some(_inside) = state.claim.enter(self.turn())
         {
             return self.take_as(&mut state, lobby, small);
@@ -196,7 +198,7 @@ impl Inbox {
 
     #[cold]
     fn take_by_turns(&self, lobby: &Lobby, patience: Patience, small: &mut Small) -> Result<Taken, RecvError> {
-        let mut state = self.state.lock(patience).ok_or_else(|| out_of(patience))?;
+        let mut state = self.state.lock(patience).map_err(|e| not_inside(e, patience))?;
         let _inside = self.go_inside(&mut state, patience)?;
         self.take_as(&mut state, lobby, small)
     }
@@ -292,7 +294,7 @@ impl Inbox {
     /// Keeps memory for the next large message.
     fn keep(&self, mut bytes: Vec<u8>) {
         if bytes.capacity() <= MAX_SPARE
-            && let Some(mut state) = self.state.lock(Patience::None)
+            && let Ok(mut state) = self.state.lock(Patience::None)
         {
             bytes.clear();
             state.spare = bytes;
@@ -360,6 +362,13 @@ fn out_of(patience: Patience) -> RecvError {
     match patience {
         Patience::None => RecvError::Empty,
         Patience::Until(_) => RecvError::TimedOut,
+    }
+}
+
+fn not_inside(blocked: Blocked, patience: Patience) -> RecvError {
+    match blocked {
+        Blocked::TimedOut => out_of(patience),
+        Blocked::Refused => RecvError::Io(no_turns()),
     }
 }
 

@@ -7,8 +7,9 @@ use kernel::{
     shm::inspect::{Copied, Source, Unreadable},
 };
 
-use super::layout::{
-    ABI, DATA_OFFSET, Header, MAGIC, RING_BYTES, ReaderWords, RingHeader, ToReader, ToWriter, TurnWords, WriterWords,
+use super::{
+    layout::{ABI, DATA_OFFSET, Header, MAGIC, RING_BYTES, ReaderWords, RingHeader, ToReader, ToWriter, WriterWords},
+    turn::TurnWords,
 };
 
 /// One direction of a pipe.
@@ -60,7 +61,7 @@ fn view(header: &Copied, at: usize) -> Result<RingView, Unreadable> {
     let (writer, reader) = (at + offset_of!(RingHeader, writer), at + offset_of!(RingHeader, reader));
     let pid = |at: usize| Participant::from_word(header.u64(at)).map(Participant::pid);
     let last = |turn: usize| {
-        let words = [offset_of!(TurnWords, holder), offset_of!(TurnWords, last), offset_of!(TurnWords, leaner)];
+        let words = [offset_of!(TurnWords, holder), offset_of!(TurnWords, last), offset_of!(TurnWords, biased)];
         words.into_iter().find_map(|word| pid(turn + word))
     };
     let head = header.u64(reader + offset_of!(ReaderWords, head));

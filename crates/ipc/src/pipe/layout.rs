@@ -35,8 +35,10 @@ use kernel::{
     shm::{SharedMemory, ShmSafe},
 };
 
+use super::turn::TurnWords;
+
 pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"ipcPipe1");
-pub(super) const ABI: u32 = 3;
+pub(super) const ABI: u32 = 4;
 
 /// Where the first ring's bytes begin. The memory is mapped as a whole, so pages of any length will do.
 pub(super) const DATA_OFFSET: usize = 4096;
@@ -83,17 +85,6 @@ pub(super) struct ReaderWords {
     pub(super) n_sleeps: AtomicU32,
     /// Of an end that receives.
     pub(super) listener: AtomicU64,
-}
-
-/// Who uses one half of an end: `claim.rs`.
-#[repr(C)]
-pub(super) struct TurnWords {
-    pub(super) lean: AtomicU64,
-    pub(super) busy: AtomicU32,
-    pub(super) waiting: AtomicU32,
-    pub(super) leaner: AtomicU64,
-    pub(super) holder: AtomicU64,
-    pub(super) last: AtomicU64,
 }
 
 #[repr(C)]

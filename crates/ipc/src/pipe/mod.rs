@@ -27,6 +27,7 @@ pub(crate) mod socket;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod turn;
 mod users;
 
 pub use self::{

@@ -16,12 +16,13 @@ use wire::{Sink, TypeInfo};
 
 use super::{
     SendError,
-    biased::{Biased, Patience},
+    biased::{Biased, Blocked, Patience},
     claim::{Claim, Inside},
-    layout::TurnWords,
+    error::no_turns,
     lobby::{For, Lobby, Outcome},
     ring::{Damaged, Kind, MAX_PAYLOAD, Ring, Writer},
     socket::MAX_FDS,
+    turn::TurnWords,
 };
 use crate::{barrier, spin::Spin};
 
@@ -85,8 +86,6 @@ impl Health {
     }
 }
 
-const MOMENT: Duration = Duration::from_millis(1);
-
 /// What precedes the bytes of a message with descriptors: its id, and how many.
 const PREFIX_BYTES: usize = 16;
 
@@ -103,7 +102,7 @@ impl Outbox {
         value: &T,
         patience: Patience,
     ) -> Result<(), SendError> {
-        if let Some(mut state) = self.state.enter_leaning()
+        if let Some(mut state) = self.state.enter_biased()
             && let Some(_inside) = state.claim.enter(self.turn())
         {
             return self.send_as(&mut state, lobby, value, patience);
@@ -118,7 +117,7 @@ impl Outbox {
         value: &T,
         patience: Patience,
     ) -> Result<(), SendError> {
-        let mut state = self.state.lock(patience).ok_or_else(|| out_of(patience))?;
+        let mut state = self.state.lock(patience).map_err(|e| not_inside(e, patience))?;
         let _inside = self.go_inside(&mut state, patience)?;
         self.send_as(&mut state, lobby, value, patience)
     }
@@ -131,13 +130,10 @@ impl Outbox {
     /// Keeps other processes out, until dropped.
     fn go_inside(&self, state: &mut Sending, patience: Patience) -> Result<Inside<'_>, SendError> {
         if let Some(inside) = state.claim.enter(self.turn()) {
-            return Ok(Inside::Leaning(inside));
+            return Ok(Inside::Biased(inside));
         }
-        let deadline = match patience {
-            Patience::None => Deadline::after(MOMENT),
-            Patience::Until(deadline) => deadline,
-        };
-        let turn = state.claim.lock(self.turn(), self.ring.users(), deadline).ok_or_else(|| out_of(patience))?;
+        let turn = state.claim.lock(self.turn(), self.ring.users(), patience.deadline());
+        let turn = turn.map_err(|e| not_inside(e, patience))?;
         if state.claim.is_news_to(&turn) {
             state.writer = Writer::reload(&self.ring)?;
         }
@@ -195,13 +191,13 @@ impl Outbox {
         fds: &[BorrowedFd<'_>],
         patience: Patience,
     ) -> Result<(), SendError> {
-        if let Some(mut state) = self.state.enter_leaning()
+        if let Some(mut state) = self.state.enter_biased()
             && let Some(_inside) = state.claim.enter(self.turn())
         {
             self.begin(&mut state, lobby)?;
             return self.send_in_pieces(&mut state, lobby, bytes, fds, patience);
         }
-        let mut state = self.state.lock(patience).ok_or_else(|| out_of(patience))?;
+        let mut state = self.state.lock(patience).map_err(|e| not_inside(e, patience))?;
         let _inside = self.go_inside(&mut state, patience)?;
         self.begin(&mut state, lobby)?;
         self.send_in_pieces(&mut state, lobby, bytes, fds, patience)
@@ -346,6 +342,13 @@ fn out_of(patience: Patience) -> SendError {
     match patience {
         Patience::None => SendError::Full,
         Patience::Until(_) => SendError::TimedOut,
+    }
+}
+
+fn not_inside(blocked: Blocked, patience: Patience) -> SendError {
+    match blocked {
+        Blocked::TimedOut => out_of(patience),
+        Blocked::Refused => SendError::Io(no_turns()),
     }
 }
 

@@ -15,6 +15,7 @@ mod listener;
 mod loans;
 mod longest;
 mod manager;
+mod membarrier;
 mod pipe;
 mod pipe_shared;
 mod queue;
