@@ -1,6 +1,6 @@
 //! What the state machines of a pipe are built on: atomic words, fences, futexes, locks, and the identity of a thread.
 //!
-//! The state machines take these from here and from nowhere else. The models (`tests/loom/`) compile the same source with
+//! The state machines take these from here and from nowhere else. The models (`crates/models`) compile the same source with
 //! a module of their own in this one's place, so that loom runs the code that ships.
 
 pub(crate) use std::{

@@ -1,18 +1,17 @@
 //! Loom models: every interleaving of a few threads in the steps of the ring and in the custody of its blocks, some of
 //! which die in the middle. The steps are the library's own source, built once more on loom's atomics: `cargo xtask loom`.
-#![cfg(loom)]
 
-#[path = "../src/queue/custody.rs"]
+#[path = "../../ipc/src/queue/custody.rs"]
 #[allow(dead_code, reason = "the rest is for leases")]
 mod custody;
-#[path = "../src/queue/ring.rs"]
+#[path = "../../ipc/src/queue/ring.rs"]
 #[allow(dead_code, reason = "the rest is for batches and futures")]
 mod ring;
-#[path = "../src/queue/word.rs"]
+#[path = "../../ipc/src/queue/word.rs"]
 #[allow(dead_code, reason = "as above")]
 mod word;
 
-use std::sync::atomic::Ordering::*;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 
 use loom::{
     sync::{Arc, Condvar, Mutex},
@@ -24,6 +23,7 @@ use self::{
     ring::{AtomicU32, AtomicU64, Ring, Side, Spot, Stop, fence},
     word::{BlockId, BlockState, Holder, Kind, Owner, Positions, SlotWord, What},
 };
+use crate::explore;
 
 const PUTTER: Owner = Owner(1);
 const GETTER: Owner = Owner(2);
@@ -332,13 +332,6 @@ impl Custody for Model {
 }
 
 /// Explores what `body` can do, with at most so many switches that nothing forces.
-fn explore(preemptions: usize, body: impl Fn() + Sync + Send + 'static) {
-    let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(preemptions);
-    builder.max_branches = 20_000;
-    builder.check(body);
-}
-
 /// Puts 1 and 2 while somebody gets two messages; they come whole, in order, and once.
 fn in_order(capacity: u32) {
     let ring = Model::new(capacity);

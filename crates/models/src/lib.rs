@@ -1,0 +1,20 @@
+//! Loom models: every interleaving of a few threads in the state machines of the other crates, some of which die in the
+//! middle. `cargo xtask loom` runs them.
+//!
+//! The state machines are the crates' own source, compiled once more here (`#[path]`). They take atomics, fences, futexes
+//! and locks from `crate::platform`, which is loom's here. So loom runs the code that ships, and none of the crates has
+//! to be built in loom's world. (The machines of `sync` are generic over how they wait, and have their models there.)
+#![cfg(all(test, loom))]
+
+mod barrier;
+mod pipe;
+mod platform;
+mod queue;
+
+/// Explores what `body` can do, with at most so many switches that nothing forces.
+fn explore(preemptions: usize, body: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(preemptions);
+    builder.max_branches = 20_000;
+    builder.check(body);
+}
