@@ -5,7 +5,8 @@ use std::mem::offset_of;
 use kernel::shm::inspect::{Copied, Source, Unreadable};
 
 use crate::{
-    layout::{Buffer, Layout, MAGIC, N_BUFFERS, N_SLOTS, Slot, is_spilled, phase, split},
+    layout::{Buffer, Layout, MAGIC, N_BUFFERS, N_SLOTS, Slot, is_spilled},
+    machine::{phase, split},
     spill::Place,
 };
 
@@ -51,7 +52,7 @@ pub fn spilled(source: &(impl Source + ?Sized), at: u64) -> Result<[u64; 2], Unr
 }
 
 /// The word that the worker sleeps on.
-pub const ASLEEP_AT: u64 = offset_of!(Layout, asleep) as u64;
+pub const ASLEEP_AT: u64 = offset_of!(Layout, sleep.asleep) as u64;
 
 /// What a block of memory says, if it is a lane.
 ///
@@ -66,8 +67,8 @@ pub fn lane(source: &(impl Source + ?Sized)) -> Result<LaneView, Unreadable> {
         return Err(Unreadable::Other);
     }
     let mut view = LaneView {
-        is_asleep: copied.u32(offset_of!(Layout, asleep)) != 0,
-        is_to_stop: copied.u32(offset_of!(Layout, stop)) != 0,
+        is_asleep: copied.u32(offset_of!(Layout, sleep.asleep)) != 0,
+        is_to_stop: copied.u32(offset_of!(Layout, sleep.stop)) != 0,
         ..LaneView::default()
     };
     let mut n_running = 0;

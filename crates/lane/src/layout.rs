@@ -8,12 +8,17 @@ use std::{
     io,
     os::fd::AsFd,
     ptr::NonNull,
-    sync::atomic::{AtomicU32, AtomicU64, Ordering::*},
+    sync::atomic::{
+        AtomicU32, AtomicU64,
+        Ordering::{Acquire, Relaxed, Release},
+    },
 };
 
 use kernel::shm::{SharedMemory, ShmSafe};
 use nix::fcntl::{FallocateFlags, fallocate};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use crate::machine::{Bell, Sleep, SlotWord};
 
 /// Slots of a lane: how many tasks it holds, finished ones included, until the owner has taken their results.
 pub const N_SLOTS: usize = 128;
@@ -28,18 +33,6 @@ pub(super) const BUFFER_WORDS: usize = 8 * 1024 - 8;
 
 pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"ipcLane1");
 
-/// The phases of a slot's word; the lap stands above them.
-pub(super) mod phase {
-    pub(crate) const FREE: u64 = 0;
-    pub(crate) const READY: u64 = 1;
-    pub(crate) const TAKEN: u64 = 2;
-    pub(crate) const DONE: u64 = 3;
-}
-
-pub(super) fn word(lap: u64, phase: u64) -> u64 {
-    lap << 2 | phase
-}
-
 pub(super) fn form(is_spilled: bool, n_fds: usize) -> u32 {
     u32::from(is_spilled) | (n_fds as u32) << 1
 }
@@ -52,14 +45,11 @@ pub(super) fn n_fds(form: u32) -> usize {
     (form >> 1) as usize
 }
 
-pub(super) fn split(word: u64) -> (u64, u64) {
-    (word >> 2, word & 3)
-}
-
-/// Owner to worker, and back.
+/// A task on its way to the worker, and its result on its way back. All but the word is written and read by whoever the
+/// word says has the slot, and published by it, so all of that is `Relaxed`.
 #[repr(C, align(64))]
 pub(super) struct Slot {
-    pub(super) word: AtomicU64,
+    pub(super) word: SlotWord,
     /// Bytes of the payload.
     pub(super) len: AtomicU64,
     /// 1 if the payload lies in the spill file; and how many descriptors go along, times 2.
@@ -75,7 +65,8 @@ pub(super) struct Slot {
 
 #[repr(C, align(64))]
 pub(super) struct Buffer {
-    /// Items << 32 | bytes.
+    /// Items << 32 | bytes: how much of the buffer is results, from the beginning. Counted up by the worker with `Release`,
+    /// after the bytes; set to 0 by the owner before it gives the task.
     pub(super) published: AtomicU64,
     /// How many descriptors go along with what is published.
     pub(super) n_fds: AtomicU64,
@@ -87,15 +78,13 @@ pub(super) struct Buffer {
 pub(super) struct Layout {
     pub(super) magic: AtomicU64,
     reserved: [AtomicU64; 7],
-    /// 1 while the worker sleeps, or is about to; its own cache line.
-    pub(super) asleep: AtomicU32,
-    /// 1 once the worker is to leave when it finds nothing to do.
-    pub(super) stop: AtomicU32,
-    /// What the worker noted last, whatever that may be.
+    /// On a cache line of its own.
+    pub(super) sleep: Sleep,
+    /// What the worker noted last, whatever that may be: information, which orders nothing.
     pub(super) note: AtomicU64,
     reserved2: [AtomicU64; 6],
-    /// 1 while the owner wants to be told of a result; its own cache line.
-    pub(super) bell: AtomicU32,
+    /// On a cache line of its own.
+    pub(super) bell: Bell,
     reserved3: [AtomicU32; 15],
     pub(super) slots: [Slot; N_SLOTS],
     pub(super) buffers: [Buffer; N_BUFFERS],
@@ -128,6 +117,7 @@ impl Memory {
         let reserved = std::mem::offset_of!(Layout, buffers) as i64;
         fallocate(memory.as_fd(), FallocateFlags::empty(), 0, reserved)?;
         let this = Self::view(memory);
+        // Release, and Acquire where it is read: whoever sees it sees the zeros of a fresh lane.
         this.get().magic.store(MAGIC, Release);
         Ok(this)
     }

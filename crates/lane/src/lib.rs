@@ -6,7 +6,9 @@ mod descriptors;
 #[doc(hidden)]
 pub mod inspect;
 mod layout;
+mod machine;
 mod owner;
+mod platform;
 mod spill;
 mod worker;
 
@@ -16,6 +18,7 @@ mod tests;
 pub use self::{
     descriptors::MAX_RESULT_FDS,
     layout::N_SLOTS,
-    owner::{Finished, OwnerLane, Progress, SlotState},
+    machine::SlotState,
+    owner::{Finished, OwnerLane, Progress},
     worker::{Claim, LaneHandle, Stream, WorkerLane},
 };

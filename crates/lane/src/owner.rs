@@ -5,18 +5,19 @@ use std::{
     io,
     ops::Range,
     os::fd::{BorrowedFd, OwnedFd},
-    sync::atomic::{Ordering::*, fence},
+    sync::atomic::Ordering::{Acquire, Relaxed},
 };
 
-use kernel::{futex, handover::Fd, sys::seqpacket::MAX_FDS};
+use kernel::{handover::Fd, sys::seqpacket::MAX_FDS};
 use nix::errno::Errno;
 
 use crate::{
     descriptors::{self, MAX_RESULT_FDS, Received},
     layout::{
         BUFFER_WORDS, Memory, N_BUFFERS, N_SLOTS, NO_BUFFER, SLOT_WORDS, Slot, copy_in, copy_out, form, is_spilled,
-        n_fds, phase, split, word,
+        n_fds,
     },
+    machine::SlotState,
     spill::{self, Place},
     worker::LaneHandle,
 };
@@ -74,19 +75,6 @@ pub struct Progress {
     pub bytes: Range<usize>,
 }
 
-/// What has become of a task that was given.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SlotState {
-    /// Nobody has begun with it.
-    Ready,
-    /// The worker is, or was when it died, running it.
-    Taken,
-    /// It has ended; [`OwnerLane::poll`] has its result.
-    Done,
-    /// The lane's memory holds nonsense.
-    Corrupt,
-}
-
 /// A mask for laps that keeps positions in range, whatever lies in a slot.
 const LAPS: u64 = u64::MAX >> 16;
 
@@ -135,15 +123,12 @@ impl OwnerLane {
         let mut this = Self::with(memory, spill, Fd(worker_end.0.try_clone()?), worker_end);
         let mut given = Vec::new();
         for (index, slot) in this.memory.get().slots.iter().enumerate() {
-            let (lap, phase) = split(slot.word.load(Acquire));
+            let (lap, has_task) = slot.word.lap();
             let position = (lap & LAPS) * N_SLOTS as u64 + index as u64;
             // A free slot of a later lap is where a task was; nothing lies beyond it but what comes next.
-            this.tail = this.tail.max(if phase != phase::FREE {
-                position + 1
-            } else {
-                position.saturating_sub(N_SLOTS as u64 - 1)
-            });
-            if phase != phase::FREE {
+            this.tail =
+                this.tail.max(if has_task { position + 1 } else { position.saturating_sub(N_SLOTS as u64 - 1) });
+            if has_task {
                 let spilled_bytes = if is_spilled(slot.form.load(Relaxed)) { slot.len.load(Relaxed) } else { 0 };
                 let buffer = Some(slot.buffer.load(Relaxed)).filter(|buffer| this.free_buffers.contains(buffer));
                 this.free_buffers.retain(|free| Some(*free) != buffer);
@@ -206,7 +191,7 @@ impl OwnerLane {
         slot.form.store(form(spilled, fds.len()), Relaxed);
         slot.tag.store(tag, Relaxed);
         slot.from.store(stream.unwrap_or(0), Relaxed);
-        slot.word.store(word(lap, phase::READY), Release);
+        slot.word.give(lap);
         let spilled_bytes = if spilled { payload.len() as u64 } else { 0 };
         self.given.push_back(Given { position: self.tail, spilled_bytes, buffer, has_fds: !fds.is_empty() });
         self.occupied[index] = true;
@@ -223,7 +208,7 @@ impl OwnerLane {
                 if fds.len() > MAX_FDS {
                     // Some may have been sent, of a task that never was: nobody comes to this slot in this lap.
                     let (index, lap) = (slot_of(self.tail), lap_of(self.tail));
-                    self.memory.get().slots[index].word.store(word(lap + 1, phase::FREE), Relaxed);
+                    self.memory.get().slots[index].word.release(lap);
                     self.tail += 1;
                 }
                 let may_wait = matches!(e, Errno::EAGAIN | Errno::ETOOMANYREFS) && !is_first;
@@ -243,26 +228,19 @@ impl OwnerLane {
 
     /// Wakes the worker if it sleeps, after pushes.
     pub fn notify(&self) {
-        // Pairs with the worker's: either it sees the pushes, or this sees it asleep.
-        fence(SeqCst);
-        let asleep = &self.memory.get().asleep;
-        if asleep.load(Relaxed) != 0 && asleep.swap(0, Relaxed) != 0 {
-            futex::wake(asleep, 1);
-        }
+        self.memory.get().sleep.wake();
     }
 
     /// Whether the worker sleeps, so that the next task for it takes a system call.
     pub fn is_asleep(&self) -> bool {
-        self.memory.get().asleep.load(Relaxed) != 0
+        self.memory.get().sleep.is_asleep()
     }
 
     /// Takes a task back that the worker has not begun with; false if it has.
     pub fn recall(&mut self, slot: usize) -> bool {
         let Some(at) = self.given.iter().rposition(|given| slot_of(given.position) == slot) else { return false };
         let lap = lap_of(self.given[at].position);
-        let shared = &self.memory.get().slots[slot];
-        let (ready, free) = (word(lap, phase::READY), word(lap + 1, phase::FREE));
-        if shared.word.compare_exchange(ready, free, Relaxed, Relaxed).is_err() {
+        if !self.memory.get().slots[slot].word.recall(lap) {
             return false;
         }
         let has_fds = self.given[at].has_fds;
@@ -311,7 +289,7 @@ impl OwnerLane {
         let bytes = self.read_result(slot, index, arena);
         let progress = given.buffer.map(|buffer| self.read_stream(buffer, arena));
         let n_fds = given.buffer.map_or(n_fds(form), |buffer| self.n_streamed_fds(buffer));
-        slot.word.store(word(lap_of(given.position) + 1, phase::FREE), Relaxed);
+        slot.word.release(lap_of(given.position));
         self.forget(0);
         let fds = self.take_fds(given.position, n_fds);
         Some(Finished { slot: index, tag, bytes, progress, fds })
@@ -344,32 +322,22 @@ impl OwnerLane {
 
     /// Has the bell rung at the next result. True if there is one already: then nobody may sleep.
     pub fn arm(&self) -> bool {
-        self.memory.get().bell.store(1, Relaxed);
-        // Pairs with the worker's: either it sees the bell armed, or this sees its result.
-        fence(SeqCst);
+        self.memory.get().bell.arm();
         self.has_finished()
     }
 
     /// Takes the wish back.
     pub fn disarm(&self) {
-        self.memory.get().bell.store(0, Relaxed);
+        self.memory.get().bell.disarm();
     }
 
     /// Has the worker leave once it finds nothing to do.
     pub fn stop(&self) {
-        self.memory.get().stop.store(1, Release);
-        self.notify();
+        self.memory.get().sleep.stop();
     }
 
     fn state(&self, given: Given) -> SlotState {
-        let (lap, phase) = split(self.memory.get().slots[slot_of(given.position)].word.load(Acquire));
-        match phase {
-            _ if lap != lap_of(given.position) => SlotState::Corrupt,
-            phase::READY => SlotState::Ready,
-            phase::TAKEN => SlotState::Taken,
-            phase::DONE => SlotState::Done,
-            _ => SlotState::Corrupt,
-        }
+        self.memory.get().slots[slot_of(given.position)].word.state(lap_of(given.position))
     }
 
     fn read_result(&self, slot: &Slot, index: usize, arena: &mut Vec<u8>) -> io::Result<Range<usize>> {
@@ -390,6 +358,7 @@ impl OwnerLane {
 
     fn read_stream(&self, buffer: u32, arena: &mut Vec<u8>) -> Progress {
         let shared = &self.memory.get().buffers[buffer as usize];
+        // Acquire: the bytes that it counts are read next.
         let published = shared.published.load(Acquire);
         let len = (published as u32 as usize).min(BUFFER_WORDS * 8);
         let begin = arena.len();

@@ -252,7 +252,7 @@ fn a_scribbled_lane_is_noticed_and_harms_nobody() {
     assert!(finished.bytes.is_err());
     assert_eq!(finished.progress.unwrap().bytes.len(), BUFFER_WORDS * 8);
     owner.push(0, None, b"x").unwrap();
-    worker_layout(&worker).slots[1].word.store(u64::MAX, std::sync::atomic::Ordering::Relaxed);
+    worker_layout(&worker).slots[1].word.0.store(u64::MAX, std::sync::atomic::Ordering::Relaxed);
     assert_eq!(owner.slots().next(), Some((1, SlotState::Corrupt)));
     assert!(owner.poll(&mut arena).is_none() && !owner.recall(1));
 }

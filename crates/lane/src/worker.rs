@@ -5,11 +5,11 @@ use std::{
     os::fd::OwnedFd,
     sync::{
         Arc,
-        atomic::{Ordering::*, fence},
+        atomic::Ordering::{Relaxed, Release},
     },
 };
 
-use kernel::{futex, handover::Fd};
+use kernel::handover::Fd;
 use nix::{
     errno::Errno,
     fcntl::{FcntlArg, fcntl},
@@ -20,8 +20,8 @@ use crate::{
     descriptors::{self, Received},
     layout::{
         BUFFER_WORDS, Memory, N_BUFFERS, N_SLOTS, NO_BUFFER, SLOT_WORDS, copy_in, copy_out, form, is_spilled, n_fds,
-        phase, split, word,
     },
+    machine::{Found, SlotWord},
     spill::{self, Place},
 };
 
@@ -97,7 +97,7 @@ impl WorkerLane {
             if let Some(index) = self.try_claim() {
                 return Some(Claim { lane: self, index });
             }
-            if self.memory.get().stop.load(Acquire) != 0 {
+            if self.memory.get().sleep.is_to_stop() {
                 // A task given before the order to stop is visible by now.
                 let last = self.try_claim();
                 return last.map(|index| Claim { lane: self, index });
@@ -111,21 +111,24 @@ impl WorkerLane {
     /// Claims the next task in the ring, passing over those that were taken back.
     fn try_claim(&mut self) -> Option<usize> {
         loop {
-            let index = (self.position % N_SLOTS as u64) as usize;
-            let lap = self.position / N_SLOTS as u64;
-            let shared = &self.memory.get().slots[index].word;
-            let seen = shared.load(Acquire);
-            let (seen_lap, seen_phase) = split(seen);
-            if seen_lap > lap {
-                self.position += 1;
-            } else if seen_lap == lap && seen_phase == phase::READY {
-                if shared.compare_exchange(seen, word(lap, phase::TAKEN), Acquire, Relaxed).is_ok() {
-                    return Some(index);
-                }
-            } else {
-                return None;
+            match self.slot_word().claim(self.lap()) {
+                Found::Claimed => return Some(self.index()),
+                Found::Passed => self.position += 1,
+                Found::Nothing => return None,
             }
         }
+    }
+
+    fn index(&self) -> usize {
+        (self.position % N_SLOTS as u64) as usize
+    }
+
+    fn lap(&self) -> u64 {
+        self.position / N_SLOTS as u64
+    }
+
+    fn slot_word(&self) -> &SlotWord {
+        &self.memory.get().slots[self.index()].word
     }
 
     #[cfg(test)]
@@ -134,10 +137,7 @@ impl WorkerLane {
     }
 
     fn is_ready(&self) -> bool {
-        let shared = &self.memory.get().slots[(self.position % N_SLOTS as u64) as usize].word;
-        let (lap, phase) = split(shared.load(Acquire));
-        let mine = self.position / N_SLOTS as u64;
-        lap > mine || lap == mine && phase == phase::READY
+        self.slot_word().has_something(self.lap())
     }
 
     fn spin(&mut self) -> bool {
@@ -162,14 +162,7 @@ impl WorkerLane {
         if self.is_cut_off {
             return;
         }
-        let layout = self.memory.get();
-        layout.asleep.store(1, Relaxed);
-        // Pairs with the owner's: either it sees this asleep, or this sees what it pushed.
-        fence(SeqCst);
-        if !self.is_ready() && layout.stop.load(Relaxed) == 0 {
-            futex::wait(&layout.asleep, 1, None);
-        }
-        layout.asleep.store(0, Relaxed);
+        self.memory.get().sleep.sleep(|| self.is_ready());
     }
 }
 
@@ -218,10 +211,8 @@ impl Claim<'_> {
     /// Puts the task back as one that has not begun, for another worker: to be called before anything of it was done.
     /// This one takes no further tasks.
     pub fn give_back(self) {
-        let Self { lane, index } = self;
-        let lap = lane.position / N_SLOTS as u64;
-        lane.memory.get().slots[index].word.store(word(lap, phase::READY), Release);
-        lane.is_cut_off = true;
+        self.lane.slot_word().give_back(self.lane.lap());
+        self.lane.is_cut_off = true;
     }
 
     /// Leaves a number where the owner may look for it ([`OwnerLane::note`](crate::OwnerLane::note)), until the next.
@@ -278,11 +269,9 @@ impl Claim<'_> {
         slot.len.store(result.len() as u64, Relaxed);
         slot.form.store(form(spilled, fds.len()), Relaxed);
         slot.tag.store(tag, Relaxed);
-        slot.word.store(word(self.lane.position / N_SLOTS as u64, phase::DONE), Release);
+        slot.word.finish(self.lane.lap());
         self.lane.position += 1;
-        // Pairs with the owner's: either this sees the bell armed, or it sees the result.
-        fence(SeqCst);
-        if layout.bell.load(Relaxed) != 0 && layout.bell.swap(0, Relaxed) != 0 {
+        if layout.bell.is_to_ring() {
             // A counter that is full is as good as one that has just grown.
             let rung = nix::unistd::write(&self.lane.bell, &1_u64.to_ne_bytes());
             self.lane.is_cut_off = rung.is_err_and(|e| e != Errno::EAGAIN);
@@ -351,6 +340,7 @@ impl Stream {
         }
         self.n_items += 1;
         let shared = &self.memory.get().buffers[self.buffer];
+        // Release: the owner that counts the item sees its bytes.
         shared.published.store(u64::from(self.n_items) << 32 | self.len as u64, Release);
         true
     }

@@ -7,6 +7,7 @@
 #![cfg(all(test, loom))]
 
 mod barrier;
+mod lane;
 mod pipe;
 mod platform;
 mod queue;
