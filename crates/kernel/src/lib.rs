@@ -8,7 +8,8 @@
 //! * [`at_fork`], [`fork_local`]: what a forked child must forget.
 //! * [`handover`]: values and the descriptors inside them, on their way to another process. [`fds`]: where our descriptors
 //!   lie. [`place`]: names in the file system.
-//! * [`helper`]: threads of our own.
+//! * [`helper`]: threads of our own. [`wait`]: waiting for the first of several things. [`reactor`]: descriptors that
+//!   futures wait for.
 //! * [`sys`]: one facility of the kernel a file, with safe signatures.
 #![deny(unsafe_code)]
 
@@ -29,7 +30,11 @@ pub mod liveness;
 #[cfg(feature = "system")]
 pub mod place;
 #[cfg(feature = "system")]
+pub mod reactor;
+#[cfg(feature = "system")]
 pub mod shm;
 #[cfg(feature = "system")]
 pub mod sys;
 mod thread_slot;
+#[cfg(feature = "system")]
+pub mod wait;

@@ -13,6 +13,7 @@
 //! ```
 #![deny(unsafe_code)]
 
+mod awaiting;
 mod backtrace;
 mod builder;
 mod child;
@@ -54,7 +55,6 @@ pub mod supervisor;
 pub mod template;
 pub mod thread;
 mod turn;
-mod wait;
 
 #[doc(hidden)]
 pub use crate::child::{enter_confinement, is_to_be_confined};
@@ -64,6 +64,7 @@ pub use kernel::handover;
 pub use kernel::{
     handover::{Error as HandoverError, Fd},
     shm,
+    wait::{WaitAny, Waitable, Watch, wait_any, wait_any_async},
 };
 #[doc(hidden)]
 pub use wire::stack;
@@ -75,6 +76,7 @@ pub use std::process::{ExitStatus, Stdio};
 pub use nix::sys::signal::Signal;
 
 pub use crate::{
+    awaiting::{Exit, Join},
     backtrace::{Backtrace, Frame},
     builder::Builder,
     crash::{CrashCause, CrashReport},
@@ -92,7 +94,6 @@ pub use crate::{
         forkserver::server::{ForkServer, ForkServerBuilder},
         set_start_method, start_method,
     },
-    wait::{Waitable, Watch, wait_any},
 };
 
 #[cfg(feature = "log")]

@@ -4,7 +4,7 @@ use std::{
     fmt,
     marker::PhantomData,
     ops::Deref,
-    os::fd::{AsFd, BorrowedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
     process::{ChildStderr, ChildStdin, ChildStdout, ExitStatus},
     sync::Arc,
     time::Duration,
@@ -45,6 +45,8 @@ use kernel::futex::Deadline;
 /// assert_eq!(process.join()?, "the answer is 42");
 /// # Ok::<(), proc_core::ProcessError>(())
 /// ```
+///
+/// `process.await` is `join` without blocking a thread, on any runtime or none: see [`Join`](crate::Join).
 ///
 /// What captures cannot run in another process, and does not compile:
 /// ```compile_fail,E0080
@@ -103,6 +105,12 @@ impl<R> Deref for Process<R> {
 impl<R> AsFd for Process<R> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.handle.as_fd()
+    }
+}
+
+impl<R> AsRawFd for Process<R> {
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
     }
 }
 
@@ -283,6 +291,12 @@ impl ProcessHandle {
 impl AsFd for ProcessHandle {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.pidfd.as_fd()
+    }
+}
+
+impl AsRawFd for ProcessHandle {
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
     }
 }
 

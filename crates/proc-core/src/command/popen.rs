@@ -3,7 +3,7 @@
 use std::{
     fmt,
     ops::Deref,
-    os::fd::{AsFd, BorrowedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
     process::{ExitStatus, Output},
     sync::{Mutex, PoisonError},
     time::Duration,
@@ -88,6 +88,12 @@ impl Deref for Popen {
 impl AsFd for Popen {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.handle.as_fd()
+    }
+}
+
+impl AsRawFd for Popen {
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
     }
 }
 

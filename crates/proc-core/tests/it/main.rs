@@ -8,6 +8,7 @@
     reason = "tests"
 )]
 
+mod awaiting;
 mod claims;
 mod constructors;
 mod coverage;
