@@ -96,7 +96,10 @@ impl<R: Serialize + DeserializeOwned> Process<R> {
     ///
     /// # Errors
     /// As [`spawn`](Self::spawn).
-    pub fn start<T: Runnable<Output = R>>(object: T) -> Result<Self, ProcessError> {
+    pub fn start<T>(object: T) -> Result<Self, ProcessError>
+    where
+        T: Runnable<Output = R> + Serialize + DeserializeOwned + 'static,
+    {
         Builder::new().start(object)
     }
 
@@ -370,7 +373,11 @@ impl Builder {
     ///
     /// # Errors
     /// As there.
-    pub fn start<T: Runnable>(self, object: T) -> Result<Process<T::Output>, ProcessError> {
+    pub fn start<T>(self, object: T) -> Result<Process<T::Output>, ProcessError>
+    where
+        T: Runnable + Serialize + DeserializeOwned + 'static,
+        T::Output: Serialize + DeserializeOwned,
+    {
         self.spawn(T::run, (object,))
     }
 

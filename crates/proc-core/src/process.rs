@@ -126,11 +126,15 @@ impl<R> fmt::Debug for Process<R> {
     }
 }
 
-/// A process as a type: its fields are handed over, and [`run`](Self::run) runs there.
+/// A process or a thread as a type: its fields are what it needs, and [`run`](Self::run) runs there.
+///
+/// [`Process::start`] hands the fields over to another process, so they must be serialisable, and so must what comes
+/// back; [`thread::start`](crate::thread::start) moves them to a thread, so they must be `Send`. A type that is both can
+/// be started as either.
 ///
 /// # Examples
 /// ```
-/// use proc_core::{Process, Runnable};
+/// use proc_core::{Process, Runnable, thread};
 /// use serde::{Deserialize, Serialize};
 ///
 /// #[derive(Serialize, Deserialize)]
@@ -147,13 +151,14 @@ impl<R> fmt::Debug for Process<R> {
 /// }
 ///
 /// assert_eq!(Process::start(Square { n: 7 })?.join()?, 49);
-/// # Ok::<(), proc_core::ProcessError>(())
+/// assert_eq!(thread::start(Square { n: 8 }).join()?, 64);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub trait Runnable: Serialize + DeserializeOwned + 'static {
+pub trait Runnable {
     /// What it returns.
-    type Output: Serialize + DeserializeOwned;
+    type Output;
 
-    /// What the process does.
+    /// What the process or the thread does.
     fn run(self) -> Self::Output;
 }
 

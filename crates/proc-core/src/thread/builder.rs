@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use crate::crash::alternate_stack::AlternateStack;
+use crate::{Runnable, crash::alternate_stack::AlternateStack};
 
 use super::{
     excepthook,
@@ -50,17 +50,6 @@ where
     T::Output: Send + 'static,
 {
     spawn(move || runnable.run())
-}
-
-/// Something that a thread does: a type whose values hold what it needs, for [`start`].
-///
-/// [`crate::Runnable`] is the same for processes.
-pub trait Runnable {
-    /// What [`run`](Self::run) returns.
-    type Output;
-
-    /// Does it.
-    fn run(self) -> Self::Output;
 }
 
 /// What a thread is to be like.

@@ -30,8 +30,11 @@ mod registry;
 mod tests;
 mod timer;
 
+#[doc(no_inline)]
+pub use crate::Runnable;
+
 pub use self::{
-    builder::{Builder, Prepared, Runnable, spawn, start},
+    builder::{Builder, Prepared, spawn, start},
     excepthook::{Uncaught, reset_excepthook, set_excepthook},
     handle::{JoinHandle, Thread, ThreadError},
     native::State,
