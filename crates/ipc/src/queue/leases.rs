@@ -9,7 +9,10 @@
 use std::{
     sync::{
         Arc,
-        atomic::Ordering::{AcqRel, Acquire, Relaxed, Release},
+        atomic::{
+            AtomicU32,
+            Ordering::{AcqRel, Acquire, Relaxed, Release},
+        },
     },
     time::Instant,
 };
@@ -209,7 +212,7 @@ impl Raw {
 
     fn announce_done(&self) {
         self.after_swap();
-        let done = &self.segment.header().done;
+        let done = self.done();
         // Only the last one done has something to say; a joiner looks for itself now and then.
         if done.load(Relaxed) & SLEEPERS != 0 && self.is_empty() {
             done.fetch_and(!SLEEPERS, AcqRel);
@@ -259,13 +262,11 @@ impl Raw {
             Patience::For(time) => Deadline::after(time),
             _ => None,
         };
-        let done = &self.segment.header().done;
         loop {
             if self.is_all_done()? {
                 return Ok(true);
             }
-            let seen = done.fetch_or(SLEEPERS, AcqRel) | SLEEPERS;
-            self.after_swap();
+            let seen = self.announce_joiner();
             if self.is_all_done()? {
                 return Ok(true);
             }
@@ -273,13 +274,25 @@ impl Raw {
                 return Ok(false);
             }
             let sleep = deadline.filter(|deadline| deadline.remaining() < JOINER_RECHECK);
-            futex::wait(done, seen, sleep.or_else(|| Deadline::after(JOINER_RECHECK)));
+            futex::wait(self.done(), seen, sleep.or_else(|| Deadline::after(JOINER_RECHECK)));
             self.seek_orphans();
         }
     }
 
+    /// The word that joiners sleep on.
+    pub(super) fn done(&self) -> &AtomicU32 {
+        &self.segment.header().done
+    }
+
+    /// Counts this thread among the joiners that sleep; the word as it is then.
+    pub(super) fn announce_joiner(&self) -> u32 {
+        let seen = self.done().fetch_or(SLEEPERS, AcqRel) | SLEEPERS;
+        self.after_swap();
+        seen
+    }
+
     /// Whether nothing is unfinished, at one moment during this call.
-    fn is_all_done(&self) -> Result<bool, Stop> {
+    pub(super) fn is_all_done(&self) -> Result<bool, Stop> {
         self.check()?;
         let tail = self.find(Side::Space)?.position;
         if !self.has_none()? {

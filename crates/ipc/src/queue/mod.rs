@@ -54,7 +54,7 @@ pub use self::{
     halves::{Consumer, ConsumerIter, Producer},
     iter::{Drain, IntoIter, Iter},
     loan::{Loan, Received},
-    ready::{Get, Put},
+    ready::{Get, Join, Put, Readiness},
 };
 use crate::{GetError, GetTimeoutError, PutError, PutTimeoutError, TryGetError, TryPutError};
 

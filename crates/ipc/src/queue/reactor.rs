@@ -42,6 +42,41 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(0);
 
 type Notify = Arc<dyn Fn() + Send + Sync>;
 
+/// What somebody waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// Messages, or room for one.
+    Side(Side),
+    /// That no item is unfinished.
+    AllDone,
+}
+
+impl Wanted {
+    /// The word that changes with it.
+    fn word(self, raw: &Raw) -> &AtomicU32 {
+        match self {
+            Self::Side(side) => raw.event(side),
+            Self::AllDone => raw.done(),
+        }
+    }
+
+    /// Counts this thread among the sleepers; the word as it is then.
+    fn announce(self, raw: &Raw) -> u32 {
+        match self {
+            Self::Side(side) => raw.announce(side),
+            Self::AllDone => raw.announce_joiner(),
+        }
+    }
+
+    /// Whether an operation that waits for it would end now, be it by an error.
+    pub(crate) fn is_there(self, raw: &Raw) -> bool {
+        match self {
+            Self::Side(side) => raw.is_ready(side),
+            Self::AllDone => raw.is_all_done() != Ok(false),
+        }
+    }
+}
+
 struct Reactor {
     /// Changes whenever the list does; the thread sleeps on it, too.
     changes: AtomicU32,
@@ -52,7 +87,7 @@ struct Reactor {
 struct Entry {
     id: u64,
     raw: Arc<Raw>,
-    side: Side,
+    wanted: Wanted,
     notify: Notify,
     /// The event count at which it was notified last.
     notified_at: Option<u32>,
@@ -70,11 +105,10 @@ impl fmt::Debug for Registration {
     }
 }
 
-/// Has `notify` called whenever the queue may have become ready on that side, and at least once if it is. It is called
-/// on the reactor's thread and must not block.
-pub(crate) fn register(raw: &Arc<Raw>, side: Side, notify: Notify) -> io::Result<Registration> {
+/// Has `notify` called whenever what is wanted may have come to be, and at least once if it is there. It is called on the reactor's thread and must not block.
+pub(crate) fn register(raw: &Arc<Raw>, wanted: Wanted, notify: Notify) -> io::Result<Registration> {
     let id = NEXT_ID.fetch_add(1, Relaxed);
-    let entry = Entry { id, raw: raw.clone(), side, notify, notified_at: None };
+    let entry = Entry { id, raw: raw.clone(), wanted, notify, notified_at: None };
     let mut reactors = REACTORS.lock();
     if reactors.0 != barrier::forks() {
         // Threads do not survive a fork.
@@ -116,7 +150,7 @@ impl Reactor {
             // Locks are held meanwhile, and wakers called, which take locks of their own.
             let (watched, seen) = at_fork::while_nobody_forks(|| self.look(due));
             let words: Vec<_> = std::iter::once((&self.changes, changes))
-                .chain(watched.iter().map(|(raw, side)| raw.event(*side)).zip(seen))
+                .chain(watched.iter().map(|(raw, wanted)| wanted.word(raw)).zip(seen))
                 .collect();
             due = wait_many(&words, if watched.is_empty() { None } else { Some(RECHECK) });
             // Some may be the last handles of their queues.
@@ -125,33 +159,30 @@ impl Reactor {
     }
 
     /// Notifies those whose queue is ready; what is watched from now on, and the event counts as they were seen.
-    fn look(&self, due: bool) -> (Vec<(Arc<Raw>, Side)>, Vec<u32>) {
+    fn look(&self, due: bool) -> (Vec<(Arc<Raw>, Wanted)>, Vec<u32>) {
         let entries = self.entries.lock().clone();
-        let seen: Vec<u32> = entries.iter().map(Entry::announce).collect();
+        if due {
+            // As others who sleep here do now and then: what the dead had taken comes back.
+            entries.iter().for_each(|entry| entry.raw.keep_house(false));
+        }
+        let seen: Vec<u32> = entries.iter().map(|entry| entry.wanted.announce(&entry.raw)).collect();
         for (entry, seen) in entries.iter().zip(&seen) {
-            if entry.raw.is_ready(entry.side) && (due || entry.notified_at != Some(*seen)) {
+            if entry.wanted.is_there(&entry.raw) && (due || entry.notified_at != Some(*seen)) {
                 self.note(entry.id, *seen);
                 (entry.notify)();
                 // It was told, but may leave the message to others. The event count stays as it is: whoever is not
                 // asleep yet looks after the message came, and a step would have every reactor tell all once more.
-                entry.raw.wake(entry.raw.event(entry.side), 2);
+                entry.raw.wake(entry.wanted.word(&entry.raw), 2);
             }
         }
         // What is notified is let go of before the sleep: its descriptors are to close with its registration.
-        (entries.into_iter().map(|entry| (entry.raw, entry.side)).collect(), seen)
+        (entries.into_iter().map(|entry| (entry.raw, entry.wanted)).collect(), seen)
     }
 
     fn note(&self, id: u64, seen: u32) {
         if let Some(entry) = self.entries.lock().iter_mut().find(|entry| entry.id == id) {
             entry.notified_at = Some(seen);
         }
-    }
-}
-
-impl Entry {
-    /// Counts this thread among the sleepers; what the event count is then.
-    fn announce(&self) -> u32 {
-        self.raw.announce(self.side)
     }
 }
 

@@ -4,14 +4,12 @@ use std::{
     fmt,
     future::Future,
     io,
-    os::fd::OwnedFd,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker},
 };
 
-use kernel::fds::above_standard_streams;
-use nix::sys::eventfd::{EfdFlags, EventFd};
+use kernel::wait::Bell;
 use parking_lot::Mutex;
 use proc_core::{Waitable, Watch};
 use serde::{Serialize, de::DeserializeOwned};
@@ -20,55 +18,61 @@ use super::{
     Queue,
     patience::Patience,
     raw::Raw,
-    reactor::{self, Registration},
-    ring::Side,
+    reactor::{self, Registration, Wanted},
+    ring::{Side, Stop},
     stop::{GetStop, PutStop},
 };
 use crate::{GetError, JoinableQueue, PutError, joinable::Item};
 
 impl Raw {
-    /// Watches for messages.
-    pub(crate) fn watch(self: &Arc<Self>) -> io::Result<Watch<'_>> {
-        let event = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
-        let event = above_standard_streams(OwnedFd::from(event))?;
-        let bell = event.try_clone()?;
-        let ring = move || {
-            // Full means rung often enough.
-            let _ = nix::unistd::write(&bell, &1u64.to_ne_bytes());
-        };
-        let registration = reactor::register(self, Side::Items, Arc::new(ring))?;
+    fn watch(self: &Arc<Self>, wanted: Wanted) -> io::Result<Watch<'_>> {
+        let (bell, event) = Bell::new()?;
+        let registration = reactor::register(self, wanted, Arc::new(move || bell.ring()))?;
         let is_ready = move || {
             let _until_dropped = &registration;
-            self.is_ready(Side::Items)
+            wanted.is_there(self)
         };
         Ok(Watch::Event { event, is_ready: Box::new(is_ready) })
     }
 }
 
-/// Ready when there is a message to get, or the queue is closed.
-impl<T> Waitable for Queue<T> {
+/// One side of a queue, to be waited for among other things: see [`Queue::readable`] and [`Queue::writable`].
+#[derive(Clone, Copy, Debug)]
+pub struct Readiness<'a> {
+    raw: &'a Arc<Raw>,
+    wanted: Wanted,
+}
+
+impl Waitable for Readiness<'_> {
     fn watch(&self) -> io::Result<Watch<'_>> {
-        self.raw.watch()
+        self.raw.watch(self.wanted)
     }
 }
 
-/// Ready when there is an item to get, or the queue is closed.
+/// Ready when there is a message to get, or the queue is closed: as [`readable`](Queue::readable).
+impl<T> Waitable for Queue<T> {
+    fn watch(&self) -> io::Result<Watch<'_>> {
+        self.raw.watch(Wanted::Side(Side::Items))
+    }
+}
+
+/// Ready when there is an item to get, or the queue is closed: as [`readable`](JoinableQueue::readable).
 impl<T> Waitable for JoinableQueue<T> {
     fn watch(&self) -> io::Result<Watch<'_>> {
-        self.raw().watch()
+        self.raw().watch(Wanted::Side(Side::Items))
     }
 }
 
 /// An operation that is tried again whenever its side of the queue may have become ready.
 struct Retry<'a> {
     raw: &'a Arc<Raw>,
-    side: Side,
+    wanted: Wanted,
     waker: Option<(Arc<Mutex<Waker>>, Registration)>,
 }
 
 impl<'a> Retry<'a> {
-    fn new(raw: &'a Arc<Raw>, side: Side) -> Self {
-        Self { raw, side, waker: None }
+    fn new(raw: &'a Arc<Raw>, wanted: Wanted) -> Self {
+        Self { raw, wanted, waker: None }
     }
 
     /// Sees to it that the task is woken; then the operation must be tried once more.
@@ -79,7 +83,7 @@ impl<'a> Retry<'a> {
         }
         let waker = Arc::new(Mutex::new(context.waker().clone()));
         let wake = waker.clone();
-        let registration = reactor::register(self.raw, self.side, Arc::new(move || wake.lock().wake_by_ref()))?;
+        let registration = reactor::register(self.raw, self.wanted, Arc::new(move || wake.lock().wake_by_ref()))?;
         self.waker = Some((waker, registration));
         Ok(())
     }
@@ -128,26 +132,27 @@ impl<R> fmt::Debug for Get<'_, R> {
     }
 }
 
-/// The future of [`Queue::put_async`].
+/// The future of [`Queue::put_async`] and [`JoinableQueue::put_async`].
 #[must_use = "futures do nothing unless polled"]
 pub struct Put<'a, T> {
     retry: Retry<'a>,
-    queue: &'a Queue<T>,
+    attempt: Box<AttemptToPut<'a, T>>,
     message: Option<T>,
 }
+
+type AttemptToPut<'a, T> = dyn Fn(&T) -> Result<(), PutStop> + Send + 'a;
 
 // The message is moved out at the end, never pinned.
 impl<T> Unpin for Put<'_, T> {}
 
-impl<T: Serialize + DeserializeOwned> Future for Put<'_, T> {
+impl<T> Future for Put<'_, T> {
     type Output = Result<(), PutError<T>>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let Self { retry, queue, message } = self.get_mut();
+        let Self { retry, attempt, message } = self.get_mut();
         let value = message.as_ref().expect("a future is not polled after its end");
-        let attempt = || queue.put_message(value, Patience::Now);
         let waits = |stop: &PutStop| matches!(stop, PutStop::Full);
-        let result = std::task::ready!(retry.poll(context, attempt, waits, PutStop::System));
+        let result = std::task::ready!(retry.poll(context, || attempt(value), waits, PutStop::System));
         let message = message.take().expect("still there, see above");
         Poll::Ready(result.map_err(|stop| stop.into_put_error(message)))
     }
@@ -159,6 +164,86 @@ impl<T> fmt::Debug for Put<'_, T> {
     }
 }
 
+/// The future of [`JoinableQueue::join_async`].
+#[must_use = "futures do nothing unless polled"]
+pub struct Join<'a> {
+    retry: Retry<'a>,
+}
+
+impl Future for Join<'_> {
+    type Output = Result<(), GetError>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let retry = &mut self.get_mut().retry;
+        let raw = retry.raw;
+        let attempt = || if raw.is_all_done()? { Ok(()) } else { Err(Stop::Level) };
+        let waits = |stop: &Stop| matches!(stop, Stop::Level);
+        retry.poll(context, attempt, waits, Stop::System).map_err(|stop| GetStop::from(stop).into_get_error())
+    }
+}
+
+impl fmt::Debug for Join<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Join").finish_non_exhaustive()
+    }
+}
+
+impl<T> Queue<T> {
+    /// What is ready when there is a message to get, or the queue is closed, for [`wait_any`](proc_core::wait_any).
+    pub fn readable(&self) -> Readiness<'_> {
+        Readiness { raw: &self.raw, wanted: Wanted::Side(Side::Items) }
+    }
+
+    /// What is ready when there is room for a message, or the queue is closed, for [`wait_any`](proc_core::wait_any).
+    ///
+    /// # Examples
+    /// ```
+    /// use ipc::Queue;
+    /// use proc_core::wait_any;
+    ///
+    /// let (jobs, results) = (Queue::new(1)?, Queue::<u32>::new(1)?);
+    /// jobs.put(1)?;
+    /// results.put(2)?;
+    /// // Whichever comes first: room for a job, or a result.
+    /// for ready in wait_any(&[&jobs.writable(), &results.readable()], None)? {
+    ///     match ready {
+    ///         0 => jobs.try_put(3)?,
+    ///         _ => assert_eq!(results.try_get()?, 2),
+    ///     }
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn writable(&self) -> Readiness<'_> {
+        Readiness { raw: &self.raw, wanted: Wanted::Side(Side::Space) }
+    }
+}
+
+impl<T> JoinableQueue<T> {
+    /// As [`Queue::readable`], of items.
+    pub fn readable(&self) -> Readiness<'_> {
+        Readiness { raw: self.raw(), wanted: Wanted::Side(Side::Items) }
+    }
+
+    /// As [`Queue::writable`].
+    pub fn writable(&self) -> Readiness<'_> {
+        Readiness { raw: self.raw(), wanted: Wanted::Side(Side::Space) }
+    }
+
+    /// What is ready when every item that was put has been dealt with, for [`wait_any`](proc_core::wait_any).
+    pub fn joinable(&self) -> Readiness<'_> {
+        Readiness { raw: self.raw(), wanted: Wanted::AllDone }
+    }
+
+    /// Waits until every item that was put has been dealt with; a future, for any runtime or none. Dropped before its
+    /// end, it changes nothing.
+    ///
+    /// # Errors
+    /// As [`join`](Self::join).
+    pub fn join_async(&self) -> Join<'_> {
+        Join { retry: Retry::new(self.raw(), Wanted::AllDone) }
+    }
+}
+
 impl<T: DeserializeOwned> Queue<T> {
     /// Takes the next message; a future, for any runtime or none. Dropped before its end, it has taken nothing.
     ///
@@ -166,7 +251,7 @@ impl<T: DeserializeOwned> Queue<T> {
     /// As [`get`](Self::get).
     pub fn get_async(&self) -> Get<'_, T> {
         let attempt = Box::new(|| self.get_message(Patience::Now));
-        Get { retry: Retry::new(&self.raw, Side::Items), attempt }
+        Get { retry: Retry::new(&self.raw, Wanted::Side(Side::Items)), attempt }
     }
 }
 
@@ -177,7 +262,7 @@ impl<T: DeserializeOwned> JoinableQueue<T> {
     /// As [`get`](Self::get).
     pub fn get_async(&self) -> Get<'_, Item<T>> {
         let attempt = Box::new(|| self.lend(Patience::Now));
-        Get { retry: Retry::new(self.raw(), Side::Items), attempt }
+        Get { retry: Retry::new(self.raw(), Wanted::Side(Side::Items)), attempt }
     }
 }
 
@@ -187,6 +272,18 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     /// # Errors
     /// As [`put`](Self::put).
     pub fn put_async(&self, message: T) -> Put<'_, T> {
-        Put { retry: Retry::new(&self.raw, Side::Space), queue: self, message: Some(message) }
+        let attempt = Box::new(|value: &T| self.put_message(value, Patience::Now));
+        Put { retry: Retry::new(&self.raw, Wanted::Side(Side::Space)), attempt, message: Some(message) }
+    }
+}
+
+impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
+    /// Puts an item; a future, for any runtime or none. Dropped before its end, it has put nothing.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put).
+    pub fn put_async(&self, item: T) -> Put<'_, T> {
+        let attempt = Box::new(|value: &T| self.raw().put_value(value, Patience::Now));
+        Put { retry: Retry::new(self.raw(), Wanted::Side(Side::Space)), attempt, message: Some(item) }
     }
 }

@@ -6,8 +6,8 @@ use std::{
 
 use kernel::handover;
 
-use super::ring::Side;
 use super::*;
+use super::{reactor::Wanted, ring::Side};
 use crate::JoinableQueue;
 
 fn pair<T>(queue: &Queue<T>) -> Queue<T> {
@@ -230,7 +230,7 @@ fn a_message_that_nobody_takes_is_told_of_now_and_then() {
     let calls = Arc::new(AtomicU32::new(0));
     let counts = calls.clone();
     let count: Arc<dyn Fn() + Send + Sync> = Arc::new(move || _ = counts.fetch_add(1, Relaxed));
-    let _both = [0; 2].map(|_| reactor::register(&queue.raw, Side::Items, count.clone()).unwrap());
+    let _both = [0; 2].map(|_| reactor::register(&queue.raw, Wanted::Side(Side::Items), count.clone()).unwrap());
     queue.put(1).unwrap();
     thread::sleep(Duration::from_millis(400));
     let n = calls.load(Relaxed);

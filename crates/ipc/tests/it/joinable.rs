@@ -3,15 +3,17 @@
 
 use std::{
     collections::HashMap,
+    pin::{Pin, pin},
     sync::atomic::{AtomicU64, Ordering::Relaxed},
+    task::{Context, Waker},
     time::{Duration, Instant},
 };
 
-use ipc::{GetError, JoinableQueue, TryGetError};
+use ipc::{GetError, JoinableQueue, PutError, TryGetError};
 use proc_core::shm::Shared;
 use test_support::watchdog;
 
-use crate::storm::kills;
+use crate::{queue::block_on, storm::kills};
 
 const LIMIT: Duration = Duration::from_secs(120);
 const ITEMS: usize = 4096;
@@ -217,4 +219,55 @@ fn stress_killed_consumers() {
     for _ in 0..kills(10_000) / 1000 {
         consumers_killed(1000, false);
     }
+}
+
+fn is_pending<F: Future>(future: Pin<&mut F>) -> bool {
+    future.poll(&mut Context::from_waker(Waker::noop())).is_pending()
+}
+
+#[test]
+fn items_are_put_got_and_joined_by_futures() {
+    let _dog = watchdog(LIMIT);
+    let queue = JoinableQueue::<u64>::new(1).unwrap();
+    block_on(queue.join_async()).unwrap();
+    block_on(queue.put_async(1)).unwrap();
+    {
+        let (put, join) = (pin!(queue.put_async(2)), pin!(queue.join_async()));
+        assert!(is_pending(put) && is_pending(join));
+        // Dropped: neither has done anything.
+    }
+    let consumer = crate::spawn(done_with_all, (queue.clone(),)).unwrap();
+    block_on(async {
+        for n in 2..200 {
+            queue.put_async(n).await.unwrap();
+        }
+        queue.join_async().await.unwrap();
+    });
+    assert_eq!(queue.unfinished(), 0);
+    let end = queue.joinable();
+    assert_eq!(proc_core::wait_any(&[&end], None).unwrap(), [0]);
+    queue.close();
+    assert_eq!(consumer.join().unwrap(), (1..200).sum());
+    assert_eq!(block_on(queue.put_async(1)), Err(PutError::Closed(1)));
+}
+
+/// Nobody but the reactor looks after the dead here.
+#[test]
+fn what_a_killed_consumer_held_comes_back_to_who_awaits_it() {
+    let _dog = watchdog(LIMIT);
+    let queue = JoinableQueue::<u64>::new(4).unwrap();
+    queue.put(7).unwrap();
+    let holder = crate::spawn(take_and_hold, (queue.clone(),)).unwrap();
+    while !queue.is_empty() {
+        std::thread::yield_now();
+    }
+    let mut get = pin!(queue.get_async());
+    assert!(is_pending(get.as_mut()));
+    holder.kill().unwrap();
+    let item = block_on(get).unwrap();
+    assert!(*item == 7 && item.redelivered());
+    let mut join = pin!(queue.join_async());
+    assert!(is_pending(join.as_mut()));
+    item.task_done();
+    block_on(join).unwrap();
 }

@@ -388,3 +388,28 @@ fn waiting_asynchronously_does_not_keep_from_forking() {
     let _dog = watchdog(LIMIT);
     assert_eq!(Process::spawn(fork_beside_a_reactor, ()).unwrap().join().unwrap(), (50, true));
 }
+
+fn put_when_told(queue: Queue<u64>, go_on: Queue<()>) -> u64 {
+    go_on.get().unwrap();
+    queue.get().unwrap()
+}
+
+#[test]
+fn room_is_waited_for_together_with_messages_and_ends() {
+    let _dog = watchdog(LIMIT);
+    let (full, empty, go_on) = (Queue::new(1).unwrap(), Queue::<u64>::new(1).unwrap(), Queue::new(1).unwrap());
+    full.put(7).unwrap();
+    let child = crate::spawn(put_when_told, (full.clone(), go_on.clone())).unwrap();
+    let (room, news) = (full.writable(), empty.readable());
+    let handle = child.handle();
+    let sources: [&dyn Waitable; 3] = [&room, &news, &handle];
+    assert_eq!(wait_any(&sources, Some(Duration::from_millis(5))).unwrap(), []);
+    go_on.put(()).unwrap();
+    assert_eq!(wait_any(&sources[..2], None).unwrap(), [0]);
+    assert_eq!(child.join().unwrap(), 7);
+    empty.put(1).unwrap();
+    assert_eq!(wait_any(&sources[..2], None).unwrap(), [0, 1]);
+    full.put(8).unwrap();
+    full.close();
+    assert_eq!(wait_any(&sources[..1], None).unwrap(), [0], "a closed queue has nothing to wait for");
+}
