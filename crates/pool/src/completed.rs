@@ -2,16 +2,22 @@
 
 use std::{
     collections::VecDeque,
-    fmt, iter,
+    fmt,
+    future::Future,
+    io, iter, mem,
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering::*},
     },
-    task::{Wake, Waker},
+    task::{Context, Poll, Wake, Waker},
     time::Duration,
 };
 
-use kernel::futex::{self, Deadline, Wait};
+use kernel::{
+    futex::{self, Deadline, Wait},
+    wait::{Bell, Waitable, Watch},
+};
 use parking_lot::Mutex;
 
 use crate::Task;
@@ -30,21 +36,51 @@ pub enum Until {
     FirstError,
 }
 
-/// A [`Task`] of whatever result, or a reference to one.
-pub trait Waitable: sealed::Waitable {}
-impl<R> Waitable for Task<R> {}
-impl<T: Waitable + ?Sized> Waitable for &T {}
+/// A [`Task`] of whatever result, or a reference to one: what [`wait`] and [`wait_tasks`] take.
+///
+/// Tasks together with queues, processes and descriptors are for [`proc_core::wait_any`].
+pub trait AnyTask: sealed::AnyTask {}
+impl<R> AnyTask for Task<R> {}
+impl<T: AnyTask + ?Sized> AnyTask for &T {}
+
+/// Ready once the task has ended.
+impl<R> Waitable for Task<R> {
+    fn watch(&self) -> io::Result<Watch<'_>> {
+        let (bell, event) = Bell::new()?;
+        let told = Told { task: self, waker: Waker::from(Arc::new(bell)) };
+        self.0.core().notify(&told.waker);
+        Ok(Watch::Event { event, is_ready: Box::new(move || told.is_ready()) })
+    }
+}
+
+/// A task that has been told whom to wake, until this is dropped.
+struct Told<'a, R> {
+    task: &'a Task<R>,
+    waker: Waker,
+}
+
+impl<R> Told<'_, R> {
+    fn is_ready(&self) -> bool {
+        self.task.ready()
+    }
+}
+
+impl<R> Drop for Told<'_, R> {
+    fn drop(&mut self) {
+        self.task.0.core().forget(&self.waker);
+    }
+}
 
 mod sealed {
     use std::task::Waker;
 
-    pub trait Waitable {
+    pub trait AnyTask {
         fn successful(&self) -> Option<bool>;
         fn notify(&self, waker: &Waker) -> bool;
         fn forget(&self, waker: &Waker);
     }
 
-    impl<R> Waitable for crate::Task<R> {
+    impl<R> AnyTask for crate::Task<R> {
         fn successful(&self) -> Option<bool> {
             self.successful()
         }
@@ -58,7 +94,7 @@ mod sealed {
         }
     }
 
-    impl<T: Waitable + ?Sized> Waitable for &T {
+    impl<T: AnyTask + ?Sized> AnyTask for &T {
         fn successful(&self) -> Option<bool> {
             (**self).successful()
         }
@@ -86,7 +122,7 @@ mod sealed {
 /// assert_eq!((a.get()?, b.get()?), (1, "two"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub fn wait(tasks: &[&dyn Waitable], until: Until, timeout: Option<Duration>) -> bool {
+pub fn wait(tasks: &[&dyn AnyTask], until: Until, timeout: Option<Duration>) -> bool {
     wait_for(tasks, until, timeout)
 }
 
@@ -102,7 +138,7 @@ pub struct Waited<T> {
 /// Blocks until `until` holds of `tasks`, for at most `timeout`, and gives them back: those that have ended, and those
 /// that have not. Leaves nothing behind in a task, so that it can be called again and again.
 ///
-/// Takes tasks, or references to tasks: `&Task<R>`, or `&dyn Waitable` for those of several results.
+/// Takes tasks, or references to tasks: `&Task<R>`, or `&dyn AnyTask` for those of several results.
 ///
 /// # Examples
 /// ```
@@ -119,50 +155,150 @@ pub struct Waited<T> {
 /// assert_eq!(sum, 45);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub fn wait_tasks<T: Waitable>(
+pub fn wait_tasks<T: AnyTask>(
     tasks: impl IntoIterator<Item = T>,
     until: Until,
     timeout: Option<Duration>,
 ) -> Waited<T> {
     let tasks: Vec<T> = tasks.into_iter().collect();
     wait_for(&tasks, until, timeout);
-    let (done, not_done) = tasks.into_iter().partition(|task| task.successful().is_some());
-    Waited { done, not_done }
+    Waited::sort(tasks)
 }
 
-fn wait_for<T: Waitable>(tasks: &[T], until: Until, timeout: Option<Duration>) -> bool {
-    let deadline = timeout.and_then(Deadline::after);
-    let mut ends = tasks.iter().map(|task| task.successful());
-    let holds = match until {
-        Until::Any => tasks.is_empty() || ends.any(|end| end.is_some()),
-        Until::All => ends.all(|end| end.is_some()),
-        Until::FirstError => {
-            let n_done = tasks.len() - ends.clone().filter(Option::is_none).count();
-            n_done == tasks.len() || ends.any(|end| end == Some(false))
+/// As [`wait_tasks`], as a future, for any runtime or none. Dropped before its end, it leaves nothing behind in a task; hand
+/// it references to keep the tasks.
+///
+/// # Examples
+/// ```
+/// use pool::{Task, TaskError, Until, wait_tasks_async};
+///
+/// async fn first_of(a: &Task<u32>, b: &Task<u32>) -> Result<u32, TaskError> {
+///     let waited = wait_tasks_async([a, b], Until::Any).await;
+///     waited.done[0].get()
+/// }
+/// ```
+pub fn wait_tasks_async<T: AnyTask>(tasks: impl IntoIterator<Item = T>, until: Until) -> WaitTasks<T> {
+    WaitTasks { tasks: tasks.into_iter().collect(), until, waiting: None }
+}
+
+/// The future of [`wait_tasks_async`].
+#[must_use = "futures do nothing unless polled"]
+pub struct WaitTasks<T: AnyTask> {
+    tasks: Vec<T>,
+    until: Until,
+    waiting: Option<Waiting>,
+}
+
+// The tasks are moved out at the end, never pinned.
+impl<T: AnyTask> Unpin for WaitTasks<T> {}
+
+impl<T: AnyTask> Future for WaitTasks<T> {
+    type Output = Waited<T>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Waited<T>> {
+        let Self { tasks, until, waiting } = self.get_mut();
+        if !until.holds(tasks) {
+            let waiting = waiting.get_or_insert_with(|| Waiting::begin(tasks));
+            loop {
+                if !waiting.ready.poll(context.waker()) {
+                    return Poll::Pending;
+                }
+                if waiting.next(tasks, *until, Deadline::after(Duration::ZERO)) == Some(true) {
+                    break;
+                }
+            }
         }
-    };
+        if let Some(waiting) = waiting.take() {
+            waiting.end(tasks);
+        }
+        Poll::Ready(Waited::sort(mem::take(tasks)))
+    }
+}
+
+impl<T: AnyTask> Drop for WaitTasks<T> {
+    fn drop(&mut self) {
+        if let Some(waiting) = self.waiting.take() {
+            waiting.end(&self.tasks);
+        }
+    }
+}
+
+impl<T: AnyTask> fmt::Debug for WaitTasks<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WaitTasks").field("n_tasks", &self.tasks.len()).field("until", &self.until).finish()
+    }
+}
+
+impl<T: AnyTask> Waited<T> {
+    fn sort(tasks: Vec<T>) -> Self {
+        let (done, not_done) = tasks.into_iter().partition(|task| task.successful().is_some());
+        Self { done, not_done }
+    }
+}
+
+impl Until {
+    fn holds<T: AnyTask>(self, tasks: &[T]) -> bool {
+        let mut ends = tasks.iter().map(|task| task.successful());
+        match self {
+            Self::Any => tasks.is_empty() || ends.any(|end| end.is_some()),
+            Self::All => ends.all(|end| end.is_some()),
+            Self::FirstError => {
+                let n_done = tasks.len() - ends.clone().filter(Option::is_none).count();
+                n_done == tasks.len() || ends.any(|end| end == Some(false))
+            }
+        }
+    }
+}
+
+/// Tasks that have been told whom to wake.
+struct Waiting {
+    ready: Arc<Ready>,
+    wakers: Vec<Waker>,
+    /// How many have not been seen to end.
+    pending: usize,
+}
+
+impl Waiting {
+    fn begin<T: AnyTask>(tasks: &[T]) -> Self {
+        let ready = Arc::new(Ready::default());
+        let wakers: Vec<Waker> = (0..tasks.len()).map(|index| ready.waker(index)).collect();
+        for (index, task) in tasks.iter().enumerate() {
+            if task.notify(&wakers[index]) {
+                ready.push(index);
+            }
+        }
+        Self { ready, wakers, pending: tasks.len() }
+    }
+
+    /// Blocks until one more task has ended: whether `until` holds now; `None` if none has by the deadline.
+    fn next<T: AnyTask>(&mut self, tasks: &[T], until: Until, deadline: Option<Deadline>) -> Option<bool> {
+        let index = self.ready.pop(deadline)?;
+        self.pending -= 1;
+        let failed = tasks[index].successful() == Some(false);
+        Some(self.pending == 0 || until == Until::Any || until == Until::FirstError && failed)
+    }
+
+    fn end<T: AnyTask>(self, tasks: &[T]) {
+        if self.pending > 0 {
+            tasks.iter().zip(&self.wakers).for_each(|(task, waker)| task.forget(waker));
+        }
+    }
+}
+
+fn wait_for<T: AnyTask>(tasks: &[T], until: Until, timeout: Option<Duration>) -> bool {
+    let deadline = timeout.and_then(Deadline::after);
+    let holds = until.holds(tasks);
     if holds || deadline.is_some_and(|deadline| deadline.has_passed()) {
         return holds;
     }
-    let ready = Arc::new(Ready::default());
-    let wakers: Vec<Waker> = (0..tasks.len()).map(|index| ready.waker(index)).collect();
-    for (index, task) in tasks.iter().enumerate() {
-        if task.notify(&wakers[index]) {
-            ready.push(index);
-        }
-    }
-    let mut pending = tasks.len();
+    let mut waiting = Waiting::begin(tasks);
     let holds = loop {
-        let Some(index) = ready.pop(deadline) else { break false };
-        pending -= 1;
-        let failed = tasks[index].successful() == Some(false);
-        if pending == 0 || until == Until::Any || until == Until::FirstError && failed {
-            break true;
+        match waiting.next(tasks, until, deadline) {
+            Some(false) => {}
+            ended => break ended.is_some(),
         }
     };
-    if pending > 0 {
-        tasks.iter().zip(&wakers).for_each(|(task, waker)| task.forget(waker));
-    }
+    waiting.end(tasks);
     holds
 }
 
@@ -221,8 +357,30 @@ impl<R> AsCompleted<R> {
         self.0.into_tasks()
     }
 
+    /// The tasks as a [`Stream`](futures_core::Stream), on any runtime. Dropped, it cancels no task.
+    pub fn into_stream(self) -> AsCompletedStream<R> {
+        AsCompletedStream(self)
+    }
+
     fn next_before(&mut self, deadline: Option<Deadline>) -> Option<Task<R>> {
         self.0.wait(deadline).then(|| self.next()).flatten()
+    }
+}
+
+/// The stream of [`AsCompleted::into_stream`].
+#[derive(Debug)]
+#[must_use = "streams do nothing unless polled"]
+pub struct AsCompletedStream<R>(AsCompleted<R>);
+
+impl<R> futures_core::Stream for AsCompletedStream<R> {
+    type Item = Task<R>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Task<R>>> {
+        if self.0.0.poll(context.waker()) { Poll::Ready(self.0.next()) } else { Poll::Pending }
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.0.size_hint()
     }
 }
 

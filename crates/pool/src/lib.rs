@@ -73,7 +73,11 @@ mod thread;
 
 pub use bound::Full;
 pub use call::{Call, CallOnce};
-pub use completed::{AsCompleted, Until, Waitable, Waited, as_completed, wait, wait_tasks};
+#[doc(hidden)]
+pub use completed::AnyTask as Waitable;
+pub use completed::{
+    AnyTask, AsCompleted, AsCompletedStream, Until, WaitTasks, Waited, as_completed, wait, wait_tasks, wait_tasks_async,
+};
 pub use error::{PoolError, TaskError};
 pub use executor::Executor;
 pub use failure::Error;

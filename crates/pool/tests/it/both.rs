@@ -19,10 +19,10 @@ macro_rules! conformance {
 
             use futures_core::Stream;
             use pool::{
-                Error, Full, PoolError, Task, TaskError, TimedOut, Until, Waitable, Waited, as_completed, wait_tasks,
-                $pool as Pool,
+                AnyTask, Error, Full, PoolError, Task, TaskError, TimedOut, Until, Waited, as_completed, wait_tasks,
+                wait_tasks_async, $pool as Pool,
             };
-            use proc_core::shm::Shared;
+            use proc_core::{Waitable, shm::Shared, wait_any, wait_any_async};
             use test_support::watchdog;
 
             const PATIENCE: Duration = Duration::from_secs(100);
@@ -198,7 +198,7 @@ macro_rules! conformance {
                 done[0].get().unwrap();
                 // By reference, of several kinds.
                 let failing = pool.apply_async(|| -> u64 { panic!("expected") }, ());
-                let waited = wait_tasks([&not_done[0] as &dyn Waitable, &failing], Until::FirstError, None);
+                let waited = wait_tasks([&not_done[0] as &dyn AnyTask, &failing], Until::FirstError, None);
                 assert_eq!((waited.done.len(), waited.not_done.len()), (1, 1));
                 let mut left = not_done;
                 for timeout in [Duration::ZERO, Duration::from_micros(10)].repeat(100) {
@@ -210,6 +210,55 @@ macro_rules! conformance {
                 gate.store(1, SeqCst);
                 assert!(wait_tasks(&left, Until::All, None).not_done.is_empty());
                 assert!(wait_tasks(Vec::<Task<()>>::new(), Until::Any, None).done.is_empty());
+            }
+
+            #[test]
+            fn tasks_are_waited_for_together_with_queues_and_descriptors() {
+                let _dog = watchdog(PATIENCE);
+                let pool = Pool::new(2).unwrap();
+                let (gate, tasks) = gated(&pool, 1);
+                let queue = ipc::Queue::new(1).unwrap();
+                let (reader, writer) = std::io::pipe().unwrap();
+                let sources: [&dyn Waitable; 3] = [&tasks[0], &queue, &reader];
+                for timeout in [Duration::ZERO, Duration::from_micros(10)].repeat(50) {
+                    assert_eq!(wait_any(&sources, Some(timeout)).unwrap(), []);
+                }
+                assert!(format!("{:?}", tasks[0]).contains("n_wakers: Some(0)"), "{:?}", tasks[0]);
+                queue.put(1).unwrap();
+                assert_eq!(wait_any(&sources, None).unwrap(), [1]);
+                assert_eq!(queue.try_get(), Ok(1));
+                let mut any = pin!(wait_any_async(&sources));
+                assert!(any.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+                gate.store(1, SeqCst);
+                assert_eq!(block_on(any).unwrap(), [0]);
+                drop(writer);
+                assert_eq!(wait_any(&sources, None).unwrap(), [0, 2]);
+            }
+
+            #[test]
+            fn the_first_task_and_all_tasks_are_awaited() {
+                let _dog = watchdog(PATIENCE);
+                let pool = Pool::new(2).unwrap();
+                let (gate, mut tasks) = gated(&pool, 1);
+                tasks.push(pool.apply_async(|| (), ()));
+                assert_eq!(block_on(wait_tasks_async(&tasks, Until::Any)).done[0].id(), tasks[1].id());
+                for _ in 0..100 {
+                    let all = pin!(wait_tasks_async(&tasks, Until::All));
+                    assert!(all.poll(&mut Context::from_waker(Waker::noop())).is_pending());
+                }
+                assert!(format!("{:?}", tasks[0]).contains("n_wakers: Some(0)"), "{:?}", tasks[0]);
+                let failing = pool.apply_async(|| -> u64 { panic!("expected") }, ());
+                let both = [&tasks[0] as &dyn AnyTask, &failing];
+                assert_eq!(block_on(wait_tasks_async(both, Until::FirstError)).not_done.len(), 1);
+                let mut stream = as_completed(tasks).into_stream();
+                let mut n_done = 0;
+                block_on(next(&mut stream)).unwrap().get().unwrap();
+                gate.store(1, SeqCst);
+                while let Some(task) = block_on(next(&mut stream)) {
+                    task.get().unwrap();
+                    n_done += 1;
+                }
+                assert_eq!(n_done, 1);
             }
 
             #[test]
