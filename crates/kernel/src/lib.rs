@@ -9,11 +9,13 @@
 //! * [`handover`]: values and the descriptors inside them, on their way to another process. [`fds`]: where our descriptors
 //!   lie. [`place`]: names in the file system.
 //! * [`helper`]: threads of our own. [`wait`]: waiting for the first of several things. [`reactor`]: descriptors that
-//!   futures wait for.
+//!   futures wait for. [`blocking`]: calls that threads make in place of futures.
 //! * [`sys`]: one facility of the kernel a file, with safe signatures.
 #![deny(unsafe_code)]
 
 pub mod at_fork;
+#[cfg(feature = "system")]
+pub mod blocking;
 #[cfg(feature = "system")]
 pub mod fds;
 pub mod fork_local;

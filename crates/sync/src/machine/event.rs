@@ -65,14 +65,27 @@ impl Event {
         }
     }
 
+    /// How often it has been set and cleared.
+    pub(crate) fn count(&self) -> u64 {
+        self.0.load(Ordering::Acquire) & COUNT
+    }
+
+    /// Whether it is set, or has been since that count.
+    pub(crate) fn has_been_set_since(&self, count: u64) -> bool {
+        has_been_set(self.0.load(Ordering::Acquire), count)
+    }
+
     /// Sleeps until it is set or has been set since; false once the deadline has passed.
     pub(crate) fn wait(&self, futex: &impl Futex, deadline: Option<Deadline>) -> bool {
-        let began = self.0.load(Ordering::Acquire) & COUNT;
-        let has_been_set = |now: u64| is_set(now) || now & COUNT != began;
+        self.wait_since(self.count(), futex, deadline)
+    }
+
+    /// As [`wait`](Self::wait), of one that came when the count was that.
+    pub(crate) fn wait_since(&self, count: u64, futex: &impl Futex, deadline: Option<Deadline>) -> bool {
         let mut round = 0;
         loop {
             let now = self.0.load(Ordering::Acquire);
-            if has_been_set(now) {
+            if has_been_set(now, count) {
                 return true;
             }
             if futex.spin(round) {
@@ -83,10 +96,14 @@ impl Event {
             let may_sleep =
                 now == flagged || self.0.compare_exchange(now, flagged, Ordering::Relaxed, Ordering::Relaxed).is_ok();
             if may_sleep && !futex.wait(&self.0, word(flagged), deadline) {
-                return has_been_set(self.0.load(Ordering::Acquire));
+                return self.has_been_set_since(count);
             }
         }
     }
+}
+
+fn has_been_set(state: u64, count: u64) -> bool {
+    is_set(state) || state & COUNT != count
 }
 
 fn is_set(state: u64) -> bool {

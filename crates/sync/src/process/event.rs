@@ -86,6 +86,21 @@ impl Event {
         Ok(self.0.0.wait(&Kernel, Deadline::after(timeout)))
     }
 
+    /// How often it has been set and cleared.
+    pub(super) fn count(&self) -> u64 {
+        self.0.0.count()
+    }
+
+    /// Whether it is set, or has been since that count.
+    pub(super) fn has_been_set_since(&self, count: u64) -> bool {
+        self.0.0.has_been_set_since(count)
+    }
+
+    /// Sleeps until it is set or has been set since that count; false once the deadline has passed.
+    pub(super) fn wait_since(&self, count: u64, deadline: Deadline) -> bool {
+        self.0.0.wait_since(count, &Kernel, Some(deadline))
+    }
+
     /// As [`wait_timeout`](Self::wait_timeout), until `deadline`.
     ///
     /// # Errors

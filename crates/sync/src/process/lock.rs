@@ -290,6 +290,11 @@ impl<T: Plain> Lock<T> {
         }
     }
 
+    /// Sleeps until nobody holds the lock, without acquiring it; false once the deadline has passed.
+    pub(super) fn wait_while_held(&self, deadline: Deadline) -> bool {
+        self.0.raw.wait_while_held(Some(deadline))
+    }
+
     /// Whether anybody holds the lock; may have changed by the time it returns.
     pub fn is_locked(&self) -> bool {
         self.0.raw.lock().owner() != 0

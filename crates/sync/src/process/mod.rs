@@ -6,12 +6,19 @@
 //! was handed over; nothing is locked that nobody would release.
 //! There is no second kind of lock for that case: it would be one that nobody's tests reach.
 //!
+//! # In async functions
+//! [`Lock::lock_async`], [`Semaphore::acquire_async`] and [`Event::wait_async`] wait without blocking a thread of the runtime.
+//! What a dropped future would have to take back has none: a [`Barrier`] that somebody leaves is broken for the others, and
+//! a notification of a [`Condvar`] that had reached a dropped future would be lost. For the threads of one process the
+//! runtime has its own.
+//!
 //! # lock_api
 //! `lock_api`'s traits are implemented for the [threads' locks](crate::thread#lock_api) only. Here they could not tell the
 //! truth: their `lock` returns nothing, so it could only keep quiet about a dead holder, or panic in code that does not
 //! expect it; their guards may be forgotten or sent to other threads, where a lock here is listed with its thread and its
 //! place in memory; and their `INIT` would be a lock in memory that no other process sees.
 
+mod awaiting;
 mod barrier;
 mod condvar;
 mod event;
@@ -28,6 +35,7 @@ mod rwlock;
 mod semaphore;
 mod tenure;
 
+pub use awaiting::{Acquiring, Locking, Waiting};
 pub use barrier::Barrier;
 pub use condvar::{Condvar, Lend, WaitGuard};
 pub use event::Event;

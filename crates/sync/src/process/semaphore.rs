@@ -55,7 +55,7 @@ pub struct Semaphore(Handle<Shared>);
 /// ```
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize), serde(transparent))]
-pub struct BoundedSemaphore(Semaphore);
+pub struct BoundedSemaphore(pub(super) Semaphore);
 
 #[repr(C)]
 #[derive(Debug)]
@@ -122,7 +122,7 @@ impl Semaphore {
         self.0.state.permits()
     }
 
-    fn permit(&self) -> Permit<'_> {
+    pub(super) fn permit(&self) -> Permit<'_> {
         Permit { semaphore: self, generation: at_fork::generation() }
     }
 

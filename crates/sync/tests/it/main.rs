@@ -6,6 +6,7 @@ mod util;
 mod confined;
 mod conformance;
 mod fork;
+mod process_awaiting;
 mod process_barrier;
 mod process_condvar;
 mod process_event;
