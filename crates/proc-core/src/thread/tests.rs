@@ -1,7 +1,14 @@
 use std::{
-    sync::{Arc, Barrier, Mutex, atomic::Ordering::Relaxed, mpsc},
+    sync::{
+        Arc, Barrier, Mutex,
+        atomic::{AtomicBool, Ordering::Relaxed},
+        mpsc,
+    },
     time::Duration,
 };
+
+use kernel::sys::at_exit;
+use test_support::processes::is_asleep;
 
 use super::*;
 
@@ -205,11 +212,16 @@ fn is_alone() -> bool {
 fn the_end_of_main_waits_for_all_but_daemons() {
     if is_alone() {
         drop(Builder::new().name("idle").daemon(true).spawn(|| std::thread::sleep(LONG * 60)).unwrap());
+        static IS_EXITING: AtomicBool = AtomicBool::new(false);
         drop(spawn(|| {
-            // Long after the test harness has no more to do.
-            std::thread::sleep(Duration::from_millis(200));
+            // The main thread is at its exit, and sleeps there: a `main` that does not wait never does, and ends all this.
+            while !IS_EXITING.load(Relaxed) || !is_asleep(std::process::id().cast_signed()) {
+                std::thread::yield_now();
+            }
             drop(spawn(|| println!("{} has ended", current().name())));
         }));
+        // After that of the threads, and so called before it.
+        at_exit::register(|| IS_EXITING.store(true, Relaxed));
         return;
     }
     let (ok, out, err) = alone("the_end_of_main_waits_for_all_but_daemons");

@@ -7,7 +7,10 @@ use std::{
 };
 
 use proc_core::{Process, ProcessError, active_children, handover::Fd, parent_process, wait_any};
-use test_support::hosts;
+use test_support::{
+    hosts,
+    processes::{children, is_asleep},
+};
 
 use crate::watchdog;
 
@@ -50,10 +53,14 @@ fn wait_any_over_processes_and_descriptors() -> Result<(), Box<dyn std::error::E
 fn owners_exit() -> Result<(), Box<dyn std::error::Error>> {
     let _dog = watchdog();
     fn owner(log: Fd) {
-        let slow = |log: Fd, owner_wrote: Fd| {
+        let slow = |log: Fd, owner_wrote: Fd, daemon: i32| {
             std::io::read_to_string(std::fs::File::from(owner_wrote.0)).unwrap();
-            // Time for an owner that does not wait to be gone; its death link would end this one.
-            std::thread::sleep(Duration::from_millis(50));
+            let owner = parent_process().unwrap();
+            // The owner is at its exit once it has reaped the daemon. From then on it runs until it waits for this child; one
+            // that does not wait is gone, and its death link ends this loop.
+            while children(owner.pid().cast_signed()).contains(&daemon) || !is_asleep(owner.pid().cast_signed()) {
+                std::thread::yield_now();
+            }
             std::io::Write::write_all(&mut std::fs::File::from(log.0), b"child ").unwrap();
         };
         let daemon = |log: Fd| {
@@ -61,9 +68,11 @@ fn owners_exit() -> Result<(), Box<dyn std::error::Error>> {
             drop(log);
         };
         let copy = |log: &Fd| Fd::from(log.0.try_clone().unwrap());
-        drop(Process::builder().daemon(true).spawn(daemon, (copy(&log),)).unwrap());
+        let daemon = Process::builder().daemon(true).spawn(daemon, (copy(&log),)).unwrap();
         let (owner_wrote, writing) = std::io::pipe().unwrap();
-        drop(Process::spawn(slow, (copy(&log), owner_wrote.into())).unwrap());
+        let arguments = (copy(&log), owner_wrote.into(), daemon.pid().cast_signed());
+        // Without a drop, after which a thread would reap the daemon beside the one that is at the exit.
+        std::mem::forget((Process::spawn(slow, arguments).unwrap(), daemon));
         std::io::Write::write_all(&mut std::fs::File::from(log.0), b"owner ").unwrap();
         drop(writing);
     }
