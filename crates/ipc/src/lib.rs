@@ -51,6 +51,7 @@ mod shared;
 mod spin;
 mod sys;
 pub mod thread;
+mod unwind;
 
 pub use self::error::{GetError, GetTimeoutError, PutError, PutTimeoutError, TryGetError, TryPutError};
 pub use self::listener::{Address, Client, Listener, Peers};

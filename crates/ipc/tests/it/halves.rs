@@ -5,7 +5,7 @@ use std::{
         AtomicU64,
         Ordering::{Acquire, Release},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use ipc::{
@@ -98,6 +98,40 @@ fn a_queue_that_grows_does_not_grow_for_killed_consumers() {
     reader.wait().unwrap();
     let n = (0..1 << 20).take_while(|n| producer.put(*n).is_ok()).count();
     assert!(n < 1 << 20, "{n} messages for nobody");
+}
+
+/// Puts a few, and drops its half.
+fn put_and_drop(producer: Producer<u64>, promised: Promised) {
+    for n in 0..20 {
+        producer.put(n).unwrap();
+        promised.store(n + 1, Release);
+    }
+}
+
+/// Kills producers at random moments, amid their puts, amid the drop of their half and amid their start: the consumer gets
+/// what was promised, in order, and always an end.
+#[test]
+fn the_end_comes_whenever_the_last_producer_is_killed() {
+    let _dog = watchdog(LIMIT);
+    let mut seed = 1_u64;
+    for _ in 0..150 {
+        let (producer, consumer) = Queue::new(3).unwrap().split().unwrap();
+        let promised = Shared::new(AtomicU64::new(0)).unwrap();
+        let victim = crate::spawn(put_and_drop, (producer, promised.clone())).unwrap();
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let end = Instant::now() + Duration::from_micros((seed >> 33) % 1000);
+        let got = std::thread::scope(|scope| {
+            let getter = scope.spawn(|| consumer.iter().zip(0..).map(|(got, n)| assert_eq!(got, n)).count() as u64);
+            while Instant::now() < end {
+                std::hint::spin_loop();
+            }
+            victim.kill().unwrap();
+            victim.wait().unwrap();
+            getter.join().unwrap()
+        });
+        let promised = promised.load(Acquire);
+        assert!(got == promised || got == promised + 1, "{got} of {promised}");
+    }
 }
 
 #[test]

@@ -576,6 +576,16 @@ joinable!(
 );
 
 #[test]
+fn handles_can_be_used_where_a_panic_is_caught() {
+    fn check<T: std::panic::UnwindSafe + std::panic::RefUnwindSafe + Send + Sync + Clone>(_: T) {}
+    check((fifo::<u64>(1), joinable::<u64>(1), fifo::<u64>(1).split().unwrap()));
+    check((ipc::pipe::<u64>().unwrap(), ipc::channel::<u64>().unwrap()));
+    check((threads::Queue::<u64>::new(1), threads::JoinableQueue::<u64>::new(1)));
+    check((threads::LifoQueue::<u64>::new(1), threads::PriorityQueue::<u64>::new(1)));
+    check(threads::Queue::<u64>::new(1).split());
+}
+
+#[test]
 fn order_is_each_queues_own() {
     let _dog = watchdog(LIMIT);
     macro_rules! order {
