@@ -76,6 +76,7 @@ impl<T> LiveHalf<T> {
         &self,
         patience: Patience,
         is_level: impl Fn(&E) -> bool,
+        closed: E,
         attempt: impl Fn(Patience) -> Result<R, E>,
     ) -> Result<R, E> {
         let deadline = patience.deadline();
@@ -87,7 +88,9 @@ impl<T> LiveHalf<T> {
             };
             match attempt(slice) {
                 // Whoever is gone has put and taken before; and now the queue is closed.
-                Err(stop) if is_level(&stop) && self.is_other_gone() => return attempt(Patience::Now),
+                Err(stop) if is_level(&stop) && self.is_other_gone() => {
+                    return attempt(Patience::Now).map_err(|stop| if is_level(&stop) { closed } else { stop });
+                }
                 Err(stop) if is_level(&stop) && !is_last => {}
                 done => return done,
             }
@@ -197,7 +200,9 @@ impl<T: Serialize + DeserializeOwned> Producer<T> {
         match self.0.queue.put_message(message, Patience::Now) {
             Err(PutStop::Full) => {
                 let is_full = |stop: &PutStop| matches!(stop, PutStop::Full);
-                self.0.watchfully(patience, is_full, |patience| self.0.queue.put_message(message, patience))
+                self.0.watchfully(patience, is_full, PutStop::Closed, |patience| {
+                    self.0.queue.put_message(message, patience)
+                })
             }
             done => done,
         }
@@ -257,7 +262,7 @@ impl<T: DeserializeOwned> Consumer<T> {
         match self.0.queue.get_message(Patience::Now) {
             Err(GetStop::Empty) => {
                 let is_empty = |stop: &GetStop| matches!(stop, GetStop::Empty);
-                self.0.watchfully(patience, is_empty, |patience| self.0.queue.get_message(patience))
+                self.0.watchfully(patience, is_empty, GetStop::Closed, |patience| self.0.queue.get_message(patience))
             }
             done => done,
         }

@@ -72,13 +72,14 @@ impl<T> Queue<T> {
     #[doc(alias = "put_nowait")]
     pub fn try_put(&self, value: T) -> Result<(), TryPutError<T>> {
         let sender = self.0.sender.read().unwrap_or_else(PoisonError::into_inner);
-        match &*sender {
-            None => Err(TryPutError::Closed(value)),
-            Some(sender) => self.has_put(sender.try_send(value)).map_err(|e| match e {
-                TrySendError::Full(value) => TryPutError::Full(value),
-                TrySendError::Disconnected(value) => TryPutError::Closed(value),
-            }),
-        }
+        let Some(open) = &*sender else { return Err(TryPutError::Closed(value)) };
+        let sent = open.try_send(value);
+        // Before anybody is woken: what a waker does, or what is dropped with it, may close the queue.
+        drop(sender);
+        self.has_put(sent).map_err(|e| match e {
+            TrySendError::Full(value) => TryPutError::Full(value),
+            TrySendError::Disconnected(value) => TryPutError::Closed(value),
+        })
     }
 
     /// Puts a value, waiting at most `timeout` for room.

@@ -92,14 +92,18 @@ impl Wakers {
 
     /// Has `waker` woken once; the number is for [`leave`](Self::leave).
     fn enter(&self, id: Option<u64>, waker: &Waker) -> u64 {
+        let waker = waker.clone();
         let mut list = self.list.lock();
         let id = id.unwrap_or_else(|| {
             list.next_id += 1;
             list.next_id
         });
-        list.wakers.insert(id, waker.clone());
+        let former = list.wakers.insert(id, waker);
         // SeqCst: see the type.
         self.n_waiting.store(list.wakers.len(), Ordering::SeqCst);
+        drop(list);
+        // Without the lock: its `Drop` is the executor's code, which may drop other futures of this queue.
+        drop(former);
         id
     }
 
@@ -109,7 +113,7 @@ impl Wakers {
         // Relaxed: a look that still sees the old number finds a shorter list.
         self.n_waiting.store(list.wakers.len(), Ordering::Relaxed);
         drop(list);
-        // Its `Drop` is the executor's code.
+        // As in `enter`.
         drop(waker);
     }
 }

@@ -362,6 +362,41 @@ futures!(futures_of_a_lifo, threads::LifoQueue::<u64>::new, itself);
 futures!(futures_of_a_priority_queue, threads::PriorityQueue::<u64>::new, itself);
 futures!(futures_of_joinable_threads, threads::JoinableQueue::<u64>::new, threads::Item::into_inner);
 
+/// A waker whose last clone, dropped by whoever wakes it, closes the queue and drops another future of it.
+#[test]
+fn a_waker_may_do_with_the_queue_what_it_likes() {
+    struct Closes(threads::Queue<u64>);
+
+    impl Wake for Closes {
+        fn wake(self: Arc<Self>) {
+            self.0.close();
+        }
+    }
+
+    impl Drop for Closes {
+        fn drop(&mut self) {
+            self.0.close();
+            assert!(block_on(self.0.put_async(1)).is_err());
+        }
+    }
+
+    let _dog = watchdog(LIMIT);
+    for is_replaced in [true, false] {
+        let q = threads::Queue::new(1);
+        let mut get = Box::pin(q.get_async());
+        let waker = Waker::from(Arc::new(Closes(q.clone())));
+        assert!(get.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        drop(waker);
+        if is_replaced {
+            assert!(get.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() || q.is_closed());
+        } else {
+            q.put(1).unwrap();
+            assert_eq!(block_on(get), Ok(1));
+        }
+        assert!(q.is_closed());
+    }
+}
+
 /// What only the process scope wraps in a `Result`.
 macro_rules! process_ok {
     ($value:expr) => {
