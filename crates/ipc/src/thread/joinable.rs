@@ -4,7 +4,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{item::Item, lending::Lending, many::put_all, shelf::Entry, until};
+use super::{item::Item, lending::Lending, many::put_all, shelf::Entry, until, wakers::Wakers};
 use crate::{GetError, GetTimeoutError, PutError, PutTimeoutError, TryGetError, TryPutError};
 
 /// A queue between threads that knows when everything put into it has been dealt with: first in, first out, unless it
@@ -235,6 +235,14 @@ impl<T> JoinableQueue<T> {
     /// Takes items until the queue is closed and empty, waiting for each.
     pub fn iter(&self) -> JoinableIter<'_, T> {
         JoinableIter { queue: self }
+    }
+
+    pub(super) fn takers(&self) -> &Wakers {
+        &self.0.monitor.takers
+    }
+
+    pub(super) fn putters(&self) -> &Wakers {
+        &self.0.monitor.putters
     }
 
     /// Counts the value before it can be taken, so that no consumer is done with it before it counts.

@@ -32,6 +32,7 @@ mod many;
 mod monitor;
 mod ordered;
 mod queue;
+mod ready;
 mod shelf;
 mod wakers;
 
@@ -45,6 +46,7 @@ pub use self::{
     joinable::{JoinableIter, JoinableQueue},
     ordered::{LifoIter, LifoQueue, PriorityIter, PriorityQueue},
     queue::{Iter, Queue},
+    ready::Readiness,
 };
 
 /// How long it is until `deadline`.

@@ -12,6 +12,7 @@ use super::{
     many::put_all,
     monitor::{Monitor, Store},
     until,
+    wakers::Wakers,
 };
 use crate::{GetError, GetTimeoutError, PutError, PutTimeoutError, TryGetError, TryPutError};
 
@@ -224,6 +225,14 @@ macro_rules! ordered_queue {
             /// Whether two handles are the same queue.
             pub fn ptr_eq(a: &Self, b: &Self) -> bool {
                 Arc::ptr_eq(&a.0, &b.0)
+            }
+
+            pub(super) fn takers(&self) -> &Wakers {
+                &self.0.takers
+            }
+
+            pub(super) fn putters(&self) -> &Wakers {
+                &self.0.putters
             }
 
             /// Takes values until the queue is closed and empty, waiting for each.

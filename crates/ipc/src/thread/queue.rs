@@ -241,6 +241,14 @@ impl<T> Queue<T> {
         Iter { queue: self }
     }
 
+    pub(super) fn takers(&self) -> &Wakers {
+        &self.0.takers
+    }
+
+    pub(super) fn putters(&self) -> &Wakers {
+        &self.0.putters
+    }
+
     #[inline]
     fn has_put<E>(&self, result: Result<(), E>) -> Result<(), E> {
         result.inspect(|()| self.0.takers.wake_all())

@@ -2,13 +2,16 @@
 
 use std::{
     collections::BTreeMap,
-    fmt,
+    fmt, io,
     pin::Pin,
+    sync::Arc,
     sync::atomic::{AtomicUsize, Ordering},
     task::{Context, Poll, Waker},
 };
 
+use kernel::wait::Bell;
 use parking_lot::Mutex;
+use proc_core::Watch;
 
 use crate::{GetError, PutError, TryGetError, TryPutError};
 
@@ -59,7 +62,20 @@ impl Wakers {
 
     /// A future that repeats `attempt` until it gives something. Dropped before its end, it leaves nothing behind.
     pub(super) fn until<R, F: FnMut() -> Option<R> + Unpin>(&self, attempt: F) -> Until<'_, F> {
-        Until { wakers: self, id: None, attempt }
+        Until { wakers: self, entry: None, attempt }
+    }
+
+    /// Has an event rung at each change; whether that side of the queue is ready then, `is_ready` says.
+    pub(super) fn watch<'a>(&'a self, is_ready: impl Fn() -> bool + Send + 'a) -> io::Result<Watch<'a>> {
+        let (bell, event) = Bell::new()?;
+        let waker = Waker::from(Arc::new(bell));
+        let entry = Entry { wakers: self, id: self.enter(None, &waker) };
+        // Each wake-up takes the waker out of the list.
+        let look = move || {
+            entry.wakers.enter(Some(entry.id), &waker);
+            is_ready()
+        };
+        Ok(Watch::Event { event, is_ready: Box::new(look) })
     }
 
     /// A future that takes a value, now or after a wake-up.
@@ -128,8 +144,20 @@ impl fmt::Debug for Wakers {
 pub(super) struct Until<'a, F> {
     wakers: &'a Wakers,
     /// Present once it has been in the list.
-    id: Option<u64>,
+    entry: Option<Entry<'a>>,
     attempt: F,
+}
+
+/// A place in the list, which is left when it is dropped.
+struct Entry<'a> {
+    wakers: &'a Wakers,
+    id: u64,
+}
+
+impl Drop for Entry<'_> {
+    fn drop(&mut self) {
+        self.wakers.leave(self.id);
+    }
 }
 
 impl<R, F: FnMut() -> Option<R> + Unpin> Future for Until<'_, F> {
@@ -140,15 +168,9 @@ impl<R, F: FnMut() -> Option<R> + Unpin> Future for Until<'_, F> {
         if let Some(result) = (this.attempt)() {
             return Poll::Ready(result);
         }
-        this.id = Some(this.wakers.enter(this.id, context.waker()));
+        let id = this.wakers.enter(this.entry.as_ref().map(|entry| entry.id), context.waker());
+        let wakers = this.wakers;
+        this.entry.get_or_insert_with(|| Entry { wakers, id });
         (this.attempt)().map_or(Poll::Pending, Poll::Ready)
-    }
-}
-
-impl<F> Drop for Until<'_, F> {
-    fn drop(&mut self) {
-        if let Some(id) = self.id {
-            self.wakers.leave(id);
-        }
     }
 }

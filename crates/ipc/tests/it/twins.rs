@@ -14,6 +14,7 @@ use std::{
 };
 
 use ipc::{GetError, GetTimeoutError, PutError, PutTimeoutError, TryGetError, TryPutError, thread as threads};
+use proc_core::{Waitable, wait_any};
 use test_support::watchdog;
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -361,6 +362,54 @@ futures!(futures_of_threads, threads::Queue::<u64>::new, itself);
 futures!(futures_of_a_lifo, threads::LifoQueue::<u64>::new, itself);
 futures!(futures_of_a_priority_queue, threads::PriorityQueue::<u64>::new, itself);
 futures!(futures_of_joinable_threads, threads::JoinableQueue::<u64>::new, threads::Item::into_inner);
+
+/// Queues of both scopes, beside each other.
+#[test]
+fn all_queues_can_be_waited_for_together() {
+    let _dog = watchdog(LIMIT);
+    let (queue, lifo) = (threads::Queue::new(1), threads::LifoQueue::new(1));
+    let (priority, done) = (threads::PriorityQueue::new(1), threads::JoinableQueue::new(1));
+    let there = fifo(1);
+    let all: [&dyn Waitable; 5] = [&queue, &lifo, &priority, &done, &there];
+    assert_eq!(wait_any(&all, Some(SHORT)).unwrap(), []);
+    let puts: [&(dyn Fn() + Sync); 5] = [
+        &|| queue.put(1_u64).unwrap(),
+        &|| lifo.put(1_u64).unwrap(),
+        &|| priority.put(1_u64).unwrap(),
+        &|| done.put(1_u64).unwrap(),
+        &|| there.put(1_u64).unwrap(),
+    ];
+    let gets: [&dyn Fn(); 5] = [
+        &|| _ = queue.get().unwrap(),
+        &|| _ = lifo.get().unwrap(),
+        &|| _ = priority.get().unwrap(),
+        &|| done.get().unwrap().task_done(),
+        &|| _ = there.get().unwrap(),
+    ];
+    for _ in 0..20 {
+        for n in 0..puts.len() {
+            thread::scope(|scope| {
+                scope.spawn(puts[n]);
+                assert_eq!(wait_any(&all, None).unwrap(), [n]);
+            });
+            gets[n]();
+        }
+    }
+    let (rooms, closed) = ([lifo.writable(), done.writable()], queue.readable());
+    puts[1]();
+    puts[3]();
+    let waited: [&dyn Waitable; 3] = [&rooms[0], &rooms[1], &closed];
+    assert_eq!(wait_any(&waited, Some(SHORT)).unwrap(), []);
+    thread::scope(|scope| {
+        scope.spawn(|| lifo.get().unwrap());
+        assert_eq!(wait_any(&waited, None).unwrap(), [0]);
+    });
+    puts[1]();
+    thread::scope(|scope| {
+        scope.spawn(|| queue.close());
+        assert_eq!(wait_any(&waited, None).unwrap(), [2]);
+    });
+}
 
 /// A waker whose last clone, dropped by whoever wakes it, closes the queue and drops another future of it.
 #[test]
