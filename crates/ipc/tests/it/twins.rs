@@ -358,6 +358,7 @@ macro_rules! futures {
 }
 
 futures!(futures_of_processes, fifo::<u64>, itself);
+futures!(futures_of_joinable_processes, joinable::<u64>, ipc::joinable::Item::into_inner);
 futures!(futures_of_threads, threads::Queue::<u64>::new, itself);
 futures!(futures_of_a_lifo, threads::LifoQueue::<u64>::new, itself);
 futures!(futures_of_a_priority_queue, threads::PriorityQueue::<u64>::new, itself);
@@ -594,6 +595,19 @@ macro_rules! joinable {
             }
 
             #[test]
+            fn a_future_joins() {
+                let _dog = watchdog(LIMIT);
+                let q = $make(0);
+                $ok!(block_on(q.join_async()));
+                q.put_many([1, 2]).unwrap();
+                thread::scope(|s| {
+                    s.spawn(|| $ok!(block_on(q.join_async())));
+                    q.get_many(2).unwrap().into_iter().for_each(|item| item.task_done());
+                });
+                assert_eq!(q.unfinished(), 0);
+            }
+
+            #[test]
             fn an_item_of_a_panicked_thread_is_delivered_again() {
                 let _dog = watchdog(LIMIT);
                 let q = $make(1);
@@ -687,17 +701,4 @@ fn order_is_each_queues_own() {
     assert_eq!(order!(threads::JoinableQueue::new(0), threads::Item::into_inner), [3, 1, 2]);
     assert_eq!(order!(threads::JoinableQueue::lifo(0), threads::Item::into_inner), [2, 1, 3]);
     assert_eq!(order!(threads::JoinableQueue::priority(0), threads::Item::into_inner), [1, 2, 3]);
-}
-
-#[test]
-fn a_future_joins() {
-    let _dog = watchdog(LIMIT);
-    let q = threads::JoinableQueue::new(0);
-    block_on(q.join_async());
-    q.put_many([1, 2]).unwrap();
-    thread::scope(|s| {
-        s.spawn(|| block_on(q.join_async()));
-        q.get_many(2).unwrap().into_iter().for_each(threads::Item::task_done);
-    });
-    assert_eq!(q.unfinished(), 0);
 }
