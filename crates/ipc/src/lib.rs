@@ -57,8 +57,8 @@ pub use self::error::{GetError, GetTimeoutError, PutError, PutTimeoutError, TryG
 pub use self::listener::{Address, Client, Listener, Peers};
 pub use self::manager::{Counter, Dict, List, Manager, ManagerError, Namespace, Proxy};
 pub use self::pipe::{
-    Connection, Receiver, RecvError, RecvIntoIter, RecvIter, SendError, Sender, StreamReader, StreamWriter, channel,
-    pipe,
+    Connection, Receiver, RecvError, RecvFuture, RecvIntoIter, RecvIter, SendError, SendFuture, Sender, StreamReader,
+    StreamWriter, channel, pipe,
 };
 pub use self::shared::{
     Array, ArrayGuard, Lockless, RawArray, RawValue, Row, RowGuard, Rows, RowsGuard, Value, ValueGuard,

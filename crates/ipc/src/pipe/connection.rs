@@ -1,6 +1,6 @@
 use std::{
     fmt, io,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
     time::Duration,
 };
 
@@ -81,7 +81,7 @@ impl<T> Connection<T> {
 
     /// Sends what is packed already, and need not be sent again.
     pub(crate) fn send_packed(&self, packed: &Packed) -> Result<(), SendError> {
-        self.sender.end.send_packed(packed)
+        self.sender.end.send_packed(packed, Patience::FOREVER)
     }
 
     /// Receives a message as it came, and hands it to `f`.
@@ -205,6 +205,12 @@ impl<T> fmt::Debug for Connection<T> {
 impl<T> AsFd for Connection<T> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.receiver.as_fd()
+    }
+}
+
+impl<T> AsRawFd for Connection<T> {
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
     }
 }
 

@@ -139,8 +139,8 @@ impl Outgoing {
         self.outbox.send_parcel(&self.end.lobby, parcel, Patience::FOREVER)
     }
 
-    pub(super) fn send_packed(&self, packed: &Packed) -> Result<(), SendError> {
-        self.outbox.send_raw(&self.end.lobby, &packed.bytes, &packed.fds(), Patience::FOREVER)
+    pub(super) fn send_packed(&self, packed: &Packed, patience: Patience) -> Result<(), SendError> {
+        self.outbox.send_raw(&self.end.lobby, &packed.bytes, &packed.fds(), patience)
     }
 
     pub(super) fn send_bytes(&self, bytes: &[u8], patience: Patience) -> Result<(), SendError> {
@@ -190,6 +190,11 @@ impl Incoming {
         self.inbox.receive_bytes(&self.end.lobby, patience)
     }
 
+    /// A descriptor that is readable while there may be something to receive.
+    pub(super) fn pollable(&self) -> Result<BorrowedFd<'_>, RecvError> {
+        self.inbox.pollable(&self.end.lobby)
+    }
+
     pub(super) fn poll(&self, patience: Patience) -> Result<bool, RecvError> {
         self.inbox.poll(&self.end.lobby, patience)
     }
@@ -202,7 +207,7 @@ impl Incoming {
 impl AsFd for Incoming {
     fn as_fd(&self) -> BorrowedFd<'_> {
         // Without descriptors to make it from, the socket must do, which may miss what has come already.
-        self.inbox.pollable(&self.end.lobby).unwrap_or_else(|_| self.socket().as_fd())
+        self.pollable().unwrap_or_else(|_| self.socket().as_fd())
     }
 }
 

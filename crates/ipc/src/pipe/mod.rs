@@ -5,6 +5,7 @@
 //!
 //! How it works is in `README.md` beside this file.
 
+mod awaiting;
 mod biased;
 mod claim;
 mod connection;
@@ -31,6 +32,7 @@ mod turn;
 mod users;
 
 pub use self::{
+    awaiting::{RecvFuture, SendFuture},
     connection::{Connection, pipe},
     error::{RecvError, SendError},
     iter::{RecvIntoIter, RecvIter},

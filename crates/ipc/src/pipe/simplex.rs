@@ -1,7 +1,7 @@
 use std::{
     fmt, io,
     marker::PhantomData,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
     sync::Arc,
     time::Duration,
 };
@@ -150,7 +150,7 @@ impl<T: DeserializeOwned> Receiver<T> {
 }
 
 #[inline(always)]
-fn decode<T: DeserializeOwned>(bytes: &[u8], fds: Vec<OwnedFd>) -> Result<T, RecvError> {
+pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8], fds: Vec<OwnedFd>) -> Result<T, RecvError> {
     // Only what was sent with descriptors needs the hand-over's context.
     if fds.is_empty()
         && let Ok(value) = wire::decode(bytes)
@@ -178,6 +178,12 @@ macro_rules! handle {
         impl<T> AsFd for $name<T> {
             fn as_fd(&self) -> BorrowedFd<'_> {
                 self.end.as_fd()
+            }
+        }
+
+        impl<T> AsRawFd for $name<T> {
+            fn as_raw_fd(&self) -> RawFd {
+                self.as_fd().as_raw_fd()
             }
         }
 

@@ -17,6 +17,7 @@ mod longest;
 mod manager;
 mod membarrier;
 mod pipe;
+mod pipe_async;
 mod pipe_shared;
 mod queue;
 mod queue_exact;
