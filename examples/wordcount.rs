@@ -14,7 +14,7 @@
 //! and the result is the same to the last word.
 //!
 //! `--cluster nats://HOST:4222`, built with `--features cluster`, does the same on all hosts where this program runs as an
-//! agent (`CLUSTER_AGENT=nats://HOST:4222`); they read the files themselves, by the same paths. `--cluster local` starts a server
+//! agent (`CLUSTER_AGENT=nats://HOST:4222`); they read the files themselves, by the same paths. Beyond this machine TLS is required, unless `CLUSTER_PLAIN=1`. `--cluster local` starts a server
 //! and agents here.
 
 use std::{
@@ -82,7 +82,8 @@ fn on_cluster(
     batches: impl Iterator<Item = Vec<OsString>>,
     add: impl FnMut(Result<Counted, TaskError>) -> Result<(), TaskError>,
 ) -> Result<(), Box<dyn Error>> {
-    let settings = cluster::ClusterPool::builder().retries(RETRIES).chunk_size(1);
+    let is_plain = std::env::var("CLUSTER_PLAIN").is_ok_and(|plain| plain == "1");
+    let settings = cluster::ClusterPool::builder().retries(RETRIES).chunk_size(1).allow_plain(is_plain);
     let pool = if url == "local" { settings.local(n_agents)? } else { settings.connect(url)? };
     pool.imap_unordered(count_batch, batches).try_for_each(add)?;
     pool.close();

@@ -23,6 +23,10 @@ const SERVER: &str = "CLUSTER_AGENT";
 const POOL: &str = "CLUSTER_POOL";
 const SLOTS: &str = "CLUSTER_SLOTS";
 const TOKEN: &str = "CLUSTER_TOKEN";
+const AUTHORITIES: &str = "CLUSTER_CA";
+const CERTIFICATE: &str = "CLUSTER_CERT";
+const KEY: &str = "CLUSTER_KEY";
+const PLAIN: &str = "CLUSTER_PLAIN";
 
 /// One of the constructors without a priority, which come last, in the order in which the linker met them.
 #[used]
@@ -43,6 +47,10 @@ struct Orders {
     pool: Option<String>,
     slots: Option<String>,
     token: Option<String>,
+    authorities: Option<String>,
+    certificate: Option<String>,
+    key: Option<String>,
+    plain: Option<String>,
 }
 
 impl Orders {
@@ -59,7 +67,16 @@ impl Orders {
             unsafe { env::remove_var(name) };
             value
         };
-        Some(Self { server: take(SERVER)?, pool: take(POOL), slots: take(SLOTS), token: take(TOKEN) })
+        Some(Self {
+            server: take(SERVER)?,
+            pool: take(POOL),
+            slots: take(SLOTS),
+            token: take(TOKEN),
+            authorities: take(AUTHORITIES),
+            certificate: take(CERTIFICATE),
+            key: take(KEY),
+            plain: take(PLAIN),
+        })
     }
 }
 
@@ -86,5 +103,13 @@ fn agent(orders: Orders) -> Result<(), PoolError> {
     if let Some(token) = orders.token {
         agent = agent.token(token);
     }
-    agent.serve()
+    if let Some(authorities) = orders.authorities {
+        agent = agent.authorities(authorities);
+    }
+    match (orders.certificate, orders.key) {
+        (Some(certificate), Some(key)) => agent = agent.certificate(certificate, key),
+        (None, None) => {}
+        _ => return Err(PoolError::Cluster(format!("of {CERTIFICATE} and {KEY}, there is only one"))),
+    }
+    agent.allow_plain(orders.plain.as_deref() == Some("1")).serve()
 }

@@ -21,10 +21,13 @@
 //!
 //! | variable | |
 //! |---|---|
-//! | `CLUSTER_AGENT` | the server's URL |
+//! | `CLUSTER_AGENT` | the server's URL, or several ones separated by commas |
 //! | `CLUSTER_POOL` | [`AgentBuilder::pool`] |
 //! | `CLUSTER_SLOTS` | [`AgentBuilder::slots`] |
 //! | `CLUSTER_TOKEN` | [`AgentBuilder::token`] |
+//! | `CLUSTER_CA` | [`AgentBuilder::authorities`] |
+//! | `CLUSTER_CERT`, `CLUSTER_KEY` | [`AgentBuilder::certificate`] |
+//! | `CLUSTER_PLAIN` | if it is `1`, [`AgentBuilder::allow_plain`] |
 //!
 //! Processes that it starts do not see them.
 //!
@@ -33,12 +36,23 @@
 //! program has confirmed its result; and this program keeps a ledger of what it waits for, compares it with what the server
 //! has, and gives again what was lost there. A task whose host is lost runs again elsewhere, so that tasks must bear that.
 //!
+//! # Who may do what
+//! Whoever may give tasks can call the program's functions, with any arguments, on all hosts with agents. So beyond this
+//! machine TLS is required, unless plain text is allowed by name, and a server should know its users: by tokens, passwords
+//! (`nats://user:password@host`), or certificates. With a user for each role, this is all that they need, for a pool `P`:
+//!
+//! | | publishes | subscribes to |
+//! |---|---|---|
+//! | agent | `$JS.API.CONSUMER.MSG.NEXT.MP_P.>`, `$JS.ACK.MP_P.>`, `mp.P.r.>`, `mp.P.w.>`, `mp.P.hb.>`, `_INBOX_coordinator.>` | `_INBOX_agent.>`, `mp.P.ctl` |
+//! | coordinator | `mp.P.t.>`, `mp.P.ctl`, `$JS.API.STREAM.*.MP_P`, `$JS.API.CONSUMER.DURABLE.CREATE.MP_P.>`, `_INBOX_agent.>` | `_INBOX_coordinator.>`, `mp.P.r.>`, `mp.P.w.>`, `mp.P.hb.>` |
+//!
 //! # What this is not
 //! No shared data between tasks, and no transfer of files: a task reads what its host has. No tasks that know of each
 //! other, as with MPI. No tasks that outlive the program that gave them. Functions of another build of the program are not
 //! called: all hosts have the same one.
 #![deny(unsafe_code)]
 
+mod address;
 mod agent;
 mod coordinator;
 mod entry;

@@ -7,25 +7,10 @@ use std::time::Duration;
 use async_nats::{Client, ConnectOptions};
 use bytes::Bytes;
 use pool::PoolError;
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::names::Names;
-
-/// Where the server is, and what it asks for.
-#[derive(Clone, Serialize, Deserialize)]
-pub(crate) struct Address {
-    pub(crate) url: String,
-    pub(crate) token: Option<String>,
-}
-
-/// Without the token, which is nobody's business.
-impl std::fmt::Debug for Address {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Address").field("url", &self.url).finish_non_exhaustive()
-    }
-}
+use crate::{address::Address, names::Names};
 
 /// How often the server is asked whether it is there: after three times, another one is tried.
 const PING: Duration = Duration::from_secs(1);
@@ -45,31 +30,71 @@ const MAX_ACK_PENDING: u32 = 4096;
 const CAPACITY: usize = 1 << 16;
 
 /// Connects, and tries for as long as `patience` lasts. Once made, the connection is made again whenever it is lost.
-pub(crate) async fn connect(address: &Address, name: &str, patience: Duration) -> Result<Client, PoolError> {
+///
+/// What is sent to it goes by subjects that begin with `_INBOX_` and its role, so that a server can say who may listen to what.
+pub(crate) async fn connect(address: &Address, role: &str, patience: Duration) -> Result<Client, PoolError> {
     let deadline = Instant::now() + patience;
     loop {
         let mut options = ConnectOptions::new()
-            .name(name)
+            .name(role)
+            .custom_inbox_prefix(format!("_INBOX_{role}"))
+            .require_tls(address.requires_tls())
             .ping_interval(PING)
             .client_capacity(CAPACITY)
             .subscription_capacity(CAPACITY)
             .connection_timeout(REQUEST)
             .reconnect_delay_callback(|n_tried| if n_tried <= 1 { Duration::ZERO } else { PAUSE });
+        // The client does not look for them in the URL.
+        match address.user() {
+            Some((user, Some(password))) => options = options.user_and_password(user.into(), password.into()),
+            Some((token, None)) => options = options.token(token.into()),
+            None => {}
+        }
         if let Some(token) = &address.token {
             options = options.token(token.clone());
         }
-        match options.connect(&address.url).await {
+        if let Some(authorities) = &address.authorities {
+            options = options.add_root_certificates(authorities.clone());
+        }
+        if let Some((certificate, key)) = &address.certificate {
+            options = options.add_client_certificate(certificate.clone(), key.clone());
+        }
+        match options.connect(address.urls()).await {
             Ok(client) => return Ok(client),
             Err(e) if Instant::now() + PAUSE > deadline => {
-                return Err(PoolError::Cluster(format!("{} cannot be reached: {e}", address.url)));
+                return Err(PoolError::Cluster(format!("{address} cannot be reached: {e}")));
             }
             Err(_) => sleep(PAUSE).await,
         }
     }
 }
 
+/// How the server is to keep tasks.
+#[derive(Clone, Debug)]
+pub(crate) struct Storage {
+    pub(crate) n_replicas: usize,
+    /// How long a host may say nothing before its tasks are given to others.
+    pub(crate) host_timeout: Duration,
+}
+
+/// As [`set_up`], and tries for as long as `patience` lasts: servers that have just been started have no leader yet.
+pub(crate) async fn set_up_patiently(
+    client: &Client,
+    names: &Names,
+    storage: &Storage,
+    patience: Duration,
+) -> Result<(), PoolError> {
+    let deadline = Instant::now() + patience;
+    loop {
+        match set_up(client, names, storage).await {
+            Err(_) if Instant::now() + PAUSE < deadline => sleep(PAUSE).await,
+            outcome => return Ok(outcome?),
+        }
+    }
+}
+
 /// Makes the pool's stream, and the consumer for this build's tasks; does nothing if they are there.
-pub(crate) async fn set_up(client: &Client, names: &Names, host_timeout: Duration) -> Result<(), PoolError> {
+pub(crate) async fn set_up(client: &Client, names: &Names, storage: &Storage) -> Result<(), Refusal> {
     let stream = json!({
         "name": names.stream(),
         "subjects": [names.all_tasks()],
@@ -81,7 +106,7 @@ pub(crate) async fn set_up(client: &Client, names: &Names, host_timeout: Duratio
         "max_bytes": -1,
         "max_age": nanos(MAX_AGE),
         "duplicate_window": nanos(DUPLICATES),
-        "num_replicas": 1,
+        "num_replicas": storage.n_replicas,
     });
     let consumer = json!({
         "stream_name": names.stream(),
@@ -91,10 +116,11 @@ pub(crate) async fn set_up(client: &Client, names: &Names, host_timeout: Duratio
             "deliver_policy": "all",
             "ack_policy": "explicit",
             "replay_policy": "instant",
-            "ack_wait": nanos(host_timeout),
+            "ack_wait": nanos(storage.host_timeout),
             "max_ack_pending": MAX_ACK_PENDING,
             "max_deliver": -1,
             "inactive_threshold": nanos(CONSUMER_LASTS),
+            "num_replicas": storage.n_replicas,
         },
     });
     /// Somebody made it with other settings, which then hold.

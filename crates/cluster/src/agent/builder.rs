@@ -2,6 +2,7 @@
 
 use std::{
     io::PipeReader,
+    path::PathBuf,
     sync::mpsc::{Receiver, channel},
     time::Duration,
 };
@@ -14,7 +15,7 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::run::{self, Start, Stop};
 use crate::{
-    link::Address,
+    address::Address,
     names::{DEFAULT_POOL, Names},
 };
 
@@ -59,10 +60,10 @@ pub struct AgentBuilder {
 }
 
 impl Agent {
-    /// Settings for an agent of the server at `url`.
+    /// Settings for an agent of the server at `url`, or of several ones of a cluster, separated by commas.
     pub fn builder(url: impl Into<String>) -> AgentBuilder {
         AgentBuilder {
-            address: Address { url: url.into(), token: None },
+            address: Address::new(url),
             pool: DEFAULT_POOL.into(),
             n_slots: cpu_count(),
             local: ProcessPool::builder(),
@@ -116,6 +117,28 @@ impl AgentBuilder {
     /// What the server wants to be told.
     pub fn token(mut self, token: impl Into<String>) -> Self {
         self.address.token = Some(token.into());
+        self
+    }
+
+    /// A file of certificates (PEM) by whose holders the server may be vouched for, beside those that the system trusts. With
+    /// it, TLS is required.
+    #[doc(alias = "ca")]
+    pub fn authorities(mut self, file: impl Into<PathBuf>) -> Self {
+        self.address.authorities = Some(file.into());
+        self
+    }
+
+    /// The files (PEM) of the certificate and the key that this side shows in its turn. With them, TLS is required.
+    #[doc(alias = "mtls")]
+    pub fn certificate(mut self, certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
+        self.address.certificate = Some((certificate.into(), key.into()));
+        self
+    }
+
+    /// Whether to speak without TLS to a server on another machine, for everybody on the way to read and to change; by
+    /// default not.
+    pub fn allow_plain(mut self, allowed: bool) -> Self {
+        self.address.is_plain = allowed;
         self
     }
 

@@ -26,8 +26,9 @@ use super::{
     worker,
 };
 use crate::{
+    address::Address,
     large::{self, Missing, Stub},
-    link::{self, Address},
+    link,
     message::{self, Beat, End, Ends, Parcel, Recall, Verdict},
     names::{self, Names},
 };

@@ -29,8 +29,9 @@ use super::{
     shared::{Shared, Wake},
 };
 use crate::{
+    address::Address,
     large::{self, Missing, Stub},
-    link::{self, Address},
+    link::{self, Storage},
     message::{self, Recall, Verdict},
     names::Names,
 };
@@ -42,8 +43,7 @@ pub(crate) struct Start {
     pub(crate) names: Names,
     /// How long the server may take to be there.
     pub(crate) patience: Duration,
-    /// How long a host may say nothing before its tasks are given to others.
-    pub(crate) host_timeout: Duration,
+    pub(crate) storage: Storage,
     /// How long tasks wait while there is no agent.
     pub(crate) agent_timeout: Duration,
 }
@@ -80,7 +80,7 @@ pub(crate) fn start(start: Start) -> Result<(Arc<Shared>, mpsc::Receiver<()>), P
 
 async fn begin_and_run(start: Start, begun: &Sender<Result<Arc<Shared>, PoolError>>) -> Result<(), PoolError> {
     let client = link::connect(&start.address, "coordinator", start.patience).await?;
-    link::set_up(&client, &start.names, start.host_timeout).await?;
+    link::set_up_patiently(&client, &start.names, &start.storage, start.patience).await?;
     let inbox = client.new_inbox();
     let coordinator = inbox.rsplit('.').next().unwrap_or_default().to_owned();
     let subscribe = async |subject: String| {
@@ -324,7 +324,7 @@ impl Run {
                 Ok(0) => stored,
                 Err(refusal) if refusal.is_not_found() => {
                     // The server has lost everything.
-                    let made = link::set_up(&client, &start.names, start.host_timeout).await;
+                    let made = link::set_up(&client, &start.names, &start.storage).await;
                     if made.is_ok() { stored } else { Vec::new() }
                 }
                 _ => Vec::new(),

@@ -1,6 +1,6 @@
 //! Settings of a pool.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use pool::{
     PoolError,
@@ -9,8 +9,9 @@ use pool::{
 
 use super::{ClusterPool, defaults::Defaults};
 use crate::{
+    address::Address,
     coordinator::{self, Start},
-    link::Address,
+    link::Storage,
     local::Local,
     names::{DEFAULT_POOL, Names},
 };
@@ -20,8 +21,9 @@ use crate::{
 #[must_use = "a builder does nothing before `connect` or `local`"]
 pub struct ClusterPoolBuilder {
     name: String,
-    token: Option<String>,
+    address: Address,
     patience: Duration,
+    n_replicas: usize,
     host_timeout: Option<Duration>,
     agent_timeout: Duration,
     terms: Terms,
@@ -35,7 +37,7 @@ const HOST_TIMEOUT: Duration = Duration::from_secs(10);
 const LEAST_HOST_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl ClusterPool {
-    /// The pool of the server at `url`, such as `nats://10.0.0.1:4222`. Blocks until the server answers, for at most 10
+    /// The pool of the server at `url`, such as `nats://10.0.0.1:4222`, or of several ones of a cluster, separated by commas. Blocks until the server answers, for at most 10
     /// seconds. Agents may come and go at any time.
     ///
     /// # Errors
@@ -70,7 +72,8 @@ impl ClusterPoolBuilder {
     fn new() -> Self {
         Self {
             name: DEFAULT_POOL.into(),
-            token: None,
+            address: Address::default(),
+            n_replicas: 1,
             patience: Duration::from_secs(10),
             host_timeout: None,
             agent_timeout: Duration::from_secs(30),
@@ -88,7 +91,29 @@ impl ClusterPoolBuilder {
 
     /// What the server wants to be told.
     pub fn token(mut self, token: impl Into<String>) -> Self {
-        self.token = Some(token.into());
+        self.address.token = Some(token.into());
+        self
+    }
+
+    /// A file of certificates (PEM) by whose holders the server may be vouched for, beside those that the system trusts. With
+    /// it, TLS is required.
+    #[doc(alias = "ca")]
+    pub fn authorities(mut self, file: impl Into<PathBuf>) -> Self {
+        self.address.authorities = Some(file.into());
+        self
+    }
+
+    /// The files (PEM) of the certificate and the key that this side shows in its turn. With them, TLS is required.
+    #[doc(alias = "mtls")]
+    pub fn certificate(mut self, certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
+        self.address.certificate = Some((certificate.into(), key.into()));
+        self
+    }
+
+    /// Whether to speak without TLS to a server on another machine, for everybody on the way to read and to change; by
+    /// default not.
+    pub fn allow_plain(mut self, allowed: bool) -> Self {
+        self.address.is_plain = allowed;
         self
     }
 
@@ -104,6 +129,13 @@ impl ClusterPoolBuilder {
     #[doc(alias = "ack_wait")]
     pub fn host_timeout(mut self, timeout: Duration) -> Self {
         self.host_timeout = Some(timeout.max(LEAST_HOST_TIMEOUT));
+        self
+    }
+
+    /// On how many servers of a cluster each task is kept; by default 1, and at most 5. With 3, any one of them may be lost. It
+    /// holds for a pool's name from its first use on.
+    pub fn replicas(mut self, n_servers: usize) -> Self {
+        self.n_replicas = n_servers.max(1);
         self
     }
 
@@ -152,7 +184,7 @@ impl ClusterPoolBuilder {
     /// # Errors
     /// As there; if the name is none.
     pub fn connect(self, url: impl Into<String>) -> Result<ClusterPool, PoolError> {
-        let address = Address { url: url.into(), token: self.token.clone() };
+        let address = Address { urls: url.into(), ..self.address.clone() };
         self.start(address, HOST_TIMEOUT, None)
     }
 
@@ -184,7 +216,7 @@ impl ClusterPoolBuilder {
             address,
             names: Names::new(&self.name)?,
             patience: self.patience,
-            host_timeout: self.host_timeout.unwrap_or(host_timeout),
+            storage: Storage { n_replicas: self.n_replicas, host_timeout: self.host_timeout.unwrap_or(host_timeout) },
             agent_timeout: self.agent_timeout,
         };
         let (shared, ended) = coordinator::start(start)?;

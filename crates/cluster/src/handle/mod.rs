@@ -94,7 +94,7 @@ impl ClusterPool {
     #[doc(hidden)]
     pub fn server_address(&self) -> Option<(String, String)> {
         let address = self.local.as_ref()?.address();
-        Some((address.url.clone(), address.token.clone().unwrap_or_default()))
+        Some((address.urls.clone(), address.token.clone().unwrap_or_default()))
     }
 
     /// How often the server had lost a task, and it was given once more; counted by comparing what this pool waits for with

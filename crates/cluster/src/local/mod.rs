@@ -24,7 +24,7 @@ use proc_core::{
 };
 
 use self::guard::Server;
-use crate::{Agent, link::Address};
+use crate::{Agent, address::Address};
 
 #[derive(Debug)]
 pub(crate) struct Local {
@@ -64,7 +64,8 @@ impl Local {
         let port = read_port(port)?;
         guarded.lock().port = port;
 
-        let address = Address { url: format!("nats://127.0.0.1:{port}"), token: Some(guarded.lock().token.clone()) };
+        let address =
+            Address { token: Some(guarded.lock().token.clone()), ..Address::new(format!("nats://127.0.0.1:{port}")) };
         let start_agent = |i: usize| -> Result<(), SupervisorError> {
             supervisor.start_child(ChildSpec::new(
                 format!("cluster-agent-{i}"),
@@ -88,7 +89,7 @@ impl Local {
 
 /// What an agent's process does, until it is killed.
 fn run_agent(address: Address, pool: String) -> Result<(), String> {
-    let Address { url, token } = address;
+    let Address { urls: url, token, .. } = address;
     let mut agent = Agent::builder(url).pool(pool).slots(1).connect_timeout(PATIENCE);
     if let Some(token) = token {
         agent = agent.token(token);

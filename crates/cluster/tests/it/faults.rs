@@ -31,19 +31,19 @@ fn work(n: u64) -> u64 {
     3 * n + 1
 }
 
-fn signal(pid: u32, signal: Signal) {
+pub(crate) fn signal(pid: u32, signal: Signal) {
     kill(Pid::from_raw(pid.cast_signed()), signal).unwrap();
 }
 
 /// Tasks under way, whose results are counted.
-struct Storm {
+pub(crate) struct Storm {
     tasks: Vec<Task<u64>>,
     n_results: Arc<AtomicUsize>,
     begun: Instant,
 }
 
 impl Storm {
-    fn begin(pool: &ClusterPool) -> Self {
+    pub(crate) fn begin(pool: &ClusterPool) -> Self {
         let n_results = Arc::new(AtomicUsize::new(0));
         let give = |n| {
             let n_results = n_results.clone();
@@ -57,14 +57,14 @@ impl Storm {
     }
 
     /// Blocks until about a third has a result; most have none then.
-    fn wait_for_a_third(&self) {
+    pub(crate) fn wait_for_a_third(&self) {
         self.tasks[self.tasks.len() / 3].wait();
         let n_results = self.n_results.load(Relaxed);
         assert!(n_results < self.tasks.len() * 9 / 10, "{n_results} results already");
     }
 
     /// Each task has its own result, and had it once.
-    fn end(self, pool: &ClusterPool, fault: &str) {
+    pub(crate) fn end(self, pool: &ClusterPool, fault: &str) {
         for (n, task) in (0..).zip(&self.tasks) {
             assert_eq!(task.get(), Ok(work(n)), "task {n}");
         }

@@ -4,4 +4,5 @@
 mod agents;
 mod faults;
 mod local;
+mod servers;
 mod support;
