@@ -1,12 +1,13 @@
 //! Agents that are this program, started with a server's name in its environment.
 
-use std::{env, thread, time::Duration};
+use std::{env, fs, thread, time::Duration};
 
 use cluster::ClusterPool;
+use nix::sys::signal::Signal;
 use pool::TaskError;
 use proc_core::{Stdio, command::Popen};
 
-use crate::support::local;
+use crate::{faults::signal, support::local};
 
 /// One for the pool's server, of two slots.
 fn agent_of(pool: &ClusterPool) -> Popen {
@@ -34,6 +35,34 @@ fn program_with_a_server_in_its_environment_is_an_agent() {
 
 #[test]
 fn terminated_agent_gives_back_what_it_has_not_begun_and_ends_the_rest() {
+    drain(|agent| agent.terminate().unwrap());
+}
+
+/// As systemd does, unless it is told otherwise.
+#[test]
+fn agent_all_of_whose_processes_are_terminated_at_once_ends_what_it_has_begun() {
+    drain(|agent| {
+        let mut all = vec![agent.pid()];
+        let mut at = 0;
+        while let Some(&pid) = all.get(at) {
+            all.extend(children(pid));
+            at += 1;
+        }
+        // The agent, and its two workers at least.
+        assert!(all.len() >= 3, "{all:?}");
+        all.into_iter().for_each(|pid| signal(pid, Signal::SIGTERM));
+    });
+}
+
+/// What any of a process's threads has started.
+fn children(pid: u32) -> Vec<u32> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
+    let children = threads.flat_map(|thread| fs::read_to_string(thread.path().join("children")));
+    children.flat_map(|pids| pids.split_whitespace().map(|pid| pid.parse().unwrap()).collect::<Vec<_>>()).collect()
+}
+
+/// Tells an agent to end while it has tasks. No task is lost, and none fails, without retries.
+fn drain(end: impl Fn(&Popen)) {
     let Some((_dog, pool)) = local(ClusterPool::builder(), 1) else { return };
     let agent = agent_of(&pool);
     assert!(pool.wait_for_hosts(2, Duration::from_secs(30)));
@@ -43,7 +72,7 @@ fn terminated_agent_gives_back_what_it_has_not_begun_and_ends_the_rest() {
     };
     let tasks: Vec<_> = (0..200).map(|n| pool.apply_async(nap, (n,))).collect();
     tasks[50].wait();
-    agent.terminate().unwrap();
+    end(&agent);
     assert!(agent.wait().unwrap().success());
     for (n, task) in tasks.iter().enumerate() {
         assert_eq!(task.get(), Ok(n as u64));
