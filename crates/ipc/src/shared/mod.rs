@@ -1,6 +1,7 @@
 //! Values and arrays that processes share, with a lock or without one.
 
 mod array;
+mod deadlines;
 mod loans;
 #[cfg(feature = "ndarray")]
 mod ndarray;

@@ -1,7 +1,7 @@
 use std::{
     sync::atomic::{AtomicU32, Ordering::Relaxed},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use ipc::{Array, Value, channel};
@@ -164,6 +164,28 @@ fn a_holder_is_waited_for_however_long_it_holds() {
     is_held.recv().unwrap();
     assert_eq!(*value.lock().unwrap(), 8);
     holder.join().unwrap();
+}
+
+#[test]
+fn a_lock_is_waited_for_until_a_deadline() {
+    let _dog = watchdog(LIMIT);
+    let (value, array) = (Value::new(1_u64).unwrap(), Array::<u64>::new(2).unwrap());
+    let rows = Array::<u64>::new(2).unwrap().split_rows(1).unwrap();
+    let row = rows.row(0);
+    let past = Instant::now();
+    assert!(value.lock_deadline(past).unwrap().is_some() && array.lock_deadline(past).unwrap().is_some());
+    assert!(row.lock_deadline(past).unwrap().is_some());
+    let held = (value.lock().unwrap(), array.lock().unwrap(), row.lock().unwrap());
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let soon = || Instant::now() + Duration::from_millis(10);
+            let begun = Instant::now();
+            assert!(value.lock_deadline(soon()).unwrap().is_none() && array.lock_deadline(soon()).unwrap().is_none());
+            assert!(row.lock_deadline(soon()).unwrap().is_none());
+            assert!(begun.elapsed() >= Duration::from_millis(30));
+        });
+    });
+    drop(held);
 }
 
 #[test]

@@ -5,7 +5,10 @@
 //! its block pinned.
 #![allow(unsafe_code)]
 
-use std::{array, io, time::Duration};
+use std::{
+    array, io,
+    time::{Duration, Instant},
+};
 
 #[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
@@ -14,7 +17,7 @@ use super::{
     handle::Handle,
     lock::{InlineLock, LockGuard},
 };
-use crate::OwnerDied;
+use crate::{OwnerDied, time::remaining};
 
 /// As many as lie in one page of 4 KiB.
 const BLOCK: usize = 63;
@@ -91,6 +94,17 @@ impl Locks {
     pub fn lock_timeout(&self, i: usize, timeout: Duration) -> Result<Option<Guard<'_>>, OwnerDied<Guard<'_>>> {
         // SAFETY: the handle keeps it where it is (see the module).
         unsafe { self.at(i).lock_timeout(timeout) }
+    }
+
+    /// As [`Lock::lock_deadline`](super::Lock::lock_deadline).
+    ///
+    /// # Errors
+    /// As there.
+    ///
+    /// # Panics
+    /// If there is no such lock.
+    pub fn lock_deadline(&self, i: usize, deadline: Instant) -> Result<Option<Guard<'_>>, OwnerDied<Guard<'_>>> {
+        self.lock_timeout(i, remaining(deadline))
     }
 
     fn at(&self, i: usize) -> &InlineLock<()> {

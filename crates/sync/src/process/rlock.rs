@@ -133,6 +133,19 @@ impl<T: Plain> RLock<T> {
         self.lock_timeout(remaining(deadline))
     }
 
+    /// Waits until no other thread holds the lock and returns a copy of the data; other handles can go on using the lock.
+    ///
+    /// # Errors
+    /// [`OwnerDied`] with the data, if they may be half changed.
+    pub fn into_inner(self) -> Result<T, OwnerDied<T>> {
+        // SAFETY: the guard keeps everybody else out, and `Plain` data may be copied bit by bit.
+        let copy = |guard: RLockGuard<'_, T>| unsafe { std::ptr::read(&raw const guard.lock.data) };
+        match self.lock() {
+            Ok(guard) => Ok(copy(guard)),
+            Err(died) => Err(died.map(copy)),
+        }
+    }
+
     /// Takes back one [`forget`](RLockGuard::forget), as Python's `release`.
     ///
     /// # Errors

@@ -138,6 +138,7 @@ macro_rules! conformance {
                 assert!(elsewhere(|| $ok!(lock.try_lock()).is_none() && $ok!(lock.lock_timeout(SOON)).is_none()));
                 drop(inner);
                 assert!(elsewhere(|| $ok!(lock.lock()).get() == 1));
+                assert_eq!($ok!(lock.into_inner()).get(), 1);
             }
 
             #[test]
