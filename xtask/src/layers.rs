@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::{Outcome, cargo};
 
 /// What is built into each crate that ships, of the others here. Not a word of their tests.
-const LAYERS: [(&str, &[&str]); 9] = [
+const LAYERS: [(&str, &[&str]); 10] = [
     ("wire", &[]),
     ("kernel", &["wire"]),
     ("tls", &["kernel"]),
@@ -14,6 +14,7 @@ const LAYERS: [(&str, &[&str]); 9] = [
     ("proc-core", &["kernel", "wire"]),
     ("ipc", &["kernel", "proc-core", "shm-derive", "sync", "wire"]),
     ("pool", &["kernel", "lane", "proc-core", "wire"]),
+    ("prockit", &["ipc", "kernel", "lane", "pool", "proc-core", "shm-derive", "sync", "tls", "wire"]),
     ("cluster", &["kernel", "lane", "pool", "proc-core", "wire"]),
 ];
 

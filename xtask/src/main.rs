@@ -15,6 +15,7 @@ mod linear;
 mod loom;
 mod nats;
 mod profile;
+mod publish;
 mod test;
 mod ui;
 
@@ -51,6 +52,7 @@ usage: cargo xtask COMMAND
   examples [NAME]    runs every example (or one) and expects success
   demo               the flagship: counts words with a pool of processes
   bench [ARGS]       ours beside everyone's, in one run, with a report; `bench --help` says more
+  publish            packs what is to be published, each crate as a registry would take it; uploads nothing
   profile [ARGS]     instructions of single operations, by callgrind; `profile --help` says more
 ";
 
@@ -76,6 +78,7 @@ fn main() -> ExitCode {
         "examples" => examples::run(rest.first().map(String::as_str)),
         "demo" => demo::run(&rest),
         "bench" => bench::run_figures(&rest),
+        "publish" => publish::run(),
         "profile" => profile::run_operations(&rest),
         "help" | "--help" | "-h" => {
             print!("{HELP}");
