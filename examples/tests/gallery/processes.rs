@@ -243,6 +243,12 @@ fn orphan() {
 }
 
 #[test]
+fn async_select() {
+    let said = output("async_select", &[]);
+    assert_eq!(said, "readings [1, 4, 9]\non average 4.67\nready: [0, 2]\n");
+}
+
+#[test]
 fn supervisor() {
     assert_says(
         &output("supervisor", &[]),
