@@ -10,7 +10,7 @@ use crate::{
     spill::Place,
 };
 
-/// What a lane says.
+/// What a lane says. The tasks in it are numbered from 0; `number` of [`RunningView`] is that of the one that runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LaneView {
     /// Tasks that the worker has not begun.
@@ -49,6 +49,54 @@ pub struct RunningView {
 pub fn spilled(source: &(impl Source + ?Sized), at: u64) -> Result<[u64; 2], Unreadable> {
     let copied = Copied::of(source, at, 16)?;
     Ok([copied.u64(0), copied.u64(8)])
+}
+
+/// The number of the first task that has not ended: where to begin with [`step`].
+///
+/// # Errors
+/// If the memory cannot be read.
+pub fn first_unended(source: &(impl Source + ?Sized)) -> Result<u64, Unreadable> {
+    let copied = Copied::of(source, 0, offset_of!(Layout, buffers))?;
+    let number = |index: usize| {
+        let at = offset_of!(Layout, slots) + index * size_of::<Slot>();
+        let (lap, phase) = split(copied.u64(at + offset_of!(Slot, word)));
+        let lap = lap.saturating_add(u64::from(phase == phase::DONE));
+        lap.saturating_mul(N_SLOTS as u64).saturating_add(index as u64)
+    };
+    Ok((0..N_SLOTS).map(number).min().unwrap_or(0))
+}
+
+/// Where a worker is, seen again and again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// Tasks that have ended, or were taken back, since the look before: their results may still be there.
+    pub n_passed: u64,
+    /// The task that it runs.
+    pub running: Option<RunningView>,
+    /// Where to go on from.
+    pub next: u64,
+}
+
+/// Looks where a worker is that was not beyond task `from` before: one short read, and one more for each task since.
+///
+/// # Errors
+/// If the memory cannot be read; `Garbled` if the worker is nowhere in its lane.
+pub fn step(source: &(impl Source + ?Sized), from: u64) -> Result<Step, Unreadable> {
+    for number in from..from.saturating_add(2 * N_SLOTS as u64) {
+        let index = (number % N_SLOTS as u64) as usize;
+        let slot = offset_of!(Layout, slots) + index * size_of::<Slot>();
+        let copied = Copied::of(source, slot as u64, offset_of!(Slot, payload) + 16)?;
+        let (lap, phase) = split(copied.u64(offset_of!(Slot, word)));
+        let my_lap = number / N_SLOTS as u64;
+        let running = match phase {
+            _ if lap > my_lap => continue,
+            phase::DONE if lap == my_lap => continue,
+            phase::TAKEN if lap == my_lap => Some(running(source, &copied, 0, lap, index)),
+            _ => None,
+        };
+        return Ok(Step { n_passed: number - from, running, next: number });
+    }
+    Err(Unreadable::Garbled("its worker is nowhere"))
 }
 
 /// The word that the worker sleeps on.
@@ -142,6 +190,30 @@ mod tests {
     }
 
     #[test]
+    fn steps_follow_the_worker() {
+        let bell = nix::sys::eventfd::EventFd::from_value(0).unwrap();
+        let (mut owner, handle) = OwnerLane::new(bell.into()).unwrap();
+        let mut worker = handle.open().unwrap();
+        let file = file(worker.memory());
+        let mut from = 0;
+        for n in 0..3 * N_SLOTS as u64 {
+            assert_eq!(step(&file, from).unwrap(), Step { n_passed: 0, running: None, next: n });
+            assert_eq!(first_unended(&file).unwrap(), n);
+            owner.push(n as u32, None, &[]).unwrap();
+            let mut claim = worker.claim().unwrap();
+            let seen = step(&file, from).unwrap();
+            assert_eq!((seen.n_passed, seen.next), (0, n));
+            assert_eq!(seen.running.map(|running| (running.number, running.tag)), Some((n, n as u32)));
+            claim.finish(0, &[]).unwrap();
+            assert_eq!(step(&file, from).unwrap(), Step { n_passed: 1, running: None, next: n + 1 });
+            owner.poll(&mut Vec::new()).unwrap();
+            from = n + 1;
+        }
+        // Nobody looked for a while.
+        assert_eq!(step(&file, from - 100).unwrap().n_passed, 100);
+    }
+
+    #[test]
     fn garbage_is_no_lane() {
         assert!(matches!(lane(&[0; 64][..]), Err(Unreadable::Other)));
         let mut bytes = vec![0xff; size_of::<Layout>()];
@@ -151,6 +223,7 @@ mod tests {
             bytes[8..].fill(byte);
             let _ = lane(&bytes[..]);
         }
+        assert!(matches!(step(&bytes[..], 0), Err(Unreadable::Garbled(_))));
         bytes[8..].fill(0xfe);
         assert!(matches!(lane(&bytes[..]), Err(Unreadable::Garbled(_))));
     }

@@ -74,7 +74,7 @@ impl Live {
 
 impl Looks for Live {
     fn next(&mut self) -> Result<Option<Snapshot>, LookError> {
-        let mut snapshot = match scan::scan(self.root, &mut self.programs) {
+        let mut snapshot = match scan::scan(self.root, Some(&mut self.programs)) {
             Ok(snapshot) => snapshot,
             Err(ScanError::Gone) => return Ok(None),
             Err(e) => return Err(LookError::Scan(e)),

@@ -27,6 +27,7 @@ mod show;
 mod symbols;
 #[cfg(test)]
 mod testing;
+mod trace;
 
 use std::{
     io::{IsTerminal, Write, stderr, stdout},
@@ -63,7 +64,9 @@ fn command() -> Command {
         .arg(flag("text", "Prints one look as text: all screens"))
         .arg(flag("stream", "Prints a look a line, as JSON, until the program ends"))
         .arg(file("record", "Writes each look to a new file"))
-        .arg(file("replay", "Shows looks that were recorded").conflicts_with_all(["target", "record"]))
+        .arg(file("replay", "Shows looks that were recorded").conflicts_with_all(["target", "record", "trace"]))
+        .arg(file("trace", "Writes what workers run to a new file that Perfetto and chrome://tracing open"))
+        .arg(number("seconds", "10", "How long to trace"))
         .arg(number("interval", "1000", "Milliseconds from look to look"))
         .arg(number("width", "80", "Columns of the text").value_parser(value_parser!(u64).range(20..=1000)))
 }
@@ -83,6 +86,10 @@ type Outcome = Result<(), Box<dyn std::error::Error>>;
 fn run(matches: &ArgMatches) -> Outcome {
     let file = |name| matches.get_one::<PathBuf>(name);
     let number = |name| *matches.get_one::<u64>(name).expect("it has a default");
+    if let (Some(path), Some(target)) = (file("trace"), matches.get_one::<String>("target")) {
+        let n_slices = trace::trace(find(target)?, path, Duration::from_secs(number("seconds")), TRACE_PAUSE)?;
+        return Ok(writeln!(stdout(), "{n_slices} tasks in {}", path.display())?);
+    }
     let mut looks: Box<dyn Looks> = match (file("replay"), matches.get_one::<String>("target")) {
         (Some(path), _) => Box::new(Replay::open(path).map_err(|e| format!("cannot open {}: {e}", path.display()))?),
         (None, target) => {
@@ -118,6 +125,9 @@ fn run(matches: &ArgMatches) -> Outcome {
         Some(_) => Ok(show::as_text(&mut app, u16::try_from(number("width"))?, &mut out)?),
     }
 }
+
+/// Between two looks of a trace.
+const TRACE_PAUSE: Duration = Duration::from_millis(1);
 
 /// Between the two looks that one answer needs, at most.
 const AT_MOST: Duration = Duration::from_millis(250);

@@ -63,11 +63,12 @@ struct Member {
     places: Vec<Place>,
 }
 
-/// Looks at the program once. Durations and rates are 0 or absent: `history` adds them.
+/// Looks at the program once. Durations and rates are 0 or absent: `history` adds them. Without `programs`, functions have
+/// no names, which take a moment to look up.
 ///
 /// # Errors
 /// If there is no such process, or it is another user's.
-pub(crate) fn scan(root: u32, programs: &mut Programs) -> Result<Snapshot, ScanError> {
+pub(crate) fn scan(root: u32, programs: Option<&mut Programs>) -> Result<Snapshot, ScanError> {
     let all = process::all()?;
     let seen = all.get(&root).filter(|seen| seen.state != 'Z').ok_or(ScanError::Gone)?;
     if let Err(e) = process::open_files(root) {
@@ -203,7 +204,11 @@ impl Threads {
 type Segments = BTreeMap<u64, (MemoryFile, Segment, Vec<u32>)>;
 
 /// The workers of all pools, and the event counters that they have: those of a pool share one with its owner.
-fn workers(members: &[Member], segments: &Segments, programs: &mut Programs) -> Vec<(WorkerRow, (u32, Vec<u64>))> {
+fn workers(
+    members: &[Member],
+    segments: &Segments,
+    mut programs: Option<&mut Programs>,
+) -> Vec<(WorkerRow, (u32, Vec<u64>))> {
     let mut workers = Vec::new();
     for (id, (_, segment, holders)) in segments {
         let Content::Lane(lane) = &segment.content else { continue };
@@ -216,7 +221,8 @@ fn workers(members: &[Member], segments: &Segments, programs: &mut Programs) -> 
         let Some(worker) = worker else { continue };
         let pid = worker.row.pid;
         let task = lane.running.as_ref().map(|running| {
-            let function = task_name(worker, segments, running, programs);
+            let name = |programs: &mut &mut Programs| task_name(worker, segments, running, programs);
+            let function = programs.as_mut().map(name).unwrap_or_default();
             TaskRow { number: running.number, function, n_items: running.n_items, seen_ms: 0 }
         });
         let row = WorkerRow {

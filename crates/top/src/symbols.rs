@@ -154,14 +154,30 @@ fn is_the_programs(name: &str) -> bool {
     is_path && !PASSED_THROUGH.contains(&first) && !name.contains("::_::") && !name.contains(" as ")
 }
 
+/// The file of a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct ProgramFile(u64, u64);
+
 /// The symbols of each program that was asked for, by its file.
 #[derive(Default)]
-pub(crate) struct Programs(HashMap<(u64, u64), Symbols>);
+pub(crate) struct Programs(HashMap<ProgramFile, Symbols>);
 
 impl Programs {
     pub(crate) fn of(&mut self, pid: u32) -> Option<&mut Symbols> {
+        let file = self.load(pid)?;
+        self.loaded(file)
+    }
+
+    /// Loads the symbols of the program that a process runs, for when it has ended.
+    pub(crate) fn load(&mut self, pid: u32) -> Option<ProgramFile> {
         let meta = fs::metadata(format!("/proc/{pid}/exe")).ok()?;
-        Some(self.0.entry((meta.dev(), meta.ino())).or_insert_with(|| Symbols::of(pid)))
+        let file = ProgramFile(meta.dev(), meta.ino());
+        self.0.entry(file).or_insert_with(|| Symbols::of(pid));
+        Some(file)
+    }
+
+    pub(crate) fn loaded(&mut self, file: ProgramFile) -> Option<&mut Symbols> {
+        self.0.get_mut(&file)
     }
 }
 

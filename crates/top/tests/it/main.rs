@@ -3,6 +3,7 @@
 
 mod programs;
 mod terminal;
+mod trace;
 
 use std::{
     fs,

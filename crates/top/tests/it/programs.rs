@@ -75,3 +75,22 @@ pub(crate) fn garbled_queue() {
 pub(crate) fn idle() {
     wait_for_nothing();
 }
+
+/// A pool that is never without work.
+pub(crate) fn busy_pool() {
+    let pool = ProcessPool::builder().workers(2).name("mill").build().unwrap();
+    loop {
+        let tasks: Vec<_> = (0..20_u64).map(|n| pool.apply_async(grind, (n,))).collect();
+        assert!(tasks.into_iter().all(|task| task.get().is_ok()));
+    }
+}
+
+/// Takes some milliseconds.
+pub(crate) fn grind(n: u64) -> u64 {
+    let begun = std::time::Instant::now();
+    let mut sum = n;
+    while begun.elapsed() < std::time::Duration::from_millis(8) {
+        sum = std::hint::black_box(sum.wrapping_mul(3) + 1);
+    }
+    sum
+}
