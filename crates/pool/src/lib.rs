@@ -61,7 +61,7 @@ mod gather;
 #[cfg(feature = "inspect")]
 #[doc(hidden)]
 pub mod inspect {
-    pub use crate::process::inspect::function_of;
+    pub use crate::process::inspect::{BoardView, DeathView, board, function_of};
 }
 mod process;
 mod remote;

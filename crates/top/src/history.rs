@@ -107,7 +107,12 @@ fn add_rates(before: &Snapshot, now: &mut Snapshot, seconds: f64) {
             // A worker that is new has done all of it since.
             worker.n_over.saturating_sub(old_lanes.get(&worker.lane).copied().unwrap_or(0))
         });
-        pool.done_per_second = Some(over.sum::<u64>() as f64 / seconds);
+        let is_it = |old: &&PoolRow| old.owner == pool.owner && old.name == pool.name;
+        let old = before.pools.iter().find(is_it).and_then(|old| old.board.as_ref());
+        pool.done_per_second = match (&pool.board, old) {
+            (Some(board), Some(old)) => rate(board.n_done, old.n_done),
+            _ => Some(over.sum::<u64>() as f64 / seconds),
+        };
     }
 }
 
@@ -125,11 +130,11 @@ mod tests {
         let mut second = testing::snapshot();
         second.at_ms += 2000;
         second.queues[0].n_put += 10;
-        second.pools[0].workers[0].n_over += 4;
+        second.pools[0].board.as_mut().unwrap().n_done += 6;
         second.pools[0].workers[1].pid += 1000;
         history.add(&mut second);
         assert_eq!(second.queues[0].put_per_second, Some(5.0));
-        assert_eq!(second.pools[0].done_per_second, Some(2.0));
+        assert_eq!(second.pools[0].done_per_second, Some(3.0));
         assert_eq!((second.pools[0].n_gone, second.pools[0].n_come), (1, 1));
         assert_eq!(second.waits[0].seen_ms, 2000);
         let mut third = testing::snapshot();

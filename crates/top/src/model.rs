@@ -93,12 +93,28 @@ pub(crate) struct PoolRow {
     pub(crate) owner: u32,
     pub(crate) name: String,
     pub(crate) workers: Vec<WorkerRow>,
-    /// Tasks that workers have been given and not begun. What the owner still has is in its own memory.
+    /// Tasks that workers have been given and not begun.
     pub(crate) n_given: u64,
     pub(crate) done_per_second: Option<f64>,
+    /// What the pool shows of itself; absent if its owner is out of sight.
+    pub(crate) board: Option<BoardRow>,
     /// Workers that went and came since this program looks.
     pub(crate) n_gone: u64,
     pub(crate) n_come: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct BoardRow {
+    /// Tasks that no worker has.
+    pub(crate) n_waiting: u64,
+    pub(crate) n_done: u64,
+    pub(crate) n_failed: u64,
+    pub(crate) retried: u64,
+    pub(crate) restarts: u64,
+    pub(crate) n_wanted: u64,
+    pub(crate) n_deaths: u64,
+    /// Pids, and what they died of; the latest first.
+    pub(crate) deaths: Vec<(u32, String)>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

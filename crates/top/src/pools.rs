@@ -1,6 +1,8 @@
 //! Which workers are of one pool.
 
-use crate::model::{PoolRow, WorkerRow};
+use pool::inspect::BoardView;
+
+use crate::model::{BoardRow, PoolRow, WorkerRow};
 
 /// Groups workers by their owner, and by the event counter that a pool has in common with its workers.
 pub(crate) fn group<'a>(
@@ -25,6 +27,7 @@ pub(crate) fn group<'a>(
                     workers: vec![worker],
                     n_given: n_ready,
                     done_per_second: None,
+                    board: None,
                     n_gone: 0,
                     n_come: 0,
                 };
@@ -39,4 +42,23 @@ pub(crate) fn group<'a>(
             pool
         })
         .collect()
+}
+
+/// Gives each pool what it shows of itself: the board of its owner that names one of its workers, or the only one.
+pub(crate) fn add_boards<'a>(pools: &mut [PoolRow], boards: impl Fn(u32) -> Vec<&'a BoardView>) {
+    for pool in pools {
+        let boards = boards(pool.owner);
+        let names_one = |board: &&&BoardView| pool.workers.iter().any(|worker| board.pids.contains(&worker.pid));
+        let board = boards.iter().find(names_one).or_else(|| boards.first().filter(|_| boards.len() == 1));
+        pool.board = board.map(|board| BoardRow {
+            n_waiting: board.n_waiting,
+            n_done: board.n_done,
+            n_failed: board.n_failed,
+            retried: board.retried,
+            restarts: board.restarts,
+            n_wanted: board.n_wanted,
+            n_deaths: board.n_deaths,
+            deaths: board.deaths.iter().map(|death| (death.pid, death.text.clone())).collect(),
+        });
+    }
 }

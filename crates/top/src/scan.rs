@@ -108,6 +108,12 @@ pub(crate) fn scan(root: u32, programs: Option<&mut Programs>) -> Result<Snapsho
         findings: Vec::new(),
         notes: notes(&members),
     };
+    pools::add_boards(&mut snapshot.pools, |owner| {
+        let boards = segments.values().filter(|(_, _, holders)| holders.contains(&owner));
+        boards
+            .filter_map(|(_, it, _)| if let Content::Board(board) = &it.content { Some(board) } else { None })
+            .collect()
+    });
     let threads = Threads::of(&members);
     for (id, (memory, segment, holders)) in &segments {
         add_segment(&mut snapshot, *id, memory, segment, holders, &threads);
@@ -456,7 +462,7 @@ fn add_segment(
                 users: holders.to_vec(),
             });
         }
-        Content::Lane(_) => {}
+        Content::Lane(_) | Content::Board(_) => {}
         Content::Value(shared) => snapshot.others.push(other(shared.label.clone(), false)),
         Content::Named(what) => snapshot.others.push(other((*what).into(), false)),
         Content::Unknown => snapshot.others.push(other("memory without a header".into(), false)),

@@ -10,6 +10,7 @@ use ipc::inspect::{QueueView, RingView};
 use kernel::shm::inspect::{SharedView, Unreadable};
 use lane::inspect::LaneView;
 use nix::libc;
+use pool::inspect::BoardView;
 use sync::process::inspect::{Kind, SyncView};
 
 use crate::process::MemoryFile;
@@ -20,6 +21,7 @@ pub(crate) enum Content {
     Queue(QueueView),
     Pipe(Vec<RingView>),
     Lane(LaneView),
+    Board(BoardView),
     Lock(Kind, SyncView),
     /// A value of a type of the program's own, or of a crate of ours that has no screen.
     Value(SharedView),
@@ -75,6 +77,11 @@ fn block(file: &File) -> Content {
         Err(Unreadable::Other) => {}
         Ok(view) => return Content::Pipe(view),
         Err(e) => return garbled("pipe", e),
+    }
+    match pool::inspect::board(file) {
+        Err(Unreadable::Other) => {}
+        Ok(view) => return Content::Board(view),
+        Err(e) => return garbled("value", e),
     }
     let shared = match kernel::shm::inspect::shared(file) {
         Err(Unreadable::Other) => return Content::Unknown,

@@ -2,8 +2,9 @@
 //!
 //! What travels is the place of a trampoline, whose symbol has no parameters in its name. The function that it was made
 //! for is found from there: by the symbols that its code refers to, and what they refer to, and by what was inlined into
-//! them; the nearest one that is neither of the standard library nor of these crates is taken. That is a guess where a
-//! program passes such a library's function itself; then there is the place alone.
+//! them. One of those may be named after the trampoline with its parameters, which says it all; else the nearest function
+//! is taken that is neither of the standard library nor of these crates. That is a guess where a program passes such a
+//! library's function itself.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -103,28 +104,37 @@ impl Symbols {
     fn seek(&self, offset: u64) -> Option<String> {
         let mut next = VecDeque::from([self.function_at(offset)?]);
         let mut seen: HashSet<usize> = next.iter().copied().collect();
+        let mut guess = None;
         for _ in 0..MAX_LOOKS {
             let Some(index) = next.pop_front() else { break };
             let (start, len, name) = &self.functions[index];
-            if is_the_programs(name) {
-                return Some(name.clone());
+            if let Some(named) = named_in(name) {
+                return Some(named);
             }
-            if let Some(inlined) = self.inlined(*start, *len) {
-                return Some(inlined);
+            if is_the_programs(name) {
+                guess.get_or_insert_with(|| name.clone());
+                continue;
+            }
+            if guess.is_none() {
+                guess = self.inlined(*start, *len);
             }
             next.extend(self.referred_to(*start, *len).filter(|index| seen.insert(*index)));
         }
-        None
+        guess
     }
 
-    /// The functions that begin where any four bytes of the code, taken for a distance, lead to: calls and addresses.
+    /// The functions that its calls and jumps lead to, and those whose address it takes.
     fn referred_to(&self, start: u64, len: u64) -> impl Iterator<Item = usize> {
         let begin = start.saturating_sub(self.text_at) as usize;
         let code = self.text.get(begin..begin.saturating_add(len as usize)).unwrap_or_default();
-        code.windows(4).enumerate().filter_map(move |(at, bytes)| {
-            let distance = i32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
-            let target = start.wrapping_add(at as u64 + 4).wrapping_add_signed(distance.into());
-            self.functions.binary_search_by_key(&target, |(start, ..)| *start).ok()
+        code.windows(7).enumerate().filter_map(move |(at, bytes)| {
+            // Taken for the end of an instruction with a distance: `call`, `jmp`, `lea register, [rip + …]`.
+            let is_call = matches!(bytes[2], 0xe8 | 0xe9);
+            let is_lea = matches!(bytes[0], 0x48 | 0x4c) && bytes[1] == 0x8d && bytes[2] & 0xc7 == 0x05;
+            let distance = i32::from_le_bytes([bytes[3], bytes[4], bytes[5], bytes[6]]);
+            let target = start.wrapping_add(at as u64 + 7).wrapping_add_signed(distance.into());
+            let function = || self.functions.binary_search_by_key(&target, |(start, ..)| *start).ok();
+            (is_call || is_lea).then(function).flatten()
         })
     }
 
@@ -152,6 +162,22 @@ fn is_the_programs(name: &str) -> bool {
     let is_path = name.contains("::") && !name.starts_with(['<', '_']);
     let first = name.split("::").next().unwrap_or_default();
     is_path && !PASSED_THROUGH.contains(&first) && !name.contains("::_::") && !name.contains(" as ")
+}
+
+/// The program's own function in the parameters of a trampoline that a symbol is named after:
+/// `drop_in_place<proc_core::function::trampoline<pool::chunk::job<program::f>::{{closure}}, (u64,)>::{{closure}}>`.
+fn named_in(name: &str) -> Option<String> {
+    let (_, parameters) = name.split_once("function::trampoline<")?;
+    let mut depth = 0;
+    let end = parameters.find(|c| {
+        depth += match c {
+            '<' | '(' => 1,
+            '>' | ')' => -1,
+            _ => 0,
+        };
+        depth < 0 || depth == 0 && c == ','
+    })?;
+    parameters[..end].split(['<', '>', '(', ')', ',', ' ']).find(|path| is_the_programs(path)).map(str::to_owned)
 }
 
 /// The file of a program.
@@ -192,6 +218,19 @@ mod tests {
         let (start, ..) = symbols.functions[index.unwrap()];
         assert!(symbols.name(start).contains("a_function_that_is_called"), "{}", symbols.name(start));
         assert_eq!(symbols.name(u64::MAX), format!("function at {:#x}", u64::MAX));
+    }
+
+    #[test]
+    fn a_trampolines_parameters_name_the_function() {
+        let named = |parameters: &str| {
+            named_in(&format!("core::ptr::drop_in_place<proc_core::function::trampoline<{parameters}"))
+        };
+        assert_eq!(named("it::programs::grind,(u64,)>::{{closure}}>").as_deref(), Some("it::programs::grind"));
+        let chunk =
+            "pool::process::chunk::job<wordcount::count_batch,alloc::vec::Vec<wordcount::Row>>::{{closure}},()>>";
+        assert_eq!(named(chunk).as_deref(), Some("wordcount::count_batch"));
+        assert_eq!(named("core::str::len,(wordcount::Row,)>>"), None, "an argument's type is no function");
+        assert_eq!(named_in("wordcount::count_batch"), None);
     }
 
     #[test]

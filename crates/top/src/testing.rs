@@ -1,8 +1,8 @@
 //! A made-up program, for tests of what is made from a look.
 
 use crate::model::{
-    For, HolderRow, LockRow, OtherRow, PipeRow, PoolRow, ProcessRow, QueueRow, Role, Snapshot, TaskRow, ThreadRow,
-    WaitRow, WorkerRow,
+    BoardRow, For, HolderRow, LockRow, OtherRow, PipeRow, PoolRow, ProcessRow, QueueRow, Role, Snapshot, TaskRow,
+    ThreadRow, WaitRow, WorkerRow,
 };
 
 pub(crate) fn process(pid: u32, state: char) -> ProcessRow {
@@ -64,6 +64,16 @@ pub(crate) fn snapshot() -> Snapshot {
             workers: vec![worker(2, Some("program::work")), worker(3, None)],
             n_given: 4,
             done_per_second: Some(12.5),
+            board: Some(BoardRow {
+                n_waiting: 30,
+                n_done: 500,
+                n_failed: 1,
+                retried: 2,
+                restarts: 3,
+                n_wanted: 2,
+                n_deaths: 3,
+                deaths: vec![(77, "killed by signal 9".into())],
+            }),
             n_gone: 0,
             n_come: 0,
         }],

@@ -1,6 +1,7 @@
 //! The pool of processes.
 
 mod batch;
+mod board;
 mod builder;
 mod chunk;
 mod codec;

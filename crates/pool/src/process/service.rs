@@ -63,6 +63,7 @@ fn turn(shared: &Shared, dead: &[u64]) -> Turn {
         state.fail_all(&TaskError::Broken(why), &mut batch);
     }
     shared.note(&mut state, &batch);
+    shared.tell(&state);
     Turn { batch, vacant: state.vacant(Instant::now()), over: state.is_over() }
 }
 

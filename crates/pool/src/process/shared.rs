@@ -7,7 +7,7 @@ use std::{
     os::fd::{AsFd, OwnedFd},
     sync::{
         Arc,
-        atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering::*, fence},
+        atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering::*, fence},
     },
     task::Waker,
     time::Duration,
@@ -25,6 +25,7 @@ use proc_core::cpu_count;
 
 use super::{
     batch::Batch,
+    board::Board,
     settings::Settings,
     state::{Phase, State},
     work::{Header, Verdict, Work},
@@ -48,8 +49,8 @@ pub(super) struct Shared {
     phase: AtomicU8,
     /// Results taken from lanes and not yet dealt with.
     n_settling: AtomicUsize,
-    n_done: AtomicU64,
-    n_failed: AtomicU64,
+    /// What those see who look from outside; the counts of tasks are nowhere else.
+    board: Board,
     /// How often a waiter looks for results before it sleeps: more while that pays, less while it does not.
     spins: AtomicU32,
     /// Counts the turns of the service, for who waits for it; `GONE` once it has ended.
@@ -80,8 +81,7 @@ impl Shared {
             callbacks: Callbacks::default(),
             phase: AtomicU8::new(Phase::Open as u8),
             n_settling: AtomicUsize::new(0),
-            n_done: AtomicU64::new(0),
-            n_failed: AtomicU64::new(0),
+            board: Board::new()?,
             spins: AtomicU32::new(MAX_SPINS),
             turns: AtomicU32::new(0),
             on_end: Mutex::default(),
@@ -197,6 +197,7 @@ impl Shared {
 
     /// Notes under the lock what is about to be settled after it, and whether this is the end.
     pub(super) fn note(&self, state: &mut State, batch: &Batch) {
+        self.board.waiting(state.n_waiting());
         if state.is_service_wanted() {
             self.ring();
             // It is about to wake up: once is enough.
@@ -272,12 +273,21 @@ impl Shared {
     }
 
     pub(super) fn count(&self, n_done: usize, n_failed: usize) {
+        // A fork of the owner has the same page, and what it refuses is no failure of the pool.
+        if !self.is_owner() {
+            return;
+        }
         if n_done > 0 {
-            self.n_done.fetch_add(n_done as u64, Relaxed);
+            self.board.done().fetch_add(n_done as u64, Relaxed);
         }
         if n_failed > 0 {
-            self.n_failed.fetch_add(n_failed as u64, Relaxed);
+            self.board.failed().fetch_add(n_failed as u64, Relaxed);
         }
+    }
+
+    /// Tells those who look from outside what has become of the workers.
+    pub(super) fn tell(&self, state: &State) {
+        self.board.tell(&state.news());
     }
 
     /// Looks for results for a little while, until `done` (true).
@@ -487,8 +497,8 @@ impl Shared {
         }
         let mut stats = self.state.lock().stats();
         stats.queued += self.inbox.len();
-        stats.done = self.n_done.load(Relaxed);
-        stats.failed = self.n_failed.load(Relaxed);
+        stats.done = self.board.done().load(Relaxed);
+        stats.failed = self.board.failed().load(Relaxed);
         self.looked();
         stats
     }

@@ -12,6 +12,7 @@ use proc_core::{CrashCause, Process, ProcessError, ProcessHandle};
 
 use super::{
     batch::Batch,
+    board::News,
     errors::failure,
     events::event,
     memory::{LOOK_EVERY, Watch},
@@ -63,6 +64,8 @@ pub(super) struct State {
     retried: u64,
     pub(super) restarts: u64,
     deaths: VecDeque<Death>,
+    /// How many there were, ever.
+    n_deaths: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -135,6 +138,7 @@ impl State {
             retried: 0,
             restarts: 0,
             deaths: VecDeque::new(),
+            n_deaths: 0,
         }
     }
 
@@ -266,6 +270,19 @@ impl State {
     /// Tasks that no worker has.
     pub(super) fn n_waiting(&self) -> usize {
         self.backlog.len()
+    }
+
+    /// What those are told who look from outside.
+    pub(super) fn news(&self) -> News<'_> {
+        let mut pids = self.workers().map(|worker| worker.process.pid());
+        News {
+            retried: self.retried,
+            restarts: self.restarts,
+            n_wanted: self.n_wanted,
+            pids: std::array::from_fn(|_| pids.next().unwrap_or(0)),
+            n_deaths: self.n_deaths,
+            deaths: &self.deaths,
+        }
     }
 
     /// What is known here of what the pool has done and is doing.
@@ -742,6 +759,7 @@ impl State {
         } else {
             let (task, name) = victim.unzip();
             event!(warn, pid = pid, signal = signal, task = task, "worker died");
+            self.n_deaths += 1;
             self.deaths.push_back(Death { pid, signal, code, task, name: name.flatten(), crash });
             self.deaths.drain(..self.deaths.len().saturating_sub(MAX_DEATHS));
         }

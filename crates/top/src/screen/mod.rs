@@ -174,8 +174,8 @@ chain of waits that ends in a stopped or dead process.
 Times are for how long this program has seen something as it is.
 A waiting thread is known by where it sleeps in the kernel; depths, holders
 and tasks are read from the program's shared memory, which is only read.
-What a pool's owner has not yet given to a worker is in its own memory,
-and cannot be seen from outside.";
+Locks of threads, and what else is in a process's own memory, cannot be
+seen from outside.";
 
 fn draw_help(frame: &mut Frame, app: &App) {
     let area = frame.area();

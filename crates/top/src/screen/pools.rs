@@ -20,16 +20,14 @@ fn of_pool(pool: &PoolRow, app: &App) -> Vec<Row> {
     let chart = app.charts.get(&format!("pool:{}:{}", pool.owner, pool.name)).map(|chart| chart.bars(12));
     let mut rows = vec![
         Row::heading(format!(
-            "pool {} of {}: {} workers, {n_busy} busy, {} given, {}/s {}, {} went, {} came",
+            "pool {} of {}: {} workers, {n_busy} busy, {}/s {}",
             pool.name,
             pool.owner,
             pool.workers.len(),
-            pool.n_given,
             format::rate(pool.done_per_second),
             chart.unwrap_or_default(),
-            pool.n_gone,
-            pool.n_come,
         )),
+        Row::heading(counts(pool)),
         Row::heading("    PID WORKER         GIVEN     OVER  SINCE  RUNS"),
     ];
     let mut workers: Vec<&WorkerRow> = pool.workers.iter().collect();
@@ -39,7 +37,28 @@ fn of_pool(pool: &PoolRow, app: &App) -> Vec<Row> {
         _ => {}
     }
     rows.extend(workers.into_iter().map(row));
+    let deaths = pool.board.iter().flat_map(|board| &board.deaths).take(DEATHS);
+    rows.extend(deaths.map(|(pid, text)| Row::new(format!("{pid:>7} died: {text}"), Mood::Alarm)));
     rows
+}
+
+/// Deaths that are shown of each pool.
+const DEATHS: usize = 3;
+
+fn counts(pool: &PoolRow) -> String {
+    match &pool.board {
+        Some(board) => format!(
+            "  queued {} ({} given), done {}, failed {}, retried {}, restarts {}, deaths {}",
+            board.n_waiting + pool.n_given,
+            pool.n_given,
+            board.n_done,
+            board.n_failed,
+            board.retried,
+            board.restarts,
+            board.n_deaths,
+        ),
+        None => format!("  given {}; since the first look {} went, {} came", pool.n_given, pool.n_gone, pool.n_come),
+    }
 }
 
 fn row(worker: &WorkerRow) -> Row {

@@ -125,6 +125,18 @@ fn a_task_that_hangs_is_named_by_its_function() {
 }
 
 #[test]
+fn deaths_of_workers_are_told_with_what_they_died_of() {
+    let _dog = watchdog(Duration::from_secs(120));
+    let program = Program::start(|| Process::spawn(programs::deadly_task, ()).unwrap());
+    let look = program.look_until(|look| {
+        let board = &look["pools"][0]["board"];
+        board["n_deaths"] == 1 && board["restarts"] == 1 && board["n_failed"] == 1
+    });
+    let death = &look["pools"][0]["board"]["deaths"][0];
+    assert!(death[1].as_str().unwrap().starts_with("killed by signal 6: SIGABRT"), "{death}");
+}
+
+#[test]
 fn a_garbled_queue_is_shown_as_garbled() {
     let _dog = watchdog(Duration::from_secs(120));
     let program = Program::start(|| Process::spawn(programs::garbled_queue, ()).unwrap());

@@ -76,6 +76,17 @@ pub(crate) fn idle() {
     wait_for_nothing();
 }
 
+/// A pool whose first worker dies of its task.
+pub(crate) fn deadly_task() {
+    let pool = ProcessPool::builder().workers(1).name("doomed").build().unwrap();
+    assert!(pool.apply_async(abort, ()).get().is_err());
+    pool.apply_async(wait_for_nothing, ()).get().unwrap();
+}
+
+fn abort() {
+    std::process::abort();
+}
+
 /// A pool that is never without work.
 pub(crate) fn busy_pool() {
     let pool = ProcessPool::builder().workers(2).name("mill").build().unwrap();
