@@ -9,7 +9,7 @@ use crate::{
 };
 
 pub(super) fn rows(snapshot: &Snapshot, app: &App) -> Vec<Row> {
-    let mut rows = vec![Row::heading("LOCK       KIND       HELD BY                        SINCE TURNS/s WAITING")];
+    let mut rows = vec![Row::heading("LOCK       KIND       HELD BY                SINCE TURNS/s WAITING")];
     let waiters = |lock: &LockRow| snapshot.waits.iter().filter(|wait| wait.id == lock.id).collect::<Vec<_>>();
     let mut locks: Vec<(&LockRow, Vec<&WaitRow>)> = snapshot.locks.iter().map(|lock| (lock, waiters(lock))).collect();
     match app.order() {
@@ -48,7 +48,7 @@ fn row(lock: &LockRow, waiters: &[&WaitRow]) -> Row {
         "{:<10} {} {} {:>5} {:>7} {dead}{waiting}",
         lock.id,
         format::cut(&lock.kind, 10),
-        format::cut(&held, 30),
+        format::cut(&held, 22),
         since.map_or("-".into(), format::time),
         format::rate(lock.turns_per_second),
     );

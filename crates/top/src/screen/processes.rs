@@ -18,7 +18,7 @@ pub(super) fn rows(snapshot: &Snapshot, app: &App) -> Vec<Row> {
         _ => {}
     }
     let mut rows =
-        vec![Row::heading("    PID NAME                 ROLE        STATE      CPU%  PRIVATE SHARED    AGE THR")];
+        vec![Row::heading("    PID NAME                ROLE        STATE     CPU% PRIVATE SHARED    AGE THR")];
     rows.extend(processes.into_iter().map(|process| row(process, is_tree)));
     rows
 }
@@ -35,9 +35,9 @@ fn row(process: &ProcessRow, is_tree: bool) -> Row {
         _ => ("other", Mood::Plain),
     };
     let mut text = format!(
-        "{:>7} {} {} {} {:>5} {:>8} {:>6} {:>6} {:>3}",
+        "{:>7} {} {} {} {:>5} {:>7} {:>6} {:>6} {:>3}",
         process.pid,
-        format::cut(&format!("{indent}{}", process.name), 20),
+        format::cut(&format!("{indent}{}", process.name), 19),
         format::cut(process.role.name(), 11),
         format::cut(state, 8),
         process.cpu_percent.map_or("-".into(), |percent| format!("{percent:.0}")),

@@ -30,8 +30,8 @@ fn on(screen: Screen) -> String {
 #[test]
 fn processes_show_their_tree_and_who_is_stopped() {
     let screen = on(Screen::Processes);
-    assert!(screen.contains("      1 p1                   owner       sleeps      50"), "{screen}");
-    assert!(screen.contains("      3   p3                 process     STOPPED"), "{screen}");
+    assert!(screen.contains("      1 p1                  owner       sleeps      50"), "{screen}");
+    assert!(screen.contains("      3   p3                process     STOPPED"), "{screen}");
 }
 
 #[test]

@@ -44,6 +44,15 @@ impl Program {
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
+    /// All screens, which are shown with the test's output.
+    fn screens(&self) -> String {
+        let output = self.top(&["--text", "--interval", "100"]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8(output.stdout).unwrap();
+        println!("{text}");
+        text
+    }
+
     /// Looks until that is so; the watchdog ends a test in which it never is.
     fn look_until(&self, is_so: impl Fn(&Value) -> bool) -> Value {
         loop {
@@ -90,6 +99,8 @@ fn a_deadlock_of_two_processes_is_named() {
     assert_eq!(pids, children);
     let holders = |lock: &Value| list(lock, "holders").len();
     assert_eq!(list(&look, "locks").iter().filter(|lock| text(lock, "kind") == "Lock").map(holders).sum::<usize>(), 2);
+    let screens = program.screens();
+    assert!(screens.contains("!!deadlock: ") && screens.contains("Lock       lefty ("), "{screens}");
 }
 
 #[test]
@@ -104,6 +115,9 @@ fn a_chain_that_ends_in_a_stopped_consumer_is_named() {
     assert!(words.contains(&format!("consumer ({})", pid_of(&look, "consumer"))), "{words}");
     let queue = &list(&look, "queues")[0];
     assert_eq!((queue["depth"].as_u64(), queue["capacity"].as_u64()), (Some(3), Some(3)), "{queue}");
+    let screens = program.screens();
+    assert!(screens.contains("! held up: producer") && screens.contains("FULL put producer"), "{screens}");
+    assert!(screens.contains("STOPPED"), "{screens}");
 }
 
 #[test]
@@ -122,6 +136,11 @@ fn a_task_that_hangs_is_named_by_its_function() {
     let roles: Vec<&str> = list(&look, "processes").iter().map(|row| text(row, "role")).collect();
     assert!(roles.contains(&"owner") && roles.contains(&"worker") && roles.contains(&"fork-server"), "{roles:?}");
     assert_eq!(list(&look, "findings"), &[] as &[Value], "an idle worker waits for nobody");
+    let screens = program.screens();
+    assert!(
+        screens.contains("pool crew of") && screens.contains("wait_for_nothing") && screens.contains("idle"),
+        "{screens}"
+    );
 }
 
 #[test]
