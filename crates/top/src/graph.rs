@@ -2,8 +2,8 @@
 //!
 //! A thread that waits for a lock depends on the one that holds it; a thread that waits for a message depends on any of
 //! those who have the queue. A wait is hopeless if all it depends on are hopeless: stopped, dead, or waiting hopelessly
-//! themselves. So what is said here of a deadlock is true at the moment of the look, provided that nobody outside the
-//! program has the queue; it is a look at things in motion, so a finding counts once it has been seen twice.
+//! themselves. A look is a look at things in motion, one after another, so a wait counts once it has been seen twice. What
+//! then is said of a deadlock is true, provided that nobody outside of the program has the queue.
 
 use std::collections::{HashMap, HashSet};
 
@@ -12,7 +12,8 @@ use crate::model::{Finding, FindingKind, For, ProcessRow, Snapshot, WaitRow};
 /// What the waits of a look come to.
 pub(crate) fn findings(snapshot: &Snapshot) -> Vec<Finding> {
     let processes: HashMap<u32, &ProcessRow> = snapshot.processes.iter().map(|row| (row.pid, row)).collect();
-    let waits: HashMap<u32, &WaitRow> = snapshot.waits.iter().map(|wait| (wait.tid, wait)).collect();
+    let seen_twice = snapshot.waits.iter().filter(|wait| wait.seen_ms > 0);
+    let waits: HashMap<u32, &WaitRow> = seen_twice.map(|wait| (wait.tid, wait)).collect();
     let graph = Graph { hopeless: hopeless(&processes, &waits), processes, waits };
     let mut found = graph.cycles();
     let mut told: HashSet<u32> = found.iter().flat_map(|finding| &finding.pids).copied().collect();
@@ -228,6 +229,14 @@ mod tests {
         let waits = vec![wait(1, For::Message, "queue:8", &[2]), wait(2, For::Message, "queue:9", &[1])];
         let found = program(&[(1, 'S'), (2, 'S')], waits);
         assert_eq!((found.len(), found[0].kind), (1, FindingKind::Deadlock));
+    }
+
+    #[test]
+    fn what_was_seen_once_is_no_finding() {
+        let waits = || vec![wait(1, For::Message, "queue:8", &[2]), wait(2, For::Message, "queue:9", &[1])];
+        assert_eq!(program(&[(1, 'S'), (2, 'S')], waits()).len(), 1);
+        let first: Vec<WaitRow> = waits().into_iter().map(|wait| WaitRow { seen_ms: 0, ..wait }).collect();
+        assert_eq!(program(&[(1, 'S'), (2, 'S')], first), []);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::model::{PoolRow, Snapshot};
+use crate::model::{For, PoolRow, Snapshot, WaitRow};
 
 /// What earlier looks have seen.
 #[derive(Default)]
@@ -35,6 +35,7 @@ impl History {
         let ms = before.as_ref().map_or(0, |before| now.at_ms.saturating_sub(before.at_ms));
         if let Some(before) = before.filter(|_| ms > 0) {
             add_rates(&before, now, ms as f64 / 1000.0);
+            keep_waits(&before, now);
         }
         for pool in &mut now.pools {
             self.count_workers(pool);
@@ -76,6 +77,26 @@ impl History {
             }
         }
     }
+}
+
+/// Keeps the waits of the look before at queues through which nothing has gone since, once: their threads wake up now and
+/// then to look around, and are seen awake then.
+fn keep_waits(before: &Snapshot, now: &mut Snapshot) {
+    let is_quiet = |id: u64| {
+        let counts = |snapshot: &Snapshot| {
+            let queue = snapshot.queues.iter().find(|queue| queue.id == id);
+            queue.map(|queue| (queue.n_put, queue.n_taken, queue.depth, queue.is_closed))
+        };
+        counts(before).is_some() && counts(before) == counts(now)
+    };
+    let has_thread = |tid: u32| now.processes.iter().flat_map(|row| &row.threads).any(|thread| thread.tid == tid);
+    let kept = before.waits.iter().filter(|old| {
+        let is_of_a_queue = matches!(old.r#for, For::Message | For::Room);
+        let is_seen = now.waits.iter().any(|wait| wait.tid == old.tid);
+        is_of_a_queue && !old.is_assumed && !is_seen && has_thread(old.tid) && is_quiet(old.id)
+    });
+    let kept: Vec<WaitRow> = kept.map(|old| WaitRow { is_assumed: true, ..old.clone() }).collect();
+    now.waits.extend(kept);
 }
 
 fn add_rates(before: &Snapshot, now: &mut Snapshot, seconds: f64) {
@@ -120,6 +141,23 @@ fn add_rates(before: &Snapshot, now: &mut Snapshot, seconds: f64) {
 mod tests {
     use super::*;
     use crate::testing;
+
+    #[test]
+    fn a_waiter_that_looks_around_still_waits() {
+        let mut history = History::default();
+        let mut looks = [0, 1, 2].map(|n| Snapshot { at_ms: 1000 + n, ..testing::snapshot() });
+        looks[1].waits.clear();
+        looks[2].waits.clear();
+        looks.iter_mut().for_each(|look| history.add(look));
+        assert_eq!((looks[1].waits.len(), looks[1].waits[0].seen_ms), (1, 1));
+        assert!(looks[2].waits.is_empty(), "not for good");
+        let mut history = History::default();
+        let mut looks = [0, 1].map(|n| Snapshot { at_ms: 1000 + n, ..testing::snapshot() });
+        looks[1].waits.clear();
+        looks[1].queues[0].n_put += 1;
+        looks.iter_mut().for_each(|look| history.add(look));
+        assert!(looks[1].waits.is_empty(), "it may have been the one that put");
+    }
 
     #[test]
     fn rates_and_durations_need_two_looks() {

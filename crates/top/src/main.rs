@@ -112,11 +112,13 @@ fn run(matches: &ArgMatches) -> Outcome {
         return show::on_terminal(&mut *looks, has_colours);
     }
     let mut app = App::new(false);
-    // Rates need two looks.
-    if let Some(look) = looks.next()? {
+    // Rates need two looks, and a finding a wait that was seen twice: in one look of three it may be missed.
+    for n in 1..=LOOKS {
+        let Some(look) = looks.next()? else { break };
         app.look(look);
-        thread::sleep(looks.pause().min(AT_MOST));
-        looks.next()?.into_iter().for_each(|look| app.look(look));
+        if n < LOOKS {
+            thread::sleep(looks.pause().min(AT_MOST));
+        }
     }
     let mut out = stdout().lock();
     match &app.shown {
@@ -129,8 +131,11 @@ fn run(matches: &ArgMatches) -> Outcome {
 /// Between two looks of a trace.
 const TRACE_PAUSE: Duration = Duration::from_millis(1);
 
-/// Between the two looks that one answer needs, at most.
-const AT_MOST: Duration = Duration::from_millis(250);
+/// How many looks one answer needs.
+const LOOKS: usize = 3;
+
+/// Between two of those, at most.
+const AT_MOST: Duration = Duration::from_millis(125);
 
 fn stream(looks: &mut dyn Looks) -> Outcome {
     let mut out = stdout().lock();

@@ -265,6 +265,8 @@ pub(crate) struct WaitRow {
     pub(crate) holder: Option<HolderRow>,
     /// Processes of which any may end it.
     pub(crate) any: Vec<u32>,
+    /// It was seen in the look before, and nothing says that it has ended: waiters of a queue look around now and then.
+    pub(crate) is_assumed: bool,
     pub(crate) seen_ms: u64,
 }
 

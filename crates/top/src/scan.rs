@@ -295,6 +295,7 @@ fn waits(members: &[Member], segments: &Segments) -> Vec<WaitRow> {
                 what,
                 holder: None,
                 any,
+                is_assumed: false,
                 seen_ms: 0,
             };
             match place {

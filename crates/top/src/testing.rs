@@ -34,7 +34,8 @@ pub(crate) fn wait(pid: u32, r#for: For, what: &str, any: &[u32]) -> WaitRow {
         what: what.into(),
         holder: None,
         any: any.to_vec(),
-        seen_ms: 0,
+        is_assumed: false,
+        seen_ms: 1,
     }
 }
 

@@ -44,13 +44,16 @@ impl Program {
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
-    /// All screens, which are shown with the test's output.
-    fn screens(&self) -> String {
-        let output = self.top(&["--text", "--interval", "100"]);
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let text = String::from_utf8(output.stdout).unwrap();
-        println!("{text}");
-        text
+    /// All screens, once they have all these words; shown with the test's output.
+    fn show_until(&self, words: &[&str]) {
+        loop {
+            let output = self.top(&["--text", "--interval", "100"]);
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            let text = String::from_utf8(output.stdout).unwrap();
+            if words.iter().all(|word| text.contains(word)) {
+                return println!("{text}");
+            }
+        }
     }
 
     /// Looks until that is so; the watchdog ends a test in which it never is.
@@ -99,8 +102,7 @@ fn a_deadlock_of_two_processes_is_named() {
     assert_eq!(pids, children);
     let holders = |lock: &Value| list(lock, "holders").len();
     assert_eq!(list(&look, "locks").iter().filter(|lock| text(lock, "kind") == "Lock").map(holders).sum::<usize>(), 2);
-    let screens = program.screens();
-    assert!(screens.contains("!!deadlock: ") && screens.contains("Lock       lefty ("), "{screens}");
+    program.show_until(&["!!deadlock: ", "Lock       lefty ("]);
 }
 
 #[test]
@@ -115,9 +117,7 @@ fn a_chain_that_ends_in_a_stopped_consumer_is_named() {
     assert!(words.contains(&format!("consumer ({})", pid_of(&look, "consumer"))), "{words}");
     let queue = &list(&look, "queues")[0];
     assert_eq!((queue["depth"].as_u64(), queue["capacity"].as_u64()), (Some(3), Some(3)), "{queue}");
-    let screens = program.screens();
-    assert!(screens.contains("! held up: producer") && screens.contains("FULL put producer"), "{screens}");
-    assert!(screens.contains("STOPPED"), "{screens}");
+    program.show_until(&["! held up: producer", "FULL put producer", "STOPPED"]);
 }
 
 #[test]
@@ -136,11 +136,7 @@ fn a_task_that_hangs_is_named_by_its_function() {
     let roles: Vec<&str> = list(&look, "processes").iter().map(|row| text(row, "role")).collect();
     assert!(roles.contains(&"owner") && roles.contains(&"worker") && roles.contains(&"fork-server"), "{roles:?}");
     assert_eq!(list(&look, "findings"), &[] as &[Value], "an idle worker waits for nobody");
-    let screens = program.screens();
-    assert!(
-        screens.contains("pool crew of") && screens.contains("wait_for_nothing") && screens.contains("idle"),
-        "{screens}"
-    );
+    program.show_until(&["pool crew of", "wait_for_nothing", "idle"]);
 }
 
 #[test]
