@@ -21,7 +21,7 @@
 //! | `Queue`, `SimpleQueue` | [`Queue`]; no feeder thread: `put` has put when it returns, and `join`ing a process that put much does not deadlock |
 //! | `put_nowait`, `put(timeout=)`, `queue.Full` | [`try_put`](Queue::try_put), [`put_timeout`](Queue::put_timeout), `Err(Full(value))` |
 //! | `JoinableQueue`, `task_done()` | [`JoinableQueue`]; `task_done` is the item's, and a dead consumer's items are delivered again |
-//! | `Queue.close()`, `join_thread()`, `cancel_join_thread()` | dropping the handle: nothing is buffered in the process |
+//! | `Queue.close()`, `join_thread()`, `cancel_join_thread()` | dropping the handle: nothing is buffered in the process. Consumers end with the last [`Producer`](queue::Producer) of a queue that was [`split`](Queue::split) |
 //! | `Queue.shutdown(immediate)` of `queue` | [`close`](Queue::close), [`shutdown`](Queue::shutdown): the end for *all* users |
 //! | `Pipe`, `Listener`, `Client` | [`pipe()`], [`channel()`], [`Listener`], [`Client`] |
 //! | `Value`, `Array`, `with v.get_lock():` | [`Value`], [`Array`], [`lock`](Value::lock): its holder goes on using the value |

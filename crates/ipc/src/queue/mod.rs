@@ -74,7 +74,7 @@ use crate::{GetError, GetTimeoutError, PutError, PutTimeoutError, TryGetError, T
 ///
 /// Messages come out in the order in which they went in. A queue does not know which of its users will put again, so a
 /// `get` waits also when every other process has gone; [`close`](Self::close) it, or send a last message, to end
-/// consumers.
+/// consumers. Or [`split`](Self::split) it: the halves know when the other one has gone.
 ///
 /// Handles inside messages (another queue, a lock, the end of a pipe, …) are kept by the kernel until they are taken,
 /// whatever becomes of their sender. A queue of such messages takes three descriptors more. It has room for so many of them
@@ -140,7 +140,8 @@ impl<T> Queue<T> {
     /// Wakes everybody who waits. A `put` at the same time comes before the close, and its message will be got, or after
     /// it, and fails: that is one moment for all users.
     ///
-    /// Python's `Queue.close()`, by which one process says that *it* puts no more, is to drop the handle.
+    /// Python's `Queue.close()`, by which one process says that *it* puts no more, is to drop the handle; and of a queue that
+    /// was [split](Self::split), the last such drop closes it.
     pub fn close(&self) {
         self.raw.close();
     }
