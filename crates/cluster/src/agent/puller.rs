@@ -50,12 +50,13 @@ impl Puller {
         false
     }
 
-    /// What to ask the server for, if there is room for so many more tasks.
-    pub(super) fn request(&mut self, room: usize, now: Instant) -> Option<String> {
+    /// What to ask the server for, if there is room for so many more tasks. It is not asked for fewer than `least`: a request
+    /// costs as much as a task.
+    pub(super) fn request(&mut self, room: usize, least: usize, now: Instant) -> Option<String> {
         if self.credit > 0 && now.duration_since(self.heard) > HEARTBEAT * 5 / 2 {
             self.credit = 0;
         }
-        if self.not_before.is_some_and(|then| now < then) || room == 0 || self.credit > room / 2 {
+        if self.not_before.is_some_and(|then| now < then) || room.saturating_sub(self.credit) < least.max(1) {
             return None;
         }
         self.not_before = None;
@@ -100,33 +101,33 @@ mod tests {
     fn asks_for_what_was_taken_and_given_back() {
         let now = Instant::now();
         let mut puller = Puller::new(now);
-        assert!(puller.request(4, now).unwrap().contains("\"batch\":4"));
-        assert!(puller.request(4, now).is_none());
+        assert!(puller.request(4, 2, now).unwrap().contains("\"batch\":4"));
+        assert!(puller.request(4, 2, now).is_none());
         assert!(puller.heard(&message(None, None), now));
-        assert!(puller.request(4, now).is_none());
+        assert!(puller.request(4, 2, now).is_none());
         assert!(puller.heard(&message(None, None), now));
-        assert!(puller.request(4, now).unwrap().contains("\"batch\":2"));
+        assert!(puller.request(4, 2, now).unwrap().contains("\"batch\":2"));
         assert!(!puller.heard(&message(Some(StatusCode::TIMEOUT), Some("3")), now));
-        assert!(puller.request(4, now).unwrap().contains("\"batch\":3"));
+        assert!(puller.request(4, 2, now).unwrap().contains("\"batch\":3"));
     }
 
     #[test]
     fn silence_voids_the_credit_and_heartbeats_keep_it() {
         let now = Instant::now();
         let mut puller = Puller::new(now);
-        puller.request(4, now).unwrap();
+        puller.request(4, 2, now).unwrap();
         puller.heard(&message(Some(StatusCode::IDLE_HEARTBEAT), None), now + HEARTBEAT);
-        assert!(puller.request(4, now + HEARTBEAT * 2).is_none());
-        assert!(puller.request(4, now + HEARTBEAT * 4).unwrap().contains("\"batch\":4"));
+        assert!(puller.request(4, 2, now + HEARTBEAT * 2).is_none());
+        assert!(puller.request(4, 2, now + HEARTBEAT * 4).unwrap().contains("\"batch\":4"));
     }
 
     #[test]
     fn waits_a_little_where_there_is_no_consumer() {
         let now = Instant::now();
         let mut puller = Puller::new(now);
-        puller.request(4, now).unwrap();
+        puller.request(4, 2, now).unwrap();
         puller.heard(&message(Some(StatusCode::NO_RESPONDERS), None), now);
-        assert!(puller.request(4, now).is_none());
-        assert!(puller.request(4, now + HEARTBEAT).is_some());
+        assert!(puller.request(4, 2, now).is_none());
+        assert!(puller.request(4, 2, now + HEARTBEAT).is_some());
     }
 }

@@ -179,7 +179,9 @@ impl Run {
             return;
         }
         let room = self.n_ahead.saturating_sub(self.hand.held.len());
-        if let Some(request) = self.puller.request(room, Instant::now()) {
+        // When half of them have gone, or a worker is about to have none.
+        let least = self.n_ahead - (self.n_ahead / 2).max(self.start.n_slots).min(self.n_ahead);
+        if let Some(request) = self.puller.request(room, least, Instant::now()) {
             let names = &self.start.names;
             let subject = format!("$JS.API.CONSUMER.MSG.NEXT.{}.{}", names.stream(), names.consumer());
             self.publish(subject, Some(format!("{}.t", self.inbox)), request.into()).await;
