@@ -12,7 +12,7 @@ use std::{
 
 use sync::process::{BoundedSemaphore, Event, Lock, Semaphore};
 
-use crate::util::{Child, LONG, counter, dog};
+use crate::util::{Child, Dice, LONG, counter, dog};
 
 fn block_on<R>(future: impl Future<Output = R>) -> R {
     struct Unpark(thread::Thread);
@@ -143,4 +143,47 @@ fn an_event_that_was_set_and_cleared_lets_the_task_go() {
     assert!(is_pending(&mut event.wait_async()));
     event.set();
     block_on(event.wait_async());
+}
+
+/// Processes whose tasks wait for a lock, and hold it, are killed at any moment: the others go on, and are told.
+#[test]
+fn killed_tasks_hold_up_nobody() {
+    let _dog = dog();
+    let lock = Lock::new([0u64; 2]).unwrap();
+    let count = || {
+        let both = |guard: &mut [u64; 2]| guard.iter_mut().for_each(|n| *n += 1);
+        match block_on(lock.lock_async()) {
+            Ok(mut guard) => both(&mut guard),
+            Err(died) => {
+                let mut guard = died.into_inner();
+                guard[1] = guard[0];
+                guard.mark_consistent();
+                both(&mut guard);
+            }
+        }
+    };
+    let mut dice = Dice::new();
+    for _ in 0..40 {
+        let victims = [0; 2].map(|_| {
+            Child::spawn(|| {
+                thread::scope(|scope| {
+                    for _ in 0..2 {
+                        scope.spawn(|| {
+                            loop {
+                                count();
+                            }
+                        });
+                    }
+                });
+            })
+        });
+        for _ in 0..20 {
+            count();
+        }
+        dice.sleep_a_little();
+        victims.into_iter().for_each(Child::kill);
+        count();
+    }
+    let guard = lock.lock().unwrap();
+    assert!(guard[0] == guard[1] && guard[0] >= 40 * 21, "{:?}", *guard);
 }
