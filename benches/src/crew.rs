@@ -2,7 +2,10 @@
 
 use std::{
     io,
-    sync::atomic::{AtomicU64, Ordering::*},
+    sync::atomic::{
+        AtomicU64,
+        Ordering::{AcqRel, Acquire},
+    },
     thread,
     time::Duration,
 };

@@ -4,7 +4,10 @@ use std::{
     io,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering::*},
+        atomic::{
+            AtomicU64,
+            Ordering::{AcqRel, Relaxed},
+        },
     },
     time::Duration,
 };

@@ -6,7 +6,10 @@
 
 use std::{
     io,
-    sync::atomic::{AtomicU32, AtomicU64, Ordering::*},
+    sync::atomic::{
+        AtomicU32, AtomicU64,
+        Ordering::{Acquire, Relaxed, Release},
+    },
 };
 
 use kernel::futex;

@@ -6,7 +6,10 @@
 
 use std::{
     io,
-    sync::atomic::{AtomicU64, Ordering::*},
+    sync::atomic::{
+        AtomicU64,
+        Ordering::{Acquire, Relaxed, Release},
+    },
 };
 
 use proc_core::shm::SharedMemory;

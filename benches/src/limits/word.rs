@@ -2,7 +2,10 @@
 
 use std::{
     io,
-    sync::atomic::{AtomicU32, Ordering::*},
+    sync::atomic::{
+        AtomicU32,
+        Ordering::{Acquire, Release},
+    },
 };
 
 use kernel::futex;

@@ -8,7 +8,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering::*},
+        atomic::{AtomicU32, Ordering::SeqCst},
     },
     task::{Context, Poll, Wake, Waker},
     time::Duration,

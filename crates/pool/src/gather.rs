@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering::*},
+        atomic::{AtomicUsize, Ordering::AcqRel},
     },
     task::{Wake, Waker},
 };

@@ -8,7 +8,10 @@
 
 use std::{
     ptr::null_mut,
-    sync::atomic::{AtomicPtr, Ordering::*},
+    sync::atomic::{
+        AtomicPtr,
+        Ordering::{AcqRel, Acquire},
+    },
 };
 
 /// A value that is made when it is first asked for, and then stays.

@@ -1,7 +1,7 @@
 //! A place in the pool, and the worker that has it.
 
 use std::{
-    sync::{Arc, atomic::Ordering::*},
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
 

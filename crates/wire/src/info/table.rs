@@ -10,7 +10,10 @@ use std::{
     any::TypeId,
     hash::{Hash, Hasher},
     ptr::null_mut,
-    sync::atomic::{AtomicPtr, Ordering::*},
+    sync::atomic::{
+        AtomicPtr,
+        Ordering::{AcqRel, Acquire},
+    },
 };
 
 use super::TypeInfo;
