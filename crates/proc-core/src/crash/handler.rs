@@ -13,7 +13,7 @@
 //! * Of two threads that fault at once, one reports and the other waits for that.
 //!
 //! # Safety
-//! What the handler shares is in atomics, or in [`Shared`] memory that only the thread which has claimed [`STATE`]'s place as reporter
+//! What the handler shares is in atomics, or in [`HandlerCell`] memory that only the thread which has claimed [`STATE`]'s place as reporter
 //! uses. Its other operations are system calls on such memory.
 #![allow(unsafe_code)]
 
@@ -32,7 +32,7 @@ use std::{
 };
 
 use super::{
-    context, last_panic,
+    calls, context, last_panic,
     maps::{Around, Maps},
     packet::{self, Happened, MAX_FRAMES, NAME_BYTES, NO_MEMORY, OVERFLOW, WHERE},
 };
@@ -46,26 +46,26 @@ pub(super) const STACK_BYTES: usize = 64 * 1024;
 const WALK_SECONDS: u32 = 1;
 
 /// Memory that belongs to whoever has claimed it, by the rule beside each use.
-struct Shared<T>(UnsafeCell<T>);
+struct HandlerCell<T>(UnsafeCell<T>);
 
 // SAFETY: each use says whose it is.
-unsafe impl<T: Send> Sync for Shared<T> {}
+unsafe impl<T: Send> Sync for HandlerCell<T> {}
 
 /// The main thread's; the kernel alone uses it.
-static STACK: Shared<[u128; STACK_BYTES / 16]> = Shared(UnsafeCell::new([0; STACK_BYTES / 16]));
+static STACK: HandlerCell<[u128; STACK_BYTES / 16]> = HandlerCell(UnsafeCell::new([0; STACK_BYTES / 16]));
 /// The actions that were replaced. Written by the call that puts the handler in place; until then they are zeros, which is
 /// the default action.
-static FORMER: [Shared<MaybeUninit<libc::sigaction>>; SIGNALS.len()] =
-    [const { Shared(UnsafeCell::new(MaybeUninit::zeroed())) }; SIGNALS.len()];
+static FORMER: [HandlerCell<MaybeUninit<libc::sigaction>>; SIGNALS.len()] =
+    [const { HandlerCell(UnsafeCell::new(MaybeUninit::zeroed())) }; SIGNALS.len()];
 /// Of the signal for a system call that is refused.
-static FORMER_REFUSAL: Shared<MaybeUninit<libc::sigaction>> = Shared(UnsafeCell::new(MaybeUninit::zeroed()));
+static FORMER_REFUSAL: HandlerCell<MaybeUninit<libc::sigaction>> = HandlerCell(UnsafeCell::new(MaybeUninit::zeroed()));
 /// Of the alarm clock's signal, while a walk is under way.
-static FORMER_ALARM: Shared<MaybeUninit<libc::sigaction>> = Shared(UnsafeCell::new(MaybeUninit::uninit()));
+static FORMER_ALARM: HandlerCell<MaybeUninit<libc::sigaction>> = HandlerCell(UnsafeCell::new(MaybeUninit::uninit()));
 
 static IS_INSTALLED: AtomicBool = AtomicBool::new(false);
 
 /// What each start writes to: together, so that it takes one page fault.
-struct State {
+struct ReportState {
     /// The process that is to report; a child that it forks by itself is not.
     process: AtomicI32,
     /// The socket, and which file that was when its number was noted.
@@ -80,7 +80,7 @@ struct State {
     n_frames: AtomicUsize,
 }
 
-static STATE: State = State {
+static STATE: ReportState = ReportState {
     process: AtomicI32::new(0),
     socket: AtomicI32::new(-1),
     socket_inode: AtomicU64::new(0),
@@ -100,7 +100,7 @@ static IS_CONFINED: AtomicBool = AtomicBool::new(false);
 static FIRST_SIGNAL: AtomicI32 = AtomicI32::new(0);
 
 /// The reporter's.
-static MAPS: Shared<Maps> = Shared(UnsafeCell::new(Maps::new()));
+static MAPS: HandlerCell<Maps> = HandlerCell(UnsafeCell::new(Maps::new()));
 static FRAMES: [AtomicU64; MAX_FRAMES] = [const { AtomicU64::new(0) }; MAX_FRAMES];
 
 /// Installs the handler in this process, and an alternate stack for its calling thread, which must be its only one.
@@ -127,7 +127,7 @@ pub(crate) fn arm(socket: BorrowedFd<'_>) {
     if let Some(inode) = socket_inode(socket.as_raw_fd()) {
         STATE.socket_inode.store(inode, Relaxed);
         STATE.socket.store(socket.as_raw_fd(), Relaxed);
-        STATE.process.store(process_id(), Release);
+        STATE.process.store(calls::process_id(), Release);
     }
 }
 
@@ -140,7 +140,7 @@ pub(crate) fn confine(ends_at_refusal: bool) {
         && let Ok(maps) = kernel::fds::above_standard_streams(maps)
     {
         let maps = std::os::fd::IntoRawFd::into_raw_fd(maps);
-        if let Some(inode) = inode(maps, libc::S_IFREG) {
+        if let Some(inode) = calls::inode(maps, libc::S_IFREG) {
             MAPS_INODE.store(inode, Relaxed);
             MAPS_FILE.store(maps, Relaxed);
         }
@@ -191,11 +191,11 @@ extern "C" fn on_signal(signal: i32, info: *mut libc::siginfo_t, context: *mut l
     let former_errno = unsafe { *errno };
     // SAFETY: the kernel hands in a valid description.
     let info = unsafe { &*info };
-    let me = thread_id();
+    let me = calls::thread_id();
     match STATE.reporter.compare_exchange(0, me, Acquire, Acquire) {
         Ok(_) => {
             FIRST_SIGNAL.store(signal, Relaxed);
-            if STATE.process.load(Acquire) == process_id() && socket_is_ours() {
+            if STATE.process.load(Acquire) == calls::process_id() && socket_is_ours() {
                 report(signal, info, context, me);
             }
             STATE.is_done.store(true, Release);
@@ -207,7 +207,7 @@ extern "C" fn on_signal(signal: i32, info: *mut libc::siginfo_t, context: *mut l
                 if STATE.is_done.load(Acquire) {
                     break;
                 }
-                sleep_a_millisecond();
+                calls::sleep_a_millisecond();
             }
         }
     }
@@ -229,19 +229,21 @@ fn report(signal: i32, info: &libc::siginfo_t, context: *mut libc::c_void, me: i
     // SAFETY: reads a field that is there for signals that were sent, or another one of the same size.
     let sender = unsafe { info.si_pid() };
     let was_sent = info.si_code <= 0;
-    let refused = if signal == libc::SIGSYS && !was_sent { refused_call(info) } else { (0, 0) };
+    let refused = if signal == libc::SIGSYS && !was_sent { calls::refused_call(info) } else { (0, 0) };
     let happened = Happened {
         signal,
         code: info.si_code,
         sender: if was_sent { sender } else { 0 },
-        pid: process_id(),
+        pid: calls::process_id(),
         tid: me,
         call: refused.0,
         architecture: refused.1,
         address: if was_sent { 0 } else { address },
         name,
     };
-    last_panic::with(|text| send(&mut [part(&happened.to_bytes()), part(text)]));
+    last_panic::with(|text| {
+        calls::send(STATE.socket.load(Relaxed), &mut [calls::part(&happened.to_bytes()), calls::part(text)])
+    });
 
     start_alarm();
     let position = context::position(context);
@@ -255,7 +257,7 @@ fn report(signal: i32, info: &libc::siginfo_t, context: *mut libc::c_void, me: i
     if signal == libc::SIGSEGV && !was_sent && around.is_overflow(position.stack as u64) {
         STATE.flags.fetch_or(OVERFLOW, Relaxed);
         if is_default(signal) {
-            print_overflow(&happened);
+            calls::print_overflow(&happened);
         }
     }
     walk(context, position, address as usize);
@@ -263,27 +265,10 @@ fn report(signal: i32, info: &libc::siginfo_t, context: *mut libc::c_void, me: i
     stop_alarm();
 }
 
-/// The number of the call, and the architecture that it is a number of.
-fn refused_call(info: &libc::siginfo_t) -> (i32, u32) {
-    /// As the kernel fills it for `SIGSYS`.
-    #[repr(C)]
-    struct Refused {
-        head: [i32; 3],
-        // At the same place as the union of the other signals.
-        instruction: *const libc::c_void,
-        call: i32,
-        architecture: u32,
-    }
-    let info: *const libc::siginfo_t = info;
-    // SAFETY: a siginfo_t is longer, aligned as well, and plain data.
-    let refused = unsafe { &*info.cast::<Refused>() };
-    (refused.call, refused.architecture)
-}
-
 /// The mappings, if they have been opened before and that file has its number still.
 fn open_maps() -> Option<RawFd> {
     let file = MAPS_FILE.load(Relaxed);
-    (file >= 0 && inode(file, libc::S_IFREG) == Some(MAPS_INODE.load(Relaxed))).then_some(file)
+    (file >= 0 && calls::inode(file, libc::S_IFREG) == Some(MAPS_INODE.load(Relaxed))).then_some(file)
 }
 
 /// Notes the frames, from the one at fault outward.
@@ -335,7 +320,10 @@ fn send_where() {
     }
     // SAFETY: the reporter's, or that of who gives up in its stead, when it no longer changes it.
     let maps = unsafe { &*MAPS.0.get() };
-    send(&mut [part(&head), part(&addresses[..8 * n_frames]), part(&maps.code[..maps.len])]);
+    calls::send(
+        STATE.socket.load(Relaxed),
+        &mut [calls::part(&head), calls::part(&addresses[..8 * n_frames]), calls::part(&maps.code[..maps.len])],
+    );
 }
 
 /// Ends the process by the signal that came first. Also the handler of the alarm, on any thread.
@@ -346,9 +334,9 @@ extern "C" fn give_up(_signal: i32, _info: *mut libc::siginfo_t, _context: *mut 
     let action: libc::sigaction = unsafe { std::mem::zeroed() };
     // SAFETY: a valid action.
     unsafe { libc::sigaction(signal, &raw const action, null_mut()) };
-    change_mask(libc::SIG_UNBLOCK, signal);
+    calls::change_mask(libc::SIG_UNBLOCK, signal);
     // SAFETY: sends a signal to this thread.
-    unsafe { libc::syscall(libc::SYS_tgkill, process_id(), thread_id(), signal) };
+    unsafe { libc::syscall(libc::SYS_tgkill, calls::process_id(), calls::thread_id(), signal) };
     // Not reached: the signal's default is the end.
     // SAFETY: ends the process.
     unsafe { libc::_exit(128 + signal) };
@@ -362,7 +350,7 @@ fn restore(signal: i32) {
     }
 }
 
-fn former(signal: i32) -> Option<&'static Shared<MaybeUninit<libc::sigaction>>> {
+fn former(signal: i32) -> Option<&'static HandlerCell<MaybeUninit<libc::sigaction>>> {
     if signal == libc::SIGSYS {
         return Some(&FORMER_REFUSAL);
     }
@@ -384,17 +372,17 @@ fn is_default(signal: i32) -> bool {
 fn send_again(signal: i32, info: &libc::siginfo_t, me: i32) {
     let info: *const libc::siginfo_t = info;
     // SAFETY: a valid description, of a signal to this thread itself.
-    let sent = unsafe { libc::syscall(libc::SYS_rt_tgsigqueueinfo, process_id(), me, signal, info) };
+    let sent = unsafe { libc::syscall(libc::SYS_rt_tgsigqueueinfo, calls::process_id(), me, signal, info) };
     if sent != 0 {
         // SAFETY: sends a signal to this thread.
-        unsafe { libc::syscall(libc::SYS_tgkill, process_id(), me, signal) };
+        unsafe { libc::syscall(libc::SYS_tgkill, calls::process_id(), me, signal) };
     }
 }
 
 fn start_alarm() {
     // The place is the reporter's.
     set_action(libc::SIGALRM, give_up, FORMER_ALARM.0.get().cast());
-    change_mask(libc::SIG_UNBLOCK, libc::SIGALRM);
+    calls::change_mask(libc::SIG_UNBLOCK, libc::SIGALRM);
     // SAFETY: sets this process's alarm clock.
     unsafe { libc::alarm(WALK_SECONDS) };
 }
@@ -402,33 +390,9 @@ fn start_alarm() {
 fn stop_alarm() {
     // SAFETY: stops this process's alarm clock.
     unsafe { libc::alarm(0) };
-    change_mask(libc::SIG_BLOCK, libc::SIGALRM);
+    calls::change_mask(libc::SIG_BLOCK, libc::SIGALRM);
     // SAFETY: written by `start_alarm`.
     unsafe { libc::sigaction(libc::SIGALRM, FORMER_ALARM.0.get().cast_const().cast(), null_mut()) };
-}
-
-fn change_mask(how: i32, signal: i32) {
-    let mut set = MaybeUninit::<libc::sigset_t>::uninit();
-    // SAFETY: initialises the set.
-    unsafe { libc::sigemptyset(set.as_mut_ptr()) };
-    // SAFETY: initialised above.
-    unsafe { libc::sigaddset(set.as_mut_ptr(), signal) };
-    // SAFETY: as above; the mask is this thread's own.
-    unsafe { libc::pthread_sigmask(how, set.as_ptr(), null_mut()) };
-}
-
-fn part(bytes: &[u8]) -> libc::iovec {
-    libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() }
-}
-
-/// Sends one packet, or none if there is no room for it.
-fn send(parts: &mut [libc::iovec]) {
-    // SAFETY: a msghdr is plain data; all zeros is an empty message.
-    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
-    message.msg_iov = parts.as_mut_ptr();
-    message.msg_iovlen = parts.len() as _;
-    // SAFETY: the message and what it points at outlive the call.
-    unsafe { libc::sendmsg(STATE.socket.load(Relaxed), &raw const message, libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT) };
 }
 
 /// Its number may be another file's by now.
@@ -437,51 +401,5 @@ fn socket_is_ours() -> bool {
 }
 
 fn socket_inode(number: RawFd) -> Option<u64> {
-    inode(number, libc::S_IFSOCK)
-}
-
-/// `None` if it is no file of that kind. By the kernel's call itself: the C library's function has the empty path on a page that a
-/// child needs for nothing else.
-fn inode(number: RawFd, kind: libc::mode_t) -> Option<u64> {
-    let mut stat = MaybeUninit::<libc::stat>::uninit();
-    let path = [0_u8];
-    // SAFETY: a path that ends with a NUL; the place is this function's own.
-    let rc =
-        unsafe { libc::syscall(libc::SYS_newfstatat, number, path.as_ptr(), stat.as_mut_ptr(), libc::AT_EMPTY_PATH) };
-    if rc != 0 {
-        return None;
-    }
-    // SAFETY: the kernel has filled it.
-    let stat = unsafe { stat.assume_init() };
-    (stat.st_mode & libc::S_IFMT == kind).then_some(stat.st_ino)
-}
-
-/// What std prints in a process whose `main` it has set up, which a child of ours is not.
-fn print_overflow(happened: &Happened) {
-    let len = happened.name.iter().position(|byte| *byte == 0).unwrap_or(NAME_BYTES);
-    let name = if happened.pid == happened.tid { b"main" } else { &happened.name[..len] };
-    let mut text = [0; 128];
-    let mut len = 0;
-    for part in [b"\nthread '", name, b"' has overflowed its stack\nfatal runtime error: stack overflow\n"] {
-        text[len..len + part.len()].copy_from_slice(part);
-        len += part.len();
-    }
-    // SAFETY: the text is as long as it is said to be.
-    unsafe { libc::write(libc::STDERR_FILENO, text.as_ptr().cast(), len) };
-}
-
-fn process_id() -> i32 {
-    // SAFETY: takes and changes nothing.
-    unsafe { libc::getpid() }
-}
-
-fn thread_id() -> i32 {
-    // SAFETY: takes and changes nothing.
-    unsafe { libc::syscall(libc::SYS_gettid) as i32 }
-}
-
-fn sleep_a_millisecond() {
-    let time = libc::timespec { tv_sec: 0, tv_nsec: 1_000_000 };
-    // SAFETY: the time outlives the call.
-    unsafe { libc::nanosleep(&raw const time, null_mut()) };
+    calls::inode(number, libc::S_IFSOCK)
 }

@@ -1,6 +1,7 @@
 //! What a child that died of its own fault tells its owner: the [`handler`] sends it, [`CrashReport`] shows it.
 
 pub(crate) mod alternate_stack;
+mod calls;
 mod context;
 pub(crate) mod handler;
 pub(crate) mod last_panic;
