@@ -8,6 +8,7 @@
 
 mod barrier;
 mod lane;
+mod logs;
 mod pipe;
 mod platform;
 mod queue;

@@ -4,15 +4,15 @@
 
 pub(crate) use loom::{
     hint::spin_loop,
-    sync::{
-        MutexGuard,
-        atomic::{AtomicU64, AtomicUsize, fence},
-    },
+    sync::atomic::{AtomicU64, AtomicUsize, fence},
+    thread::{Thread, current, park},
 };
 
 use std::{
     cell::Cell,
-    sync::atomic::Ordering::{self, SeqCst},
+    collections::VecDeque,
+    ops::{Deref, DerefMut},
+    sync::atomic::Ordering::{self, Relaxed, SeqCst},
     time::Duration,
 };
 
@@ -111,29 +111,127 @@ impl AtomicU32 {
     }
 }
 
-/// As that of `parking_lot`.
-pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
+/// As that of `crossbeam`, whose distance to others is nothing to a model.
+pub(crate) struct CachePadded<T>(T);
+
+impl<T> CachePadded<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self(value)
+    }
+}
+
+impl<T> Deref for CachePadded<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+/// As that of `parking_lot`: a `try_lock` that fails orders nothing, and may not know yet that the lock is free.
+pub(crate) struct Mutex<T> {
+    inner: loom::sync::Mutex<T>,
+    is_locked: AtomicU64,
+}
 
 impl<T> Mutex<T> {
     pub(crate) fn new(value: T) -> Self {
-        Self(loom::sync::Mutex::new(value))
+        Self { inner: loom::sync::Mutex::new(value), is_locked: AtomicU64::new(0) }
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
-        self.0.lock().unwrap()
+        self.guard(self.inner.lock().unwrap())
+    }
+
+    pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        if self.is_locked.load(Relaxed) != 0 {
+            return None;
+        }
+        self.inner.try_lock().ok().map(|inner| self.guard(inner))
     }
 
     pub(crate) fn try_lock_for(&self, _: Duration) -> Option<MutexGuard<'_, T>> {
-        self.0.try_lock().ok()
+        self.try_lock()
+    }
+
+    fn guard<'a>(&'a self, inner: loom::sync::MutexGuard<'a, T>) -> MutexGuard<'a, T> {
+        self.is_locked.store(1, Relaxed);
+        MutexGuard { inner, is_locked: &self.is_locked }
+    }
+}
+
+pub(crate) struct MutexGuard<'a, T> {
+    inner: loom::sync::MutexGuard<'a, T>,
+    is_locked: &'a AtomicU64,
+}
+
+impl<T> Deref for MutexGuard<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.inner
+    }
+}
+
+impl<T> DerefMut for MutexGuard<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.inner
+    }
+}
+
+impl<T> Drop for MutexGuard<'_, T> {
+    fn drop(&mut self) {
+        self.is_locked.store(0, Relaxed);
+    }
+}
+
+/// As that of `crossbeam`: whether it is empty orders nothing.
+pub(crate) struct Injector<T> {
+    tasks: loom::sync::Mutex<VecDeque<T>>,
+    len: AtomicU64,
+}
+
+pub(crate) enum Steal<T> {
+    Success(T),
+    Empty,
+    #[allow(dead_code, reason = "here it never is so")]
+    Retry,
+}
+
+impl<T> Injector<T> {
+    pub(crate) fn new() -> Self {
+        Self { tasks: loom::sync::Mutex::new(VecDeque::new()), len: AtomicU64::new(0) }
+    }
+
+    pub(crate) fn push(&self, task: T) {
+        self.tasks.lock().unwrap().push_back(task);
+        self.len.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn steal(&self) -> Steal<T> {
+        if self.is_empty() {
+            return Steal::Empty;
+        }
+        let Some(task) = self.tasks.lock().unwrap().pop_front() else { return Steal::Empty };
+        self.len.fetch_sub(1, Relaxed);
+        Steal::Success(task)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len.load(Relaxed) as usize
     }
 }
 
 pub(crate) mod futex {
     use std::{ptr, sync::atomic::Ordering::SeqCst, time::Duration};
 
-    use loom::thread;
+    use loom::{sync::MutexGuard, thread};
 
-    use super::{AtomicU32, SLEEPERS};
+    use super::{AtomicU32, SLEEPERS, State};
 
     #[derive(Clone, Copy, Debug)]
     pub(crate) struct Deadline;
@@ -182,8 +280,24 @@ pub(crate) mod futex {
         Wait::Woken
     }
 
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(crate) enum Change {
+        Increment,
+    }
+
+    pub(crate) fn change_and_wake(word: &AtomicU32, change: Change, n: u32) -> usize {
+        let state = SLEEPERS.state.lock().unwrap();
+        match change {
+            Change::Increment => word.fetch_add(1, SeqCst),
+        };
+        wake_locked(state, word, n)
+    }
+
     pub(crate) fn wake(word: &AtomicU32, n: u32) -> usize {
-        let mut state = SLEEPERS.state.lock().unwrap();
+        wake_locked(SLEEPERS.state.lock().unwrap(), word, n)
+    }
+
+    fn wake_locked(mut state: MutexGuard<'_, State>, word: &AtomicU32, n: u32) -> usize {
         let mut n_woken = 0;
         state.asleep.retain(|(at, _)| {
             let wakes = *at == ptr::from_ref(word).addr() && n_woken < n as usize;

@@ -7,18 +7,11 @@
 use std::{
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    sync::atomic::{AtomicU32, Ordering::*, fence},
 };
 
-use kernel::{
-    futex::{self, Change},
-    shm::SharedMemory,
-};
+use kernel::shm::SharedMemory;
 
-/// The owner sleeps, or is about to. So does each other value say, but [`AWAKE`].
-const ASLEEP: u32 = u32::from_le_bytes(*b"bell");
-/// The owner will look at all rings before it sleeps.
-const AWAKE: u32 = ASLEEP + 1;
+use super::bell::Bell;
 
 /// Clones are the same doorbell.
 #[derive(Clone, Debug)]
@@ -30,9 +23,8 @@ impl Doorbell {
     /// # Errors
     /// As [`SharedMemory::new`].
     pub fn new() -> io::Result<Self> {
-        let doorbell = Self(SharedMemory::new(size_of::<AtomicU32>())?);
-        // Orders nothing: who reads it got the descriptor after this.
-        doorbell.word().store(AWAKE, Relaxed);
+        let doorbell = Self(SharedMemory::new(size_of::<Bell>())?);
+        doorbell.bell().reset();
         Ok(doorbell)
     }
 
@@ -44,7 +36,7 @@ impl Doorbell {
         SharedMemory::from_fd(fd).map(Self)
     }
 
-    fn word(&self) -> &AtomicU32 {
+    fn bell(&self) -> &Bell {
         // SAFETY: a block is at least a page, aligned to it, and mapped as long as `self` lives; any bits are such a word.
         unsafe { self.0.as_ptr().cast().as_ref() }
     }
@@ -52,25 +44,12 @@ impl Doorbell {
     /// Wakes the owner if it sleeps. What was published before is seen by it.
     #[inline]
     pub fn ring(&self) {
-        // With that in `sleep`: either the owner sees what was published, or this sees that it sleeps.
-        fence(SeqCst);
-        if self.word().load(Relaxed) != AWAKE {
-            // In one step: who is killed between the two would leave a sleeper that everybody takes for awake. Of two who
-            // come at once, the second leaves a value that is neither; then others ring once too often.
-            futex::change_and_wake(self.word(), Change::Increment, u32::MAX);
-        }
+        self.bell().ring();
     }
 
     /// Sleeps until somebody rings, unless `has_work` then. One thread of the owner's.
     pub fn sleep(&self, has_work: impl FnOnce() -> bool) {
-        self.word().store(ASLEEP, Relaxed);
-        // With that in `ring`.
-        fence(SeqCst);
-        if !has_work() {
-            futex::wait(self.word(), ASLEEP, None);
-        }
-        // A child that sees this does not ring. What it published is seen at the latest before the next sleep.
-        self.word().store(AWAKE, Relaxed);
+        self.bell().sleep(has_work);
     }
 }
 

@@ -9,6 +9,8 @@
 pub(crate) mod terms;
 
 #[cfg(feature = "log")]
+mod bell;
+#[cfg(feature = "log")]
 pub mod doorbell;
 #[cfg(feature = "log")]
 mod draft;
@@ -18,6 +20,8 @@ mod emit;
 mod events;
 #[cfg(feature = "log")]
 mod forwarder;
+#[cfg(feature = "log")]
+mod platform;
 #[cfg(feature = "log")]
 mod record;
 #[cfg(feature = "log")]
