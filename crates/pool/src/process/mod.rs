@@ -18,7 +18,6 @@ mod service;
 mod settings;
 mod shared;
 mod single;
-mod size;
 mod state;
 mod submit;
 mod work;

@@ -5,14 +5,12 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::{
-    seat::{Life, Parting, Place, Seat, Worker},
-    state::State,
-};
+use super::State;
+use crate::process::seat::{Life, Parting, Place, Seat, Worker};
 
 impl State {
     /// Has the pool have `n` workers from now on.
-    pub(super) fn resize(&mut self, n: usize) {
+    pub(in crate::process) fn resize(&mut self, n: usize) {
         let before = std::mem::replace(&mut self.n_wanted, n);
         for seat in n..before {
             self.give_up(seat);
@@ -91,7 +89,7 @@ impl State {
 
     /// Has workers that have become too large replaced, before they have ended what they are running. No more than as many
     /// again as the pool has are there at a time: beyond that the old one ends first.
-    pub(super) fn replace_large(&mut self) {
+    pub(in crate::process) fn replace_large(&mut self) {
         if !std::mem::take(&mut self.has_large) || self.is_dismissed() {
             return;
         }
