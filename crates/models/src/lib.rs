@@ -11,6 +11,7 @@ mod lane;
 mod logs;
 mod pipe;
 mod platform;
+mod pool;
 mod queue;
 
 /// Explores what `body` can do, with at most so many switches that nothing forces.

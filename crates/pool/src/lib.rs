@@ -63,6 +63,7 @@ mod gather;
 pub mod inspect {
     pub use crate::process::inspect::{BoardView, DeathView, board, function_of};
 }
+mod platform;
 mod process;
 mod remote;
 mod stats;

@@ -14,7 +14,10 @@
 use std::{
     collections::VecDeque,
     io,
-    sync::atomic::{AtomicU64, Ordering::*},
+    sync::atomic::{
+        AtomicU64,
+        Ordering::{Relaxed, Release},
+    },
 };
 
 use kernel::shm::Shared;

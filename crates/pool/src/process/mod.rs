@@ -8,6 +8,7 @@ mod codec;
 mod errors;
 mod events;
 mod executor;
+mod inbox;
 #[cfg(feature = "inspect")]
 pub(crate) mod inspect;
 mod items;
@@ -20,6 +21,7 @@ mod shared;
 mod single;
 mod state;
 mod submit;
+mod turns;
 mod work;
 mod worker;
 

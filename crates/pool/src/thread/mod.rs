@@ -3,6 +3,7 @@
 mod caught;
 mod executor;
 mod job;
+mod presence;
 mod scope;
 mod shared;
 mod submit;

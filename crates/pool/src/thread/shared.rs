@@ -4,19 +4,21 @@
 //! A thread whose last tasks took next to nothing takes several at once into its hand, [`HAND_TIME`] worth: otherwise
 //! the threads would spend more time on the queue than on the tasks.
 //!
-//! A task is never lost between a giver and threads that leave: the giver pushes and then looks whether the last
-//! thread has left; the last thread says so and then looks into the queue. One of them sees the other.
+//! A task is never lost between a giver and threads that sleep or leave: see `presence.rs`.
 
 use std::{
     cell::Cell,
     iter,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering::*, fence},
+        atomic::{
+            AtomicBool, AtomicU8, AtomicU64,
+            Ordering::{AcqRel, Acquire, Relaxed, Release},
+        },
         mpsc,
     },
     task::Waker,
-    thread::{self, JoinHandle, Thread},
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
@@ -25,7 +27,7 @@ use crossbeam_utils::{Backoff, CachePadded};
 use parking_lot::{Condvar, Mutex};
 use proc_core::Panic;
 
-use super::caught::caught;
+use super::{caught::caught, presence::Presence};
 use crate::{
     PoolError, Stats, TaskError,
     stats::WorkerStats,
@@ -59,10 +61,8 @@ pub(super) struct Shared {
     /// What the threads have in hand, for those that find nothing else.
     hands: Vec<Stealer<AnyJob>>,
     state: AtomicU8,
-    n_live: AtomicUsize,
-    n_idle: CachePadded<AtomicUsize>,
-    idle: Mutex<Vec<(usize, Thread)>>,
-    /// A thread is idle, or an input was left, in a closed pool.
+    presence: Presence,
+    /// A thread sleeps, or an input was left, in a closed pool. Goes with the list of sleepers.
     changed: Condvar,
     inputs: Inputs,
     /// To be woken when all threads have left.
@@ -70,10 +70,20 @@ pub(super) struct Shared {
     workers: Vec<CachePadded<Counters>>,
 }
 
+/// The states of a pool, each later than the one before. It is only ever moved on.
+///
+/// | state | meaning | who enters it |
+/// |---|---|---|
+/// | `OPEN` | takes tasks | |
+/// | `CLOSED` | what was given runs to its end, and so do inputs that were open | whoever closes the pool |
+/// | `TERMINATED` | what has not begun is refused | whoever terminates it |
+///
+/// Written with `Release` and read with `Acquire`: whoever sees a later state sees what was queued before it.
 const OPEN: u8 = 0;
 const CLOSED: u8 = 1;
 const TERMINATED: u8 = 2;
 
+/// Of one thread, which alone writes them; others read them as information, so all accesses are `Relaxed`.
 #[derive(Default)]
 struct Counters {
     /// Calls, of which a job on many items has many.
@@ -105,9 +115,7 @@ impl Shared {
             queue: Injector::new(),
             hands: hands.iter().map(Worker::stealer).collect(),
             state: AtomicU8::new(OPEN),
-            n_live: AtomicUsize::new(n_workers),
-            n_idle: CachePadded::new(AtomicUsize::new(0)),
-            idle: Mutex::new(Vec::new()),
+            presence: Presence::new(n_workers),
             changed: Condvar::new(),
             inputs: Inputs::default(),
             on_end: Mutex::default(),
@@ -168,14 +176,14 @@ impl Shared {
 
     /// Blocks until all inputs are read (true), or those that are not are `out_of_reach` and there is no other work.
     pub(super) fn wait_for_inputs(&self, out_of_reach: impl Fn(&Inputs) -> bool) -> bool {
-        let mut idle = self.idle.lock();
+        let mut sleepers = self.presence.sleepers();
         let is_mine = usize::from(is_mine(self.address()));
         while !self.is_over() {
-            let all_idle = idle.len() + is_mine >= self.n_live.load(Acquire) && !self.has_work();
+            let all_idle = sleepers.len() + is_mine >= self.presence.n_live() && !self.has_work();
             if all_idle && out_of_reach(&self.inputs) {
                 return false;
             }
-            self.changed.wait(&mut idle);
+            self.changed.wait(&mut sleepers);
         }
         true
     }
@@ -188,7 +196,7 @@ impl Shared {
     pub(super) fn poll_gone(&self, waker: &Waker) -> bool {
         let mut wakers = self.on_end.lock();
         // Under the lock, which the last one takes after it has left.
-        let is_gone = self.n_live.load(Acquire) == 0;
+        let is_gone = self.presence.n_live() == 0;
         if !is_gone && !wakers.iter().any(|known| known.will_wake(waker)) {
             wakers.push(waker.clone());
         }
@@ -214,24 +222,8 @@ impl Shared {
             return job.refuse(TaskError::Closed);
         }
         self.queue.push(job);
-        fence(SeqCst);
-        if self.n_idle.load(Relaxed) != 0 {
-            self.wake_one();
-        }
-        if self.n_live.load(Relaxed) == 0 {
+        if !self.presence.notify() {
             self.refuse_all(&TaskError::Closed);
-        }
-    }
-
-    fn wake_one(&self) {
-        let woken = {
-            let mut idle = self.idle.lock();
-            let woken = idle.pop();
-            self.n_idle.store(idle.len(), Relaxed);
-            woken
-        };
-        if let Some((_, thread)) = woken {
-            thread.unpark();
         }
     }
 
@@ -247,13 +239,7 @@ impl Shared {
     }
 
     fn wake_all(&self) {
-        fence(SeqCst);
-        let idle = {
-            let mut idle = self.idle.lock();
-            self.n_idle.store(0, Relaxed);
-            std::mem::take(&mut *idle)
-        };
-        idle.iter().for_each(|(_, thread)| thread.unpark());
+        self.presence.wake_all();
         self.changed.notify_all();
     }
 
@@ -307,22 +293,12 @@ impl Shared {
             }
             backoff.snooze();
         }
-        {
-            let mut idle = self.idle.lock();
-            idle.push((index, thread::current()));
-            self.n_idle.store(idle.len(), Relaxed);
+        let when_listed = || {
             if !self.is_open() {
                 self.changed.notify_all();
             }
-        }
-        fence(SeqCst);
-        let listed = || self.idle.lock().iter().any(|(i, _)| *i == index);
-        while !self.has_work() && !self.is_over() && listed() {
-            thread::park();
-        }
-        let mut idle = self.idle.lock();
-        idle.retain(|(i, _)| *i != index);
-        self.n_idle.store(idle.len(), Relaxed);
+        };
+        self.presence.rest(index, when_listed, || self.has_work() || self.is_over());
     }
 
     fn has_work(&self) -> bool {
@@ -330,8 +306,7 @@ impl Shared {
     }
 
     fn leave(&self) {
-        if self.n_live.fetch_sub(1, AcqRel) == 1 {
-            fence(SeqCst);
+        if self.presence.leave() {
             self.refuse_all(&TaskError::Closed);
             std::mem::take(&mut *self.on_end.lock()).into_iter().for_each(Waker::wake);
         }

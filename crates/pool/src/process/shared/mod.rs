@@ -3,22 +3,21 @@
 //! Givers of tasks, waiters for results and the pool's own thread all run [`Shared::pump`]. It never blocks: if another
 //! thread has the lock, that one looks into the inbox again after giving the lock back, and finds what was put there.
 
+mod wait;
+
 use std::{
     os::fd::{AsFd, OwnedFd},
     sync::{
         Arc,
-        atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering::*, fence},
+        atomic::{
+            AtomicU8, AtomicU32, AtomicUsize,
+            Ordering::{Relaxed, SeqCst},
+        },
     },
-    task::Waker,
     time::Duration,
 };
 
-use crossbeam_deque::{Injector, Steal};
-use kernel::{
-    at_fork,
-    fds::above_standard_streams,
-    futex::{self, Deadline, Wait},
-};
+use kernel::{at_fork, fds::above_standard_streams};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use parking_lot::{Mutex, MutexGuard};
 use proc_core::cpu_count;
@@ -26,8 +25,10 @@ use proc_core::cpu_count;
 use super::{
     batch::Batch,
     board::Board,
+    inbox::Inbox,
     settings::Settings,
     state::{Phase, State},
+    turns::Turns,
     work::{Header, Verdict, Work},
 };
 use crate::{
@@ -40,7 +41,7 @@ pub(super) struct Shared {
     pub(super) settings: Settings,
     pub(super) state: Mutex<State>,
     /// Tasks that have just been given.
-    inbox: Injector<Arc<dyn Work>>,
+    inbox: Inbox<Arc<dyn Work>>,
     inputs: Inputs,
     /// Wakes the service.
     pub(super) bell: OwnedFd,
@@ -53,20 +54,14 @@ pub(super) struct Shared {
     board: Board,
     /// How often a waiter looks for results before it sleeps: more while that pays, less while it does not.
     spins: AtomicU32,
-    /// Counts the turns of the service, for who waits for it; `GONE` once it has ended.
-    turns: AtomicU32,
-    /// To be woken at the end.
-    on_end: Mutex<Vec<Waker>>,
+    turns: Turns,
     n_cpus: usize,
     /// Which process of a line of forks this is.
     generation: u32,
 }
 
-const GONE: u32 = u32::MAX;
-const MIN_SPINS: u32 = 32;
+/// How often a waiter looks at most before it sleeps.
 const MAX_SPINS: u32 = 512;
-/// A worker may be waiting for this very CPU.
-const SPINS_TO_A_YIELD: u32 = 16;
 
 impl Shared {
     pub(super) fn new(settings: Settings) -> std::io::Result<Arc<Self>> {
@@ -75,7 +70,7 @@ impl Shared {
         Ok(Arc::new(Self {
             state: Mutex::new(State::new(settings.n_workers, settings.terms.clone())),
             settings,
-            inbox: Injector::new(),
+            inbox: Inbox::new(),
             inputs: Inputs::default(),
             bell,
             callbacks: Callbacks::default(),
@@ -83,8 +78,7 @@ impl Shared {
             n_settling: AtomicUsize::new(0),
             board: Board::new()?,
             spins: AtomicU32::new(MAX_SPINS),
-            turns: AtomicU32::new(0),
-            on_end: Mutex::default(),
+            turns: Turns::default(),
             n_cpus: cpu_count(),
             generation: at_fork::generation(),
         }))
@@ -148,9 +142,7 @@ impl Shared {
     /// Moves on what there is to move on, unless another thread is at it. `collect`: takes results, too.
     pub(super) fn pump(&self, collect: bool) {
         loop {
-            // Pairs with the one below, in the thread that has the lock: it sees the inbox, or this gets the lock.
-            fence(SeqCst);
-            let Some(state) = self.state.try_lock() else {
+            let Some(state) = self.inbox.try_lock(&self.state) else {
                 // Who has the lock may not look whether what this thread has settled was the last that a closed pool stayed
                 // for.
                 if !self.is_open() {
@@ -166,9 +158,7 @@ impl Shared {
 
     /// Whether there are tasks in the inbox. To be asked by whoever has had the lock, after giving it back.
     pub(super) fn has_new_tasks(&self) -> bool {
-        // Pairs with the one in `pump`.
-        fence(SeqCst);
-        !self.inbox.is_empty()
+        self.inbox.has_new()
     }
 
     /// Has the service see to tasks that came while the calling thread, which does not pump, had the lock.
@@ -190,9 +180,8 @@ impl Shared {
         }
         self.note(&mut state, &batch);
         drop(state);
-        let again = self.settle(batch);
-        fence(SeqCst);
-        again || !self.inbox.is_empty()
+        // It settles the batch in any case.
+        self.settle(batch) || self.inbox.has_new()
     }
 
     /// Notes under the lock what is about to be settled after it, and whether this is the end.
@@ -222,12 +211,7 @@ impl Shared {
     }
 
     pub(super) fn take_inbox(&self, state: &mut State, batch: &mut Batch) {
-        loop {
-            let work = match self.inbox.steal() {
-                Steal::Success(work) => work,
-                Steal::Empty => return,
-                Steal::Retry => continue,
-            };
+        while let Some(work) = self.inbox.take() {
             self.take_in(work, state, batch);
         }
     }
@@ -288,39 +272,6 @@ impl Shared {
     /// Tells those who look from outside what has become of the workers.
     pub(super) fn tell(&self, state: &State) {
         self.board.tell(&state.news());
-    }
-
-    /// Looks for results for a little while, until `done` (true).
-    pub(super) fn help(&self, done: &dyn Fn() -> bool) -> bool {
-        if done() {
-            return true;
-        }
-        {
-            let mut state = self.state.lock();
-            if state.needs_all_cpus(self.n_cpus) {
-                drop(state);
-                self.pump(true);
-                return done();
-            }
-            state.begin_help();
-        }
-        let spins = self.spins.load(Relaxed);
-        let found = (1..=spins).any(|spin| {
-            self.pump(true);
-            if spin % SPINS_TO_A_YIELD == 0 {
-                std::thread::yield_now();
-            } else {
-                std::hint::spin_loop();
-            }
-            done()
-        });
-        let spins = if found { (spins * 2).min(MAX_SPINS) } else { (spins / 2).max(MIN_SPINS) };
-        self.spins.store(spins, Relaxed);
-        let more = self.state.lock().end_help();
-        if more || !self.inbox.is_empty() {
-            self.pump(true);
-        }
-        done()
     }
 
     /// Takes a task off whoever has it, for it has been cancelled.
@@ -416,79 +367,6 @@ impl Shared {
 
     pub(super) fn n_settling(&self) -> usize {
         self.n_settling.load(SeqCst)
-    }
-
-    /// One turn of the service is over, or what else somebody may be waiting for has happened.
-    pub(super) fn turned(&self) {
-        let next = |turn: u32| (turn != GONE).then(|| turn.wrapping_add(1) % GONE);
-        let _ = self.turns.fetch_update(Release, Relaxed, next);
-        futex::wake(&self.turns, u32::MAX);
-    }
-
-    pub(super) fn gone(&self) {
-        self.turns.store(GONE, Release);
-        futex::wake(&self.turns, u32::MAX);
-        std::mem::take(&mut *self.on_end.lock()).into_iter().for_each(Waker::wake);
-    }
-
-    /// Whether the service and all workers are gone; if not, has `waker` woken once they are.
-    pub(super) fn poll_gone(&self, waker: &Waker) -> bool {
-        let mut wakers = self.on_end.lock();
-        // Under the lock, which the service takes after it has said so.
-        let is_gone = self.turns.load(Acquire) == GONE;
-        if !is_gone && !wakers.iter().any(|known| known.will_wake(waker)) {
-            wakers.push(waker.clone());
-        }
-        is_gone
-    }
-
-    /// Waits until every worker has run its initializer.
-    pub(super) fn wait_started(&self) -> Result<(), PoolError> {
-        loop {
-            let turn = self.turns.load(Acquire);
-            {
-                let state = self.state.lock();
-                if let Some(why) = state.broken() {
-                    return Err(why.clone());
-                }
-                if state.has_started() {
-                    return Ok(());
-                }
-            }
-            futex::wait(&self.turns, turn, None);
-        }
-    }
-
-    /// Waits until all workers are gone, or there is nothing to do but what the calling thread has to read first.
-    pub(super) fn wait_joined(&self) {
-        self.state.lock().begin_join();
-        loop {
-            let turn = self.turns.load(Acquire);
-            let waits_for_me = || {
-                let state = self.state.lock();
-                !state.is_dismissed() && self.is_idle(&state) && self.inputs.all_wait_for_this_thread()
-            };
-            let waits_for_me = !self.inputs.is_empty() && waits_for_me();
-            self.looked();
-            if turn == GONE || waits_for_me {
-                break;
-            }
-            futex::wait(&self.turns, turn, None);
-        }
-        self.state.lock().end_join();
-    }
-
-    /// Waits until the service and all workers are gone (true), or the deadline has passed (false).
-    pub(super) fn wait_gone(&self, deadline: Option<Deadline>) -> bool {
-        loop {
-            let turn = self.turns.load(Acquire);
-            if turn == GONE {
-                return true;
-            }
-            if futex::wait(&self.turns, turn, deadline) == Wait::TimedOut {
-                return self.turns.load(Acquire) == GONE;
-            }
-        }
     }
 
     pub(super) fn stats(&self) -> Stats {
