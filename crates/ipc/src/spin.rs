@@ -12,6 +12,16 @@ use std::{
 use kernel::sys::cpus;
 
 /// Learns from the last waits whether it pays to look on, and to let others have the CPU.
+///
+/// | word | meaning | moved by each wait |
+/// |---|---|---|
+/// | `in_vain` | spins in vain since the last that was not | 0 if something was found; else 1 more |
+/// | `lonely` | how rarely a peer is let get ahead: one wait in 2 to this power | 0 if it got ahead; else 1 more, up to [`MOST_LONELY`] |
+/// | `since_ahead` | waits since that was tried | 0 when it is tried; else 1 more |
+/// | `keeps` | waits that keep the CPU yet | 1 less; [`TRIAL`] if a yield took longer than [`AWAY`] |
+///
+/// Threads that share one may overwrite each other's counts. They are hints of how long to look, on which nothing depends
+/// that must be right, so all accesses are `Relaxed` loads and stores, and there is nothing for a model to find.
 #[derive(Debug)]
 pub(crate) struct Spin {
     /// Pauses between two looks, at most: the more, the more the other side gets done undisturbed, and the later an
