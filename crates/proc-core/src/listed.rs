@@ -11,13 +11,20 @@ use std::{
     sync::OnceLock,
 };
 
+use kernel::fds::above_standard_streams;
+
 /// What the names of all [`Function`](crate::function::Function)s have in them, by either way of mangling.
 const TRAMPOLINE: &[u8] = b"proc_core8function10trampoline";
 
 /// The offsets; `None` if the program has no table.
 pub(crate) fn listed() -> Option<&'static HashSet<u64>> {
     static LISTED: OnceLock<Option<HashSet<u64>>> = OnceLock::new();
-    LISTED.get_or_init(|| read(&mut File::open("/proc/self/exe").ok()?).ok().flatten()).as_ref()
+    LISTED.get_or_init(|| read(&mut program().ok()?).ok().flatten()).as_ref()
+}
+
+fn program() -> io::Result<File> {
+    let program = File::open("/proc/self/exe")?;
+    Ok(above_standard_streams(program)?)
 }
 
 const SHT_SYMTAB: u32 = 2;
