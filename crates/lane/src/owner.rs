@@ -41,6 +41,8 @@ pub struct OwnerLane {
     given: VecDeque<Given>,
     occupied: [bool; N_SLOTS],
     free_buffers: Vec<u32>,
+    /// How many bytes have memory at the place of the chunk with each buffer, if more than are kept there for good.
+    kept: [u64; N_BUFFERS],
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -110,6 +112,7 @@ impl OwnerLane {
             given: VecDeque::new(),
             occupied: [false; N_SLOTS],
             free_buffers: (0..N_BUFFERS as u32).rev().collect(),
+            kept: [0; N_BUFFERS],
         }
     }
 
@@ -371,6 +374,24 @@ impl OwnerLane {
         let index = slot_of(given.position);
         self.occupied[index] = false;
         self.free_buffers.extend(given.buffer);
-        spill::release(&self.spill, Place::task(index, given.buffer), given.spilled_bytes);
+        match given.buffer.and_then(|buffer| self.kept.get_mut(buffer as usize)) {
+            Some(kept) if spill::is_soon_filled_again(given.spilled_bytes) => *kept = given.spilled_bytes.max(*kept),
+            _ => spill::release(&self.spill, Place::task(index, given.buffer), given.spilled_bytes),
+        }
+        // While one chunk follows the other, each finds the memory of the one before.
+        if self.given.is_empty() {
+            self.release_chunks();
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn spilled_bytes(&self) -> u64 {
+        nix::sys::stat::fstat(&self.spill).unwrap().st_blocks as u64 * 512
+    }
+
+    fn release_chunks(&mut self) {
+        for (buffer, kept) in (0..).zip(&mut self.kept) {
+            spill::release(&self.spill, Place::Chunk(buffer), std::mem::take(kept));
+        }
     }
 }

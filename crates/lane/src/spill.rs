@@ -18,9 +18,10 @@ use crate::layout::{N_BUFFERS, N_SLOTS};
 /// Most bytes of one payload.
 pub(super) const MAX_BYTES: u64 = 8 << 30;
 /// Payloads up to this keep their pages, for the next to come by; the pages of larger ones are given back. Chunks keep
-/// more, for there are few of them in a lane.
+/// more, for there are few of them in a lane, and more still while one follows the other.
 const KEEP_BYTES: u64 = 16 << 10;
 const KEEP_CHUNK_BYTES: u64 = 64 << 10;
+const KEEP_BUSY_CHUNK_BYTES: u64 = 1 << 20;
 
 /// Where a payload lies.
 #[derive(Clone, Copy)]
@@ -101,6 +102,11 @@ pub(super) fn read(fd: &OwnedFd, place: Place, len: u64, bytes: &mut Vec<u8>) ->
         }
     }
     Ok(())
+}
+
+/// Whether the memory of a chunk is best left where it is, as long as others follow.
+pub(super) fn is_soon_filled_again(len: u64) -> bool {
+    (KEEP_CHUNK_BYTES..KEEP_BUSY_CHUNK_BYTES).contains(&len)
 }
 
 /// Gives the pages of a large payload back.

@@ -161,6 +161,30 @@ fn stream_buffers_run_out_and_come_back() {
 }
 
 #[test]
+fn chunks_leave_their_memory_to_the_next_while_others_follow() {
+    let (mut owner, mut worker, _bell) = lane();
+    let chunk = vec![7; 200 << 10];
+    let push = |owner: &mut OwnerLane| owner.push(0, Some(0), &chunk).unwrap().unwrap();
+    push(&mut owner);
+    for _ in 0..4 {
+        push(&mut owner);
+        let mut claim = worker.claim().unwrap();
+        claim.finish(1, &[]).unwrap();
+        owner.poll(&mut Vec::new()).unwrap();
+        assert!(owner.spilled_bytes() >= 2 * (200 << 10), "{}", owner.spilled_bytes());
+    }
+    worker.claim().unwrap().finish(1, &[]).unwrap();
+    owner.poll(&mut Vec::new()).unwrap();
+    assert_eq!(owner.spilled_bytes(), 0);
+    // What is larger than that goes at once.
+    owner.push(0, Some(0), &vec![7; 2 << 20]).unwrap().unwrap();
+    push(&mut owner);
+    worker.claim().unwrap().finish(1, &[]).unwrap();
+    owner.poll(&mut Vec::new()).unwrap();
+    assert!(owner.spilled_bytes() < 1 << 20, "{}", owner.spilled_bytes());
+}
+
+#[test]
 fn the_bell_rings_once_for_each_time_it_is_armed() {
     let (mut owner, mut worker, bell) = lane();
     (0..3).for_each(|n| assert!(owner.push(n, None, &[]).unwrap().is_some()));
