@@ -229,8 +229,8 @@ impl Model {
 impl Ring for Model {
     type At<'a> = &'a Pair;
 
-    fn positions(&self) -> Positions {
-        self.positions
+    fn positions(&self) -> &Positions {
+        &self.positions
     }
 
     fn hint(&self, side: Side) -> &AtomicU64 {

@@ -128,6 +128,6 @@ pub(crate) trait Custody: Ring {
 }
 
 /// A position as records have it: never 0.
-pub(crate) fn place_of(positions: Positions, lap: u64, slot: u32) -> u64 {
+pub(crate) fn place_of(positions: &Positions, lap: u64, slot: u32) -> u64 {
     positions.join(lap & ((1 << 48) - 1), slot).wrapping_add(1)
 }

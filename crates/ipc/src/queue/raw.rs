@@ -57,6 +57,9 @@ pub(crate) struct Raw {
     readable: AtomicU32,
     /// How many slots have memory, and the one after it has, too.
     putable: AtomicU32,
+    /// The same, of the first section alone: one comparison on the way that most messages take.
+    near_readable: AtomicU32,
+    near_putable: AtomicU32,
     /// Another process has overwritten the memory.
     damaged: AtomicBool,
     pub(crate) spin: [Spin; 2],
@@ -83,8 +86,8 @@ impl Ring for Raw {
     type At<'a> = &'a Slot;
 
     #[inline(always)]
-    fn positions(&self) -> Positions {
-        self.segment.geometry.ring
+    fn positions(&self) -> &Positions {
+        &self.segment.geometry.ring
     }
 
     #[inline(always)]
@@ -102,6 +105,21 @@ impl Ring for Raw {
         match side {
             Side::Items => &header.items,
             Side::Space => &header.space,
+        }
+    }
+
+    #[inline(always)]
+    fn reach(&self, position: u64, side: Side) -> Option<(u64, u32, &Slot)> {
+        let n_near = match side {
+            Side::Items => &self.near_readable,
+            Side::Space => &self.near_putable,
+        };
+        match self.positions().split_near(position) {
+            Some((lap, slot)) if slot < n_near.load(Relaxed) => {
+                // SAFETY: slots of the first section have been reached, up to this number.
+                Some((lap, slot, unsafe { self.segment.near_slot(slot) }))
+            }
+            _ => self.reach_further(position, side),
         }
     }
 
@@ -249,6 +267,8 @@ impl Raw {
             here: Here::default(),
             readable: AtomicU32::new(0),
             putable: AtomicU32::new(0),
+            near_readable: AtomicU32::new(0),
+            near_putable: AtomicU32::new(0),
             damaged: AtomicBool::new(false),
             spin: [Spin::new(LONGEST_PAUSE), Spin::new(LONGEST_PAUSE)],
             leases_taken: AtomicU32::new(0),
@@ -278,6 +298,18 @@ impl Raw {
         Self::new(segment, store).map_err(de::Error::custom)
     }
 
+    /// As [`reach`](Ring::reach), in another section as well.
+    #[cold]
+    #[inline(never)]
+    fn reach_further(&self, position: u64, side: Side) -> Option<(u64, u32, &Slot)> {
+        let (lap, slot) = self.positions().split(position)?;
+        let is_reached = match side {
+            Side::Items => self.is_readable(slot),
+            Side::Space => self.may_put(slot),
+        };
+        is_reached.then(|| (lap, slot, self.slot(slot)))
+    }
+
     /// A slot that is readable here.
     #[inline(always)]
     fn slot(&self, index: u32) -> &Slot {
@@ -302,8 +334,11 @@ impl Raw {
             reserved = ring.sections().first(ring.sections().of(reserved - 1));
         }
         let n_slots = ring.n_slots();
+        let putable = if reserved == n_slots { n_slots } else { reserved.saturating_sub(1) };
         self.readable.store(reserved, Relaxed);
-        self.putable.store(if reserved == n_slots { n_slots } else { reserved.saturating_sub(1) }, Relaxed);
+        self.putable.store(putable, Relaxed);
+        self.near_readable.store(reserved.min(ring.capacity), Relaxed);
+        self.near_putable.store(putable.min(ring.capacity), Relaxed);
         reserved
     }
 

@@ -89,7 +89,6 @@ pub(crate) struct Peeked<At> {
     pub(crate) at: At,
     ready: SlotWord,
     pub(crate) payload: u64,
-    positions: Positions,
     lap: u64,
     slot: u32,
 }
@@ -101,7 +100,7 @@ pub(crate) trait Ring {
     where
         Self: 'a;
 
-    fn positions(&self) -> Positions;
+    fn positions(&self) -> &Positions;
 
     /// The tail for those who look for space, the head for those who look for items: a position up to which, exclusively,
     /// everything has been put or taken. It may lag behind any amount, and never leads.
@@ -173,6 +172,17 @@ pub(crate) trait Ring {
     /// The slot so many after that one, if there is one, is likely to be swapped soon.
     #[inline(always)]
     fn expect(&self, _at: Self::At<'_>, _ahead: usize) {}
+
+    /// The lap and the slot of a position, if there is nothing more to do before a look at it, or a put there.
+    #[inline(always)]
+    fn reach(&self, position: u64, side: Side) -> Option<(u64, u32, Self::At<'_>)> {
+        let (lap, slot) = self.positions().split(position)?;
+        let is_reached = match side {
+            Side::Items => self.is_readable(slot),
+            Side::Space => self.may_put(slot),
+        };
+        is_reached.then(|| (lap, slot, self.at(slot)))
+    }
 
     #[inline(always)]
     fn look(&self, position: u64) -> Option<Spot> {
@@ -253,12 +263,9 @@ pub(crate) trait Ring {
     /// told of the position before the try.
     #[inline(always)]
     fn put_at_once(&self, what: What, payload: u64, aim: impl FnOnce(u64)) -> bool {
-        let (positions, position) = (self.positions(), self.hint(Side::Space).load(Acquire));
-        let Some((lap, slot)) = positions.split(position) else { return false };
-        if !self.may_put(slot) {
-            return false;
-        }
-        let (at, free) = (self.at(slot), SlotWord::free(lap));
+        let position = self.hint(Side::Space).load(Acquire);
+        let Some((lap, slot, at)) = self.reach(position, Side::Space) else { return false };
+        let free = SlotWord::free(lap);
         if self.word_at(at) != free {
             return false;
         }
@@ -267,7 +274,7 @@ pub(crate) trait Ring {
         if !self.swap_at(at, (free, stale), (SlotWord::ready(lap, what), payload)) {
             return false;
         }
-        self.was_put(at, positions, lap, slot);
+        self.was_put(at, lap, slot);
         true
     }
 
@@ -292,7 +299,7 @@ pub(crate) trait Ring {
             }
             aim(spot.position);
             if self.swap(spot.slot, (spot.word, stale), (SlotWord::ready(spot.lap, what), payload)) {
-                self.was_put(self.at(spot.slot), self.positions(), spot.lap, spot.slot);
+                self.was_put(self.at(spot.slot), spot.lap, spot.slot);
                 return Ok(());
             }
         }
@@ -325,10 +332,10 @@ pub(crate) trait Ring {
     }
 
     #[inline(always)]
-    fn was_put(&self, at: Self::At<'_>, positions: Positions, lap: u64, slot: u32) {
+    fn was_put(&self, at: Self::At<'_>, lap: u64, slot: u32) {
         self.expect(at, PUT_SOON);
         // Release: whoever goes by the hint sees the slot put.
-        self.hint(Side::Space).store(positions.after(lap, slot), Release);
+        self.hint(Side::Space).store(self.positions().after(lap, slot), Release);
         self.after_swap();
         if self.event(Side::Items).load(Relaxed) & SLEEPERS != 0 {
             self.wake_one(Side::Items);
@@ -397,16 +404,12 @@ pub(crate) trait Ring {
     /// The message that the hint leads to, if it is of that kind and nothing at all stands in the way.
     #[inline(always)]
     fn peek(&self, what: What) -> Option<Peeked<Self::At<'_>>> {
-        let positions = self.positions();
-        let (lap, slot) = positions.split(self.hint(Side::Items).load(Acquire))?;
-        if !self.is_readable(slot) {
-            return None;
-        }
-        let (at, ready) = (self.at(slot), SlotWord::ready(lap, what));
+        let (lap, slot, at) = self.reach(self.hint(Side::Items).load(Acquire), Side::Items)?;
+        let ready = SlotWord::ready(lap, what);
         if self.word_at(at) != ready {
             return None;
         }
-        Some(Peeked { at, ready, payload: self.payload_at(at), positions, lap, slot })
+        Some(Peeked { at, ready, payload: self.payload_at(at), lap, slot })
     }
 
     /// Takes it, unless somebody else has.
@@ -416,7 +419,7 @@ pub(crate) trait Ring {
         if !self.swap_word_at(peeked.at, peeked.ready, SlotWord::free(next_lap(peeked.lap))) {
             return false;
         }
-        self.hint(Side::Items).store(peeked.positions.after(peeked.lap, peeked.slot), Release);
+        self.hint(Side::Items).store(self.positions().after(peeked.lap, peeked.slot), Release);
         self.is_taken();
         true
     }

@@ -155,6 +155,18 @@ impl Segment {
         unsafe { slot.as_ref() }
     }
 
+    /// A slot of the first section.
+    ///
+    /// # Safety
+    /// There must be such a slot.
+    #[inline(always)]
+    pub(crate) unsafe fn near_slot(&self, index: u32) -> &Slot {
+        // SAFETY: `Geometry` has room for `capacity` slots there.
+        let slot = unsafe { self.slots.add(index as usize) };
+        // SAFETY: as above; aligned to a page at the start, and made of atomics.
+        unsafe { slot.as_ref() }
+    }
+
     #[cold]
     #[inline(never)]
     fn further_slot(&self, index: u32) -> NonNull<Slot> {
