@@ -16,7 +16,7 @@ use crate::{
     info::TypeInfo,
     journal::{Mark, comparing},
     known::Met,
-    named,
+    named, numbers,
     ser::{Careful, Compact, Encoder},
     sink::Sink,
 };
@@ -79,7 +79,9 @@ fn encode_with_care<T: Serialize + ?Sized>(
                 if is_compared || is_large || has_handles {
                     return Ok(());
                 }
-                if compare(info, value, &bytes[begin..]).is_ok() {
+                // Numbers that were copied as they lie in memory come back so: there is nothing of a user's between.
+                let is_copied = numbers::of(value).is_some();
+                if is_copied || compare(info, value, &bytes[begin..]).is_ok() {
                     reading.known.confirm(&met);
                     info.set_tried();
                     return Ok(());

@@ -40,10 +40,11 @@ pub(crate) fn write<T: Serialize + ?Sized>(value: &T, bytes: &mut Vec<u8>) -> Re
 /// If they are not those of a `T`, or not only.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
     let mut decoder = Decoder::new(bytes);
-    // The value stays where it is made: to move what has just been written takes as long as the rest.
-    let value = T::deserialize(&mut decoder);
+    // The value stays where it is made, which a second `return` would keep it from: to move what has just been written takes
+    // as long as the rest.
+    let mut value = T::deserialize(&mut decoder);
     if value.is_ok() && !decoder.bytes.is_empty() {
-        return Err(left_over(decoder.bytes.len()));
+        value = Err(left_over(decoder.bytes.len()));
     }
     value
 }

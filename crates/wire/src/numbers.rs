@@ -45,13 +45,28 @@ pub(crate) fn of<T: ?Sized>(value: &T) -> Option<Numbers<'_>> {
     if !matches!(size_of_val(value), 8 | 16 | 24) {
         return None;
     }
-    // Cheap where nothing is optimised, too: what has no such name need not be compared with each of them.
-    if !matches!(std::any::type_name::<T>().as_bytes(), [.., b'>' | b']']) {
+    // What has no such name need not be compared with each of them. Where it is compiled with optimisation, that is known
+    // as well; where not, it is cheap.
+    if !is_named_so(std::any::type_name::<T>()) {
         return None;
     }
     let id = typeid::of::<T>();
     // SAFETY: the value is of the type with this id.
     unsafe { view((&raw const *value).cast(), id) }
+}
+
+/// Whether this is the name of a vector, a boxed slice, a slice or a reference to one of them, with elements that may be numbers.
+#[inline(always)]
+fn is_named_so(name: &str) -> bool {
+    let name = name.strip_prefix('&').unwrap_or(name);
+    let element = match name.as_bytes() {
+        [b'[', element @ ..] => element,
+        name => match name.strip_prefix(b"alloc::vec::Vec<").or_else(|| name.strip_prefix(b"alloc::boxed::Box<[")) {
+            Some(element) => element,
+            None => return false,
+        },
+    };
+    matches!(element, [b'u' | b'i' | b'f', b'0'..=b'9' | b's', ..])
 }
 
 /// Whether `T` is a number of up to eight bytes, a character or a truth value.
@@ -217,3 +232,29 @@ numbers! {
 
 /// Of `usize` and `isize`.
 const SIZE_TAGS: (u8, u8) = if size_of::<usize>() == 8 { (tag::U64, tag::I64) } else { (tag::U32, tag::I32) };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Else the elements would go one by one, and the fast path would be gone without a word.
+    #[test]
+    fn all_vectors_and_slices_of_numbers_are_recognised() {
+        macro_rules! recognised {
+            ($($type:ty)*) => {
+                $(
+                    let vector: Vec<$type> = vec![<$type>::default(); 3];
+                    let n_bytes = 3 * size_of::<$type>();
+                    assert_eq!(of(&vector).map(|numbers| numbers.bytes.len()), Some(n_bytes), stringify!($type));
+                    assert_eq!(of(&&vector).map(|numbers| numbers.bytes.len()), Some(n_bytes), stringify!($type));
+                    assert_eq!(of(&vector.as_slice()).map(|numbers| numbers.bytes.len()), Some(n_bytes), stringify!($type));
+                    let boxed = vector.into_boxed_slice();
+                    assert_eq!(of(&boxed).map(|numbers| numbers.bytes.len()), Some(n_bytes), stringify!($type));
+                )*
+            };
+        }
+        recognised!(u8 u16 u32 u64 u128 usize i8 i16 i32 i64 i128 isize f32 f64);
+        assert!(of(&vec![String::new()]).is_none() && of(&Some(7u32)).is_none() && of(&Some(vec![1u8])).is_none());
+        assert!(of(&"text").is_none() && of(&vec![true]).is_none() && of(&7u64).is_none());
+    }
+}

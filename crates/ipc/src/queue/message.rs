@@ -315,7 +315,11 @@ impl<T: DeserializeOwned> Queue<T> {
         if !self.raw.take_at_once(&mut buffer) {
             return self.get_encoded_patiently(&mut buffer, patience);
         }
-        codec::decode(buffer.as_bytes()).map_err(GetStop::Decode)
+        // Once only, and with no word on the way of a value: what has just been written is not moved without waiting for it.
+        match wire::decode(buffer.as_bytes()) {
+            Ok(value) => Ok(value),
+            Err(e) => Err(GetStop::undecodable(e)),
+        }
     }
 
     #[cold]

@@ -224,7 +224,10 @@ impl<T: DeserializeOwned> Queue<T> {
     #[doc(alias = "recv")]
     #[inline]
     pub fn get(&self) -> Result<T, GetError> {
-        self.get_message(Patience::Forever).map_err(GetStop::into_get_error)
+        match self.get_message(Patience::Forever) {
+            Ok(value) => Ok(value),
+            Err(stop) => Err(stop.into_get_error()),
+        }
     }
 
     /// Takes the next message if there is one right now.

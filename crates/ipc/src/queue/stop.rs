@@ -77,6 +77,14 @@ impl From<Stop> for GetStop {
 }
 
 impl GetStop {
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn undecodable(e: wire::Error) -> Self {
+        Self::Decode(e.into())
+    }
+
+    #[cold]
+    #[inline(never)]
     pub(crate) fn into_get_error(self) -> GetError {
         match self {
             Self::Closed => GetError::Closed,
