@@ -50,7 +50,7 @@ pub fn pipe<T>() -> io::Result<(Connection<T>, Connection<T>)> {
 /// an argument of a process, leaves no copy behind that would hide the end of file.
 ///
 /// The descriptor ([`AsFd`]) is readable while there may be something to receive, and when the other end is closed; it
-/// stops being so when a `try_recv` says `Empty`. The first use takes two more descriptors. It tells one process only.
+/// stops being so when a `try_recv` says `Empty` (not where a filter refuses `membarrier(2)`). The first use takes two more descriptors. It tells one process only.
 ///
 /// # Crash safety
 /// If a process that has an end is killed at any instruction, then

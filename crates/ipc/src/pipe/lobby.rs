@@ -211,12 +211,15 @@ impl Lobby {
         let mut state = self.state.lock();
         self.look_in(&mut state, For::Message, &there)?;
         let ended = self.has_ended();
-        announce();
+        let will_ring = announce();
         if there() {
             return Ok(Outcome::Ready);
         }
-        if let Some(pollable) = self.pollable.get() {
-            pollable.settle();
+        match self.pollable.get() {
+            Some(pollable) if will_ring => pollable.settle(),
+            // Where the kernel refuses what that takes, whoever polls it looks for himself each time.
+            Some(pollable) => pollable.owe(),
+            None => {}
         }
         Ok(if ended { Outcome::Ended } else { Outcome::TimedOut })
     }

@@ -1,9 +1,10 @@
 //! Processes to which a filter refuses `membarrier(2)` share an end of a pipe with others to which it does not. (In a file of
 //! its own, since a confined process may install no filter.)
 
-use std::{io::ErrorKind, time::Duration};
+use std::{io::ErrorKind, os::fd::AsFd, time::Duration};
 
-use ipc::{SendError, Sender, channel};
+use ipc::{Receiver, RecvError, SendError, Sender, channel};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use test_support::{sandbox, watchdog};
 
 use crate::pipe_shared::{Message, message, send_all};
@@ -65,4 +66,19 @@ fn an_end_that_another_process_has_to_itself_is_refused_without_membarrier() {
     drop(tx);
     other.join().unwrap();
     assert_eq!(rx.iter().map(|message| message.0).collect::<Vec<_>>(), [0, 0, 4]);
+}
+
+fn is_shown_without_membarrier(requests: Receiver<Message>) -> bool {
+    sandbox::deny(&[libc::SYS_membarrier]);
+    let fd = requests.as_fd();
+    assert!(matches!(requests.try_recv(), Err(RecvError::Empty)));
+    poll(&mut [PollFd::new(fd, PollFlags::POLLIN)], PollTimeout::ZERO).unwrap() == 1
+}
+
+/// The bell may not ring for who cannot say that it sleeps; so its descriptor has it look again and again.
+#[test]
+fn who_polls_without_membarrier_is_shown_that_there_may_be_something() {
+    let _dog = watchdog(LIMIT);
+    let (_sender, receiver) = channel::<Message>().unwrap();
+    assert!(crate::spawn(is_shown_without_membarrier, (receiver,)).unwrap().join().unwrap());
 }
