@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{at_fork, fork_local::ForkLocal, futex::Deadline, helper};
+use crate::{at_fork, fork_local::ForkLocal, futex::Deadline, helper, waker::wake};
 
 /// How long a thread stays without a call.
 const IDLE: Duration = Duration::from_secs(2);
@@ -57,11 +57,20 @@ impl<R: Send + 'static> Blocking<R> {
 
     /// The result, once; before it is there, has `waker` woken when it is, in place of those of earlier calls.
     pub fn poll(&mut self, waker: &Waker) -> Poll<R> {
+        // A waker's `clone` and `drop` are code of others: not under the lock.
+        let next = State::Waiting(waker.clone());
         let mut state = lock(&self.state);
-        match mem::replace(&mut *state, State::Ended) {
-            State::Done(result) => Poll::Ready(result),
-            _ => {
-                *state = State::Waiting(waker.clone());
+        let left = mem::replace(&mut *state, next);
+        match left {
+            State::Done(result) => {
+                let next = mem::replace(&mut *state, State::Ended);
+                drop(state);
+                drop(next);
+                Poll::Ready(result)
+            }
+            left => {
+                drop(state);
+                drop(left);
                 Poll::Pending
             }
         }
@@ -81,7 +90,7 @@ fn finish<R>(shared: &Mutex<State<R>>, result: R) {
             State::Waiting(waker) => {
                 *state = State::Done(result);
                 drop(state);
-                waker.wake();
+                wake(waker);
             }
             // The result goes, too.
             _ => drop(state),

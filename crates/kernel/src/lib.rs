@@ -40,3 +40,5 @@ pub mod sys;
 mod thread_slot;
 #[cfg(feature = "system")]
 pub mod wait;
+#[cfg(feature = "system")]
+pub mod waker;

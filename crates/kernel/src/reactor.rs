@@ -16,7 +16,7 @@ use nix::{
     sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout},
 };
 
-use crate::{at_fork, fds::above_standard_streams, fork_local::ForkLocal, helper};
+use crate::{at_fork, fds::above_standard_streams, fork_local::ForkLocal, helper, waker::wake};
 
 /// Those that are told at once.
 const EVENTS: usize = 64;
@@ -35,6 +35,8 @@ struct Waiting {
     next_id: u64,
     /// To be woken, by what the kernel has been told to name.
     wakers: HashMap<u64, Waker>,
+    /// Somebody has closed all descriptors of the process: the next wait takes another reactor.
+    is_over: bool,
 }
 
 /// Has one task woken when one descriptor is readable. Dropping it ends that, and leaves nothing behind.
@@ -61,19 +63,21 @@ impl Readable {
         let once = EpollFlags::EPOLLIN | EpollFlags::EPOLLONESHOT;
         match &self.0 {
             Some(entry) if entry.generation == at_fork::generation() => {
-                entry.reactor.waiting().wakers.insert(entry.id, waker.clone());
+                // A waker's `clone` and `drop` are code of others: not under the lock.
+                let waker = waker.clone();
+                let earlier = entry.reactor.waiting().wakers.insert(entry.id, waker);
+                drop(earlier);
                 // It looks whether the descriptor is ready, too.
                 entry.reactor.epoll.modify(&entry.fd, &mut EpollEvent::new(once, entry.id))?;
             }
             _ => {
                 let reactor = running()?;
                 let fd = above_standard_streams(fd.try_clone_to_owned()?)?;
-                let id = reactor.waiting().insert(waker.clone());
+                let waker = waker.clone();
+                let id = reactor.waiting().insert(waker);
+                // Dropped, it forgets the waker.
                 let entry = Entry { id, generation: at_fork::generation(), fd, reactor };
-                if let Err(e) = entry.reactor.epoll.add(&entry.fd, EpollEvent::new(once, id)) {
-                    entry.reactor.waiting().wakers.remove(&id);
-                    return Err(e.into());
-                }
+                entry.reactor.epoll.add(&entry.fd, EpollEvent::new(once, id))?;
                 self.0 = Some(entry);
             }
         }
@@ -105,7 +109,7 @@ impl Waiting {
 /// The calling process's reactor.
 fn running() -> io::Result<Arc<Reactor>> {
     let mut current = REACTOR.get().lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(reactor) = &*current {
+    if let Some(reactor) = current.as_ref().filter(|reactor| !reactor.waiting().is_over) {
         return Ok(reactor.clone());
     }
     let epoll = Epoll(above_standard_streams(Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?.0)?);
@@ -127,16 +131,29 @@ impl Reactor {
             let n = match self.epoll.wait(&mut events, EpollTimeout::NONE) {
                 Ok(n) => n,
                 Err(Errno::EINTR) => continue,
-                Err(_) => unreachable!("the descriptor is this reactor's, and the buffer is valid"),
+                Err(_) => return self.end(),
             };
             // A lock is held meanwhile, and wakers called, which take locks of their own.
             at_fork::while_nobody_forks(|| {
                 for event in &events[..n] {
                     let waker = self.waiting().wakers.remove(&event.data());
-                    waker.into_iter().for_each(Waker::wake);
+                    waker.into_iter().for_each(wake);
                 }
             });
         }
+    }
+
+    /// Has all look for themselves: they find their descriptors closed, too, or begin anew.
+    #[cold]
+    fn end(&self) {
+        at_fork::while_nobody_forks(|| {
+            let wakers = {
+                let mut waiting = self.waiting();
+                waiting.is_over = true;
+                std::mem::take(&mut waiting.wakers)
+            };
+            wakers.into_values().for_each(wake);
+        });
     }
 }
 
@@ -168,6 +185,27 @@ mod tests {
         a.write_all(b"x").unwrap();
         first.1.recv().unwrap();
         second.1.recv().unwrap();
+    }
+
+    #[test]
+    fn a_waker_that_panics_keeps_nobody_from_being_woken() {
+        struct Panic;
+        impl Wake for Panic {
+            fn wake(self: Arc<Self>) {
+                panic!("as a waker may");
+            }
+        }
+        let (mut a, b) = UnixStream::pair().unwrap();
+        let (mut panicking, mut other) = (Readable::default(), Readable::default());
+        panicking.wake(b.as_fd(), &Waker::from(Arc::new(Panic))).unwrap();
+        a.write_all(b"x").unwrap();
+        let (tell, told) = mpsc::channel();
+        let waker = Waker::from(Arc::new(Tell(tell)));
+        // Of what is readable already, one is told after what became so before.
+        for _ in 0..3 {
+            other.wake(b.as_fd(), &waker).unwrap();
+            told.recv().unwrap();
+        }
     }
 
     #[test]

@@ -17,6 +17,7 @@ use std::{
 use kernel::{
     futex::{self, Deadline, Wait},
     wait::{Bell, Waitable, Watch},
+    waker::wake,
 };
 use parking_lot::Mutex;
 
@@ -505,7 +506,7 @@ impl Ready {
         if self.sleeping.load(SeqCst) != 0 {
             futex::wake(&self.pushed, 1);
         }
-        waker.into_iter().for_each(Waker::wake);
+        waker.into_iter().for_each(wake);
     }
 
     fn pop(&self, deadline: Option<Deadline>) -> Option<usize> {

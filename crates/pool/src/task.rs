@@ -18,7 +18,10 @@ use std::{
 };
 
 use crossbeam_utils::Backoff;
-use kernel::futex::{self, Deadline, Wait};
+use kernel::{
+    futex::{self, Deadline, Wait},
+    waker::wake,
+};
 use parking_lot::Mutex;
 use proc_core::Panic;
 
@@ -320,7 +323,7 @@ impl<R> Core<R> {
         let before = self.state.swap(done, Release);
         drop(slot);
         if let Some(listeners) = listeners {
-            listeners.wakers.into_iter().chain(listeners.poller).for_each(Waker::wake);
+            listeners.wakers.into_iter().chain(listeners.poller).for_each(wake);
         }
         Ok(if before == SLEEPERS { Stored::Sleepers } else { Stored::Yes })
     }

@@ -9,7 +9,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use kernel::wait::Bell;
+use kernel::{wait::Bell, waker::wake};
 use parking_lot::Mutex;
 use proc_core::{Waitable, Watch};
 use serde::{Serialize, de::DeserializeOwned};
@@ -67,7 +67,7 @@ impl<T> Waitable for JoinableQueue<T> {
 struct Retry<'a> {
     raw: &'a Arc<Raw>,
     wanted: Wanted,
-    waker: Option<(Arc<Mutex<Waker>>, Registration)>,
+    waker: Option<(Arc<Mutex<Arc<Waker>>>, Registration)>,
 }
 
 impl<'a> Retry<'a> {
@@ -77,13 +77,20 @@ impl<'a> Retry<'a> {
 
     /// Sees to it that the task is woken; then the operation must be tried once more.
     fn arm(&mut self, context: &Context<'_>) -> io::Result<()> {
+        // Under the lock nothing of the waker's own runs.
+        let fresh = Arc::new(context.waker().clone());
         if let Some((waker, _)) = &self.waker {
-            waker.lock().clone_from(context.waker());
+            let earlier = std::mem::replace(&mut *waker.lock(), fresh);
+            drop(earlier);
             return Ok(());
         }
-        let waker = Arc::new(Mutex::new(context.waker().clone()));
-        let wake = waker.clone();
-        let registration = reactor::register(self.raw, self.wanted, Arc::new(move || wake.lock().wake_by_ref()))?;
+        let waker = Arc::new(Mutex::new(fresh));
+        let current = waker.clone();
+        let notify = move || {
+            let waker = current.lock().clone();
+            wake(Waker::clone(&waker));
+        };
+        let registration = reactor::register(self.raw, self.wanted, Arc::new(notify))?;
         self.waker = Some((waker, registration));
         Ok(())
     }

@@ -9,7 +9,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use kernel::wait::Bell;
+use kernel::{wait::Bell, waker::wake};
 use parking_lot::Mutex;
 use proc_core::Watch;
 
@@ -57,7 +57,7 @@ impl Wakers {
         // Relaxed: a look that still sees the old number finds an empty list.
         self.n_waiting.store(0, Ordering::Relaxed);
         drop(list);
-        wakers.into_values().for_each(Waker::wake);
+        wakers.into_values().for_each(wake);
     }
 
     /// A future that repeats `attempt` until it gives something. Dropped before its end, it leaves nothing behind.

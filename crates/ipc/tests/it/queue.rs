@@ -10,7 +10,7 @@ use std::{
             Ordering::{Acquire, Relaxed, Release},
         },
     },
-    task::{Context, Waker},
+    task::{Context, Wake, Waker},
     thread,
     time::{Duration, Instant},
 };
@@ -412,4 +412,29 @@ fn room_is_waited_for_together_with_messages_and_ends() {
     full.put(8).unwrap();
     full.close();
     assert_eq!(wait_any(&sources[..1], None).unwrap(), [0], "a closed queue has nothing to wait for");
+}
+
+/// It runs on a thread that wakes the tasks of others, too.
+#[test]
+fn a_waker_that_panics_costs_nobody_else_anything() {
+    struct Panic;
+    impl Wake for Panic {
+        fn wake(self: Arc<Self>) {
+            panic!("as a waker may");
+        }
+    }
+    let _dog = watchdog(Duration::from_secs(60));
+    let queue = Queue::<u8>::new(1).unwrap();
+    let waker = Waker::from(Arc::new(Panic));
+    let mut get = pin!(queue.get_async());
+    assert!(get.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    let other = Queue::<u8>::new(1).unwrap();
+    thread::scope(|s| {
+        let getter = s.spawn(|| block_on(other.get_async()));
+        queue.put(1).unwrap();
+        // The same thread wakes this one, after it has come upon the other.
+        other.put(2).unwrap();
+        assert_eq!(getter.join().unwrap(), Ok(2));
+    });
+    assert_eq!(block_on(get), Ok(1));
 }

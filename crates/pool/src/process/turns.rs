@@ -16,7 +16,10 @@ use std::{
     task::Waker,
 };
 
-use kernel::futex::{self, Deadline, Wait};
+use kernel::{
+    futex::{self, Deadline, Wait},
+    waker::wake,
+};
 use parking_lot::Mutex;
 
 const GONE: u32 = u32::MAX;
@@ -60,7 +63,8 @@ impl Turns {
     pub(super) fn end(&self) {
         self.word.store(GONE, Release);
         futex::wake(&self.word, u32::MAX);
-        std::mem::take(&mut *self.on_end.lock()).into_iter().for_each(Waker::wake);
+        let wakers = std::mem::take(&mut *self.on_end.lock());
+        wakers.into_iter().for_each(wake);
     }
 
     /// Whether the last turn is over; if not, has `waker` woken once it is.

@@ -24,6 +24,7 @@ use std::{
 
 use crossbeam_deque::{Injector, Steal, Stealer, Worker};
 use crossbeam_utils::{Backoff, CachePadded};
+use kernel::waker::wake;
 use parking_lot::{Condvar, Mutex};
 use proc_core::Panic;
 
@@ -308,7 +309,8 @@ impl Shared {
     fn leave(&self) {
         if self.presence.leave() {
             self.refuse_all(&TaskError::Closed);
-            std::mem::take(&mut *self.on_end.lock()).into_iter().for_each(Waker::wake);
+            let wakers = std::mem::take(&mut *self.on_end.lock());
+            wakers.into_iter().for_each(wake);
         }
     }
 

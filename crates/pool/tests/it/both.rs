@@ -435,6 +435,31 @@ macro_rules! conformance {
             }
 
             #[test]
+            fn a_waker_that_panics_costs_nobody_else_anything() {
+                struct Panic;
+                impl std::task::Wake for Panic {
+                    fn wake(self: std::sync::Arc<Self>) {
+                        panic!("as a waker may");
+                    }
+                }
+                let _dog = watchdog(PATIENCE);
+                let waker = std::task::Waker::from(std::sync::Arc::new(Panic));
+                let mut context = std::task::Context::from_waker(&waker);
+                let pool = Pool::new(1).unwrap();
+                let gate = ipc::Queue::<u8>::new(1).unwrap();
+                let task = pool.apply_async(super::pass, (gate.clone(),));
+                let mut future = std::pin::pin!(task.into_future());
+                assert!(future.as_mut().poll(&mut context).is_pending());
+                gate.put(7).unwrap();
+                assert_eq!(pool.apply(double, (4,)).unwrap(), 8);
+                assert!(matches!(future.poll(&mut context), std::task::Poll::Ready(Ok(7))));
+                let mut gone = std::pin::pin!(pool.join_async());
+                pool.close();
+                let _ = gone.as_mut().poll(&mut context);
+                pool.join().unwrap();
+            }
+
+            #[test]
             fn a_pool_of_zero_is_refused() {
                 let _dog = watchdog(PATIENCE);
                 assert!(matches!(Pool::new(0), Err(PoolError::Setting("workers"))));
@@ -456,6 +481,10 @@ macro_rules! conformance {
             }
         }
     };
+}
+
+fn pass(gate: ipc::Queue<u8>) -> u8 {
+    gate.get().unwrap()
 }
 
 conformance!(processes, ProcessPool, ProcessPoolBuilder);

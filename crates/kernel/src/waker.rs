@@ -1,0 +1,16 @@
+//! Wakers, which are code of others: they may panic, and take locks.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    task::Waker,
+};
+
+/// Wakes a task. A panic of its waker has been told by the panic hook and ends here: whoever wakes works for others, too.
+///
+/// Not under a lock that a poll takes: some wakers poll their task at once.
+pub fn wake(waker: Waker) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
+        // It may panic again in its `Drop`.
+        std::mem::forget(payload);
+    }
+}
