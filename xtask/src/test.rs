@@ -26,6 +26,7 @@ pub(crate) fn run(args: &[String]) -> Outcome {
 /// What `cargo test` leaves out: the tests of what is off by default, and that the fuzz targets can be built.
 pub(crate) fn of_options() -> Outcome {
     fuzz::check()?;
+    step("top", &mut cargo(["test", "-p", "top"]))?;
     step("sync alone", &mut cargo(["check", "--quiet", "-p", "sync", "--no-default-features"]))?;
     step("tls alone", &mut cargo(["check", "--quiet", "-p", "tls"]))?;
     step("features", &mut cargo(["test", "-p", "ipc", "--features", "ndarray", "--test", "it", "matrix"]))?;
