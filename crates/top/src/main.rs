@@ -90,6 +90,11 @@ fn run(matches: &ArgMatches) -> Outcome {
         let n_slices = trace::trace(find(target)?, path, Duration::from_secs(number("seconds")), TRACE_PAUSE)?;
         return Ok(writeln!(stdout(), "{n_slices} tasks in {}", path.display())?);
     }
+    let is_for_eyes = !["stream", "json", "text"].iter().any(|flag| matches.get_flag(flag));
+    if is_for_eyes && !stdout().is_terminal() {
+        // Before a file is made for a recording.
+        return Err("this is no terminal: --text, --json and --stream need none".into());
+    }
     let mut looks: Box<dyn Looks> = match (file("replay"), matches.get_one::<String>("target")) {
         (Some(path), _) => Box::new(Replay::open(path).map_err(|e| format!("cannot open {}: {e}", path.display()))?),
         (None, target) => {
@@ -105,10 +110,7 @@ fn run(matches: &ArgMatches) -> Outcome {
         return stream(&mut *looks);
     }
     let has_colours = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    if !matches.get_flag("json") && !matches.get_flag("text") {
-        if !stdout().is_terminal() {
-            return Err("this is no terminal: --text, --json and --stream need none".into());
-        }
+    if is_for_eyes {
         return show::on_terminal(&mut *looks, has_colours);
     }
     let mut app = App::new(false);
