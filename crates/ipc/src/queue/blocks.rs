@@ -239,11 +239,12 @@ impl Raw {
             if !collected && self.segment.header().unattended.swap(0, AcqRel) != 0 {
                 self.collect_unattended(me);
                 collected = true;
-            } else if high < shape.count {
-                self.provide_blocks(class, high)?;
-            } else if !swept {
+            } else if !swept && high > 0 {
+                // What the dead held comes first: nobody else may ever look for it. There are many blocks to a step.
                 self.sweep_the_dead();
                 swept = true;
+            } else if high < shape.count {
+                self.provide_blocks(class, high)?;
             } else {
                 return Ok(None);
             }

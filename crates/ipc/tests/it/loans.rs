@@ -1,5 +1,7 @@
 //! Values that are written and read where the queue has them.
 
+use std::{fs, os::unix::fs::MetadataExt, path::PathBuf};
+
 use ipc::{GetError, Plain, PutError, Queue};
 use proc_core::handover;
 use test_support::watchdog;
@@ -101,4 +103,34 @@ fn nothing_is_a_value_too() {
     queue.loan_value().unwrap().send().unwrap();
     queue.get_loan_value().unwrap();
     assert!(queue.is_empty());
+}
+
+const LOAN_BYTES: usize = 256 << 10;
+
+fn borrow_and_die(queue: Queue<u8>) {
+    let loans: Vec<_> = (0..4).map(|_| queue.loan(LOAN_BYTES).unwrap()).collect();
+    nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL).unwrap();
+    drop(loans);
+}
+
+/// The bytes of all memory files that are open here, after so many have died.
+fn memory_after_deaths(n: usize) -> u64 {
+    let queue = Queue::<u8>::new(0).unwrap();
+    for _ in 0..n {
+        crate::spawn(borrow_and_die, (queue.clone(),)).unwrap().join().unwrap_err();
+    }
+    // All that they had is there to be used again.
+    drop((0..4).map(|_| queue.loan(LOAN_BYTES).unwrap()).collect::<Vec<_>>());
+    let is_of_memory =
+        |fd: &PathBuf| fs::read_link(fd).is_ok_and(|file| file.to_string_lossy().contains("memfd:ipc-queue"));
+    let fds = fs::read_dir("/proc/self/fd").unwrap().map(|fd| fd.unwrap().path()).filter(is_of_memory);
+    fds.map(|fd| fs::metadata(fd).unwrap().blocks() * 512).sum()
+}
+
+/// Nobody waits here, so that nobody would look for the dead.
+#[test]
+fn what_the_dead_had_borrowed_is_lent_before_the_queue_takes_more() {
+    let _dog = watchdog(LIMIT);
+    let bytes = crate::spawn(memory_after_deaths, (80,)).unwrap().join().unwrap();
+    assert!((1..200 * LOAN_BYTES as u64).contains(&bytes), "{bytes} bytes after 320 loans were left by the dead");
 }
