@@ -187,6 +187,21 @@ mod tests {
         second.1.recv().unwrap();
     }
 
+    /// The last handle of a task may hold other entries.
+    #[test]
+    fn a_waker_that_is_replaced_may_drop_another_entry() {
+        struct Holds(#[allow(dead_code, reason = "only its drop counts")] Mutex<Readable>);
+        impl Wake for Holds {
+            fn wake(self: Arc<Self>) {}
+        }
+        let (_a, b) = UnixStream::pair().unwrap();
+        let mut other = Readable::default();
+        other.wake(b.as_fd(), Waker::noop()).unwrap();
+        let mut one = Readable::default();
+        one.wake(b.as_fd(), &Waker::from(Arc::new(Holds(other.into())))).unwrap();
+        one.wake(b.as_fd(), Waker::noop()).unwrap();
+    }
+
     #[test]
     fn a_waker_that_panics_keeps_nobody_from_being_woken() {
         struct Panic;

@@ -40,7 +40,7 @@ const POLL: Duration = Duration::from_millis(2);
 static REACTORS: Mutex<(u32, Vec<Arc<Reactor>>)> = Mutex::new((0, Vec::new()));
 static NEXT_ID: AtomicU64 = AtomicU64::new(0);
 
-type Notify = Arc<dyn Fn() + Send + Sync>;
+pub(super) type Notify = Arc<dyn Fn() + Send + Sync>;
 
 /// What somebody waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +97,15 @@ struct Entry {
 pub(crate) struct Registration {
     id: u64,
     reactor: Arc<Reactor>,
+    /// Forks so far: a forked child has a copy of its parent's, and not the parent's thread.
+    forks: u32,
+}
+
+impl Registration {
+    /// Whether it is this process that notifies.
+    pub(crate) fn is_made_here(&self) -> bool {
+        self.forks == barrier::forks()
+    }
 }
 
 impl fmt::Debug for Registration {
@@ -105,7 +114,8 @@ impl fmt::Debug for Registration {
     }
 }
 
-/// Has `notify` called whenever what is wanted may have come to be, and at least once if it is there. It is called on the reactor's thread and must not block.
+/// Has `notify` called whenever what is wanted may have come to be, and at least once if it is there. It is called on the
+/// reactor's thread, and must not block or panic.
 pub(crate) fn register(raw: &Arc<Raw>, wanted: Wanted, notify: Notify) -> io::Result<Registration> {
     let id = NEXT_ID.fetch_add(1, Relaxed);
     let entry = Entry { id, raw: raw.clone(), wanted, notify, notified_at: None };
@@ -120,20 +130,29 @@ pub(crate) fn register(raw: &Arc<Raw>, wanted: Wanted, notify: Notify) -> io::Re
             entries.push(entry);
             drop(entries);
             reactor.changed();
-            return Ok(Registration { id, reactor: reactor.clone() });
+            return Ok(Registration { id, reactor: reactor.clone(), forks: reactors.0 });
         }
     }
     let reactor = Arc::new(Reactor { changes: AtomicU32::new(0), entries: Mutex::new(vec![entry]) });
     let running = reactor.clone();
     helper::spawn("ipc-reactor", move || running.run())?;
     reactors.1.push(reactor.clone());
-    Ok(Registration { id, reactor })
+    Ok(Registration { id, reactor, forks: reactors.0 })
 }
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        self.reactor.entries.lock().retain(|entry| entry.id != self.id);
+        if !self.is_made_here() {
+            return;
+        }
+        let entry = {
+            let mut entries = self.reactor.entries.lock();
+            let at = entries.iter().position(|entry| entry.id == self.id);
+            at.map(|at| entries.swap_remove(at))
+        };
         self.reactor.changed();
+        // Not under the lock: its waker may be the last handle of a task, whose end may drop another registration.
+        drop(entry);
     }
 }
 

@@ -18,7 +18,7 @@ use super::{
     Queue,
     patience::Patience,
     raw::Raw,
-    reactor::{self, Registration, Wanted},
+    reactor::{self, Notify, Registration, Wanted},
     ring::{Side, Stop},
     stop::{GetStop, PutStop},
 };
@@ -27,9 +27,16 @@ use crate::{GetError, JoinableQueue, PutError, joinable::Item};
 impl Raw {
     fn watch(self: &Arc<Self>, wanted: Wanted) -> io::Result<Watch<'_>> {
         let (bell, event) = Bell::new()?;
-        let registration = reactor::register(self, wanted, Arc::new(move || bell.ring()))?;
+        let notify: Notify = Arc::new(move || bell.ring());
+        let registration = Mutex::new(reactor::register(self, wanted, notify.clone())?);
         let is_ready = move || {
-            let _until_dropped = &registration;
+            let mut registration = registration.lock();
+            // A forked child has none of its parent's threads.
+            if !registration.is_made_here()
+                && let Ok(fresh) = reactor::register(self, wanted, notify.clone())
+            {
+                *registration = fresh;
+            }
             wanted.is_there(self)
         };
         Ok(Watch::Event { event, is_ready: Box::new(is_ready) })
@@ -79,7 +86,7 @@ impl<'a> Retry<'a> {
     fn arm(&mut self, context: &Context<'_>) -> io::Result<()> {
         // Under the lock nothing of the waker's own runs.
         let fresh = Arc::new(context.waker().clone());
-        if let Some((waker, _)) = &self.waker {
+        if let Some((waker, _)) = self.waker.as_ref().filter(|(_, registration)| registration.is_made_here()) {
             let earlier = std::mem::replace(&mut *waker.lock(), fresh);
             drop(earlier);
             return Ok(());

@@ -10,7 +10,7 @@ use std::{
             Ordering::{Acquire, Relaxed, Release},
         },
     },
-    task::{Context, Wake, Waker},
+    task::{Context, Poll, Wake, Waker},
     thread,
     time::{Duration, Instant},
 };
@@ -437,4 +437,141 @@ fn a_waker_that_panics_costs_nobody_else_anything() {
         assert_eq!(getter.join().unwrap(), Ok(2));
     });
     assert_eq!(block_on(get), Ok(1));
+}
+
+/// Polls under its own lock, which its waker takes, too, as simple runtimes do.
+struct Locked(std::sync::Mutex<bool>, std::sync::Condvar);
+
+impl Wake for Locked {
+    fn wake(self: Arc<Self>) {
+        *self.0.lock().unwrap() = true;
+        self.1.notify_all();
+    }
+}
+
+fn block_on_under_lock<R>(future: impl Future<Output = R>) -> R {
+    let locked = Arc::new(Locked(false.into(), std::sync::Condvar::new()));
+    let waker = Waker::from(locked.clone());
+    let mut future = pin!(future);
+    let mut woken = locked.0.lock().unwrap();
+    loop {
+        if let Poll::Ready(result) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            return result;
+        }
+        woken = locked.1.wait_while(woken, |woken| !*woken).unwrap();
+        *woken = false;
+    }
+}
+
+#[test]
+fn a_runtime_may_poll_under_the_lock_that_its_waker_takes() {
+    let _dog = watchdog(LIMIT);
+    const N: u32 = 20_000;
+    let queue = Queue::<u32>::new(1).unwrap();
+    let is_over = AtomicU8::new(0);
+    thread::scope(|s| {
+        s.spawn(|| {
+            (0..N).for_each(|n| queue.put(n).unwrap());
+            queue.close();
+        });
+        // Whoever was woken in vain is polled while the reactor is about to wake it once more.
+        let thief = s.spawn(|| {
+            let mut n = 0;
+            while is_over.load(Acquire) == 0 {
+                n += u32::from(queue.try_get().is_ok());
+            }
+            n
+        });
+        let mut n = 0;
+        while block_on_under_lock(queue.get_async()).is_ok() {
+            n += 1;
+        }
+        is_over.store(1, Release);
+        assert_eq!(n + thief.join().unwrap(), N);
+    });
+}
+
+/// Woken, it polls its future at once, and on the thread that wakes it.
+#[test]
+fn a_waker_may_poll_its_future_at_once() {
+    type Get = std::pin::Pin<Box<dyn Future<Output = Result<u32, GetError>> + Send>>;
+    struct Inline(std::sync::Mutex<Option<Get>>, AtomicU64);
+    impl Wake for Inline {
+        fn wake(self: Arc<Self>) {
+            let Some(mut get) = self.0.lock().unwrap().take() else { return };
+            let waker = Waker::from(self.clone());
+            match get.as_mut().poll(&mut Context::from_waker(&waker)) {
+                Poll::Ready(got) => self.1.store(u64::from(got.unwrap()), Release),
+                Poll::Pending => *self.0.lock().unwrap() = Some(get),
+            }
+        }
+    }
+    let _dog = watchdog(LIMIT);
+    let queue = Queue::<u32>::new(4).unwrap();
+    let (there, here) = (queue.clone(), queue.clone());
+    let get = Box::pin(async move { there.get_async().await });
+    let inline = Arc::new(Inline(Some(get as Get).into(), AtomicU64::new(0)));
+    inline.clone().wake();
+    for n in 1..200 {
+        // Some of them are gone again when it looks.
+        here.put(n).unwrap();
+        let _ = here.try_get();
+    }
+    here.put(7777).unwrap();
+    while inline.1.load(Acquire) == 0 {
+        thread::yield_now();
+    }
+}
+
+/// The last handle of a task may hold other futures of the same kind.
+#[test]
+fn a_dropped_future_may_drop_another_with_its_waker() {
+    struct Holds(#[allow(dead_code, reason = "only its drop counts")] std::sync::Mutex<Option<Box<dyn Send>>>);
+    impl Wake for Holds {
+        fn wake(self: Arc<Self>) {}
+    }
+    let _dog = watchdog(LIMIT);
+    let queue = Queue::<u32>::new(1).unwrap();
+    let (one, other) = (queue.clone(), queue.clone());
+    let mut inner = Box::pin(async move { one.get_async().await });
+    assert!(inner.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    let waker = Waker::from(Arc::new(Holds(Some(Box::new(inner) as Box<dyn Send>).into())));
+    let mut outer = Box::pin(async move { other.get_async().await });
+    assert!(outer.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    drop(waker);
+    drop(outer);
+    queue.put(1).unwrap();
+    assert_eq!(block_on(queue.get_async()), Ok(1));
+}
+
+fn get_in_a_fork(queue: Queue<u32>, begun: Queue<u32>) -> bool {
+    struct Tell(std::sync::mpsc::Sender<()>);
+    impl Wake for Tell {
+        fn wake(self: Arc<Self>) {
+            let _ = self.0.send(());
+        }
+    }
+    let mut get = Box::pin(queue.get_async());
+    assert!(get.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    let child = Process::fork(move || {
+        let (tell, told) = std::sync::mpsc::channel();
+        let waker = Waker::from(Arc::new(Tell(tell)));
+        assert!(get.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        begun.put(0).unwrap();
+        told.recv().unwrap();
+        block_on(get).unwrap()
+    });
+    child.unwrap().join().unwrap() == 7
+}
+
+/// It has none of its parent's threads.
+#[test]
+fn a_future_that_was_polled_before_a_fork_is_woken_in_the_child() {
+    let _dog = watchdog(LIMIT);
+    let (queue, begun) = (Queue::new(1).unwrap(), Queue::new(1).unwrap());
+    // Not confined, as nobody forks there.
+    let child = Process::spawn(get_in_a_fork, (queue.clone(), begun.clone())).unwrap();
+    begun.get().unwrap();
+    queue.put(7).unwrap();
+    assert!(child.join().unwrap());
 }
