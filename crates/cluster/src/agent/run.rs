@@ -62,6 +62,8 @@ const AHEAD: Duration = Duration::from_millis(20);
 const MAX_AHEAD: usize = 256;
 /// A task that was lost with so many hosts is not run again.
 const MAX_GIVEN: u64 = 20;
+/// How long who is to end waits for a server to come back.
+const ALONE: Duration = Duration::from_secs(5);
 /// For the last words.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -100,6 +102,7 @@ pub(super) fn run(start: Start, stops: UnboundedReceiver<Stop>, begun: &Sender<(
             stop: None,
             failed: None,
             told: None,
+            apart: None,
         };
         // Whoever wanted to know may have gone; it stops this one then.
         let _ = begun.send(());
@@ -133,6 +136,8 @@ struct Run {
     failed: Option<PoolError>,
     /// When it last told that it lives.
     told: Option<Instant>,
+    /// Since when there is no server.
+    apart: Option<Instant>,
 }
 
 impl Run {
@@ -393,8 +398,14 @@ impl Run {
     async fn look(&mut self, now: Instant) {
         if self.client.connection_state() != Connection::Connected {
             self.puller.forget();
+            let apart = now.duration_since(*self.apart.get_or_insert(now));
+            // What it has can be told to nobody. Others are given it once there is a server again.
+            if self.stop == Some(Stop::Drain) && apart >= ALONE {
+                self.stop(Stop::Now).await;
+            }
             return;
         }
+        self.apart = None;
         for (key, number, verdict) in self.hand.overdue(now) {
             self.send(&key, number, verdict).await;
         }

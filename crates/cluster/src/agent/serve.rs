@@ -12,7 +12,7 @@ use super::builder::AgentBuilder;
 impl AgentBuilder {
     /// [Starts](Self::start) it, and blocks until it has ended: by itself, or because the process was told to end by SIGTERM or
     /// SIGINT. Then it takes no further tasks, gives those back that no worker has begun, and waits for the others. A second
-    /// signal has it give those back, too.
+    /// signal has it give those back, too; and so has a server that is gone for five seconds.
     ///
     /// To be called by a process that has no other threads of its own, or where they block the two signals: one that is
     /// delivered to another thread does there what it does by default.

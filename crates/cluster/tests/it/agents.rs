@@ -1,19 +1,63 @@
 //! Agents that are this program, started with a server's name in its environment.
 
-use std::{env, fs, thread, time::Duration};
+use std::{
+    env, fs,
+    io::{BufRead, BufReader, Read, Write},
+    thread,
+    time::Duration,
+};
 
 use cluster::ClusterPool;
 use nix::sys::signal::Signal;
 use pool::TaskError;
-use proc_core::{Stdio, command::Popen};
+use proc_core::{Process, Stdio, command::Popen, handover::Fd};
 
 use crate::{faults::signal, support::local};
 
 /// One for the pool's server, of two slots.
 fn agent_of(pool: &ClusterPool) -> Popen {
     let (url, token) = pool.server_address().unwrap();
+    agent_at(&url, &token)
+}
+
+fn agent_at(url: &str, token: &str) -> Popen {
     let agent = Popen::builder([env::current_exe().unwrap()]).env("CLUSTER_AGENT", url).env("CLUSTER_TOKEN", token);
     agent.env("CLUSTER_SLOTS", "2").stdout(Stdio::null()).spawn().unwrap()
+}
+
+/// Says where its server is, and gives two hosts something to do.
+fn own_a_pool_without_end(told: Fd) {
+    let pool = ClusterPool::local(1).unwrap();
+    let (url, token) = pool.server_address().unwrap();
+    let mut told = fs::File::from(told.0);
+    told.write_all(format!("{url} {token}\n").as_bytes()).unwrap();
+    assert!(pool.wait_for_hosts(2, Duration::from_secs(60)));
+    let nap = || thread::sleep(Duration::from_secs(600));
+    let _tasks: Vec<_> = (0..8).map(|_| pool.apply_async(nap, ())).collect();
+    while !pool.hosts().iter().all(|host| host.n_held > 0) {
+        thread::sleep(Duration::from_millis(10));
+    }
+    told.write_all(b"they run").unwrap();
+    thread::park();
+}
+
+/// What it has can be told to nobody any more, and comes again once there is a server.
+#[test]
+fn terminated_agent_whose_server_is_gone_ends() {
+    let Some((_dog, pool)) = local(ClusterPool::builder(), 1) else { return };
+    drop(pool);
+    let (tells, told) = std::io::pipe().unwrap();
+    let owner = Process::spawn(own_a_pool_without_end, (Fd(told.into()),)).unwrap();
+    let mut tells = BufReader::new(tells);
+    let mut address = String::new();
+    tells.read_line(&mut address).unwrap();
+    let (url, token) = address.trim_end().split_once(' ').unwrap();
+    let agent = agent_at(url, token);
+    tells.read_exact(&mut [0; 8]).unwrap();
+    owner.kill().unwrap();
+    owner.wait().unwrap();
+    agent.terminate().unwrap();
+    agent.wait().unwrap();
 }
 
 #[test]
