@@ -33,7 +33,7 @@
 //! # What this is not
 //!
 //! Not for several machines, and not for processes of different users or builds: what is in a queue is read by the
-//! program that wrote it. Values are copied (see [`Queue::loan`] for bytes that are not).
+//! program that wrote it. Values are copied (see [`Queue::loan`] for bytes, and [`Queue::loan_value`] for structs of numbers, that are not).
 #![deny(unsafe_code)]
 
 mod barrier;

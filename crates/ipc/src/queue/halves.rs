@@ -112,6 +112,9 @@ impl<T> Queue<T> {
     /// Makes two halves of the queue: who has only one can only put, or only get. Once all producers are gone, or all
     /// consumers, of all processes, the queue is closed for the other half; by a drop at once, by `kill -9` soon.
     ///
+    /// A producer that was killed counts as one that has finished: whether all has been put that was to be, its
+    /// [`Process::join`](proc_core::Process::join) says. A half blocks: it is no future, and not for `wait_any`.
+    ///
     /// Other handles of the same queue stay what they are, and count for neither. A half takes three descriptors more than
     /// the queue does. A child by [`fork`](proc_core::Process::fork) has a copy of its parent's halves until it ends.
     ///

@@ -112,6 +112,7 @@ impl<T: Plain> Queue<T> {
     /// use ipc::{Plain, Queue};
     ///
     /// #[derive(Plain)]
+    /// #[shm(crate = ipc)] // not needed by a program that depends on `sync`, too
     /// struct Frame {
     ///     number: u64,
     ///     pixels: [[f32; 640]; 480],
