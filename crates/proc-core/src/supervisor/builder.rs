@@ -13,7 +13,7 @@ use kernel::{fds, helper};
 use super::{
     Supervisor,
     error::SupervisorError,
-    run::Run,
+    run::{Backoff, Run},
     shared::Shared,
     spec::{ChildSpec, Strategy},
 };
@@ -26,7 +26,8 @@ impl Supervisor {
     /// A supervisor that is told what to do before it starts.
     pub fn builder() -> SupervisorBuilder {
         let period = Duration::from_secs(5);
-        SupervisorBuilder { strategy: Strategy::default(), intensity: 1, period, children: Vec::new() }
+        let (strategy, backoff) = (Strategy::default(), Backoff::default());
+        SupervisorBuilder { strategy, intensity: 1, period, backoff, children: Vec::new() }
     }
 }
 
@@ -37,6 +38,7 @@ pub struct SupervisorBuilder {
     strategy: Strategy,
     intensity: usize,
     period: Duration,
+    backoff: Backoff,
     children: Vec<ChildSpec>,
 }
 
@@ -51,6 +53,16 @@ impl SupervisorBuilder {
     /// seconds unless told otherwise.
     pub fn intensity(mut self, restarts: usize, period: Duration) -> Self {
         (self.intensity, self.period) = (restarts, period);
+        self
+    }
+
+    /// How long to wait before a child is restarted: `first` after its first death, and twice as long after each further one,
+    /// up to `most`. A child that has run for as long as `most` begins anew. Not at all unless told otherwise.
+    ///
+    /// Meanwhile the others run on; [`restart_child`](Supervisor::restart_child) starts it at once. Only restarts count for
+    /// [`intensity`](Self::intensity), so its period has to be long enough for some.
+    pub fn backoff(mut self, first: Duration, most: Duration) -> Self {
+        self.backoff = Backoff { first, most: most.max(first) };
         self
     }
 
@@ -69,7 +81,7 @@ impl SupervisorBuilder {
         let (report, events) = sync_channel(LONGEST_BACKLOG);
         let (send, commands) = channel();
         let shared = Shared::new(wake, send);
-        let mut run = Run::new(self.strategy, self.intensity, self.period, report, Arc::clone(&shared));
+        let mut run = Run::new(self.strategy, (self.intensity, self.period), self.backoff, report, Arc::clone(&shared));
         for spec in self.children {
             if let Err(e) = run.start_child(spec) {
                 run.stop_all();

@@ -81,6 +81,23 @@ impl Supervisor {
         self.shared.ask(|reply| Command::Restart(id.into(), reply))?
     }
 
+    /// Stops a child, as its [`Shutdown`] says, and forgets it: its id is free. Returns when it has ended.
+    ///
+    /// # Errors
+    /// If there is no child of that id; [`SupervisorError::Ended`].
+    pub fn delete_child(&self, id: impl Into<String>) -> Result<(), SupervisorError> {
+        self.shared.ask(|reply| Command::Delete(id.into(), reply))?
+    }
+
+    /// Stops the child that has the id of `spec`, as its own [`Shutdown`] says, and starts this one in its place.
+    ///
+    /// # Errors
+    /// If there is no child of that id; if the new one cannot be started, and then the old one is there as after
+    /// [`terminate_child`](Self::terminate_child); [`SupervisorError::Ended`].
+    pub fn replace_child(&self, spec: ChildSpec) -> Result<(), SupervisorError> {
+        self.shared.ask(|reply| Command::Replace(spec, reply))?
+    }
+
     /// What has happened to the children, in order, from their first start on. Up to 65,536 events are kept.
     pub fn events(&self) -> &Receiver<Event> {
         &self.events

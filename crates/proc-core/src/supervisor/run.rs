@@ -25,6 +25,7 @@ pub(super) struct Run {
     strategy: Strategy,
     intensity: usize,
     period: Duration,
+    backoff: Backoff,
     /// In the order of their start.
     children: Vec<Child>,
     /// When there were restarts, within the last period.
@@ -37,28 +38,49 @@ struct Child {
     spec: ChildSpec,
     process: Option<Box<dyn Deref<Target = ProcessHandle> + Send>>,
     starts: u64,
+    /// When it was started last.
+    started: Instant,
+    /// How often it has died since it ran for long.
+    n_deaths: u32,
+    /// When to start it again, if that is to be.
+    due: Option<Instant>,
+}
+
+/// How long to wait before a restart.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Backoff {
+    pub(super) first: Duration,
+    pub(super) most: Duration,
+}
+
+impl Backoff {
+    /// After so many deaths in a row.
+    fn after(self, n_deaths: u32) -> Duration {
+        let doubled = 1_u32.checked_shl(n_deaths.saturating_sub(1)).unwrap_or(u32::MAX);
+        self.first.saturating_mul(doubled).min(self.most)
+    }
 }
 
 impl Run {
     pub(super) fn new(
         strategy: Strategy,
-        intensity: usize,
-        period: Duration,
+        (intensity, period): (usize, Duration),
+        backoff: Backoff,
         report: SyncSender<Event>,
         shared: Arc<Shared>,
     ) -> Self {
-        Self { strategy, intensity, period, children: Vec::new(), restarts: VecDeque::new(), report, shared }
+        Self { strategy, intensity, period, backoff, children: Vec::new(), restarts: VecDeque::new(), report, shared }
     }
 
     pub(super) fn run(mut self, mut woken: PipeReader, commands: &Receiver<Command>) {
         let end = loop {
-            if self.children.iter().all(|child| child.process.is_none() && child.spec.restart != Restart::Permanent) {
+            if self.children.iter().all(Child::is_over) {
                 break End::Stopped;
             }
             let mut fds = vec![PollFd::new(woken.as_fd(), PollFlags::POLLIN)];
             let running = self.children.iter().filter_map(|child| child.process.as_ref());
             fds.extend(running.map(|process| PollFd::new(process.as_fd(), PollFlags::POLLIN)));
-            let ready = poll(&mut fds, PollTimeout::NONE);
+            let ready = poll(&mut fds, self.until_due());
             let rung = ready.is_ok() && fds[0].any() == Some(true);
             drop(fds);
             if rung {
@@ -67,7 +89,7 @@ impl Run {
             if commands.try_iter().any(|command| self.obey(command)) {
                 break End::Stopped;
             }
-            if let Err(id) = self.look_after_the_dead() {
+            if let Err(id) = self.look_after_the_dead().and_then(|()| self.restart_the_due()) {
                 break End::TooManyRestarts { id };
             }
         };
@@ -91,6 +113,14 @@ impl Run {
                     ),
                 );
             }
+            Command::Delete(id, reply) => {
+                let found = self.find(id);
+                drop(reply.send(found.map(|i| {
+                    self.stop(i);
+                    drop(self.children.remove(i));
+                })));
+            }
+            Command::Replace(spec, reply) => drop(reply.send(self.replace(spec))),
             Command::Stop => return true,
         }
         false
@@ -100,10 +130,23 @@ impl Run {
         if self.children.iter().any(|child| child.spec.id == spec.id) {
             return Err(SupervisorError::AlreadyPresent { id: spec.id });
         }
-        self.children.push(Child { spec, process: None, starts: 0 });
+        let (process, starts, started, n_deaths, due) = (None, 0, Instant::now(), 0, None);
+        self.children.push(Child { spec, process, starts, started, n_deaths, due });
         let started = self.start(self.children.len() - 1);
         if started.is_err() {
             self.children.pop();
+        }
+        started
+    }
+
+    fn replace(&mut self, spec: ChildSpec) -> Result<(), SupervisorError> {
+        let i = self.find(spec.id.clone())?;
+        self.stop(i);
+        let old = std::mem::replace(&mut self.children[i].spec, spec);
+        self.children[i].n_deaths = 0;
+        let started = self.start(i);
+        if started.is_err() {
+            self.children[i].spec = old;
         }
         started
     }
@@ -126,10 +169,42 @@ impl Run {
                 Restart::Temporary => false,
             };
             if again {
-                self.restart(i)?;
+                self.restart_in_time(i)?;
             }
         }
         Ok(())
+    }
+
+    /// Restarts a child that has died, or notes when to.
+    fn restart_in_time(&mut self, dead: usize) -> Result<(), String> {
+        let child = &mut self.children[dead];
+        if child.started.elapsed() >= self.backoff.most {
+            child.n_deaths = 0;
+        }
+        child.n_deaths += 1;
+        let wait = self.backoff.after(child.n_deaths);
+        if wait.is_zero() {
+            return self.restart(dead);
+        }
+        child.due = Instant::now().checked_add(wait);
+        Ok(())
+    }
+
+    fn restart_the_due(&mut self) -> Result<(), String> {
+        let is_due = |child: &Child| child.due.is_some_and(|due| due <= Instant::now());
+        while let Some(i) = self.children.iter().position(is_due) {
+            self.children[i].due = None;
+            self.restart(i)?;
+        }
+        Ok(())
+    }
+
+    /// How long to sleep if nothing else happens.
+    fn until_due(&self) -> PollTimeout {
+        let Some(due) = self.children.iter().filter_map(|child| child.due).min() else { return PollTimeout::NONE };
+        // Not too early: up to the next millisecond.
+        let left = due.saturating_duration_since(Instant::now()) + Duration::from_micros(999);
+        PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
     }
 
     fn restart(&mut self, dead: usize) -> Result<(), String> {
@@ -149,6 +224,9 @@ impl Run {
             // A child that cannot be started is one that has died again.
             let Some((i, error)) = failed else { return Ok(()) };
             self.tell(Event::NotStarted { id: self.children[i].spec.id.clone(), reason: error.to_string() });
+            if !self.backoff.first.is_zero() {
+                return self.restart_in_time(i);
+            }
         }
     }
 
@@ -167,12 +245,14 @@ impl Run {
         let pid = process.pid();
         child.process = Some(process);
         child.starts += 1;
+        (child.started, child.due) = (Instant::now(), None);
         self.tell(Event::Started { id, pid });
         Ok(())
     }
 
     fn stop(&mut self, i: usize) {
         let child = &mut self.children[i];
+        child.due = None;
         let Some(process) = child.process.take() else { return };
         // One that has ended is reaped, and nothing else can go wrong here.
         let _ = match child.spec.shutdown {
@@ -195,6 +275,11 @@ impl Run {
 }
 
 impl Child {
+    /// Whether it does not run, and will not.
+    fn is_over(&self) -> bool {
+        self.process.is_none() && self.due.is_none() && self.spec.restart != Restart::Permanent
+    }
+
     fn is_dead(&self) -> bool {
         self.process.as_ref().is_some_and(|process| !process.is_alive())
     }

@@ -25,6 +25,8 @@ pub(super) enum Command {
     Start(ChildSpec, Sender<Result<(), SupervisorError>>),
     Terminate(String, Sender<Result<(), SupervisorError>>),
     Restart(String, Sender<Result<(), SupervisorError>>),
+    Delete(String, Sender<Result<(), SupervisorError>>),
+    Replace(ChildSpec, Sender<Result<(), SupervisorError>>),
     Stop,
 }
 

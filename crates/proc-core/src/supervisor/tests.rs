@@ -260,3 +260,69 @@ fn stress_order_holds_in_a_kill_storm() {
     }
     assert!(order.len() > 100, "{order:?}");
 }
+
+#[test]
+fn children_are_replaced_and_forgotten() {
+    let _dog = watchdog(LONG);
+    let supervisor = abc(Strategy::OneForOne, Restart::Permanent);
+    let before = pid_of(&supervisor, "b");
+    supervisor.replace_child(ChildSpec::new("b", stubborn, ()).shutdown(Shutdown::BrutalKill)).unwrap();
+    assert_eq!(events(&supervisor, 2), "!b +b");
+    assert_ne!(pid_of(&supervisor, "b"), before);
+    assert!(ProcessId::of(before).is_none());
+    let ids = |children: Vec<ChildInfo>| children.into_iter().map(|child| child.id).collect::<Vec<_>>().join(" ");
+    assert_eq!(ids(supervisor.which_children().unwrap()), "a b c");
+
+    let never = ChildSpec::from_fn("b", || {
+        let source = std::io::ErrorKind::PermissionDenied.into();
+        Err::<Process<()>, _>(ProcessError::Start { operation: "start".into(), source })
+    });
+    assert!(matches!(supervisor.replace_child(never), Err(SupervisorError::NotStarted { .. })));
+    assert!(supervisor.which_children().unwrap()[1].pid.is_none());
+    supervisor.restart_child("b").unwrap();
+    assert_eq!(events(&supervisor, 2), "!b +b", "it is the one before");
+
+    supervisor.delete_child("b").unwrap();
+    assert_eq!(ids(supervisor.which_children().unwrap()), "a c");
+    assert!(matches!(supervisor.delete_child("b"), Err(SupervisorError::NotFound { .. })));
+    assert!(matches!(
+        supervisor.replace_child(ChildSpec::new("b", sleeper, ())),
+        Err(SupervisorError::NotFound { .. })
+    ));
+    supervisor.start_child(ChildSpec::new("b", sleeper, ())).unwrap();
+    supervisor.stop().unwrap();
+}
+
+#[test]
+fn restarts_wait_longer_from_one_to_the_next() {
+    let _dog = watchdog(LONG);
+    let begun = std::time::Instant::now();
+    let ms = Duration::from_millis;
+    let builder = Supervisor::builder().intensity(4, LONG).backoff(ms(40), ms(100));
+    let supervisor = builder.child(ChildSpec::new("a", exits, (1,))).start().unwrap();
+    assert!(matches!(supervisor.wait(), Err(SupervisorError::TooManyRestarts { id }) if id == "a"));
+    // The fifth restart, which would be one too many, is due after the last of these.
+    assert!(begun.elapsed() >= ms(40 + 80 + 100 + 100 + 100), "{:?}", begun.elapsed());
+    assert_eq!(events(&supervisor, 10), "+a -a +a -a +a -a +a -a +a -a");
+}
+
+#[test]
+fn who_waits_for_a_restart_can_be_started_stopped_and_forgotten() {
+    let _dog = watchdog(LONG);
+    let hour = Duration::from_secs(3600);
+    let child = |id: &str| ChildSpec::new(id, sleeper, ()).restart(Restart::Transient);
+    let builder = Supervisor::builder().intensity(10, LONG).backoff(hour, hour).child(child("a")).child(child("b"));
+    let supervisor = builder.start().unwrap();
+    assert_eq!(events(&supervisor, 2), "+a +b");
+    kill_9(pid_of(&supervisor, "a"));
+    assert_eq!(events(&supervisor, 1), "-a");
+    assert!(supervisor.which_children().unwrap()[0].pid.is_none(), "it comes again, but not now");
+    supervisor.restart_child("a").unwrap();
+    kill_9(pid_of(&supervisor, "a"));
+    assert_eq!(events(&supervisor, 2), "+a -a");
+    supervisor.terminate_child("b").unwrap();
+    // It is not over as long as one is to come again.
+    assert_eq!(supervisor.which_children().unwrap().len(), 2);
+    supervisor.delete_child("a").unwrap();
+    supervisor.wait().unwrap();
+}
