@@ -119,7 +119,7 @@ impl Ring for Raw {
                 // SAFETY: slots of the first section have been reached, up to this number.
                 Some((lap, slot, unsafe { self.segment.near_slot(slot) }))
             }
-            _ => self.reach_further(position, side),
+            _ => self.reach_any(position, side),
         }
     }
 
@@ -296,18 +296,6 @@ impl Raw {
     pub(crate) fn arrive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let (segment, store) = Deserialize::deserialize(deserializer)?;
         Self::new(segment, store).map_err(de::Error::custom)
-    }
-
-    /// As [`reach`](Ring::reach), in another section as well.
-    #[cold]
-    #[inline(never)]
-    fn reach_further(&self, position: u64, side: Side) -> Option<(u64, u32, &Slot)> {
-        let (lap, slot) = self.positions().split(position)?;
-        let is_reached = match side {
-            Side::Items => self.is_readable(slot),
-            Side::Space => self.may_put(slot),
-        };
-        is_reached.then(|| (lap, slot, self.slot(slot)))
     }
 
     /// A slot that is readable here.

@@ -176,6 +176,13 @@ pub(crate) trait Ring {
     /// The lap and the slot of a position, if there is nothing more to do before a look at it, or a put there.
     #[inline(always)]
     fn reach(&self, position: u64, side: Side) -> Option<(u64, u32, Self::At<'_>)> {
+        self.reach_any(position, side)
+    }
+
+    /// As [`reach`](Self::reach), by asking for each slot: what a ring with a shorter way for most falls back on.
+    #[cold]
+    #[inline(never)]
+    fn reach_any(&self, position: u64, side: Side) -> Option<(u64, u32, Self::At<'_>)> {
         let (lap, slot) = self.positions().split(position)?;
         let is_reached = match side {
             Side::Items => self.is_readable(slot),
