@@ -10,7 +10,7 @@ use kernel::{
 use super::{
     layout::{CLASSES, Geometry, HEADER_BYTES, Header, Line, MAGIC, PARTICIPANTS, Pool, Record, Slot, VERSION},
     ring::SLEEPERS,
-    word::{BlockState, Positions, SlotWord},
+    word::{BlockState, SlotWord},
 };
 
 /// What a queue says.
@@ -119,7 +119,8 @@ fn add_ring(
     let (Some((lap, slot)), Some((head_lap, head_slot))) = (ring.split(tail), ring.split(head)) else {
         return Err(outside);
     };
-    let ((first, len), (head_first, head_len)) = (section_of(ring, slot), section_of(ring, head_slot));
+    let ((first, len), (head_first, head_len)) = (ring.around(slot), ring.around(head_slot));
+    let (len, head_len) = (u64::from(len), u64::from(head_len));
     let put = lap.wrapping_mul(len).wrapping_add(u64::from(slot - first));
     let taken = head_lap.wrapping_mul(head_len).wrapping_add(u64::from(head_slot - head_first));
     (view.n_put, view.n_taken) = (put, taken);
@@ -138,15 +139,6 @@ fn add_ring(
     let word = Copied::of(source, geometry.slot_at(slot), 8)?;
     view.is_closed = SlotWord(word.u64(0)).is_end();
     Ok(())
-}
-
-/// The first slot of the section that a slot is in, and how many there are.
-fn section_of(ring: Positions, slot: u32) -> (u32, u64) {
-    if slot < ring.capacity {
-        return (0, u64::from(ring.capacity));
-    }
-    let section = ring.sections().of(slot);
-    (ring.sections().first(section), u64::from(ring.sections().len(section)))
 }
 
 fn add_leases(

@@ -433,7 +433,7 @@ impl Positions {
     }
 
     /// The first slot of the section that a slot is in, and how many there are.
-    fn around(&self, slot: u32) -> (u32, u32) {
+    pub(crate) fn around(&self, slot: u32) -> (u32, u32) {
         if slot < self.capacity {
             return (0, self.capacity);
         }
