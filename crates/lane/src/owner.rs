@@ -41,8 +41,8 @@ pub struct OwnerLane {
     given: VecDeque<Given>,
     occupied: [bool; N_SLOTS],
     free_buffers: Vec<u32>,
-    /// How many bytes have memory at the place of the chunk with each buffer, if more than are kept there for good.
-    kept: [u64; N_BUFFERS],
+    /// The buffers with whose chunk more memory is left than is kept there for good, and how many bytes have some.
+    kept: Vec<(u32, u64)>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -112,7 +112,7 @@ impl OwnerLane {
             given: VecDeque::new(),
             occupied: [false; N_SLOTS],
             free_buffers: (0..N_BUFFERS as u32).rev().collect(),
-            kept: [0; N_BUFFERS],
+            kept: Vec::new(),
         }
     }
 
@@ -374,8 +374,8 @@ impl OwnerLane {
         let index = slot_of(given.position);
         self.occupied[index] = false;
         self.free_buffers.extend(given.buffer);
-        match given.buffer.and_then(|buffer| self.kept.get_mut(buffer as usize)) {
-            Some(kept) if spill::is_soon_filled_again(given.spilled_bytes) => *kept = given.spilled_bytes.max(*kept),
+        match given.buffer {
+            Some(buffer) if spill::is_soon_filled_again(given.spilled_bytes) => self.keep(buffer, given.spilled_bytes),
             _ => spill::release(&self.spill, Place::task(index, given.buffer), given.spilled_bytes),
         }
         // While one chunk follows the other, each finds the memory of the one before.
@@ -389,9 +389,16 @@ impl OwnerLane {
         nix::sys::stat::fstat(&self.spill).unwrap().st_blocks as u64 * 512
     }
 
+    fn keep(&mut self, buffer: u32, bytes: u64) {
+        match self.kept.iter_mut().find(|(of, _)| *of == buffer) {
+            Some((_, kept)) => *kept = bytes.max(*kept),
+            None => self.kept.push((buffer, bytes)),
+        }
+    }
+
     fn release_chunks(&mut self) {
-        for (buffer, kept) in (0..).zip(&mut self.kept) {
-            spill::release(&self.spill, Place::Chunk(buffer), std::mem::take(kept));
+        for (buffer, bytes) in self.kept.drain(..) {
+            spill::release(&self.spill, Place::Chunk(buffer), bytes);
         }
     }
 }
