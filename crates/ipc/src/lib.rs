@@ -41,6 +41,7 @@ mod error;
 #[cfg(feature = "inspect")]
 #[doc(hidden)]
 pub mod inspect;
+mod iter;
 pub mod joinable;
 mod listener;
 pub mod manager;
@@ -51,6 +52,7 @@ mod shared;
 mod spin;
 mod sys;
 pub mod thread;
+mod time;
 mod unwind;
 
 pub use self::error::{GetError, GetTimeoutError, PutError, PutTimeoutError, TryGetError, TryPutError};

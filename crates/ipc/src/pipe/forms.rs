@@ -5,10 +5,7 @@ use std::time::{Duration, Instant};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{Connection, Receiver, RecvError, SendError, Sender, biased::Patience};
-
-fn until(deadline: Instant) -> Duration {
-    deadline.saturating_duration_since(Instant::now())
-}
+use crate::time::remaining;
 
 macro_rules! sending {
     ($End:ident, $self:ident, $outgoing:expr) => {
@@ -18,7 +15,7 @@ macro_rules! sending {
             /// # Errors
             /// As [`send_timeout`](Self::send_timeout).
             pub fn send_deadline(&self, value: &T, deadline: Instant) -> Result<(), SendError> {
-                self.send_timeout(value, until(deadline))
+                self.send_timeout(value, remaining(deadline))
             }
         }
 
@@ -44,7 +41,7 @@ macro_rules! sending {
             /// # Errors
             /// As [`send_timeout`](Self::send_timeout), but for `Encode`.
             pub fn send_bytes_deadline(&self, bytes: &[u8], deadline: Instant) -> Result<(), SendError> {
-                self.send_bytes_timeout(bytes, until(deadline))
+                self.send_bytes_timeout(bytes, remaining(deadline))
             }
         }
     };
@@ -58,7 +55,7 @@ macro_rules! receiving {
             /// # Errors
             /// As [`recv_timeout`](Self::recv_timeout).
             pub fn recv_deadline(&self, deadline: Instant) -> Result<T, RecvError> {
-                self.recv_timeout(until(deadline))
+                self.recv_timeout(remaining(deadline))
             }
         }
 
@@ -84,7 +81,7 @@ macro_rules! receiving {
             /// # Errors
             /// As [`recv_timeout`](Self::recv_timeout), but for `Decode`.
             pub fn recv_bytes_deadline(&self, deadline: Instant) -> Result<Vec<u8>, RecvError> {
-                self.recv_bytes_timeout(until(deadline))
+                self.recv_bytes_timeout(remaining(deadline))
             }
         }
     };

@@ -3,6 +3,7 @@
 use serde::de::DeserializeOwned;
 
 use super::{Connection, Receiver, RecvError};
+use crate::iter::next;
 
 /// The values that an end receives, each waited for, until the other end is gone; see [`Receiver::iter`].
 ///
@@ -54,18 +55,11 @@ fn unexpected(end: &Option<RecvError>) -> Option<&RecvError> {
     end.as_ref().filter(|end| !matches!(end, RecvError::Closed))
 }
 
-fn next<T: DeserializeOwned>(receiver: &Receiver<T>, end: &mut Option<RecvError>) -> Option<T> {
-    if end.is_some() {
-        return None;
-    }
-    receiver.recv().map_err(|e| *end = Some(e)).ok()
-}
-
 impl<T: DeserializeOwned> Iterator for RecvIter<'_, T> {
     type Item = T;
 
     fn next(&mut self) -> Option<T> {
-        next(self.receiver, &mut self.end)
+        next(&mut self.end, || self.receiver.recv())
     }
 }
 
@@ -73,7 +67,7 @@ impl<T: DeserializeOwned> Iterator for RecvIntoIter<T> {
     type Item = T;
 
     fn next(&mut self) -> Option<T> {
-        next(&self.receiver, &mut self.end)
+        next(&mut self.end, || self.receiver.recv())
     }
 }
 

@@ -16,11 +16,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwn
 use super::{
     Queue,
     batch::put_all,
-    iter::Drain,
+    iter::{Drain, unexpected},
     patience::Patience,
     stop::{GetStop, PutStop},
 };
-use crate::{GetError, GetTimeoutError, PutError, PutTimeoutError, TryGetError, TryPutError};
+use crate::{GetError, GetTimeoutError, PutError, PutTimeoutError, TryGetError, TryPutError, iter::next};
 
 /// How long a wait lasts before it looks whether the other half was killed.
 const LOOK_AFTER: Duration = Duration::from_millis(40);
@@ -309,7 +309,7 @@ pub struct ConsumerIter<'a, T> {
 impl<T> ConsumerIter<'_, T> {
     /// Why it has ended, unless that is because the producers are gone: as [`Iter::error`](super::Iter::error).
     pub fn error(&self) -> Option<&GetError> {
-        self.end.as_ref().filter(|end| !matches!(end, GetError::Closed))
+        unexpected(&self.end)
     }
 }
 
@@ -317,10 +317,7 @@ impl<T: DeserializeOwned> Iterator for ConsumerIter<'_, T> {
     type Item = T;
 
     fn next(&mut self) -> Option<T> {
-        if self.end.is_some() {
-            return None;
-        }
-        self.consumer.get().map_err(|end| self.end = Some(end)).ok()
+        next(&mut self.end, || self.consumer.get())
     }
 }
 

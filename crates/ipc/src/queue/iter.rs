@@ -3,7 +3,7 @@
 use serde::de::DeserializeOwned;
 
 use super::Queue;
-use crate::{GetError, TryGetError};
+use crate::{GetError, TryGetError, iter::next};
 
 /// The messages of a queue, each waited for, until the queue is closed and empty.
 ///
@@ -30,7 +30,7 @@ impl<T> Iter<'_, T> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn error(&self) -> Option<&GetError> {
-        self.end.as_ref().filter(|end| !matches!(end, GetError::Closed))
+        unexpected(&self.end)
     }
 }
 
@@ -38,11 +38,13 @@ impl<T: DeserializeOwned> Iterator for Iter<'_, T> {
     type Item = T;
 
     fn next(&mut self) -> Option<T> {
-        if self.end.is_some() {
-            return None;
-        }
-        self.queue.get().map_err(|end| self.end = Some(end)).ok()
+        next(&mut self.end, || self.queue.get())
     }
+}
+
+/// What an iterator over messages ended with, unless that is how it should end.
+pub(super) fn unexpected(end: &Option<GetError>) -> Option<&GetError> {
+    end.as_ref().filter(|end| !matches!(end, GetError::Closed))
 }
 
 /// The messages of a queue that it owns a handle of, as [`Iter`].
@@ -56,7 +58,7 @@ pub struct IntoIter<T> {
 impl<T> IntoIter<T> {
     /// Why it has ended, unless that is because the queue is closed and empty: as [`Iter::error`].
     pub fn error(&self) -> Option<&GetError> {
-        self.end.as_ref().filter(|end| !matches!(end, GetError::Closed))
+        unexpected(&self.end)
     }
 }
 
@@ -64,10 +66,7 @@ impl<T: DeserializeOwned> Iterator for IntoIter<T> {
     type Item = T;
 
     fn next(&mut self) -> Option<T> {
-        if self.end.is_some() {
-            return None;
-        }
-        self.queue.get().map_err(|end| self.end = Some(end)).ok()
+        next(&mut self.end, || self.queue.get())
     }
 }
 
@@ -90,10 +89,7 @@ impl<T: DeserializeOwned> Iterator for Drain<'_, T> {
     type Item = T;
 
     fn next(&mut self) -> Option<T> {
-        if self.end.is_some() {
-            return None;
-        }
-        self.queue.try_get().map_err(|end| self.end = Some(end)).ok()
+        next(&mut self.end, || self.queue.try_get())
     }
 }
 

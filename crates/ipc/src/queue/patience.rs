@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use kernel::futex::Deadline;
 
+use crate::time::remaining;
+
 /// How long an operation may take.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Patience {
@@ -15,7 +17,7 @@ pub(crate) enum Patience {
 impl Patience {
     /// Until that time of `std`'s clock.
     pub(crate) fn until(deadline: Instant) -> Self {
-        Self::For(deadline.saturating_duration_since(Instant::now()))
+        Self::For(remaining(deadline))
     }
 
     /// When it ends; `None` if it does not.

@@ -1,14 +1,11 @@
 //! Locking until a time.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use sync::{Element, OwnerDied, Plain};
 
 use super::{Array, ArrayGuard, Row, RowGuard, Value, ValueGuard};
-
-fn until(deadline: Instant) -> Duration {
-    deadline.saturating_duration_since(Instant::now())
-}
+use crate::time::remaining;
 
 impl<T: Element + Copy> Value<T> {
     /// As [`lock_timeout`](Self::lock_timeout), until `deadline`.
@@ -16,7 +13,7 @@ impl<T: Element + Copy> Value<T> {
     /// # Errors
     /// As [`lock`](Self::lock).
     pub fn lock_deadline(&self, deadline: Instant) -> Result<Option<ValueGuard<'_, T>>, OwnerDied<ValueGuard<'_, T>>> {
-        self.lock_timeout(until(deadline))
+        self.lock_timeout(remaining(deadline))
     }
 }
 
@@ -26,7 +23,7 @@ impl<T: Element + Copy> Array<T> {
     /// # Errors
     /// As [`lock`](Self::lock).
     pub fn lock_deadline(&self, deadline: Instant) -> Result<Option<ArrayGuard<'_, T>>, OwnerDied<ArrayGuard<'_, T>>> {
-        self.lock_timeout(until(deadline))
+        self.lock_timeout(remaining(deadline))
     }
 }
 
@@ -36,6 +33,6 @@ impl<T: Element<Stored = T> + Plain + Copy> Row<T> {
     /// # Errors
     /// As [`lock`](Self::lock).
     pub fn lock_deadline(&self, deadline: Instant) -> Result<Option<RowGuard<'_, T>>, OwnerDied<RowGuard<'_, T>>> {
-        self.lock_timeout(until(deadline))
+        self.lock_timeout(remaining(deadline))
     }
 }

@@ -4,8 +4,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{item::Item, lending::Lending, many::put_all, shelf::Entry, until, wakers::Wakers};
-use crate::{GetError, GetTimeoutError, PutError, PutTimeoutError, TryGetError, TryPutError};
+use super::{item::Item, lending::Lending, many::put_all, shelf::Entry, wakers::Wakers};
+use crate::{GetError, GetTimeoutError, PutError, PutTimeoutError, TryGetError, TryPutError, time::remaining};
 
 /// A queue between threads that knows when everything put into it has been dealt with: first in, first out, unless it
 /// was made by [`lifo`](Self::lifo) or [`priority`](Self::priority).
@@ -76,7 +76,7 @@ impl<T> JoinableQueue<T> {
     /// # Errors
     /// As [`put_timeout`](Self::put_timeout).
     pub fn put_deadline(&self, value: T, deadline: Instant) -> Result<(), PutTimeoutError<T>> {
-        self.put_timeout(value, until(deadline))
+        self.put_timeout(value, remaining(deadline))
     }
 
     /// Puts all values, waiting whenever the queue is full.
@@ -125,7 +125,7 @@ impl<T> JoinableQueue<T> {
     /// # Errors
     /// As [`get_timeout`](Self::get_timeout).
     pub fn get_deadline(&self, deadline: Instant) -> Result<Item<T>, GetTimeoutError> {
-        self.get_timeout(until(deadline))
+        self.get_timeout(remaining(deadline))
     }
 
     /// Takes up to `max` items at once, waiting while there is none.

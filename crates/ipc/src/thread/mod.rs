@@ -36,8 +36,6 @@ mod ready;
 mod shelf;
 mod wakers;
 
-use std::time::{Duration, Instant};
-
 pub use self::{
     builder::Builder,
     halves::{Consumer, Producer},
@@ -48,8 +46,3 @@ pub use self::{
     queue::{Iter, Queue},
     ready::Readiness,
 };
-
-/// How long it is until `deadline`.
-fn until(deadline: Instant) -> Duration {
-    deadline.saturating_duration_since(Instant::now())
-}

@@ -11,10 +11,9 @@ use std::{
 use super::{
     many::put_all,
     monitor::{Monitor, Store},
-    until,
     wakers::Wakers,
 };
-use crate::{GetError, GetTimeoutError, PutError, PutTimeoutError, TryGetError, TryPutError};
+use crate::{GetError, GetTimeoutError, PutError, PutTimeoutError, TryGetError, TryPutError, time::remaining};
 
 /// Last in, first out.
 #[derive(Debug)]
@@ -112,7 +111,7 @@ macro_rules! ordered_queue {
             /// # Errors
             /// As [`put_timeout`](Self::put_timeout).
             pub fn put_deadline(&self, value: T, deadline: Instant) -> Result<(), PutTimeoutError<T>> {
-                self.put_timeout(value, until(deadline))
+                self.put_timeout(value, remaining(deadline))
             }
 
             /// Puts a value; a future, for any runtime or none. Dropped before its end, it has put nothing.
@@ -161,7 +160,7 @@ macro_rules! ordered_queue {
             /// # Errors
             /// As [`get_timeout`](Self::get_timeout).
             pub fn get_deadline(&self, deadline: Instant) -> Result<T, GetTimeoutError> {
-                self.get_timeout(until(deadline))
+                self.get_timeout(remaining(deadline))
             }
 
             /// Takes the next value; a future, for any runtime or none. Dropped before its end, it has taken nothing.

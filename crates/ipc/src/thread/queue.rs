@@ -8,8 +8,8 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, TrySen
 use crossbeam_utils::sync::ShardedLock;
 use parking_lot::Mutex;
 
-use super::{many::put_all, until, wakers::Wakers};
-use crate::{GetError, GetTimeoutError, PutError, PutTimeoutError, TryGetError, TryPutError};
+use super::{many::put_all, wakers::Wakers};
+use crate::{GetError, GetTimeoutError, PutError, PutTimeoutError, TryGetError, TryPutError, time::remaining};
 
 /// A first-in, first-out queue between threads: many producers, many consumers.
 ///
@@ -106,7 +106,7 @@ impl<T> Queue<T> {
     /// # Errors
     /// As [`put_timeout`](Self::put_timeout).
     pub fn put_deadline(&self, value: T, deadline: Instant) -> Result<(), PutTimeoutError<T>> {
-        self.put_timeout(value, until(deadline))
+        self.put_timeout(value, remaining(deadline))
     }
 
     /// Puts a value; a future, for any runtime or none. Dropped before its end, it has put nothing.
@@ -161,7 +161,7 @@ impl<T> Queue<T> {
     /// # Errors
     /// As [`get_timeout`](Self::get_timeout).
     pub fn get_deadline(&self, deadline: Instant) -> Result<T, GetTimeoutError> {
-        self.get_timeout(until(deadline))
+        self.get_timeout(remaining(deadline))
     }
 
     /// Takes the next value; a future, for any runtime or none. Dropped before its end, it has taken nothing.
