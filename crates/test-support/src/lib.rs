@@ -8,6 +8,7 @@ mod call;
 pub mod constructor;
 pub mod cpu;
 pub mod entry;
+mod future;
 pub mod hosts;
 pub mod processes;
 pub mod robust;
@@ -16,4 +17,5 @@ pub mod step;
 mod sys;
 mod watchdog;
 
+pub use future::{Unpark, block_on};
 pub use watchdog::{Watchdog, watchdog};

@@ -4,9 +4,7 @@ use std::{process::Command, time::Duration};
 
 use ipc::{JoinableQueue, Queue};
 use proc_core::{Confinement, Process};
-use test_support::watchdog;
-
-use crate::queue::block_on;
+use test_support::{block_on, watchdog};
 
 /// Set in the run of the tests whose children are confined.
 const VARIABLE: &str = "IPC_CONFINED";

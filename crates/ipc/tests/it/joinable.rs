@@ -11,9 +11,9 @@ use std::{
 
 use ipc::{GetError, JoinableQueue, PutError, TryGetError};
 use proc_core::shm::Shared;
-use test_support::watchdog;
+use test_support::{block_on, watchdog};
 
-use crate::{queue::block_on, storm::kills};
+use crate::storm::kills;
 
 const LIMIT: Duration = Duration::from_secs(120);
 const ITEMS: usize = 4096;

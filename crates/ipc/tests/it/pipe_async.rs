@@ -8,9 +8,7 @@ use std::{
 };
 
 use ipc::{Connection, Receiver, RecvError, SendError, Sender, channel, pipe};
-use test_support::watchdog;
-
-use crate::queue::block_on;
+use test_support::{block_on, watchdog};
 
 const LIMIT: Duration = Duration::from_secs(60);
 

@@ -17,7 +17,7 @@ use std::{
 
 use ipc::{GetError, GetTimeoutError, PutError, Queue, TryGetError};
 use proc_core::{Process, Signal, Waitable, shm::Shared, wait_any};
-use test_support::watchdog;
+use test_support::{block_on, watchdog};
 
 use crate::storm::kills;
 
@@ -283,24 +283,6 @@ fn futures_are_woken() {
         assert_eq!(there.put_async(1).await, Err(PutError::Closed(1)));
     });
     child.join().unwrap();
-}
-
-/// As small a runtime as there can be.
-pub(crate) fn block_on<R>(future: impl Future<Output = R>) -> R {
-    struct Unpark(thread::Thread);
-    impl std::task::Wake for Unpark {
-        fn wake(self: Arc<Self>) {
-            self.0.unpark();
-        }
-    }
-    let waker = Arc::new(Unpark(thread::current())).into();
-    let mut future = std::pin::pin!(future);
-    loop {
-        match future.as_mut().poll(&mut std::task::Context::from_waker(&waker)) {
-            std::task::Poll::Ready(result) => return result,
-            std::task::Poll::Pending => thread::park(),
-        }
-    }
 }
 
 fn send_in_a_fork_first(queue: Queue<()>) -> bool {

@@ -8,14 +8,14 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
-    task::{Context, Poll, Wake, Waker},
+    task::{Context, Wake, Waker},
     thread,
     time::{Duration, Instant},
 };
 
 use ipc::{GetError, GetTimeoutError, PutError, PutTimeoutError, TryGetError, TryPutError, thread as threads};
 use proc_core::{Waitable, wait_any};
-use test_support::watchdog;
+use test_support::{block_on, watchdog};
 
 const LIMIT: Duration = Duration::from_secs(60);
 const SHORT: Duration = Duration::from_millis(20);
@@ -27,17 +27,6 @@ impl Wake for Unpark {
     fn wake(self: Arc<Self>) {
         self.1.fetch_add(1, Relaxed);
         self.0.unpark();
-    }
-}
-
-fn block_on<R>(future: impl Future<Output = R>) -> R {
-    let waker = Waker::from(Arc::new(Unpark(thread::current(), AtomicU64::new(0))));
-    let mut future = pin!(future);
-    loop {
-        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
-            Poll::Ready(result) => return result,
-            Poll::Pending => thread::park(),
-        }
     }
 }
 

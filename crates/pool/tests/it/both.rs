@@ -12,7 +12,7 @@ macro_rules! conformance {
                     Arc,
                     atomic::{AtomicU64, Ordering::SeqCst},
                 },
-                task::{Context, Poll, Wake, Waker},
+                task::{Context, Waker},
                 thread,
                 time::Duration,
             };
@@ -23,7 +23,7 @@ macro_rules! conformance {
                 wait_tasks_async, $pool as Pool,
             };
             use proc_core::{Waitable, shm::Shared, wait_any, wait_any_async};
-            use test_support::watchdog;
+            use test_support::{Unpark, block_on, watchdog};
 
             const PATIENCE: Duration = Duration::from_secs(100);
 
@@ -34,25 +34,6 @@ macro_rules! conformance {
             fn wait_at(gate: Shared<AtomicU64>) {
                 while gate.load(SeqCst) == 0 {
                     thread::yield_now();
-                }
-            }
-
-            struct Unpark(thread::Thread);
-
-            impl Wake for Unpark {
-                fn wake(self: Arc<Self>) {
-                    self.0.unpark();
-                }
-            }
-
-            fn block_on<T>(future: impl Future<Output = T>) -> T {
-                let waker = Waker::from(Arc::new(Unpark(thread::current())));
-                let mut future = pin!(future);
-                loop {
-                    match future.as_mut().poll(&mut Context::from_waker(&waker)) {
-                        Poll::Ready(value) => return value,
-                        Poll::Pending => thread::park(),
-                    }
                 }
             }
 

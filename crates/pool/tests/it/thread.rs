@@ -1,19 +1,16 @@
 use std::{
-    future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
-    pin::pin,
     sync::{
         Arc, Barrier,
         atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
         mpsc,
     },
-    task::{Context, Poll, Wake, Waker},
     thread,
     time::Duration,
 };
 
 use pool::{PoolError, Task, TaskError, ThreadPool, Until, as_completed, wait};
-use test_support::watchdog;
+use test_support::{block_on, watchdog};
 
 const PATIENCE: Duration = Duration::from_secs(100);
 
@@ -330,23 +327,9 @@ fn initializer_runs_in_every_thread_or_fails_the_pool() {
 #[test]
 fn a_task_is_a_future() {
     let _dog = watchdog(PATIENCE);
-    struct Unpark(thread::Thread);
-    impl Wake for Unpark {
-        fn wake(self: Arc<Self>) {
-            self.0.unpark();
-        }
-    }
     let pool = ThreadPool::new(1).unwrap();
-    let mut future =
-        pin!(async { pool.apply_async(|| 1, ()).await.unwrap() + pool.apply_async(|| 2, ()).await.unwrap() });
-    let waker = Waker::from(Arc::new(Unpark(thread::current())));
-    let sum = loop {
-        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
-            Poll::Ready(sum) => break sum,
-            Poll::Pending => thread::park(),
-        }
-    };
-    assert_eq!(sum, 3);
+    let future = async { pool.apply_async(|| 1, ()).await.unwrap() + pool.apply_async(|| 2, ()).await.unwrap() };
+    assert_eq!(block_on(future), 3);
 }
 
 #[test]

@@ -3,34 +3,15 @@
 use std::{
     io::{Read, Write},
     os::fd::{AsFd, AsRawFd},
-    pin::{Pin, pin},
-    sync::Arc,
-    task::{Context, Poll, Wake, Waker},
-    thread,
+    pin::Pin,
+    task::{Context, Waker},
     time::Duration,
 };
 
 use proc_core::{Process, ProcessError, Waitable, command, wait_any, wait_any_async};
+use test_support::block_on;
 
 use crate::watchdog;
-
-/// As small a runtime as there can be.
-fn block_on<R>(future: impl Future<Output = R>) -> R {
-    struct Unpark(thread::Thread);
-    impl Wake for Unpark {
-        fn wake(self: Arc<Self>) {
-            self.0.unpark();
-        }
-    }
-    let waker = Waker::from(Arc::new(Unpark(thread::current())));
-    let mut future = pin!(future);
-    loop {
-        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
-            Poll::Ready(result) => return result,
-            Poll::Pending => thread::park(),
-        }
-    }
-}
 
 fn is_pending<F: Future + Unpin>(future: &mut F) -> bool {
     Pin::new(future).poll(&mut Context::from_waker(Waker::noop())).is_pending()

@@ -1,35 +1,16 @@
 //! Futures of locks, semaphores and events, on as small a runtime as there can be.
 
 use std::{
-    pin::{Pin, pin},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::SeqCst},
-    },
-    task::{Context, Poll, Wake, Waker},
+    pin::Pin,
+    sync::atomic::{AtomicU64, Ordering::SeqCst},
+    task::{Context, Waker},
     thread,
 };
 
 use sync::process::{BoundedSemaphore, Event, Lock, Semaphore};
+use test_support::block_on;
 
 use crate::util::{Child, Dice, LONG, counter, dog};
-
-fn block_on<R>(future: impl Future<Output = R>) -> R {
-    struct Unpark(thread::Thread);
-    impl Wake for Unpark {
-        fn wake(self: Arc<Self>) {
-            self.0.unpark();
-        }
-    }
-    let waker = Waker::from(Arc::new(Unpark(thread::current())));
-    let mut future = pin!(future);
-    loop {
-        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
-            Poll::Ready(result) => return result,
-            Poll::Pending => thread::park(),
-        }
-    }
-}
 
 fn is_pending<F: Future + Unpin>(future: &mut F) -> bool {
     Pin::new(future).poll(&mut Context::from_waker(Waker::noop())).is_pending()
