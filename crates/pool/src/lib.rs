@@ -71,6 +71,7 @@ mod stream;
 mod task;
 mod terms;
 mod thread;
+mod wakers;
 
 pub use bound::Full;
 pub use call::{Call, CallOnce};

@@ -16,11 +16,9 @@ use std::{
     task::Waker,
 };
 
-use kernel::{
-    futex::{self, Deadline, Wait},
-    waker::wake,
-};
-use parking_lot::Mutex;
+use kernel::futex::{self, Deadline, Wait};
+
+use crate::wakers::Wakers;
 
 const GONE: u32 = u32::MAX;
 
@@ -28,7 +26,7 @@ const GONE: u32 = u32::MAX;
 pub(super) struct Turns {
     word: AtomicU32,
     /// To be woken at the end.
-    on_end: Mutex<Vec<Waker>>,
+    on_end: Wakers,
 }
 
 /// What a waiter has seen of the turns.
@@ -63,19 +61,12 @@ impl Turns {
     pub(super) fn end(&self) {
         self.word.store(GONE, Release);
         futex::wake(&self.word, u32::MAX);
-        let wakers = std::mem::take(&mut *self.on_end.lock());
-        wakers.into_iter().for_each(wake);
+        self.on_end.wake_all();
     }
 
     /// Whether the last turn is over; if not, has `waker` woken once it is.
     pub(super) fn poll_end(&self, waker: &Waker) -> bool {
-        let mut wakers = self.on_end.lock();
-        // Under the lock, which `end` takes after it has said so.
-        let is_over = self.now().is_last();
-        if !is_over && !wakers.iter().any(|known| known.will_wake(waker)) {
-            wakers.push(waker.clone());
-        }
-        is_over
+        self.on_end.poll(waker, || self.now().is_last())
     }
 
     /// Waits until the last turn is over (true), or the deadline has passed (false).

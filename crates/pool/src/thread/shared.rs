@@ -24,8 +24,7 @@ use std::{
 
 use crossbeam_deque::{Injector, Steal, Stealer, Worker};
 use crossbeam_utils::{Backoff, CachePadded};
-use kernel::waker::wake;
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Condvar;
 use proc_core::Panic;
 
 use super::{caught::caught, presence::Presence};
@@ -33,6 +32,7 @@ use crate::{
     PoolError, Stats, TaskError,
     stats::WorkerStats,
     stream::{HasInputs, Inputs, Open},
+    wakers::Wakers,
 };
 
 /// A job, whatever it returns.
@@ -67,7 +67,7 @@ pub(super) struct Shared {
     changed: Condvar,
     inputs: Inputs,
     /// To be woken when all threads have left.
-    on_end: Mutex<Vec<Waker>>,
+    on_end: Wakers,
     workers: Vec<CachePadded<Counters>>,
 }
 
@@ -119,7 +119,7 @@ impl Shared {
             presence: Presence::new(n_workers),
             changed: Condvar::new(),
             inputs: Inputs::default(),
-            on_end: Mutex::default(),
+            on_end: Wakers::default(),
             workers: (0..n_workers).map(|_| CachePadded::default()).collect(),
         });
         let (ready, initialized) = mpsc::channel();
@@ -195,13 +195,7 @@ impl Shared {
 
     /// Whether all threads have left; if not, has `waker` woken once they have.
     pub(super) fn poll_gone(&self, waker: &Waker) -> bool {
-        let mut wakers = self.on_end.lock();
-        // Under the lock, which the last one takes after it has left.
-        let is_gone = self.presence.n_live() == 0;
-        if !is_gone && !wakers.iter().any(|known| known.will_wake(waker)) {
-            wakers.push(waker.clone());
-        }
-        is_gone
+        self.on_end.poll(waker, || self.presence.n_live() == 0)
     }
 
     pub(super) fn address(&self) -> usize {
@@ -309,8 +303,7 @@ impl Shared {
     fn leave(&self) {
         if self.presence.leave() {
             self.refuse_all(&TaskError::Closed);
-            let wakers = std::mem::take(&mut *self.on_end.lock());
-            wakers.into_iter().for_each(wake);
+            self.on_end.wake_all();
         }
     }
 
