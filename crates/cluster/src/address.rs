@@ -68,6 +68,53 @@ fn is_loopback(url: &str) -> bool {
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
+/// What is said to an agent and to a pool alike of how to reach the server, for builders with an `address` and a `patience`.
+macro_rules! server_settings {
+    ($Builder:ident) => {
+        impl $Builder {
+            /// What the server wants to be told.
+            pub fn token(mut self, token: impl Into<String>) -> Self {
+                self.address.token = Some(token.into());
+                self
+            }
+
+            /// A file of certificates (PEM) by whose holders the server may be vouched for, beside those that the system
+            /// trusts. With it, TLS is required.
+            #[doc(alias = "ca")]
+            pub fn authorities(mut self, file: impl Into<std::path::PathBuf>) -> Self {
+                self.address.authorities = Some(file.into());
+                self
+            }
+
+            /// The files (PEM) of the certificate and the key that this side shows in its turn. With them, TLS is required.
+            #[doc(alias = "mtls")]
+            pub fn certificate(
+                mut self,
+                certificate: impl Into<std::path::PathBuf>,
+                key: impl Into<std::path::PathBuf>,
+            ) -> Self {
+                self.address.certificate = Some((certificate.into(), key.into()));
+                self
+            }
+
+            /// Whether to speak without TLS to a server on another machine, for everybody on the way to read and to change;
+            /// by default not.
+            pub fn allow_plain(mut self, allowed: bool) -> Self {
+                self.address.is_plain = allowed;
+                self
+            }
+
+            /// How long the server may take to be there, at the start; by default 10 seconds.
+            pub fn connect_timeout(mut self, timeout: std::time::Duration) -> Self {
+                self.patience = timeout;
+                self
+            }
+        }
+    };
+}
+
+pub(crate) use server_settings;
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,7 +2,6 @@
 
 use std::{
     io::PipeReader,
-    path::PathBuf,
     sync::mpsc::{Receiver, channel},
     time::Duration,
 };
@@ -15,7 +14,7 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::run::{self, Start, Stop};
 use crate::{
-    address::Address,
+    address::{Address, server_settings},
     names::{DEFAULT_POOL, Names},
 };
 
@@ -101,6 +100,8 @@ impl Drop for Agent {
     }
 }
 
+server_settings!(AgentBuilder);
+
 impl AgentBuilder {
     /// The name of the pool whose tasks it runs; by default that of [`ClusterPool`](crate::ClusterPool).
     pub fn pool(mut self, name: impl Into<String>) -> Self {
@@ -111,40 +112,6 @@ impl AgentBuilder {
     /// How many tasks it runs at a time; by default as many as there are CPUs.
     pub fn slots(mut self, n: usize) -> Self {
         self.n_slots = n;
-        self
-    }
-
-    /// What the server wants to be told.
-    pub fn token(mut self, token: impl Into<String>) -> Self {
-        self.address.token = Some(token.into());
-        self
-    }
-
-    /// A file of certificates (PEM) by whose holders the server may be vouched for, beside those that the system trusts. With
-    /// it, TLS is required.
-    #[doc(alias = "ca")]
-    pub fn authorities(mut self, file: impl Into<PathBuf>) -> Self {
-        self.address.authorities = Some(file.into());
-        self
-    }
-
-    /// The files (PEM) of the certificate and the key that this side shows in its turn. With them, TLS is required.
-    #[doc(alias = "mtls")]
-    pub fn certificate(mut self, certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
-        self.address.certificate = Some((certificate.into(), key.into()));
-        self
-    }
-
-    /// Whether to speak without TLS to a server on another machine, for everybody on the way to read and to change; by
-    /// default not.
-    pub fn allow_plain(mut self, allowed: bool) -> Self {
-        self.address.is_plain = allowed;
-        self
-    }
-
-    /// How long the server may take to be there, at the start; by default 10 seconds.
-    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.patience = timeout;
         self
     }
 

@@ -1,6 +1,6 @@
 //! Settings of a pool.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use pool::{
     PoolError,
@@ -9,7 +9,7 @@ use pool::{
 
 use super::{ClusterPool, defaults::Defaults};
 use crate::{
-    address::Address,
+    address::{Address, server_settings},
     coordinator::{self, Start},
     link::Storage,
     local::Local,
@@ -68,6 +68,8 @@ impl ClusterPool {
     }
 }
 
+server_settings!(ClusterPoolBuilder);
+
 impl ClusterPoolBuilder {
     fn new() -> Self {
         Self {
@@ -86,40 +88,6 @@ impl ClusterPoolBuilder {
     /// `-`.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
-        self
-    }
-
-    /// What the server wants to be told.
-    pub fn token(mut self, token: impl Into<String>) -> Self {
-        self.address.token = Some(token.into());
-        self
-    }
-
-    /// A file of certificates (PEM) by whose holders the server may be vouched for, beside those that the system trusts. With
-    /// it, TLS is required.
-    #[doc(alias = "ca")]
-    pub fn authorities(mut self, file: impl Into<PathBuf>) -> Self {
-        self.address.authorities = Some(file.into());
-        self
-    }
-
-    /// The files (PEM) of the certificate and the key that this side shows in its turn. With them, TLS is required.
-    #[doc(alias = "mtls")]
-    pub fn certificate(mut self, certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
-        self.address.certificate = Some((certificate.into(), key.into()));
-        self
-    }
-
-    /// Whether to speak without TLS to a server on another machine, for everybody on the way to read and to change; by
-    /// default not.
-    pub fn allow_plain(mut self, allowed: bool) -> Self {
-        self.address.is_plain = allowed;
-        self
-    }
-
-    /// How long the server may take to be there, at the start; by default 10 seconds.
-    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.patience = timeout;
         self
     }
 
