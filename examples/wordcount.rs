@@ -41,7 +41,7 @@ const BATCH_BYTES: u64 = 2 << 20;
 const RETRIES: u32 = 1000;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let options = Options::parse(std::env::args_os().skip(1))?;
+    let mut options = Options::parse(std::env::args_os().skip(1))?;
     let begun = Instant::now();
     let mut tree = Tree::default();
     tree.walk(&options.dir);
@@ -61,7 +61,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         pool.close();
         pool.join()?;
     } else if let Some(url) = &options.cluster {
-        on_cluster(url, options.workers, batches, &mut add)?;
+        options.workers = on_cluster(url, options.workers, batches, &mut add)?;
     } else {
         let pool = Arc::new(ProcessPool::builder().workers(options.workers).retries(RETRIES).chunk_size(1).build()?);
         let killer = options.kill_workers.map(|per_second| Killer::start(&pool, per_second));
@@ -75,19 +75,22 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// Says how many workers there were at the end.
 #[cfg(feature = "cluster")]
 fn on_cluster(
     url: &str,
     n_agents: usize,
     batches: impl Iterator<Item = Vec<OsString>>,
     add: impl FnMut(Result<Counted, TaskError>) -> Result<(), TaskError>,
-) -> Result<(), Box<dyn Error>> {
+) -> Result<usize, Box<dyn Error>> {
     let is_plain = std::env::var("CLUSTER_PLAIN").is_ok_and(|plain| plain == "1");
     let settings = cluster::ClusterPool::builder().retries(RETRIES).chunk_size(1).allow_plain(is_plain);
     let pool = if url == "local" { settings.local(n_agents)? } else { settings.connect(url)? };
     pool.imap_unordered(count_batch, batches).try_for_each(add)?;
+    let n_workers = pool.stats().n_workers;
     pool.close();
-    Ok(pool.join()?)
+    pool.join()?;
+    Ok(n_workers)
 }
 
 #[cfg(not(feature = "cluster"))]
@@ -96,7 +99,7 @@ fn on_cluster(
     _: usize,
     _: impl Iterator<Item = Vec<OsString>>,
     _: impl FnMut(Result<Counted, TaskError>) -> Result<(), TaskError>,
-) -> Result<(), Box<dyn Error>> {
+) -> Result<usize, Box<dyn Error>> {
     Err("built without clusters: add --features cluster".into())
 }
 
