@@ -4,5 +4,8 @@
 mod agents;
 mod faults;
 mod local;
+mod partitions;
+mod server;
 mod servers;
 mod support;
+mod trio;

@@ -1,181 +1,18 @@
-//! Servers of a test's own: three that are one cluster, and one that knows its users.
+//! Servers that know their users, speak TLS, or lose what a pool has made there.
 
 use std::{
-    env, fs,
-    io::{BufRead as _, BufReader, Read as _, Write as _},
-    net::{TcpListener, TcpStream},
-    path::{Path, PathBuf},
-    process::id,
-    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    fs,
+    path::Path,
     thread,
     time::{Duration, Instant},
 };
 
 use cluster::{Agent, ClusterPool};
-use nix::sys::signal::Signal;
 use pool::{PoolError, TaskError};
 use proc_core::{Stdio, command::Popen};
-use test_support::{Watchdog, watchdog};
+use test_support::watchdog;
 
-use crate::{
-    faults::{Storm, signal},
-    support::no_server,
-};
-
-/// A server with its settings and its files, which go with it.
-struct Server {
-    directory: PathBuf,
-    port: u16,
-    process: Popen,
-}
-
-/// Ports that nobody has, for the moment.
-fn free_ports<const N: usize>() -> [u16; N] {
-    let listeners = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-    listeners.map(|listener| listener.local_addr().unwrap().port())
-}
-
-fn new_directory() -> PathBuf {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    let directory = env::temp_dir().join(format!("cluster-test-{}-{}", id(), NEXT.fetch_add(1, Relaxed)));
-    fs::create_dir(&directory).unwrap();
-    directory
-}
-
-/// The program; `None`, with a word on standard error, where there is none.
-fn program() -> Option<PathBuf> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    let named = env::var_os("NATS_SERVER_BIN").map(PathBuf::from);
-    let found =
-        named.or_else(|| env::split_paths(&path).map(|dir| dir.join("nats-server")).find(|file| file.is_file()));
-    if found.is_none() {
-        no_server("no nats-server");
-    }
-    found
-}
-
-fn run(program: &Path, directory: &Path) -> Popen {
-    let settings = directory.join("settings");
-    let server = Popen::builder([program.as_os_str(), "-c".as_ref(), settings.as_os_str()]);
-    server.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
-}
-
-impl Server {
-    fn start(program: &Path, directory: PathBuf, port: u16, more: &str) -> Self {
-        let store = directory.join("store");
-        let settings = format!("listen: \"127.0.0.1:{port}\"\njetstream {{ store_dir: {store:?} }}\n{more}\n");
-        fs::write(directory.join("settings"), settings).unwrap();
-        let process = run(program, &directory);
-        Self { directory, port, process }
-    }
-
-    fn restart(&mut self, program: &Path) {
-        self.process = run(program, &self.directory);
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
-        fs::remove_dir_all(&self.directory).unwrap();
-    }
-}
-
-/// Three servers that are one.
-struct Trio {
-    program: PathBuf,
-    servers: Vec<Server>,
-    urls: String,
-}
-
-impl Trio {
-    fn start() -> Option<(Watchdog, Self)> {
-        let program = program()?;
-        let dog = watchdog(Duration::from_secs(240));
-        let ports = free_ports::<6>();
-        let routes: Vec<_> = ports[3..].iter().map(|port| format!("nats-route://127.0.0.1:{port}")).collect();
-        let start = |i: usize| {
-            let (own, routes) = (ports[3 + i], routes.join(", "));
-            let more =
-                format!("server_name: n{i}\ncluster {{ name: trio, listen: \"127.0.0.1:{own}\", routes: [{routes}] }}");
-            Server::start(&program, new_directory(), ports[i], &more)
-        };
-        let servers: Vec<_> = (0..3).map(start).collect();
-        let urls: Vec<_> = ports[..3].iter().map(|port| format!("nats://127.0.0.1:{port}")).collect();
-        Some((dog, Self { program, servers, urls: urls.join(",") }))
-    }
-
-    /// A pool on them, with two agents, which are processes.
-    fn pool(&self) -> (ClusterPool, [Popen; 2]) {
-        let settings = ClusterPool::builder().replicas(3).retries(3).connect_timeout(Duration::from_secs(60));
-        let pool = settings.host_timeout(Duration::from_secs(3)).connect(&self.urls).unwrap();
-        let agents = [(); 2].map(|()| {
-            let agent = Popen::builder([env::current_exe().unwrap()]).env("CLUSTER_AGENT", &self.urls);
-            agent.env("CLUSTER_SLOTS", "1").stdout(Stdio::null()).spawn().unwrap()
-        });
-        assert!(pool.wait_for_hosts(2, Duration::from_secs(60)));
-        (pool, agents)
-    }
-
-    /// The one that leads the pool's stream.
-    fn leader(&self) -> &Server {
-        let info = ask(self.servers[0].port, "$JS.API.STREAM.INFO.MP_default");
-        let leader = info["cluster"]["leader"].as_str().unwrap().strip_prefix('n').unwrap();
-        &self.servers[leader.parse::<usize>().unwrap()]
-    }
-
-    fn with_fault(name: &str, fault: impl Fn(&mut Self)) {
-        let n_runs = env::var("CLUSTER_RUNS").map_or(1, |runs| runs.parse().unwrap());
-        for _ in 0..n_runs {
-            let Some((_dog, mut trio)) = Self::start() else { return };
-            let (pool, agents) = trio.pool();
-            pool.apply(id, ()).unwrap();
-            let storm = Storm::begin(&pool);
-            storm.wait_for_a_third();
-            fault(&mut trio);
-            storm.end(&pool, name);
-            for agent in agents {
-                agent.terminate().unwrap();
-                agent.wait().unwrap();
-            }
-        }
-    }
-}
-
-/// A question to a server, by nothing but its protocol.
-fn ask(port: u16, subject: &str) -> serde_json::Value {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    write!(stream, "CONNECT {{\"verbose\":false}}\r\nSUB answer 1\r\nPUB {subject} answer 0\r\n\r\n").unwrap();
-    let mut lines = BufReader::new(stream);
-    loop {
-        let mut line = String::new();
-        assert_ne!(lines.read_line(&mut line).unwrap(), 0);
-        if line.starts_with("MSG ") {
-            let mut answer = vec![0; line.split_whitespace().last().unwrap().parse().unwrap()];
-            lines.read_exact(&mut answer).unwrap();
-            return serde_json::from_slice(&answer).unwrap();
-        }
-    }
-}
-
-#[test]
-fn killed_leader_of_three_costs_nothing() {
-    Trio::with_fault("SIGKILL of the stream's leader of three", |trio| {
-        signal(trio.leader().process.pid(), Signal::SIGKILL);
-    });
-}
-
-#[test]
-fn three_killed_and_restarted_servers_cost_nothing() {
-    Trio::with_fault("SIGKILL of all three, and restart", |trio| {
-        trio.servers.iter().for_each(|server| signal(server.process.pid(), Signal::SIGKILL));
-        for server in &mut trio.servers {
-            server.process.wait().unwrap();
-            server.restart(&trio.program);
-        }
-    });
-}
+use crate::server::{Server, free_ports, new_directory, program};
 
 /// What the crate's docs say that each role needs.
 const USERS: &str = r#"
