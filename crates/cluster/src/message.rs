@@ -37,18 +37,20 @@ pub(crate) struct ParcelTerms {
     pub(crate) retries: Option<u32>,
     pub(crate) memory_limit: Option<u64>,
     pub(crate) name: Option<String>,
+    /// How often it may be given to another host after one was lost.
+    pub(crate) host_retries: u32,
 }
 
-impl From<Terms> for ParcelTerms {
-    fn from(terms: Terms) -> Self {
+impl ParcelTerms {
+    pub(crate) fn new(terms: Terms, host_retries: u32) -> Self {
         let Terms { timeout, retries, memory_limit, name } = terms;
-        Self { timeout, retries, memory_limit, name: name.map(|name| name.to_string()) }
+        Self { timeout, retries, memory_limit, name: name.map(|name| name.to_string()), host_retries }
     }
 }
 
 impl From<ParcelTerms> for Terms {
     fn from(terms: ParcelTerms) -> Self {
-        let ParcelTerms { timeout, retries, memory_limit, name } = terms;
+        let ParcelTerms { timeout, retries, memory_limit, name, .. } = terms;
         Self { timeout, retries, memory_limit, name: name.map(Into::into) }
     }
 }
@@ -131,6 +133,8 @@ impl End {
 pub(crate) struct Beat {
     /// Tells it from all other agents.
     pub(crate) agent: String,
+    /// Whose tasks it takes.
+    pub(crate) build: String,
     pub(crate) host: String,
     pub(crate) pid: u32,
     pub(crate) slots: usize,
@@ -186,7 +190,8 @@ mod tests {
 
     #[test]
     fn garbage_is_no_message() {
-        let beat = Beat { agent: "a".into(), host: "h".into(), pid: 7, slots: 2, n_held: 1, leaves: false };
+        let beat =
+            Beat { agent: "a".into(), build: "b".into(), host: "h".into(), pid: 7, slots: 2, n_held: 1, leaves: false };
         let bytes = encode(&beat).unwrap();
         assert_eq!(decode::<Beat>(&bytes).unwrap().pid, 7);
         assert!(decode::<Beat>(&[]).is_none());

@@ -69,6 +69,11 @@ impl Names {
         format!("mp.{}.hb.{}", self.pool, self.build)
     }
 
+    /// Where all agents of the pool tell that, of whatever build.
+    pub(crate) fn all_beats(&self) -> String {
+        format!("mp.{}.hb.*", self.pool)
+    }
+
     /// Where coordinators take tasks back.
     pub(crate) fn control(&self) -> String {
         format!("mp.{}.ctl", self.pool)

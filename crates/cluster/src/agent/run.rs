@@ -60,8 +60,6 @@ const BEAT: Duration = Duration::from_secs(1);
 const AHEAD: Duration = Duration::from_millis(20);
 /// Tasks that are taken ahead at most.
 const MAX_AHEAD: usize = 256;
-/// A task that was lost with so many hosts is not run again.
-const MAX_GIVEN: u64 = 20;
 /// How long who is to end waits for a server to come back.
 const ALONE: Duration = Duration::from_secs(5);
 /// For the last words.
@@ -221,12 +219,7 @@ impl Run {
         if self.stop.is_some() {
             return self.tell(ack, Ack::Again).await;
         }
-        let n_given = n_given(&ack).unwrap_or(1);
         self.hand.held.insert(key.clone(), Held { ack, work: None, verdict: None });
-        if n_given > MAX_GIVEN {
-            let ends = Ends::All(Box::new(End::HostLost { n_given }));
-            return self.decide(&key, Verdict { task: key.1, busy: Duration::ZERO, ends }).await;
-        }
         if let Some(parcel) = parcel {
             return self.begin(key, parcel).await;
         }
@@ -263,9 +256,18 @@ impl Run {
     /// Gives a task to the local pool.
     async fn begin(&mut self, key: Key, parcel: Parcel) {
         let Parcel { function, terms, calls, .. } = parcel;
-        if let Some(why) = self.reason_against(function) {
-            let ends = Ends::All(Box::new(End::Refused(why.into())));
-            return self.decide(&key, Verdict { task: key.1, busy: Duration::ZERO, ends }).await;
+        let n_given = self.hand.held.get(&key).and_then(|held| n_given(&held.ack)).unwrap_or(1);
+        let against = match self.reason_against(function) {
+            Some(why) => Some(End::Refused(why.into())),
+            // This time is no loss of a host.
+            None if n_given.saturating_sub(1) > u64::from(terms.host_retries) => {
+                Some(End::HostLost { n_given: n_given - 1 })
+            }
+            None => None,
+        };
+        if let Some(end) = against {
+            let verdict = Verdict { task: key.1, busy: Duration::ZERO, ends: Ends::All(Box::new(end)) };
+            return self.decide(&key, verdict).await;
         }
         let mut submit = self.start.local.feed(worker::call, terms.into());
         let task = Arc::new(submit(calls.into_iter().map(|args| (function, args)).collect()));
@@ -421,6 +423,7 @@ impl Run {
     async fn beat(&self, leaves: bool) {
         let beat = Beat {
             agent: self.inbox.clone(),
+            build: self.start.names.build().to_owned(),
             host: self.host.clone(),
             pid: std::process::id(),
             slots: self.start.n_slots,

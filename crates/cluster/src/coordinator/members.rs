@@ -24,8 +24,9 @@ pub struct Host {
 /// Whoever has said nothing for so long is not counted any more. Its tasks are given to others by the server.
 const HEARD_WITHIN: Duration = Duration::from_millis(3500);
 
+/// Agents of this build, and of others.
 #[derive(Default)]
-pub(crate) struct Members(HashMap<String, (Instant, Host)>);
+pub(crate) struct Members(HashMap<String, (Instant, Beat)>);
 
 impl Members {
     pub(crate) fn heard(&mut self, beat: Beat, now: Instant) {
@@ -33,8 +34,7 @@ impl Members {
             self.0.remove(&beat.agent);
             return;
         }
-        let host = Host { name: beat.host, pid: beat.pid, n_slots: beat.slots, n_held: beat.n_held };
-        self.0.insert(beat.agent, (now, host));
+        self.0.insert(beat.agent.clone(), (now, beat));
     }
 
     /// Forgets who was not heard of lately.
@@ -42,8 +42,21 @@ impl Members {
         self.0.retain(|_, (heard, _)| now.duration_since(*heard) < HEARD_WITHIN);
     }
 
-    pub(crate) fn hosts(&self) -> Vec<Host> {
-        let mut hosts: Vec<_> = self.0.values().map(|(_, host)| host.clone()).collect();
+    /// Those of one build.
+    pub(crate) fn hosts(&self, build: &str) -> Vec<Host> {
+        self.sorted(|beat| beat.build == build)
+    }
+
+    /// Those of all other builds.
+    pub(crate) fn strangers(&self, build: &str) -> Vec<Host> {
+        self.sorted(|beat| beat.build != build)
+    }
+
+    fn sorted(&self, wanted: impl Fn(&Beat) -> bool) -> Vec<Host> {
+        let beats = self.0.values().map(|(_, beat)| beat).filter(|beat| wanted(beat));
+        let mut hosts: Vec<_> = beats
+            .map(|beat| Host { name: beat.host.clone(), pid: beat.pid, n_slots: beat.slots, n_held: beat.n_held })
+            .collect();
         hosts.sort_by(|a, b| (&a.name, a.pid).cmp(&(&b.name, b.pid)));
         hosts
     }
@@ -55,15 +68,27 @@ mod tests {
 
     #[test]
     fn silent_and_leaving_agents_are_forgotten() {
-        let beat =
-            |agent: &str, leaves| Beat { agent: agent.into(), host: agent.into(), pid: 1, slots: 2, n_held: 0, leaves };
+        let beat = |agent: &str, build: &str, leaves| Beat {
+            agent: agent.into(),
+            build: build.into(),
+            host: agent.into(),
+            pid: 1,
+            slots: 2,
+            n_held: 0,
+            leaves,
+        };
+        let names = |hosts: Vec<Host>| hosts.into_iter().map(|host| host.name).collect::<Vec<_>>();
         let (mut members, begun) = (Members::default(), Instant::now());
-        members.heard(beat("a", false), begun);
-        members.heard(beat("b", false), begun + HEARD_WITHIN / 2);
-        members.heard(beat("c", false), begun);
-        members.heard(beat("c", true), begun);
-        assert_eq!(members.hosts().iter().map(|host| &host.name[..]).collect::<Vec<_>>(), ["a", "b"]);
+        members.heard(beat("a", "x", false), begun);
+        members.heard(beat("b", "x", false), begun + HEARD_WITHIN / 2);
+        members.heard(beat("c", "x", false), begun);
+        members.heard(beat("c", "x", true), begun);
+        members.heard(beat("d", "y", false), begun);
+        assert_eq!(
+            (names(members.hosts("x")), names(members.strangers("x"))),
+            (vec!["a".into(), "b".into()], vec!["d".into()])
+        );
         members.forget(begun + HEARD_WITHIN);
-        assert_eq!(members.hosts().iter().map(|host| &host.name[..]).collect::<Vec<_>>(), ["b"]);
+        assert_eq!((names(members.hosts("x")), names(members.strangers("x"))), (vec!["b".to_owned()], Vec::new()));
     }
 }

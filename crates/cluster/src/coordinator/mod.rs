@@ -4,6 +4,7 @@ mod ledger;
 mod members;
 mod run;
 mod shared;
+mod watch;
 
 pub(crate) use self::{
     ledger::Finish,

@@ -25,8 +25,9 @@ use tokio::{
 
 use super::{
     ledger::Outgoing,
-    members::Members,
+    members::{Host, Members},
     shared::{Shared, Wake},
+    watch::Watch,
 };
 use crate::{
     address::Address,
@@ -44,7 +45,7 @@ pub(crate) struct Start {
     /// How long the server may take to be there.
     pub(crate) patience: Duration,
     pub(crate) storage: Storage,
-    /// How long tasks wait while there is no agent.
+    /// How long tasks wait while none of them gets on.
     pub(crate) agent_timeout: Duration,
 }
 
@@ -52,6 +53,8 @@ pub(crate) struct Start {
 const LOOK: Duration = Duration::from_millis(100);
 /// Between two comparisons of the ledger with the server, while results are wanting.
 const AUDIT: Duration = Duration::from_secs(1);
+/// Between two looks whether stream and consumer are there, while nothing gets on.
+const SET_UP: Duration = Duration::from_secs(5);
 /// How long an agent that has a long verdict may take for a piece of it.
 const FETCH_PATIENCE: Duration = Duration::from_secs(10);
 /// For the last words.
@@ -89,7 +92,7 @@ async fn begin_and_run(start: Start, begun: &Sender<Result<Arc<Shared>, PoolErro
     let inputs = Inputs {
         acks: subscribe(format!("{inbox}.*")).await?,
         verdicts: subscribe(start.names.results(&coordinator)).await?,
-        beats: subscribe(start.names.beats()).await?,
+        beats: subscribe(start.names.all_beats()).await?,
         wholes: subscribe(start.names.whole(&coordinator, "*")).await?,
     };
     let (wake, wakes) = unbounded_channel();
@@ -101,8 +104,11 @@ async fn begin_and_run(start: Start, begun: &Sender<Result<Arc<Shared>, PoolErro
         inbox,
         shared,
         members: Members::default(),
-        heard: now,
+        watch: Watch::new(now),
+        gets_on: false,
+        refusal: None,
         audited: now,
+        set_up: now,
         audit: None,
         fetches: Fetches::new(),
         fetched_now: HashSet::new(),
@@ -128,9 +134,14 @@ struct Run {
     inbox: String,
     shared: Arc<Shared>,
     members: Members,
-    /// When there was an agent, or no task, last.
-    heard: Instant,
+    watch: Watch,
+    /// Whether the server has stored a task, or an agent has ended one, since the last look.
+    gets_on: bool,
+    /// Why the server did not store a task, since it stored one last.
+    refusal: Option<String>,
     audited: Instant,
+    /// When stream and consumer were seen to be there last.
+    set_up: Instant,
     audit: Option<JoinHandle<Vec<u64>>>,
     /// Long verdicts, on their way.
     fetches: Fetches,
@@ -216,12 +227,23 @@ impl Run {
     }
 
     /// The server has stored a task, or refuses to.
-    fn acknowledged(&self, ack: &Message) {
+    fn acknowledged(&mut self, ack: &Message) {
         let Some(task) = ack.subject.rsplit('.').next().and_then(|task| task.parse().ok()) else { return };
-        let answer: Option<Value> = serde_json::from_slice(&ack.payload).ok();
-        let is_stored = ack.status.is_none() && answer.is_some_and(|answer| answer.get("error").is_none());
+        let refusal = match (ack.status, serde_json::from_slice::<Value>(&ack.payload)) {
+            (None, Ok(answer)) => answer.get("error").map(|error| match error["description"].as_str() {
+                Some(why) => why.to_owned(),
+                None => error.to_string(),
+            }),
+            _ => Some("it has no stream for them".to_owned()),
+        };
         let ledger = &mut self.shared.state.lock().ledger;
-        if is_stored { ledger.stored(task) } else { ledger.refused(task, Instant::now()) }
+        if refusal.is_none() {
+            ledger.stored(task);
+            self.gets_on = true;
+        } else {
+            ledger.refused(task, Instant::now());
+        }
+        self.refusal = refusal;
     }
 
     /// A verdict, or its stub.
@@ -255,7 +277,8 @@ impl Run {
     }
 
     /// Records a verdict, if it is the first, and confirms it in any case: only then its message leaves the server.
-    async fn judge(&self, verdict: Verdict, reply: Subject) {
+    async fn judge(&mut self, verdict: Verdict, reply: Subject) {
+        self.gets_on = true;
         self.shared.end(verdict.task, || Ok(verdict));
         self.confirm(reply).await;
     }
@@ -276,35 +299,56 @@ impl Run {
     async fn look(&mut self, now: Instant) {
         self.members.forget(now);
         self.show_members();
-        let (is_idle, has_hosts) = {
+        let is_idle = {
             let mut state = self.shared.state.lock();
             state.ledger.look_again(now);
-            (state.ledger.is_empty(), !state.hosts.is_empty())
+            state.ledger.is_empty()
         };
-        if is_idle || has_hosts {
-            self.heard = now;
-        } else if now.duration_since(self.heard) > self.start.agent_timeout {
-            self.give_up(now);
+        let hosts = self.members.hosts(self.start.names.build());
+        let works = self.gets_on || hosts.iter().any(|host| host.n_held > 0);
+        self.gets_on = false;
+        let still = self.watch.look(is_idle || works && !hosts.is_empty(), now);
+        if still > self.start.agent_timeout {
+            self.give_up(&hosts);
+            self.watch = Watch::new(now);
         }
-        self.audit(now).await;
+        self.audit(now, still).await;
     }
 
-    /// No agent has been heard of for as long as was said.
-    fn give_up(&mut self, now: Instant) {
-        let why = match self.client.connection_state() {
-            Connection::Connected => format!("no agent of this build ({})", self.start.names.build()),
-            _ => "no connection to the server".to_owned(),
+    /// No task has got on for as long as was said.
+    fn give_up(&mut self, hosts: &[Host]) {
+        let is_connected = self.client.connection_state() == Connection::Connected;
+        let what = match &self.refusal {
+            _ if !is_connected => "no connection to the server".to_owned(),
+            Some(why) => format!("the server stores no task, since {why},"),
+            None if hosts.is_empty() => {
+                let build = self.start.names.build();
+                match &self.members.strangers(build)[..] {
+                    [] => format!("no agent of this build ({build}), and none of any other,"),
+                    [one, rest @ ..] => format!(
+                        "no agent of this build ({build}), but {} of another, such as pid {} on {},",
+                        rest.len() + 1,
+                        one.pid,
+                        one.name
+                    ),
+                }
+            }
+            None if self.shared.state.lock().ledger.all_stored().is_empty() => {
+                "no word of the server that it has stored a task (what may this pool's user do?)".to_owned()
+            }
+            None => format!("no task taken by any of the {} agents (what may their user do?)", hosts.len()),
         };
-        let why = format!("{why} for {:?}", self.start.agent_timeout);
+        let why = format!("{what} for {:?}", self.start.agent_timeout);
         self.shared.end_all(&TaskError::Broken(PoolError::Cluster(why)));
-        self.heard = now;
         let (client, names) = (self.client.clone(), self.start.names.clone());
         let coordinator = self.shared.coordinator.clone();
         tokio::spawn(async move { drop(link::purge(&client, &names, &coordinator).await) });
     }
 
     /// Compares the ledger with the server: a task that was stored there, is there no more, and has no verdict, was lost.
-    async fn audit(&mut self, now: Instant) {
+    ///
+    /// Where nothing gets on, somebody may have deleted the consumer, which is made again then.
+    async fn audit(&mut self, now: Instant, still: Duration) {
         if let Some(audit) = self.audit.take_if(|audit| audit.is_finished()) {
             let lost = audit.await.unwrap_or_default();
             self.shared.state.lock().ledger.resubmit(&lost);
@@ -313,13 +357,21 @@ impl Run {
         if self.audit.is_some() || now.duration_since(self.audited) < AUDIT {
             return;
         }
+        let sets_up = still > AUDIT && now.duration_since(self.set_up) > SET_UP;
+        if sets_up {
+            self.set_up = now;
+        }
         // Before the server is asked: what is stored after that does not count.
         let stored = self.shared.state.lock().ledger.all_stored();
-        if stored.is_empty() {
+        if stored.is_empty() && !sets_up {
             return;
         }
         let (client, start, shared) = (self.client.clone(), self.start.clone(), self.shared.clone());
         self.audit = Some(tokio::spawn(async move {
+            if sets_up {
+                // If that fails, it is tried again.
+                let _ = link::set_up(&client, &start.names, &start.storage).await;
+            }
             match link::n_stored(&client, &start.names, &shared.coordinator).await {
                 Ok(0) => stored,
                 Err(refusal) if refusal.is_not_found() => {
@@ -333,7 +385,7 @@ impl Run {
     }
 
     fn show_members(&self) {
-        let hosts = self.members.hosts();
+        let hosts = self.members.hosts(self.start.names.build());
         let n_slots: usize = hosts.iter().map(|host| host.n_slots).sum();
         self.shared.n_workers.store(n_slots.max(1), Relaxed);
         let mut state = self.shared.state.lock();

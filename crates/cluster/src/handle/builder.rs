@@ -26,6 +26,7 @@ pub struct ClusterPoolBuilder {
     n_replicas: usize,
     host_timeout: Option<Duration>,
     agent_timeout: Duration,
+    host_retries: u32,
     terms: Terms,
     cut: Cut,
 }
@@ -79,6 +80,7 @@ impl ClusterPoolBuilder {
             patience: Duration::from_secs(10),
             host_timeout: None,
             agent_timeout: Duration::from_secs(30),
+            host_retries: 20,
             terms: Terms::default(),
             cut: Cut::default(),
         }
@@ -107,10 +109,19 @@ impl ClusterPoolBuilder {
         self
     }
 
-    /// How long tasks wait while there is no agent of this build, or no server; by default 30 seconds. Then they end in
-    /// [`TaskError::Broken`](pool::TaskError::Broken), which says what was wanting.
+    /// How long tasks wait while none of them gets on: there is no agent of this build, or no server, or the server stores
+    /// no task, or no agent takes one; by default 30 seconds. Then they end in
+    /// [`TaskError::Broken`](pool::TaskError::Broken), which says what was wanting, and how many agents of other builds there are.
     pub fn agent_timeout(mut self, timeout: Duration) -> Self {
         self.agent_timeout = timeout;
+        self
+    }
+
+    /// How often a task is given to another host after the one that had it was lost; by default 20 times. Then it ends in
+    /// [`TaskError::HostLost`](pool::TaskError::HostLost). A task that a lost host had in hand counts, begun or not; and so
+    /// does one that was given back by an agent that was told to end.
+    pub fn host_retries(mut self, n: u32) -> Self {
+        self.host_retries = n;
         self
     }
 
@@ -192,6 +203,12 @@ impl ClusterPoolBuilder {
         if self.terms.timeout.is_some() && self.cut.chunk_size.is_none() {
             self.cut.chunk_size = Some(1);
         }
-        Ok(ClusterPool::new(shared, self.cut, Defaults(self.terms), ended, local))
+        Ok(ClusterPool::new(
+            shared,
+            self.cut,
+            Defaults { terms: self.terms, host_retries: self.host_retries },
+            ended,
+            local,
+        ))
     }
 }

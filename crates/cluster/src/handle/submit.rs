@@ -97,13 +97,13 @@ fn give<R: Send + 'static>(
     shared: &Arc<Shared>,
     call: Result<(Function, Vec<Vec<u8>>), TaskError>,
     is_of_input: bool,
-    terms: Terms,
+    terms: ParcelTerms,
     read: impl FnOnce(Result<message::Verdict, TaskError>) -> (Result<R, TaskError>, (usize, usize)) + Send + 'static,
 ) -> Task<R> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let number = NEXT.fetch_add(1, Relaxed);
     let for_cancel = shared.clone();
-    let (promise, task) = Promise::new(terms.name.clone(), move || for_cancel.cancel(number));
+    let (promise, task) = Promise::new(terms.name.as_deref().map(Into::into), move || for_cancel.cancel(number));
     let for_end = shared.clone();
     let finish: Finish = Box::new(move |verdict| {
         let (result, (n_done, n_failed)) = read(verdict);
@@ -122,14 +122,14 @@ fn parcel(
     task: u64,
     function: Function,
     calls: Vec<Vec<u8>>,
-    terms: Terms,
+    terms: ParcelTerms,
 ) -> Result<Bytes, TaskError> {
     let parcel = Parcel {
         build: shared.names.build().to_owned(),
         coordinator: shared.coordinator.clone(),
         task,
         function,
-        terms: ParcelTerms::from(terms),
+        terms,
         calls,
     };
     let bytes = message::encode(&parcel).map_err(|e| TaskError::Encode(e.to_string()))?;

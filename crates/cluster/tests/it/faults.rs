@@ -20,7 +20,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use pool::Task;
+use pool::{Task, TaskError};
 use proc_core::{Fd, Process};
 
 use crate::support::local;
@@ -116,6 +116,21 @@ fn agent_that_is_stopped_and_goes_on_costs_nothing() {
 #[test]
 fn killed_server_costs_nothing() {
     with_fault("SIGKILL of the server", |pool, _| signal(pool.server_pid().unwrap(), Signal::SIGKILL));
+}
+
+/// Ends the agent that runs it, and so itself.
+fn take_the_host_along() {
+    signal(std::os::unix::process::parent_id(), Signal::SIGKILL);
+    thread::park();
+}
+
+#[test]
+fn task_that_takes_each_host_along_is_host_lost() {
+    let settings = ClusterPool::builder().host_retries(1).host_timeout(Duration::from_secs(2));
+    let Some((_dog, pool)) = local(settings, 2) else { return };
+    assert_eq!(pool.apply(take_the_host_along, ()), Err(TaskError::HostLost { n_given: 2 }));
+    let outcome = pool.map(work, 0..100).unwrap();
+    assert_eq!(outcome, (0..100).map(work).collect::<Vec<_>>());
 }
 
 #[test]

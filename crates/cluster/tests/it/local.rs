@@ -1,9 +1,16 @@
 //! The vocabulary of pools, on a cluster of this machine.
 
-use std::{process::abort, thread, time::Duration};
+use std::{
+    pin::Pin,
+    process::abort,
+    task::{Context, Poll, Waker},
+    thread,
+    time::Duration,
+};
 
 use cluster::ClusterPool;
 use pool::{Executor, ProcessPool, TaskError, ThreadPool};
+use serde::{Deserialize, Serialize};
 
 use crate::support::local;
 
@@ -52,6 +59,46 @@ fn each_failure_is_told_apart_and_costs_one_task() {
     let back = pool.apply(|| proc_core::Fd::from(std::fs::File::open("/dev/null").unwrap()), ());
     assert!(matches!(&back, Err(TaskError::Encode(why)) if why.contains("handle")), "{back:?}");
     assert_eq!(pool.apply(square, (3,)), Ok(9));
+}
+
+/// A number that most others are no such number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "u8", into = "u8")]
+struct Even(u8);
+
+impl TryFrom<u8> for Even {
+    type Error = String;
+
+    fn try_from(n: u8) -> Result<Self, String> {
+        if n.is_multiple_of(2) { Ok(Self(n)) } else { Err(format!("{n} is odd")) }
+    }
+}
+
+impl From<Even> for u8 {
+    fn from(even: Even) -> Self {
+        even.0
+    }
+}
+
+#[test]
+fn values_that_cannot_be_read_are_told_apart() {
+    let Some((_dog, pool)) = local(ClusterPool::builder(), 1) else { return };
+    assert_eq!(pool.apply(|even: Even| even, (Even(2),)), Ok(Even(2)));
+    let odd = pool.apply(|| (Even(2), Even(3)).1, ());
+    assert!(
+        matches!(&odd, Err(TaskError::Decode(why) | TaskError::Encode(why)) if why.contains("3 is odd")),
+        "{odd:?}"
+    );
+    let odd = pool.apply(|even: Even| even, (Even(3),));
+    assert!(
+        matches!(&odd, Err(TaskError::Decode(why) | TaskError::Encode(why)) if why.contains("3 is odd")),
+        "{odd:?}"
+    );
+    let mut task = pool.apply_async(square, (3,));
+    let mut context = Context::from_waker(Waker::noop());
+    task.wait();
+    assert_eq!(Pin::new(&mut task).poll(&mut context), Poll::Ready(Ok(9)));
+    assert_eq!(task.get(), Err(TaskError::Taken));
 }
 
 #[test]

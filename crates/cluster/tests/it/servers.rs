@@ -56,6 +56,47 @@ fn each_role_can_do_its_own_and_strangers_nothing() {
     agent.wait().unwrap();
 }
 
+/// What is wanting is said, where each side is there and one of them may not do its part.
+#[test]
+fn users_who_may_not_do_their_part_are_told() {
+    let Some(program) = program() else { return };
+    let _dog = watchdog(Duration::from_secs(120));
+    for (may_not, why) in [
+        ("\"$JS.API.CONSUMER.MSG.NEXT.MP_default.>\", ", "no task taken by any of the 1 agents"),
+        ("\"mp.default.t.>\", ", "no word of the server"),
+    ] {
+        assert!(USERS.contains(may_not));
+        let [port] = free_ports();
+        let _server = Server::start(&program, new_directory(), port, &USERS.replace(may_not, ""));
+        let url = |user: &str| format!("nats://{user}127.0.0.1:{port}");
+        let settings = ClusterPool::builder().agent_timeout(Duration::from_secs(1));
+        let pool = settings.connect(url("coordinator:c@")).unwrap();
+        let _agent = Agent::builder(url("agent:a@")).slots(1).start().unwrap();
+        assert!(pool.wait_for_hosts(1, Duration::from_secs(60)));
+        let Err(TaskError::Broken(told)) = pool.apply(|| 1, ()) else { panic!("it ran") };
+        assert!(told.to_string().contains(why), "{told}");
+    }
+}
+
+/// By somebody who may do that: both are made again.
+#[test]
+fn deleted_consumers_and_streams_cost_nothing() {
+    let Some(program) = program() else { return };
+    let _dog = watchdog(Duration::from_secs(120));
+    let [port] = free_ports();
+    let server = Server::start(&program, new_directory(), port, "");
+    let url = format!("nats://127.0.0.1:{port}");
+    let pool = ClusterPool::connect(&url).unwrap();
+    let _agent = Agent::builder(&url).slots(1).start().unwrap();
+    assert_eq!(pool.map(|n| n + 1, 0..10), Ok((1..11).collect::<Vec<_>>()));
+    let consumers = server.ask("$JS.API.CONSUMER.NAMES.MP_default");
+    let consumer = consumers["consumers"][0].as_str().unwrap();
+    for deleted in [format!("CONSUMER.DELETE.MP_default.{consumer}"), "STREAM.DELETE.MP_default".to_owned()] {
+        assert_eq!(server.ask(&format!("$JS.API.{deleted}"))["success"], true);
+        assert_eq!(pool.map(|n| n + 1, 0..10), Ok((1..11).collect::<Vec<_>>()), "{deleted}");
+    }
+}
+
 /// An authority, and a certificate that it signed for this machine, by the command `openssl`.
 fn certificates(directory: &Path) -> bool {
     let openssl = |args: &str| {
