@@ -11,7 +11,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 
-use crate::message;
+use crate::{message, names::QueueName};
 
 /// The longest message that is sent whole.
 pub(crate) const WHOLE: usize = 128 << 10;
@@ -23,8 +23,8 @@ const PIECE: usize = 512 << 10;
 /// What stands for a long message.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Stub {
-    /// Of a task: the build that it is for.
-    pub(crate) build: String,
+    /// Of a task: where it was.
+    pub(crate) queue: QueueName,
     /// Whose task it is.
     pub(crate) coordinator: String,
     pub(crate) task: u64,

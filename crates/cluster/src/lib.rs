@@ -44,12 +44,20 @@
 //! | | publishes | subscribes to |
 //! |---|---|---|
 //! | agent | `$JS.API.CONSUMER.MSG.NEXT.MP_P.>`, `$JS.ACK.MP_P.>`, `mp.P.r.>`, `mp.P.w.>`, `mp.P.hb.>`, `_INBOX_coordinator.>` | `_INBOX_agent.>`, `mp.P.ctl` |
+//! | … for jobs | `mp.P.d.>` | |
 //! | coordinator | `mp.P.t.>`, `mp.P.ctl`, `$JS.API.STREAM.*.MP_P`, `$JS.API.CONSUMER.DURABLE.CREATE.MP_P.>`, `_INBOX_agent.>` | `_INBOX_coordinator.>`, `mp.P.r.>`, `mp.P.w.>`, `mp.P.hb.>` |
+//! | … for jobs | `$JS.API.STREAM.*.MR_P`, `$JS.API.DIRECT.GET.MR_P.>` | `mp.P.d.>` |
+//!
+//! # Other builds, and programs that end
+//! A task names its function by its place in the program, so it goes to agents of the very same build and to no others. What
+//! agents have [registered](AgentBuilder::register) by a name, any program can call by that [name](ClusterPool::function).
+//!
+//! Tasks go with the program that gave them, but for those of a [job](ClusterPool::job), whose results the server keeps until a
+//! program asks for them.
 //!
 //! # What this is not
 //! No shared data between tasks, and no transfer of files: a task reads what its host has. No tasks that know of each
-//! other, as with MPI. No tasks that outlive the program that gave them. Functions of another build of the program are not
-//! called: all hosts have the same one.
+//! other, as with MPI.
 #![deny(unsafe_code)]
 
 mod address;
@@ -66,5 +74,5 @@ mod names;
 pub use crate::{
     agent::{Agent, AgentBuilder},
     coordinator::Host,
-    handle::{ClusterPool, ClusterPoolBuilder},
+    handle::{ClusterPool, ClusterPoolBuilder, Job, RegisteredFunction},
 };

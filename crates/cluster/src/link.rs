@@ -10,7 +10,11 @@ use pool::PoolError;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::{address::Address, names::Names};
+use crate::{
+    address::Address,
+    message::{self, Control},
+    names::{Names, QueueName},
+};
 
 /// How often the server is asked whether it is there: after three times, another one is tried.
 const PING: Duration = Duration::from_secs(1);
@@ -81,20 +85,27 @@ pub(crate) struct Storage {
 pub(crate) async fn set_up_patiently(
     client: &Client,
     names: &Names,
+    queues: &[QueueName],
     storage: &Storage,
     patience: Duration,
 ) -> Result<(), PoolError> {
     let deadline = Instant::now() + patience;
     loop {
-        match set_up(client, names, storage).await {
+        match set_up(client, names, queues, storage).await {
             Err(_) if Instant::now() + PAUSE < deadline => sleep(PAUSE).await,
             outcome => return Ok(outcome?),
         }
     }
 }
 
-/// Makes the pool's stream, and the consumer for this build's tasks; does nothing if they are there.
-pub(crate) async fn set_up(client: &Client, names: &Names, storage: &Storage) -> Result<(), Refusal> {
+/// Makes the pool's stream, and a consumer for each queue; does nothing if they are there. Agents that have found no
+/// consumer are told to look again.
+pub(crate) async fn set_up(
+    client: &Client,
+    names: &Names,
+    queues: &[QueueName],
+    storage: &Storage,
+) -> Result<(), Refusal> {
     let stream = json!({
         "name": names.stream(),
         "subjects": [names.all_tasks()],
@@ -108,11 +119,10 @@ pub(crate) async fn set_up(client: &Client, names: &Names, storage: &Storage) ->
         "duplicate_window": nanos(DUPLICATES),
         "num_replicas": storage.n_replicas,
     });
-    let consumer = json!({
-        "stream_name": names.stream(),
-        "config": {
-            "durable_name": names.consumer(),
-            "filter_subject": names.tasks(),
+    let consumer = |queue| {
+        json!({ "stream_name": names.stream(), "config": {
+            "durable_name": names.consumer(queue),
+            "filter_subject": names.tasks(queue),
             "deliver_policy": "all",
             "ack_policy": "explicit",
             "replay_policy": "instant",
@@ -121,30 +131,85 @@ pub(crate) async fn set_up(client: &Client, names: &Names, storage: &Storage) ->
             "max_deliver": -1,
             "inactive_threshold": nanos(CONSUMER_LASTS),
             "num_replicas": storage.n_replicas,
-        },
-    });
+        }})
+    };
+    create(client, &names.stream(), &stream).await?;
+    for queue in queues {
+        let what = format!("CONSUMER.DURABLE.CREATE.{}.{}", names.stream(), names.consumer(queue));
+        ask(client, &what, &consumer(queue)).await?;
+    }
+    if let Ok(opened) = message::encode(&Control::Opened) {
+        // If it does not get there, they look again by themselves.
+        let _ = client.publish(names.control(), opened).await;
+    }
+    Ok(())
+}
+
+async fn create(client: &Client, name: &str, stream: &Value) -> Result<(), Refusal> {
     /// Somebody made it with other settings, which then hold.
     const IN_USE: u64 = 10058;
-    match ask(client, &format!("STREAM.CREATE.{}", names.stream()), &stream).await {
-        Err(Refusal::Server { code: IN_USE, .. }) => {}
-        outcome => drop(outcome?),
+    match ask(client, &format!("STREAM.CREATE.{name}"), stream).await {
+        Err(Refusal::Server { code: IN_USE, .. }) => Ok(()),
+        outcome => outcome.map(drop),
     }
-    ask(client, &format!("CONSUMER.DURABLE.CREATE.{}.{}", names.stream(), names.consumer()), &consumer).await?;
-    Ok(())
+}
+
+/// Makes the stream that keeps the results of jobs; does nothing if it is there. Of each task it takes one result.
+pub(crate) async fn set_up_results(client: &Client, names: &Names, storage: &Storage) -> Result<(), Refusal> {
+    let stream = json!({
+        "name": names.results_stream(),
+        "subjects": [names.all_results()],
+        "retention": "limits",
+        "storage": "file",
+        "discard": "new",
+        "discard_new_per_subject": true,
+        "max_msgs_per_subject": 1,
+        "allow_direct": true,
+        "max_consumers": -1,
+        "max_msgs": -1,
+        "max_bytes": -1,
+        "max_age": nanos(MAX_AGE),
+        "duplicate_window": nanos(DUPLICATES),
+        "num_replicas": storage.n_replicas,
+    });
+    create(client, &names.results_stream(), &stream).await
+}
+
+/// The subjects of what lies in a stream, of those that `filter` matches.
+pub(crate) async fn subjects(client: &Client, stream: &str, filter: &str) -> Result<Vec<String>, Refusal> {
+    let mut all = Vec::new();
+    loop {
+        let question = json!({ "subjects_filter": filter, "offset": all.len() });
+        let info = ask(client, &format!("STREAM.INFO.{stream}"), &question).await?;
+        let page = info["state"]["subjects"].as_object();
+        let n_before = all.len();
+        all.extend(page.into_iter().flat_map(|page| page.keys().cloned()));
+        if all.len() == n_before || info["total"].as_u64().is_none_or(|total| all.len() as u64 >= total) {
+            return Ok(all);
+        }
+    }
+}
+
+/// The last message of a subject.
+pub(crate) async fn last(client: &Client, stream: &str, subject: &str) -> Result<Option<Bytes>, Refusal> {
+    let silent = |why: &dyn std::fmt::Display| Refusal::Silent(format!("{subject}: {why}"));
+    let request = client.request(format!("$JS.API.DIRECT.GET.{stream}.{subject}"), Bytes::new());
+    let answer = timeout(REQUEST, request).await.map_err(|e| silent(&e))?.map_err(|e| silent(&e))?;
+    Ok(answer.status.is_none().then_some(answer.payload))
 }
 
 /// How many of a coordinator's tasks lie on the server, given to an agent or not.
 pub(crate) async fn n_stored(client: &Client, names: &Names, coordinator: &str) -> Result<u64, Refusal> {
-    let subject = names.tasks_of(coordinator);
-    let filter = json!({ "subjects_filter": subject });
+    let filter = json!({ "subjects_filter": names.all_tasks_of(coordinator) });
     let info = ask(client, &format!("STREAM.INFO.{}", names.stream()), &filter).await?;
-    Ok(info["state"]["subjects"][&subject].as_u64().unwrap_or(0))
+    let counts = info["state"]["subjects"].as_object().into_iter().flat_map(|counts| counts.values());
+    Ok(counts.filter_map(Value::as_u64).sum())
 }
 
-/// Takes back all tasks of a coordinator that no agent has acknowledged.
-pub(crate) async fn purge(client: &Client, names: &Names, coordinator: &str) -> Result<(), Refusal> {
-    let filter = json!({ "filter": names.tasks_of(coordinator) });
-    ask(client, &format!("STREAM.PURGE.{}", names.stream()), &filter).await.map(drop)
+/// Removes all messages of these subjects from a stream: of tasks, those that no agent has acknowledged.
+pub(crate) async fn purge(client: &Client, stream: &str, subjects: &str) -> Result<(), Refusal> {
+    let filter = json!({ "filter": subjects });
+    ask(client, &format!("STREAM.PURGE.{stream}"), &filter).await.map(drop)
 }
 
 /// Why the server did not do what it was asked for.

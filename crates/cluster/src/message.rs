@@ -11,22 +11,27 @@ use proc_core::function::{CallError, Function};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use wire::TypeInfo;
 
-/// The first byte of each message.
-const VERSION: u8 = 1;
+use crate::names::QueueName;
+
+/// The first byte of each message. It is another one for each change of a message, since an agent may be another build.
+const VERSION: u8 = 3;
 /// That of a message in the place of which there is a stub.
-const STUB: u8 = 2;
+const STUB: u8 = 4;
 
 /// A task: one or several calls of one function.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Parcel {
-    /// The build that `function` is a place in. The subject says so, too.
-    pub(crate) build: String,
+    /// The subject says so, too.
+    pub(crate) queue: QueueName,
     /// Who wants the verdict.
     pub(crate) coordinator: String,
     /// The coordinator's number of it.
     pub(crate) task: u64,
-    pub(crate) function: Function,
+    /// A place in the build whose queue it is. In that of a function there is none.
+    pub(crate) function: Option<Function>,
     pub(crate) terms: ParcelTerms,
+    /// Of a job's task, whose verdict the server keeps: what tells it from all others.
+    pub(crate) fingerprint: Option<u64>,
     /// Packed arguments of each call.
     pub(crate) calls: Vec<Vec<u8>>,
 }
@@ -59,10 +64,19 @@ impl From<ParcelTerms> for Terms {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Verdict {
     pub(crate) task: u64,
+    /// Of a job's task, the parcel's; else 0.
+    pub(crate) fingerprint: u64,
     /// How long its calls took.
     pub(crate) busy: Duration,
     /// One end of each call; or one for all of them.
     pub(crate) ends: Ends,
+}
+
+impl Verdict {
+    /// Whether no call has failed.
+    pub(crate) fn has_values(&self) -> bool {
+        matches!(&self.ends, Ends::Each(ends) if ends.iter().all(|end| matches!(end, End::Value(_))))
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -138,17 +152,21 @@ pub(crate) struct Beat {
     pub(crate) host: String,
     pub(crate) pid: u32,
     pub(crate) slots: usize,
+    /// The names that it has registered functions under.
+    pub(crate) functions: Vec<String>,
     /// Tasks that it has in hand.
     pub(crate) n_held: usize,
     /// It takes no further tasks, and is no more after this.
     pub(crate) leaves: bool,
 }
 
-/// What a coordinator takes back: one of its tasks, or all.
+/// What coordinators tell all agents.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Recall {
-    pub(crate) coordinator: String,
-    pub(crate) task: Option<u64>,
+pub(crate) enum Control {
+    /// One takes back one of its tasks, or all.
+    Recall { coordinator: String, task: Option<u64> },
+    /// There may be a consumer where there was none.
+    Opened,
 }
 
 /// # Errors
@@ -190,8 +208,16 @@ mod tests {
 
     #[test]
     fn garbage_is_no_message() {
-        let beat =
-            Beat { agent: "a".into(), build: "b".into(), host: "h".into(), pid: 7, slots: 2, n_held: 1, leaves: false };
+        let beat = Beat {
+            agent: "a".into(),
+            build: "b".into(),
+            host: "h".into(),
+            pid: 7,
+            slots: 2,
+            functions: vec!["f".into()],
+            n_held: 1,
+            leaves: false,
+        };
         let bytes = encode(&beat).unwrap();
         assert_eq!(decode::<Beat>(&bytes).unwrap().pid, 7);
         assert!(decode::<Beat>(&[]).is_none());

@@ -4,9 +4,65 @@ use std::{fmt::Write as _, fs::File, hash::Hasher as _, io::Read as _, sync::Onc
 
 use pool::PoolError;
 use proc_core::function;
+use serde::{Deserialize, Serialize};
 
 /// The name of a pool that was given none.
 pub(crate) const DEFAULT_POOL: &str = "default";
+
+/// Which tasks: a word that is part of subjects.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub(crate) struct QueueName(String);
+
+/// What the queue of a function begins with. That of a build is its id, which has no such letter.
+const FUNCTION: &str = "f-";
+
+impl QueueName {
+    /// Tasks that name functions by their places in one build of the program.
+    pub(crate) fn of_build(build: &str) -> Self {
+        Self(build.to_owned())
+    }
+
+    /// Tasks of the function that agents have registered under a name.
+    ///
+    /// # Errors
+    /// If the name is not made of letters, digits, `_` and `-`.
+    pub(crate) fn of_function(name: &str) -> Result<Self, PoolError> {
+        if is_word(name) {
+            Ok(Self(format!("{FUNCTION}{name}")))
+        } else {
+            Err(PoolError::Cluster(format!("{name:?} is no name of a function: up to 64 letters, digits, `_` and `-`")))
+        }
+    }
+
+    /// The function's name; `None` for that of a build.
+    pub(crate) fn function(&self) -> Option<&str> {
+        self.0.strip_prefix(FUNCTION)
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What a job's tasks have in the place of a coordinator: no coordinator has such a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct JobName(String);
+
+impl JobName {
+    /// # Errors
+    /// If the name is not made of letters, digits, `_` and `-`.
+    pub(crate) fn new(name: &str) -> Result<Self, PoolError> {
+        if is_word(name) {
+            Ok(Self(format!("j-{name}")))
+        } else {
+            Err(PoolError::Cluster(format!("{name:?} is no name of a job: up to 64 letters, digits, `_` and `-`")))
+        }
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
 
 /// The names of one pool, for one build of the program.
 #[derive(Clone, Debug)]
@@ -39,19 +95,60 @@ impl Names {
         format!("mp.{}.t.>", self.pool)
     }
 
-    /// The tasks of this build.
-    pub(crate) fn tasks(&self) -> String {
-        format!("mp.{}.t.{}.>", self.pool, self.build)
+    /// The queue of this build.
+    pub(crate) fn own_queue(&self) -> QueueName {
+        QueueName::of_build(self.build)
+    }
+
+    /// The tasks of a queue.
+    pub(crate) fn tasks(&self, queue: &QueueName) -> String {
+        format!("mp.{}.t.{}.>", self.pool, queue.0)
     }
 
     /// Those of them that one coordinator has given.
-    pub(crate) fn tasks_of(&self, coordinator: &str) -> String {
-        format!("mp.{}.t.{}.{coordinator}", self.pool, self.build)
+    pub(crate) fn tasks_of(&self, queue: &QueueName, coordinator: &str) -> String {
+        format!("mp.{}.t.{}.{coordinator}", self.pool, queue.0)
     }
 
-    /// The consumer by which agents of this build take tasks.
-    pub(crate) fn consumer(&self) -> String {
-        format!("b{}", self.build)
+    /// All tasks that one coordinator has given.
+    pub(crate) fn all_tasks_of(&self, coordinator: &str) -> String {
+        format!("mp.{}.t.*.{coordinator}", self.pool)
+    }
+
+    /// All tasks of a job.
+    pub(crate) fn all_tasks_of_job(&self, job: &JobName) -> String {
+        format!("mp.{}.t.*.{}.*", self.pool, job.0)
+    }
+
+    /// What keeps the results of jobs.
+    pub(crate) fn results_stream(&self) -> String {
+        format!("MR_{}", self.pool)
+    }
+
+    /// The results of all jobs.
+    pub(crate) fn all_results(&self) -> String {
+        format!("mp.{}.d.>", self.pool)
+    }
+
+    /// Those of one job.
+    pub(crate) fn all_kept(&self, job: &JobName) -> String {
+        format!("mp.{}.d.{}.*", self.pool, job.0)
+    }
+
+    /// That of one task of a job, by the name that its tasks have in the place of a coordinator.
+    pub(crate) fn kept(&self, job: &str, task: u64) -> String {
+        format!("mp.{}.d.{job}.{task}", self.pool)
+    }
+
+    /// Which queue a task was in, by its subject.
+    pub(crate) fn queue_of<'s>(&self, subject: &'s str) -> Option<&'s str> {
+        let rest = subject.strip_prefix("mp.")?.strip_prefix(&self.pool)?.strip_prefix(".t.")?;
+        Some(rest.split_once('.')?.0)
+    }
+
+    /// The consumer by which agents take the tasks of a queue.
+    pub(crate) fn consumer(&self, queue: &QueueName) -> String {
+        format!("q-{}", queue.0)
     }
 
     /// Where agents send verdicts to.
@@ -83,7 +180,7 @@ impl Names {
 /// Whether it can be one word of a subject, and no other subject be meant by it.
 pub(crate) fn is_word(name: &str) -> bool {
     let is_fit = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-    !name.is_empty() && name.len() <= 64 && name.chars().all(is_fit)
+    !name.is_empty() && name.len() <= 66 && name.chars().all(is_fit)
 }
 
 /// Tells this build of the program from every other: by what the linker wrote into it, or by all that it consists of.
@@ -121,9 +218,17 @@ mod tests {
 
     #[test]
     fn a_name_cannot_reach_other_subjects() {
-        for name in ["", "a.b", "a*", ">", "a b", "é", &"x".repeat(65)] {
+        for name in ["", "a.b", "a*", ">", "a b", "é", &"x".repeat(67)] {
             assert!(matches!(Names::new(name), Err(PoolError::Cluster(_))), "{name}");
         }
-        assert_eq!(Names::new("words-2").unwrap().stream(), "MP_words-2");
+        for name in ["", "a.b", "a*", ">", "a b"] {
+            assert!(matches!(QueueName::of_function(name), Err(PoolError::Cluster(_))), "{name}");
+        }
+        let names = Names::new("words-2").unwrap();
+        assert_eq!(names.stream(), "MP_words-2");
+        let queue = QueueName::of_function("count").unwrap();
+        assert_eq!(names.queue_of(&names.tasks_of(&queue, "c")), Some("f-count"));
+        assert_eq!(queue.function(), Some("count"));
+        assert_eq!((names.own_queue().function(), names.queue_of("mp.words.t.f-count.c")), (None, None));
     }
 }

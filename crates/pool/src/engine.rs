@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    Task, TaskError,
+    Imap, ImapUnordered, Task, TaskError, stream,
     task::{Core, Handle, next_id},
 };
 
@@ -67,6 +67,24 @@ impl<R: Send> Handle<R> for Promised<R> {
     fn is_running(&self) -> bool {
         false
     }
+}
+
+/// All results of a map, in the order of its input, or the first failure.
+///
+/// # Errors
+/// That failure.
+pub fn map<I: Iterator, R>(input: I, cut: Cut, submit: Submit<I::Item, R>) -> Result<Vec<R>, TaskError> {
+    stream::map(input, cut, submit, None)
+}
+
+/// The results of a map, lazily, in the order of its input.
+pub fn imap<I: Iterator, R>(input: I, cut: Cut, submit: Submit<I::Item, R>) -> Imap<I, R> {
+    Imap::new(input, cut, submit)
+}
+
+/// The results of a map, lazily, each as soon as it is there.
+pub fn imap_unordered<I: Iterator, R>(input: I, cut: Cut, submit: Submit<I::Item, R>) -> ImapUnordered<I, R> {
+    ImapUnordered::new(input, cut, submit)
 }
 
 /// As the task's own future, without taking the task: others may look at it meanwhile, and cancel it.

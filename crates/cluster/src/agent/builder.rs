@@ -1,6 +1,7 @@
 //! Agents, from the side of whoever starts one.
 
 use std::{
+    collections::BTreeMap,
     io::PipeReader,
     sync::mpsc::{Receiver, channel},
     time::Duration,
@@ -9,19 +10,26 @@ use std::{
 use kernel::{fds, helper};
 use parking_lot::Mutex;
 use pool::{PoolError, ProcessPool, ProcessPoolBuilder};
-use proc_core::cpu_count;
+use proc_core::{
+    Target, cpu_count,
+    function::{ForeignCode, Function},
+};
+use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
-use super::run::{self, Start, Stop};
+use super::{
+    run::{self, Start, Stop},
+    worker,
+};
 use crate::{
     address::{Address, server_settings},
-    names::{DEFAULT_POOL, Names},
+    names::{DEFAULT_POOL, Names, QueueName},
 };
 
 /// Runs a cluster's tasks on this host, in a [`ProcessPool`] of its own.
 ///
-/// It serves those coordinators that run the same build of the same program, and no others. So an agent is this very
-/// program, started on each host.
+/// It serves those coordinators that run the same build of the same program. So an agent is this very program, started on each
+/// host. What it has [registered](AgentBuilder::register) by name, it does for any others, too.
 ///
 /// Dropping it stops it at once: tasks in hand are given back, and run elsewhere.
 ///
@@ -56,6 +64,7 @@ pub struct AgentBuilder {
     local: ProcessPoolBuilder,
     patience: Duration,
     trusts_places: bool,
+    functions: BTreeMap<String, Result<Function, ForeignCode>>,
 }
 
 impl Agent {
@@ -68,6 +77,7 @@ impl Agent {
             local: ProcessPool::builder(),
             patience: Duration::from_secs(10),
             trusts_places: false,
+            functions: BTreeMap::new(),
         }
     }
 
@@ -115,6 +125,30 @@ impl AgentBuilder {
         self
     }
 
+    /// Lets pools of any build call `f` by this name: see [`ClusterPool::function`](crate::ClusterPool::function). A name that
+    /// was registered before is this function's now. All agents that know a name share its tasks.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// fn count_words(text: String) -> std::collections::HashMap<String, u64> {
+    ///     // …
+    /// #    todo!()
+    /// }
+    ///
+    /// let agent = cluster::Agent::builder("nats://10.0.0.1:4222").register("count_words", count_words);
+    /// agent.serve()?;
+    /// # Ok::<(), pool::PoolError>(())
+    /// ```
+    pub fn register<F, A>(mut self, name: impl Into<String>, f: F) -> Self
+    where
+        F: Target<A> + Send,
+        A: DeserializeOwned + 'static,
+        F::Output: Serialize + 'static,
+    {
+        self.functions.insert(name.into(), worker::registered(f));
+        self
+    }
+
     /// What its local pool is to be like: initializer, preload, limits, what a worker may do. Its number of workers is that
     /// of the [`slots`](Self::slots), and tasks' own terms come before its own.
     pub fn local(mut self, pool: ProcessPoolBuilder) -> Self {
@@ -136,9 +170,15 @@ impl AgentBuilder {
     /// Starts its workers, connects, and begins.
     ///
     /// # Errors
-    /// [`PoolError::Cluster`] if the server cannot be reached; what [`ProcessPoolBuilder::build`] reports.
+    /// [`PoolError::Cluster`] if the server cannot be reached, or a function cannot be registered: its name is not of up to 64
+    /// letters, digits, `_` and `-`, or it is not part of this program's own code; what [`ProcessPoolBuilder::build`] reports.
     pub fn start(self) -> Result<Agent, PoolError> {
         let names = Names::new(&self.pool)?;
+        let register = |(name, function): (String, Result<Function, ForeignCode>)| {
+            let function = function.map_err(|why| PoolError::Cluster(format!("{name}: {why}")))?;
+            Ok((QueueName::of_function(&name)?, function))
+        };
+        let functions = self.functions.into_iter().map(register).collect::<Result<Vec<_>, PoolError>>()?;
         let local = self.local.workers(self.n_slots).build()?;
         let (stop, stops) = unbounded_channel();
         let (begun, has_begun) = channel();
@@ -151,6 +191,7 @@ impl AgentBuilder {
             patience: self.patience,
             local,
             trusts_places: self.trusts_places,
+            functions,
         };
         helper::spawn("cluster-agent", move || {
             // Nobody has to be there to hear it.

@@ -21,6 +21,8 @@ pub(super) type Packed = Result<Vec<u8>, CallError>;
 pub(super) struct Held {
     /// Where the server is told: of the latest delivery, if there was another one meanwhile.
     pub(super) ack: Subject,
+    /// Of a job's task.
+    pub(super) fingerprint: Option<u64>,
     pub(super) work: Option<Arc<Task<Chunk<Packed>>>>,
     pub(super) verdict: Option<Outgoing>,
 }
@@ -78,6 +80,10 @@ impl Hand {
         let key = self.numbers.remove(&number)?;
         self.dead.remove(&key.0);
         let held = self.held.remove(&key);
+        if held.as_ref().is_some_and(|held| held.fingerprint.is_some()) {
+            // A job may have the same task done again.
+            return held;
+        }
         if self.oldest_done.len() == N_REMEMBERED
             && let Some(oldest) = self.oldest_done.pop_front()
         {
@@ -97,8 +103,12 @@ impl Hand {
             return None;
         }
         let key = self.numbers.remove(&number)?;
-        self.dead.insert(key.0.clone());
-        self.held.remove(&key)
+        let held = self.held.remove(&key);
+        // A job has no coordinator that could be dead.
+        if held.as_ref().is_some_and(|held| held.fingerprint.is_none()) {
+            self.dead.insert(key.0);
+        }
+        held
     }
 
     /// The whole of a verdict that is not confirmed.
@@ -139,7 +149,7 @@ mod tests {
 
     fn hand() -> (Hand, Key) {
         let (mut hand, key) = (Hand::default(), ("c".to_owned(), 7));
-        hand.held.insert(key.clone(), Held { ack: "ack".into(), work: None, verdict: None });
+        hand.held.insert(key.clone(), Held { ack: "ack".into(), fingerprint: None, work: None, verdict: None });
         (hand, key)
     }
 
@@ -163,7 +173,7 @@ mod tests {
         assert!(hand.unheard(number, now).is_none());
         assert!(hand.unheard(number, now + LEASE / 2).is_none() && !hand.is_dead("c"));
         assert!(hand.unheard(number, now + LEASE).is_some() && hand.is_dead("c"));
-        hand.held.insert(key.clone(), Held { ack: "ack".into(), work: None, verdict: None });
+        hand.held.insert(key.clone(), Held { ack: "ack".into(), fingerprint: None, work: None, verdict: None });
         let number = hand.decide(&key, Bytes::new(), now).unwrap();
         hand.confirmed(number);
         assert!(!hand.is_dead("c"));
@@ -174,7 +184,7 @@ mod tests {
         let (mut hand, now) = (Hand::default(), Instant::now());
         for task in 0..=N_REMEMBERED as u64 {
             let key = ("c".to_owned(), task);
-            hand.held.insert(key.clone(), Held { ack: "ack".into(), work: None, verdict: None });
+            hand.held.insert(key.clone(), Held { ack: "ack".into(), fingerprint: None, work: None, verdict: None });
             let number = hand.decide(&key, Bytes::new(), now).unwrap();
             hand.confirmed(number);
         }

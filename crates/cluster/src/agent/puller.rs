@@ -12,6 +12,8 @@ use serde_json::json;
 
 /// How long the server keeps a request.
 const EXPIRES: Duration = Duration::from_secs(5);
+/// Between two looks for a consumer that is not there.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// How often it says that it has one.
 const HEARTBEAT: Duration = Duration::from_millis(500);
 
@@ -21,11 +23,15 @@ pub(super) struct Puller {
     heard: Instant,
     /// After an error: when to ask again.
     not_before: Option<Instant>,
+    /// How long to wait after the next one.
+    pause: Duration,
+    /// When a task came last.
+    given: Option<Instant>,
 }
 
 impl Puller {
     pub(super) fn new(now: Instant) -> Self {
-        Self { credit: 0, heard: now, not_before: None }
+        Self { credit: 0, heard: now, not_before: None, pause: HEARTBEAT, given: None }
     }
 
     /// Takes note of what has come; true if it is a task.
@@ -33,6 +39,8 @@ impl Puller {
         self.heard = now;
         let Some(status) = message.status else {
             self.credit = self.credit.saturating_sub(1);
+            self.pause = HEARTBEAT;
+            self.given = Some(now);
             return true;
         };
         if status == StatusCode::IDLE_HEARTBEAT {
@@ -44,7 +52,8 @@ impl Puller {
             // There is no consumer (yet), or it takes no requests.
             None => {
                 self.credit = 0;
-                self.not_before = Some(now + HEARTBEAT);
+                self.not_before = Some(now + self.pause);
+                self.pause = (self.pause * 2).min(LONGEST_PAUSE);
             }
         }
         false
@@ -67,10 +76,21 @@ impl Puller {
         Some(json!({ "batch": batch, "expires": nanos(EXPIRES), "idle_heartbeat": nanos(HEARTBEAT) }).to_string())
     }
 
+    /// Whether tasks have come of late.
+    pub(super) fn is_busy(&self, now: Instant) -> bool {
+        self.given.is_some_and(|given| now.duration_since(given) < Duration::from_secs(1))
+    }
+
+    /// There may be a consumer where there was none.
+    pub(super) fn look_again(&mut self) {
+        self.not_before = None;
+        self.pause = HEARTBEAT;
+    }
+
     /// The connection was lost, and the requests with it.
     pub(super) fn forget(&mut self) {
         self.credit = 0;
-        self.not_before = None;
+        self.look_again();
     }
 }
 

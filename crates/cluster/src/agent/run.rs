@@ -29,8 +29,8 @@ use crate::{
     address::Address,
     large::{self, Missing, Stub},
     link,
-    message::{self, Beat, End, Ends, Parcel, Recall, Verdict},
-    names::{self, Names},
+    message::{self, Beat, Control, End, Ends, Parcel, Verdict},
+    names::{self, Names, QueueName},
 };
 
 /// What an agent needs to begin.
@@ -42,6 +42,8 @@ pub(super) struct Start {
     pub(super) local: ProcessPool,
     /// Calls what is not known to be a function.
     pub(super) trusts_places: bool,
+    /// What tasks of any build may call.
+    pub(super) functions: Vec<(QueueName, Function)>,
 }
 
 /// How an agent is to end.
@@ -65,6 +67,14 @@ const ALONE: Duration = Duration::from_secs(5);
 /// For the last words.
 const FAREWELL: Duration = Duration::from_secs(2);
 
+/// What a worker is to call.
+enum Callee {
+    /// What lies at this place.
+    Placed(Function),
+    /// What was registered.
+    Registered(Function),
+}
+
 type Work = Arc<Task<Chunk<Packed>>>;
 type Running = FuturesUnordered<Pin<Box<dyn Future<Output = (Key, Work, Result<Chunk<Packed>, TaskError>)>>>>;
 
@@ -80,13 +90,16 @@ pub(super) fn run(start: Start, stops: UnboundedReceiver<Stop>, begun: &Sender<(
             client.subscribe(subject).await.map_err(|e| PoolError::Cluster(format!("no subscription: {e}")))
         };
         let inputs = Inputs {
-            tasks: subscribe(format!("{inbox}.t")).await?,
+            tasks: subscribe(format!("{inbox}.t.*")).await?,
             confirmations: subscribe(format!("{inbox}.c.*")).await?,
             control: subscribe(start.names.control()).await?,
             wholes: subscribe(format!("{inbox}.w.*")).await?,
             stops,
         };
         let n_ahead = 2 * start.n_slots;
+        let source = |name| Source { name, puller: Puller::new(Instant::now()) };
+        let names = [start.names.own_queue()].into_iter().chain(start.functions.iter().map(|(name, _)| name.clone()));
+        let sources = names.map(source).collect();
         let agent = Run {
             start,
             host: host_name(),
@@ -95,7 +108,7 @@ pub(super) fn run(start: Start, stops: UnboundedReceiver<Stop>, begun: &Sender<(
             hand: Hand::default(),
             running: Running::new(),
             fetches: Fetches::new(),
-            puller: Puller::new(Instant::now()),
+            sources,
             n_ahead,
             stop: None,
             failed: None,
@@ -117,6 +130,11 @@ struct Inputs {
     stops: UnboundedReceiver<Stop>,
 }
 
+struct Source {
+    name: QueueName,
+    puller: Puller,
+}
+
 struct Run {
     start: Start,
     host: String,
@@ -126,7 +144,8 @@ struct Run {
     running: Running,
     /// Long tasks, on their way.
     fetches: Fetches,
-    puller: Puller,
+    /// Where tasks come from: those of this build first.
+    sources: Vec<Source>,
     /// How many tasks to have in hand.
     n_ahead: usize,
     stop: Option<Stop>,
@@ -145,7 +164,7 @@ impl Run {
         while !self.is_over() {
             tokio::select! {
                 message = inputs.tasks.next() => if let Some(message) = message
-                    && self.puller.heard(&message, Instant::now())
+                    && self.heard(&message)
                 {
                     self.take(message).await;
                 },
@@ -153,7 +172,7 @@ impl Run {
                     self.answered(&message).await;
                 },
                 message = inputs.control.next() => if let Some(message) = message {
-                    self.recalled(&message).await;
+                    self.told(&message).await;
                 },
                 message = inputs.wholes.next() => if let Some(message) = message {
                     self.give_piece(message).await;
@@ -184,11 +203,34 @@ impl Run {
         let room = self.n_ahead.saturating_sub(self.hand.held.len());
         // When half of them have gone, or a worker is about to have none.
         let least = self.n_ahead - (self.n_ahead / 2).max(self.start.n_slots).min(self.n_ahead);
-        if let Some(request) = self.puller.request(room, least, Instant::now()) {
+        let now = Instant::now();
+        // Those that have tasks share the room. The others are asked for one, to see when they have.
+        let n_busy = self.sources.iter().filter(|source| source.puller.is_busy(now)).count();
+        let is_only = self.sources.len() == 1;
+        for at in 0..self.sources.len() {
+            let Source { name, puller } = &mut self.sources[at];
+            let share = if is_only || puller.is_busy(now) { n_busy.max(1) } else { room };
+            let Some(request) = puller.request(room.div_ceil(share.max(1)), least.div_ceil(share.max(1)), now) else {
+                continue;
+            };
             let names = &self.start.names;
-            let subject = format!("$JS.API.CONSUMER.MSG.NEXT.{}.{}", names.stream(), names.consumer());
-            self.publish(subject, Some(format!("{}.t", self.inbox)), request.into()).await;
+            let subject = format!("$JS.API.CONSUMER.MSG.NEXT.{}.{}", names.stream(), names.consumer(name));
+            self.publish(subject, Some(format!("{}.t.{at}", self.inbox)), request.into()).await;
         }
+    }
+
+    /// Takes note of what has come from a consumer; true if it is a task. Such a message has the subject that it was
+    /// published under, any other that of the request.
+    fn heard(&mut self, message: &Message) -> bool {
+        let subject = message.subject.as_str();
+        let source = match self.start.names.queue_of(subject) {
+            Some(queue) => self.sources.iter_mut().find(|source| source.name.as_str() == queue),
+            None => {
+                let at = subject.rsplit('.').next().and_then(|at| at.parse().ok());
+                at.and_then(|at: usize| self.sources.get_mut(at))
+            }
+        };
+        source.is_some_and(|source| source.puller.heard(message, Instant::now()))
     }
 
     /// A task has come.
@@ -196,13 +238,13 @@ impl Run {
         let Some(ack) = message.reply else { return };
         let parcel = message::decode::<Parcel>(&message.payload);
         let stub = if parcel.is_none() { message::decode_stub::<Stub>(&message.payload) } else { None };
-        let (build, key) = match (&parcel, &stub) {
-            (Some(parcel), _) => (&parcel.build, (parcel.coordinator.clone(), parcel.task)),
-            (None, Some(stub)) => (&stub.build, (stub.coordinator.clone(), stub.task)),
+        let (queue, key) = match (&parcel, &stub) {
+            (Some(parcel), _) => (&parcel.queue, (parcel.coordinator.clone(), parcel.task)),
+            (None, Some(stub)) => (&stub.queue, (stub.coordinator.clone(), stub.task)),
             (None, None) => return self.tell(ack, Ack::Never).await,
         };
-        // A task for another build is none of ours, whatever subject it came by.
-        if build != self.start.names.build() || !names::is_word(&key.0) {
+        // A task for another build, or of a function that is not known, is none of ours, whatever subject it came by.
+        if self.sources.iter().all(|source| source.name != *queue) || !names::is_word(&key.0) {
             return self.tell(ack, Ack::Never).await;
         }
         if self.hand.is_done(&key) {
@@ -219,7 +261,7 @@ impl Run {
         if self.stop.is_some() {
             return self.tell(ack, Ack::Again).await;
         }
-        self.hand.held.insert(key.clone(), Held { ack, work: None, verdict: None });
+        self.hand.held.insert(key.clone(), Held { ack, fingerprint: None, work: None, verdict: None });
         if let Some(parcel) = parcel {
             return self.begin(key, parcel).await;
         }
@@ -238,7 +280,7 @@ impl Run {
             return;
         }
         let parcel = whole.ok().and_then(|whole| message::decode::<Parcel>(&whole));
-        match parcel.filter(|parcel| parcel.build == self.start.names.build() && parcel.task == key.1) {
+        match parcel.filter(|parcel| parcel.task == key.1) {
             Some(parcel) => self.begin(key.clone(), parcel).await,
             None => self.let_go(key, Ack::Never).await,
         }
@@ -255,22 +297,30 @@ impl Run {
 
     /// Gives a task to the local pool.
     async fn begin(&mut self, key: Key, parcel: Parcel) {
-        let Parcel { function, terms, calls, .. } = parcel;
-        let n_given = self.hand.held.get(&key).and_then(|held| n_given(&held.ack)).unwrap_or(1);
-        let against = match self.reason_against(function) {
-            Some(why) => Some(End::Refused(why.into())),
-            // This time is no loss of a host.
-            None if n_given.saturating_sub(1) > u64::from(terms.host_retries) => {
-                Some(End::HostLost { n_given: n_given - 1 })
-            }
-            None => None,
-        };
-        if let Some(end) = against {
-            let verdict = Verdict { task: key.1, busy: Duration::ZERO, ends: Ends::All(Box::new(end)) };
-            return self.decide(&key, verdict).await;
+        let Parcel { queue, function, terms, calls, fingerprint, .. } = parcel;
+        if let Some(held) = self.hand.held.get_mut(&key) {
+            held.fingerprint = fingerprint;
         }
-        let mut submit = self.start.local.feed(worker::call, terms.into());
-        let task = Arc::new(submit(calls.into_iter().map(|args| (function, args)).collect()));
+        let callee = match self.callee(&queue, function) {
+            Ok(callee) => callee,
+            Err(why) => {
+                let ends = Ends::All(Box::new(End::Refused(why.into())));
+                return self.decide(&key, Duration::ZERO, ends).await;
+            }
+        };
+        let n_given = self.hand.held.get(&key).and_then(|held| n_given(&held.ack)).unwrap_or(1);
+        // This time is no loss of a host.
+        let n_lost = n_given.saturating_sub(1);
+        if n_lost > u64::from(terms.host_retries) {
+            let ends = Ends::All(Box::new(End::HostLost { n_given: n_lost }));
+            return self.decide(&key, Duration::ZERO, ends).await;
+        }
+        let (local, terms) = (&self.start.local, terms.into());
+        let with = |function| calls.into_iter().map(|args| (function, args)).collect();
+        let task = Arc::new(match callee {
+            Callee::Placed(function) => local.feed(worker::call, terms)(with(function)),
+            Callee::Registered(function) => local.feed(worker::call_registered, terms)(with(function)),
+        });
         if let Some(held) = self.hand.held.get_mut(&key) {
             held.work = Some(task.clone());
         }
@@ -280,13 +330,21 @@ impl Run {
         }));
     }
 
-    /// Why a function is not to be called: its place comes from a network, where whoever may give tasks can make one up.
-    fn reason_against(&self, function: Function) -> Option<&'static str> {
+    /// What a task is to call. A place comes from a network, where whoever may give tasks can make one up; and it
+    /// means nothing but in a task for this build.
+    ///
+    /// # Errors
+    /// Why nothing is to be called.
+    fn callee(&self, queue: &QueueName, place: Option<Function>) -> Result<Callee, &'static str> {
+        if let Some((_, function)) = self.start.functions.iter().find(|(name, _)| name == queue) {
+            return Ok(Callee::Registered(*function));
+        }
+        let function = place.filter(|_| *queue == self.start.names.own_queue()).ok_or("the task names no function")?;
         match function.is_listed() {
-            Some(true) => None,
-            Some(false) => Some("the program has no such function"),
-            None if self.start.trusts_places => None,
-            None => Some(
+            Some(true) => Ok(Callee::Placed(function)),
+            Some(false) => Err("the program has no such function"),
+            None if self.start.trusts_places => Ok(Callee::Placed(function)),
+            None => Err(
                 "the agent's program was stripped of its symbols, so that functions cannot be told from other places in it \
                  (`AgentBuilder::trust_places`)",
             ),
@@ -300,18 +358,18 @@ impl Run {
             // It was taken back meanwhile, and perhaps given again.
             return;
         }
-        let verdict = match result {
+        let (busy, ends) = match result {
             Ok(chunk) => {
                 self.learn(chunk.busy);
-                worker::verdict(key.1, chunk)
+                (chunk.busy, worker::ends(chunk))
             }
             Err(TaskError::Broken(why)) => {
                 self.failed = Some(why);
                 return self.stop(Stop::Now).await;
             }
-            Err(why) => Verdict { task: key.1, busy: Duration::ZERO, ends: Ends::All(Box::new(End::of(why))) },
+            Err(why) => (Duration::ZERO, Ends::All(Box::new(End::of(why)))),
         };
-        self.decide(key, verdict).await;
+        self.decide(key, busy, ends).await;
     }
 
     /// Tasks that take long are not taken ahead of those who could begin with them at once.
@@ -323,17 +381,19 @@ impl Run {
         self.n_ahead = (self.n_ahead * 7 + wanted).div_ceil(8);
     }
 
-    async fn decide(&mut self, key: &Key, verdict: Verdict) {
-        let message = match message::encode(&verdict) {
-            Ok(message) if message.len() <= large::LONGEST => Ok(message),
-            Ok(message) => {
-                Err(format!("the result takes {} bytes, and no more than {} can go", message.len(), large::LONGEST))
-            }
+    async fn decide(&mut self, key: &Key, busy: Duration, ends: Ends) {
+        let kept = self.hand.held.get(key).and_then(|held| held.fingerprint);
+        let fingerprint = kept.unwrap_or(0);
+        // What is kept goes in one message.
+        let longest = if kept.is_some() { self.client.max_payload() } else { large::LONGEST };
+        let message = match message::encode(&Verdict { task: key.1, fingerprint, busy, ends }) {
+            Ok(message) if message.len() <= longest => Ok(message),
+            Ok(message) => Err(format!("the result takes {} bytes, and no more than {longest} can go", message.len())),
             Err(e) => Err(e.to_string()),
         };
         let message = message.or_else(|why| {
             let ends = Ends::All(Box::new(End::Refused(why)));
-            message::encode(&Verdict { task: key.1, busy: verdict.busy, ends })
+            message::encode(&Verdict { task: key.1, fingerprint, busy, ends })
         });
         let message = message.expect("a short text can be encoded");
         if let Some(number) = self.hand.decide(key, message.clone(), Instant::now()) {
@@ -341,35 +401,45 @@ impl Run {
         }
     }
 
-    /// Sends a verdict, or its stub.
-    async fn send(&self, (coordinator, task): &Key, number: u64, verdict: Bytes) {
+    /// Sends a verdict, or its stub; that of a job's task to the server, which keeps it.
+    async fn send(&self, key: &Key, number: u64, verdict: Bytes) {
+        let (coordinator, task) = key;
+        let is_kept = self.hand.held.get(key).is_some_and(|held| held.fingerprint.is_some());
+        let reply = format!("{}.c.{number}", self.inbox);
+        if is_kept {
+            return self.publish(self.start.names.kept(coordinator, *task), Some(reply), verdict).await;
+        }
         let mut short = verdict;
         if short.len() > large::WHOLE {
-            let (build, len) = (self.start.names.build().to_owned(), short.len() as u64);
-            let stub = Stub { build, coordinator: coordinator.clone(), task: *task, len };
+            let (queue, len) = (self.start.names.own_queue(), short.len() as u64);
+            let stub = Stub { queue, coordinator: coordinator.clone(), task: *task, len };
             short = message::encode_stub(&stub).unwrap_or(short);
         }
-        let reply = format!("{}.c.{number}", self.inbox);
         self.publish(self.start.names.results(coordinator), Some(reply), short).await;
     }
 
-    /// The coordinator has confirmed a verdict, or there is none.
+    /// The coordinator has confirmed a verdict, or there is none; or the server has stored a job's.
     async fn answered(&mut self, message: &Message) {
         let Some(number) = message.subject.rsplit('.').next().and_then(|number| number.parse().ok()) else { return };
         if message.status == Some(StatusCode::NO_RESPONDERS) {
             if let Some(held) = self.hand.unheard(number, Instant::now()) {
                 self.tell(held.ack, Ack::Never).await;
             }
+        } else if is_refused(&message.payload) {
+            // It is sent again.
         } else if let Some(held) = self.hand.confirmed(number) {
             self.tell(held.ack, Ack::Done).await;
         }
     }
 
-    /// A coordinator takes tasks back.
-    async fn recalled(&mut self, message: &Message) {
-        let Some(recall) = message::decode::<Recall>(&message.payload) else { return };
-        let is_meant =
-            |key: &Key, _: &Held| key.0 == recall.coordinator && recall.task.is_none_or(|task| task == key.1);
+    /// A coordinator takes tasks back, or gives those of a new kind.
+    async fn told(&mut self, message: &Message) {
+        let (coordinator, task) = match message::decode(&message.payload) {
+            Some(Control::Recall { coordinator, task }) => (coordinator, task),
+            Some(Control::Opened) => return self.sources.iter_mut().for_each(|source| source.puller.look_again()),
+            None => return,
+        };
+        let is_meant = |key: &Key, _: &Held| key.0 == coordinator && task.is_none_or(|task| task == key.1);
         for key in self.hand.keys(is_meant) {
             self.let_go(&key, Ack::Never).await;
         }
@@ -399,7 +469,7 @@ impl Run {
 
     async fn look(&mut self, now: Instant) {
         if self.client.connection_state() != Connection::Connected {
-            self.puller.forget();
+            self.sources.iter_mut().for_each(|source| source.puller.forget());
             let apart = now.duration_since(*self.apart.get_or_insert(now));
             // What it has can be told to nobody. Others are given it once there is a server again.
             if self.stop == Some(Stop::Drain) && apart >= ALONE {
@@ -427,6 +497,7 @@ impl Run {
             host: self.host.clone(),
             pid: std::process::id(),
             slots: self.start.n_slots,
+            functions: self.sources.iter().filter_map(|source| source.name.function()).map(str::to_owned).collect(),
             n_held: self.hand.held.len(),
             leaves,
         };
@@ -474,6 +545,13 @@ enum Ack {
     Working,
     /// Nobody wants it.
     Never,
+}
+
+/// Whether an answer says that the server has not stored a verdict, and has none of that task. A coordinator's is empty.
+fn is_refused(answer: &[u8]) -> bool {
+    let answer: Option<serde_json::Value> = serde_json::from_slice(answer).ok();
+    let why = answer.as_ref().and_then(|answer| answer["error"]["description"].as_str());
+    why.is_some_and(|why| !why.contains("maximum messages per subject"))
 }
 
 /// How many times the server has given a task, by the subject of its acknowledgement: `$JS.ACK`, then stream, consumer and

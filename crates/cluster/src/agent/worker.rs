@@ -2,12 +2,16 @@
 
 use pool::engine::Chunk;
 use proc_core::{
-    function::{CallError, Function},
+    Target,
+    function::{CallError, ForeignCode, Function},
     handover,
 };
+use serde::{Serialize, de::DeserializeOwned};
 
 use super::held::Packed;
-use crate::message::{End, Ends, Verdict};
+use crate::message::{End, Ends};
+
+const HANDLE: &str = "a handle in it means nothing on another machine";
 
 /// Calls `function` with packed arguments; what it returns is packed, too.
 ///
@@ -16,14 +20,35 @@ pub(super) fn call((function, args): (Function, Vec<u8>)) -> Packed {
     let mut value = handover::Packed::default();
     function.call(&args, Vec::new(), &mut value)?;
     if !value.fds.is_empty() {
-        return Err(CallError::Value("a handle in it means nothing on another machine".into()));
+        return Err(CallError::Value(HANDLE.into()));
     }
     Ok(value.bytes)
 }
 
+/// Calls a function that was [`registered`], with arguments that have their names; and so has what it returns.
+pub(super) fn call_registered((function, args): (Function, Vec<u8>)) -> Packed {
+    let args = handover::pack_owned(&(args,)).map_err(|e| CallError::Arguments(e.to_string()))?;
+    let packed = call((function, args.bytes))?;
+    handover::unpack::<Packed>(&packed, Vec::new()).map_err(|e| CallError::Value(e.to_string()))?
+}
+
+/// `f` as a function that takes and returns values with their names.
+pub(super) fn registered<F, A>(f: F) -> Result<Function, ForeignCode>
+where
+    F: Target<A>,
+    A: DeserializeOwned + 'static,
+    F::Output: Serialize + 'static,
+{
+    Function::of(move |args: Vec<u8>| -> Packed {
+        let args = handover::unpack(&args, Vec::new()).map_err(|e| CallError::Arguments(e.to_string()))?;
+        let value = handover::pack_named(&f.call(args)).map_err(|e| CallError::Value(e.to_string()))?;
+        if value.fds.is_empty() { Ok(value.bytes) } else { Err(CallError::Value(HANDLE.into())) }
+    })
+}
+
 /// What is told of a chunk of calls.
-pub(super) fn verdict(task: u64, chunk: Chunk<Packed>) -> Verdict {
-    let Chunk { values, failures, busy, .. } = chunk;
+pub(super) fn ends(chunk: Chunk<Packed>) -> Ends {
+    let Chunk { values, failures, .. } = chunk;
     let mut ends: Vec<End> = Vec::with_capacity(values.len() + failures.len());
     let mut values = values.into_iter().map(|value| value.map_or_else(End::Failed, End::Value));
     for (at, why) in failures {
@@ -31,5 +56,5 @@ pub(super) fn verdict(task: u64, chunk: Chunk<Packed>) -> Verdict {
         ends.push(End::of(why));
     }
     ends.extend(values);
-    Verdict { task, busy, ends: Ends::Each(ends) }
+    Ends::Each(ends)
 }

@@ -2,12 +2,14 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use pool::TaskError;
 
+use super::queue::Queue;
 use crate::message::Verdict;
 
 /// What is done with a task's verdict.
@@ -18,7 +20,10 @@ pub(crate) type Finish = Box<dyn FnOnce(Result<Verdict, TaskError>) + Send>;
 /// State table of `place`: `Waiting` not sent yet, or to be sent again at a time · `Sent` the server has not acknowledged
 /// it · `Stored` the server has. A task leaves the ledger by its first verdict, from whatever place.
 struct Entry {
+    queue: Arc<Queue>,
     parcel: Bytes,
+    /// Of a job's task.
+    fingerprint: Option<u64>,
     /// Counts up when the server has lost the task: it would take the same attempt for a duplicate.
     attempt: u32,
     n_refusals: u32,
@@ -44,6 +49,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 #[derive(Default)]
 pub(crate) struct Ledger {
     entries: HashMap<u64, Entry>,
+    /// How many of them are of each queue.
+    counts: Vec<(Arc<Queue>, usize)>,
     /// To be sent as soon as the window allows.
     queue: VecDeque<u64>,
     n_sent: usize,
@@ -52,6 +59,7 @@ pub(crate) struct Ledger {
 
 /// What is to be published.
 pub(crate) struct Outgoing {
+    pub(crate) queue: Arc<Queue>,
     pub(crate) task: u64,
     pub(crate) attempt: u32,
     pub(crate) parcel: Bytes,
@@ -66,10 +74,32 @@ impl Ledger {
         self.entries.is_empty()
     }
 
-    pub(crate) fn enter(&mut self, task: u64, parcel: Bytes, finish: Finish) {
+    pub(crate) fn enter(&mut self, queue: &Arc<Queue>, task: u64, parcel: Bytes, finish: Finish) {
         let place = Place::Waiting { until: None };
-        self.entries.insert(task, Entry { parcel, attempt: 0, n_refusals: 0, place, finish });
+        self.entries.insert(
+            task,
+            Entry { queue: queue.clone(), parcel, fingerprint: None, attempt: 0, n_refusals: 0, place, finish },
+        );
+        match self.counts.iter_mut().find(|(counted, _)| Arc::ptr_eq(counted, queue)) {
+            Some((_, n_tasks)) => *n_tasks += 1,
+            None => self.counts.push((queue.clone(), 1)),
+        }
         self.queue.push_back(task);
+    }
+
+    /// What a task that was just entered is in its job; and whether the server has had it from an earlier program.
+    pub(crate) fn keep(&mut self, task: u64, fingerprint: u64, is_stored: bool) {
+        if let Some(entry) = self.entries.get_mut(&task) {
+            entry.fingerprint = Some(fingerprint);
+            if is_stored {
+                entry.place = Place::Stored;
+            }
+        }
+    }
+
+    /// Whether a job's task has no verdict yet; and whether a verdict with this fingerprint is its own.
+    pub(crate) fn is_own(&self, task: u64, fingerprint: u64) -> Option<bool> {
+        Some(self.entries.get(&task)?.fingerprint == Some(fingerprint))
     }
 
     /// The next task to publish, which is `Sent` from now on.
@@ -81,10 +111,16 @@ impl Ledger {
             {
                 entry.place = Place::Sent(now);
                 self.n_sent += 1;
-                return Some(Outgoing { task, attempt: entry.attempt, parcel: entry.parcel.clone() });
+                let (queue, parcel) = (entry.queue.clone(), entry.parcel.clone());
+                return Some(Outgoing { queue, task, attempt: entry.attempt, parcel });
             }
         }
         None
+    }
+
+    /// The queues of which there are tasks.
+    pub(crate) fn queues(&self) -> Vec<Arc<Queue>> {
+        self.counts.iter().map(|(queue, _)| queue.clone()).collect()
     }
 
     /// The whole of a task that has no verdict yet.
@@ -137,42 +173,94 @@ impl Ledger {
         if matches!(entry.place, Place::Sent(_)) {
             self.n_sent -= 1;
         }
+        if let Some(at) = self.counts.iter().position(|(counted, _)| Arc::ptr_eq(counted, &entry.queue)) {
+            self.counts[at].1 -= 1;
+            if self.counts[at].1 == 0 {
+                self.counts.swap_remove(at);
+            }
+        }
         Some(entry.finish)
+    }
+
+    /// Takes all tasks of one queue out.
+    pub(crate) fn leave_queue(&mut self, queue: &Arc<Queue>) -> Vec<Finish> {
+        let is_in = |entry: &Entry| Arc::ptr_eq(&entry.queue, queue);
+        let tasks: Vec<u64> = self.entries.iter().filter(|(_, entry)| is_in(entry)).map(|(task, _)| *task).collect();
+        tasks.into_iter().filter_map(|task| self.leave(task)).collect()
     }
 
     /// Takes all tasks out.
     pub(crate) fn leave_all(&mut self) -> Vec<Finish> {
         self.queue.clear();
+        self.counts.clear();
         self.n_sent = 0;
         self.entries.drain().map(|(_, entry)| entry.finish).collect()
     }
 
-    /// Those that the server has stored.
+    /// Whether the server has stored a task of this queue.
+    pub(crate) fn has_stored(&self, queue: &Arc<Queue>) -> bool {
+        self.entries.values().any(|entry| entry.place == Place::Stored && Arc::ptr_eq(&entry.queue, queue))
+    }
+
+    /// Those that the server has stored, but for jobs.
     pub(crate) fn all_stored(&self) -> Vec<u64> {
-        self.entries.iter().filter(|(_, entry)| entry.place == Place::Stored).map(|(task, _)| *task).collect()
+        let is_one = |entry: &Entry| entry.place == Place::Stored && entry.fingerprint.is_none();
+        self.entries.iter().filter(|(_, entry)| is_one(entry)).map(|(task, _)| *task).collect()
+    }
+
+    /// Those of one queue that the server has stored.
+    pub(crate) fn stored_of(&self, queue: &Arc<Queue>) -> Vec<u64> {
+        let is_one = |entry: &Entry| entry.place == Place::Stored && Arc::ptr_eq(&entry.queue, queue);
+        self.entries.iter().filter(|(_, entry)| is_one(entry)).map(|(task, _)| *task).collect()
     }
 
     /// Gives those of `tasks` that have no verdict yet once more: the server has lost them.
     pub(crate) fn resubmit(&mut self, tasks: &[u64]) {
+        self.n_resubmitted += self.give_again(tasks);
+    }
+
+    /// Gives those of `tasks` that have no verdict yet once more, and says how many.
+    pub(crate) fn give_again(&mut self, tasks: &[u64]) -> u64 {
+        let mut n_given = 0;
         for task in tasks {
             if let Some(entry) = self.entries.get_mut(task).filter(|entry| entry.place == Place::Stored) {
                 entry.attempt += 1;
                 entry.place = Place::Waiting { until: None };
                 self.queue.push_back(*task);
-                self.n_resubmitted += 1;
+                n_given += 1;
             }
         }
+        n_given
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::names::{Names, QueueName};
+
+    fn queue(build: &str) -> Arc<Queue> {
+        Arc::new(Queue::new(QueueName::of_build(build), &Names::new("p").unwrap(), "c"))
+    }
 
     fn ledger(n_tasks: u64) -> Ledger {
-        let mut ledger = Ledger::default();
-        (0..n_tasks).for_each(|task| ledger.enter(task, Bytes::new(), Box::new(drop)));
+        let (mut ledger, queue) = (Ledger::default(), queue("a"));
+        (0..n_tasks).for_each(|task| ledger.enter(&queue, task, Bytes::new(), Box::new(drop)));
         ledger
+    }
+
+    #[test]
+    fn tasks_of_one_queue_leave_together() {
+        let (mut ledger, a, b) = (Ledger::default(), queue("a"), queue("b"));
+        for (task, queue) in [(0, &a), (1, &b), (2, &a)] {
+            ledger.enter(queue, task, Bytes::new(), Box::new(drop));
+        }
+        let now = Instant::now();
+        assert!(ledger.next(now).is_some() && !ledger.has_stored(&a));
+        ledger.stored(0);
+        assert!(ledger.has_stored(&a) && !ledger.has_stored(&b));
+        assert_eq!((ledger.queues().len(), ledger.leave_queue(&a).len(), ledger.len()), (2, 2, 1));
+        assert!(ledger.leave(1).is_some() && ledger.queues().is_empty());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::message::Beat;
+use crate::{message::Beat, names::QueueName};
 
 /// A machine, or part of one, that runs a pool's tasks: an agent of the same build that was heard of lately.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,14 +42,19 @@ impl Members {
         self.0.retain(|_, (heard, _)| now.duration_since(*heard) < HEARD_WITHIN);
     }
 
-    /// Those of one build.
-    pub(crate) fn hosts(&self, build: &str) -> Vec<Host> {
-        self.sorted(|beat| beat.build == build)
+    /// Those that take a queue's tasks.
+    pub(crate) fn hosts(&self, queue: &QueueName) -> Vec<Host> {
+        self.sorted(|beat| takes(beat, queue))
     }
 
-    /// Those of all other builds.
-    pub(crate) fn strangers(&self, build: &str) -> Vec<Host> {
-        self.sorted(|beat| beat.build != build)
+    /// How many tasks of a queue can run at a time.
+    pub(crate) fn n_slots(&self, queue: &QueueName) -> usize {
+        self.0.values().filter(|(_, beat)| takes(beat, queue)).map(|(_, beat)| beat.slots).sum()
+    }
+
+    /// All others.
+    pub(crate) fn strangers(&self, queue: &QueueName) -> Vec<Host> {
+        self.sorted(|beat| !takes(beat, queue))
     }
 
     fn sorted(&self, wanted: impl Fn(&Beat) -> bool) -> Vec<Host> {
@@ -59,6 +64,13 @@ impl Members {
             .collect();
         hosts.sort_by(|a, b| (&a.name, a.pid).cmp(&(&b.name, b.pid)));
         hosts
+    }
+}
+
+fn takes(beat: &Beat, queue: &QueueName) -> bool {
+    match queue.function() {
+        Some(name) => beat.functions.iter().any(|function| function == name),
+        None => beat.build == queue.as_str(),
     }
 }
 
@@ -74,9 +86,11 @@ mod tests {
             host: agent.into(),
             pid: 1,
             slots: 2,
+            functions: vec![format!("of-{build}")],
             n_held: 0,
             leaves,
         };
+        let (x, y) = (QueueName::of_build("x"), QueueName::of_function("of-y").unwrap());
         let names = |hosts: Vec<Host>| hosts.into_iter().map(|host| host.name).collect::<Vec<_>>();
         let (mut members, begun) = (Members::default(), Instant::now());
         members.heard(beat("a", "x", false), begun);
@@ -85,10 +99,11 @@ mod tests {
         members.heard(beat("c", "x", true), begun);
         members.heard(beat("d", "y", false), begun);
         assert_eq!(
-            (names(members.hosts("x")), names(members.strangers("x"))),
+            (names(members.hosts(&x)), names(members.strangers(&x))),
             (vec!["a".into(), "b".into()], vec!["d".into()])
         );
+        assert_eq!(names(members.hosts(&y)), ["d"]);
         members.forget(begun + HEARD_WITHIN);
-        assert_eq!((names(members.hosts("x")), names(members.strangers("x"))), (vec!["b".to_owned()], Vec::new()));
+        assert_eq!((names(members.hosts(&x)), names(members.strangers(&x))), (vec!["b".to_owned()], Vec::new()));
     }
 }

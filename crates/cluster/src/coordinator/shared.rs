@@ -3,7 +3,8 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicU64, Ordering::Relaxed},
+        mpsc,
     },
     time::{Duration, Instant},
 };
@@ -17,10 +18,12 @@ use pool::{
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::{
+    kept::Begun,
     ledger::{Finish, Ledger},
     members::Host,
+    queue::Queue,
 };
-use crate::names::Names;
+use crate::names::{JobName, Names, QueueName};
 
 pub(crate) struct Shared {
     pub(crate) names: Names,
@@ -33,7 +36,8 @@ pub(crate) struct Shared {
     pub(crate) callbacks: Callbacks,
     pub(crate) n_done: AtomicU64,
     pub(crate) n_failed: AtomicU64,
-    pub(crate) n_workers: Arc<AtomicUsize>,
+    /// That of this build.
+    pub(crate) own: Arc<Queue>,
     wake: UnboundedSender<Wake>,
 }
 
@@ -42,6 +46,14 @@ pub(crate) struct Shared {
 pub(crate) enum Wake {
     /// There are tasks to be sent.
     Tasks,
+    /// There are tasks of a queue that there have been none of.
+    Opened(QueueName),
+    /// A program begins with a job, and is to be told what there is of it.
+    Begun(Arc<Queue>, mpsc::Sender<Result<Begun, PoolError>>),
+    /// A job and its results are wanted no more.
+    Forgotten(JobName, mpsc::Sender<Result<(), PoolError>>),
+    /// The result that is kept of a job's task is none of its own.
+    Stale(Arc<Queue>, u64),
     /// A task was taken back.
     Cancelled(u64),
     /// All were; and then it ends.
@@ -50,10 +62,21 @@ pub(crate) enum Wake {
     Stop,
 }
 
+/// What a task is in its job.
+pub(crate) struct InJob {
+    pub(crate) fingerprint: u64,
+    /// The server has had it from an earlier program.
+    pub(crate) is_stored: bool,
+    /// What the server keeps is another one's result.
+    pub(crate) is_stale: bool,
+}
+
 pub(crate) struct State {
     pub(crate) phase: Phase,
     pub(crate) ledger: Ledger,
     pub(crate) hosts: Vec<Host>,
+    /// All that tasks were ever given to, that of this build first.
+    pub(crate) queues: Vec<Arc<Queue>>,
     /// Whether the thread has been told to look at the ledger.
     is_woken: bool,
 }
@@ -67,6 +90,7 @@ pub(crate) enum Phase {
 
 impl Shared {
     pub(crate) fn new(names: Names, coordinator: String, wake: UnboundedSender<Wake>) -> Arc<Self> {
+        let own = Arc::new(Queue::new(names.own_queue(), &names, &coordinator));
         Arc::new(Self {
             names,
             coordinator,
@@ -74,6 +98,7 @@ impl Shared {
                 phase: Phase::Open,
                 ledger: Ledger::default(),
                 hosts: Vec::new(),
+                queues: vec![own.clone()],
                 is_woken: false,
             }),
             changed: Condvar::new(),
@@ -81,7 +106,7 @@ impl Shared {
             callbacks: Callbacks::default(),
             n_done: AtomicU64::new(0),
             n_failed: AtomicU64::new(0),
-            n_workers: Arc::new(AtomicUsize::new(1)),
+            own,
             wake,
         })
     }
@@ -91,8 +116,48 @@ impl Shared {
         let _ = self.wake.send(what);
     }
 
+    /// The queue of this name, which is opened if there was none.
+    pub(crate) fn queue(&self, name: QueueName) -> Arc<Queue> {
+        let mut state = self.state.lock();
+        if let Some(queue) = state.queues.iter().find(|queue| queue.name == name) {
+            return queue.clone();
+        }
+        let queue = Arc::new(Queue::new(name.clone(), &self.names, &self.coordinator));
+        state.queues.push(queue.clone());
+        drop(state);
+        self.wake(Wake::Opened(name));
+        queue
+    }
+
+    /// What the server has of a job, and the queue for the rest of its tasks. Blocks until it has said so.
+    pub(crate) fn begin(&self, job: JobName) -> Result<(Arc<Queue>, Begun), PoolError> {
+        /// More than a job has tasks.
+        const N_TASKS: u64 = 1 << 32;
+        static NEXT: AtomicU64 = AtomicU64::new(1 << 32);
+        let queue = Arc::new(Queue::of_job(job, NEXT.fetch_add(N_TASKS, Relaxed), &self.own, &self.names));
+        let (tell, told) = mpsc::channel();
+        self.wake(Wake::Begun(queue.clone(), tell));
+        let begun = told.recv().map_err(|_| PoolError::Closed)??;
+        Ok((queue, begun))
+    }
+
+    /// Has the server forget a job. Blocks until it has.
+    pub(crate) fn forget(&self, job: JobName) -> Result<(), PoolError> {
+        let (tell, told) = mpsc::channel();
+        self.wake(Wake::Forgotten(job, tell));
+        told.recv().map_err(|_| PoolError::Closed)?
+    }
+
     /// Enters a task. One of a map that was begun while the pool was open is taken by a closed one.
-    pub(crate) fn submit(&self, task: u64, parcel: Bytes, is_of_input: bool, finish: Finish) {
+    pub(crate) fn submit(
+        &self,
+        queue: &Arc<Queue>,
+        task: u64,
+        parcel: Bytes,
+        kept: Option<InJob>,
+        is_of_input: bool,
+        finish: Finish,
+    ) {
         let mut state = self.state.lock();
         let is_taken = match state.phase {
             Phase::Open => true,
@@ -105,7 +170,13 @@ impl Shared {
             drop(state);
             return finish(Err(why));
         }
-        state.ledger.enter(task, parcel, finish);
+        state.ledger.enter(queue, task, parcel, finish);
+        if let Some(InJob { fingerprint, is_stored, is_stale }) = kept {
+            state.ledger.keep(task, fingerprint, is_stored || is_stale);
+            if is_stale {
+                self.wake(Wake::Stale(queue.clone(), task));
+            }
+        }
         let is_asleep = !std::mem::replace(&mut state.is_woken, true);
         drop(state);
         if is_asleep {
@@ -129,8 +200,14 @@ impl Shared {
         was_there
     }
 
-    pub(crate) fn end_all(&self, why: &TaskError) {
-        let all = self.state.lock().ledger.leave_all();
+    /// Ends all tasks, or all of one queue.
+    pub(crate) fn end_all(&self, queue: Option<&Arc<Queue>>, why: &TaskError) {
+        let mut state = self.state.lock();
+        let all = match queue {
+            Some(queue) => state.ledger.leave_queue(queue),
+            None => state.ledger.leave_all(),
+        };
+        drop(state);
         all.into_iter().for_each(|finish| finish(Err(why.clone())));
         self.changed.notify_all();
     }
@@ -157,7 +234,7 @@ impl Shared {
         let before = std::mem::replace(&mut state.phase, Phase::Terminated);
         drop(state);
         if before != Phase::Terminated {
-            self.end_all(&TaskError::Cancelled);
+            self.end_all(None, &TaskError::Cancelled);
             self.wake(Wake::Terminated);
         }
     }

@@ -199,7 +199,7 @@ impl ClusterPoolBuilder {
             agent_timeout: self.agent_timeout,
         };
         let (shared, ended) = coordinator::start(start)?;
-        self.cut.n_workers = shared.n_workers.clone();
+        self.cut.n_workers = shared.own.n_workers.clone();
         if self.terms.timeout.is_some() && self.cut.chunk_size.is_none() {
             self.cut.chunk_size = Some(1);
         }

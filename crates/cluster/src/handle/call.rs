@@ -14,7 +14,16 @@ use crate::message::{Ends, Verdict};
 
 /// Packs the arguments of one call, which end here.
 pub(crate) fn pack<A: Serialize + DeserializeOwned>(args: A) -> Result<Vec<u8>, TaskError> {
-    let packed = handover::pack_owned(&args);
+    pack_by(args, |args| handover::pack_owned(args))
+}
+
+/// The same, with all names, for another build.
+pub(crate) fn pack_named<A: Serialize>(args: A) -> Result<Vec<u8>, TaskError> {
+    pack_by(args, |args| handover::pack_named(args))
+}
+
+fn pack_by<A>(args: A, pack: impl Fn(&A) -> Result<handover::Packed, handover::Error>) -> Result<Vec<u8>, TaskError> {
+    let packed = pack(&args);
     let _ = catch_unwind(AssertUnwindSafe(|| drop(args))).map_err(Panic::of);
     let packed = packed.map_err(|e| TaskError::Encode(e.to_string()))?;
     if !packed.fds.is_empty() {

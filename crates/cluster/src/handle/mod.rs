@@ -3,6 +3,8 @@
 mod builder;
 mod call;
 mod defaults;
+mod function;
+mod job;
 mod submit;
 #[cfg(test)]
 mod tests;
@@ -27,7 +29,7 @@ use crate::{
     local::Local,
 };
 
-pub use self::builder::ClusterPoolBuilder;
+pub use self::{builder::ClusterPoolBuilder, function::RegisteredFunction, job::Job};
 
 /// Several machines that run tasks; the same vocabulary as [`ProcessPool`](pool::ProcessPool).
 ///
@@ -48,7 +50,7 @@ pub use self::builder::ClusterPoolBuilder;
 ///
 /// While there is no agent, or no server, tasks wait, for as long as
 /// [`agent_timeout`](ClusterPoolBuilder::agent_timeout) says. If this process is killed, its tasks go, too: agents let go
-/// of them half a minute later.
+/// of them half a minute later. Those of a [`job`](Self::job) go on.
 ///
 /// # Examples
 /// ```no_run

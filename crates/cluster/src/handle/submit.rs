@@ -13,9 +13,12 @@ use pool::{
 use proc_core::{Target, function::Function};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{ClusterPool, call};
+use super::{
+    ClusterPool, call,
+    job::{Kept, Stage},
+};
 use crate::{
-    coordinator::{Finish, Shared},
+    coordinator::{Finish, InJob, Queue, Shared},
     large,
     message::{self, Parcel, ParcelTerms},
 };
@@ -33,12 +36,8 @@ impl Executor for ClusterPool {
     {
         let terms = self.defaults.complete(terms);
         let function = Function::of(f).map_err(|_| TaskError::ForeignCode);
-        let call = function.and_then(|function| Ok((function, vec![call::pack(args)?])));
-        give(&self.shared, call, false, terms, |verdict| {
-            let result = verdict.and_then(call::result);
-            let n = if result.is_ok() { (1, 0) } else { (0, 1) };
-            (result, n)
-        })
+        let call = function.and_then(|function| Ok((Some(function), vec![call::pack(args)?])));
+        give_one(&self.shared, &self.shared.own, call, terms)
     }
 
     fn feed<F, A, R>(&self, f: F, terms: Terms) -> Submit<A, R>
@@ -47,30 +46,15 @@ impl Executor for ClusterPool {
         A: Serialize + DeserializeOwned + Send + 'static,
         R: Serialize + DeserializeOwned + Send + 'static,
     {
-        let (shared, terms) = (self.shared.clone(), self.defaults.complete(terms));
-        let mut open = shared.open_input();
-        let mut n_given = 0;
-        Box::new(move |items| {
-            let n_calls = items.len();
-            if let Some(open) = &mut open {
-                open.is_read();
-            }
-            let function = Function::of(move |item: A| f(item)).map_err(|_| TaskError::ForeignCode);
-            let pack = |(at, item)| match call::pack((item,)) {
-                Err(TaskError::Encode(why)) => {
-                    Err(TaskError::Encode(format!("item {} of the input: {why}", n_given + at)))
-                }
-                packed => packed,
-            };
-            let calls = items.into_iter().enumerate().map(pack).collect::<Result<_, _>>();
-            n_given += n_calls;
-            let call = function.and_then(|function| Ok((function, calls?)));
-            give(&shared, call, open.is_some(), terms.clone(), move |verdict| {
-                let chunk: Result<Chunk<R>, _> = verdict.and_then(|verdict| call::chunk(verdict, n_calls));
-                let n = chunk.as_ref().map_or((0, n_calls), |chunk| (chunk.values.len(), chunk.failures.len()));
-                (chunk, n)
-            })
-        })
+        let function = Function::of(move |item: A| f(item)).map(Some).map_err(|_| TaskError::ForeignCode);
+        feed(
+            &self.shared,
+            &self.shared.own,
+            function,
+            self.defaults.complete(terms),
+            |item| call::pack((item,)),
+            |_| None,
+        )
     }
 
     fn close(&self) {
@@ -92,16 +76,71 @@ impl Executor for ClusterPool {
 
 impl Remote for ClusterPool {}
 
+/// Which function, and the packed arguments of each call.
+pub(super) type Call = (Option<Function>, Vec<Vec<u8>>);
+
+/// Gives one call.
+pub(super) fn give_one<R: DeserializeOwned + Send + 'static>(
+    shared: &Arc<Shared>,
+    queue: &Arc<Queue>,
+    call: Result<Call, TaskError>,
+    terms: ParcelTerms,
+) -> Task<R> {
+    give(shared, queue, call, None, false, terms, |verdict| {
+        let result = verdict.and_then(call::result);
+        let n = if result.is_ok() { (1, 0) } else { (0, 1) };
+        (result, n)
+    })
+}
+
+/// What gives the chunks of one map.
+pub(super) fn feed<A: Send + 'static, R: DeserializeOwned + Send + 'static>(
+    shared: &Arc<Shared>,
+    queue: &Arc<Queue>,
+    function: Result<Option<Function>, TaskError>,
+    terms: ParcelTerms,
+    pack: impl Fn(A) -> Result<Vec<u8>, TaskError> + Send + 'static,
+    mut keep: impl FnMut(&Call) -> Option<Kept> + Send + 'static,
+) -> Submit<A, R> {
+    let (shared, queue) = (shared.clone(), queue.clone());
+    let mut open = shared.open_input();
+    let mut n_given = 0;
+    Box::new(move |items| {
+        let n_calls = items.len();
+        if let Some(open) = &mut open {
+            open.is_read();
+        }
+        let pack = |(at, item)| match pack(item) {
+            Err(TaskError::Encode(why)) => Err(TaskError::Encode(format!("item {} of the input: {why}", n_given + at))),
+            packed => packed,
+        };
+        let calls = items.into_iter().enumerate().map(pack).collect::<Result<_, _>>();
+        n_given += n_calls;
+        let call = function.clone().and_then(|function| Ok((function, calls?)));
+        let kept = call.as_ref().map_or(None, &mut keep);
+        give(&shared, &queue, call, kept, open.is_some(), terms.clone(), move |verdict| {
+            let chunk: Result<Chunk<R>, _> = verdict.and_then(|verdict| call::chunk(verdict, n_calls));
+            let n = chunk.as_ref().map_or((0, n_calls), |chunk| (chunk.values.len(), chunk.failures.len()));
+            (chunk, n)
+        })
+    })
+}
+
 /// Gives one task; `read` makes of its verdict a result, and counts the calls that ended with a value, and without.
 fn give<R: Send + 'static>(
     shared: &Arc<Shared>,
-    call: Result<(Function, Vec<Vec<u8>>), TaskError>,
+    queue: &Arc<Queue>,
+    call: Result<Call, TaskError>,
+    kept: Option<Kept>,
     is_of_input: bool,
     terms: ParcelTerms,
     read: impl FnOnce(Result<message::Verdict, TaskError>) -> (Result<R, TaskError>, (usize, usize)) + Send + 'static,
 ) -> Task<R> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
-    let number = NEXT.fetch_add(1, Relaxed);
+    let number = match (&queue.job, &kept) {
+        (Some(job), Some(kept)) => job.base + kept.task,
+        _ => NEXT.fetch_add(1, Relaxed),
+    };
     let for_cancel = shared.clone();
     let (promise, task) = Promise::new(terms.name.as_deref().map(Into::into), move || for_cancel.cancel(number));
     let for_end = shared.clone();
@@ -110,8 +149,19 @@ fn give<R: Send + 'static>(
         for_end.count(n_done, n_failed);
         promise.keep(result, &for_end.callbacks);
     });
-    match call.and_then(|(function, calls)| parcel(shared, number, function, calls, terms)) {
-        Ok(parcel) => shared.submit(number, parcel, is_of_input, finish),
+    let (fingerprint, in_job) = match kept {
+        None => (None, None),
+        Some(Kept { stage: Stage::Done(verdict), .. }) => {
+            finish(Ok(verdict));
+            return task;
+        }
+        Some(Kept { fingerprint, stage, .. }) => {
+            let (is_stored, is_stale) = (matches!(stage, Stage::Pending), matches!(stage, Stage::Stale));
+            (Some(fingerprint), Some(InJob { fingerprint, is_stored, is_stale }))
+        }
+    };
+    match call.and_then(|call| parcel(shared, queue, number, call, fingerprint, terms)) {
+        Ok(parcel) => shared.submit(queue, number, parcel, in_job, is_of_input, finish),
         Err(why) => finish(Err(why)),
     }
     task
@@ -119,15 +169,18 @@ fn give<R: Send + 'static>(
 
 fn parcel(
     shared: &Shared,
+    queue: &Queue,
     task: u64,
-    function: Function,
-    calls: Vec<Vec<u8>>,
+    (function, calls): Call,
+    fingerprint: Option<u64>,
     terms: ParcelTerms,
 ) -> Result<Bytes, TaskError> {
+    let (coordinator, task) = queue.key(&shared.coordinator, task);
     let parcel = Parcel {
-        build: shared.names.build().to_owned(),
-        coordinator: shared.coordinator.clone(),
+        queue: queue.name.clone(),
+        coordinator: coordinator.to_owned(),
         task,
+        fingerprint,
         function,
         terms,
         calls,

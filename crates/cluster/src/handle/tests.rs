@@ -30,16 +30,24 @@ fn forged_places_and_arguments_are_refused() {
     };
     let end_of = |task: u64, function: Function, args: &[u8]| {
         let parcel = Parcel {
-            build: pool.shared.names.build().to_owned(),
+            queue: pool.shared.own.name.clone(),
             coordinator: pool.shared.coordinator.clone(),
             task,
-            function,
+            function: Some(function),
             terms: ParcelTerms::default(),
+            fingerprint: None,
             calls: vec![args.to_vec()],
         };
         let (tell, told) = channel();
         let parcel: Bytes = message::encode(&parcel).unwrap();
-        pool.shared.submit(task, parcel, false, Box::new(move |verdict| tell.send(verdict).unwrap()));
+        pool.shared.submit(
+            &pool.shared.own,
+            task,
+            parcel,
+            None,
+            false,
+            Box::new(move |verdict| tell.send(verdict).unwrap()),
+        );
         match told.recv().unwrap().unwrap().ends {
             Ends::All(end) => *end,
             Ends::Each(mut ends) => ends.remove(0),

@@ -126,11 +126,11 @@ fn take_the_host_along() {
 
 #[test]
 fn task_that_takes_each_host_along_is_host_lost() {
-    let settings = ClusterPool::builder().host_retries(1).host_timeout(Duration::from_secs(2));
-    let Some((_dog, pool)) = local(settings, 2) else { return };
-    assert_eq!(pool.apply(take_the_host_along, ()), Err(TaskError::HostLost { n_given: 2 }));
-    let outcome = pool.map(work, 0..100).unwrap();
-    assert_eq!(outcome, (0..100).map(work).collect::<Vec<_>>());
+    let Some((_dog, pool)) = local(ClusterPool::builder().host_retries(1), 2) else { return };
+    let lost = pool.apply(take_the_host_along, ());
+    // More than two, if this machine was so slow that one was taken for lost.
+    assert!(matches!(lost, Err(TaskError::HostLost { n_given: 2.. })), "{lost:?}");
+    assert_eq!(pool.apply(work, (1,)), Ok(work(1)));
 }
 
 #[test]

@@ -129,6 +129,10 @@ fn cancelled_and_terminated_tasks_end_at_once_and_make_room() {
     assert!(long.cancel());
     assert_eq!((long.get(), waiting.get()), (Err(TaskError::Cancelled), Err(TaskError::Cancelled)));
     assert_eq!(pool.apply(square, (3,)), Ok(9));
+    // More than an agent has in hand: those that are still to come do not run either.
+    let many: Vec<_> = (0..20).map(|_| pool.apply_async(|| thread::sleep(Duration::from_secs(600)), ())).collect();
+    assert!(many.iter().all(|task| task.cancel()));
+    assert_eq!(pool.apply(square, (3,)), Ok(9));
     let long = pool.apply_async(|| thread::sleep(Duration::from_secs(600)), ());
     pool.terminate();
     assert_eq!(long.get(), Err(TaskError::Cancelled));

@@ -3,8 +3,10 @@
 
 mod agents;
 mod faults;
+mod jobs;
 mod local;
 mod partitions;
+mod registered;
 mod server;
 mod servers;
 mod support;

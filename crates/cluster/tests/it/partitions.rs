@@ -115,7 +115,6 @@ fn with_partition(test: &str, name: &str, which: impl Fn(&Trio) -> usize) {
         cut.mend();
         assert!(pool.wait_for_hosts(2, Duration::from_secs(60)));
         assert_eq!(pool.map(|n| n + 1, 0..100), Ok((1..101).collect::<Vec<_>>()));
-        drop(pool);
         end(agents);
     }
 }

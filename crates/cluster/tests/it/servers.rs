@@ -18,11 +18,12 @@ use crate::server::{Server, free_ports, new_directory, program};
 const USERS: &str = r#"
 authorization { users: [
   { user: agent, password: a, permissions: {
-    publish: ["$JS.API.CONSUMER.MSG.NEXT.MP_default.>", "$JS.ACK.MP_default.>", "mp.default.r.>", "mp.default.w.>", "mp.default.hb.>", "_INBOX_coordinator.>"],
+    publish: ["$JS.API.CONSUMER.MSG.NEXT.MP_default.>", "$JS.ACK.MP_default.>", "mp.default.r.>", "mp.default.w.>", "mp.default.d.>", "mp.default.hb.>", "_INBOX_coordinator.>"],
     subscribe: ["_INBOX_agent.>", "mp.default.ctl"] } },
   { user: coordinator, password: c, permissions: {
-    publish: ["mp.default.t.>", "mp.default.ctl", "$JS.API.STREAM.*.MP_default", "$JS.API.CONSUMER.DURABLE.CREATE.MP_default.>", "_INBOX_agent.>"],
-    subscribe: ["_INBOX_coordinator.>", "mp.default.r.>", "mp.default.w.>", "mp.default.hb.>"] } },
+    publish: ["mp.default.t.>", "mp.default.ctl", "$JS.API.STREAM.*.MP_default", "$JS.API.CONSUMER.DURABLE.CREATE.MP_default.>", "_INBOX_agent.>",
+      "$JS.API.STREAM.*.MR_default", "$JS.API.DIRECT.GET.MR_default.>"],
+    subscribe: ["_INBOX_coordinator.>", "mp.default.r.>", "mp.default.w.>", "mp.default.d.>", "mp.default.hb.>"] } },
 ] }"#;
 
 fn connect(url: String) -> Result<ClusterPool, PoolError> {
@@ -37,9 +38,13 @@ fn each_role_can_do_its_own_and_strangers_nothing() {
     let _server = Server::start(&program, new_directory(), port, USERS);
     let url = |user: &str| format!("nats://{user}127.0.0.1:{port}");
     let pool = ClusterPool::connect(url("coordinator:c@")).unwrap();
-    let agent = Agent::builder(url("agent:a@")).slots(2).start().unwrap();
+    let agent = Agent::builder(url("agent:a@")).slots(2).register("add", |a: u64, b: u64| a + b).start().unwrap();
     assert!(pool.wait_for_hosts(1, Duration::from_secs(60)));
     assert_eq!(pool.map(|n| n + 1, 0..100), Ok((1..101).collect::<Vec<_>>()));
+    assert_eq!(pool.function::<(u64, u64), u64>("add").unwrap().apply((3, 4)), Ok(7));
+    let job = pool.job("j").unwrap();
+    assert_eq!((job.map(|n| n + 1, 0..10), job.map(|n| n + 1, 0..10)), (Ok((1..11).collect()), Ok((1..11).collect())));
+    job.forget().unwrap();
     // Long ones, and one that is taken back, go by other subjects.
     assert_eq!(pool.apply(|bytes: Vec<u8>| bytes, (vec![7; 1 << 20],)).unwrap().len(), 1 << 20);
     let long = pool.apply_async(|| thread::sleep(Duration::from_secs(600)), ());

@@ -1,0 +1,79 @@
+//! What the server keeps of a job: its tasks, and their results.
+
+use std::collections::{HashMap, HashSet};
+
+use async_nats::Client;
+use futures_util::{StreamExt as _, stream};
+
+use crate::{
+    link::{self, Refusal},
+    message::{self, Verdict},
+    names::{JobName, Names, QueueName},
+};
+
+/// Results that are asked for at a time.
+const AT_ONCE: usize = 64;
+
+/// What there is of a job when a program begins with it.
+#[derive(Debug, Default)]
+pub(crate) struct Begun {
+    /// By the numbers of their tasks.
+    pub(crate) verdicts: HashMap<u64, Verdict>,
+    /// Tasks that lie on the server, or that an agent has in hand.
+    pub(crate) pending: HashSet<u64>,
+}
+
+/// Looks what there is of a job. Tasks that an earlier build has given are taken back.
+pub(crate) async fn begin(client: &Client, names: &Names, job: &JobName, queue: &QueueName) -> Result<Begun, Refusal> {
+    // The tasks first: one that ends meanwhile is in both.
+    let mut pending = HashSet::new();
+    for subject in link::subjects(client, &names.stream(), &names.all_tasks_of_job(job)).await? {
+        match number(&subject) {
+            Some(task) if names.queue_of(&subject) == Some(queue.as_str()) => drop(pending.insert(task)),
+            _ => link::purge(client, &names.stream(), &subject).await?,
+        }
+    }
+    let there = results(client, names, job).await?;
+    let verdicts = fetch(client, names, job, there).await;
+    Ok(Begun { verdicts, pending })
+}
+
+/// The tasks whose results are kept.
+async fn results(client: &Client, names: &Names, job: &JobName) -> Result<HashSet<u64>, Refusal> {
+    let subjects = link::subjects(client, &names.results_stream(), &names.all_kept(job)).await?;
+    Ok(subjects.iter().filter_map(|subject| number(subject)).collect())
+}
+
+async fn fetch(
+    client: &Client,
+    names: &Names,
+    job: &JobName,
+    tasks: impl IntoIterator<Item = u64>,
+) -> HashMap<u64, Verdict> {
+    let fetch = async |task: u64| {
+        let kept = link::last(client, &names.results_stream(), &names.kept(job.as_str(), task)).await.ok()??;
+        Some((task, message::decode::<Verdict>(&kept)?))
+    };
+    let all = stream::iter(tasks).map(fetch).buffer_unordered(AT_ONCE);
+    all.filter_map(async |fetched| fetched).collect().await
+}
+
+/// Of tasks that are waited for: the results that are there and were not heard of, and the tasks that were lost.
+pub(crate) async fn compare(
+    client: &Client,
+    names: &Names,
+    job: &JobName,
+    waited_for: Vec<u64>,
+) -> Result<(Vec<Verdict>, Vec<u64>), Refusal> {
+    let pending = link::subjects(client, &names.stream(), &names.all_tasks_of_job(job)).await?;
+    let pending: HashSet<u64> = pending.iter().filter_map(|subject| number(subject)).collect();
+    let there = results(client, names, job).await?;
+    let (ended, rest): (Vec<u64>, Vec<u64>) = waited_for.into_iter().partition(|task| there.contains(task));
+    let lost = rest.into_iter().filter(|task| !pending.contains(task)).collect();
+    Ok((fetch(client, names, job, ended).await.into_values().collect(), lost))
+}
+
+/// The task that a subject ends with.
+pub(crate) fn number(subject: &str) -> Option<u64> {
+    subject.rsplit('.').next()?.parse().ok()
+}

@@ -1,0 +1,66 @@
+//! Where a coordinator's tasks of one kind go: those of this build, those of one function that is known by its name, or those
+//! of a job.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering::Relaxed},
+};
+
+use async_nats::Subject;
+
+use crate::names::{JobName, Names, QueueName};
+
+#[derive(Debug)]
+pub(crate) struct Queue {
+    pub(crate) name: QueueName,
+    /// Of the coordinator's tasks. Those of a job have their numbers behind it.
+    subject: Subject,
+    pub(crate) job: Option<OfJob>,
+    /// How many tasks can run at a time, all agents together; at least 1.
+    pub(crate) n_workers: Arc<AtomicUsize>,
+}
+
+#[derive(Debug)]
+pub(crate) struct OfJob {
+    pub(crate) name: JobName,
+    /// What is added to the numbers of its tasks in this program's ledger.
+    pub(crate) base: u64,
+}
+
+impl Queue {
+    pub(crate) fn new(name: QueueName, names: &Names, coordinator: &str) -> Self {
+        let subject = names.tasks_of(&name, coordinator).into();
+        Self { name, subject, job: None, n_workers: Arc::new(AtomicUsize::new(1)) }
+    }
+
+    /// That of a job, whose functions are those of the build that `own` is of.
+    pub(crate) fn of_job(name: JobName, base: u64, own: &Self, names: &Names) -> Self {
+        let queue = Self::new(own.name.clone(), names, name.as_str());
+        Self { job: Some(OfJob { name, base }), n_workers: own.n_workers.clone(), ..queue }
+    }
+
+    /// The subject of a task by its number in the ledger.
+    pub(crate) fn subject_of(&self, task: u64) -> Subject {
+        match &self.job {
+            None => self.subject.clone(),
+            Some(job) => format!("{}.{}", self.subject, task.wrapping_sub(job.base)).into(),
+        }
+    }
+
+    /// Who its tasks say that they are of, and a task's number there.
+    pub(crate) fn key<'a>(&'a self, coordinator: &'a str, task: u64) -> (&'a str, u64) {
+        match &self.job {
+            None => (coordinator, task),
+            Some(job) => (job.name.as_str(), task.wrapping_sub(job.base)),
+        }
+    }
+
+    /// All its tasks.
+    pub(crate) fn subjects(&self) -> String {
+        if self.job.is_some() { format!("{}.*", self.subject) } else { self.subject.to_string() }
+    }
+
+    pub(crate) fn show(&self, n_slots: usize) {
+        self.n_workers.store(n_slots.max(1), Relaxed);
+    }
+}
