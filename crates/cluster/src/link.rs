@@ -29,7 +29,7 @@ const DUPLICATES: Duration = Duration::from_secs(120);
 /// After so long without an agent of its build, a consumer goes; a coordinator makes it anew.
 const CONSUMER_LASTS: Duration = Duration::from_secs(24 * 3600);
 /// Tasks that agents of one build may have in hand, all together.
-const MAX_ACK_PENDING: u32 = 4096;
+const MAX_ACK_PENDING: u32 = 1 << 16;
 /// Messages that may wait for this program to send or to take them.
 const CAPACITY: usize = 1 << 16;
 

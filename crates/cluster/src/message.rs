@@ -17,6 +17,8 @@ use crate::names::QueueName;
 const VERSION: u8 = 3;
 /// That of a message in the place of which there is a stub.
 const STUB: u8 = 4;
+/// That of several messages in one.
+const SEVERAL: u8 = 5;
 
 /// A task: one or several calls of one function.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -169,6 +171,28 @@ pub(crate) enum Control {
     Opened,
 }
 
+/// Several messages as one.
+pub(crate) fn join<'a>(messages: impl Iterator<Item = &'a Bytes>) -> Bytes {
+    let mut all = vec![SEVERAL];
+    for message in messages {
+        all.extend_from_slice(&(message.len() as u64).to_le_bytes());
+        all.extend_from_slice(message);
+    }
+    all.into()
+}
+
+/// The messages that were joined; `None` for what is something else.
+pub(crate) fn split(bytes: &[u8]) -> Option<Vec<&[u8]>> {
+    let mut rest = bytes.strip_prefix(&[SEVERAL])?;
+    let mut all = Vec::new();
+    while let Some((len, more)) = rest.split_first_chunk() {
+        let (message, more) = more.split_at_checked(usize::try_from(u64::from_le_bytes(*len)).ok()?)?;
+        all.push(message);
+        rest = more;
+    }
+    rest.is_empty().then_some(all)
+}
+
 /// # Errors
 /// What the types' own `Serialize` reports, which have nothing to report.
 pub(crate) fn encode<T: Serialize + DeserializeOwned>(message: &T) -> Result<Bytes, wire::Error> {
@@ -205,6 +229,21 @@ fn decode_as<T: DeserializeOwned>(first: u8, bytes: &[u8]) -> Option<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn joined_messages_are_split_and_garbage_is_not() {
+        for n in 0..4_usize {
+            let messages: Vec<Bytes> = (0..n).map(|i| vec![i as u8; i * 100].into()).collect();
+            let joined = join(messages.iter());
+            assert_eq!(split(&joined).unwrap(), messages);
+            for len in 0..joined.len() {
+                assert!(split(&joined[..len]).is_none_or(|part| part.len() < n.max(1)));
+            }
+        }
+        for garbage in [&[][..], &[SEVERAL, 1], &[0; 40], &[&[SEVERAL][..], &[0xff; 40]].concat()] {
+            assert!(split(garbage).is_none());
+        }
+    }
 
     #[test]
     fn garbage_is_no_message() {

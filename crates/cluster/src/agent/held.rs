@@ -12,7 +12,7 @@ use pool::{Task, engine::Chunk};
 use proc_core::function::CallError;
 
 /// Which task: its coordinator, and that one's number of it.
-pub(super) type Key = (String, u64);
+pub(super) type Key = (Arc<str>, u64);
 
 /// What each call of a task gives: its packed value.
 pub(super) type Packed = Result<Vec<u8>, CallError>;
@@ -52,10 +52,29 @@ pub(super) struct Hand {
     done: HashSet<Key>,
     oldest_done: VecDeque<Key>,
     /// Coordinators that were not there for a whole lease.
-    dead: HashSet<String>,
+    dead: HashSet<Arc<str>>,
+    /// Names of coordinators, each once.
+    coordinators: HashSet<Arc<str>>,
 }
 
+/// Names of coordinators that are known at a time.
+const N_COORDINATORS: usize = 1024;
+
 impl Hand {
+    /// The key of a coordinator's task.
+    pub(super) fn key(&mut self, coordinator: &str, task: u64) -> Key {
+        if let Some(known) = self.coordinators.get(coordinator) {
+            return (known.clone(), task);
+        }
+        if self.coordinators.len() >= N_COORDINATORS {
+            // It saves copies, and nothing else.
+            self.coordinators.clear();
+        }
+        let name: Arc<str> = coordinator.into();
+        self.coordinators.insert(name.clone());
+        (name, task)
+    }
+
     pub(super) fn is_done(&self, key: &Key) -> bool {
         self.done.contains(key)
     }
@@ -148,7 +167,7 @@ mod tests {
     use super::*;
 
     fn hand() -> (Hand, Key) {
-        let (mut hand, key) = (Hand::default(), ("c".to_owned(), 7));
+        let (mut hand, key) = (Hand::default(), ("c".into(), 7));
         hand.held.insert(key.clone(), Held { ack: "ack".into(), fingerprint: None, work: None, verdict: None });
         (hand, key)
     }
@@ -183,11 +202,11 @@ mod tests {
     fn remembers_the_latest_that_are_done() {
         let (mut hand, now) = (Hand::default(), Instant::now());
         for task in 0..=N_REMEMBERED as u64 {
-            let key = ("c".to_owned(), task);
+            let key = ("c".into(), task);
             hand.held.insert(key.clone(), Held { ack: "ack".into(), fingerprint: None, work: None, verdict: None });
             let number = hand.decide(&key, Bytes::new(), now).unwrap();
             hand.confirmed(number);
         }
-        assert!(!hand.is_done(&("c".to_owned(), 0)) && hand.is_done(&("c".to_owned(), 1)));
+        assert!(!hand.is_done(&("c".into(), 0)) && hand.is_done(&("c".into(), 1)));
     }
 }

@@ -9,7 +9,7 @@ use std::{
 
 use async_nats::{Client, Message, StatusCode, Subject, Subscriber, connection::State as Connection};
 use bytes::Bytes;
-use futures_util::{Future, StreamExt as _, stream::FuturesUnordered};
+use futures_util::{Future, FutureExt as _, StreamExt as _, stream::FuturesUnordered};
 use pool::{
     Executor as _, PoolError, ProcessPool, Task, TaskError,
     engine::{self, Chunk},
@@ -62,6 +62,8 @@ const BEAT: Duration = Duration::from_secs(1);
 const AHEAD: Duration = Duration::from_millis(20);
 /// Tasks that are taken ahead at most.
 const MAX_AHEAD: usize = 256;
+/// Verdicts in one message at most.
+const MAX_TOGETHER: usize = 1024;
 /// How long who is to end waits for a server to come back.
 const ALONE: Duration = Duration::from_secs(5);
 /// For the last words.
@@ -106,6 +108,7 @@ pub(super) fn run(start: Start, stops: UnboundedReceiver<Stop>, begun: &Sender<(
             client,
             inbox,
             hand: Hand::default(),
+            verdicts: Vec::new(),
             running: Running::new(),
             fetches: Fetches::new(),
             sources,
@@ -141,6 +144,8 @@ struct Run {
     client: Client,
     inbox: String,
     hand: Hand,
+    /// Those that are not sent yet: for whom, and their numbers.
+    verdicts: Vec<(Arc<str>, u64, Bytes)>,
     running: Running,
     /// Long tasks, on their way.
     fetches: Fetches,
@@ -178,10 +183,17 @@ impl Run {
                     self.give_piece(message).await;
                 },
                 Some((key, whole)) = self.fetches.next() => self.fetched(&key, whole).await,
-                Some((key, work, result)) = self.running.next() => self.ended(&key, &work, result).await,
+                Some((key, work, result)) = self.running.next() => {
+                    self.ended(&key, &work, result).await;
+                    // What has ended meanwhile is told together with it.
+                    while let Some(Some((key, work, result))) = self.running.next().now_or_never() {
+                        self.ended(&key, &work, result).await;
+                    }
+                },
                 stop = inputs.stops.recv() => self.stop(stop.unwrap_or(Stop::Now)).await,
                 _ = look.tick() => self.look(Instant::now()).await,
             }
+            self.tell_verdicts().await;
             self.pull().await;
         }
         self.take_leave().await;
@@ -239,8 +251,8 @@ impl Run {
         let parcel = message::decode::<Parcel>(&message.payload);
         let stub = if parcel.is_none() { message::decode_stub::<Stub>(&message.payload) } else { None };
         let (queue, key) = match (&parcel, &stub) {
-            (Some(parcel), _) => (&parcel.queue, (parcel.coordinator.clone(), parcel.task)),
-            (None, Some(stub)) => (&stub.queue, (stub.coordinator.clone(), stub.task)),
+            (Some(parcel), _) => (&parcel.queue, self.hand.key(&parcel.coordinator, parcel.task)),
+            (None, Some(stub)) => (&stub.queue, self.hand.key(&stub.coordinator, stub.task)),
             (None, None) => return self.tell(ack, Ack::Never).await,
         };
         // A task for another build, or of a function that is not known, is none of ours, whatever subject it came by.
@@ -292,7 +304,7 @@ impl Run {
         let number = wanted.subject.rsplit('.').next().and_then(|number| number.parse().ok());
         let whole = number.and_then(|number| self.hand.verdict(number)).cloned().unwrap_or_default();
         let piece = large::piece(&whole, &wanted.payload, self.client.max_payload());
-        self.publish(reply.as_str().to_owned(), None, piece).await;
+        self.publish(reply, None, piece).await;
     }
 
     /// Gives a task to the local pool.
@@ -396,8 +408,32 @@ impl Run {
             message::encode(&Verdict { task: key.1, fingerprint, busy, ends })
         });
         let message = message.expect("a short text can be encoded");
-        if let Some(number) = self.hand.decide(key, message.clone(), Instant::now()) {
+        let Some(number) = self.hand.decide(key, message.clone(), Instant::now()) else { return };
+        if kept.is_some() || message.len() > large::WHOLE {
             self.send(key, number, message).await;
+        } else {
+            self.verdicts.push((key.0.clone(), number, message));
+        }
+    }
+
+    /// Sends the short verdicts that there are: those for one coordinator as one message, which it confirms at once.
+    async fn tell_verdicts(&mut self) {
+        let verdicts = std::mem::take(&mut self.verdicts);
+        let mut rest = &verdicts[..];
+        while let Some((coordinator, first, _)) = rest.first() {
+            let (mut next, mut len) = (*first, 0);
+            let goes_along = |(other, number, verdict): &&(Arc<str>, u64, Bytes)| {
+                len += verdict.len();
+                let goes = other == coordinator && *number == next && (next == *first || len <= large::WHOLE);
+                next += u64::from(goes);
+                goes
+            };
+            let n_together = rest.iter().take(MAX_TOGETHER).take_while(goes_along).count();
+            let (together, others) = rest.split_at(n_together);
+            let reply = format!("{}.c.{first}-{}", self.inbox, first + together.len() as u64 - 1);
+            let joined = message::join(together.iter().map(|(_, _, verdict)| verdict));
+            self.publish(self.start.names.results(coordinator), Some(reply), joined).await;
+            rest = others;
         }
     }
 
@@ -412,7 +448,7 @@ impl Run {
         let mut short = verdict;
         if short.len() > large::WHOLE {
             let (queue, len) = (self.start.names.own_queue(), short.len() as u64);
-            let stub = Stub { queue, coordinator: coordinator.clone(), task: *task, len };
+            let stub = Stub { queue, coordinator: coordinator.to_string(), task: *task, len };
             short = message::encode_stub(&stub).unwrap_or(short);
         }
         self.publish(self.start.names.results(coordinator), Some(reply), short).await;
@@ -420,15 +456,21 @@ impl Run {
 
     /// The coordinator has confirmed a verdict, or there is none; or the server has stored a job's.
     async fn answered(&mut self, message: &Message) {
-        let Some(number) = message.subject.rsplit('.').next().and_then(|number| number.parse().ok()) else { return };
-        if message.status == Some(StatusCode::NO_RESPONDERS) {
-            if let Some(held) = self.hand.unheard(number, Instant::now()) {
-                self.tell(held.ack, Ack::Never).await;
-            }
-        } else if is_refused(&message.payload) {
+        let Some(word) = message.subject.rsplit('.').next() else { return };
+        let (first, last) = word.split_once('-').unwrap_or((word, word));
+        let (Ok(first), Ok(last)) = (first.parse::<u64>(), last.parse::<u64>()) else { return };
+        if message.status != Some(StatusCode::NO_RESPONDERS) && is_refused(&message.payload) {
             // It is sent again.
-        } else if let Some(held) = self.hand.confirmed(number) {
-            self.tell(held.ack, Ack::Done).await;
+            return;
+        }
+        for number in (first..=last).take(MAX_TOGETHER) {
+            if message.status == Some(StatusCode::NO_RESPONDERS) {
+                if let Some(held) = self.hand.unheard(number, Instant::now()) {
+                    self.tell(held.ack, Ack::Never).await;
+                }
+            } else if let Some(held) = self.hand.confirmed(number) {
+                self.tell(held.ack, Ack::Done).await;
+            }
         }
     }
 
@@ -439,7 +481,7 @@ impl Run {
             Some(Control::Opened) => return self.sources.iter_mut().for_each(|source| source.puller.look_again()),
             None => return,
         };
-        let is_meant = |key: &Key, _: &Held| key.0 == coordinator && task.is_none_or(|task| task == key.1);
+        let is_meant = |key: &Key, _: &Held| *key.0 == *coordinator && task.is_none_or(|task| task == key.1);
         for key in self.hand.keys(is_meant) {
             self.let_go(&key, Ack::Never).await;
         }
@@ -523,11 +565,12 @@ impl Run {
             Ack::Working => b"+WPI",
             Ack::Never => b"+TERM",
         };
-        self.publish(ack.as_str().to_owned(), None, Bytes::from_static(word)).await;
+        self.publish(ack, None, Bytes::from_static(word)).await;
     }
 
     /// If it cannot be sent, whoever waits for it gets it at the next look, or the task comes again.
-    async fn publish(&self, subject: String, reply: Option<String>, payload: Bytes) {
+    async fn publish(&self, subject: impl Into<Subject>, reply: Option<String>, payload: Bytes) {
+        let subject = subject.into();
         let _ = match reply {
             Some(reply) => self.client.publish_with_reply(subject, reply, payload).await,
             None => self.client.publish(subject, payload).await,
@@ -549,6 +592,9 @@ enum Ack {
 
 /// Whether an answer says that the server has not stored a verdict, and has none of that task. A coordinator's is empty.
 fn is_refused(answer: &[u8]) -> bool {
+    if answer.is_empty() {
+        return false;
+    }
     let answer: Option<serde_json::Value> = serde_json::from_slice(answer).ok();
     let why = answer.as_ref().and_then(|answer| answer["error"]["description"].as_str());
     why.is_some_and(|why| !why.contains("maximum messages per subject"))

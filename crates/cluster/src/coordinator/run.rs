@@ -12,10 +12,10 @@ use std::{
 
 use async_nats::{Client, HeaderMap, Message, Subject, Subscriber, connection::State as Connection};
 use bytes::Bytes;
-use futures_util::{Future, StreamExt as _, stream::FuturesUnordered};
+use futures_util::{Future, FutureExt as _, StreamExt as _, stream::FuturesUnordered};
 use kernel::helper;
 use pool::{PoolError, TaskError};
-use serde_json::Value;
+use serde::Deserialize;
 use tokio::{
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
     task::JoinHandle,
@@ -129,6 +129,18 @@ async fn begin_and_run(start: Start, begun: &Sender<Result<Arc<Shared>, PoolErro
     Ok(())
 }
 
+/// What the server says of a task: there is more in it.
+#[derive(Deserialize)]
+struct Answer {
+    error: Option<Refused>,
+}
+
+#[derive(Deserialize)]
+struct Refused {
+    #[serde(default)]
+    description: String,
+}
+
 struct Inputs {
     /// That the server has stored a task.
     acks: Subscriber,
@@ -193,6 +205,9 @@ impl Run {
                 Some((queue, verdict)) = inputs.founds.recv() => self.judge_kept(&queue, verdict),
                 ack = inputs.acks.next() => if let Some(ack) = ack {
                     self.acknowledged(&ack);
+                    while let Some(Some(ack)) = inputs.acks.next().now_or_never() {
+                        self.acknowledged(&ack);
+                    }
                 },
                 beat = inputs.beats.next() => if let Some(beat) = beat.and_then(|beat| message::decode(&beat.payload)) {
                     self.members.heard(beat, Instant::now());
@@ -258,11 +273,8 @@ impl Run {
     /// The server has stored a task, or refuses to.
     fn acknowledged(&mut self, ack: &Message) {
         let Some(task) = ack.subject.rsplit('.').next().and_then(|task| task.parse().ok()) else { return };
-        let refusal = match (ack.status, serde_json::from_slice::<Value>(&ack.payload)) {
-            (None, Ok(answer)) => answer.get("error").map(|error| match error["description"].as_str() {
-                Some(why) => why.to_owned(),
-                None => error.to_string(),
-            }),
+        let refusal = match (ack.status, serde_json::from_slice::<Answer>(&ack.payload)) {
+            (None, Ok(answer)) => answer.error.map(|error| error.description),
             _ => Some("it has no stream for them".to_owned()),
         };
         let ledger = &mut self.shared.state.lock().ledger;
@@ -275,9 +287,18 @@ impl Run {
         self.refusal = refusal;
     }
 
-    /// A verdict, or its stub.
+    /// Verdicts, or the stub of one.
     async fn take(&mut self, message: Message) {
         let Some(reply) = message.reply else { return };
+        if let Some(joined) = message::split(&message.payload) {
+            let verdicts: Option<Vec<Verdict>> = joined.into_iter().map(message::decode).collect();
+            let Some(verdicts) = verdicts else { return };
+            self.gets_on = true;
+            for verdict in verdicts {
+                self.shared.end(verdict.task, || Ok(verdict));
+            }
+            return self.confirm(reply).await;
+        }
         if let Some(verdict) = message::decode::<Verdict>(&message.payload) {
             return self.judge(verdict, reply).await;
         }
