@@ -48,12 +48,15 @@ impl QueueName {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct JobName(String);
 
+/// What the name of a job begins with.
+const JOB: &str = "j-";
+
 impl JobName {
     /// # Errors
     /// If the name is not made of letters, digits, `_` and `-`.
     pub(crate) fn new(name: &str) -> Result<Self, PoolError> {
         if is_word(name) {
-            Ok(Self(format!("j-{name}")))
+            Ok(Self(format!("{JOB}{name}")))
         } else {
             Err(PoolError::Cluster(format!("{name:?} is no name of a job: up to 64 letters, digits, `_` and `-`")))
         }
@@ -62,6 +65,11 @@ impl JobName {
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// Whether what stands in the place of a coordinator is a job.
+pub(crate) fn is_job(coordinator: &str) -> bool {
+    coordinator.starts_with(JOB)
 }
 
 /// The names of one pool, for one build of the program.

@@ -40,8 +40,33 @@ pub(super) struct Outgoing {
 pub(super) const LEASE: Duration = Duration::from_secs(30);
 /// After how long a verdict without an answer is sent again.
 const RESENT_AFTER: Duration = Duration::from_secs(1);
-/// Tasks that are remembered as done: the server may not have heard of that.
+/// Tasks that are remembered as done, since the server may not have heard of that; and as taken back.
 const N_REMEMBERED: usize = 4096;
+
+/// The latest of some tasks.
+#[derive(Default)]
+struct Latest {
+    all: HashSet<Key>,
+    oldest: VecDeque<Key>,
+}
+
+impl Latest {
+    fn contains(&self, key: &Key) -> bool {
+        self.all.contains(key)
+    }
+
+    fn insert(&mut self, key: Key) {
+        if !self.all.insert(key.clone()) {
+            return;
+        }
+        if self.oldest.len() == N_REMEMBERED
+            && let Some(oldest) = self.oldest.pop_front()
+        {
+            self.all.remove(&oldest);
+        }
+        self.oldest.push_back(key);
+    }
+}
 
 #[derive(Default)]
 pub(super) struct Hand {
@@ -49,8 +74,9 @@ pub(super) struct Hand {
     /// Of verdicts, by their numbers.
     numbers: HashMap<u64, Key>,
     next_number: u64,
-    done: HashSet<Key>,
-    oldest_done: VecDeque<Key>,
+    done: Latest,
+    /// Taken back before they came.
+    recalled: Latest,
     /// Coordinators that were not there for a whole lease.
     dead: HashSet<Arc<str>>,
     /// Names of coordinators, each once.
@@ -79,6 +105,29 @@ impl Hand {
         self.done.contains(key)
     }
 
+    /// Whether a task was taken back before it came.
+    pub(super) fn is_recalled(&self, key: &Key) -> bool {
+        self.recalled.contains(key)
+    }
+
+    /// A coordinator takes back one task, or all: whatever of them is still to come is wanted no more.
+    pub(super) fn recall(&mut self, coordinator: &str, task: Option<u64>) {
+        match task {
+            Some(task) => {
+                let key = self.key(coordinator, task);
+                self.recalled.insert(key);
+            }
+            None => {
+                if self.dead.len() >= N_COORDINATORS {
+                    // Each is found out anew.
+                    self.dead.clear();
+                }
+                let (name, _) = self.key(coordinator, 0);
+                self.dead.insert(name);
+            }
+        }
+    }
+
     pub(super) fn is_dead(&self, coordinator: &str) -> bool {
         self.dead.contains(coordinator)
     }
@@ -103,12 +152,6 @@ impl Hand {
             // A job may have the same task done again.
             return held;
         }
-        if self.oldest_done.len() == N_REMEMBERED
-            && let Some(oldest) = self.oldest_done.pop_front()
-        {
-            self.done.remove(&oldest);
-        }
-        self.oldest_done.push_back(key.clone());
         self.done.insert(key);
         held
     }
@@ -196,6 +239,15 @@ mod tests {
         let number = hand.decide(&key, Bytes::new(), now).unwrap();
         hand.confirmed(number);
         assert!(!hand.is_dead("c"));
+    }
+
+    #[test]
+    fn what_is_taken_back_before_it_comes_is_remembered() {
+        let mut hand = Hand::default();
+        hand.recall("c", Some(7));
+        assert!(hand.is_recalled(&("c".into(), 7)) && !hand.is_recalled(&("c".into(), 8)) && !hand.is_dead("c"));
+        hand.recall("c", None);
+        assert!(hand.is_dead("c"));
     }
 
     #[test]

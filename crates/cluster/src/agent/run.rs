@@ -262,7 +262,7 @@ impl Run {
         if self.hand.is_done(&key) {
             return self.tell(ack, Ack::Done).await;
         }
-        if self.hand.is_dead(&key.0) {
+        if self.hand.is_dead(&key.0) || self.hand.is_recalled(&key) {
             return self.tell(ack, Ack::Never).await;
         }
         if let Some(held) = self.hand.held.get_mut(&key) {
@@ -484,6 +484,10 @@ impl Run {
         let is_meant = |key: &Key, _: &Held| *key.0 == *coordinator && task.is_none_or(|task| task == key.1);
         for key in self.hand.keys(is_meant) {
             self.let_go(&key, Ack::Never).await;
+        }
+        // The rest may be on its way. A job may be begun anew.
+        if !names::is_job(&coordinator) {
+            self.hand.recall(&coordinator, task);
         }
     }
 
