@@ -1,14 +1,17 @@
 //! The continuous integration, beside `cargo test`; the same anywhere.
 
-use crate::{Outcome, cargo, circles, cluster, crash, examples, layers, linear, loom, publish, run as step, test, ui};
+use crate::{
+    Outcome, cargo, circles, cluster, crash, examples, layers, linear, loom, publish, run as step, test, tidy, ui,
+};
 
-/// Checks what `cargo test` does not: format, lints, layers of crates, circles of modules, packages, documentation, what is off by
+/// Checks what `cargo test` does not: format, lints, layers of crates, circles of modules, what the documents name, packages, documentation, what is off by
 /// default, the compiler's words, loom models, clusters, the quick set of crash points, histories of queues, and the examples.
 pub(crate) fn run() -> Outcome {
     step("format", &mut cargo(["fmt", "--all", "--check"]))?;
     step("lints", &mut cargo(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     layers::run()?;
     circles::run(&[])?;
+    tidy::run()?;
     publish::run()?;
     step("documentation", cargo(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))?;
     test::of_options()?;

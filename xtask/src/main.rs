@@ -17,6 +17,7 @@ mod nats;
 mod profile;
 mod publish;
 mod test;
+mod tidy;
 mod ui;
 
 use std::{
@@ -52,6 +53,7 @@ usage: cargo xtask COMMAND
   examples [NAME]    runs every example (or one) and expects success
   demo               the flagship: counts words with a pool of processes
   bench [ARGS]       ours beside everyone's, in one run, with a report; `bench --help` says more
+  tidy               what the documents name is there: links, files, commands, features, doc tests
   publish            packs what is to be published, each crate as a registry would take it; uploads nothing
   profile [ARGS]     instructions of single operations, by callgrind; `profile --help` says more
 ";
@@ -78,6 +80,7 @@ fn main() -> ExitCode {
         "examples" => examples::run(rest.first().map(String::as_str)),
         "demo" => demo::run(&rest),
         "bench" => bench::run_figures(&rest),
+        "tidy" => tidy::run(),
         "publish" => publish::run(),
         "profile" => profile::run_operations(&rest),
         "help" | "--help" | "-h" => {
