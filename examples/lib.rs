@@ -15,6 +15,10 @@ struct Migrating;
 mod guides {
     #[doc = include_str!("../docs/isolating.md")]
     struct Isolating;
+    #[doc = include_str!("../docs/porting.md")]
+    struct Porting;
+    #[doc = include_str!("../docs/README.md")]
+    struct Readme;
     #[doc = include_str!("../docs/testing.md")]
     struct Testing;
 }

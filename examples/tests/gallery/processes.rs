@@ -335,3 +335,11 @@ fn shared_matrix() {
     assert_eq!(said.lines().count(), 4);
     assert_eq!(said.lines().last(), Some("[4.0, 8.0, 12.0, 16.0, 20.0, 24.0, 28.0, 32.0, 36.0, 40.0]"));
 }
+
+#[test]
+fn kill_everywhere() {
+    assert_says(
+        &output("kill_everywhere", &[]),
+        "killed after each instruction: the old state # times, then the new one: true",
+    );
+}
