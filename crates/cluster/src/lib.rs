@@ -7,8 +7,13 @@
 //! ```
 //!
 //! On each machine runs this very program, as an [`Agent`]; between them is a [NATS](https://nats.io) server with JetStream,
-//! which keeps what was given to it. [`ClusterPool::local`] starts a server and agents on this machine, and ends them with
-//! the pool.
+//! which keeps what was given to it. For a first step, a server and agents on this machine, which end with the pool:
+//!
+//! ```no_run
+//! let pool = cluster::ClusterPool::local(4)?; // nats-server on the PATH, or named by NATS_SERVER_BIN
+//! assert_eq!(pool.map(|n| n + 1, [1, 2, 3])?, [2, 3, 4]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 //!
 //! # An agent needs no code
 //! A program that links this crate, and is started with the name of a server in its environment, never reaches its `main`: it
