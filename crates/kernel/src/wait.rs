@@ -19,15 +19,23 @@ use nix::{
 
 use crate::{fds::above_standard_streams, futex::Deadline, reactor::Readable};
 
-/// What [`wait_any`] can wait for: processes, the tasks of pools, queues, connections, listeners, and everything else
-/// with a descriptor, all of them together.
+/// What [`wait_any`] can wait for, in any mixture.
 ///
-/// Implemented for all that is [`AsFd`]; what has no descriptor implements it with an event of its own.
+/// | | is ready when |
+/// |---|---|
+/// | a `Process`, a `ProcessHandle`, a `Popen` | it has ended |
+/// | a `Task` of a pool | it has a result or an error |
+/// | a queue of `ipc`, or its `readable()` | there is a message, or the queue is closed |
+/// | `writable()` of a queue | there is room, or the queue is closed |
+/// | a `Connection`, a `Receiver` | there is a message, or the other end is gone |
+/// | a `Listener` | somebody connects |
+/// | anything else that is [`AsFd`]: a socket, a pipe, a timer | its descriptor is readable, or closed at the other end |
 pub trait Waitable {
-    /// Begins to watch it.
+    /// Begins to watch it; for those who implement it for what has no descriptor.
     ///
     /// # Errors
     /// If what is needed for that cannot be had.
+    #[doc(hidden)]
     fn watch(&self) -> io::Result<Watch<'_>>;
 }
 
@@ -110,15 +118,14 @@ impl Wake for Bell {
 ///
 /// # Examples
 /// ```
-/// # mod proc_core { pub use kernel::wait::{wait_any, Waitable}; }
+/// # mod proc_core { pub use kernel::wait::wait_any; }
 /// use std::{io::Write, os::unix::net::UnixStream};
-/// use proc_core::{Waitable, wait_any};
+/// use proc_core::wait_any;
 ///
 /// let (mut a, b) = UnixStream::pair()?;
 /// let (_c, d) = UnixStream::pair()?;
 /// a.write_all(b"x")?;
-/// let sources: [&dyn Waitable; 2] = [&d, &b];
-/// assert_eq!(wait_any(&sources, None)?, [1]);
+/// assert_eq!(wait_any(&[&d, &b], None)?, [1]);
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[doc(alias = "select")]

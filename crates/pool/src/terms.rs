@@ -34,6 +34,16 @@ impl Terms {
 /// [`ThreadPool::task`](crate::ThreadPool::task) return.
 ///
 /// Of each term the task's own value counts, larger or smaller than the pool's; what is not said here is as the pool has it.
+///
+/// # Examples
+/// ```
+/// use std::time::Duration;
+///
+/// let pool = pool::ProcessPool::new(1)?;
+/// let task = pool.task(|n: u64| n + 1, (1,)).timeout(Duration::from_secs(5)).retries(2).name("one").submit();
+/// assert_eq!(task.get()?, 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use = "a task runs only once it is submitted"]
 pub struct TaskBuilder<'p, P, F, A> {
     pub(crate) pool: &'p P,
@@ -46,6 +56,16 @@ pub struct TaskBuilder<'p, P, F, A> {
 /// [`ThreadPool::tasks`](crate::ThreadPool::tasks) return.
 ///
 /// Of each term the map's own value counts, larger or smaller than the pool's; what is not said here is as the pool has it.
+///
+/// # Examples
+/// ```
+/// use std::time::Duration;
+///
+/// let pool = pool::ProcessPool::new(1)?;
+/// let results: Vec<_> = pool.tasks(|n| n + 1, [1, 2]).timeout(Duration::from_secs(5)).imap().collect();
+/// assert_eq!(results, [Ok(2), Ok(3)]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use = "nothing runs before one of `map`, `map_async`, `imap` and `imap_unordered`"]
 pub struct MapBuilder<'p, P, F, I> {
     pub(crate) pool: &'p P,

@@ -11,6 +11,36 @@
 //! assert_eq!(process.join()?, "seven squared: 49");
 //! # Ok::<(), proc_core::ProcessError>(())
 //! ```
+//!
+//! A child may be killed at any instruction: whoever waits for it is told at once how it ended. It dies with its owner, even if
+//! that is killed.
+//!
+//! # For people who know Python's multiprocessing
+//!
+//! | Python | here |
+//! |---|---|
+//! | `Process(target=f, args=(…)).start()`, `p.join()`, `p.exitcode` | [`Process::spawn(f, (…))`](Process::spawn), [`join`](Process::join): the function's value, or a [`ProcessError`] for each other end |
+//! | `class P(Process): def run` | [`Runnable`], [`Process::start`] |
+//! | `name=`, `daemon=`, an environment, limits | [`Process::builder()`](Process::builder) |
+//! | `set_start_method`, `set_forkserver_preload` | [`set_start_method`], [`ForkServer`], [`preloaded`] |
+//! | `connection.wait([…])` | [`wait_any`] |
+//! | `active_children()`, `current_process()`, `parent_process()`, `cpu_count()` | the same names |
+//! | `shared_memory` | [`shm`] |
+//! | `subprocess`, `os.fork`, `threading.Thread` | [`command`], [`fork`], [`thread`] |
+//! | PEP 3143's daemons; a container's process 1; Erlang's supervisors | [`daemon`], [`reaper`], [`supervisor`] |
+//!
+//! # Features
+//!
+//! | feature | |
+//! |---|---|
+//! | `log`, `tracing` | what children log comes out of their owner's logger or subscriber |
+//! | `confine` | `Builder::confine` fences a child in, by Landlock and seccomp, without privileges |
+//! | `auto-entry`, a default | without it, the program calls [`init`] first thing in `main` |
+//!
+//! # What this is not
+//!
+//! Not for Windows or macOS. No place for closures with captures in other processes ([`Process::fork`] takes them, in a process
+//! with one thread), nor for functions of plug-ins: only the program itself is the same in every process.
 #![deny(unsafe_code)]
 
 mod awaiting;
@@ -60,11 +90,13 @@ mod turn;
 pub use crate::child::{enter_confinement, is_to_be_confined};
 #[doc(hidden)]
 pub use kernel::handover;
+#[doc(hidden)]
+pub use kernel::wait::Watch;
 #[doc(inline)]
 pub use kernel::{
     handover::{Error as HandoverError, Fd},
     shm,
-    wait::{WaitAny, Waitable, Watch, wait_any, wait_any_async},
+    wait::{WaitAny, Waitable, wait_any, wait_any_async},
 };
 #[doc(hidden)]
 pub use wire::stack;

@@ -14,6 +14,21 @@ use super::{ProcessPool, service, settings::Settings, shared::Shared};
 use crate::{PoolError, bound::Bound, stream::Cut};
 
 /// Settings of a [`ProcessPool`] to be.
+///
+/// # Examples
+/// ```
+/// use std::time::Duration;
+/// use pool::ProcessPool;
+///
+/// let pool = ProcessPool::builder()
+///     .workers(2)
+///     .task_timeout(Duration::from_secs(60)) // of each task's run
+///     .retries(1) // of a task whose worker died
+///     .memory_limit(1 << 30) // bytes, of each task
+///     .build()?;
+/// assert_eq!(pool.apply(|n: u64| n + 1, (1,))?, 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use = "a builder does nothing before `build`"]
 pub struct ProcessPoolBuilder {
     settings: Settings,

@@ -53,6 +53,13 @@ pub struct ThreadPool {
 }
 
 /// Settings of a [`ThreadPool`] to be.
+///
+/// # Examples
+/// ```
+/// let pool = pool::ThreadPool::builder().workers(2).max_pending(1000).build()?;
+/// assert_eq!(pool.apply(|n: u64| n + 1, (1,))?, 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "a builder does nothing before `build`"]
 pub struct ThreadPoolBuilder {

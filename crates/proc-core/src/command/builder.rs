@@ -33,6 +33,16 @@ impl Popen {
 }
 
 /// Says what a program is to be like before it is started.
+///
+/// # Examples
+/// ```
+/// use proc_core::command::Popen;
+/// use std::{process::Stdio, time::Duration};
+///
+/// let cat = Popen::builder(["cat"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+/// assert_eq!(cat.communicate("hello", Duration::from_secs(10))?.stdout, b"hello");
+/// # Ok::<(), proc_core::command::CommandError>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "a builder starts nothing until `spawn`"]
 pub struct PopenBuilder {

@@ -47,6 +47,17 @@ pub use ready::Ready;
 /// The pid file is held by a lock which the kernel releases when the daemon dies, `kill -9` included: what is left of
 /// the file then is taken over by the next start. If the launcher dies while it waits, the daemon goes on. If the
 /// daemon dies before it is ready, the launcher is told so at once.
+///
+/// # Examples
+/// ```no_run
+/// use proc_core::daemon::{Daemonize, Daemonized};
+///
+/// let clock = Daemonize::new().pid_file("/run/clock.pid").working_dir("/srv/clock");
+/// if let Daemonized::Launcher { pid } = clock.start()? {
+///     println!("the clock runs as {pid}");
+/// }
+/// # Ok::<(), proc_core::daemon::DaemonError>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "a daemon is not started before `start` or `run`"]
 pub struct Daemonize {

@@ -32,6 +32,24 @@ impl Supervisor {
 }
 
 /// What a supervisor is to do.
+///
+/// # Examples
+/// ```
+/// use proc_core::supervisor::{ChildSpec, Strategy, Supervisor};
+/// use std::time::Duration;
+///
+/// fn serve(port: u16) {
+///     std::thread::sleep(Duration::from_secs(u64::from(port)));
+/// }
+///
+/// let supervisor = Supervisor::builder()
+///     .strategy(Strategy::OneForAll) // when one dies, all are started again
+///     .intensity(3, Duration::from_secs(60)) // and at the fourth death in a minute, given up
+///     .child(ChildSpec::new("server", serve, (8080,)))
+///     .start()?;
+/// drop(supervisor); // stops them
+/// # Ok::<(), proc_core::supervisor::SupervisorError>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "a builder does nothing before `start`"]
 pub struct SupervisorBuilder {

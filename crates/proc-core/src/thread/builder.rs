@@ -53,6 +53,15 @@ where
 }
 
 /// What a thread is to be like.
+///
+/// # Examples
+/// ```
+/// use proc_core::thread;
+///
+/// let worker = thread::Builder::new().name("worker").daemon(true).spawn(|| thread::current().name().to_owned())?;
+/// assert_eq!(worker.join()?, "worker");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 #[must_use = "a builder does nothing before `spawn`"]
 pub struct Builder {

@@ -82,6 +82,16 @@ struct Owned {
 }
 
 /// Says what a [`ForkServer`] is to be like before it is started.
+///
+/// # Examples
+/// ```
+/// use proc_core::{ForkServer, Process, preloaded};
+///
+/// let server = ForkServer::builder().preload(|n: usize| vec![7_u8; n], (1000,)).build()?;
+/// let child = Process::builder().fork_server(&server).spawn(|| preloaded::<Vec<u8>>().map(|bytes| bytes[999]), ())?;
+/// assert_eq!(child.join()?, Some(7));
+/// # Ok::<(), proc_core::ProcessError>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "a builder starts nothing until `build`"]
 pub struct ForkServerBuilder {
