@@ -4,6 +4,7 @@ mod change;
 mod chart;
 mod html;
 mod machine;
+mod picture;
 mod verdict;
 
 use std::{fs, io, path::Path};
@@ -15,6 +16,7 @@ use crate::outcome::{Measured, Outcome};
 
 pub use change::{Change, INSTRUCTIONS, changes, changes_table};
 pub use machine::Machine;
+pub use picture::pictures;
 pub use verdict::{Found, Verdict, table, verdicts};
 
 /// All that has been found, and where.

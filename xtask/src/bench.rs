@@ -14,7 +14,7 @@ const PEERS: [&str; 3] = ["loky", "billiard", "pebble"];
 pub(crate) fn run_figures(args: &[String]) -> Outcome {
     let mut command = cargo(["run", "--quiet", "--release", "--package", "benches", "--bin", "report", "--"]);
     command.args(args);
-    let is_to_say_something = args.iter().any(|arg| arg == "--list" || arg == "--help" || arg == "-h");
+    let is_to_say_something = args.iter().any(|arg| ["--list", "--picture", "--help", "-h"].contains(&arg.as_str()));
     let peers = args.iter().position(|arg| arg == "--peers").and_then(|at| args.get(at + 1));
     let is_wanted = |side: &str| !is_to_say_something && peers.is_none_or(|peers| peers.contains(side));
     if is_wanted("python")

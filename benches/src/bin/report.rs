@@ -19,12 +19,15 @@ use benches::{
 
 const HELP: &str = "\
 usage: cargo xtask bench [AREA|FIGURE]... [--quick] [--list] [--peers rust,python,c] [--save NAME] [--against NAME]
+       cargo xtask bench --picture NAME
 
   AREA is one of proc-core, queue, pipe, sync, pool, memory, tls, instructions; FIGURE is any part of a figure's name.
   The report is target/bench/report.html, with report.json beside it. Without --quick and FIGURE, the benches of
   criterion run first, and their estimates are in the report.
   --save keeps the report as target/bench/NAME.json. --against compares with one that was kept, and fails if one of
-  ours takes 2 % more instructions, or descriptors, than there: these are counted, and the same on a busy machine.";
+  ours takes 2 % more instructions, or descriptors, than there: these are counted, and the same on a busy machine.
+  --picture measures nothing: it draws the README's picture of a report that was kept, docs/bench-light.svg and
+  docs/bench-dark.svg.";
 
 #[derive(Clone, Default)]
 struct Order {
@@ -34,6 +37,7 @@ struct Order {
     peers: Option<String>,
     save: Option<String>,
     against: Option<String>,
+    picture: Option<String>,
     /// What a process is told that measures one figure.
     measure: Option<String>,
 }
@@ -52,6 +56,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         let plan = figures::all().into_iter().find(|plan| plan.name == *name);
         return runner::measure_here(plan.ok_or("no figure is called that")?, &settings);
     }
+    if let Some(name) = &order.picture {
+        return draw(name);
+    }
     let plans: Vec<Plan> = figures::all().into_iter().filter(|plan| is_wanted(plan, &order)).collect();
     if order.is_list || plans.is_empty() {
         figures::all().iter().for_each(|plan| println!("{:12} {}", plan.area, plan.name));
@@ -60,8 +67,22 @@ fn main() -> Result<(), Box<dyn Error>> {
     run(&order, &plans)
 }
 
+fn folder() -> PathBuf {
+    PathBuf::from(std::env::var_os("BENCH_FOLDER").unwrap_or_else(|| "target/bench".into()))
+}
+
+/// The README's picture.
+fn draw(name: &str) -> Result<(), Box<dyn Error>> {
+    let kept: Report = serde_json::from_str(&fs::read_to_string(folder().join(format!("{name}.json")))?)?;
+    let pictures = report::pictures(&kept).ok_or("the report has not all figures of the picture")?;
+    for (shade, picture) in ["light", "dark"].into_iter().zip(pictures) {
+        fs::write(format!("docs/bench-{shade}.svg"), picture)?;
+    }
+    Ok(())
+}
+
 fn run(order: &Order, plans: &[Plan]) -> Result<(), Box<dyn Error>> {
-    let folder = PathBuf::from(std::env::var_os("BENCH_FOLDER").unwrap_or_else(|| "target/bench".into()));
+    let folder = folder();
     let file = |name: &str| folder.join(format!("{name}.json"));
     let before: Option<Report> = match &order.against {
         Some(name) => Some(serde_json::from_str(&fs::read_to_string(file(name))?)?),
@@ -124,6 +145,7 @@ fn order(mut args: impl Iterator<Item = String>) -> Result<Option<Order>, String
             "--peers" => order.peers = Some(value()?),
             "--save" => order.save = Some(value()?),
             "--against" => order.against = Some(value()?),
+            "--picture" => order.picture = Some(value()?),
             "--measure" => order.measure = Some(value()?),
             option if option.starts_with('-') => return Err(format!("there is no option {option}\n{HELP}")),
             _ => order.wanted.push(arg),
