@@ -26,7 +26,8 @@ pub(crate) fn run(args: &[String]) -> Outcome {
 /// What `cargo test` leaves out: the tests of what is off by default, and that the fuzz targets can be built.
 pub(crate) fn of_options() -> Outcome {
     fuzz::check()?;
-    step("top", &mut cargo(["test", "-p", "top"]))?;
+    step("top, benches", &mut cargo(["test", "-p", "top", "-p", "benches"]))?;
+    step("types on every path", &mut cargo(["test", "--workspace", "--test", "paths"]))?;
     step("sync alone", &mut cargo(["check", "--quiet", "-p", "sync", "--no-default-features"]))?;
     step("tls alone", &mut cargo(["check", "--quiet", "-p", "tls"]))?;
     step("features", &mut cargo(["test", "-p", "ipc", "--features", "ndarray", "--test", "it", "matrix"]))?;
