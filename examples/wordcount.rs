@@ -23,6 +23,7 @@ use std::{
     ffi::OsString,
     fs::{self, File},
     io::{self, Read},
+    os::unix::ffi::OsStringExt,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -43,18 +44,16 @@ const RETRIES: u32 = 1000;
 fn main() -> Result<(), Box<dyn Error>> {
     let mut options = Options::parse(std::env::args_os().skip(1))?;
     let begun = Instant::now();
-    let mut tree = Tree::default();
-    tree.walk(&options.dir);
-    let (n_files, n_bytes) = (tree.files.len(), tree.files.iter().map(|(_, bytes)| bytes).sum());
-    let progress = options.progress_bar(n_bytes);
-    let mut total = Counted { skipped: tree.skipped, ..Counted::default() };
+    let progress = options.progress_bar();
+    let mut tree = Tree::new(options.dir.clone(), progress.clone());
+    let mut total = Total::default();
     let mut add = |result: Result<Counted, TaskError>| -> Result<(), TaskError> {
         let counted = result?;
         progress.inc(counted.bytes);
-        total.merge(counted);
+        total.add(counted);
         Ok(())
     };
-    let batches = batches(tree.files);
+    let batches = tree.by_ref();
     if options.threads {
         let pool = ThreadPool::builder().workers(options.workers).chunk_size(1).build()?;
         pool.imap_unordered(count_batch, batches).try_for_each(&mut add)?;
@@ -71,7 +70,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         pool.join()?;
     }
     progress.finish_and_clear();
-    options.print(&total, n_files, begun.elapsed());
+    total.skipped.append(&mut tree.skipped);
+    options.print(&total, tree.n_files, begun.elapsed());
     Ok(())
 }
 
@@ -80,7 +80,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn on_cluster(
     url: &str,
     n_agents: usize,
-    batches: impl Iterator<Item = Vec<OsString>>,
+    batches: impl Iterator<Item = Vec<Vec<u8>>>,
     add: impl FnMut(Result<Counted, TaskError>) -> Result<(), TaskError>,
 ) -> Result<usize, Box<dyn Error>> {
     let is_plain = std::env::var("CLUSTER_PLAIN").is_ok_and(|plain| plain == "1");
@@ -97,80 +97,113 @@ fn on_cluster(
 fn on_cluster(
     _: &str,
     _: usize,
-    _: impl Iterator<Item = Vec<OsString>>,
+    _: impl Iterator<Item = Vec<Vec<u8>>>,
     _: impl FnMut(Result<Counted, TaskError>) -> Result<(), TaskError>,
 ) -> Result<usize, Box<dyn Error>> {
     Err("built without clusters: add --features cluster".into())
 }
 
-/// What a worker finds in a batch of files, and what the whole comes to.
+/// What a worker finds in a batch of files.
 #[derive(Default, Serialize, Deserialize)]
 struct Counted {
+    files: u64,
+    bytes: u64,
+    /// The different words, each with a space after it. Two long vectors travel faster than a map of many short ones.
+    words: Vec<u8>,
+    /// How often each of them occurs.
+    numbers: Vec<u64>,
+    skipped: Vec<(OsString, String)>,
+}
+
+/// What the whole comes to.
+#[derive(Default)]
+struct Total {
     files: u64,
     bytes: u64,
     words: HashMap<Vec<u8>, u64>,
     skipped: Vec<(OsString, String)>,
 }
 
-impl Counted {
-    fn merge(&mut self, other: Self) {
-        self.files += other.files;
-        self.bytes += other.bytes;
-        self.skipped.extend(other.skipped);
-        for (word, n) in other.words {
-            *self.words.entry(word).or_default() += n;
-        }
-    }
-
-    fn add(&mut self, text: &mut [u8]) {
-        self.files += 1;
-        self.bytes += text.len() as u64;
-        text.make_ascii_lowercase();
-        for word in text.split(|byte| !(byte.is_ascii_alphanumeric() || *byte >= 0x80)).filter(|word| !word.is_empty())
-        {
+impl Total {
+    fn add(&mut self, counted: Counted) {
+        self.files += counted.files;
+        self.bytes += counted.bytes;
+        self.skipped.extend(counted.skipped);
+        for (word, number) in words_in(&counted.words).zip(counted.numbers) {
             match self.words.get_mut(word) {
-                Some(n) => *n += 1,
-                None => drop(self.words.insert(word.to_vec(), 1)),
+                Some(total) => *total += number,
+                None => drop(self.words.insert(word.to_vec(), number)),
             }
         }
     }
 }
 
-/// Runs in a worker.
-fn count_batch(files: Vec<OsString>) -> Counted {
-    let mut counted = Counted::default();
+/// Runs in a worker. A path goes there as its bytes, which need not be text, and are copied as a whole.
+fn count_batch(files: Vec<Vec<u8>>) -> Counted {
+    let (mut counted, mut text) = (Counted::default(), Vec::new());
     for path in files {
-        match read_text(Path::new(&path)) {
-            Ok(Some(mut text)) => counted.add(&mut text),
-            Ok(None) => counted.skipped.push((path, "binary".into())),
-            Err(e) => counted.skipped.push((path, e.to_string())),
+        let before = text.len();
+        let path = OsString::from_vec(path);
+        match read_text(Path::new(&path), &mut text) {
+            Ok(true) => {
+                counted.files += 1;
+                counted.bytes += (text.len() - before) as u64;
+                text.push(b' ');
+            }
+            not_read => {
+                text.truncate(before);
+                counted.skipped.push((path, not_read.map_or_else(|e| e.to_string(), |_| "binary".into())));
+            }
         }
+    }
+    for byte in &mut text {
+        let is_of_word = byte.is_ascii_alphanumeric() || *byte >= 0x80;
+        *byte = if is_of_word { byte.to_ascii_lowercase() } else { b' ' };
+    }
+    // The keys are parts of the text: no word is copied before it is known to be a new one.
+    let mut numbers = HashMap::<&[u8], u64>::default();
+    words_in(&text).for_each(|word| *numbers.entry(word).or_default() += 1);
+    for (word, number) in numbers {
+        counted.words.extend_from_slice(word);
+        counted.words.push(b' ');
+        counted.numbers.push(number);
     }
     counted
 }
 
-/// The content of a file, or `None` if it is binary.
-fn read_text(path: &Path) -> io::Result<Option<Vec<u8>>> {
-    const LOOK_BYTES: u64 = 8 << 10;
-    let mut file = File::open(path)?;
-    let mut text = Vec::new();
-    file.by_ref().take(LOOK_BYTES).read_to_end(&mut text)?;
-    if text.contains(&0) {
-        return Ok(None);
-    }
-    file.read_to_end(&mut text)?;
-    Ok(Some(text))
+fn words_in(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    text.split(|byte| *byte == b' ').filter(|word| !word.is_empty())
 }
 
-/// The regular files of a directory tree with their sizes, and what could not be looked at.
-#[derive(Default)]
+/// Appends the content of a file to `text`; false, and nobody knows how much of it, if it is binary.
+fn read_text(path: &Path, text: &mut Vec<u8>) -> io::Result<bool> {
+    const LOOK_BYTES: u64 = 8 << 10;
+    let before = text.len();
+    let mut file = File::open(path)?;
+    file.by_ref().take(LOOK_BYTES).read_to_end(text)?;
+    if text[before..].contains(&0) {
+        return Ok(false);
+    }
+    file.read_to_end(text)?;
+    Ok(true)
+}
+
+/// The regular files of a directory tree, in batches; it is walked while they are asked for.
 struct Tree {
+    folders: Vec<PathBuf>,
     files: Vec<(PathBuf, u64)>,
+    n_files: usize,
+    /// What could not be looked at.
     skipped: Vec<(OsString, String)>,
+    progress: ProgressBar,
 }
 
 impl Tree {
-    fn walk(&mut self, dir: &Path) {
+    fn new(dir: PathBuf, progress: ProgressBar) -> Self {
+        Self { folders: vec![dir], files: Vec::new(), n_files: 0, skipped: Vec::new(), progress }
+    }
+
+    fn look_into(&mut self, dir: &Path) {
         let entries = match fs::read_dir(dir) {
             Ok(entries) => entries,
             Err(e) => return self.skipped.push((dir.into(), e.to_string())),
@@ -178,27 +211,38 @@ impl Tree {
         for entry in entries {
             let found = entry.and_then(|entry| Ok((entry.path(), entry.file_type()?, entry.metadata()?.len())));
             match found {
-                Ok((path, kind, _)) if kind.is_dir() => self.walk(&path),
+                Ok((path, kind, _)) if kind.is_dir() => self.folders.push(path),
                 Ok((path, kind, bytes)) if kind.is_file() => self.files.push((path, bytes)),
                 Ok(_) => {}
                 Err(e) => self.skipped.push((dir.into(), e.to_string())),
             }
         }
     }
+
+    fn next_file(&mut self) -> Option<(PathBuf, u64)> {
+        while self.files.is_empty() {
+            let dir = self.folders.pop()?;
+            self.look_into(&dir);
+        }
+        self.files.pop()
+    }
 }
 
-fn batches(files: Vec<(PathBuf, u64)>) -> impl Iterator<Item = Vec<OsString>> {
-    let mut files = files.into_iter().peekable();
-    std::iter::from_fn(move || {
-        files.peek()?;
-        let mut bytes = 0;
-        let batch = std::iter::from_fn(|| {
-            let (path, len) = files.next_if(|_| bytes < BATCH_BYTES)?;
-            bytes += len;
-            Some(path.into_os_string())
-        });
-        Some(batch.collect())
-    })
+impl Iterator for Tree {
+    type Item = Vec<Vec<u8>>;
+
+    fn next(&mut self) -> Option<Vec<Vec<u8>>> {
+        let (mut batch, mut n_bytes) = (Vec::new(), 0);
+        while n_bytes < BATCH_BYTES
+            && let Some((path, bytes)) = self.next_file()
+        {
+            n_bytes += bytes;
+            batch.push(path.into_os_string().into_vec());
+        }
+        self.n_files += batch.len();
+        self.progress.inc_length(n_bytes);
+        (!batch.is_empty()).then_some(batch)
+    }
 }
 
 /// A thread that kills workers until it is dropped.
@@ -282,16 +326,25 @@ impl Options {
     }
 
     /// Draws nothing when standard error is no terminal.
-    fn progress_bar(&self, n_bytes: u64) -> ProgressBar {
+    fn progress_bar(&self) -> ProgressBar {
         let style = ProgressStyle::with_template("{bar:40} {bytes}/{total_bytes} {bytes_per_sec} {eta}");
-        ProgressBar::new(n_bytes).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+        ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
     }
 
-    fn print(&self, total: &Counted, n_found: usize, elapsed: Duration) {
-        let mut top: Vec<_> = total.words.iter().map(|(word, n)| (String::from_utf8_lossy(word), *n)).collect();
-        top.sort_by(|(a, n), (b, m)| m.cmp(n).then_with(|| a.cmp(b)));
+    fn print(&self, total: &Total, n_found: usize, elapsed: Duration) {
+        let mut numbers: Vec<u64> = total.words.values().copied().collect();
+        let n_words: u64 = numbers.iter().sum();
+        // As many as the last word that is printed has: to put the others in order would take longer than to find it.
+        let least = if (1..numbers.len()).contains(&self.top) {
+            *numbers.select_nth_unstable_by(self.top - 1, |a, b| b.cmp(a)).1
+        } else {
+            0
+        };
+        let is_frequent = |(_, n): &(&Vec<u8>, &u64)| **n >= least;
+        let mut top: Vec<_> =
+            total.words.iter().filter(is_frequent).map(|(word, n)| (String::from_utf8_lossy(word), *n)).collect();
+        top.sort_unstable_by(|(a, n), (b, m)| m.cmp(n).then_with(|| a.cmp(b)));
         top.truncate(self.top);
-        let n_words: u64 = total.words.values().sum();
         let mut skipped: Vec<_> = total.skipped.iter().map(|(path, why)| (path.to_string_lossy(), why)).collect();
         skipped.sort();
         if self.json {
