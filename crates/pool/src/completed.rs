@@ -198,16 +198,13 @@ impl<T: AnyTask> Future for WaitTasks<T> {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Waited<T>> {
         let Self { tasks, until, waiting } = self.get_mut();
-        if !until.holds(tasks) {
-            let waiting = waiting.get_or_insert_with(|| Waiting::begin(tasks));
-            loop {
-                if !waiting.ready.poll(context.waker()) {
-                    return Poll::Pending;
-                }
-                if waiting.next(tasks, *until, Deadline::after(Duration::ZERO)) == Some(true) {
-                    break;
-                }
-            }
+        let holds = match waiting {
+            None if until.holds(tasks) => true,
+            None => waiting.insert(Waiting::begin(tasks, *until)).poll(tasks, context.waker()),
+            Some(waiting) => waiting.poll(tasks, context.waker()),
+        };
+        if !holds {
+            return Poll::Pending;
         }
         if let Some(waiting) = waiting.take() {
             waiting.end(tasks);
@@ -251,8 +248,9 @@ impl Until {
     }
 }
 
-/// Tasks that have been told whom to wake.
+/// Tasks that have been told whom to wake. From then on only those that have ended are looked at.
 struct Waiting {
+    until: Until,
     ready: Arc<Ready>,
     wakers: Vec<Waker>,
     /// How many have not been seen to end.
@@ -260,23 +258,51 @@ struct Waiting {
 }
 
 impl Waiting {
-    fn begin<T: AnyTask>(tasks: &[T]) -> Self {
-        let ready = Arc::new(Ready::default());
+    fn begin<T: AnyTask>(tasks: &[T], until: Until) -> Self {
+        let ready = Arc::new(Ready::new(if until == Until::All { tasks.len() } else { 1 }));
         let wakers: Vec<Waker> = (0..tasks.len()).map(|index| ready.waker(index)).collect();
         for (index, task) in tasks.iter().enumerate() {
             if task.notify(&wakers[index]) {
                 ready.push(index);
             }
         }
-        Self { ready, wakers, pending: tasks.len() }
+        Self { until, ready, wakers, pending: tasks.len() }
     }
 
-    /// Blocks until one more task has ended: whether `until` holds now; `None` if none has by the deadline.
-    fn next<T: AnyTask>(&mut self, tasks: &[T], until: Until, deadline: Option<Deadline>) -> Option<bool> {
-        let index = self.ready.pop(deadline)?;
-        self.pending -= 1;
-        let failed = tasks[index].successful() == Some(false);
-        Some(self.pending == 0 || until == Until::Any || until == Until::FirstError && failed)
+    /// Blocks until `until` holds (true) or the deadline has passed (false).
+    fn wait<T: AnyTask>(&mut self, tasks: &[T], deadline: Option<Deadline>) -> bool {
+        while self.ready.wait(deadline) {
+            if self.take(tasks) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Whether `until` holds; if not, has `waker` woken when it may.
+    fn poll<T: AnyTask>(&mut self, tasks: &[T], waker: &Waker) -> bool {
+        while self.ready.poll(waker) {
+            if self.take(tasks) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Looks at what is ready: whether `until` holds now.
+    fn take<T: AnyTask>(&mut self, tasks: &[T]) -> bool {
+        if self.until == Until::All {
+            self.pending = 0;
+        }
+        while self.pending > 0
+            && let Some(index) = self.ready.pop()
+        {
+            self.pending -= 1;
+            if self.until == Until::Any || tasks[index].successful() == Some(false) {
+                return true;
+            }
+        }
+        self.pending == 0
     }
 
     fn end<T: AnyTask>(self, tasks: &[T]) {
@@ -292,13 +318,8 @@ fn wait_for<T: AnyTask>(tasks: &[T], until: Until, timeout: Option<Duration>) ->
     if holds || deadline.is_some_and(|deadline| deadline.has_passed()) {
         return holds;
     }
-    let mut waiting = Waiting::begin(tasks);
-    let holds = loop {
-        match waiting.next(tasks, until, deadline) {
-            Some(false) => {}
-            ended => break ended.is_some(),
-        }
-    };
+    let mut waiting = Waiting::begin(tasks, until);
+    let holds = waiting.wait(tasks, deadline);
     waiting.end(tasks);
     holds
 }
@@ -421,7 +442,7 @@ struct Entered<R> {
 
 impl<R> Default for Set<R> {
     fn default() -> Self {
-        Self { tasks: Vec::new(), free: Vec::new(), pending: 0, ready: Arc::default() }
+        Self { tasks: Vec::new(), free: Vec::new(), pending: 0, ready: Arc::new(Ready::new(1)) }
     }
 }
 
@@ -448,7 +469,8 @@ impl<R> Set<R> {
         if self.pending == 0 {
             return None;
         }
-        let index = self.ready.pop(None)?;
+        self.ready.wait(None);
+        let index = self.ready.pop()?;
         self.pending -= 1;
         self.free.push(index);
         self.tasks[index].take().map(|entered| (entered.tag, entered.task))
@@ -476,10 +498,11 @@ impl<R> Set<R> {
 }
 
 /// Which tasks have ended and were not looked at yet. One thread at a time looks.
-#[derive(Default)]
 struct Ready {
+    /// With so many there is something to look at.
+    n_wanted: usize,
     state: Mutex<ReadyState>,
-    /// Counts the pushes; sleepers wait for it to change.
+    /// Counts the pushes that somebody may wait for; sleepers wait for it to change.
     pushed: AtomicU32,
     sleeping: AtomicU32,
 }
@@ -491,6 +514,10 @@ struct ReadyState {
 }
 
 impl Ready {
+    fn new(n_wanted: usize) -> Self {
+        Self { n_wanted, state: Mutex::default(), pushed: AtomicU32::new(0), sleeping: AtomicU32::new(0) }
+    }
+
     fn waker(self: &Arc<Self>, index: usize) -> Waker {
         Waker::from(Arc::new(Entry { ready: self.clone(), index }))
     }
@@ -499,6 +526,9 @@ impl Ready {
         let waker = {
             let mut state = self.state.lock();
             state.indices.push_back(index);
+            if !self.is_enough(&state) {
+                return;
+            }
             state.waker.take()
         };
         // `SeqCst`: pairs with the sleeper's announcement, which looks at the count after it.
@@ -509,31 +539,36 @@ impl Ready {
         waker.into_iter().for_each(wake);
     }
 
-    fn pop(&self, deadline: Option<Deadline>) -> Option<usize> {
-        self.wait(deadline).then(|| self.state.lock().indices.pop_front()).flatten()
+    fn is_enough(&self, state: &ReadyState) -> bool {
+        state.indices.len() >= self.n_wanted
+    }
+
+    fn pop(&self) -> Option<usize> {
+        self.state.lock().indices.pop_front()
     }
 
     fn wait(&self, deadline: Option<Deadline>) -> bool {
         loop {
             let pushed = self.pushed.load(SeqCst);
-            if !self.state.lock().indices.is_empty() {
+            if self.is_enough(&self.state.lock()) {
                 return true;
             }
             self.sleeping.store(1, SeqCst);
             let woken = futex::wait(&self.pushed, pushed, deadline);
             self.sleeping.store(0, SeqCst);
             if woken == Wait::TimedOut {
-                return !self.state.lock().indices.is_empty();
+                return self.is_enough(&self.state.lock());
             }
         }
     }
 
     fn poll(&self, waker: &Waker) -> bool {
         let mut state = self.state.lock();
-        if state.indices.is_empty() {
+        let is_enough = self.is_enough(&state);
+        if !is_enough {
             state.waker = Some(waker.clone());
         }
-        !state.indices.is_empty()
+        is_enough
     }
 }
 
@@ -545,5 +580,94 @@ struct Entry {
 impl Wake for Entry {
     fn wake(self: Arc<Self>) {
         self.ready.push(self.index);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        cell::Cell,
+        sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    };
+
+    use super::*;
+    use crate::{
+        TaskError,
+        task::{Core, Handle},
+    };
+
+    struct Bare(Core<u8>);
+
+    impl Handle<u8> for Bare {
+        fn core(&self) -> &Core<u8> {
+            &self.0
+        }
+        fn cancel(&self) -> bool {
+            false
+        }
+        fn is_running(&self) -> bool {
+            false
+        }
+    }
+
+    /// A task that counts how often somebody looks whether it has ended.
+    struct Watched<'a>(Task<u8>, &'a Cell<usize>);
+
+    impl AnyTask for Watched<'_> {}
+    impl sealed::AnyTask for Watched<'_> {
+        fn successful(&self) -> Option<bool> {
+            self.1.set(self.1.get() + 1);
+            self.0.successful()
+        }
+        fn notify(&self, waker: &Waker) -> bool {
+            sealed::AnyTask::notify(&self.0, waker)
+        }
+        fn forget(&self, waker: &Waker) {
+            sealed::AnyTask::forget(&self.0, waker);
+        }
+    }
+
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Relaxed);
+        }
+    }
+
+    const N_TASKS: usize = 500;
+
+    /// Ends the tasks one by one, all but the last with a value, and polls after each: how often each poll looked at a
+    /// task, and how often it was woken for that.
+    fn poll_through(until: Until) -> (Vec<usize>, usize) {
+        let bare: Vec<_> = (0..N_TASKS).map(|n| Arc::new(Bare(Core::new(n as u64)))).collect();
+        let n_looks = Cell::new(0);
+        let tasks = bare.iter().map(|bare| Watched(Task(bare.clone()), &n_looks));
+        let mut future = wait_tasks_async(tasks, until);
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(woken.clone());
+        let mut poll = || {
+            let ready = Pin::new(&mut future).poll(&mut Context::from_waker(&waker)).is_ready();
+            (n_looks.replace(0), ready)
+        };
+        assert!(!poll().1);
+        let last = bare.last().unwrap();
+        let looks = bare[..N_TASKS - 1].iter().map(|bare| {
+            assert!(bare.0.complete(Ok(7)));
+            let (n_looks, ready) = poll();
+            assert!(!ready);
+            n_looks
+        });
+        let looks = looks.collect();
+        assert!(last.0.complete(Err(TaskError::Cancelled)));
+        assert!(poll().1);
+        (looks, woken.0.load(Relaxed))
+    }
+
+    #[test]
+    fn a_poll_looks_at_no_more_tasks_than_have_ended() {
+        assert_eq!(poll_through(Until::All), (vec![0; N_TASKS - 1], 1));
+        assert_eq!(poll_through(Until::FirstError), (vec![1; N_TASKS - 1], N_TASKS));
     }
 }
