@@ -7,6 +7,7 @@
 mod delayed;
 mod ends;
 mod schedule;
+mod seats;
 mod size;
 mod sleep;
 
@@ -19,7 +20,7 @@ use std::{
 use lane::{N_SLOTS, OwnerLane};
 use proc_core::{Process, ProcessHandle};
 
-use self::delayed::Delayed;
+use self::{delayed::Delayed, seats::Seats};
 use super::{
     board::News,
     events::event,
@@ -36,6 +37,10 @@ use crate::{
 
 pub(super) struct State {
     seats: Vec<Seat>,
+    /// At least those whose workers have something in their lanes.
+    busy: Seats,
+    /// A worker has had its last task, and may not have been told to leave.
+    has_parting: bool,
     /// How many workers there are to be; the seats beyond are of those that are to leave.
     n_wanted: usize,
     n_seated: u64,
@@ -94,6 +99,8 @@ impl State {
             is_timed: terms.timeout.is_some() || terms.memory_limit.is_some(),
             terms,
             seats: (0..n_workers).map(|_| Seat::Vacant(None)).collect(),
+            busy: Seats::default(),
+            has_parting: false,
             backlog: VecDeque::new(),
             n_wanted: n_workers,
             n_seated: 0,
@@ -119,6 +126,14 @@ impl State {
 
     pub(super) fn workers(&self) -> impl Iterator<Item = &Worker> {
         self.seats.iter().filter_map(|seat| if let Seat::Taken(worker) = seat { Some(&**worker) } else { None })
+    }
+
+    /// Those that have something in their lanes.
+    fn busy_workers(&self) -> impl Iterator<Item = &Worker> {
+        self.busy.iter().filter_map(|seat| match &self.seats[seat] {
+            Seat::Taken(worker) if !worker.lane.is_empty() => Some(&**worker),
+            _ => None,
+        })
     }
 
     pub(super) fn phase(&self) -> Phase {
@@ -259,6 +274,8 @@ impl State {
         };
         event!(debug, pid = worker.process.pid(), "worker started");
         self.seats[seat] = Seat::Taken(Box::new(worker));
+        // Its initializer.
+        self.busy.insert(seat);
     }
 
     /// Whether no task is anywhere here.

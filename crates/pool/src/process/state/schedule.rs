@@ -1,6 +1,8 @@
 //! Who gets the next task, and when it is taken back for another.
 
 use std::{
+    cmp::Reverse,
+    collections::BinaryHeap,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
@@ -23,11 +25,14 @@ use crate::{
 const DEPTH_TIME: Duration = Duration::from_micros(3200);
 /// What it takes to wake a worker.
 const WAKE_TIME: Duration = Duration::from_micros(5);
+/// Of so many idle workers it is found out whether one is awake.
+const IDLE_LOOKS: usize = 8;
 
 impl State {
     /// Takes results from the lanes, a batch at most, and gives the workers more to do.
     pub(in crate::process) fn step(&mut self, batch: &mut Batch) {
-        for seat in 0..self.seats.len() {
+        let mut next = self.busy.next_from(0);
+        while let Some(seat) = next {
             self.collect(seat, batch, BATCH);
             // Tasks have turned out to take long: what waits here may be begun sooner by another.
             if let Seat::Taken(worker) = &self.seats[seat]
@@ -36,6 +41,10 @@ impl State {
             {
                 self.recall(seat, 1, usize::MAX);
             }
+            if !matches!(&self.seats[seat], Seat::Taken(worker) if !worker.lane.is_empty()) {
+                self.busy.remove(seat);
+            }
+            next = self.busy.next_from(seat + 1);
         }
         self.hand_out(batch);
     }
@@ -52,6 +61,7 @@ impl State {
             let tag = finished.tag & !TOO_LARGE;
             if finished.tag != tag && worker.parting.is_none() {
                 worker.parting = Some(Parting::TooLarge);
+                self.has_parting = true;
                 self.has_large = true;
             }
             let Some(work) = worker.held[finished.slot].take() else {
@@ -124,30 +134,46 @@ impl State {
         self.replace_large();
         // What is recalled has waited behind a task that may take long: that one counts for the time that it has taken.
         let now = (self.backlog.is_empty() && self.balance()).then(Instant::now);
+        if !self.backlog.is_empty() {
+            self.fill_up(now, batch);
+        }
+        if std::mem::take(&mut self.has_parting) {
+            self.see_off();
+        }
+    }
+
+    /// Gives tasks of the backlog to workers for as long as one has room. All are looked at once, and not again for each task.
+    fn fill_up(&mut self, now: Option<Instant>, batch: &mut Batch) {
+        let wait_at = |state: &Self, seat| state.wait_at(seat, now).map(|wait| Reverse((wait, seat)));
+        let mut rooms: BinaryHeap<_> = (0..self.seats.len()).filter_map(|seat| wait_at(self, seat)).collect();
         // Where there is room is known before a task is looked at, which may have been long ago.
-        while !self.backlog.is_empty()
-            && let Some(seat) = self.least_loaded(now)
+        while let Some(Reverse((_, seat))) = rooms.pop()
             && let Some(work) = self.backlog.pop_front()
         {
             if let Some(work) = self.give_to(seat, work, batch) {
                 self.backlog.push_front(work);
                 break;
             }
+            rooms.extend(wait_at(self, seat));
         }
+    }
+
+    /// Has those leave that have had their last task, and have ended it.
+    fn see_off(&mut self) {
         for seat in &mut self.seats {
-            if let Seat::Taken(worker) = seat
-                && (worker.budget == 0 || worker.parting.is_some())
-                && worker.lane.is_empty()
-                && !worker.is_leaving()
-            {
+            let Seat::Taken(worker) = seat else { continue };
+            let is_parting = (worker.budget == 0 || worker.parting.is_some()) && !worker.is_leaving();
+            if is_parting && worker.lane.is_empty() {
                 worker.leave(false);
+            } else if is_parting {
+                self.has_parting = true;
             }
         }
     }
 
     /// Gives a task to the worker with the least to do; gives it back if nobody has room.
     pub(super) fn give(&mut self, work: Arc<dyn Work>, batch: &mut Batch) -> Option<Arc<dyn Work>> {
-        match self.least_loaded(None) {
+        match self.least_loaded() {
             Some(seat) => self.give_to(seat, work, batch),
             None => Some(work),
         }
@@ -178,8 +204,10 @@ impl State {
                 work.header().place.store(Place { seat, slot }.pack(), Relaxed);
                 worker.held[slot] = Some(work);
                 worker.budget = worker.budget.saturating_sub(1);
+                self.has_parting |= worker.budget == 0;
                 worker.lane.notify();
                 if is_first {
+                    self.busy.insert(seat);
                     self.begins(seat);
                 }
                 None
@@ -192,47 +220,56 @@ impl State {
         }
     }
 
-    /// Where a task would begin soonest. A sleeping worker counts for the time that waking it takes, so that a burst of
-    /// tiny tasks does not wake everybody, one by one. With `now`, whoever is busy will be for as long as it has been with
-    /// its task.
-    pub(super) fn least_loaded(&self, now: Option<Instant>) -> Option<usize> {
-        let mut least: Option<(usize, Duration)> = None;
-        for (index, seat) in self.seats.iter().enumerate() {
-            let Seat::Taken(worker) = seat else { continue };
-            let n_held = worker.lane.len();
-            if !worker.takes_tasks() || n_held >= worker.depth {
-                continue;
+    /// Where a task would begin soonest: of the busy workers, and of the first few that are idle, which are the ones that may
+    /// be awake.
+    fn least_loaded(&self) -> Option<usize> {
+        let is_idle = |seat: &usize| matches!(&self.seats[*seat], Seat::Taken(worker) if worker.is_idle());
+        let idle = (0..self.seats.len()).filter(|seat| !self.busy.contains(*seat) && is_idle(seat)).take(IDLE_LOOKS);
+        let mut least: Option<(Duration, usize)> = None;
+        for seat in idle.chain(self.busy.iter()) {
+            let Some(wait) = self.wait_at(seat, None) else { continue };
+            if wait.is_zero() {
+                return Some(seat);
             }
-            let wait = match n_held {
-                0 if worker.lane.is_asleep() => WAKE_TIME,
-                0 => Duration::ZERO,
-                n => now.map_or(Duration::ZERO, |now| now - worker.since).max(worker.pace * n as u32),
-            };
-            if least.is_none_or(|(_, shortest)| wait < shortest) {
-                least = Some((index, wait));
-            }
+            least = Some(least.map_or((wait, seat), |least| least.min((wait, seat))));
         }
-        least.map(|(seat, _)| seat)
+        least.map(|(_, seat)| seat)
+    }
+
+    /// How long a task would wait there; `None` if there is no room. A sleeping worker counts for the time that waking it
+    /// takes, so that a burst of tiny tasks does not wake everybody, one by one. With `now`, whoever is busy will be for as long
+    /// as it has been with its task.
+    fn wait_at(&self, seat: usize, now: Option<Instant>) -> Option<Duration> {
+        let Seat::Taken(worker) = &self.seats[seat] else { return None };
+        let n_held = worker.lane.len();
+        if n_held >= worker.depth || !worker.takes_tasks() {
+            return None;
+        }
+        Some(match n_held {
+            0 if worker.lane.is_asleep() => WAKE_TIME,
+            0 => Duration::ZERO,
+            n => now.map_or(Duration::ZERO, |now| now - worker.since).max(worker.pace * n as u32),
+        })
     }
 
     /// Takes tasks back from the fullest lane while somebody is idle: nobody waits behind a long task, and who is idle
     /// gets the oldest. True if there were any.
     pub(super) fn balance(&mut self) -> bool {
-        if !self.workers().any(Worker::is_idle) {
-            return false;
-        }
         let n_waiting = |seat: &Seat| match seat {
             Seat::Taken(worker) if worker.lane.len() > 1 => worker.lane.len() - 1,
             _ => 0,
         };
-        let fullest = (0..self.seats.len()).max_by_key(|seat| n_waiting(&self.seats[*seat]));
+        let fullest = self.busy.iter().max_by_key(|seat| n_waiting(&self.seats[*seat]));
         let Some(fullest) = fullest.filter(|seat| n_waiting(&self.seats[*seat]) > 0) else { return false };
+        if !self.workers().any(Worker::is_idle) {
+            return false;
+        }
         self.recall(fullest, 1, n_waiting(&self.seats[fullest]).div_ceil(2));
         true
     }
 
     /// Whether a task stands behind another one while somebody is idle: all right for a moment.
     pub(super) fn is_unbalanced(&self) -> bool {
-        self.workers().any(Worker::is_idle) && self.workers().any(|worker| worker.lane.len() > 1)
+        self.busy_workers().any(|worker| worker.lane.len() > 1) && self.workers().any(Worker::is_idle)
     }
 }

@@ -29,6 +29,7 @@ impl State {
         match &mut self.seats[seat] {
             Seat::Taken(worker) => {
                 worker.parting.get_or_insert(Parting::Surplus);
+                self.has_parting = true;
                 let may_stay = may_stay(worker);
                 let resting = self.seats[..self.n_wanted].iter().position(|seat| matches!(seat, Seat::Resting));
                 match resting.filter(|_| may_stay) {
@@ -76,6 +77,7 @@ impl State {
 
     fn relocate(&mut self, from: usize, to: usize) {
         self.seats.swap(from, to);
+        self.busy.insert(to);
         if from != to {
             self.seats[from] = Seat::Closed;
         }

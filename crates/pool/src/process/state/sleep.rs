@@ -130,27 +130,24 @@ impl State {
 
     /// Has every busy worker ring at its next result; true if there is one already.
     pub(super) fn arm_all(&self) -> bool {
-        let busy = self.workers().filter(|worker| !worker.lane.is_empty());
-        busy.fold(false, |any, worker| worker.lane.arm() | any)
+        self.busy_workers().fold(false, |any, worker| worker.lane.arm() | any)
     }
 
     pub(super) fn disarm_all(&self) {
-        self.workers().filter(|worker| !worker.lane.is_empty()).for_each(|worker| worker.lane.disarm());
+        self.busy_workers().for_each(|worker| worker.lane.disarm());
     }
 
     /// How long workers that are busy with short tasks may be left alone: it is better to look then than to be told of
     /// each task.
     pub(in crate::process) fn may_doze(&self) -> Option<Duration> {
-        let busy = || self.workers().filter(|worker| !worker.lane.is_empty());
-        let in_hand = busy().map(|worker| worker.pace * worker.lane.len() as u32).min()?;
-        let is_worth_it = busy().any(|worker| worker.lane.len() >= DOZE_TASKS && worker.pace < DOZE_PACE);
+        let in_hand = self.busy_workers().map(|worker| worker.pace * worker.lane.len() as u32).min()?;
+        let is_worth_it = self.busy_workers().any(|worker| worker.lane.len() >= DOZE_TASKS && worker.pace < DOZE_PACE);
         is_worth_it.then(|| (in_hand / 2).clamp(MIN_DOZE, MAX_DOZE))
     }
 
     /// Whether a thread that looked out for results now would take a CPU from a worker that needs it longer.
     pub(in crate::process) fn needs_all_cpus(&self, n_cpus: usize) -> bool {
-        let busy = || self.workers().filter(|worker| !worker.lane.is_empty());
-        busy().count() >= n_cpus && busy().all(|worker| worker.pace > TINY_PACE)
+        self.busy_workers().count() >= n_cpus && self.busy_workers().all(|worker| worker.pace > TINY_PACE)
     }
 }
 
