@@ -1,4 +1,4 @@
-//! What the compiler says to whoever misuses the crates: `ui/`, a workspace of its own.
+//! What the compiler says to whoever misuses the crates, and a service that needs a server for HTTP: `ui/`, a workspace of its own.
 
 use crate::{Outcome, cargo, run as step};
 
