@@ -130,9 +130,8 @@ impl AgentBuilder {
     ///
     /// # Examples
     /// ```no_run
-    /// fn count_words(text: String) -> std::collections::HashMap<String, u64> {
-    ///     // …
-    /// #    todo!()
+    /// fn count_words(text: String) -> usize {
+    ///     text.split_whitespace().count()
     /// }
     ///
     /// let agent = cluster::Agent::builder("nats://10.0.0.1:4222").register("count_words", count_words);

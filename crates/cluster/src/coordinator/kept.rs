@@ -34,7 +34,8 @@ pub(crate) async fn begin(client: &Client, names: &Names, job: &JobName, queue: 
         }
     }
     let there = results(client, names, job).await?;
-    let verdicts = fetch(client, names, job, there).await;
+    let fetched = fetch(client, names, job, there).await;
+    let verdicts = fetched.into_iter().filter_map(|(task, verdict)| Some((task, verdict?))).collect();
     Ok(Begun { verdicts, pending })
 }
 
@@ -44,33 +45,52 @@ async fn results(client: &Client, names: &Names, job: &JobName) -> Result<HashSe
     Ok(subjects.iter().filter_map(|subject| number(subject)).collect())
 }
 
+/// The results that could be had; `None` for what is no verdict.
 async fn fetch(
     client: &Client,
     names: &Names,
     job: &JobName,
     tasks: impl IntoIterator<Item = u64>,
-) -> HashMap<u64, Verdict> {
+) -> HashMap<u64, Option<Verdict>> {
     let fetch = async |task: u64| {
         let kept = link::last(client, &names.results_stream(), &names.kept(job.as_str(), task)).await.ok()??;
-        Some((task, message::decode::<Verdict>(&kept)?))
+        Some((task, message::decode::<Verdict>(&kept)))
     };
     let all = stream::iter(tasks).map(fetch).buffer_unordered(AT_ONCE);
     all.filter_map(async |fetched| fetched).collect().await
 }
 
-/// Of tasks that are waited for: the results that are there and were not heard of, and the tasks that were lost.
+/// What is found of tasks that are waited for.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    /// Results that were not heard of.
+    pub(crate) verdicts: Vec<Verdict>,
+    /// Tasks in the place of whose results there is something else.
+    pub(crate) spoilt: Vec<u64>,
+    /// Tasks that are nowhere.
+    pub(crate) lost: Vec<u64>,
+}
+
+/// Looks what there is of tasks that are waited for.
 pub(crate) async fn compare(
     client: &Client,
     names: &Names,
     job: &JobName,
     waited_for: Vec<u64>,
-) -> Result<(Vec<Verdict>, Vec<u64>), Refusal> {
+) -> Result<Found, Refusal> {
     let pending = link::subjects(client, &names.stream(), &names.all_tasks_of_job(job)).await?;
     let pending: HashSet<u64> = pending.iter().filter_map(|subject| number(subject)).collect();
     let there = results(client, names, job).await?;
     let (ended, rest): (Vec<u64>, Vec<u64>) = waited_for.into_iter().partition(|task| there.contains(task));
     let lost = rest.into_iter().filter(|task| !pending.contains(task)).collect();
-    Ok((fetch(client, names, job, ended).await.into_values().collect(), lost))
+    let mut found = Found { lost, ..Found::default() };
+    for (task, verdict) in fetch(client, names, job, ended).await {
+        match verdict.filter(|verdict| verdict.task == task) {
+            Some(verdict) => found.verdicts.push(verdict),
+            None => found.spoilt.push(task),
+        }
+    }
+    Ok(found)
 }
 
 /// The task that a subject ends with.

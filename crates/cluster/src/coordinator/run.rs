@@ -24,7 +24,7 @@ use tokio::{
 
 use super::{
     jobs::{Heard, Jobs},
-    kept::{self, Begun},
+    kept::{self, Begun, Found},
     ledger::Outgoing,
     members::Members,
     queue::Queue,
@@ -57,6 +57,8 @@ const LOOK: Duration = Duration::from_millis(100);
 const AUDIT: Duration = Duration::from_secs(1);
 /// Between two comparisons of the ledger with what the server has of jobs, which it lists task by task.
 const AUDIT_OF_JOBS: Duration = Duration::from_secs(3);
+/// An agent that is there has taken a task by then, and has told so: it tells once a second what it has in hand.
+const TAKES_FOR_SURE: Duration = Duration::from_secs(5);
 /// Between two looks whether stream and consumer are there, while nothing gets on.
 const SET_UP: Duration = Duration::from_secs(5);
 /// How long an agent that has a long verdict may take for a piece of it.
@@ -430,10 +432,11 @@ impl Run {
             self.job_audits.push(tokio::spawn(async move {
                 let Some(job) = &queue.job else { return };
                 match kept::compare(&client, &start.names, &job.name, waited_for).await {
-                    Ok((verdicts, lost)) => {
+                    Ok(Found { verdicts, spoilt, lost }) => {
                         let lost: Vec<u64> = lost.into_iter().map(|task| task + base).collect();
                         shared.state.lock().ledger.resubmit(&lost);
                         shared.wake(Wake::Tasks);
+                        spoilt.into_iter().for_each(|task| shared.wake(Wake::Stale(queue.clone(), task + base)));
                         verdicts.into_iter().for_each(|verdict| _ = found.send((queue.clone(), verdict)));
                     }
                     Err(refusal) if refusal.is_not_found() => {
@@ -473,12 +476,14 @@ impl Run {
             let (queue, watch) = &mut self.watches[at];
             let hosts = self.members.hosts(&queue.name);
             let gets_on = !hosts.is_empty() && (self.gets_on || hosts.iter().any(|host| host.n_held > 0));
-            let still = watch.look(gets_on, now);
+            let still = watch.look(gets_on, !hosts.is_empty(), now);
             longest = longest.max(still);
-            if still > self.start.agent_timeout {
+            let least = if hosts.is_empty() { Duration::ZERO } else { TAKES_FOR_SURE };
+            let patience = self.start.agent_timeout.max(least);
+            if still > patience {
                 *watch = Watch::new(now);
                 let queue = queue.clone();
-                self.give_up(&queue);
+                self.give_up(&queue, patience);
             }
         }
         self.gets_on = false;
@@ -487,7 +492,7 @@ impl Run {
     }
 
     /// None of a queue's tasks has got on for as long as was said.
-    fn give_up(&mut self, queue: &Arc<Queue>) {
+    fn give_up(&mut self, queue: &Arc<Queue>, patience: Duration) {
         let is_connected = self.client.connection_state() == Connection::Connected;
         let n_hosts = self.members.hosts(&queue.name).len();
         let what = match &self.refusal {
@@ -499,7 +504,7 @@ impl Run {
             }
             None => format!("no task taken by any of the {n_hosts} agents (what may their user do?)"),
         };
-        let why = format!("{what} for {:?}", self.start.agent_timeout);
+        let why = format!("{what} for {patience:?}");
         self.shared.end_all(Some(queue), &TaskError::Broken(PoolError::Cluster(why)));
         if queue.job.is_none() {
             let (client, stream, subjects) = (self.client.clone(), self.start.names.stream(), queue.subjects());

@@ -110,7 +110,7 @@ impl ClusterPoolBuilder {
     }
 
     /// How long tasks wait while none of them gets on: there is no agent of this build, or no server, or the server stores
-    /// no task, or no agent takes one; by default 30 seconds. Then they end in
+    /// no task, or no agent takes one; by default 30 seconds. Where there are agents, it is 5 seconds at least. Then they end in
     /// [`TaskError::Broken`](pool::TaskError::Broken), which says what was wanting, and how many agents of other builds there are.
     pub fn agent_timeout(mut self, timeout: Duration) -> Self {
         self.agent_timeout = timeout;

@@ -99,6 +99,17 @@ impl Server {
         self.process = Self::run(&self.place, program, &self.directory);
     }
 
+    /// Tells it something, by nothing but its protocol.
+    pub(crate) fn tell(&self, subject: &str, payload: &[u8]) {
+        let mut stream = TcpStream::connect((&self.place.ip[..], self.port)).unwrap();
+        write!(stream, "CONNECT {{\"verbose\":false}}\r\nPUB {subject} {}\r\n", payload.len()).unwrap();
+        stream.write_all(payload).unwrap();
+        stream.write_all(b"\r\nPING\r\n").unwrap();
+        let mut lines = BufReader::new(stream).lines();
+        // Its answer to the last of them: it has heard the first.
+        assert!(lines.any(|line| line.unwrap() == "PONG"));
+    }
+
     /// A question to it, by nothing but its protocol.
     pub(crate) fn ask(&self, subject: &str) -> Value {
         let mut stream = TcpStream::connect((&self.place.ip[..], self.port)).unwrap();

@@ -102,6 +102,68 @@ fn deleted_consumers_and_streams_cost_nothing() {
     }
 }
 
+/// By somebody who may send whatever they like.
+#[test]
+fn garbage_costs_nothing() {
+    let Some(program) = program() else { return };
+    let _dog = watchdog(Duration::from_secs(120));
+    let [port] = free_ports();
+    let server = Server::start(&program, new_directory(), port, "");
+    let url = format!("nats://127.0.0.1:{port}");
+    let pool = ClusterPool::connect(&url).unwrap();
+    let _agent = Agent::builder(&url).slots(2).register("add", |a: u64, b: u64| a + b).start().unwrap();
+    let add = pool.function::<(u64, u64), u64>("add").unwrap();
+    assert_eq!(add.apply((1, 2)), Ok(3));
+    let job = pool.job("j").unwrap();
+    let squares = || (0..20_u64).map(|n| n * n).collect::<Vec<_>>();
+    assert_eq!(job.map(|n: u64| n * n, 0..20), Ok(squares()));
+    job.forget().unwrap();
+    let consumers = server.ask("$JS.API.CONSUMER.NAMES.MP_default");
+    let queues = consumers["consumers"].as_array().unwrap().iter().map(|name| name.as_str().unwrap().replace("q-", ""));
+    let tasks = queues.map(|queue| format!("mp.default.t.{queue}.stranger"));
+    let others = ["ctl", "r.stranger", "hb.stranger", "w.stranger.0", "d.j-j.3", "d.j-j.5", "d.j-j.x", "d.stranger.0"];
+    let subjects: Vec<_> = tasks.chain(others.map(|other| format!("mp.default.{other}"))).collect();
+    assert_eq!(subjects.len(), 10);
+    let many = pool.map_async(|n: u64| n + 1, 0..2000_u64);
+    for first in 0..8 {
+        let garbage: Vec<u8> = [first].into_iter().chain((0..100).map(|i: u8| i.wrapping_mul(37) ^ first)).collect();
+        for subject in &subjects {
+            server.tell(subject, &garbage[..if first % 2 == 0 { garbage.len() } else { 1 }]);
+        }
+    }
+    assert_eq!(many.get(), Ok((1..2001).collect::<Vec<_>>()));
+    // In the place of two results there is something else.
+    assert_eq!(job.map(|n: u64| n * n, 0..20), Ok(squares()));
+    assert_eq!(job.map(|n: u64| n * n, 0..20), Ok(squares()));
+    assert_eq!(add.apply((3, 4)), Ok(7));
+}
+
+/// Tasks that it has no room for are given again when it has.
+#[test]
+fn full_server_takes_its_time_and_loses_nothing() {
+    let Some(program) = program() else { return };
+    let _dog = watchdog(Duration::from_secs(120));
+    let [port] = free_ports();
+    let directory = new_directory();
+    let store = directory.join("store");
+    let more = format!("jetstream {{ store_dir: {store:?}, max_file_store: 400KB }}");
+    let server = Server::start(&program, directory, port, &more);
+    let url = format!("nats://127.0.0.1:{port}");
+    let pool = ClusterPool::connect(&url).unwrap();
+    let tasks: Vec<_> = (0..3000_u64).map(|n| pool.apply_async(|n: u64| n + 1, (n,))).collect();
+    // All that it has room for, which is not all.
+    let n_stored = || server.ask("$JS.API.STREAM.INFO.MP_default")["state"]["messages"].as_u64().unwrap();
+    let mut before = 0;
+    while n_stored() == 0 || n_stored() != before {
+        before = n_stored();
+        thread::sleep(Duration::from_millis(100));
+    }
+    assert!(before < 3000, "{before}");
+    let _agent = Agent::builder(&url).slots(2).start().unwrap();
+    assert!((0..).zip(tasks).all(|(n, task)| task.get() == Ok(n + 1)));
+    assert_eq!(pool.n_resubmitted(), 0);
+}
+
 /// An authority, and a certificate that it signed for this machine, by the command `openssl`.
 fn certificates(directory: &Path) -> bool {
     let openssl = |args: &str| {
