@@ -1,13 +1,15 @@
-//! Tasks a second and round trips of a cluster on this machine, beside what its engine's client does with the same messages and
-//! nothing else.
+//! Tasks a second and round trips of a cluster on this machine, on one server and on three, beside what the engine's client does
+//! with the same messages and nothing else.
 //!
 //! `cargo bench -p cluster`, with a server's program as for `ClusterPool::local`. The bare side publishes each message to a work
 //! queue, and two processes pull them, answer to a subject of the coordinator's, and acknowledge each after its reply: what a
-//! pool must do, without functions, ledger, local pools and terms.
+//! pool must do, without functions, ledger, local pools and terms. `benches/with_dask.py` does the same with Dask.
 #![allow(clippy::unwrap_used, reason = "a bench that cannot go on fails")]
 
 use std::{
-    io,
+    env, fs, io,
+    net::TcpListener,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -17,7 +19,7 @@ use bytes::Bytes;
 use cluster::ClusterPool;
 use futures_util::StreamExt as _;
 use pool::{Executor, ProcessPool};
-use proc_core::Process;
+use proc_core::{Process, Stdio, command::Popen};
 use tokio::{runtime, sync::Semaphore};
 
 const N_TASKS: u64 = 20_000;
@@ -34,44 +36,131 @@ fn work(n: u64) -> u64 {
 
 fn main() -> io::Result<()> {
     // `cargo test` runs it, too, to see that it does.
-    let is_short = !std::env::args().any(|arg| arg == "--bench");
+    let is_short = !env::args().any(|arg| arg == "--bench");
     let n_runs = if is_short { 1 } else { N_RUNS };
-    let pool = match ClusterPool::local(N_WORKERS) {
-        Ok(pool) => pool,
-        Err(why) => {
-            println!("SKIPPED: {why}");
-            return Ok(());
-        }
+    let Some(program) = program() else {
+        println!("SKIPPED: no nats-server");
+        return Ok(());
     };
-    let local = ProcessPool::new(N_WORKERS).map_err(io::Error::other)?;
-    let (url, token) = pool.server_address().unwrap();
-    let _workers: Vec<_> = (0..N_WORKERS)
-        .map(|_| Process::builder().daemon(true).spawn(bare_worker, (url.clone(), token.clone())).unwrap())
-        .collect();
-    let bare = Bare::start(&url, &token);
     println!("{N_TASKS} tasks of one number, {N_WORKERS} workers, median of {n_runs} [least, most]");
-    let rate = |seconds: f64| N_TASKS as f64 / seconds;
-    let figures = [
-        ("bare client, tasks/s", median(n_runs, || rate(bare.many()))),
-        ("ClusterPool, apply_async, tasks/s", median(n_runs, || rate(many(&pool)))),
-        ("ClusterPool, map, items/s", median(n_runs, || rate(map(&pool)))),
-        ("ProcessPool, apply_async, tasks/s", median(n_runs, || rate(many(&local)))),
-        ("bare client, round trip, µs", median(n_runs, || bare.round_trip())),
-        ("ClusterPool, apply, µs", median(n_runs, || round_trip(&pool))),
-        ("ProcessPool, apply, µs", median(n_runs, || round_trip(&local))),
-    ];
-    for (name, [middle, least, most]) in figures {
-        println!("{name:36} {middle:10.0} [{least:.0}, {most:.0}]");
+    let local = ProcessPool::new(N_WORKERS).map_err(io::Error::other)?;
+    show("ProcessPool, apply_async, tasks/s", median(n_runs, || rate(many(&local))));
+    show("ProcessPool, apply, µs", median(n_runs, || round_trip(&local)));
+    for n_servers in [1, 3] {
+        println!("servers: {n_servers}");
+        compare(&Servers::start(&program, n_servers)?, n_runs);
     }
-    println!("of the bare client's tasks/s: {:.2}", figures[1].1[0] / figures[0].1[0]);
-    println!("of the bare client's round trip: {:.2}", figures[5].1[0] / figures[4].1[0]);
     Ok(())
 }
 
+fn compare(servers: &Servers, n_runs: usize) {
+    let settings = ClusterPool::builder().replicas(servers.processes.len()).connect_timeout(Duration::from_secs(60));
+    let pool = settings.connect(&servers.urls).unwrap();
+    let agent = || {
+        let agent = Popen::builder([env::current_exe().unwrap()]).env("CLUSTER_AGENT", &servers.urls);
+        Running(agent.env("CLUSTER_SLOTS", "1").spawn().unwrap())
+    };
+    let _agents: Vec<_> = (0..N_WORKERS).map(|_| agent()).collect();
+    assert!(pool.wait_for_hosts(N_WORKERS, Duration::from_secs(60)));
+    let _workers: Vec<_> = (0..N_WORKERS)
+        .map(|_| Process::builder().daemon(true).spawn(bare_worker, (servers.urls.clone(),)).unwrap())
+        .collect();
+    let bare = Bare::start(&servers.urls, servers.processes.len());
+    // In turns: what else the machine does concerns both.
+    let mut all = [const { Vec::new() }; 6];
+    for _ in 0..n_runs {
+        all[0].push(rate(bare.many()));
+        all[1].push(rate(many(&pool)));
+        all[2].push(rate(map(&pool)));
+        all[3].push(bare.round_trip());
+        all[4].push(round_trip(&pool));
+        all[5].push(large(&pool));
+    }
+    let [bare_many, many, map, bare_trip, trip, large] = all.map(middle);
+    show("bare client, tasks/s", bare_many);
+    show("ClusterPool, apply_async, tasks/s", many);
+    show("ClusterPool, map, items/s", map);
+    show("bare client, round trip, µs", bare_trip);
+    show("ClusterPool, apply, µs", trip);
+    show("ClusterPool, 8 MiB there, µs", large);
+    println!("of the bare client's tasks/s: {:.2}", many[0] / bare_many[0]);
+    println!("of the bare client's round trip: {:.2}", trip[0] / bare_trip[0]);
+}
+
+/// Servers that are one, and their files, which go with them.
+struct Servers {
+    urls: String,
+    directory: PathBuf,
+    processes: Vec<Running>,
+}
+
+/// Is killed when it is dropped.
+struct Running(Popen);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn program() -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let named = env::var_os("NATS_SERVER_BIN").map(PathBuf::from);
+    named.or_else(|| env::split_paths(&path).map(|dir| dir.join("nats-server")).find(|file| file.is_file()))
+}
+
+impl Servers {
+    fn start(program: &Path, n: usize) -> io::Result<Self> {
+        let directory = env::temp_dir().join(format!("cluster-bench-{}-{n}", std::process::id()));
+        fs::create_dir(&directory)?;
+        let listeners: Vec<_> = (0..2 * n).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>()?;
+        let ports: Vec<_> = listeners.iter().map(|one| Ok(one.local_addr()?.port())).collect::<io::Result<_>>()?;
+        drop(listeners);
+        let (outer, inner) = ports.split_at(n);
+        let routes: Vec<_> = inner.iter().map(|port| format!("nats-route://127.0.0.1:{port}")).collect();
+        let mut processes = Vec::new();
+        for i in 0..n {
+            let (store, settings) = (directory.join(format!("n{i}")), directory.join(format!("settings-{i}")));
+            let mut text = format!("listen: \"127.0.0.1:{}\"\njetstream {{ store_dir: {store:?} }}\n", outer[i]);
+            if n > 1 {
+                let (routes, port) = (routes.join(", "), inner[i]);
+                text += &format!(
+                    "server_name: n{i}\ncluster {{ name: bench, listen: \"127.0.0.1:{port}\", routes: [{routes}] }}\n"
+                );
+            }
+            fs::write(&settings, text)?;
+            let server = Popen::builder([program.as_os_str(), "-c".as_ref(), settings.as_os_str()]);
+            let server = server.stdout(Stdio::null()).stderr(Stdio::null()).spawn().map_err(io::Error::other)?;
+            processes.push(Running(server));
+        }
+        let urls: Vec<_> = outer.iter().map(|port| format!("nats://127.0.0.1:{port}")).collect();
+        Ok(Self { urls: urls.join(","), directory, processes })
+    }
+}
+
+impl Drop for Servers {
+    fn drop(&mut self) {
+        self.processes.clear();
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+fn rate(seconds: f64) -> f64 {
+    N_TASKS as f64 / seconds
+}
+
+fn show(name: &str, [middle, least, most]: [f64; 3]) {
+    println!("{name:36} {middle:10.0} [{least:.0}, {most:.0}]");
+}
+
 fn median(n_runs: usize, mut run: impl FnMut() -> f64) -> [f64; 3] {
-    let mut all: Vec<f64> = (0..n_runs).map(|_| run()).collect();
+    middle((0..n_runs).map(|_| run()).collect())
+}
+
+fn middle(mut all: Vec<f64>) -> [f64; 3] {
     all.sort_by(f64::total_cmp);
-    [all[n_runs / 2], all[0], all[n_runs - 1]]
+    [all[all.len() / 2], all[0], all[all.len() - 1]]
 }
 
 fn many(pool: &impl Executor) -> f64 {
@@ -95,6 +184,13 @@ fn round_trip(pool: &impl Executor) -> f64 {
     begun.elapsed().as_secs_f64() * 1e6 / f64::from(N_ROUND_TRIPS)
 }
 
+fn large(pool: &ClusterPool) -> f64 {
+    let bytes = vec![7_u8; 8 << 20];
+    let begun = Instant::now();
+    assert_eq!(pool.apply(|bytes: Vec<u8>| bytes.len(), (bytes,)), Ok(8 << 20));
+    begun.elapsed().as_secs_f64() * 1e6
+}
+
 /// What publishes, and takes results, with the client alone.
 struct Bare {
     runtime: runtime::Runtime,
@@ -105,8 +201,9 @@ fn runtime() -> runtime::Runtime {
     runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-async fn connect(url: &str, token: &str) -> Client {
-    ConnectOptions::with_token(token.to_owned()).client_capacity(1 << 16).connect(url).await.unwrap()
+async fn connect(urls: &str) -> Client {
+    let urls: Vec<_> = urls.split(',').collect();
+    ConnectOptions::new().client_capacity(1 << 16).connect(urls).await.unwrap()
 }
 
 async fn ask(client: &Client, what: &str, question: serde_json::Value) {
@@ -116,18 +213,18 @@ async fn ask(client: &Client, what: &str, question: serde_json::Value) {
 }
 
 impl Bare {
-    fn start(url: &str, token: &str) -> Self {
+    fn start(urls: &str, n_replicas: usize) -> Self {
         let runtime = runtime();
         let client = runtime.block_on(async {
-            let client = connect(url, token).await;
+            let client = connect(urls).await;
             let stream = serde_json::json!({
-                "name": "BARE", "subjects": ["bare.t"], "retention": "workqueue", "storage": "file", "num_replicas": 1,
+                "name": "BARE", "subjects": ["bare.t"], "retention": "workqueue", "storage": "file", "num_replicas": n_replicas,
                 "discard": "new", "max_consumers": -1, "max_msgs": -1, "max_bytes": -1,
             });
             ask(&client, "STREAM.CREATE.BARE", stream).await;
             let consumer = serde_json::json!({ "stream_name": "BARE", "config": {
                 "durable_name": "b", "ack_policy": "explicit", "deliver_policy": "all", "replay_policy": "instant",
-                "ack_wait": 10_000_000_000_u64, "max_ack_pending": 4096,
+                "ack_wait": 10_000_000_000_u64, "max_ack_pending": 4096, "num_replicas": n_replicas,
             }});
             ask(&client, "CONSUMER.DURABLE.CREATE.BARE.b", consumer).await;
             client
@@ -191,9 +288,9 @@ impl Bare {
 }
 
 /// Pulls, works, answers, and acknowledges what was confirmed, until it is killed.
-fn bare_worker(url: String, token: String) {
+fn bare_worker(urls: String) {
     runtime().block_on(async {
-        let client = connect(&url, &token).await;
+        let client = connect(&urls).await;
         let inbox = client.new_inbox();
         let mut tasks = client.subscribe(format!("{inbox}.t")).await.unwrap();
         let mut replies = client.subscribe(format!("{inbox}.c.>")).await.unwrap();
