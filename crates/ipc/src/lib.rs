@@ -4,8 +4,12 @@
 //! use ipc::Queue;
 //! use proc_core::Process;
 //!
+//! fn greet(queue: Queue<String>) {
+//!     queue.put("from a child".into()).expect("nobody closes it");
+//! }
+//!
 //! let queue = Queue::new(10)?;
-//! let child = Process::spawn(|queue: Queue<String>| queue.put("from a child".into()).unwrap(), (queue.clone(),))?;
+//! let child = Process::spawn(greet, (queue.clone(),))?;
 //! assert_eq!(queue.get()?, "from a child");
 //! child.join()?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -57,6 +61,7 @@ mod unwind;
 
 pub use self::error::{GetError, GetTimeoutError, PutError, PutTimeoutError, TryGetError, TryPutError};
 pub use self::listener::{Address, Client, Listener, Peers};
+#[doc(inline)]
 pub use self::manager::{Counter, Dict, List, Manager, ManagerError, Namespace, Proxy};
 pub use self::pipe::{
     Connection, Receiver, RecvError, RecvFuture, RecvIntoIter, RecvIter, SendError, SendFuture, Sender, StreamReader,
@@ -65,6 +70,7 @@ pub use self::pipe::{
 pub use self::shared::{
     Array, ArrayGuard, Lockless, RawArray, RawValue, Row, RowGuard, Rows, RowsGuard, Value, ValueGuard,
 };
+#[doc(inline)]
 pub use self::{joinable::JoinableQueue, queue::Queue};
 #[doc(no_inline)]
 pub use sync::{Element, InvalidElement, Plain};
