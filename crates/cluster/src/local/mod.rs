@@ -30,8 +30,8 @@ use crate::{Agent, address::Address};
 pub(crate) struct Local {
     address: Address,
     server: Server,
-    /// Stops them all when it is dropped, the server last.
-    _supervisor: Supervisor,
+    /// Stops them all when it is dropped, the server last. Alone it could not be shared between threads.
+    _supervisor: Mutex<Supervisor>,
     /// Its end is what a guard takes for the end of this process.
     _life: PipeWriter,
 }
@@ -75,7 +75,7 @@ impl Local {
         };
         (0..n_agents).try_for_each(start_agent).map_err(|e| none(&e))?;
         let server = guarded.lock().clone();
-        Ok(Self { address, server, _supervisor: supervisor, _life: life })
+        Ok(Self { address, server, _supervisor: Mutex::new(supervisor), _life: life })
     }
 
     pub(crate) fn address(&self) -> &Address {

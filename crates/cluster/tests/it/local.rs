@@ -140,6 +140,14 @@ fn cancelled_and_terminated_tasks_end_at_once_and_make_room() {
 }
 
 #[test]
+fn threads_share_a_pool() {
+    let Some((_dog, pool)) = local(ClusterPool::builder(), 1) else { return };
+    let sum = || pool.map(square, 0..10_u64).unwrap().iter().sum::<u64>();
+    let sums = thread::scope(|scope| [(); 3].map(|()| scope.spawn(sum)).map(|thread| thread.join().unwrap()));
+    assert_eq!(sums, [285; 3]);
+}
+
+#[test]
 fn all_three_pools_run_the_same_function() {
     fn sum(pool: &impl Executor) -> u64 {
         let squares: u64 = pool.map(square, 0..20_u64).unwrap().iter().sum();
