@@ -5,7 +5,8 @@ use std::{
     io::{Read as _, Write as _},
     net::TcpStream,
     path::PathBuf,
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use cluster::ClusterPool;
@@ -60,7 +61,11 @@ impl Trio {
 
     /// Which one leads the pool's stream.
     pub(crate) fn leader(&self) -> usize {
-        number(&self.servers[0].ask("$JS.API.STREAM.INFO.MP_default"))
+        self.leader_of("MP_default")
+    }
+
+    fn leader_of(&self, stream: &str) -> usize {
+        number(&self.servers[0].ask(&format!("$JS.API.STREAM.INFO.{stream}")))
     }
 
     /// Which one leads the consumer that the agents take tasks by.
@@ -131,6 +136,36 @@ fn killed_leader_of_the_consumer_costs_nothing() {
 #[test]
 fn killed_server_of_the_coordinators_own_costs_nothing() {
     Trio::with_fault("SIGKILL of the coordinator's own server of three", |trio| trio.kill(trio.own_server()));
+}
+
+/// The server that leads the stream of its results is killed, and started again.
+#[test]
+fn killed_leader_of_results_costs_a_job_nothing() {
+    const N_TASKS: u64 = 3_000;
+    let n_runs = env::var("CLUSTER_RUNS").map_or(1, |runs| runs.parse().unwrap());
+    for _ in 0..n_runs {
+        let Some((_dog, mut trio)) = Trio::start([(); 3].map(|()| Place::here())) else { return };
+        let (pool, agents) = trio.pool(&[(); 2].map(|()| Place::here()));
+        let (begun, n_before) = (Instant::now(), pool.stats().done);
+        let map = || pool.job("triples").unwrap().map(|n: u64| 3 * n, 0..N_TASKS);
+        let triples = Ok((0..N_TASKS).map(|n| 3 * n).collect::<Vec<_>>());
+        let first = thread::scope(|scope| {
+            let first = scope.spawn(map);
+            while pool.stats().done < n_before + N_TASKS / 3 {
+                thread::yield_now();
+            }
+            let leader = trio.leader_of("MR_default");
+            trio.kill(leader);
+            trio.servers[leader].restart(&trio.program);
+            first.join().unwrap()
+        });
+        assert_eq!(first, triples);
+        // By what is kept.
+        assert_eq!(map(), triples);
+        let (elapsed, n_again) = (begun.elapsed(), pool.n_resubmitted());
+        println!("SIGKILL of the leader of a job's results: {N_TASKS} tasks in {elapsed:.1?}, {n_again} resubmitted");
+        end(agents);
+    }
 }
 
 #[test]
