@@ -13,6 +13,16 @@ use super::{Address, Peers};
 use crate::{Connection, pipe::handshake};
 
 /// Connects to a [`Listener`](super::Listener).
+///
+/// # Examples
+/// ```
+/// use std::{io::ErrorKind, time::Duration};
+/// use ipc::Client;
+///
+/// // Nobody listens there.
+/// let refused = Client::to("/run/no-such-service").timeout(Duration::from_secs(1)).open::<String>();
+/// assert_eq!(refused.unwrap_err().kind(), ErrorKind::NotFound);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Client {
     address: Address,

@@ -42,6 +42,16 @@ pub struct OrphanExit {
 }
 
 /// What a [`Reaper`] may take for an orphan.
+///
+/// # Examples
+/// ```
+/// use std::time::Duration;
+/// use proc_core::reaper::Reaper;
+///
+/// let reaper = Reaper::builder().claim_after(Duration::from_secs(60)).start()?;
+/// assert!(reaper.exits().try_recv().is_err()); // no orphan has ended yet
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 #[must_use = "a builder does nothing before `start`"]
 pub struct ReaperBuilder {
