@@ -55,6 +55,13 @@ pub struct Agent {
 }
 
 /// Says what an agent is to be like.
+///
+/// # Examples
+/// ```no_run
+/// // Until SIGTERM or SIGINT.
+/// cluster::Agent::builder("nats://127.0.0.1:4222").pool("films").slots(8).serve()?;
+/// # Ok::<(), pool::PoolError>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "a builder does nothing before `start`"]
 pub struct AgentBuilder {

@@ -17,6 +17,15 @@ use crate::{
 };
 
 /// Says what a [`ClusterPool`] is to be like.
+///
+/// # Examples
+/// ```no_run
+/// use std::time::Duration;
+///
+/// let pool = cluster::ClusterPool::builder().retries(2).task_timeout(Duration::from_secs(60)).connect("nats://127.0.0.1:4222")?;
+/// assert_eq!(pool.apply(|n: u64| n + 1, (1,))?, 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing before `connect` or `local`"]
 pub struct ClusterPoolBuilder {
