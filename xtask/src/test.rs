@@ -35,7 +35,8 @@ pub(crate) fn of_options() -> Outcome {
     step("features", &mut cargo(["test", "-p", "proc-core", "--features", "log", "--test", "logs"]))?;
     step("features", &mut cargo(["test", "-p", "proc-core", "--features", "tracing", "--test", "events"]))?;
     step("features", &mut cargo(["test", "-p", "pool", "--features", "log", "--test", "logs"]))?;
-    step("features", &mut cargo(["test", "-p", "pool", "--features", "tracing", "--test", "events"]))
+    step("features", &mut cargo(["test", "-p", "pool", "--features", "tracing", "--test", "events"]))?;
+    step("features", &mut cargo(["test", "-p", "pool", "--features", "trace", "--lib", "--test", "trace"]))
 }
 
 fn has_nextest() -> bool {

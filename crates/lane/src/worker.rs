@@ -175,6 +175,11 @@ pub struct Claim<'a> {
 }
 
 impl Claim<'_> {
+    /// Its slot, as the owner calls it.
+    pub fn slot(&self) -> usize {
+        self.index
+    }
+
     /// The owner's remark.
     pub fn tag(&self) -> u32 {
         self.lane.memory.get().slots[self.index].tag.load(Relaxed)

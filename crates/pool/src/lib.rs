@@ -40,7 +40,8 @@
 //! otherwise, replaces workers, and keeps the time, asleep in one `poll` on all of them.
 //!
 //! With the feature `tracing`, the pool tells of each start, death, retry and late task under the target `pool`;
-//! [`ProcessPool::stats`] counts them without.
+//! [`ProcessPool::stats`] counts them without. With the feature `trace`, a `Trace` keeps what each worker ran and when, for
+//! Perfetto and `chrome://tracing`.
 //!
 //! # What this is not
 //!
@@ -58,6 +59,7 @@ mod error;
 mod executor;
 mod failure;
 mod gather;
+mod label;
 #[cfg(feature = "inspect")]
 #[doc(hidden)]
 pub mod inspect {
@@ -71,6 +73,13 @@ mod stream;
 mod task;
 mod terms;
 mod thread;
+#[cfg(feature = "trace")]
+mod trace;
+#[cfg(feature = "trace")]
+#[doc(hidden)]
+pub mod trace_events {
+    pub use crate::trace::{Arg, Events, Slice};
+}
 mod wakers;
 
 pub use bound::Full;
@@ -89,3 +98,5 @@ pub use stream::{Imap, ImapStream, ImapUnordered, ImapUnorderedStream, TimedOut}
 pub use task::{CancelOnDrop, Task};
 pub use terms::{MapBuilder, TaskBuilder};
 pub use thread::{Scope, ScopedTask, ThreadPool, ThreadPoolBuilder};
+#[cfg(feature = "trace")]
+pub use trace::Trace;

@@ -236,7 +236,7 @@ impl<R: Send> Handle<R> for Ended<R> {
 /// State table of `state`: `0` pending · `SLEEPERS` pending, somebody may sleep on the word · `DONE`, with `SUCCEEDED`
 /// or without: the result is (or was) in the slot.
 pub(crate) struct Core<R> {
-    id: u64,
+    pub(crate) id: u64,
     state: AtomicU32,
     slot: Mutex<Slot<R>>,
 }

@@ -293,6 +293,13 @@ impl ProcessPoolBuilder {
         self
     }
 
+    /// Has what the workers run added to `trace`.
+    #[cfg(feature = "trace")]
+    pub fn trace(mut self, trace: &crate::Trace) -> Self {
+        self.settings.trace = Some(trace.clone());
+        self
+    }
+
     /// How the workers are started.
     pub fn start_method(mut self, method: StartMethod) -> Self {
         self.settings.start_method = Some(method);

@@ -16,7 +16,7 @@ use super::{
     work::End,
     worker::{self, FAILURE, ITEM_FAILURE, ITEM_VALUE, Returned, TAGGED, VALUE},
 };
-use crate::{TaskError, stream::Chunk, terms::Terms};
+use crate::{TaskError, label::Label, stream::Chunk, terms::Terms};
 
 /// Calls that each return an `R`.
 pub(super) struct Many<R> {
@@ -51,7 +51,7 @@ where
     let n_items = n_items.ok_or_else(|| TaskError::Encode("a chunk of so many items".into()))?;
     let function = Function::of(target).map_err(|_| TaskError::ForeignCode)?;
     let so_far = Mutex::new(SoFar { next: 0, is_tagged: false, n_before: items.n_before, chunk: Chunk::new(0) });
-    Job::new(pool, Many { n_items, so_far }, function, (items,), None, terms)
+    Job::new(pool, Many { n_items, so_far }, (function, Label::of(&f)), (items,), None, terms)
 }
 
 impl<R> Kind for Many<R>

@@ -16,6 +16,7 @@ use super::{
 use crate::{
     TaskError,
     bound::Permit,
+    label::Label,
     task::{Core, Handle, Stored, next_id, passed},
     terms::Terms,
 };
@@ -64,7 +65,7 @@ impl<K: Kind> Job<K> {
     pub(super) fn new<A: Serialize + DeserializeOwned>(
         pool: &Arc<Shared>,
         kind: K,
-        function: Function,
+        (function, label): (Function, Label),
         args: A,
         permit: Option<Permit>,
         terms: Option<Arc<Terms>>,
@@ -78,7 +79,7 @@ impl<K: Kind> Job<K> {
         let _ = catch_unwind(AssertUnwindSafe(|| drop(args))).map_err(Panic::of);
         let packed = packed.map_err(|e| TaskError::Encode(e.to_string()))?;
         let id = next_id();
-        let header = Header::new(id, packed, permit, terms);
+        let header = Header::new(id, label, packed, permit, terms);
         Ok(Arc::new(Self { header, pool: pool.clone(), core: Core::new(id), kind }))
     }
 

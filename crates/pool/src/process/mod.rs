@@ -19,6 +19,7 @@ mod service;
 mod settings;
 mod shared;
 mod single;
+mod stamps;
 mod state;
 mod submit;
 mod turns;

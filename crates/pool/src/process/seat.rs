@@ -8,7 +8,7 @@ use std::{
 use lane::{N_SLOTS, OwnerLane, SlotState};
 use proc_core::Process;
 
-use super::{memory::Watch, settings::Settings, work::Work};
+use super::{memory::Watch, settings::Settings, stamps::Row, work::Work};
 use crate::{TaskError, terms::Terms};
 
 /// A worker's place.
@@ -46,6 +46,7 @@ pub(super) struct Worker {
     pub(super) done: u64,
     /// Once it has had a task with a limit on memory.
     pub(super) watch: Option<Watch>,
+    pub(super) row: Row,
 }
 
 /// How far a worker has come.

@@ -16,6 +16,7 @@ use super::{
     events::event,
     seat::Worker,
     shared::Shared,
+    stamps::Row,
     state::{BATCH, Phase},
     worker,
 };
@@ -74,15 +75,16 @@ fn start(shared: &Shared, seat: usize) {
     let started = try_start(shared, seat);
     let mut state = shared.state.lock();
     match started {
-        Ok((process, lane)) => state.seat(seat, process, lane, &shared.settings),
+        Ok((process, lane, row)) => state.seat(seat, process, lane, row, &shared.settings),
         Err(why) => state.start_failed(seat, &why),
     }
     drop(state);
     shared.ring();
 }
 
-fn try_start(shared: &Shared, seat: usize) -> Result<(Process<()>, OwnerLane), PoolError> {
+fn try_start(shared: &Shared, seat: usize) -> Result<(Process<()>, OwnerLane, Row), PoolError> {
     let settings = &shared.settings;
+    let (row, stamps) = Row::new(settings)?;
     let (mut lane, handle) = OwnerLane::new(shared.bell.try_clone()?)?;
     let initializer = &settings.initializer;
     lane.push_with(worker::INITIALIZER, None, &initializer.bytes, &initializer.fds())?;
@@ -108,10 +110,11 @@ fn try_start(shared: &Shared, seat: usize) -> Result<(Process<()>, OwnerLane), P
     let process = builder
         .spawn(
             worker::run,
-            (handle, settings.terms.memory_limit, settings.recycle_above, settings.confines_after_initializer),
+            (handle, stamps, settings.terms.memory_limit, settings.recycle_above, settings.confines_after_initializer),
         )
         .map_err(|e| PoolError::Start(Arc::new(e)))?;
-    Ok((process, lane))
+    let row = row.started(process.pid(), process.name());
+    Ok((process, lane, row))
 }
 
 /// How long to wait for something to happen.

@@ -30,6 +30,8 @@ pub(super) struct Settings {
     pub(super) start_method: Option<StartMethod>,
     pub(super) fork_server: Option<ForkServer>,
     pub(super) confines_after_initializer: bool,
+    #[cfg(feature = "trace")]
+    pub(super) trace: Option<crate::Trace>,
 }
 
 impl Default for Settings {
@@ -51,6 +53,8 @@ impl Default for Settings {
             start_method: None,
             fork_server: None,
             confines_after_initializer: false,
+            #[cfg(feature = "trace")]
+            trace: None,
         }
     }
 }

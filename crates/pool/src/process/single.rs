@@ -14,7 +14,7 @@ use super::{
     work::End,
     worker::FAILURE,
 };
-use crate::{TaskError, bound::Permit, terms::Terms};
+use crate::{TaskError, bound::Permit, label::Label, terms::Terms};
 
 /// One call that returns an `R`.
 pub(super) struct Single<R>(PhantomData<fn() -> R>);
@@ -33,7 +33,7 @@ where
     F::Output: Serialize + DeserializeOwned + Send + 'static,
 {
     let function = Function::of(f).map_err(|_| TaskError::ForeignCode)?;
-    Job::new(pool, Single(PhantomData), function, args, permit, terms)
+    Job::new(pool, Single(PhantomData), (function, Label::of(&f)), args, permit, terms)
 }
 
 impl<R> Kind for Single<R>

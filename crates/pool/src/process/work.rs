@@ -19,7 +19,7 @@ use super::{
     settings::Settings,
     worker::{LIMITED_TASK, TASK},
 };
-use crate::{TaskError, bound::Permit, terms::Terms};
+use crate::{TaskError, bound::Permit, label::Label, terms::Terms};
 
 /// A task, whatever it is about.
 pub(super) trait Work: Send + Sync {
@@ -46,6 +46,9 @@ pub(super) struct Header {
     pub(super) id: u64,
     /// The packed function and its packed arguments; before them, of a task with a limit on memory of its own, that.
     payload: Vec<u8>,
+    /// The function that it calls.
+    #[cfg_attr(not(feature = "trace"), expect(dead_code, reason = "traces alone ask for it; it takes no room"))]
+    pub(super) label: Label,
     /// Most tasks have none of their own.
     terms: Option<Arc<Terms>>,
     /// Most tasks have none.
@@ -69,6 +72,7 @@ struct Kept {
 impl Header {
     pub(super) fn new(
         id: u64,
+        label: Label,
         Packed { bytes, fds }: Packed,
         permit: Option<Permit>,
         terms: Option<Arc<Terms>>,
@@ -76,6 +80,7 @@ impl Header {
         let is_kept = !fds.is_empty() || permit.is_some();
         Self {
             id,
+            label,
             payload: bytes,
             terms,
             kept: is_kept.then(|| Box::new(Mutex::new(Kept { fds, _permit: permit }))),

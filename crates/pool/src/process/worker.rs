@@ -23,6 +23,7 @@ use super::{
     codec::{Form, encode},
     items::Items,
     memory::{Gauge, Limiter},
+    stamps::Stamps,
 };
 
 /// The tag of a result that is the packed value.
@@ -46,6 +47,7 @@ const KEEP_BYTES: usize = 1 << 20;
 /// What a worker process runs: one task after another, until its owner has no more.
 pub(super) fn run(
     lane: LaneHandle,
+    stamps: Stamps,
     memory_limit: Option<u64>,
     recycle_above: Option<u64>,
     confines_after_initializer: bool,
@@ -64,6 +66,7 @@ pub(super) fn run(
     }
     let (mut task, mut result) = (Vec::new(), Packed::default());
     while let Some(mut claim) = lane.claim() {
+        stamps.begin(claim.slot());
         result.bytes.clear();
         result.fds.clear();
         let read = claim.read(&mut task).and_then(|()| claim.fds());
@@ -80,6 +83,7 @@ pub(super) fn run(
             }
             call(&claim, task, fds, &mut result)
         });
+        stamps.end(claim.slot());
         if limiter.is_set() {
             // It says nothing of the next task, which may be seen here before it has noted anything.
             claim.note(0);

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     TaskError,
+    label::Label,
     stream::Chunk,
     task::{Core, Handle, next_id},
 };
@@ -23,6 +24,7 @@ pub(super) struct Job<F, R> {
     pool: Owner,
     /// How many calls ended with a value, and how many without.
     count: fn(&Result<R, TaskError>) -> Ran,
+    label: Label,
 }
 
 /// Whose threads run a job.
@@ -47,22 +49,22 @@ where
     F: FnOnce() -> R + Send,
     R: Send,
 {
-    pub(super) fn new(pool: &Arc<Shared>, f: F) -> Arc<Self> {
-        Self::with(Owner::Pool(pool.address()), f, count_one)
+    pub(super) fn new(pool: &Arc<Shared>, label: Label, f: F) -> Arc<Self> {
+        Self::with(Owner::Pool(pool.address()), label, f, count_one)
     }
 
     /// One of a scope.
     pub(super) fn scoped(f: F) -> Arc<Self> {
-        Self::with(Owner::Scope, f, count_one)
+        Self::with(Owner::Scope, Label::of(&f), f, count_one)
     }
 
-    fn with(pool: Owner, f: F, count: fn(&Result<R, TaskError>) -> Ran) -> Arc<Self> {
-        Arc::new(Self { work: Mutex::new(Some(f)), core: Core::new(next_id()), pool, count })
+    fn with(pool: Owner, label: Label, f: F, count: fn(&Result<R, TaskError>) -> Ran) -> Arc<Self> {
+        Arc::new(Self { work: Mutex::new(Some(f)), core: Core::new(next_id()), pool, count, label })
     }
 
     fn run_here(&self) -> Option<Ran> {
         let f = self.work.lock().take()?;
-        let result = caught(f);
+        let result = self.label.traced(self.core.id, || caught(f));
         let ran = (self.count)(&result);
         self.core.complete(result);
         Some(ran)
@@ -75,12 +77,12 @@ where
     R: Send,
 {
     /// One on many items.
-    pub(super) fn chunk(pool: &Arc<Shared>, f: F) -> Arc<Self> {
+    pub(super) fn chunk(pool: &Arc<Shared>, label: Label, f: F) -> Arc<Self> {
         let count = |result: &Result<Chunk<R>, TaskError>| match result {
             Ok(chunk) => Ran { n_done: chunk.values.len() as u64, n_failed: chunk.failures.len() as u64 },
             Err(_) => Ran { n_done: 0, n_failed: 1 },
         };
-        Self::with(Owner::Pool(pool.address()), f, count)
+        Self::with(Owner::Pool(pool.address()), label, f, count)
     }
 }
 

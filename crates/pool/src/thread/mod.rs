@@ -24,6 +24,7 @@ use self::{caught::caught, job::Job, shared::Shared};
 use crate::{
     Call, CallOnce, Full, Imap, ImapUnordered, PoolError, Stats, Task, TaskError,
     bound::{Bound, Permit},
+    label::Label,
     stream::{self, Chunk, Cut, Inputs, Submit},
     task::Handle,
 };
@@ -68,6 +69,8 @@ pub struct ThreadPoolBuilder {
     cut: Cut,
     max_pending: Option<usize>,
     initializer: Option<Initializer>,
+    #[cfg(feature = "trace")]
+    trace: Option<crate::Trace>,
 }
 
 struct Initializer(Arc<dyn Fn() + Send + Sync>);
@@ -123,6 +126,12 @@ impl ThreadPoolBuilder {
         Self { max_pending: Some(n_tasks), ..self }
     }
 
+    /// Has what the threads run added to `trace`.
+    #[cfg(feature = "trace")]
+    pub fn trace(self, trace: &crate::Trace) -> Self {
+        Self { trace: Some(trace.clone()), ..self }
+    }
+
     /// Starts the threads, and waits for their initializers.
     ///
     /// # Errors
@@ -132,6 +141,8 @@ impl ThreadPoolBuilder {
         self.cut.check(self.n_workers)?;
         PoolError::refuse_zero("max_pending", self.max_pending)?;
         let initializer = self.initializer.map(|f| f.0);
+        #[cfg(feature = "trace")]
+        let initializer = traced(self.trace, initializer);
         let (shared, threads) = Shared::start(&self.name, self.n_workers, initializer)?;
         let cut = Cut { n_workers: Arc::new(self.n_workers.into()), ..self.cut };
         Ok(ThreadPool { shared, threads: Mutex::new(threads), bound: self.max_pending.map(Bound::new), cut })
@@ -155,6 +166,8 @@ impl ThreadPool {
             cut: Cut::default(),
             max_pending: None,
             initializer: None,
+            #[cfg(feature = "trace")]
+            trace: None,
         }
     }
 
@@ -203,7 +216,7 @@ impl ThreadPool {
         A: Send + 'static,
         F::Output: Send + 'static,
     {
-        spawn(&self.shared, move || with(permit, || f.call_once(args)))
+        spawn(&self.shared, Label::of(&f), move || with(permit, || f.call_once(args)))
     }
 
     fn permit(&self) -> Option<Permit> {
@@ -225,7 +238,7 @@ impl ThreadPool {
         F::Output: Send + 'static,
     {
         let permit = self.permit();
-        let job = Job::new(&self.shared, move || with(permit, || f.call_once(args)));
+        let job = Job::new(&self.shared, Label::of(&f), move || with(permit, || f.call_once(args)));
         let task = Task(job.clone() as Arc<dyn Handle<_>>);
         task.on_done(on_done);
         self.shared.push(job);
@@ -344,11 +357,11 @@ impl ThreadPool {
         A: Send + 'static,
         R: Send + 'static,
     {
-        let (shared, f) = (self.shared.clone(), Arc::new(f));
+        let (shared, label, f) = (self.shared.clone(), Label::of(&f), Arc::new(f));
         let mut open = shared.open_input();
         Box::new(move |items| {
             let f = f.clone();
-            let job = Job::chunk(&shared, move || Chunk::run(items, &*f, |work| caught(work)));
+            let job = Job::chunk(&shared, label, move || Chunk::run(items, &*f, |work| caught(work)));
             match &mut open {
                 Some(open) => {
                     open.is_read();
@@ -451,14 +464,27 @@ impl ThreadPool {
     }
 }
 
+/// What each thread calls first: to become a row of the trace, if there is one, and the initializer.
+#[cfg(feature = "trace")]
+fn traced(
+    trace: Option<crate::Trace>,
+    initializer: Option<Arc<dyn Fn() + Send + Sync>>,
+) -> Option<Arc<dyn Fn() + Send + Sync>> {
+    let Some(trace) = trace else { return initializer };
+    Some(Arc::new(move || {
+        trace.enter_this_thread();
+        initializer.iter().for_each(|f| f());
+    }))
+}
+
 /// Gives `permit` back as soon as `f` has ended, before its result is seen.
 fn with<R>(permit: Option<Permit>, f: impl FnOnce() -> R) -> R {
     let _permit = permit;
     f()
 }
 
-fn spawn<R: Send + 'static>(shared: &Arc<Shared>, f: impl FnOnce() -> R + Send + 'static) -> Task<R> {
-    let job = Job::new(shared, f);
+fn spawn<R: Send + 'static>(shared: &Arc<Shared>, label: Label, f: impl FnOnce() -> R + Send + 'static) -> Task<R> {
+    let job = Job::new(shared, label, f);
     let task = Task(job.clone() as Arc<dyn Handle<R>>);
     shared.push(job);
     task

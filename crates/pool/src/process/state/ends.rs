@@ -137,6 +137,7 @@ impl State {
                     task: work.header().name().map(Into::into),
                 },
             };
+            worker.row.ended(slot, Some(work.header()), Some(&why));
             let progress = worker.lane.progress(slot, &mut batch.arena);
             let fds = worker.lane.progress_fds(slot);
             batch.ended.push((work, End { result: Err(Box::new(why)), progress, fds }));

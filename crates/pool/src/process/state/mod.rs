@@ -27,6 +27,7 @@ use super::{
     memory::Watch,
     seat::{Life, Seat, Worker},
     settings::Settings,
+    stamps::Row,
     work::Work,
 };
 use crate::{
@@ -250,7 +251,7 @@ impl State {
 
     /// Puts a new worker to work; its initializer is the first thing in its lane. There may be nothing to do any more,
     /// or for fewer workers.
-    pub(super) fn seat(&mut self, seat: usize, process: Process<()>, lane: OwnerLane, settings: &Settings) {
+    pub(super) fn seat(&mut self, seat: usize, process: Process<()>, lane: OwnerLane, row: Row, settings: &Settings) {
         if !self.is_vacant(seat) {
             let _ = process.kill();
             return;
@@ -271,6 +272,7 @@ impl State {
             budget: settings.max_tasks_per_child.unwrap_or(usize::MAX),
             done: 0,
             watch,
+            row,
         };
         event!(debug, pid = worker.process.pid(), "worker started");
         self.seats[seat] = Seat::Taken(Box::new(worker));

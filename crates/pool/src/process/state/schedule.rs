@@ -64,7 +64,9 @@ impl State {
                 self.has_parting = true;
                 self.has_large = true;
             }
-            let Some(work) = worker.held[finished.slot].take() else {
+            let work = worker.held[finished.slot].take();
+            worker.row.ended(finished.slot, work.as_deref().map(|work| work.header()), None);
+            let Some(work) = work else {
                 if worker.is_starting() {
                     worker.life = Life::Working;
                 }
