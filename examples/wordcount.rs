@@ -1,7 +1,7 @@
 //! Counts the words of a directory tree with a pool of worker processes.
 //!
 //! `cargo run --release --example wordcount -- [DIR] [--workers N] [--threads] [--top N] [--json] [--kill-workers N]
-//! [--cluster URL]`
+//! [--cluster URL] [--trace FILE]`
 //!
 //! Every regular file below DIR is read, hidden ones too; symbolic links are not followed. A file with a NUL in its
 //! first 8 KiB is binary and skipped. A word is a longest run of the bytes `[A-Za-z0-9\x80-\xff]`, in lower case
@@ -13,6 +13,8 @@
 //! `--threads` does the same on a thread pool; `--kill-workers N` kills a random worker with SIGKILL N times a second,
 //! and the result is the same to the last word.
 //!
+//! `--trace FILE` writes what each worker ran, and when, to a new file that Perfetto and chrome://tracing open.
+//!
 //! `--cluster nats://HOST:4222`, built with `--features cluster`, does the same on all hosts where this program runs as an
 //! agent (`CLUSTER_AGENT=nats://HOST:4222`); they read the files themselves, by the same paths. Beyond this machine TLS is required, unless `CLUSTER_PLAIN=1`. `--cluster local` starts a server
 //! and agents here.
@@ -22,7 +24,7 @@ use std::{
     error::Error,
     ffi::OsString,
     fs::{self, File},
-    io::{self, Read},
+    io::{self, BufWriter, Read},
     os::unix::ffi::OsStringExt,
     path::{Path, PathBuf},
     sync::{
@@ -34,7 +36,7 @@ use std::{
 
 use foldhash::fast::RandomState;
 use indicatif::{ProgressBar, ProgressStyle};
-use pool::{ProcessPool, TaskError, ThreadPool};
+use pool::{ProcessPool, TaskError, ThreadPool, Trace};
 use serde::{Deserialize, Serialize};
 
 /// Files are handed to workers in batches of about so many bytes.
@@ -44,6 +46,9 @@ const RETRIES: u32 = 1000;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut options = Options::parse(std::env::args_os().skip(1))?;
+    // Before the work is done: it must not be in vain.
+    let trace_file = options.trace.as_ref().map(File::create_new).transpose()?;
+    let trace = Trace::new();
     let begun = Instant::now();
     let progress = options.progress_bar();
     let mut tree = Tree::new(options.dir.clone(), progress.clone());
@@ -56,14 +61,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let batches = tree.by_ref();
     if options.threads {
-        let pool = ThreadPool::builder().workers(options.workers).chunk_size(1).build()?;
+        let pool = ThreadPool::builder().workers(options.workers).chunk_size(1);
+        let pool = if trace_file.is_some() { pool.trace(&trace) } else { pool }.build()?;
         pool.imap_unordered(count_batch, batches).try_for_each(&mut add)?;
         pool.close();
         pool.join()?;
     } else if let Some(url) = &options.cluster {
         options.workers = on_cluster(url, options.workers, batches, &mut add)?;
     } else {
-        let pool = Arc::new(ProcessPool::builder().workers(options.workers).retries(RETRIES).chunk_size(1).build()?);
+        let pool = ProcessPool::builder().workers(options.workers).retries(RETRIES).chunk_size(1);
+        let pool = Arc::new(if trace_file.is_some() { pool.trace(&trace) } else { pool }.build()?);
         let killer = options.kill_workers.map(|per_second| Killer::start(&pool, per_second));
         pool.imap_unordered(count_batch, batches).try_for_each(&mut add)?;
         drop(killer);
@@ -73,6 +80,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     progress.finish_and_clear();
     total.skipped.append(&mut tree.skipped);
     options.print(&total, tree.n_files, begun.elapsed());
+    if let Some(file) = trace_file {
+        trace.write(BufWriter::new(file))?;
+    }
     Ok(())
 }
 
@@ -289,6 +299,7 @@ struct Options {
     top: usize,
     kill_workers: Option<u32>,
     cluster: Option<String>,
+    trace: Option<PathBuf>,
 }
 
 impl Options {
@@ -302,6 +313,7 @@ impl Options {
             top: 10,
             kill_workers: None,
             cluster: None,
+            trace: None,
         };
         let mut args = args.map(|arg| arg.into_string().unwrap_or_else(|arg| arg.to_string_lossy().into_owned()));
         while let Some(arg) = args.next() {
@@ -311,6 +323,7 @@ impl Options {
             };
             match arg.as_str() {
                 "--cluster" => options.cluster = Some(args.next().ok_or("--cluster needs a URL, or `local`")?),
+                "--trace" => options.trace = Some(args.next().ok_or("--trace needs a file")?.into()),
                 "--workers" => options.workers = number()?.max(1),
                 "--threads" => options.threads = true,
                 "--json" => options.json = true,
@@ -320,8 +333,8 @@ impl Options {
                 dir => options.dir = dir.into(),
             }
         }
-        if options.cluster.is_some() && (options.threads || options.kill_workers.is_some()) {
-            return Err("--cluster goes with neither --threads nor --kill-workers".into());
+        if options.cluster.is_some() && (options.threads || options.kill_workers.is_some() || options.trace.is_some()) {
+            return Err("--cluster goes with none of --threads, --kill-workers and --trace".into());
         }
         if options.threads && options.kill_workers.is_some() {
             return Err("threads cannot be killed one by one: --kill-workers is for processes".into());
