@@ -88,13 +88,15 @@ impl App {
 
     /// Takes in a look.
     pub(crate) fn look(&mut self, snapshot: Snapshot) {
-        for queue in &snapshot.queues {
-            let rate = queue.taken_per_second.unwrap_or(0.0);
-            self.charts.entry(format!("queue:{}", queue.id)).or_default().push(rate);
-        }
-        for pool in &snapshot.pools {
-            let rate = pool.done_per_second.unwrap_or(0.0);
-            self.charts.entry(format!("pool:{}:{}", pool.owner, pool.name)).or_default().push(rate);
+        let queues = snapshot.queues.iter().map(|queue| (format!("queue:{}", queue.id), queue.taken_per_second));
+        let pools = snapshot.pools.iter();
+        let pools = pools.map(|pool| (format!("pool:{}:{}", pool.owner, pool.name), pool.done_per_second));
+        // Charts of what is gone go with it.
+        let mut old = std::mem::take(&mut self.charts);
+        for (name, rate) in queues.chain(pools) {
+            let mut chart = old.remove(&name).unwrap_or_default();
+            chart.push(rate.unwrap_or(0.0));
+            self.charts.insert(name, chart);
         }
         if self.is_frozen { self.waiting = Some(snapshot) } else { self.shown = Some(snapshot) }
     }
@@ -198,6 +200,16 @@ mod tests {
         assert!(app.matches("a Q17") && !app.matches("p17"));
         app.key(KeyEvent::new(KeyCode::Esc, KeyModifiers::NONE));
         assert!(app.matches("p17"));
+    }
+
+    #[test]
+    fn charts_go_with_what_they_are_of() {
+        let mut app = App::new(false);
+        app.look(testing::snapshot());
+        app.look(testing::snapshot());
+        assert_eq!((app.charts.len(), app.charts["queue:9"].bars(9).chars().count()), (2, 2));
+        app.look(Snapshot { queues: Vec::new(), ..testing::snapshot() });
+        assert_eq!(app.charts.keys().collect::<Vec<_>>(), ["pool:1:Pool"]);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::model::{Finding, FindingKind, For, ProcessRow, Snapshot, WaitRow};
 /// What the waits of a look come to.
 pub(crate) fn findings(snapshot: &Snapshot) -> Vec<Finding> {
     let processes: HashMap<u32, &ProcessRow> = snapshot.processes.iter().map(|row| (row.pid, row)).collect();
-    let seen_twice = snapshot.waits.iter().filter(|wait| wait.seen_ms > 0);
+    let seen_twice = snapshot.waits.iter().filter(|wait| wait.seen.ms > 0);
     let waits: HashMap<u32, &WaitRow> = seen_twice.map(|wait| (wait.tid, wait)).collect();
     let graph = Graph { hopeless: hopeless(&processes, &waits), processes, waits };
     let mut found = graph.cycles();
@@ -172,12 +172,12 @@ impl Graph<'_> {
 mod tests {
     use super::*;
     use crate::{
-        model::HolderRow,
+        model::{HolderRow, Seen},
         testing::{process, snapshot, wait},
     };
 
     fn holder(pid: u32) -> Option<HolderRow> {
-        Some(HolderRow { tid: pid, pid: Some(pid), name: format!("p{pid}"), seen_ms: 0 })
+        Some(HolderRow { tid: pid, pid: Some(pid), name: format!("p{pid}"), seen: Seen::default() })
     }
 
     fn program(states: &[(u32, char)], waits: Vec<WaitRow>) -> Vec<Finding> {
@@ -235,7 +235,7 @@ mod tests {
     fn what_was_seen_once_is_no_finding() {
         let waits = || vec![wait(1, For::Message, "queue:8", &[2]), wait(2, For::Message, "queue:9", &[1])];
         assert_eq!(program(&[(1, 'S'), (2, 'S')], waits()).len(), 1);
-        let first: Vec<WaitRow> = waits().into_iter().map(|wait| WaitRow { seen_ms: 0, ..wait }).collect();
+        let first: Vec<WaitRow> = waits().into_iter().map(|wait| WaitRow { seen: Seen::default(), ..wait }).collect();
         assert_eq!(program(&[(1, 'S'), (2, 'S')], first), []);
     }
 
@@ -243,7 +243,7 @@ mod tests {
     fn idle_workers_and_those_out_of_sight_are_no_finding() {
         let waits = vec![wait(1, For::Task, "lane:8", &[2]), wait(2, For::Message, "queue:9", &[])];
         assert_eq!(program(&[(1, 'S'), (2, 'S')], waits), []);
-        let unseen = HolderRow { tid: 99, pid: None, name: "no thread in sight".into(), seen_ms: 0 };
+        let unseen = HolderRow { tid: 99, pid: None, name: "no thread in sight".into(), seen: Seen::default() };
         let waits = vec![WaitRow { holder: Some(unseen), ..wait(1, For::Lock, "lock:70", &[]) }];
         assert_eq!(program(&[(1, 'S')], waits), []);
     }

@@ -2,12 +2,14 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::model::{For, PoolRow, Snapshot, WaitRow};
+use crate::model::{For, PoolRow, Seen, Snapshot, WaitRow};
 
 /// What earlier looks have seen.
 #[derive(Default)]
 pub(crate) struct History {
     before: Option<Snapshot>,
+    /// The time of the first look.
+    first_ms: Option<u64>,
     /// Since when something has been seen as it is now, in milliseconds since 1970.
     since: HashMap<Key, u64>,
     /// Workers that went and came, for each owner and name of a pool.
@@ -58,22 +60,23 @@ impl History {
 
     fn add_durations(&mut self, now: &mut Snapshot) {
         let (at_ms, old) = (now.at_ms, std::mem::take(&mut self.since));
+        let first_ms = *self.first_ms.get_or_insert(at_ms);
         let mut seen = |key: Key| {
             let since = old.get(&key).copied().unwrap_or(at_ms);
             self.since.insert(key, since);
-            at_ms.saturating_sub(since)
+            Seen { ms: at_ms.saturating_sub(since), is_older: since <= first_ms }
         };
         for wait in &mut now.waits {
-            wait.seen_ms = seen(Key::Wait { tid: wait.tid, id: wait.id, offset: wait.offset });
+            wait.seen = seen(Key::Wait { tid: wait.tid, id: wait.id, offset: wait.offset });
         }
         for worker in now.pools.iter_mut().flat_map(|pool| &mut pool.workers) {
             if let Some(task) = &mut worker.task {
-                task.seen_ms = seen(Key::Task { lane: worker.lane, number: task.number });
+                task.seen = seen(Key::Task { lane: worker.lane, number: task.number });
             }
         }
         for lock in &mut now.locks {
             for holder in &mut lock.holders {
-                holder.seen_ms = seen(Key::Held { id: lock.id, tid: holder.tid, n_turns: lock.n_turns });
+                holder.seen = seen(Key::Held { id: lock.id, tid: holder.tid, n_turns: lock.n_turns });
             }
         }
     }
@@ -149,7 +152,7 @@ mod tests {
         looks[1].waits.clear();
         looks[2].waits.clear();
         looks.iter_mut().for_each(|look| history.add(look));
-        assert_eq!((looks[1].waits.len(), looks[1].waits[0].seen_ms), (1, 1));
+        assert_eq!((looks[1].waits.len(), looks[1].waits[0].seen.ms), (1, 1));
         assert!(looks[2].waits.is_empty(), "not for good");
         let mut history = History::default();
         let mut looks = [0, 1].map(|n| Snapshot { at_ms: 1000 + n, ..testing::snapshot() });
@@ -174,12 +177,12 @@ mod tests {
         assert_eq!(second.queues[0].put_per_second, Some(5.0));
         assert_eq!(second.pools[0].done_per_second, Some(3.0));
         assert_eq!((second.pools[0].n_gone, second.pools[0].n_come), (1, 1));
-        assert_eq!(second.waits[0].seen_ms, 2000);
+        assert_eq!(second.waits[0].seen, Seen { ms: 2000, is_older: true });
         let mut third = testing::snapshot();
         third.at_ms += 3000;
         third.waits[0].offset += 1;
         history.add(&mut third);
-        assert_eq!(third.waits[0].seen_ms, 0, "another wait");
+        assert_eq!(third.waits[0].seen, Seen::default(), "another wait, which began since the look before");
         assert_eq!(third.queues[0].put_per_second, None, "fewer than before: another section");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, BufRead, BufReader, Write},
+    io::{self, BufRead, BufReader, Read, Write},
     path::Path,
     time::Duration,
 };
@@ -11,7 +11,7 @@ use crate::{
     graph,
     history::History,
     model::Snapshot,
-    scan::{self, ScanError},
+    scan::{self, Root, ScanError},
     symbols::Programs,
 };
 
@@ -50,7 +50,7 @@ impl std::error::Error for LookError {}
 
 /// A program that runs.
 pub(crate) struct Live {
-    root: u32,
+    root: Root,
     interval: Duration,
     programs: Programs,
     history: History,
@@ -58,7 +58,7 @@ pub(crate) struct Live {
 }
 
 impl Live {
-    pub(crate) fn new(root: u32, interval: Duration) -> Self {
+    pub(crate) fn new(root: Root, interval: Duration) -> Self {
         Self { root, interval, programs: Programs::default(), history: History::default(), recording: None }
     }
 
@@ -99,11 +99,16 @@ impl Looks for Live {
 
 /// A recording.
 pub(crate) struct Replay {
-    lines: io::Lines<BufReader<File>>,
+    file: BufReader<File>,
+    /// The last line was none that can be gone on from.
+    is_over: bool,
     n_lines: usize,
     at_ms: Option<u64>,
     ahead: Option<Result<Option<Snapshot>, LookError>>,
 }
+
+/// A line of a recording is at most so long; a program of thousands of queues has some MiB.
+const MAX_LINE_BYTES: u64 = 64 << 20;
 
 /// The longest pause between two looks of a recording that is kept to.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
@@ -112,16 +117,28 @@ impl Replay {
     /// # Errors
     /// If the file cannot be opened.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        Ok(Self { lines: BufReader::new(File::open(path)?).lines(), n_lines: 0, at_ms: None, ahead: None })
+        Ok(Self { file: BufReader::new(File::open(path)?), is_over: false, n_lines: 0, at_ms: None, ahead: None })
     }
 }
 
 impl Replay {
     fn read(&mut self) -> Result<Option<Snapshot>, LookError> {
-        let Some(line) = self.lines.next() else { return Ok(None) };
+        if self.is_over {
+            return Ok(None);
+        }
         self.n_lines += 1;
         let wrong = |why: String| LookError::Recording { line: self.n_lines, why };
-        serde_json::from_str(&line.map_err(|e| wrong(e.to_string()))?).map(Some).map_err(|e| wrong(e.to_string()))
+        let mut line = Vec::new();
+        let read = (&mut self.file).take(MAX_LINE_BYTES).read_until(b'\n', &mut line);
+        self.is_over = read.is_err() || !line.ends_with(b"\n");
+        match read {
+            Ok(0) => Ok(None),
+            Ok(n) if n as u64 == MAX_LINE_BYTES && self.is_over => {
+                Err(wrong(format!("it is longer than {} MiB", MAX_LINE_BYTES >> 20)))
+            }
+            Ok(_) => serde_json::from_slice(&line).map(Some).map_err(|e| wrong(e.to_string())),
+            Err(e) => Err(wrong(e.to_string())),
+        }
     }
 }
 
@@ -148,7 +165,7 @@ impl Looks for Replay {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing;
+    use crate::{process, testing};
 
     #[test]
     fn a_recording_is_replayed_at_its_own_pace() {
@@ -170,14 +187,36 @@ mod tests {
     }
 
     #[test]
+    fn a_line_without_end_is_no_look() {
+        let path = std::env::temp_dir().join(format!("top-endless-{}", std::process::id()));
+        let look = serde_json::to_string(&testing::snapshot()).unwrap();
+        std::fs::write(&path, format!("{look}\n{look}")).unwrap();
+        let mut replay = Replay::open(&path).unwrap();
+        assert!(replay.next().unwrap().is_some() && replay.next().unwrap().is_some(), "the last line needs no end");
+        assert!(replay.next().unwrap().is_none());
+        // A hole, which takes no room on the disk.
+        File::options().write(true).open(&path).unwrap().set_len(1 << 40).unwrap();
+        let mut replay = Replay::open(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert!(replay.next().unwrap().is_some());
+        let why = replay.next().unwrap_err().to_string();
+        assert_eq!(why, "line 2 of the recording is no look: it is longer than 64 MiB");
+        assert!(replay.next().unwrap().is_none());
+    }
+
+    #[test]
     fn this_process_is_looked_at_and_recorded() {
         let path = std::env::temp_dir().join(format!("top-record-{}", std::process::id()));
-        let mut live = Live::new(std::process::id(), Duration::ZERO);
+        let pid = std::process::id();
+        let start = process::all().unwrap()[&pid].start;
+        let mut live = Live::new(Root { pid, start }, Duration::ZERO);
         live.record(&path).unwrap();
         assert!(live.record(&path).is_err(), "nobody's file is overwritten");
         let look = live.next().unwrap().unwrap();
         let mut replay = Replay::open(&path).unwrap();
         std::fs::remove_file(&path).unwrap();
         assert_eq!(replay.next().unwrap().unwrap().at_ms, look.at_ms);
+        let namesake = Root { pid, start: start + 1 };
+        assert!(Live::new(namesake, Duration::ZERO).next().unwrap().is_none(), "another process has its pid now");
     }
 }

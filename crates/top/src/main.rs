@@ -5,6 +5,8 @@
 //! top 4711 --json                                # one look, as JSON
 //! top 4711 --text                                # one look, all screens as text
 //! top 4711 --record looks.jsonl                  # to be seen again: top --replay looks.jsonl
+//! top 4711 --trace trace.json                    # what the workers run, for Perfetto and chrome://tracing
+//! top --replay looks.jsonl --svg looks.svg       # an animated picture
 //! ```
 //!
 //! The program has not prepared anything for it. Its shared memory is anonymous files, which are found by their names
@@ -16,6 +18,7 @@ mod app;
 mod chart;
 mod graph;
 mod history;
+mod ids;
 mod looks;
 mod model;
 mod pools;
@@ -24,14 +27,16 @@ mod scan;
 mod screen;
 mod segment;
 mod show;
+mod svg;
 mod symbols;
 #[cfg(test)]
 mod testing;
 mod trace;
 
 use std::{
+    fs::File,
     io::{IsTerminal, Write, stderr, stdout},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     thread,
     time::Duration,
@@ -42,6 +47,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use self::{
     app::App,
     looks::{Live, Looks, Replay},
+    scan::Root,
 };
 
 fn command() -> Command {
@@ -66,7 +72,11 @@ fn command() -> Command {
         .arg(file("record", "Writes each look to a new file"))
         .arg(file("replay", "Shows looks that were recorded").conflicts_with_all(["target", "record", "trace"]))
         .arg(file("trace", "Writes what workers run to a new file that Perfetto and chrome://tracing open"))
-        .arg(number("seconds", "10", "How long to trace"))
+        .arg(
+            file("svg", "Draws the screens, one after another, as an animated picture in a new file")
+                .conflicts_with_all(["json", "text", "stream", "trace"]),
+        )
+        .arg(number("seconds", "10", "How long to trace, or to draw"))
         .arg(number("interval", "1000", "Milliseconds from look to look"))
         .arg(number("width", "80", "Columns of the text").value_parser(value_parser!(u64).range(20..=1000)))
 }
@@ -75,7 +85,8 @@ fn main() -> ExitCode {
     match run(&command().get_matches()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
-            let _ = writeln!(stderr(), "top: {e}");
+            // It may quote from a recording.
+            let _ = writeln!(stderr(), "top: {}", process::printable(&e.to_string()));
             ExitCode::FAILURE
         }
     }
@@ -90,7 +101,7 @@ fn run(matches: &ArgMatches) -> Outcome {
         let n_slices = trace::trace(find(target)?, path, Duration::from_secs(number("seconds")), TRACE_PAUSE)?;
         return Ok(writeln!(stdout(), "{n_slices} tasks in {}", path.display())?);
     }
-    let is_for_eyes = !["stream", "json", "text"].iter().any(|flag| matches.get_flag(flag));
+    let is_for_eyes = file("svg").is_none() && !["stream", "json", "text"].iter().any(|flag| matches.get_flag(flag));
     if is_for_eyes && !stdout().is_terminal() {
         // Before a file is made for a recording.
         return Err("this is no terminal: --text, --json and --stream need none".into());
@@ -110,6 +121,12 @@ fn run(matches: &ArgMatches) -> Outcome {
         return stream(&mut *looks);
     }
     let has_colours = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    if let Some(path) = file("svg") {
+        let mut out = new_file(path)?;
+        let is_live = file("replay").is_none();
+        let n_looks = svg::draw(&mut *looks, is_live, Duration::from_secs(number("seconds")), has_colours, &mut out)?;
+        return Ok(writeln!(stdout(), "{n_looks} looks in {}", path.display())?);
+    }
     if is_for_eyes {
         return show::on_terminal(&mut *looks, has_colours);
     }
@@ -128,6 +145,10 @@ fn run(matches: &ArgMatches) -> Outcome {
         Some(look) if matches.get_flag("json") => Ok(writeln!(out, "{}", serde_json::to_string_pretty(look)?)?),
         Some(_) => Ok(show::as_text(&mut app, u16::try_from(number("width"))?, &mut out)?),
     }
+}
+
+fn new_file(path: &Path) -> Result<File, String> {
+    File::create_new(path).map_err(|e| format!("cannot write {}: {e}", path.display()))
 }
 
 /// Between two looks of a trace.
@@ -150,10 +171,10 @@ fn stream(looks: &mut dyn Looks) -> Outcome {
 }
 
 /// The one process that is meant.
-fn find(target: &str) -> Result<u32, String> {
+fn find(target: &str) -> Result<Root, String> {
     let all = process::all().map_err(|e| format!("cannot read /proc: {e}"))?;
     match process::named(&all, target)[..] {
-        [pid] => Ok(pid),
+        [pid] => Ok(Root { pid, start: all[&pid].start }),
         [] => Err(format!("there is no process {target:?}")),
         ref several => {
             let pids: Vec<String> = several.iter().map(u32::to_string).collect();

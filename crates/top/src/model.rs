@@ -135,8 +135,7 @@ pub(crate) struct TaskRow {
     pub(crate) function: String,
     /// Of a task on many items: results that are published.
     pub(crate) n_items: Option<u32>,
-    /// For how long it has been seen running: it may have begun before.
-    pub(crate) seen_ms: u64,
+    pub(crate) seen: Seen,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -199,7 +198,7 @@ pub(crate) struct HolderRow {
     /// `None` if there is no such thread in sight.
     pub(crate) pid: Option<u32>,
     pub(crate) name: String,
-    pub(crate) seen_ms: u64,
+    pub(crate) seen: Seen,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -212,6 +211,16 @@ pub(crate) struct OtherRow {
     pub(crate) holders: Vec<u32>,
 }
 
+/// For how long something has been as it is. No kernel and no segment says when it began, for that would cost those who
+/// do it a look at the clock each time: what is known is what the looks have seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Seen {
+    /// Since the first look that saw it: it began up to one look earlier.
+    pub(crate) ms: u64,
+    /// That was the very first look: it may have begun long before.
+    pub(crate) is_older: bool,
+}
+
 /// What somebody waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -221,6 +230,7 @@ pub(crate) enum For {
     Room,
     ItemDone,
     PipeMessage,
+    PipeRoom,
     Task,
     Event,
     Notification,
@@ -238,6 +248,7 @@ impl For {
             Self::Room => "for room in",
             Self::ItemDone => "for items to be done of",
             Self::PipeMessage => "for a message in",
+            Self::PipeRoom => "for room in",
             Self::Task => "for a task in",
             Self::Event => "for",
             Self::Notification => "for a notification by",
@@ -267,7 +278,7 @@ pub(crate) struct WaitRow {
     pub(crate) any: Vec<u32>,
     /// It was seen in the look before, and nothing says that it has ended: waiters of a queue look around now and then.
     pub(crate) is_assumed: bool,
-    pub(crate) seen_ms: u64,
+    pub(crate) seen: Seen,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -45,12 +45,14 @@ pub(crate) fn group<'a>(
 }
 
 /// Gives each pool what it shows of itself: the board of its owner that names one of its workers, or the only one.
-pub(crate) fn add_boards<'a>(pools: &mut [PoolRow], boards: impl Fn(u32) -> Vec<&'a BoardView>) {
+/// `boards`: those that an owner has, with the pids of some of the workers.
+pub(crate) fn add_boards(pools: &mut [PoolRow], boards: impl Fn(u32) -> Vec<(BoardView, Vec<u32>)>) {
     for pool in pools {
         let boards = boards(pool.owner);
-        let names_one = |board: &&&BoardView| pool.workers.iter().any(|worker| board.pids.contains(&worker.pid));
+        let names_one =
+            |(_, pids): &&(BoardView, Vec<u32>)| pool.workers.iter().any(|worker| pids.contains(&worker.pid));
         let board = boards.iter().find(names_one).or_else(|| boards.first().filter(|_| boards.len() == 1));
-        pool.board = board.map(|board| BoardRow {
+        pool.board = board.map(|(board, _)| BoardRow {
             n_waiting: board.n_waiting,
             n_done: board.n_done,
             n_failed: board.n_failed,

@@ -2,10 +2,17 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    fs, io,
-    os::unix::fs::MetadataExt,
+    fs,
+    io::{self, Read},
+    os::{
+        fd::AsRawFd,
+        unix::fs::{MetadataExt, OpenOptionsExt},
+    },
+    path::Path,
+    sync::LazyLock,
 };
 
+use kernel::shm::SharedMemory;
 use nix::libc;
 use procfs::process::{MMPermissions, MMapPath, Process};
 
@@ -75,6 +82,43 @@ pub(crate) struct MemoryFile {
     pub(crate) path: String,
 }
 
+impl MemoryFile {
+    /// Opens it, without the right to write.
+    ///
+    /// # Errors
+    /// If it is gone, or may not be read.
+    pub(crate) fn open(&self) -> io::Result<fs::File> {
+        let file =
+            fs::OpenOptions::new().read(true).custom_flags(libc::O_CLOEXEC | libc::O_NONBLOCK).open(&self.path)?;
+        let meta = file.metadata()?;
+        // By now the number may be another file's.
+        if meta.ino() == self.inode && meta.is_file() { Ok(file) } else { Err(io::ErrorKind::NotFound.into()) }
+    }
+}
+
+/// The kernel's number of the mount that all memory files are on. The name of any other file may be like theirs, and to look
+/// at it may take for ever: in a container anybody may serve a file system.
+fn mount_of_memory() -> Option<u64> {
+    static MOUNT: LazyLock<Option<u64>> = LazyLock::new(|| {
+        let memory = SharedMemory::new(1).ok()?;
+        FdInfo::of("self", &memory.as_raw_fd().to_string())?.number("mnt_id:")
+    });
+    *MOUNT
+}
+
+/// What the kernel says of a descriptor, without asking whoever serves its file.
+struct FdInfo(String);
+
+impl FdInfo {
+    fn of(pid: &str, fd: &str) -> Option<Self> {
+        fs::read_to_string(format!("/proc/{pid}/fdinfo/{fd}")).ok().map(Self)
+    }
+
+    fn number(&self, key: &str) -> Option<u64> {
+        self.0.lines().find_map(|line| line.strip_prefix(key)?.trim().parse().ok())
+    }
+}
+
 /// What a process has open that says something here.
 #[derive(Debug, Default)]
 pub(crate) struct Open {
@@ -95,20 +139,18 @@ pub(crate) fn open_files(pid: u32) -> io::Result<Open> {
         let path = entry.path();
         let Ok(target) = fs::read_link(&path) else { continue };
         let target = target.to_string_lossy();
-        let number = || {
-            let name = entry.file_name();
-            let info = fs::read_to_string(format!("/proc/{pid}/fdinfo/{}", name.to_string_lossy())).ok()?;
-            let field = |key: &str| info.lines().find_map(|line| line.strip_prefix(key)?.trim().parse::<u64>().ok());
-            field("eventfd-id:").or_else(|| field("Pid:"))
-        };
+        let info = || FdInfo::of(&pid.to_string(), &entry.file_name().to_string_lossy());
         if let Some(name) = target.strip_prefix("/memfd:") {
             let name = name.strip_suffix(" (deleted)").unwrap_or(name).to_owned();
-            let Ok(meta) = fs::metadata(&path) else { continue };
-            open.memory.push(MemoryFile { inode: meta.ino(), name, path: path.to_string_lossy().into_owned() });
+            let Some(info) = info().filter(|info| info.number("mnt_id:") == mount_of_memory()) else { continue };
+            // Kernels before 5.14 do not say it there.
+            let inode = info.number("ino:").or_else(|| Some(fs::metadata(&path).ok()?.ino()));
+            let Some(inode) = inode else { continue };
+            open.memory.push(MemoryFile { inode, name, path: path.to_string_lossy().into_owned() });
         } else if target == "anon_inode:[eventfd]" {
-            open.events.extend(number());
+            open.events.extend(info().and_then(|info| info.number("eventfd-id:")));
         } else if target == "anon_inode:[pidfd]" || target.starts_with("pidfd:") {
-            open.watched.extend(number().and_then(|pid| u32::try_from(pid).ok()));
+            open.watched.extend(info().and_then(|info| u32::try_from(info.number("Pid:")?).ok()));
         }
     }
     Ok(open)
@@ -116,9 +158,26 @@ pub(crate) fn open_files(pid: u32) -> io::Result<Open> {
 
 /// Private and shared memory in use, in bytes.
 pub(crate) fn memory(pid: u32) -> Option<(u64, u64)> {
-    let status = Process::new(i32::try_from(pid).ok()?).ok()?.status().ok()?;
-    let shared = status.rssshmem.unwrap_or(0) + status.rssfile.unwrap_or(0);
-    Some((status.rssanon? * 1024, shared * 1024))
+    let pages = Process::new(i32::try_from(pid).ok()?).ok()?.statm().ok()?;
+    let bytes = |n_pages: u64| n_pages.saturating_mul(procfs::page_size());
+    Some((bytes(pages.resident.saturating_sub(pages.shared)), bytes(pages.shared)))
+}
+
+/// A file that has a name in it: a name is any bytes.
+fn text_of(path: impl AsRef<Path>) -> Option<String> {
+    fs::read(path).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The kernel's number of a process's pid namespace.
+pub(crate) fn pid_namespace(pid: &str) -> Option<u64> {
+    fs::metadata(format!("/proc/{pid}/ns/pid")).ok().map(|meta| meta.ino())
+}
+
+/// What a thread is called in its own pid namespace.
+pub(crate) fn id_in_namespace(pid: u32, tid: u32) -> Option<u32> {
+    let status = text_of(format!("/proc/{pid}/task/{tid}/status"))?;
+    let ids = status.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
+    ids.split_ascii_whitespace().last()?.parse().ok()
 }
 
 /// Where a thread is in the kernel.
@@ -138,10 +197,10 @@ pub(crate) fn threads(pid: u32) -> Vec<(ThreadRow, Place)> {
     let Ok(entries) = fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
     let thread = |entry: fs::DirEntry| {
         let tid = entry.file_name().to_str()?.parse().ok()?;
-        let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
+        let stat = text_of(entry.path().join("stat"))?;
         let (begin, end) = (stat.find('(')?, stat.rfind(')')?);
         let state = stat.get(end + 2..)?.chars().next()?;
-        let name = stat.get(begin + 1..end)?.to_owned();
+        let name = printable(stat.get(begin + 1..end)?);
         let place = match fs::read_to_string(entry.path().join("syscall")) {
             Ok(text) => place(&text),
             Err(_) => Place::Unknown,
@@ -217,9 +276,24 @@ pub(crate) fn user_of(pid: u32) -> Option<u32> {
 
 /// The command that a process was started with.
 pub(crate) fn command_of(pid: u32) -> String {
-    let bytes = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let mut bytes = Vec::new();
+    let file = fs::File::open(format!("/proc/{pid}/cmdline"));
+    let _ = file.and_then(|file| file.take(MAX_COMMAND_BYTES).read_to_end(&mut bytes));
     let words: Vec<_> = bytes.split(|byte| *byte == 0).map(String::from_utf8_lossy).collect();
-    words.join(" ").trim().chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+    printable(words.join(" ").trim())
+}
+
+/// More of a command is not shown.
+const MAX_COMMAND_BYTES: u64 = 4096;
+
+/// A text without what moves a cursor or turns the direction of writing: names of processes and their commands are whatever
+/// they say.
+pub(crate) fn printable(text: &str) -> String {
+    let is_unseen = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    };
+    text.chars().map(|c| if is_unseen(c) { '?' } else { c }).collect()
 }
 
 #[cfg(test)]
@@ -240,6 +314,24 @@ mod tests {
         assert_eq!(place("running\n"), Place::Elsewhere);
         assert_eq!(place("-1 0x0 0x0"), Place::Elsewhere);
         assert_eq!(place(""), Place::Elsewhere);
+    }
+
+    #[test]
+    fn a_name_is_any_bytes() {
+        let (named, name) = std::sync::mpsc::channel();
+        let (done, wait) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || {
+            let own = format!("/proc/self/task/{}/comm", nix::unistd::gettid());
+            fs::write(own, b"\x1b[2J\xe2\x80").unwrap();
+            named.send(nix::unistd::gettid().as_raw().cast_unsigned()).unwrap();
+            let _ = wait.recv();
+        });
+        let tid = name.recv().unwrap();
+        let threads = threads(std::process::id());
+        let (thread_row, _) = threads.iter().find(|(row, _)| row.tid == tid).unwrap();
+        assert_eq!(thread_row.name, "?[2J\u{fffd}");
+        drop(done);
+        thread.join().unwrap();
     }
 
     #[test]

@@ -11,11 +11,13 @@ use lane::inspect::RunningView;
 use sync::process::inspect::Kind;
 
 use crate::{
+    ids::Ids,
     model::{
-        For, HolderRow, LockRow, OtherRow, PipeRow, ProcessRow, QueueRow, Role, Snapshot, TaskRow, WaitRow, WorkerRow,
+        For, LockRow, OtherRow, PipeRow, ProcessRow, QueueRow, Role, Seen as SeenFor, Snapshot, TaskRow, WaitRow,
+        WorkerRow,
     },
     pools,
-    process::{self, Mapped, MemoryFile, Open, Place, Seen},
+    process::{self, Mapped, MemoryFile, Open, Place, Seen, printable},
     segment::{self, Content, Segment},
     symbols::Programs,
 };
@@ -56,6 +58,13 @@ impl From<io::Error> for ScanError {
     }
 }
 
+/// The process that a program began with. Another one may have its pid later, but not its start time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Root {
+    pub(crate) pid: u32,
+    pub(crate) start: u64,
+}
+
 /// A process of the program, as far as it can be seen.
 struct Member {
     row: ProcessRow,
@@ -68,9 +77,11 @@ struct Member {
 ///
 /// # Errors
 /// If there is no such process, or it is another user's.
-pub(crate) fn scan(root: u32, programs: Option<&mut Programs>) -> Result<Snapshot, ScanError> {
+pub(crate) fn scan(root: Root, programs: Option<&mut Programs>) -> Result<Snapshot, ScanError> {
     let all = process::all()?;
-    let seen = all.get(&root).filter(|seen| seen.state != 'Z').ok_or(ScanError::Gone)?;
+    let is_it = |seen: &&Seen| seen.state != 'Z' && seen.start == root.start;
+    let seen = all.get(&root.pid).filter(is_it).ok_or(ScanError::Gone)?;
+    let root = root.pid;
     if let Err(e) = process::open_files(root) {
         return Err(match e.kind() {
             io::ErrorKind::PermissionDenied => ScanError::Refused { pid: root, user: process::user_of(root) },
@@ -94,29 +105,34 @@ pub(crate) fn scan(root: u32, programs: Option<&mut Programs>) -> Result<Snapsho
     }
     let workers = workers(&members, &segments, programs);
     assign_roles(&mut members, &all, &workers.iter().map(|(worker, _)| worker.pid).collect());
+    let ids = Ids::of(members.iter().map(|member| &member.row));
     let mut snapshot = Snapshot {
         at_ms: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_millis() as u64),
         root,
-        command: Some(process::command_of(root)).filter(|text| !text.is_empty()).unwrap_or_else(|| seen.name.clone()),
+        command: Some(process::command_of(root))
+            .filter(|text| !text.is_empty())
+            .unwrap_or_else(|| printable(&seen.name)),
         processes: Vec::new(),
         pools: pools::group(workers, |pid| members.iter().find(|m| m.row.pid == pid).map_or(&[], |m| &m.open.events)),
         queues: Vec::new(),
         pipes: Vec::new(),
         locks: Vec::new(),
         others: Vec::new(),
-        waits: waits(&members, &segments),
+        waits: waits(&members, &segments, &ids),
         findings: Vec::new(),
         notes: notes(&members),
     };
     pools::add_boards(&mut snapshot.pools, |owner| {
         let boards = segments.values().filter(|(_, _, holders)| holders.contains(&owner));
-        boards
-            .filter_map(|(_, it, _)| if let Content::Board(board) = &it.content { Some(board) } else { None })
-            .collect()
+        let board = |(_, it, holders): &(MemoryFile, Segment, Vec<u32>)| {
+            let Content::Board(board) = &it.content else { return None };
+            let pids = board.pids.iter().filter_map(|pid| ids.outer(*pid, holders)).collect();
+            Some((board.clone(), pids))
+        };
+        boards.filter_map(board).collect()
     });
-    let threads = Threads::of(&members);
     for (id, (memory, segment, holders)) in &segments {
-        add_segment(&mut snapshot, *id, memory, segment, holders, &threads);
+        add_segment(&mut snapshot, *id, memory, segment, holders, &ids);
     }
     snapshot.processes = members.into_iter().map(|member| member.row).collect();
     Ok(snapshot)
@@ -151,11 +167,6 @@ fn member(seen: &Seen, depth: u16) -> Member {
     Member { row, open, places }
 }
 
-/// A name of a process is whatever the process says.
-pub(crate) fn printable(name: &str) -> String {
-    name.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
-}
-
 fn assign_roles(members: &mut [Member], all: &BTreeMap<u32, Seen>, workers: &HashSet<u32>) {
     // The helper was there before its spares.
     let mut helpers: HashMap<&str, (u64, u32)> = HashMap::new();
@@ -183,30 +194,6 @@ fn assign_roles(members: &mut [Member], all: &BTreeMap<u32, Seen>, workers: &Has
     }
 }
 
-/// Whom the ids of threads mean.
-struct Threads(HashMap<u32, (u32, String)>);
-
-impl Threads {
-    fn of(members: &[Member]) -> Self {
-        let rows = members.iter().map(|member| &member.row);
-        let threads = rows.flat_map(|row| {
-            row.threads.iter().map(move |thread| {
-                let is_first = thread.tid == row.pid;
-                let name =
-                    if is_first { row.name.clone() } else { format!("{}/{}", row.name, printable(&thread.name)) };
-                (thread.tid, (row.pid, name))
-            })
-        });
-        Self(threads.collect())
-    }
-
-    fn holder(&self, tid: u32) -> HolderRow {
-        let known = self.0.get(&tid);
-        let name = known.map_or_else(|| "no thread in sight".into(), |(_, name)| name.clone());
-        HolderRow { tid, pid: known.map(|(pid, _)| *pid), name, seen_ms: 0 }
-    }
-}
-
 type Segments = BTreeMap<u64, (MemoryFile, Segment, Vec<u32>)>;
 
 /// The workers of all pools, and the event counters that they have: those of a pool share one with its owner.
@@ -227,9 +214,9 @@ fn workers(
         let Some(worker) = worker else { continue };
         let pid = worker.row.pid;
         let task = lane.running.as_ref().map(|running| {
-            let name = |programs: &mut &mut Programs| task_name(worker, segments, running, programs);
+            let name = |programs: &mut &mut Programs| task_name(worker, running, programs);
             let function = programs.as_mut().map(name).unwrap_or_default();
-            TaskRow { number: running.number, function, n_items: running.n_items, seen_ms: 0 }
+            TaskRow { number: running.number, function, n_items: running.n_items, seen: SeenFor::default() }
         });
         let row = WorkerRow {
             pid,
@@ -246,13 +233,12 @@ fn workers(
 }
 
 /// What a worker's task calls.
-fn task_name(worker: &Member, segments: &Segments, running: &RunningView, programs: &mut Programs) -> String {
+fn task_name(worker: &Member, running: &RunningView, programs: &mut Programs) -> String {
     let begin = match running.spilled_at {
         None => Some(running.begin),
         Some(at) => {
             let spill = worker.open.memory.iter().find(|memory| memory.name == "lane-spill");
-            let segment = spill.and_then(|memory| segments.get(&memory.inode));
-            segment.and_then(|(_, segment, _)| lane::inspect::spilled(&segment.file, at).ok())
+            spill.and_then(|memory| lane::inspect::spilled(&memory.open().ok()?, at).ok())
         }
     };
     let Some(begin) = begin else { return "(its arguments cannot be read)".into() };
@@ -269,7 +255,8 @@ fn notes(members: &[Member]) -> Vec<String> {
     let mut notes = Vec::new();
     let n_hidden = members.iter().filter(|member| member.row.hidden.is_some()).count();
     if n_hidden > 0 {
-        notes.push(format!("{n_hidden} processes are hidden from this user by the kernel"));
+        let what = if n_hidden == 1 { "1 process is" } else { &format!("{n_hidden} processes are") };
+        notes.push(format!("{what} hidden from this user by the kernel"));
     }
     if members.iter().flat_map(|member| &member.places).any(|place| *place == Place::Unknown) {
         notes
@@ -278,8 +265,7 @@ fn notes(members: &[Member]) -> Vec<String> {
     notes
 }
 
-fn waits(members: &[Member], segments: &Segments) -> Vec<WaitRow> {
-    let threads = Threads::of(members);
+fn waits(members: &[Member], segments: &Segments, ids: &Ids) -> Vec<WaitRow> {
     let mut waits = Vec::new();
     for member in members {
         let is_asleep = member.places.iter().any(|place| matches!(place, Place::Futex(_)));
@@ -288,7 +274,7 @@ fn waits(members: &[Member], segments: &Segments) -> Vec<WaitRow> {
             let row = |r#for, id, offset, what: String, any| WaitRow {
                 pid: member.row.pid,
                 tid: thread.tid,
-                name: threads.holder(thread.tid).name,
+                name: ids.name(thread.tid).unwrap_or_default().into(),
                 r#for,
                 id,
                 offset,
@@ -296,16 +282,16 @@ fn waits(members: &[Member], segments: &Segments) -> Vec<WaitRow> {
                 holder: None,
                 any,
                 is_assumed: false,
-                seen_ms: 0,
+                seen: SeenFor::default(),
             };
             match place {
                 Place::Futex(address) => {
                     let Some((id, offset)) = mapped.find(*address) else { continue };
-                    let Some((_, segment, holders)) = segments.get(&id) else { continue };
-                    let (r#for, what, holder) = meaning(id, offset, segment);
+                    let Some((memory, segment, holders)) = segments.get(&id) else { continue };
+                    let (r#for, what, holder) = meaning(id, offset, memory, segment);
                     let others = holders.iter().copied().filter(|pid| *pid != member.row.pid).collect();
                     let mut row = row(r#for, id, offset, what, others);
-                    row.holder = holder.map(|tid| threads.holder(tid));
+                    row.holder = holder.map(|tid| ids.holder(tid, holders));
                     waits.push(row);
                 }
                 Place::Descriptor => {
@@ -315,13 +301,9 @@ fn waits(members: &[Member], segments: &Segments) -> Vec<WaitRow> {
                     } else {
                         member.open.watched.clone()
                     };
-                    let sleeping = |(_, (_, segment, _)): &(&u64, &(MemoryFile, Segment, Vec<u32>))| {
-                        let Content::Pipe(rings) = &segment.content else { return false };
-                        rings.iter().any(|ring| ring.sleeping_reader == Some(member.row.pid))
-                    };
-                    if let Some((id, (_, _, holders))) = segments.iter().find(sleeping) {
+                    if let Some((r#for, id, holders)) = pipe_of(member.row.pid, segments, ids) {
                         let others = holders.iter().copied().filter(|pid| *pid != member.row.pid).collect();
-                        waits.push(row(For::PipeMessage, *id, 0, format!("pipe:{id}"), others));
+                        waits.push(row(r#for, id, 0, format!("pipe:{id}"), others));
                     } else if thread.tid == member.row.pid && !ends.is_empty() && member.row.role != Role::Spare {
                         let ends: Vec<u32> = ends.into_iter().filter(|pid| !is_helper(members, *pid)).collect();
                         if !ends.is_empty() {
@@ -336,13 +318,27 @@ fn waits(members: &[Member], segments: &Segments) -> Vec<WaitRow> {
     waits
 }
 
+/// The pipe at which a process sleeps, and what for.
+fn pipe_of<'a>(pid: u32, segments: &'a Segments, ids: &Ids) -> Option<(For, u64, &'a [u32])> {
+    segments.iter().find_map(|(id, (_, segment, holders))| {
+        let Content::Pipe(rings) = &segment.content else { return None };
+        let is_me = |of: Option<u32>| of.and_then(|of| ids.outer(of, holders)) == Some(pid);
+        let r#for = rings.iter().find_map(|ring| match () {
+            () if is_me(ring.sleeping_reader) => Some(For::PipeMessage),
+            () if ring.has_sleeping_writer && is_me(ring.writer) => Some(For::PipeRoom),
+            () => None,
+        })?;
+        Some((r#for, *id, holders.as_slice()))
+    })
+}
+
 fn is_helper(members: &[Member], pid: u32) -> bool {
     members.iter().any(|member| member.row.pid == pid && matches!(member.row.role, Role::ForkServer | Role::Spare))
 }
 
 /// What it means to sleep at a word of some memory; and the thread that holds it, if it is a lock.
-fn meaning(id: u64, offset: u64, segment: &Segment) -> (For, String, Option<u32>) {
-    let holder = || sync::process::inspect::holder_at(&segment.file, offset);
+fn meaning(id: u64, offset: u64, memory: &MemoryFile, segment: &Segment) -> (For, String, Option<u32>) {
+    let holder = || sync::process::inspect::holder_at(&memory.open().ok()?, offset);
     match &segment.content {
         Content::Queue(_) => {
             let r#for = match ipc::inspect::bed_at(offset) {
@@ -379,14 +375,8 @@ fn meaning(id: u64, offset: u64, segment: &Segment) -> (For, String, Option<u32>
     }
 }
 
-fn add_segment(
-    snapshot: &mut Snapshot,
-    id: u64,
-    memory: &MemoryFile,
-    segment: &Segment,
-    holders: &[u32],
-    threads: &Threads,
-) {
+fn add_segment(snapshot: &mut Snapshot, id: u64, memory: &MemoryFile, segment: &Segment, holders: &[u32], ids: &Ids) {
+    let outer = |pid: u32| ids.outer(pid, holders);
     let other = |what: String, is_garbled| OtherRow {
         id,
         name: printable(&memory.name),
@@ -407,7 +397,8 @@ fn add_segment(
             put_per_second: None,
             taken_per_second: None,
             leases: view.leases,
-            leased: view.leased.clone(),
+            // 0 is nobody known.
+            leased: view.leased.iter().map(|(pid, n)| (outer(*pid).unwrap_or(0), *n)).collect(),
             n_orphans: view.n_orphans,
             n_dead_letters: view.n_dead_letters,
             sleeps: [view.sleeps[0], view.sleeps[1]],
@@ -422,9 +413,9 @@ fn add_segment(
                 head: ring.head,
                 in_per_second: None,
                 out_per_second: None,
-                reader: ring.reader,
-                writer: ring.writer,
-                sleeping_reader: ring.sleeping_reader,
+                reader: ring.reader.and_then(outer),
+                writer: ring.writer.and_then(outer),
+                sleeping_reader: ring.sleeping_reader.and_then(outer),
                 has_sleeping_writer: ring.has_sleeping_writer,
                 holders: holders.to_vec(),
             }));
@@ -443,13 +434,7 @@ fn add_segment(
                 Kind::Barrier => format!("{} of {} have come", view.holders.len(), view.parties.unwrap_or(0)),
                 _ => String::new(),
             };
-            let mut holders_of_it: Vec<HolderRow> = view.holders.iter().map(|tid| threads.holder(*tid)).collect();
-            if view.has_other_namespaces {
-                // The ids may be those of other threads.
-                holders_of_it
-                    .iter_mut()
-                    .for_each(|holder| (holder.pid, holder.name) = (None, "in a pid namespace".into()));
-            }
+            let holders_of_it = view.holders.iter().map(|tid| ids.holder(*tid, holders)).collect();
             snapshot.locks.push(LockRow {
                 id,
                 kind: format!("{kind:?}"),

@@ -1,15 +1,10 @@
 //! What lies in a memory file: read through a descriptor that cannot write, and believed in nothing.
 
-use std::{
-    fs::{File, OpenOptions},
-    io,
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
-};
+use std::{fs::File, io, os::unix::fs::MetadataExt};
 
 use ipc::inspect::{QueueView, RingView};
 use kernel::shm::inspect::{SharedView, Unreadable};
 use lane::inspect::LaneView;
-use nix::libc;
 use pool::inspect::BoardView;
 use sync::process::inspect::{Kind, SyncView};
 
@@ -35,21 +30,16 @@ pub(crate) enum Content {
 pub(crate) struct Segment {
     pub(crate) content: Content,
     pub(crate) memory_bytes: u64,
-    /// For a second look at it.
-    pub(crate) file: File,
 }
 
-/// Reads a memory file.
+/// Reads a memory file. It is not kept open: a program may have more of them than this one may have open.
 ///
 /// # Errors
 /// If it is gone, or may not be read.
 pub(crate) fn read(memory: &MemoryFile) -> io::Result<Segment> {
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_CLOEXEC | libc::O_NONBLOCK).open(&memory.path)?;
-    let meta = file.metadata()?;
-    if meta.ino() != memory.inode || !meta.is_file() {
-        return Err(io::ErrorKind::NotFound.into());
-    }
-    Ok(Segment { content: content(&file, &memory.name), memory_bytes: meta.blocks() * 512, file })
+    let file = memory.open()?;
+    let memory_bytes = file.metadata()?.blocks() * 512;
+    Ok(Segment { content: content(&file, &memory.name), memory_bytes })
 }
 
 fn content(file: &File, name: &str) -> Content {

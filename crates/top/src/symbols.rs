@@ -159,7 +159,8 @@ fn demangled(name: &str) -> String {
 }
 
 fn is_the_programs(name: &str) -> bool {
-    let is_path = name.contains("::") && !name.starts_with(['<', '_']);
+    // Of what was inlined, a program without full debug information has names without their paths.
+    let is_path = name.split('<').next().is_some_and(|path| path.contains("::")) && !name.starts_with(['<', '_']);
     let first = name.split("::").next().unwrap_or_default();
     is_path && !PASSED_THROUGH.contains(&first) && !name.contains("::_::") && !name.contains(" as ")
 }
@@ -241,5 +242,7 @@ mod tests {
         assert!(!is_the_programs("wordcount::_::<impl serde_core::ser::Serialize for wordcount::Counted>::serialize"));
         assert!(!is_the_programs("<wordcount::Counted as core::clone::Clone>::clone"));
         assert!(!is_the_programs("memcpy"));
+        assert!(!is_the_programs("trampoline<pool::process::chunk::job::{closure_env#0}<fn() -> wordcount::Counted>>"));
+        assert!(is_the_programs("wordcount::count<alloc::vec::Vec<u8>>"));
     }
 }

@@ -1,7 +1,7 @@
 //! A made-up program, for tests of what is made from a look.
 
 use crate::model::{
-    BoardRow, For, HolderRow, LockRow, OtherRow, PipeRow, PoolRow, ProcessRow, QueueRow, Role, Snapshot, TaskRow,
+    BoardRow, For, HolderRow, LockRow, OtherRow, PipeRow, PoolRow, ProcessRow, QueueRow, Role, Seen, Snapshot, TaskRow,
     ThreadRow, WaitRow, WorkerRow,
 };
 
@@ -35,12 +35,17 @@ pub(crate) fn wait(pid: u32, r#for: For, what: &str, any: &[u32]) -> WaitRow {
         holder: None,
         any: any.to_vec(),
         is_assumed: false,
-        seen_ms: 1,
+        seen: Seen { ms: 1, is_older: true },
     }
 }
 
 fn worker(pid: u32, function: Option<&str>) -> WorkerRow {
-    let task = function.map(|function| TaskRow { number: 7, function: function.into(), n_items: None, seen_ms: 4200 });
+    let task = function.map(|function| TaskRow {
+        number: 7,
+        function: function.into(),
+        n_items: None,
+        seen: Seen { ms: 4200, is_older: false },
+    });
     WorkerRow {
         pid,
         lane: u64::from(pid) + 1000,
@@ -53,7 +58,7 @@ fn worker(pid: u32, function: Option<&str>) -> WorkerRow {
 }
 
 pub(crate) fn snapshot() -> Snapshot {
-    let holder = HolderRow { tid: 3, pid: Some(3), name: "p3".into(), seen_ms: 900 };
+    let holder = HolderRow { tid: 3, pid: Some(3), name: "p3".into(), seen: Seen { ms: 900, is_older: true } };
     Snapshot {
         at_ms: 1_000_000,
         root: 1,

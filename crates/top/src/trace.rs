@@ -1,28 +1,26 @@
 //! What the workers of a program ran, as a trace: one row a worker, one slice a task.
 //!
-//! The format is the [Trace Event Format](https://docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU),
-//! which Perfetto and chrome://tracing open. It is made by looking where each worker is, some hundred times a second: a
-//! slice begins and ends at a look, so its times are right to within one pause between two looks, and a task that came and
-//! went in between has no slice. Such are counted, and said in the slice that follows.
+//! It is made by looking where each worker is, some hundred times a second: a slice begins and ends at a look, so its times
+//! are right to within one pause between two looks, and a task that came and went in between has no slice. Such are counted,
+//! and said in the slice that follows. A pool that keeps a trace itself (feature `trace` of `pool`) misses none; both write
+//! the same form.
 
 use std::{
-    collections::{HashMap, HashSet},
-    fs::{File, OpenOptions},
-    io::{self, BufWriter, Write},
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    collections::HashMap,
+    fs::File,
+    io::BufWriter,
     path::Path,
     thread,
     time::{Duration, Instant},
 };
 
 use lane::inspect::Step;
-use nix::libc;
-use serde_json::{Value, json};
+use pool::trace_events::{self, Arg, Events};
 
 use crate::{
     model::Snapshot,
     process,
-    scan::{self, ScanError},
+    scan::{self, Root, ScanError},
     symbols::{ProgramFile, Programs},
 };
 
@@ -55,12 +53,10 @@ struct Tracer {
     begun: Instant,
     workers: HashMap<u64, Followed>,
     programs: Programs,
-    events: Vec<Value>,
-    /// Which of them are called after which function.
+    events: Events,
+    /// Which of its slices are called after which function.
     nameless: Vec<(usize, Option<ProgramFile>, Option<u64>)>,
     n_unseen: u64,
-    /// Rows that have a name.
-    named: HashSet<(u32, u32)>,
 }
 
 /// Looks at a program for a time, and writes what it saw to a new file. Returns how many slices that are.
@@ -68,7 +64,7 @@ struct Tracer {
 /// # Errors
 /// If the file cannot be written, or the program cannot be seen. A program that ends meanwhile ends the trace.
 pub(crate) fn trace(
-    root: u32,
+    root: Root,
     path: &Path,
     time: Duration,
     pause: Duration,
@@ -78,12 +74,11 @@ pub(crate) fn trace(
         begun: Instant::now(),
         workers: HashMap::new(),
         programs: Programs::default(),
-        events: Vec::new(),
+        events: Events::default(),
         nameless: Vec::new(),
         n_unseen: 0,
-        named: HashSet::new(),
     };
-    tracer.programs.load(root);
+    tracer.programs.load(root.pid);
     tracer.begun = Instant::now();
     let mut census_due = Duration::ZERO;
     while tracer.begun.elapsed() < time {
@@ -122,34 +117,23 @@ impl Tracer {
             let Ok(open) = process::open_files(worker.pid) else { continue };
             let file = |is_it: &dyn Fn(&process::MemoryFile) -> bool| {
                 let memory = open.memory.iter().find(|memory| is_it(memory))?;
-                let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&memory.path).ok()?;
-                (file.metadata().ok()?.ino() == memory.inode).then_some(file)
+                memory.open().ok()
             };
             let Some(lane) = file(&|memory| memory.inode == worker.lane) else { continue };
             // From the task that it is at, as far as the census saw.
             let Ok(view) = lane::inspect::lane(&lane) else { continue };
             let next =
                 view.running.map_or_else(|| lane::inspect::first_unended(&lane).unwrap_or(0), |task| task.number);
-            self.name_rows(snapshot, pool.owner, worker.pid, &worker.name);
+            self.events.name_process(pool.owner, || {
+                let row = snapshot.processes.iter().find(|row| row.pid == pool.owner);
+                row.map_or_else(|| "program".into(), |row| row.name.clone())
+            });
+            self.events.name_row(pool.owner, worker.pid, || format!("{} ({})", worker.name, worker.pid));
             let spill = file(&|memory| memory.name == "lane-spill");
             let (owner, pid) = (pool.owner, worker.pid);
             let program = self.programs.load(pid);
             let followed = Followed { owner, pid, lane, spill, next, program, running: None, n_unseen: 0 };
             self.workers.insert(worker.lane, followed);
-        }
-    }
-
-    fn name_rows(&mut self, snapshot: &Snapshot, owner: u32, worker: u32, name: &str) {
-        if self.named.insert((owner, owner)) {
-            let row = snapshot.processes.iter().find(|row| row.pid == owner);
-            let name = row.map_or("program", |row| row.name.as_str());
-            self.events
-                .push(json!({"ph": "M", "name": "process_name", "pid": owner, "tid": owner, "args": {"name": name}}));
-        }
-        if self.named.insert((owner, worker)) {
-            let name = format!("{name} ({worker})");
-            self.events
-                .push(json!({"ph": "M", "name": "thread_name", "pid": owner, "tid": worker, "args": {"name": name}}));
         }
     }
 
@@ -191,14 +175,19 @@ impl Tracer {
 
     fn end_slice(&mut self, worker: &Followed, now: Duration) {
         let Some(slice) = &worker.running else { return };
-        let micros = |time: Duration| time.as_nanos() as f64 / 1000.0;
+        let number = self.events.add(trace_events::Slice {
+            process: worker.owner,
+            row: worker.pid,
+            name: "task".into(),
+            begin: slice.since,
+            length: now.saturating_sub(slice.since),
+            args: vec![
+                ("number", Arg::Number(slice.number)),
+                ("tasks not seen before it", Arg::Number(slice.n_unseen)),
+            ],
+        });
         // The name is looked up at the end: that takes a moment.
-        self.nameless.push((self.events.len(), worker.program, slice.function));
-        self.events.push(json!({
-            "ph": "X", "cat": "task", "name": "task", "pid": worker.owner, "tid": worker.pid,
-            "ts": micros(slice.since), "dur": micros(now.saturating_sub(slice.since)),
-            "args": {"number": slice.number, "tasks not seen before it": slice.n_unseen},
-        }));
+        self.nameless.push((number, worker.program, slice.function));
     }
 
     fn finish(mut self, file: File, pause: Duration) -> Result<usize, Box<dyn std::error::Error>> {
@@ -206,26 +195,18 @@ impl Tracer {
         for (_, worker) in std::mem::take(&mut self.workers) {
             self.end_slice(&worker, now);
         }
-        for (event, file, function) in std::mem::take(&mut self.nameless) {
+        for (slice, file, function) in std::mem::take(&mut self.nameless) {
             if let (Some(file), Some(function)) = (file, function)
                 && let Some(symbols) = self.programs.loaded(file)
             {
-                self.events[event]["name"] = symbols.name(function).into();
+                self.events.rename(slice, symbols.name(function));
             }
         }
-        let n_slices = self.events.iter().filter(|event| event["ph"] == "X").count();
-        let trace = json!({
-            "traceEvents": self.events,
-            "displayTimeUnit": "ms",
-            "otherData": {
-                "by": "top, by looking",
-                "milliseconds from look to look": pause.as_secs_f64() * 1000.0,
-                "tasks not seen": self.n_unseen,
-            },
-        });
-        let mut out = BufWriter::new(file);
-        serde_json::to_writer(&mut out, &trace).map_err(io::Error::other)?;
-        out.flush()?;
-        Ok(n_slices)
+        let about = [
+            ("by", Arg::Text("top, by looking".into())),
+            ("milliseconds from look to look", Arg::Number(pause.as_millis() as u64)),
+            ("tasks not seen", Arg::Number(self.n_unseen)),
+        ];
+        Ok(self.events.write(BufWriter::new(file), &about)?)
     }
 }

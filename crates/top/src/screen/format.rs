@@ -1,5 +1,7 @@
 //! Numbers as people read them, and cells of a given width.
 
+use crate::model::{HolderRow, Seen, WaitRow};
+
 /// A size, in at most six characters.
 pub(super) fn bytes(n: u64) -> String {
     let units = ["B", "K", "M", "G", "T", "P"];
@@ -20,6 +22,28 @@ pub(super) fn time(ms: u64) -> String {
         60_000..3_600_000 => format!("{}m{:02}", ms / 60_000, ms / 1000 % 60),
         _ => format!("{}h{:02}", ms / 3_600_000, ms / 60_000 % 60),
     }
+}
+
+/// For how long something has been seen; with a mark if it may be longer.
+pub(super) fn seen(seen: Seen) -> String {
+    let mark = if seen.is_older { ">" } else { "" };
+    format!("{mark}{}", time(seen.ms))
+}
+
+/// A thread by its process's pid, its own id if that is another, and its name.
+fn thread(name: &str, pid: Option<u32>, tid: u32) -> String {
+    match pid.filter(|pid| *pid != tid) {
+        Some(pid) => format!("{name} ({pid}:{tid})"),
+        None => format!("{name} ({tid})"),
+    }
+}
+
+pub(super) fn holder(holder: &HolderRow) -> String {
+    thread(&holder.name, holder.pid, holder.tid)
+}
+
+pub(super) fn waiter(wait: &WaitRow) -> String {
+    thread(&wait.name, Some(wait.pid), wait.tid)
 }
 
 /// A number a second; `-` if it is not known.

@@ -15,7 +15,7 @@ use ratatui::{
     layout::{Constraint, Layout, Rect},
     style::{Color, Modifier, Style},
     text::{Line, Span},
-    widgets::{Block, Clear, Paragraph, Wrap},
+    widgets::{Block, Clear, Paragraph},
 };
 
 use crate::{
@@ -67,10 +67,11 @@ impl Row {
 
 /// Draws the screen that is chosen.
 pub(crate) fn draw(frame: &mut Frame, app: &App) {
+    let wrong = finding_lines(app, frame.area());
     let [title, tabs, findings, body, foot] = Layout::vertical([
         Constraint::Length(1),
         Constraint::Length(1),
-        Constraint::Length(finding_lines(app, frame.area().width)),
+        Constraint::Length(wrong.len() as u16),
         Constraint::Min(1),
         Constraint::Length(1),
     ])
@@ -81,7 +82,7 @@ pub(crate) fn draw(frame: &mut Frame, app: &App) {
         frame.render_widget(Paragraph::new("looking …"), body);
         return;
     };
-    frame.render_widget(finding_text(snapshot, app).wrap(Wrap { trim: false }), findings);
+    frame.render_widget(Paragraph::new(wrong), findings);
     draw_rows(frame, body, app, snapshot);
     frame.render_widget(foot_line(app, snapshot), foot);
     if app.shows_help {
@@ -100,7 +101,7 @@ fn title_line(app: &App) -> Line<'_> {
 fn tab_line(app: &App) -> Line<'_> {
     let mut spans = Vec::new();
     for (n, screen) in Screen::ALL.into_iter().enumerate() {
-        let text = format!(" {} {} ", n + 1, screen.name());
+        let text = format!(" {}:{} ", n + 1, screen.name());
         let is_chosen = screen == app.screen;
         let style = if is_chosen { Style::default().add_modifier(Modifier::REVERSED) } else { Style::default() };
         spans.push(Span::styled(text, style));
@@ -108,23 +109,27 @@ fn tab_line(app: &App) -> Line<'_> {
     Line::from(spans)
 }
 
-/// Lines that findings get at most, of all that there are.
-const FINDING_LINES: u16 = 6;
-
-fn finding_lines(app: &App, width: u16) -> u16 {
-    let findings = app.shown.iter().flat_map(|snapshot| &snapshot.findings);
-    let lines = findings.map(|finding| (finding.text.chars().count() as u16 + 2).div_ceil(width.max(1)));
-    lines.sum::<u16>().min(FINDING_LINES)
+/// Lines that findings get at most: a quarter of the screen, and on a large one not much more than on a small one.
+fn most_finding_lines(height: u16) -> usize {
+    usize::from(height / 4).clamp(1, 6)
 }
 
-fn finding_text<'a>(snapshot: &'a Snapshot, app: &App) -> Paragraph<'a> {
+/// What is wrong, in so many lines; the last one says so if that is not all.
+fn finding_lines(app: &App, area: Rect) -> Vec<Line<'static>> {
     let mark = |kind| match kind {
         FindingKind::Deadlock | FindingKind::Stuck => "!!",
         FindingKind::Stopped | FindingKind::Dead => "! ",
     };
-    let alarm = style(Mood::Alarm, app.has_colours);
-    let lines = snapshot.findings.iter().map(|it| Line::styled(format!("{}{}", mark(it.kind), it.text), alarm));
-    Paragraph::new(lines.collect::<Vec<_>>())
+    let findings = app.shown.iter().flat_map(|snapshot| &snapshot.findings);
+    let texts = findings
+        .flat_map(|finding| format::wrap(&format!("{}{}", mark(finding.kind), finding.text), usize::from(area.width)));
+    let (mut texts, most) = (texts.collect::<Vec<String>>(), most_finding_lines(area.height));
+    if texts.len() > most {
+        let n_hidden = texts.len() - most + 1;
+        texts.truncate(most - 1);
+        texts.push(format!("!!{n_hidden} more lines of what is wrong: --text has all"));
+    }
+    texts.into_iter().map(|text| Line::styled(text, style(Mood::Alarm, app.has_colours))).collect()
 }
 
 fn draw_rows(frame: &mut Frame, area: Rect, app: &App, snapshot: &Snapshot) {
@@ -171,7 +176,8 @@ q          quit
 
 Above the rows stands what is wrong: a deadlock with all who are in it, a
 chain of waits that ends in a stopped or dead process.
-Times are for how long this program has seen something as it is.
+Times are for how long looks have found something as it is; with a > it was
+so at the first look, and may have been long before.
 A waiting thread is known by where it sleeps in the kernel; depths, holders
 and tasks are read from the program's shared memory, which is only read.
 Locks of threads, and what else is in a process's own memory, cannot be

@@ -32,7 +32,7 @@ fn of_pool(pool: &PoolRow, app: &App) -> Vec<Row> {
     ];
     let mut workers: Vec<&WorkerRow> = pool.workers.iter().collect();
     match app.order() {
-        "time" => workers.sort_by_key(|worker| Reverse(worker.task.as_ref().map(|task| task.seen_ms))),
+        "time" => workers.sort_by_key(|worker| Reverse(worker.task.as_ref().map(|task| task.seen.ms))),
         "tasks" => workers.sort_by_key(|worker| Reverse(worker.n_over)),
         _ => {}
     }
@@ -65,7 +65,7 @@ fn row(worker: &WorkerRow) -> Row {
     let (since, runs, mood) = match &worker.task {
         Some(task) => {
             let items = task.n_items.map_or(String::new(), |n| format!(" ({n} items)"));
-            (format::time(task.seen_ms), format!("{}{items}", task.function), Mood::Busy)
+            (format::seen(task.seen), format!("{}{items}", task.function), Mood::Busy)
         }
         None if worker.is_asleep => ("-".into(), "idle".into(), Mood::Quiet),
         None => ("-".into(), "between two tasks".into(), Mood::Plain),

@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use super::{Mood, Row, format};
 use crate::{
     app::App,
-    model::{For, PipeRow, QueueRow, Snapshot},
+    model::{For, PipeRow, QueueRow, Snapshot, WaitRow},
 };
 
 pub(super) fn rows(snapshot: &Snapshot, app: &App) -> Vec<Row> {
@@ -21,7 +21,7 @@ pub(super) fn rows(snapshot: &Snapshot, app: &App) -> Vec<Row> {
         rows.extend(leases(queue));
     }
     rows.push(Row::heading("PIPE          BYTES    IN/s   OUT/s  FROM -> TO            BLOCKED"));
-    rows.extend(snapshot.pipes.iter().map(of_pipe));
+    rows.extend(snapshot.pipes.iter().map(|pipe| of_pipe(pipe, snapshot)));
     rows.push(Row::heading("OTHER MEM.   SIZE  WHAT"));
     rows.extend(snapshot.others.iter().map(|other| {
         let mood = if other.is_garbled { Mood::Alarm } else { Mood::Plain };
@@ -41,7 +41,7 @@ fn blocked(queue: &QueueRow, snapshot: &Snapshot) -> String {
             For::ItemDone => "join",
             _ => return None,
         };
-        Some(format!("{side} {} {}", wait.name, format::time(wait.seen_ms)))
+        Some(format!("{side} {} {}", wait.name, format::seen(wait.seen)))
     });
     let who: Vec<String> = who.collect();
     match queue.sleeps {
@@ -78,7 +78,11 @@ fn leases(queue: &QueueRow) -> Option<Row> {
     if !queue.leases {
         return None;
     }
-    let leased: Vec<String> = queue.leased.iter().map(|(pid, n)| format!("{n} by {pid}")).collect();
+    let leased: Vec<String> = queue
+        .leased
+        .iter()
+        .map(|(pid, n)| if *pid == 0 { format!("{n} by ?") } else { format!("{n} by {pid}") })
+        .collect();
     let leased = if leased.is_empty() { "none".into() } else { leased.join(", ") };
     let mood = if queue.n_dead_letters > 0 { Mood::Alarm } else { Mood::Plain };
     let text = format!(
@@ -88,11 +92,16 @@ fn leases(queue: &QueueRow) -> Option<Row> {
     Some(Row::new(text, mood))
 }
 
-fn of_pipe(pipe: &PipeRow) -> Row {
+fn of_pipe(pipe: &PipeRow, snapshot: &Snapshot) -> Row {
     let who = |pid: Option<u32>| pid.map_or("?".into(), |pid| pid.to_string());
+    let blocked = |call: &str, r#for: For, pid: Option<u32>| {
+        let is_it = |wait: &&WaitRow| wait.id == pipe.id && wait.r#for == r#for && Some(wait.pid) == pid;
+        let wait = snapshot.waits.iter().find(is_it);
+        format!("{call} {} {}", who(pid), wait.map(|wait| format::seen(wait.seen)).unwrap_or_default())
+    };
     let blocked = match (pipe.sleeping_reader, pipe.has_sleeping_writer) {
-        (Some(reader), _) => format!("recv {reader}"),
-        (None, true) => format!("send {}", who(pipe.writer)),
+        (Some(_), _) => blocked("recv", For::PipeMessage, pipe.sleeping_reader),
+        (None, true) => blocked("send", For::PipeRoom, pipe.writer),
         _ => String::new(),
     };
     let direction = if pipe.direction == 0 { "" } else { "'" };

@@ -12,7 +12,7 @@ pub(super) fn rows(snapshot: &Snapshot, app: &App) -> Vec<Row> {
     let mut rows = vec![Row::heading("    TID WHO                   SINCE  WAITS")];
     let mut waits: Vec<&WaitRow> = snapshot.waits.iter().collect();
     if app.order() == "time" {
-        waits.sort_by_key(|wait| Reverse(wait.seen_ms));
+        waits.sort_by_key(|wait| Reverse(wait.seen.ms));
     }
     rows.extend(waits.into_iter().map(|wait| row(wait, snapshot)));
     rows.extend(snapshot.notes.iter().map(|note| Row::new(format!("note: {note}"), Mood::Quiet)));
@@ -30,7 +30,7 @@ fn row(wait: &WaitRow, snapshot: &Snapshot) -> Row {
         format!("{} ({pid}){mark}", process.map_or("?", |row| row.name.as_str()))
     };
     let by = match &wait.holder {
-        Some(holder) => format!("held by {} ({})", holder.name, holder.tid),
+        Some(holder) => format!("held by {}", format::holder(holder)),
         None if wait.any.is_empty() => "nobody else in sight has it".into(),
         None => format!("any of: {}", wait.any.iter().map(name).collect::<Vec<_>>().join(", ")),
     };
@@ -39,7 +39,7 @@ fn row(wait: &WaitRow, snapshot: &Snapshot) -> Row {
         "{:>7} {} {:>6}  {} {}; {by}",
         wait.tid,
         format::cut(&wait.name, 20),
-        format::time(wait.seen_ms),
+        format::seen(wait.seen),
         wait.r#for.text(),
         wait.what,
     );

@@ -1,6 +1,7 @@
 //! The program as its users see it, on programs in trouble.
 #![allow(clippy::unwrap_used)]
 
+mod container;
 mod programs;
 mod terminal;
 mod trace;
@@ -38,12 +39,6 @@ impl Program {
         Command::new(TOP).arg(self.pid().to_string()).args(args).output().unwrap()
     }
 
-    fn look(&self) -> Value {
-        let output = self.top(&["--json", "--interval", "20"]);
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        serde_json::from_slice(&output.stdout).unwrap()
-    }
-
     /// All screens, once they have all these words; shown with the test's output.
     fn show_until(&self, words: &[&str]) {
         loop {
@@ -59,7 +54,7 @@ impl Program {
     /// Looks until that is so; the watchdog ends a test in which it never is.
     fn look_until(&self, is_so: impl Fn(&Value) -> bool) -> Value {
         loop {
-            let look = self.look();
+            let look = look_at(self.pid());
             if is_so(&look) {
                 return look;
             }
@@ -72,6 +67,12 @@ impl Drop for Program {
         let _ = self.0.kill();
         let _ = self.0.wait_timeout(Duration::from_secs(60));
     }
+}
+
+fn look_at(pid: u32) -> Value {
+    let output = Command::new(TOP).arg(pid.to_string()).args(["--json", "--interval", "20"]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
 }
 
 fn list<'a>(look: &'a Value, key: &str) -> &'a [Value] {
@@ -121,6 +122,19 @@ fn a_chain_that_ends_in_a_stopped_consumer_is_named() {
 }
 
 #[test]
+fn a_pipe_whose_receiver_is_stopped_is_named() {
+    let _dog = watchdog(Duration::from_secs(120));
+    let program = Program::start(|| Process::spawn(programs::stopped_receiver, ()).unwrap());
+    let look = program.look_until(|look| !list(look, "findings").is_empty());
+    let finding = &list(&look, "findings")[0];
+    assert_eq!(text(finding, "kind"), "stopped", "{look:#}");
+    let words = text(finding, "text");
+    assert!(words.contains("sender") && words.contains("waits for room in pipe:"), "{words}");
+    assert!(words.contains(&format!("receiver ({})", pid_of(&look, "receiver"))), "{words}");
+    program.show_until(&[&format!("send {} >", pid_of(&look, "sender"))]);
+}
+
+#[test]
 fn a_task_that_hangs_is_named_by_its_function() {
     let _dog = watchdog(Duration::from_secs(120));
     let program = Program::start(|| Process::spawn(programs::hung_task, ()).unwrap());
@@ -158,6 +172,33 @@ fn a_garbled_queue_is_shown_as_garbled() {
     let look = program.look_until(|look| list(look, "others").iter().any(|other| other["is_garbled"] == true));
     assert!(list(&look, "others").iter().any(|other| text(other, "what").contains("queue")), "{look:#}");
     assert!(list(&look, "queues").is_empty());
+}
+
+#[test]
+fn what_is_of_another_version_is_refused() {
+    let _dog = watchdog(Duration::from_secs(120));
+    let future = (
+        Process::spawn(programs::queue_of_the_future, ()).unwrap(),
+        "a queue of version 99, which this program does not know",
+    );
+    let strange = (Process::spawn(programs::no_queue, ()).unwrap(), "a queue's file without a queue's header");
+    for (program, words) in [future, strange] {
+        let program = Program(program);
+        let look = program.look_until(|look| list(look, "others").iter().any(|other| text(other, "what") == words));
+        assert!(list(&look, "queues").is_empty());
+    }
+}
+
+#[test]
+fn a_parent_that_keeps_a_producer_and_waits_for_the_consumer_is_named() {
+    let _dog = watchdog(Duration::from_secs(120));
+    let program = Program::start(|| Process::spawn(programs::kept_producer, ()).unwrap());
+    let look = program.look_until(|look| !list(look, "findings").is_empty());
+    let finding = &list(&look, "findings")[0];
+    assert_eq!(text(finding, "kind"), "deadlock", "{look:#}");
+    let words = text(finding, "text");
+    assert!(words.contains("consumer") && words.contains("waits for a message in queue:"), "{words}");
+    assert!(words.contains(&format!("({}) waits for the end of", program.pid())), "{words}");
 }
 
 #[test]

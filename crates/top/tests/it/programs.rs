@@ -2,7 +2,7 @@
 
 use std::{fs::OpenOptions, os::unix::fs::FileExt};
 
-use ipc::Queue;
+use ipc::{Queue, Receiver, Sender, channel, queue::Consumer};
 use nix::sys::signal::{Signal, raise};
 use pool::ProcessPool;
 use proc_core::Process;
@@ -62,13 +62,62 @@ pub(crate) fn wait_for_nothing() {
 /// A queue whose header is overwritten.
 pub(crate) fn garbled_queue() {
     let _queue = Queue::<u64>::new(3).unwrap();
+    overwrite_queues(16, &[0xee; 24]);
+    wait_for_nothing();
+}
+
+/// A queue of a version that is not there yet, whose layout may be any.
+pub(crate) fn queue_of_the_future() {
+    let _queue = Queue::<u64>::new(3).unwrap();
+    overwrite_queues(8, &99_u32.to_ne_bytes());
+    wait_for_nothing();
+}
+
+/// What is called a queue, and is something else.
+pub(crate) fn no_queue() {
+    let _queue = Queue::<u64>::new(3).unwrap();
+    overwrite_queues(0, b"strange!");
+    wait_for_nothing();
+}
+
+fn overwrite_queues(at: u64, bytes: &[u8]) {
     for entry in std::fs::read_dir("/proc/self/fd").unwrap().flatten() {
         if std::fs::read_link(entry.path()).is_ok_and(|to| to.to_string_lossy().starts_with("/memfd:ipc-queue")) {
             let file = OpenOptions::new().write(true).open(entry.path()).unwrap();
-            file.write_all_at(&[0xee; 24], 16).unwrap();
+            file.write_all_at(bytes, at).unwrap();
         }
     }
-    wait_for_nothing();
+}
+
+/// Somebody who sends until the pipe is full, for its other end is stopped.
+pub(crate) fn stopped_receiver() {
+    let (sender, receiver) = channel::<Vec<u8>>().unwrap();
+    let sender = Process::builder().name("sender").spawn(send, (sender,)).unwrap();
+    let receiver = Process::builder().name("receiver").spawn(receive_one, (receiver,)).unwrap();
+    sender.join().unwrap();
+    receiver.join().unwrap();
+}
+
+fn send(sender: Sender<Vec<u8>>) {
+    while sender.send(&vec![7; 1000]).is_ok() {}
+}
+
+fn receive_one(receiver: Receiver<Vec<u8>>) {
+    receiver.recv().unwrap();
+    raise(Signal::SIGSTOP).unwrap();
+}
+
+/// A parent that keeps a producer of a queue and waits for the consumer, which waits for the last producer's end.
+pub(crate) fn kept_producer() {
+    let (producer, consumer) = Queue::<u64>::new(3).unwrap().split().unwrap();
+    let child = Process::builder().name("consumer").spawn(drain, (consumer,)).unwrap();
+    producer.put(1).unwrap();
+    child.join().unwrap();
+    drop(producer);
+}
+
+fn drain(numbers: Consumer<u64>) {
+    assert_eq!(numbers.iter().count(), 1);
 }
 
 /// Nothing but a process.
