@@ -103,7 +103,7 @@ pub(crate) fn manager(mut input: Input<'_>) {
         let connection = knock(&door);
         let _ = connection.send_bytes(&[&[0xff; 10], input.rest()].concat());
         let reply = connection.recv_timeout(Duration::from_secs(5));
-        assert!(!matches!(reply, Err(ipc::RecvError::TimedOut)), "the server does not answer");
+        assert!(!matches!(reply, Err(ipc::RecvTimeoutError::TimedOut)), "the server does not answer");
     }
     counter.increment().expect("the server lives on");
 }

@@ -64,8 +64,8 @@ pub use self::listener::{Address, Client, Listener, Peers};
 #[doc(inline)]
 pub use self::manager::{Counter, Dict, List, Manager, ManagerError, Namespace, Proxy};
 pub use self::pipe::{
-    Connection, Receiver, RecvError, RecvFuture, RecvIntoIter, RecvIter, SendError, SendFuture, Sender, StreamReader,
-    StreamWriter, channel, pipe,
+    Connection, Receiver, RecvError, RecvFuture, RecvIntoIter, RecvIter, RecvTimeoutError, SendError, SendFuture,
+    SendTimeoutError, Sender, StreamReader, StreamWriter, TryRecvError, TrySendError, channel, pipe,
 };
 pub use self::shared::{
     Array, ArrayGuard, Lockless, RawArray, RawValue, Row, RowGuard, Rows, RowsGuard, Value, ValueGuard,

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use ipc::{Client, Listener, RecvError};
+use ipc::{Client, Listener, RecvTimeoutError};
 use nix::poll::{PollFd, PollFlags, poll};
 use proc_core::Process;
 use test_support::step;
@@ -46,13 +46,13 @@ fn connect() -> Box<dyn Row> {
         while client.is_alive() {
             let accepted = listener.accept_timeout(Duration::from_millis(20)).map_err(|e| format!("accept: {e}"))?;
             match accepted.map(|connection| connection.recv_timeout(3 * patience())) {
-                None | Some(Ok(7) | Err(RecvError::Closed)) => {}
+                None | Some(Ok(7) | Err(RecvTimeoutError::Closed)) => {}
                 other => return Err(format!("heard {other:?}")),
             }
         }
         // Whoever died in the queue before the door is passed over.
         while let Some(dead) = listener.try_accept().map_err(|e| format!("accept: {e}"))? {
-            if !matches!(dead.recv_timeout(patience()), Ok(7) | Err(RecvError::Closed)) {
+            if !matches!(dead.recv_timeout(patience()), Ok(7) | Err(RecvTimeoutError::Closed)) {
                 return Err("the dead said something else".into());
             }
         }

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use ipc::{Connection, Receiver, RecvError, SendError, Sender, channel, pipe};
+use ipc::{Connection, Receiver, RecvTimeoutError, SendError, SendTimeoutError, Sender, TrySendError, channel, pipe};
 use proc_core::{Process, Target};
 use serde::{Deserialize, Serialize};
 use test_support::step;
@@ -67,13 +67,13 @@ fn receive_all(peer: impl Target<Arguments, Output = ()>, ledger: &Ledger, state
     drop(shared);
     take_all(|limit| mine.recv_timeout(limit), ledger, state)?;
     match mine.send_timeout(&Message::new(1, state), patience()) {
-        Err(SendError::Closed) => Ok(()),
+        Err(SendTimeoutError::Closed) => Ok(()),
         other => Err(format!("sent to the dead: {other:?}")),
     }
 }
 
 /// Everything that was sent, to the end.
-fn take_all(receive: impl Fn(Duration) -> Result<Message, RecvError>, ledger: &Ledger, state: &str) -> Verdict {
+fn take_all(receive: impl Fn(Duration) -> Result<Message, RecvTimeoutError>, ledger: &Ledger, state: &str) -> Verdict {
     let mut rest = Vec::new();
     let end = loop {
         match receive(3 * patience()) {
@@ -82,7 +82,7 @@ fn take_all(receive: impl Fn(Duration) -> Result<Message, RecvError>, ledger: &L
             Err(end) => break end,
         }
     };
-    if !matches!(end, RecvError::Closed) {
+    if !matches!(end, RecvTimeoutError::Closed) {
         return Err(format!("{end} where the end was to be seen"));
     }
     if !rest.is_sorted() {
@@ -124,7 +124,7 @@ fn try_send() -> Box<dyn Row> {
         ledger.putting(VICTIMS);
         match end.try_send(&Message::new(VICTIMS, &state)) {
             Ok(()) => ledger.has_put(VICTIMS),
-            Err(SendError::Full) => ledger.has_not_put(VICTIMS),
+            Err(TrySendError::Full) => ledger.has_not_put(VICTIMS),
             Err(e) => panic!("try_send: {e}"),
         }
         ledger.over();
@@ -218,12 +218,12 @@ fn receive() -> Box<dyn Row> {
             }
         }
         match mine.recv_timeout(3 * patience()) {
-            Err(RecvError::Closed) => {}
+            Err(RecvTimeoutError::Closed) => {}
             other => return Err(format!("the dead sent {other:?}")),
         }
         let _ = process.wait_timeout(patience());
         match mine.send_timeout(&Message::new(2, state), patience()) {
-            Err(SendError::Closed) => Ok(()),
+            Err(SendTimeoutError::Closed) => Ok(()),
             other => Err(format!("sent to the dead: {other:?}")),
         }
     });
@@ -271,7 +271,7 @@ fn channel_receive() -> Box<dyn Row> {
         }
         let _ = process.wait_timeout(5 * patience());
         match mine.send_timeout(&Message::new(2, state), patience()) {
-            Err(SendError::Closed) => Ok(()),
+            Err(SendTimeoutError::Closed) => Ok(()),
             other => Err(format!("sent to the dead: {other:?}")),
         }
     });

@@ -20,6 +20,7 @@ use super::{
     connection::Connection,
     end::{Incoming, Outgoing},
     simplex::{Receiver, Sender, decode},
+    stop::{RecvStop, SendStop},
 };
 
 impl<T: DeserializeOwned> Receiver<T> {
@@ -87,7 +88,7 @@ pub struct RecvFuture<'a, T> {
     end: &'a Incoming,
     readable: Readable,
     /// Without waiting.
-    receive: fn(&Incoming) -> Result<T, RecvError>,
+    receive: fn(&Incoming) -> Result<T, RecvStop>,
 }
 
 impl<T> Future for RecvFuture<'_, T> {
@@ -96,8 +97,9 @@ impl<T> Future for RecvFuture<'_, T> {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let Self { end, readable, receive } = self.get_mut();
         match receive(end) {
-            Err(RecvError::Empty) => {}
-            received => return Poll::Ready(received),
+            Ok(value) => return Poll::Ready(Ok(value)),
+            Err(RecvStop::WouldBlock) => {}
+            Err(RecvStop::Failed(e)) => return Poll::Ready(Err(e)),
         }
         // What comes from now on, or has come since, makes it readable.
         let fd = match end.pollable() {
@@ -135,15 +137,17 @@ impl<T: Serialize + DeserializeOwned> Future for SendFuture<'_, T> {
             return helper.poll(context.waker());
         }
         match end.send(*value, Patience::None) {
-            Err(SendError::Full) => {}
-            sent => return Poll::Ready(sent),
+            Ok(()) => return Poll::Ready(Ok(())),
+            Err(SendStop::WouldBlock) => {}
+            Err(SendStop::Failed(e)) => return Poll::Ready(Err(e)),
         }
         let packed = handover::pack_owned(*value).map_err(SendError::Encode)?;
         let end = Arc::clone(end);
         // If the time of an attempt is over amid the message, that part of it is dropped by its reader.
         let attempt = move |deadline| match end.send_packed(&packed, Patience::Until(Some(deadline))) {
-            Err(SendError::TimedOut) => None,
-            sent => Some(sent),
+            Ok(()) => Some(Ok(())),
+            Err(SendStop::WouldBlock) => None,
+            Err(SendStop::Failed(e)) => Some(Err(e)),
         };
         *helper = Some(Blocking::start(context.waker(), attempt).map_err(SendError::Io)?);
         Poll::Pending

@@ -8,7 +8,7 @@ use kernel::handover::{Packed, Parcel};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, de::DeserializeOwned};
 
 use super::{
-    RecvError, SendError,
+    RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError,
     biased::Patience,
     end::{self, Incoming, Outgoing, Parts, Side},
     simplex::{Receiver, Sender},
@@ -76,12 +76,12 @@ impl<T> Connection<T> {
 
     /// Sends what is packed already.
     pub(crate) fn send_parcel(&self, parcel: &Parcel<'_>) -> Result<(), SendError> {
-        self.sender.end.send_parcel(parcel)
+        Ok(self.sender.end.send_parcel(parcel)?)
     }
 
     /// Sends what is packed already, and need not be sent again.
     pub(crate) fn send_packed(&self, packed: &Packed) -> Result<(), SendError> {
-        self.sender.end.send_packed(packed, Patience::FOREVER)
+        Ok(self.sender.end.send_packed(packed, Patience::FOREVER)?)
     }
 
     /// Receives a message as it came, and hands it to `f`.
@@ -147,16 +147,16 @@ impl<T: Serialize + DeserializeOwned> Connection<T> {
     /// Sends a value if there is room now. A message that is larger than the pipe never has.
     ///
     /// # Errors
-    /// [`Full`](SendError::Full); else as [`send`](Self::send).
-    pub fn try_send(&self, value: &T) -> Result<(), SendError> {
+    /// [`Full`](TrySendError::Full); else as [`send`](Self::send).
+    pub fn try_send(&self, value: &T) -> Result<(), TrySendError> {
         self.sender.try_send(value)
     }
 
     /// Sends a value, waiting at most `timeout` for room. If the time is over amid a message, it is not delivered.
     ///
     /// # Errors
-    /// [`TimedOut`](SendError::TimedOut); else as [`send`](Self::send).
-    pub fn send_timeout(&self, value: &T, timeout: Duration) -> Result<(), SendError> {
+    /// [`TimedOut`](SendTimeoutError::TimedOut); else as [`send`](Self::send).
+    pub fn send_timeout(&self, value: &T, timeout: Duration) -> Result<(), SendTimeoutError> {
         self.sender.send_timeout(value, timeout)
     }
 }
@@ -176,16 +176,16 @@ impl<T: DeserializeOwned> Connection<T> {
     /// Receives a value if there is one now.
     ///
     /// # Errors
-    /// [`Empty`](RecvError::Empty); else as [`recv`](Self::recv).
-    pub fn try_recv(&self) -> Result<T, RecvError> {
+    /// [`Empty`](TryRecvError::Empty); else as [`recv`](Self::recv).
+    pub fn try_recv(&self) -> Result<T, TryRecvError> {
         self.receiver.try_recv()
     }
 
     /// Receives a value, waiting at most `timeout` for one.
     ///
     /// # Errors
-    /// [`TimedOut`](RecvError::TimedOut); else as [`recv`](Self::recv).
-    pub fn recv_timeout(&self, timeout: Duration) -> Result<T, RecvError> {
+    /// [`TimedOut`](RecvTimeoutError::TimedOut); else as [`recv`](Self::recv).
+    pub fn recv_timeout(&self, timeout: Duration) -> Result<T, RecvTimeoutError> {
         self.receiver.recv_timeout(timeout)
     }
 }

@@ -14,7 +14,7 @@ use kernel::{
 use serde::{Deserialize, Serialize, Serializer, de::DeserializeOwned};
 
 use super::{
-    RecvError, SendError,
+    RecvError,
     biased::Patience,
     handles::NO_LIMIT,
     inbox::Inbox,
@@ -22,6 +22,7 @@ use super::{
     outbox::Outbox,
     ring::{self, Ring},
     socket::Socket,
+    stop::{RecvStop, SendStop},
 };
 
 /// Which rings an end uses.
@@ -130,20 +131,20 @@ impl Outgoing {
     }
 
     #[inline]
-    pub(super) fn send<T: Serialize + DeserializeOwned>(&self, value: &T, patience: Patience) -> Result<(), SendError> {
+    pub(super) fn send<T: Serialize + DeserializeOwned>(&self, value: &T, patience: Patience) -> Result<(), SendStop> {
         self.outbox.send(&self.end.lobby, value, patience)
     }
 
     /// Sends what is packed already.
-    pub(super) fn send_parcel(&self, parcel: &Parcel<'_>) -> Result<(), SendError> {
+    pub(super) fn send_parcel(&self, parcel: &Parcel<'_>) -> Result<(), SendStop> {
         self.outbox.send_parcel(&self.end.lobby, parcel, Patience::FOREVER)
     }
 
-    pub(super) fn send_packed(&self, packed: &Packed, patience: Patience) -> Result<(), SendError> {
+    pub(super) fn send_packed(&self, packed: &Packed, patience: Patience) -> Result<(), SendStop> {
         self.outbox.send_raw(&self.end.lobby, &packed.bytes, &packed.fds(), patience)
     }
 
-    pub(super) fn send_bytes(&self, bytes: &[u8], patience: Patience) -> Result<(), SendError> {
+    pub(super) fn send_bytes(&self, bytes: &[u8], patience: Patience) -> Result<(), SendStop> {
         self.outbox.send_bytes(&self.end.lobby, bytes, patience)
     }
 
@@ -178,15 +179,15 @@ impl Incoming {
 
     /// Receives a message as it came, and hands it to `f`.
     #[inline]
-    pub(super) fn receive<R>(
+    pub(super) fn receive<R, E: From<RecvStop>>(
         &self,
         patience: Patience,
-        f: impl FnOnce(&[u8], Vec<OwnedFd>) -> Result<R, RecvError>,
-    ) -> Result<R, RecvError> {
+        f: impl FnOnce(&[u8], Vec<OwnedFd>) -> Result<R, E>,
+    ) -> Result<R, E> {
         self.inbox.receive(&self.end.lobby, patience, f)
     }
 
-    pub(super) fn receive_bytes(&self, patience: Patience) -> Result<Vec<u8>, RecvError> {
+    pub(super) fn receive_bytes(&self, patience: Patience) -> Result<Vec<u8>, RecvStop> {
         self.inbox.receive_bytes(&self.end.lobby, patience)
     }
 

@@ -1,17 +1,17 @@
+//! What can go wrong with a pipe: one small enum an operation.
+//!
+//! A value is only lent to `send` and its like, so it is still the caller's after every error.
+
 use std::{error::Error, fmt, io};
 
 use kernel::handover;
 
-/// Why a message could not be sent.
+/// Why [`send`](super::Sender::send) failed.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum SendError {
     /// The other end is gone, in every process that had it: closed, exited or killed.
     Closed,
-    /// There is no room now (only from `try_send`).
-    Full,
-    /// There was not room enough all the while (only from `send_timeout`).
-    TimedOut,
     /// The value could not be serialised.
     Encode(handover::Error),
     /// Another process has overwritten the pipe's memory.
@@ -20,17 +20,81 @@ pub enum SendError {
     Io(io::Error),
 }
 
-/// Why a message could not be received.
+/// Why [`try_send`](super::Sender::try_send) failed.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum TrySendError {
+    /// There is no room now.
+    Full,
+    /// The other end is gone, in every process that had it: closed, exited or killed.
+    Closed,
+    /// The value could not be serialised.
+    Encode(handover::Error),
+    /// Another process has overwritten the pipe's memory.
+    Damaged,
+    /// The kernel refused, such as to pass on so many descriptors.
+    Io(io::Error),
+}
+
+/// Why [`send_timeout`](super::Sender::send_timeout) or [`send_deadline`](super::Sender::send_deadline) failed.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum SendTimeoutError {
+    /// There was not room enough all the while.
+    TimedOut,
+    /// The other end is gone, in every process that had it: closed, exited or killed.
+    Closed,
+    /// The value could not be serialised.
+    Encode(handover::Error),
+    /// Another process has overwritten the pipe's memory.
+    Damaged,
+    /// The kernel refused, such as to pass on so many descriptors.
+    Io(io::Error),
+}
+
+/// Why [`recv`](super::Receiver::recv) failed.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum RecvError {
     /// The other end is gone, in every process that had it: closed, exited or killed. Everything that it had sent has
     /// been received.
     Closed,
-    /// There is nothing now (only from `try_recv`).
+    /// The message is not a value of this pipe's type, or its descriptors could not all be taken in. It is gone; the
+    /// next one is not affected.
+    Decode(handover::Error),
+    /// Another process has overwritten the pipe's memory.
+    Damaged,
+    /// The kernel refused.
+    Io(io::Error),
+}
+
+/// Why [`try_recv`](super::Receiver::try_recv) failed.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum TryRecvError {
+    /// There is nothing now.
     Empty,
-    /// There was nothing all the while (only from `recv_timeout`).
+    /// The other end is gone, in every process that had it: closed, exited or killed. Everything that it had sent has
+    /// been received.
+    Closed,
+    /// The message is not a value of this pipe's type, or its descriptors could not all be taken in. It is gone; the
+    /// next one is not affected.
+    Decode(handover::Error),
+    /// Another process has overwritten the pipe's memory.
+    Damaged,
+    /// The kernel refused.
+    Io(io::Error),
+}
+
+/// Why [`recv_timeout`](super::Receiver::recv_timeout) or [`recv_deadline`](super::Receiver::recv_deadline) failed.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum RecvTimeoutError {
+    /// There was nothing all the while.
     TimedOut,
+    /// The other end is gone, in every process that had it: closed, exited or killed. Everything that it had sent has
+    /// been received.
+    Closed,
     /// The message is not a value of this pipe's type, or its descriptors could not all be taken in. It is gone; the
     /// next one is not affected.
     Decode(handover::Error),
@@ -43,84 +107,95 @@ pub enum RecvError {
 const CLOSED: &str = "the other end of the pipe is closed";
 const DAMAGED: &str = "the pipe's memory has been overwritten by another process";
 
-/// What an operation fails with in a process that is refused `membarrier(2)`, while another one uses the same end and needs
-/// no turns for that.
-pub(super) fn no_turns() -> io::Error {
-    io::Error::new(
-        io::ErrorKind::PermissionDenied,
-        "a filter refuses membarrier(2) to this thread, and another thread or process keeps this end to itself",
-    )
-}
-
-impl fmt::Display for SendError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Closed => f.write_str(CLOSED),
-            Self::Full => f.write_str("the pipe is full"),
-            Self::TimedOut => f.write_str("the pipe stayed full until the timeout"),
-            Self::Encode(e) => write!(f, "the value cannot be serialised: {e}"),
-            Self::Damaged => f.write_str(DAMAGED),
-            Self::Io(e) => write!(f, "cannot send: {e}"),
+/// `Display` and `Error` of an enum, and the same as an error of `std::io`.
+macro_rules! error {
+    ($name:ident: $verb:literal, $Codec:ident: $codec:literal, closed: $closed:ident $(, $Extra:ident: $text:literal, $kind:ident)?) => {
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match self {
+                    $(Self::$Extra => f.write_str($text),)?
+                    Self::Closed => f.write_str(CLOSED),
+                    Self::$Codec(e) => write!(f, concat!($codec, ": {}"), e),
+                    Self::Damaged => f.write_str(DAMAGED),
+                    Self::Io(e) => write!(f, concat!("cannot ", $verb, ": {}"), e),
+                }
+            }
         }
-    }
-}
 
-impl fmt::Display for RecvError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Closed => f.write_str(CLOSED),
-            Self::Empty => f.write_str("the pipe is empty"),
-            Self::TimedOut => f.write_str("the pipe stayed empty until the timeout"),
-            Self::Decode(e) => write!(f, "the message is not a value of the pipe's type: {e}"),
-            Self::Damaged => f.write_str(DAMAGED),
-            Self::Io(e) => write!(f, "cannot receive: {e}"),
+        impl Error for $name {
+            fn source(&self) -> Option<&(dyn Error + 'static)> {
+                match self {
+                    Self::$Codec(e) => Some(e),
+                    Self::Io(e) => Some(e),
+                    _ => None,
+                }
+            }
         }
-    }
-}
 
-impl Error for SendError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Encode(e) => Some(e),
-            Self::Io(e) => Some(e),
-            _ => None,
+        /// For streams: a closed pipe is a broken one to write to, and the end of one to read from.
+        impl From<$name> for io::Error {
+            fn from(e: $name) -> Self {
+                let kind = match e {
+                    $name::Io(e) => return e,
+                    $($name::$Extra => io::ErrorKind::$kind,)?
+                    $name::Closed => io::ErrorKind::$closed,
+                    $name::$Codec(_) | $name::Damaged => io::ErrorKind::InvalidData,
+                };
+                Self::new(kind, e)
+            }
         }
-    }
+    };
 }
 
-impl Error for RecvError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Decode(e) => Some(e),
-            Self::Io(e) => Some(e),
-            _ => None,
-        }
-    }
+error!(SendError: "send", Encode: "the value cannot be serialised", closed: BrokenPipe);
+error!(TrySendError: "send", Encode: "the value cannot be serialised", closed: BrokenPipe,
+    Full: "the pipe is full", WouldBlock);
+error!(SendTimeoutError: "send", Encode: "the value cannot be serialised", closed: BrokenPipe,
+    TimedOut: "the pipe stayed full until the timeout", TimedOut);
+error!(RecvError: "receive", Decode: "the message is not a value of the pipe's type", closed: UnexpectedEof);
+error!(TryRecvError: "receive", Decode: "the message is not a value of the pipe's type", closed: UnexpectedEof,
+    Empty: "the pipe is empty", WouldBlock);
+error!(RecvTimeoutError: "receive", Decode: "the message is not a value of the pipe's type", closed: UnexpectedEof,
+    TimedOut: "the pipe stayed empty until the timeout", TimedOut);
+
+/// What an operation that waits fails with, as the error of one that waits less long.
+macro_rules! from_patient {
+    ($Patient:ident, $Codec:ident => $($name:ident),*) => {
+        $(
+            impl From<$Patient> for $name {
+                fn from(e: $Patient) -> Self {
+                    match e {
+                        $Patient::Closed => Self::Closed,
+                        $Patient::$Codec(e) => Self::$Codec(e),
+                        $Patient::Damaged => Self::Damaged,
+                        $Patient::Io(e) => Self::Io(e),
+                    }
+                }
+            }
+        )*
+    };
 }
 
-/// For streams: a closed pipe is a broken one to write to.
-impl From<SendError> for io::Error {
-    fn from(e: SendError) -> Self {
-        let kind = match e {
-            SendError::Io(e) => return e,
-            SendError::Closed => io::ErrorKind::BrokenPipe,
-            SendError::Full => io::ErrorKind::WouldBlock,
-            SendError::TimedOut => io::ErrorKind::TimedOut,
-            SendError::Encode(_) | SendError::Damaged => io::ErrorKind::InvalidData,
+from_patient!(SendError, Encode => TrySendError, SendTimeoutError);
+from_patient!(RecvError, Decode => TryRecvError, RecvTimeoutError);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_operation_says_only_what_can_happen_to_it() {
+        // Without a `_`: a variant too many does not compile.
+        let ends = |e: RecvError| match e {
+            RecvError::Closed | RecvError::Decode(_) | RecvError::Damaged | RecvError::Io(_) => TryRecvError::from(e),
         };
-        Self::new(kind, e)
-    }
-}
-
-impl From<RecvError> for io::Error {
-    fn from(e: RecvError) -> Self {
-        let kind = match e {
-            RecvError::Io(e) => return e,
-            RecvError::Closed => io::ErrorKind::UnexpectedEof,
-            RecvError::Empty => io::ErrorKind::WouldBlock,
-            RecvError::TimedOut => io::ErrorKind::TimedOut,
-            RecvError::Decode(_) | RecvError::Damaged => io::ErrorKind::InvalidData,
+        assert!(matches!(ends(RecvError::Closed), TryRecvError::Closed));
+        let sent = |e: SendError| match e {
+            SendError::Closed | SendError::Encode(_) | SendError::Damaged | SendError::Io(_) => SendTimeoutError::from(e),
         };
-        Self::new(kind, e)
+        assert!(matches!(sent(SendError::Damaged), SendTimeoutError::Damaged));
+        assert_eq!(io::Error::from(TrySendError::Full).kind(), io::ErrorKind::WouldBlock);
+        assert_eq!(io::Error::from(RecvTimeoutError::TimedOut).kind(), io::ErrorKind::TimedOut);
+        assert_eq!(io::Error::from(RecvError::Closed).kind(), io::ErrorKind::UnexpectedEof);
     }
 }

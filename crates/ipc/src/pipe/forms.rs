@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Connection, Receiver, RecvError, SendError, Sender, biased::Patience};
+use super::{
+    Connection, Receiver, RecvTimeoutError, SendTimeoutError, Sender, TryRecvError, TrySendError, biased::Patience,
+};
 use crate::time::remaining;
 
 macro_rules! sending {
@@ -14,7 +16,7 @@ macro_rules! sending {
             ///
             /// # Errors
             /// As [`send_timeout`](Self::send_timeout).
-            pub fn send_deadline(&self, value: &T, deadline: Instant) -> Result<(), SendError> {
+            pub fn send_deadline(&self, value: &T, deadline: Instant) -> Result<(), SendTimeoutError> {
                 self.send_timeout(value, remaining(deadline))
             }
         }
@@ -24,23 +26,23 @@ macro_rules! sending {
             ///
             /// # Errors
             /// As [`try_send`](Self::try_send), but for `Encode`.
-            pub fn try_send_bytes(&$self, bytes: &[u8]) -> Result<(), SendError> {
-                $outgoing.send_bytes(bytes, Patience::None)
+            pub fn try_send_bytes(&$self, bytes: &[u8]) -> Result<(), TrySendError> {
+                Ok($outgoing.send_bytes(bytes, Patience::None)?)
             }
 
             /// Sends the bytes as a message, waiting at most `timeout` for room; see [`send_bytes`](Self::send_bytes).
             ///
             /// # Errors
             /// As [`send_timeout`](Self::send_timeout), but for `Encode`.
-            pub fn send_bytes_timeout(&$self, bytes: &[u8], timeout: Duration) -> Result<(), SendError> {
-                $outgoing.send_bytes(bytes, Patience::of(Some(timeout)))
+            pub fn send_bytes_timeout(&$self, bytes: &[u8], timeout: Duration) -> Result<(), SendTimeoutError> {
+                Ok($outgoing.send_bytes(bytes, Patience::of(Some(timeout)))?)
             }
 
             /// Sends the bytes as a message, waiting for room until `deadline`; see [`send_bytes`](Self::send_bytes).
             ///
             /// # Errors
             /// As [`send_timeout`](Self::send_timeout), but for `Encode`.
-            pub fn send_bytes_deadline(&self, bytes: &[u8], deadline: Instant) -> Result<(), SendError> {
+            pub fn send_bytes_deadline(&self, bytes: &[u8], deadline: Instant) -> Result<(), SendTimeoutError> {
                 self.send_bytes_timeout(bytes, remaining(deadline))
             }
         }
@@ -54,7 +56,7 @@ macro_rules! receiving {
             ///
             /// # Errors
             /// As [`recv_timeout`](Self::recv_timeout).
-            pub fn recv_deadline(&self, deadline: Instant) -> Result<T, RecvError> {
+            pub fn recv_deadline(&self, deadline: Instant) -> Result<T, RecvTimeoutError> {
                 self.recv_timeout(remaining(deadline))
             }
         }
@@ -64,23 +66,23 @@ macro_rules! receiving {
             ///
             /// # Errors
             /// As [`try_recv`](Self::try_recv), but for `Decode`.
-            pub fn try_recv_bytes(&$self) -> Result<Vec<u8>, RecvError> {
-                $incoming.receive_bytes(Patience::None)
+            pub fn try_recv_bytes(&$self) -> Result<Vec<u8>, TryRecvError> {
+                Ok($incoming.receive_bytes(Patience::None)?)
             }
 
             /// Receives a message as bytes, waiting at most `timeout` for one; see [`recv_bytes`](Self::recv_bytes).
             ///
             /// # Errors
             /// As [`recv_timeout`](Self::recv_timeout), but for `Decode`.
-            pub fn recv_bytes_timeout(&$self, timeout: Duration) -> Result<Vec<u8>, RecvError> {
-                $incoming.receive_bytes(Patience::of(Some(timeout)))
+            pub fn recv_bytes_timeout(&$self, timeout: Duration) -> Result<Vec<u8>, RecvTimeoutError> {
+                Ok($incoming.receive_bytes(Patience::of(Some(timeout)))?)
             }
 
             /// Receives a message as bytes, waiting for one until `deadline`; see [`recv_bytes`](Self::recv_bytes).
             ///
             /// # Errors
             /// As [`recv_timeout`](Self::recv_timeout), but for `Decode`.
-            pub fn recv_bytes_deadline(&self, deadline: Instant) -> Result<Vec<u8>, RecvError> {
+            pub fn recv_bytes_deadline(&self, deadline: Instant) -> Result<Vec<u8>, RecvTimeoutError> {
                 self.recv_bytes_timeout(remaining(deadline))
             }
         }

@@ -6,13 +6,13 @@ use std::{
 
 use super::{
     RecvError,
-    biased::{Biased, Blocked, Patience},
+    biased::{Biased, Patience},
     claim::{Claim, Inside},
-    error::no_turns,
     handles::{NO_LIMIT, Taker},
     layout::ReaderWords,
     lobby::{For, Lobby, Outcome},
     ring::{Damaged, Kind, Reader, Ring, SMALL, Small},
+    stop::RecvStop,
     turn::TurnWords,
 };
 use crate::{barrier, spin::Spin};
@@ -68,12 +68,12 @@ impl Inbox {
 
     /// Receives a message and hands it to `f`, outside of all locks.
     #[inline]
-    pub(super) fn receive<R>(
+    pub(super) fn receive<R, E: From<RecvStop>>(
         &self,
         lobby: &Lobby,
         patience: Patience,
-        f: impl FnOnce(&[u8], Vec<OwnedFd>) -> Result<R, RecvError>,
-    ) -> Result<R, RecvError> {
+        f: impl FnOnce(&[u8], Vec<OwnedFd>) -> Result<R, E>,
+    ) -> Result<R, E> {
         let mut small = Small::new();
         loop {
             match self.take(lobby, patience, &mut small)? {
@@ -85,13 +85,13 @@ impl Inbox {
     }
 
     #[inline(never)]
-    fn hand_over<R>(
+    fn hand_over<R, E: From<RecvStop>>(
         &self,
         lobby: &Lobby,
         bytes: Vec<u8>,
         fds: Option<FdsOf>,
-        f: impl FnOnce(&[u8], Vec<OwnedFd>) -> Result<R, RecvError>,
-    ) -> Result<R, RecvError> {
+        f: impl FnOnce(&[u8], Vec<OwnedFd>) -> Result<R, E>,
+    ) -> Result<R, E> {
         let fds = Self::collect(lobby, fds)?;
         let result = f(&bytes, fds);
         self.keep(bytes);
@@ -99,7 +99,7 @@ impl Inbox {
     }
 
     /// Receives a message's bytes to keep. Descriptors that came along are closed.
-    pub(super) fn receive_bytes(&self, lobby: &Lobby, patience: Patience) -> Result<Vec<u8>, RecvError> {
+    pub(super) fn receive_bytes(&self, lobby: &Lobby, patience: Patience) -> Result<Vec<u8>, RecvStop> {
         let mut small = Small::new();
         loop {
             match self.take(lobby, patience, &mut small)? {
@@ -115,28 +115,24 @@ impl Inbox {
 
     /// Whether a frame is there, or the end, which is as good: a `receive` would not wait for its first byte.
     pub(super) fn poll(&self, lobby: &Lobby, patience: Patience) -> Result<bool, RecvError> {
+        match self.wait_for_any(lobby, patience) {
+            Ok(()) | Err(RecvStop::Failed(RecvError::Closed)) => Ok(true),
+            Err(RecvStop::WouldBlock) => Ok(false),
+            Err(RecvStop::Failed(e)) => Err(e),
+        }
+    }
+
+    fn wait_for_any(&self, lobby: &Lobby, patience: Patience) -> Result<(), RecvStop> {
         let position = {
-            let mut state = match self.state.lock(patience) {
-                Ok(state) => state,
-                Err(Blocked::TimedOut) => return Ok(false),
-                Err(Blocked::Refused) => return Err(RecvError::Io(no_turns())),
-            };
-            let _inside = match self.go_inside(&mut state, patience) {
-                Ok(inside) => inside,
-                Err(RecvError::TimedOut | RecvError::Empty) => return Ok(false),
-                Err(e) => return Err(e),
-            };
+            let mut state = self.state.lock(patience)?;
+            let _inside = self.go_inside(&mut state, patience)?;
             if state.reader.peek(&self.ring)?.is_some() {
                 lobby.owe();
-                return Ok(true);
+                return Ok(());
             }
             state.reader.position()
         };
-        match self.wait_for_frame(lobby, position, patience) {
-            Ok(()) | Err(RecvError::Closed) => Ok(true),
-            Err(RecvError::TimedOut | RecvError::Empty) => Ok(false),
-            Err(e) => Err(e),
-        }
+        self.wait_for_frame(lobby, position, patience)
     }
 
     /// A descriptor that is readable now if there is something to receive, and becomes so when something comes.
@@ -158,14 +154,13 @@ impl Inbox {
 
     /// Keeps other processes out, until dropped. One that has taken a part of a message is waited for until it has the
     /// rest, or is dead.
-    fn go_inside(&self, state: &mut Receiving, patience: Patience) -> Result<Inside<'_>, RecvError> {
+    fn go_inside(&self, state: &mut Receiving, patience: Patience) -> Result<Inside<'_>, RecvStop> {
         if let Some(inside) = state.claim.enter(self.turn()) {
             return Ok(Inside::Biased(inside));
         }
         let deadline = patience.deadline();
         loop {
-            let turn = state.claim.lock(self.turn(), self.ring.users(), deadline);
-            let turn = turn.map_err(|e| not_inside(e, patience))?;
+            let turn = state.claim.lock(self.turn(), self.ring.users(), deadline)?;
             let begun = self.words().begun.load(Acquire);
             if begun == state.claim.user() || self.ring.users().is_gone(begun) {
                 if state.claim.is_news_to(&turn) {
@@ -180,14 +175,14 @@ impl Inbox {
             }
             drop(turn);
             if deadline.is_some_and(|d| d.has_passed()) {
-                return Err(out_of(patience));
+                return Err(RecvStop::WouldBlock);
             }
             std::thread::sleep(MOMENT);
         }
     }
 
     #[inline(always)]
-    fn take(&self, lobby: &Lobby, patience: Patience, small: &mut Small) -> Result<Taken, RecvError> {
+    fn take(&self, lobby: &Lobby, patience: Patience, small: &mut Small) -> Result<Taken, RecvStop> {
         if let Some(mut state) = self.state.enter_biased()
             && let Some(_inside) = state.claim.enter(self.turn())
         {
@@ -197,14 +192,14 @@ impl Inbox {
     }
 
     #[cold]
-    fn take_by_turns(&self, lobby: &Lobby, patience: Patience, small: &mut Small) -> Result<Taken, RecvError> {
-        let mut state = self.state.lock(patience).map_err(|e| not_inside(e, patience))?;
+    fn take_by_turns(&self, lobby: &Lobby, patience: Patience, small: &mut Small) -> Result<Taken, RecvStop> {
+        let mut state = self.state.lock(patience)?;
         let _inside = self.go_inside(&mut state, patience)?;
         self.take_as(&mut state, lobby, small)
     }
 
     #[inline(always)]
-    fn take_as(&self, state: &mut Receiving, lobby: &Lobby, small: &mut Small) -> Result<Taken, RecvError> {
+    fn take_as(&self, state: &mut Receiving, lobby: &Lobby, small: &mut Small) -> Result<Taken, RecvStop> {
         match state.reader.peek(&self.ring)? {
             None => Ok(self.nothing(state)?),
             Some((Kind::Whole, len)) if len <= SMALL && state.begun.is_none() => {
@@ -219,7 +214,7 @@ impl Inbox {
 
     /// Takes frames up to the end of a message, if that has been published.
     #[inline(never)]
-    fn take_pieces(&self, state: &mut Receiving, lobby: &Lobby) -> Result<Taken, RecvError> {
+    fn take_pieces(&self, state: &mut Receiving, lobby: &Lobby) -> Result<Taken, RecvStop> {
         while let Some((kind, len)) = state.reader.peek(&self.ring)? {
             if let Some(Begun { bytes, fds }) = self.take_piece(lobby, state, kind, len)? {
                 return Ok(Taken::Large(bytes, fds));
@@ -284,10 +279,10 @@ impl Inbox {
         Ok(FdsOf { taker: lobby.taker(number(id)), n: n as usize })
     }
 
-    fn collect(lobby: &Lobby, fds: Option<FdsOf>) -> Result<Vec<OwnedFd>, RecvError> {
+    fn collect(lobby: &Lobby, fds: Option<FdsOf>) -> Result<Vec<OwnedFd>, RecvStop> {
         match fds {
             None => Ok(Vec::new()),
-            Some(FdsOf { taker, n }) => lobby.take_fds(taker, n).map_err(RecvError::Io),
+            Some(FdsOf { taker, n }) => lobby.take_fds(taker, n).map_err(|e| RecvError::Io(e).into()),
         }
     }
 
@@ -302,7 +297,7 @@ impl Inbox {
     }
 
     /// Sleeps until a frame stands at `position`; or another thread has taken it, so that whatever stands there is old.
-    fn wait_for_frame(&self, lobby: &Lobby, position: u64, patience: Patience) -> Result<(), RecvError> {
+    fn wait_for_frame(&self, lobby: &Lobby, position: u64, patience: Patience) -> Result<(), RecvStop> {
         let there = || self.ring.has_frame(position) || self.words().head.load(Relaxed) != position;
         let announce = || {
             // Numbered, so that the peer's answer to one sleep does not cancel the next.
@@ -317,8 +312,8 @@ impl Inbox {
         };
         match outcome.map_err(RecvError::Io)? {
             Outcome::Ready => Ok(()),
-            Outcome::Ended => Err(RecvError::Closed),
-            Outcome::TimedOut => Err(out_of(patience)),
+            Outcome::Ended => Err(RecvError::Closed.into()),
+            Outcome::TimedOut => Err(RecvStop::WouldBlock),
         }
     }
 
@@ -355,25 +350,5 @@ impl Drop for Inbox {
         }
         claim.give_up(&words.turn);
         self.ring.header().to_writer.0.reader_left.fetch_add(1, Release);
-    }
-}
-
-fn out_of(patience: Patience) -> RecvError {
-    match patience {
-        Patience::None => RecvError::Empty,
-        Patience::Until(_) => RecvError::TimedOut,
-    }
-}
-
-fn not_inside(blocked: Blocked, patience: Patience) -> RecvError {
-    match blocked {
-        Blocked::TimedOut => out_of(patience),
-        Blocked::Refused => RecvError::Io(no_turns()),
-    }
-}
-
-impl From<Damaged> for RecvError {
-    fn from(Damaged: Damaged) -> Self {
-        Self::Damaged
     }
 }

@@ -25,6 +25,7 @@ mod pollable;
 mod ring;
 mod simplex;
 pub(crate) mod socket;
+mod stop;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -34,7 +35,7 @@ mod users;
 pub use self::{
     awaiting::{RecvFuture, SendFuture},
     connection::{Connection, pipe},
-    error::{RecvError, SendError},
+    error::{RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError},
     iter::{RecvIntoIter, RecvIter},
     simplex::{Receiver, Sender, channel},
     stream::{StreamReader, StreamWriter},

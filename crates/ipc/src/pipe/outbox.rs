@@ -16,12 +16,12 @@ use wire::{Sink, TypeInfo};
 
 use super::{
     SendError,
-    biased::{Biased, Blocked, Patience},
+    biased::{Biased, Patience},
     claim::{Claim, Inside},
-    error::no_turns,
     lobby::{For, Lobby, Outcome},
-    ring::{Damaged, Kind, MAX_PAYLOAD, Ring, Writer},
+    ring::{Kind, MAX_PAYLOAD, Ring, Writer},
     socket::MAX_FDS,
+    stop::SendStop,
     turn::TurnWords,
 };
 use crate::{barrier, spin::Spin};
@@ -101,7 +101,7 @@ impl Outbox {
         lobby: &Lobby,
         value: &T,
         patience: Patience,
-    ) -> Result<(), SendError> {
+    ) -> Result<(), SendStop> {
         if let Some(mut state) = self.state.enter_biased()
             && let Some(_inside) = state.claim.enter(self.turn())
         {
@@ -116,8 +116,8 @@ impl Outbox {
         lobby: &Lobby,
         value: &T,
         patience: Patience,
-    ) -> Result<(), SendError> {
-        let mut state = self.state.lock(patience).map_err(|e| not_inside(e, patience))?;
+    ) -> Result<(), SendStop> {
+        let mut state = self.state.lock(patience)?;
         let _inside = self.go_inside(&mut state, patience)?;
         self.send_as(&mut state, lobby, value, patience)
     }
@@ -128,12 +128,11 @@ impl Outbox {
     }
 
     /// Keeps other processes out, until dropped.
-    fn go_inside(&self, state: &mut Sending, patience: Patience) -> Result<Inside<'_>, SendError> {
+    fn go_inside(&self, state: &mut Sending, patience: Patience) -> Result<Inside<'_>, SendStop> {
         if let Some(inside) = state.claim.enter(self.turn()) {
             return Ok(Inside::Biased(inside));
         }
-        let turn = state.claim.lock(self.turn(), self.ring.users(), patience.deadline());
-        let turn = turn.map_err(|e| not_inside(e, patience))?;
+        let turn = state.claim.lock(self.turn(), self.ring.users(), patience.deadline())?;
         if state.claim.is_news_to(&turn) {
             state.writer = Writer::reload(&self.ring)?;
         }
@@ -148,7 +147,7 @@ impl Outbox {
         lobby: &Lobby,
         value: &T,
         patience: Patience,
-    ) -> Result<(), SendError> {
+    ) -> Result<(), SendStop> {
         self.begin(state, lobby)?;
         if let Some(mut sink) = state.writer.sink(&self.ring)?
             && wire::encode_compact(TypeInfo::of::<T>(), value, &mut sink).is_ok()
@@ -169,18 +168,18 @@ impl Outbox {
         lobby: &Lobby,
         value: &T,
         patience: Patience,
-    ) -> Result<(), SendError> {
+    ) -> Result<(), SendStop> {
         let parcel = handover::pack(value).map_err(SendError::Encode)?;
         self.send_in_pieces(state, lobby, parcel.bytes(), &parcel.fds(), patience)
     }
 
     /// Sends a value that is packed already, with what belongs to it.
-    pub(super) fn send_parcel(&self, lobby: &Lobby, parcel: &Parcel<'_>, patience: Patience) -> Result<(), SendError> {
+    pub(super) fn send_parcel(&self, lobby: &Lobby, parcel: &Parcel<'_>, patience: Patience) -> Result<(), SendStop> {
         self.send_raw(lobby, parcel.bytes(), &parcel.fds(), patience)
     }
 
     /// Sends bytes as they are.
-    pub(super) fn send_bytes(&self, lobby: &Lobby, bytes: &[u8], patience: Patience) -> Result<(), SendError> {
+    pub(super) fn send_bytes(&self, lobby: &Lobby, bytes: &[u8], patience: Patience) -> Result<(), SendStop> {
         self.send_raw(lobby, bytes, &[], patience)
     }
 
@@ -190,24 +189,24 @@ impl Outbox {
         bytes: &[u8],
         fds: &[BorrowedFd<'_>],
         patience: Patience,
-    ) -> Result<(), SendError> {
+    ) -> Result<(), SendStop> {
         if let Some(mut state) = self.state.enter_biased()
             && let Some(_inside) = state.claim.enter(self.turn())
         {
             self.begin(&mut state, lobby)?;
             return self.send_in_pieces(&mut state, lobby, bytes, fds, patience);
         }
-        let mut state = self.state.lock(patience).map_err(|e| not_inside(e, patience))?;
+        let mut state = self.state.lock(patience)?;
         let _inside = self.go_inside(&mut state, patience)?;
         self.begin(&mut state, lobby)?;
         self.send_in_pieces(&mut state, lobby, bytes, fds, patience)
     }
 
     #[inline(always)]
-    fn begin(&self, state: &mut Sending, lobby: &Lobby) -> Result<(), SendError> {
+    fn begin(&self, state: &mut Sending, lobby: &Lobby) -> Result<(), SendStop> {
         let left = self.ring.header().to_writer.0.reader_left.load(Acquire);
         if lobby.has_ended() || (state.health.is_due(left) && lobby.ask_whether_ended()) {
-            return Err(SendError::Closed);
+            return Err(SendError::Closed.into());
         }
         Ok(())
     }
@@ -219,7 +218,7 @@ impl Outbox {
         bytes: &[u8],
         fds: &[BorrowedFd<'_>],
         patience: Patience,
-    ) -> Result<(), SendError> {
+    ) -> Result<(), SendStop> {
         let (prefix, kinds) = if fds.is_empty() {
             ([0; PREFIX_BYTES], (Kind::Whole, Kind::First))
         } else {
@@ -236,7 +235,7 @@ impl Outbox {
             return Ok(());
         }
         if matches!(patience, Patience::None) && !writer.has_room_for_all(&self.ring, prefix.len() + bytes.len())? {
-            return Err(SendError::Full);
+            return Err(SendStop::WouldBlock);
         }
         // What follows may stop anywhere: the reader drops what it has got when another message begins.
         let (first, rest) = bytes.split_at(MAX_PAYLOAD - prefix.len());
@@ -261,7 +260,7 @@ impl Outbox {
         lobby: &Lobby,
         fds: &[BorrowedFd<'_>],
         patience: Patience,
-    ) -> Result<[u8; PREFIX_BYTES], SendError> {
+    ) -> Result<[u8; PREFIX_BYTES], SendStop> {
         let id = self.ring.header().writer.0.n_with_fds.fetch_add(1, Relaxed).wrapping_add(1);
         let deadline = match patience {
             Patience::None => Deadline::after(Duration::ZERO),
@@ -269,9 +268,9 @@ impl Outbox {
         };
         for fds in fds.chunks(MAX_FDS) {
             lobby.socket().send_fds(id, fds, deadline).map_err(|e| match e {
-                Errno::EPIPE => SendError::Closed,
-                Errno::EAGAIN => out_of(patience),
-                e => SendError::Io(e.into()),
+                Errno::EPIPE => SendError::Closed.into(),
+                Errno::EAGAIN => SendStop::WouldBlock,
+                e => SendStop::Failed(SendError::Io(e.into())),
             })?;
         }
         let mut prefix = [0; PREFIX_BYTES];
@@ -286,13 +285,13 @@ impl Outbox {
         lobby: &Lobby,
         payload: usize,
         patience: Patience,
-    ) -> Result<(), SendError> {
+    ) -> Result<(), SendStop> {
         let words = self.ring.header();
         loop {
             if writer.make_room(&self.ring, payload)? {
                 return Ok(());
             }
-            let Patience::Until(deadline) = patience else { return Err(SendError::Full) };
+            let Patience::Until(deadline) = patience else { return Err(SendStop::WouldBlock) };
             let wanted = writer.wanted_head(payload);
             let there = || words.reader.0.head.load(Acquire) >= wanted;
             if self.spin.until(|| there().then_some(())).is_some() {
@@ -304,8 +303,8 @@ impl Outbox {
             };
             match lobby.wait(For::Room, deadline, there, announce).map_err(SendError::Io)? {
                 Outcome::Ready => {}
-                Outcome::Ended => return Err(SendError::Closed),
-                Outcome::TimedOut => return Err(SendError::TimedOut),
+                Outcome::Ended => return Err(SendError::Closed.into()),
+                Outcome::TimedOut => return Err(SendStop::WouldBlock),
             }
         }
     }
@@ -335,25 +334,5 @@ impl Outbox {
 impl Drop for Outbox {
     fn drop(&mut self) {
         self.state.get_mut().claim.give_up(&self.ring.header().writer.0.turn);
-    }
-}
-
-fn out_of(patience: Patience) -> SendError {
-    match patience {
-        Patience::None => SendError::Full,
-        Patience::Until(_) => SendError::TimedOut,
-    }
-}
-
-fn not_inside(blocked: Blocked, patience: Patience) -> SendError {
-    match blocked {
-        Blocked::TimedOut => out_of(patience),
-        Blocked::Refused => SendError::Io(no_turns()),
-    }
-}
-
-impl From<Damaged> for SendError {
-    fn from(Damaged: Damaged) -> Self {
-        Self::Damaged
     }
 }

@@ -10,9 +10,10 @@ use kernel::handover;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, de::DeserializeOwned};
 
 use super::{
-    RecvError, SendError,
+    RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError,
     biased::Patience,
     end::{self, Incoming, Outgoing, Parts, Side},
+    stop::RecvStop,
     stream::{StreamReader, StreamWriter},
 };
 
@@ -55,7 +56,7 @@ impl<T> Sender<T> {
     /// # Errors
     /// As [`send`](Self::send).
     pub fn send_bytes(&self, bytes: &[u8]) -> Result<(), SendError> {
-        self.end.send_bytes(bytes, Patience::FOREVER)
+        Ok(self.end.send_bytes(bytes, Patience::FOREVER)?)
     }
 
     /// A stream whose every write is a message of bytes.
@@ -74,23 +75,23 @@ impl<T: Serialize + DeserializeOwned> Sender<T> {
     /// If the value's own `Serialize` sends through the same end.
     #[inline]
     pub fn send(&self, value: &T) -> Result<(), SendError> {
-        self.end.send(value, Patience::FOREVER)
+        Ok(self.end.send(value, Patience::FOREVER)?)
     }
 
     /// Sends a value if there is room now. A message that is larger than the pipe never has.
     ///
     /// # Errors
-    /// [`Full`](SendError::Full); else as [`send`](Self::send).
-    pub fn try_send(&self, value: &T) -> Result<(), SendError> {
-        self.end.send(value, Patience::None)
+    /// [`Full`](TrySendError::Full); else as [`send`](Self::send).
+    pub fn try_send(&self, value: &T) -> Result<(), TrySendError> {
+        Ok(self.end.send(value, Patience::None)?)
     }
 
     /// Sends a value, waiting at most `timeout` for room. If the time is over amid a message, it is not delivered.
     ///
     /// # Errors
-    /// [`TimedOut`](SendError::TimedOut); else as [`send`](Self::send).
-    pub fn send_timeout(&self, value: &T, timeout: Duration) -> Result<(), SendError> {
-        self.end.send(value, Patience::of(Some(timeout)))
+    /// [`TimedOut`](SendTimeoutError::TimedOut); else as [`send`](Self::send).
+    pub fn send_timeout(&self, value: &T, timeout: Duration) -> Result<(), SendTimeoutError> {
+        Ok(self.end.send(value, Patience::of(Some(timeout)))?)
     }
 }
 
@@ -104,7 +105,7 @@ impl<T> Receiver<T> {
     /// # Errors
     /// As [`recv`](Self::recv), but for `Decode`.
     pub fn recv_bytes(&self) -> Result<Vec<u8>, RecvError> {
-        self.end.receive_bytes(Patience::FOREVER)
+        Ok(self.end.receive_bytes(Patience::FOREVER)?)
     }
 
     /// Waits until there is something to receive, or the other end is closed, for at most `timeout`; `None` waits for
@@ -135,29 +136,29 @@ impl<T: DeserializeOwned> Receiver<T> {
     /// Receives a value if there is one now.
     ///
     /// # Errors
-    /// [`Empty`](RecvError::Empty); else as [`recv`](Self::recv).
-    pub fn try_recv(&self) -> Result<T, RecvError> {
+    /// [`Empty`](TryRecvError::Empty); else as [`recv`](Self::recv).
+    pub fn try_recv(&self) -> Result<T, TryRecvError> {
         self.end.receive(Patience::None, decode)
     }
 
     /// Receives a value, waiting at most `timeout` for one.
     ///
     /// # Errors
-    /// [`TimedOut`](RecvError::TimedOut); else as [`recv`](Self::recv).
-    pub fn recv_timeout(&self, timeout: Duration) -> Result<T, RecvError> {
+    /// [`TimedOut`](RecvTimeoutError::TimedOut); else as [`recv`](Self::recv).
+    pub fn recv_timeout(&self, timeout: Duration) -> Result<T, RecvTimeoutError> {
         self.end.receive(Patience::of(Some(timeout)), decode)
     }
 }
 
 #[inline(always)]
-pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8], fds: Vec<OwnedFd>) -> Result<T, RecvError> {
+pub(super) fn decode<T: DeserializeOwned, E: From<RecvStop>>(bytes: &[u8], fds: Vec<OwnedFd>) -> Result<T, E> {
     // Only what was sent with descriptors needs the hand-over's context.
     if fds.is_empty()
         && let Ok(value) = wire::decode(bytes)
     {
         return Ok(value);
     }
-    handover::unpack(bytes, fds).map_err(RecvError::Decode)
+    handover::unpack(bytes, fds).map_err(|e| RecvStop::Failed(RecvError::Decode(e)).into())
 }
 
 /// What handles have in common that are one direction of an end.

@@ -12,7 +12,7 @@ use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use test_support::watchdog;
 
 use super::{
-    Connection, RecvError, SendError,
+    Connection, RecvError, RecvTimeoutError, TryRecvError, TrySendError,
     end::{Parts, Side},
     handles::NO_LIMIT,
     layout::{DATA_OFFSET, Header, RING_BYTES},
@@ -84,19 +84,25 @@ fn message(random: &mut Random) -> Message {
 fn use_it(end: &Connection<Message>, random: &mut Random) {
     for _ in 0..20 {
         match end.try_recv() {
-            Err(RecvError::Empty | RecvError::Closed | RecvError::Damaged) => break,
-            Ok(_) | Err(RecvError::Decode(_)) => {}
+            Err(TryRecvError::Empty | TryRecvError::Closed | TryRecvError::Damaged) => break,
+            Ok(_) | Err(TryRecvError::Decode(_)) => {}
             Err(e) => panic!("{e}"),
         }
     }
     for _ in 0..3 {
         match end.try_send(&message(random)) {
-            Ok(()) | Err(SendError::Full | SendError::Closed | SendError::Damaged) => {}
+            Ok(()) | Err(TrySendError::Full | TrySendError::Closed | TrySendError::Damaged) => {}
             Err(e) => panic!("{e}"),
         }
     }
     match end.recv_timeout(Duration::ZERO) {
-        Err(RecvError::TimedOut | RecvError::Closed | RecvError::Damaged | RecvError::Decode(_)) | Ok(_) => {}
+        Ok(_)
+        | Err(
+            RecvTimeoutError::TimedOut
+            | RecvTimeoutError::Closed
+            | RecvTimeoutError::Damaged
+            | RecvTimeoutError::Decode(_),
+        ) => {}
         Err(e) => panic!("{e}"),
     }
 }
@@ -191,7 +197,7 @@ fn anything_may_come_through_the_socket() {
             sendmsg::<()>(socket.as_fd().as_raw_fd(), &parts, control, MsgFlags::MSG_DONTWAIT, None).unwrap();
         }
         if random.below(3) == 0 {
-            assert!(matches!(end.try_recv(), Err(RecvError::Empty)));
+            assert!(matches!(end.try_recv(), Err(TryRecvError::Empty)));
         }
         peer.send(&(n, Vec::new(), "after the noise".into())).unwrap();
         assert_eq!(end.recv().unwrap().0, n);

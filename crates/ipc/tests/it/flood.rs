@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use ipc::{Client, Connection, Listener, RecvError, SendError};
+use ipc::{Client, Connection, Listener, RecvError, RecvTimeoutError, SendTimeoutError, TryRecvError};
 use nix::sys::socket::{
     AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, connect, sendmsg, socket,
 };
@@ -58,8 +58,8 @@ type Reads = (&'static str, fn(&Connection<Vec<Fd>>));
 
 fn flooded() {
     let reads: [Reads; 3] = [
-        ("try_recv", |end| assert!(matches!(end.try_recv(), Err(RecvError::Empty)))),
-        ("recv_timeout", |end| assert!(matches!(end.recv_timeout(SHORT), Err(RecvError::TimedOut)))),
+        ("try_recv", |end| assert!(matches!(end.try_recv(), Err(TryRecvError::Empty)))),
+        ("recv_timeout", |end| assert!(matches!(end.recv_timeout(SHORT), Err(RecvTimeoutError::TimedOut)))),
         ("poll", |end| assert!(!end.poll(Some(SHORT)).unwrap())),
     ];
     let (listener, name) = listen("flood");
@@ -151,7 +151,7 @@ fn a_sender_that_waits_for_room_beside_unread_descriptors_gets_it() {
         while end.try_send(&Vec::new()).is_ok() {
             n_sent += 1;
         }
-        assert!(matches!(end.send_timeout(&Vec::new(), SHORT), Err(SendError::TimedOut)));
+        assert!(matches!(end.send_timeout(&Vec::new(), SHORT), Err(SendTimeoutError::TimedOut)));
         reads.store(true, Relaxed);
         end.send(&Vec::new()).unwrap();
         for _ in 0..10 * MAX {

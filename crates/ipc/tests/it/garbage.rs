@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use ipc::{Client, Connection, Listener, Manager, RecvError};
+use ipc::{Client, Connection, Listener, Manager, TryRecvError};
 use nix::sys::socket::{
     AddressFamily, Backlog, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, accept, bind, connect, listen,
     sendmsg, socket,
@@ -76,7 +76,7 @@ fn a_listener_goes_on() {
             (0..BATCH).for_each(|n| assert!(send(socket.as_fd(), kind, batch * BATCH + n).is_ok()));
             let connection = listener.accept().unwrap();
             let heard = connection.try_recv();
-            assert!(matches!(heard, Err(RecvError::Empty | RecvError::Closed | RecvError::Io(_))), "{heard:?}");
+            assert!(matches!(heard, Err(TryRecvError::Empty | TryRecvError::Closed | TryRecvError::Io(_))), "{heard:?}");
         }
         thread::scope(|scope| {
             let client = scope.spawn(|| Client::connect::<u64>(name.as_str()).unwrap().send(&7).unwrap());

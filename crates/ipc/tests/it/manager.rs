@@ -151,7 +151,7 @@ fn a_killed_holders_objects_go() {
     let object = manager.create_with(|tx: Sender<u32>| vec![tx], (tx,)).unwrap();
     let child = Process::spawn(hold, (object, holds)).unwrap();
     is_held.recv().unwrap();
-    assert!(matches!(rx.recv_timeout(Duration::from_millis(20)), Err(ipc::RecvError::TimedOut)));
+    assert!(matches!(rx.recv_timeout(Duration::from_millis(20)), Err(ipc::RecvTimeoutError::TimedOut)));
     child.kill().unwrap();
     assert!(matches!(rx.recv(), Err(ipc::RecvError::Closed)));
 }

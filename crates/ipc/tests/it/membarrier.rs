@@ -3,7 +3,7 @@
 
 use std::{io::ErrorKind, os::fd::AsFd, time::Duration};
 
-use ipc::{Receiver, RecvError, SendError, Sender, channel};
+use ipc::{Receiver, SendError, Sender, TryRecvError, channel};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use test_support::{sandbox, watchdog};
 
@@ -71,7 +71,7 @@ fn an_end_that_another_process_has_to_itself_is_refused_without_membarrier() {
 fn is_shown_without_membarrier(requests: Receiver<Message>) -> bool {
     sandbox::deny(&[libc::SYS_membarrier]);
     let fd = requests.as_fd();
-    assert!(matches!(requests.try_recv(), Err(RecvError::Empty)));
+    assert!(matches!(requests.try_recv(), Err(TryRecvError::Empty)));
     poll(&mut [PollFd::new(fd, PollFlags::POLLIN)], PollTimeout::ZERO).unwrap() == 1
 }
 

@@ -7,7 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ipc::{Connection, Receiver, RecvError, SendError, Sender, channel, pipe};
+use ipc::{
+    Connection, Receiver, RecvError, RecvTimeoutError, SendError, SendTimeoutError, Sender, TryRecvError, TrySendError,
+    channel, pipe,
+};
 use proc_core::{Process, handover::Fd, shm::Shared};
 use test_support::watchdog;
 
@@ -38,26 +41,26 @@ fn smoke() {
 fn empty_full_and_timeouts_are_reported() {
     let _dog = watchdog(LIMIT);
     let (tx, rx) = channel::<u64>().unwrap();
-    assert!(matches!(rx.try_recv(), Err(RecvError::Empty)));
+    assert!(matches!(rx.try_recv(), Err(TryRecvError::Empty)));
     assert!(!rx.poll(Some(Duration::ZERO)).unwrap());
     let begun = Instant::now();
-    assert!(matches!(rx.recv_timeout(SHORT), Err(RecvError::TimedOut)));
+    assert!(matches!(rx.recv_timeout(SHORT), Err(RecvTimeoutError::TimedOut)));
     assert!(!rx.poll(Some(SHORT)).unwrap());
     assert!(begun.elapsed() >= SHORT * 2);
     let mut sent = 0;
     while tx.try_send(&sent).is_ok() {
         sent += 1;
     }
-    assert!(matches!(tx.try_send(&sent), Err(SendError::Full)));
+    assert!(matches!(tx.try_send(&sent), Err(TrySendError::Full)));
     let begun = Instant::now();
-    assert!(matches!(tx.send_timeout(&sent, SHORT), Err(SendError::TimedOut)));
+    assert!(matches!(tx.send_timeout(&sent, SHORT), Err(SendTimeoutError::TimedOut)));
     assert!(begun.elapsed() >= SHORT);
     assert!(rx.poll(None).unwrap());
     for n in 0..sent {
         assert_eq!(rx.recv().unwrap(), n);
     }
     assert!(sent > 1000);
-    assert!(matches!(rx.try_recv(), Err(RecvError::Empty)));
+    assert!(matches!(rx.try_recv(), Err(TryRecvError::Empty)));
 }
 
 #[test]
@@ -72,10 +75,10 @@ fn recv_after_the_other_end_is_dropped_gets_what_was_sent() {
     assert!(b.poll(None).unwrap());
     assert_eq!(b.try_recv().unwrap(), 2);
     assert!(b.poll(Some(Duration::ZERO)).unwrap(), "a recv would not wait");
-    assert!(matches!(b.try_recv(), Err(RecvError::Closed)));
+    assert!(matches!(b.try_recv(), Err(TryRecvError::Closed)));
     assert!(matches!(b.recv(), Err(RecvError::Closed)));
-    assert!(matches!(b.recv_timeout(SHORT), Err(RecvError::Closed)));
-    assert!(matches!(b.try_send(&1), Err(SendError::Closed)));
+    assert!(matches!(b.recv_timeout(SHORT), Err(RecvTimeoutError::Closed)));
+    assert!(matches!(b.try_send(&1), Err(TrySendError::Closed)));
 }
 
 #[test]
@@ -116,8 +119,8 @@ fn a_message_larger_than_the_pipe_never_fits_at_once() {
     let _dog = watchdog(LIMIT);
     let (a, b) = pipe::<String>().unwrap();
     let large = "l".repeat(1 << 20);
-    assert!(matches!(a.try_send(&large), Err(SendError::Full)));
-    assert!(matches!(a.send_timeout(&large, SHORT), Err(SendError::TimedOut)));
+    assert!(matches!(a.try_send(&large), Err(TrySendError::Full)));
+    assert!(matches!(a.send_timeout(&large, SHORT), Err(SendTimeoutError::TimedOut)));
     // What had gone in is not delivered, nor does it spoil what follows.
     thread::scope(|s| {
         s.spawn(|| {
@@ -198,13 +201,13 @@ fn deadlines_are_times_to_wait_until() {
     let _dog = watchdog(LIMIT);
     let (tx, rx) = channel::<u64>().unwrap();
     let past = Instant::now();
-    assert!(matches!(rx.recv_deadline(past), Err(RecvError::TimedOut)));
+    assert!(matches!(rx.recv_deadline(past), Err(RecvTimeoutError::TimedOut)));
     let soon = Instant::now() + SHORT;
-    assert!(matches!(rx.recv_deadline(soon), Err(RecvError::TimedOut)));
+    assert!(matches!(rx.recv_deadline(soon), Err(RecvTimeoutError::TimedOut)));
     assert!(Instant::now() >= soon);
     let sent = (0..).find(|n| tx.send_deadline(n, past).is_err()).unwrap();
     let soon = Instant::now() + SHORT;
-    assert!(matches!(tx.send_deadline(&sent, soon), Err(SendError::TimedOut)));
+    assert!(matches!(tx.send_deadline(&sent, soon), Err(SendTimeoutError::TimedOut)));
     assert!(Instant::now() >= soon);
     assert!((0..sent).all(|n| rx.recv_deadline(past).unwrap() == n));
     thread::scope(|scope| {
@@ -220,10 +223,10 @@ fn bytes_are_tried_and_timed() {
     macro_rules! check {
         ($tx:expr, $rx:expr) => {{
             let (tx, rx) = ($tx, $rx);
-            assert!(matches!(rx.try_recv_bytes(), Err(RecvError::Empty)));
+            assert!(matches!(rx.try_recv_bytes(), Err(TryRecvError::Empty)));
             let begun = Instant::now();
-            assert!(matches!(rx.recv_bytes_timeout(SHORT), Err(RecvError::TimedOut)));
-            assert!(matches!(rx.recv_bytes_deadline(Instant::now() + SHORT), Err(RecvError::TimedOut)));
+            assert!(matches!(rx.recv_bytes_timeout(SHORT), Err(RecvTimeoutError::TimedOut)));
+            assert!(matches!(rx.recv_bytes_deadline(Instant::now() + SHORT), Err(RecvTimeoutError::TimedOut)));
             assert!(begun.elapsed() >= 2 * SHORT);
             tx.try_send_bytes(b"one").unwrap();
             tx.send_bytes_timeout(b"two", Duration::MAX).unwrap();
@@ -232,14 +235,14 @@ fn bytes_are_tried_and_timed() {
             assert_eq!(rx.recv_bytes_timeout(Duration::ZERO).unwrap(), b"two");
             assert_eq!(rx.recv_bytes_deadline(Instant::now()).unwrap(), b"three");
             let long = vec![5; 1 << 18];
-            assert!(matches!(tx.try_send_bytes(&long), Err(SendError::Full)));
+            assert!(matches!(tx.try_send_bytes(&long), Err(TrySendError::Full)));
             thread::scope(|scope| {
                 scope.spawn(|| tx.send_bytes_timeout(&long, LIMIT).unwrap());
                 assert!(rx.recv_bytes_timeout(LIMIT).unwrap() == long);
             });
             while tx.try_send_bytes(&[0; 1000]).is_ok() {}
-            assert!(matches!(tx.send_bytes_timeout(&[0; 1000], SHORT), Err(SendError::TimedOut)));
-            assert!(matches!(tx.send_bytes_deadline(&[0; 1000], Instant::now()), Err(SendError::TimedOut)));
+            assert!(matches!(tx.send_bytes_timeout(&[0; 1000], SHORT), Err(SendTimeoutError::TimedOut)));
+            assert!(matches!(tx.send_bytes_deadline(&[0; 1000], Instant::now()), Err(SendTimeoutError::TimedOut)));
         }};
     }
     let (tx, rx) = channel::<()>().unwrap();
@@ -310,11 +313,11 @@ fn the_descriptor_is_pollable() {
         for n in 0..10 {
             assert_eq!(b.try_recv().unwrap(), n);
         }
-        assert!(matches!(b.try_recv(), Err(RecvError::Empty)));
+        assert!(matches!(b.try_recv(), Err(TryRecvError::Empty)));
         assert!(!readable(&b, PollTimeout::ZERO), "round {round}");
     }
     drop(a);
-    soon(|| readable(&b, PollTimeout::NONE) && matches!(b.try_recv(), Err(RecvError::Closed)));
+    soon(|| readable(&b, PollTimeout::NONE) && matches!(b.try_recv(), Err(TryRecvError::Closed)));
 }
 
 #[test]
@@ -411,12 +414,12 @@ fn a_killed_senders_messages_arrive_and_then_the_end() {
     // Asleep when the child dies.
     thread::scope(|s| {
         let waiter = s.spawn(|| rx.recv());
-        assert!(matches!(rx.recv_timeout(SHORT), Err(RecvError::TimedOut)));
+        assert!(matches!(rx.recv_timeout(SHORT), Err(RecvTimeoutError::TimedOut)));
         child.kill().unwrap();
         assert!(matches!(waiter.join().unwrap(), Err(RecvError::Closed)));
     });
     assert!(child.join().is_err());
-    assert!(matches!(rx.try_recv(), Err(RecvError::Closed)));
+    assert!(matches!(rx.try_recv(), Err(TryRecvError::Closed)));
 }
 
 fn hang(rx: Receiver<u64>, got_one: Sender<()>) {
@@ -438,7 +441,7 @@ fn a_sender_that_waits_for_room_sees_its_receiver_die() {
     while tx.try_send(&1).is_ok() {}
     thread::scope(|s| {
         let waiter = s.spawn(|| (0..).find_map(|n| tx.send(&n).err()));
-        assert!(matches!(tx.send_timeout(&1, SHORT), Err(SendError::TimedOut)));
+        assert!(matches!(tx.send_timeout(&1, SHORT), Err(SendTimeoutError::TimedOut)));
         child.kill().unwrap();
         assert!(matches!(waiter.join().unwrap(), Some(SendError::Closed)));
     });
@@ -721,7 +724,7 @@ fn messages_of_any_length_take_their_place_even_without_a_byte() {
             sent += 1;
             assert!(sent < 1_000_000, "never full");
         }
-        assert!(matches!(tx.try_send(&()), Err(SendError::Full)));
+        assert!(matches!(tx.try_send(&()), Err(TrySendError::Full)));
         (0..sent).for_each(|_| rx.recv().unwrap());
         assert!(!rx.poll(Some(Duration::ZERO)).unwrap());
     }

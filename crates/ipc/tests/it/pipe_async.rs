@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use ipc::{Connection, Receiver, RecvError, SendError, Sender, channel, pipe};
+use ipc::{Connection, Receiver, RecvError, SendError, Sender, TrySendError, channel, pipe};
 use test_support::{block_on, watchdog};
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -42,7 +42,7 @@ fn messages_of_all_sizes_are_sent_and_received_by_futures() {
 
 /// Fills a pipe and says how many messages it took.
 fn fill(tx: &Sender<(u32, Vec<u8>)>) -> u32 {
-    (0..).find(|n| matches!(tx.try_send(&(*n, vec![0; 10_000])), Err(SendError::Full))).unwrap()
+    (0..).find(|n| matches!(tx.try_send(&(*n, vec![0; 10_000])), Err(TrySendError::Full))).unwrap()
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use ipc::{Connection, RecvError, SendError, pipe};
+use ipc::{Connection, RecvTimeoutError, SendTimeoutError, TrySendError, pipe};
 use serde::{Deserialize, Serialize};
 use test_support::step::Mark;
 
@@ -90,7 +90,7 @@ fn try_send(pipe: &Pipe, ledger: &Ledger, state: &str, mark: &Mark) {
         match pipe.near.try_send(&message) {
             Ok(()) => ledger.has_put(FIRSTS),
             Err(e) => {
-                assert!(matches!(e, SendError::Full), "{e}");
+                assert!(matches!(e, TrySendError::Full), "{e}");
                 ledger.has_not_put(FIRSTS);
             }
         }
@@ -125,7 +125,7 @@ fn send_in_turn(pipe: &Pipe, ledger: &Ledger, state: &str, item: u64) -> Verdict
     ledger.putting(item);
     match pipe.near.send_timeout(&Message::of(item, state), TURN) {
         Ok(()) => ledger.has_put(item),
-        Err(SendError::TimedOut) => ledger.has_not_put(item),
+        Err(SendTimeoutError::TimedOut) => ledger.has_not_put(item),
         Err(e) => return Err(format!("send: {e}")),
     }
     Ok(())
@@ -141,7 +141,7 @@ fn receive_in_turn(pipe: &Pipe, ledger: &Ledger, state: &str) -> Verdict {
                 return Err(format!("item {item} came after one that was sent later"));
             }
         }
-        Err(RecvError::TimedOut) => ledger.has_taken(None),
+        Err(RecvTimeoutError::TimedOut) => ledger.has_taken(None),
         Err(e) => return Err(format!("recv: {e}")),
     }
     Ok(())
@@ -160,7 +160,7 @@ fn survive(pipe: &Pipe, ledger: &Ledger, state: &str) -> Verdict {
     loop {
         match pipe.far.recv_timeout(20 * TURN) {
             Ok(message) => rest.push(message.item(state)?),
-            Err(RecvError::TimedOut) => break,
+            Err(RecvTimeoutError::TimedOut) => break,
             Err(e) => return Err(format!("recv: {e}")),
         }
     }
