@@ -121,12 +121,12 @@ impl Model {
     fn patiently<R>(&self, side: Side, attempt: impl Fn() -> Result<R, Stop>) -> Result<R, Stop> {
         loop {
             match attempt() {
-                Err(Stop::Level) => {}
+                Err(Stop::WouldBlock) => {}
                 done => return done,
             }
             let seen = self.announce(side);
             match attempt() {
-                Err(Stop::Level) => self.sleep(self.event(side), seen),
+                Err(Stop::WouldBlock) => self.sleep(self.event(side), seen),
                 done => return done,
             }
         }
@@ -339,7 +339,7 @@ fn in_order(capacity: u32) {
     let putting = thread::spawn(move || (1..=2).for_each(|n| putter.put(n).unwrap()));
     assert_eq!((ring.get(), ring.get()), (Ok(1), Ok(2)));
     putting.join().unwrap();
-    assert_eq!(ring.try_get(GETTER), Err(Stop::Level));
+    assert_eq!(ring.try_get(GETTER), Err(Stop::WouldBlock));
 }
 
 #[test]
@@ -433,11 +433,11 @@ fn a_hint_of_long_ago_costs_steps_and_no_message() {
         });
         let putting = thread::spawn(move || [6, 7].map(|n| putter.put(n).unwrap()));
         assert_eq!((ring.get(), ring.get()), (Ok(6), Ok(7)));
-        assert_eq!(ring.try_get(GETTER), Err(Stop::Level));
+        assert_eq!(ring.try_get(GETTER), Err(Stop::WouldBlock));
         storing.join().unwrap();
         putting.join().unwrap();
         assert_eq!((ring.put(8), ring.put(9)), (Ok(()), Ok(())));
-        assert_eq!(ring.try_put(What::NUMBER, 10, |_| ()), Err(Stop::Level));
+        assert_eq!(ring.try_put(What::NUMBER, 10, |_| ()), Err(Stop::WouldBlock));
     });
 }
 
@@ -496,7 +496,7 @@ fn a_ring_that_grows_keeps_everything_in_order() {
         assert_eq!(got.iter().sum::<u64>(), 13);
         first.join().unwrap();
         second.join().unwrap();
-        assert_eq!((ring.try_get(GETTER), ring.count()), (Err(Stop::Level), Ok(0)));
+        assert_eq!((ring.try_get(GETTER), ring.count()), (Err(Stop::WouldBlock), Ok(0)));
     });
 }
 
@@ -529,7 +529,7 @@ fn empty_is_exact_where_the_ring_grows() {
         putting.join().unwrap();
         assert!((1..=2).contains(&n) && matches!(got, Ok(2 | 4)), "{n} {got:?}");
         assert_eq!(ring.try_get(GETTER).map(|last| last + got.unwrap()), Ok(6));
-        assert_eq!((ring.count(), ring.try_get(GETTER)), (Ok(0), Err(Stop::Level)));
+        assert_eq!((ring.count(), ring.try_get(GETTER)), (Ok(0), Err(Stop::WouldBlock)));
     });
 }
 
@@ -575,7 +575,7 @@ fn what_a_dead_getter_took_before_the_ring_grew_is_free() {
         ring.sweep(VICTIM, OTHER);
         putting.join().unwrap();
         assert_eq!(ring.state(0), BlockState::Free);
-        assert_eq!((ring.try_get(GETTER), ring.try_get(GETTER)), (Ok(6), Err(Stop::Level)));
+        assert_eq!((ring.try_get(GETTER), ring.try_get(GETTER)), (Ok(6), Err(Stop::WouldBlock)));
     });
 }
 

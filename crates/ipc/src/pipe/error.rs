@@ -191,7 +191,9 @@ mod tests {
         };
         assert!(matches!(ends(RecvError::Closed), TryRecvError::Closed));
         let sent = |e: SendError| match e {
-            SendError::Closed | SendError::Encode(_) | SendError::Damaged | SendError::Io(_) => SendTimeoutError::from(e),
+            SendError::Closed | SendError::Encode(_) | SendError::Damaged | SendError::Io(_) => {
+                SendTimeoutError::from(e)
+            }
         };
         assert!(matches!(sent(SendError::Damaged), SendTimeoutError::Damaged));
         assert_eq!(io::Error::from(TrySendError::Full).kind(), io::ErrorKind::WouldBlock);

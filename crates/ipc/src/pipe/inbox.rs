@@ -127,7 +127,7 @@ impl Inbox {
             let mut state = self.state.lock(patience)?;
             let _inside = self.go_inside(&mut state, patience)?;
             if state.reader.peek(&self.ring)?.is_some() {
-                lobby.owe();
+                lobby.mark_readable();
                 return Ok(());
             }
             state.reader.position()

@@ -15,6 +15,19 @@
 //!
 //! Users are participants of the `register`: an end in a process.
 //!
+//! | access | ordering | reason |
+//! |---|---|---|
+//! | store of a frame's first word | `Release`, loaded `Acquire` | whoever sees the frame sees its bytes, and the 0 in the word after it |
+//! | that 0; the bytes of a payload | `Relaxed` | published by the store above |
+//! | store of `head` | `Release`, loaded `Acquire` | the bytes have been copied before the writer may overwrite them |
+//! | store of `tail` | `Relaxed` | for the next user of the end, who has acquired its turn; it walks on over frames that are published |
+//! | `n_with_fds`, `n_sleeps` | `Relaxed` | only that no two numbers are the same; the half's turn orders the rest |
+//! | `begun` | `Release`, loaded `Acquire`; cleared `Relaxed` | whoever sees a user there leaves the message to it; what clearing it means is ordered by the turn |
+//! | `reader_sleeps`, `writer_sleeps` | `Relaxed`, cleared by a swap, `AcqRel` | between the store and the sleeper's last look, and between a publication and the look at these, stand the two sides of an asymmetric fence (`../barrier.rs`). The swap comes after the bell |
+//! | `reader_left` | `Release`, loaded `Acquire` | whoever sees the count asks the kernel after the descriptor was closed |
+//! | `listener` | `Acquire` to take, `Release` to leave | what one listener took in is done with before the next listens |
+//! | `magic` | `Release`, loaded `Acquire`; the other constants `Relaxed` | whoever finds the magic number finds the rest |
+//!
 //! Positions count bytes since the pipe was made; their place in the ring is the position modulo its length. A frame
 //! begins with a word of its own, which is what publishes it:
 //!

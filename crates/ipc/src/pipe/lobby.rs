@@ -35,7 +35,7 @@ pub(super) struct Lobby {
     socket: Socket,
     post: Post,
     pollable: OnceLock<Pollable>,
-    /// The other end is closed; for good, once seen.
+    /// The other end is closed; for good, once seen. `Release` and `Acquire`: whoever sees it sees all messages before it.
     ended: AtomicBool,
     state: Mutex<State>,
     news: Condvar,
@@ -216,9 +216,9 @@ impl Lobby {
             return Ok(Outcome::Ready);
         }
         match self.pollable.get() {
-            Some(pollable) if will_ring => pollable.settle(),
-            // Where the kernel refuses what that takes, whoever polls it looks for himself each time.
-            Some(pollable) => pollable.owe(),
+            Some(pollable) if will_ring => pollable.clear_readable(),
+            // The kernel refuses what that takes: the descriptor stays readable, and its user looks each time.
+            Some(pollable) => pollable.mark_readable(),
             None => {}
         }
         Ok(if ended { Outcome::Ended } else { Outcome::TimedOut })
@@ -251,7 +251,7 @@ impl Lobby {
             if listening.is_some() {
                 // No more than that: what comes after it can wait in the socket until its message is taken.
                 state.fds.drop_untaken_before(taker.id);
-                self.owe();
+                self.mark_readable();
                 for _ in 0..MAX_PACKETS {
                     let max_fds = state.fds.per_packet();
                     self.take_one_in(&mut state, max_fds)?;
@@ -283,16 +283,16 @@ impl Lobby {
     }
 
     /// Shows on a descriptor given out that there may be something.
-    pub(super) fn owe(&self) {
+    pub(super) fn mark_readable(&self) {
         if let Some(pollable) = self.pollable.get() {
-            pollable.owe();
+            pollable.mark_readable();
         }
     }
 
     /// Takes in what has come, until too many descriptors wait for their message: those stay in the socket.
     fn take_in(&self, state: &mut State, what: For, there: &impl Fn() -> bool) -> io::Result<()> {
         // What is taken in here no longer shows on the socket.
-        self.owe();
+        self.mark_readable();
         for _ in 0..MAX_PACKETS {
             // They are taken in with their messages; a process has not so many descriptors to hold them all before.
             if what == For::Message && state.fds.are_many() && there() {

@@ -3,7 +3,8 @@
 use std::io;
 
 use super::{
-    RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError, biased::Blocked, ring::Damaged,
+    RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError, biased::Blocked,
+    ring::Damaged,
 };
 
 /// Why nothing was sent.

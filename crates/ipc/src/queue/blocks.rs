@@ -1,6 +1,25 @@
 //! Messages that do not fit into a slot lie in blocks: small, medium and large ones, each with a word that names its
 //! owner. Users rotate through the lowest blocks, so the memory in use is about what the longest queue needed, and warm.
 //!
+//! | word | values | who moves it, and how |
+//! |---|---|---|
+//! | a record's state | free -> `held(p)`, and what README.md has of it | who claims it: a swap; its holder: a store |
+//! | a record's place | the position that its message goes to, and 1; 0 for none | its holder: a store, before the slot is swapped |
+//! | a record's `len`, `reserved` | bytes of the message, bytes that have memory | its holder: a store |
+//! | a pool's `high` | how many records have memory | who puts memory behind more: a maximum |
+//! | a pool's `free`, the header's `unattended` | hints: where to look first; that there may be something to collect | anyone |
+//!
+//! | access | ordering | reason |
+//! |---|---|---|
+//! | claim of a free block | `Acquire` | what the former holder did with the bytes is over |
+//! | a block becomes free | `Release` | the same, from the other side |
+//! | store of a place | `Release` | the block's bytes and length are written before a slot can name it |
+//! | `len`, `reserved` | `Relaxed` | they pass on with the record: whoever has it by a swap or a slot has acquired them. A look without that is checked against the block's size |
+//! | `high` | `AcqRel`, read `Acquire` | the records have memory before the number says so. `Relaxed` in `blocks`, whose caller has acquired what it looks for |
+//! | a look whether a block may be free | `Relaxed` | a hint: the claim itself is a swap |
+//! | `free` | `Relaxed` | a hint |
+//! | `unattended` | `Relaxed`; cleared by a swap, `AcqRel` | a hint; the swap lets one of several begin to collect, after what the hint spoke of |
+//!
 //! # Safety
 //! A block's bytes are written and read only by who holds it. Another process that does not keep to that can change
 //! them; they are plain bytes, and are copied before anybody interprets them.
@@ -59,7 +78,8 @@ impl<'a> Block<'a> {
         if classes.peek().is_none() {
             return Err(Stop::System(io::ErrorKind::FileTooLarge));
         }
-        let id = classes.find_map(|class| raw.find_free(class, len, me).transpose()).unwrap_or(Err(Stop::Level))?;
+        let id =
+            classes.find_map(|class| raw.find_free(class, len, me).transpose()).unwrap_or(Err(Stop::WouldBlock))?;
         let record = raw.segment.record(id);
         record.len.store(len as u64, Relaxed);
         let block = Self { raw, id, len, generation: barrier::forks() };

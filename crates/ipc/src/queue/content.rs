@@ -69,7 +69,7 @@ impl Message<'_> {
             Self::InBuffer => Ok(buffer.as_bytes().to_vec()),
             Self::Block(block) => block.into_vec(),
             Self::Content(content) => Ok(content.bytes().to_vec()),
-            Self::WithHandles => Err(Stop::Level),
+            Self::WithHandles => Err(Stop::WouldBlock),
         }
     }
 }
@@ -123,7 +123,7 @@ impl Raw {
     /// Takes the next message if it has handles. It is taken once they are here: whatever stands in the way, it stays.
     fn try_take_with_handles(&self, store: &Store, key: &Key<'_>) -> Result<Option<Content>, Stop> {
         let spot = match self.next() {
-            Err(Stop::Level) => return Ok(None),
+            Err(Stop::WouldBlock) => return Ok(None),
             spot => spot?,
         };
         let Some((Some(Kind::Block), payload)) = self.whole(&spot) else { return Ok(None) };

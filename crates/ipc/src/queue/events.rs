@@ -43,7 +43,7 @@ impl Raw {
     ) -> Result<R, Stop> {
         self.check()?;
         match attempt() {
-            Err(Stop::Level) => self.wait(side, patience, attempt),
+            Err(Stop::WouldBlock) => self.wait(side, patience, attempt),
             done => done,
         }
     }
@@ -51,7 +51,7 @@ impl Raw {
     #[cold]
     fn wait<R>(&self, side: Side, patience: Patience, mut attempt: impl FnMut() -> Result<R, Stop>) -> Result<R, Stop> {
         let deadline = match patience {
-            Patience::Now => return Err(Stop::Level),
+            Patience::Now => return Err(Stop::WouldBlock),
             Patience::For(time) => Deadline::after(time),
             Patience::Forever => None,
         };
@@ -63,7 +63,7 @@ impl Raw {
                 spin.let_ahead(|| self.has_ahead(side));
             }
             match attempt() {
-                Err(Stop::Level) => None,
+                Err(Stop::WouldBlock) => None,
                 done => Some(done),
             }
         });
@@ -75,19 +75,19 @@ impl Raw {
         loop {
             let seen = self.announce(side);
             match attempt() {
-                Err(Stop::Level) => {}
+                Err(Stop::WouldBlock) => {}
                 done => {
                     self.pass_on_wake(side);
                     return done;
                 }
             }
             if deadline.is_some_and(|deadline| deadline.has_passed()) {
-                return Err(Stop::Level);
+                return Err(Stop::WouldBlock);
             }
             let sleep = deadline.filter(|deadline| deadline.remaining() < RECHECK);
             let woken = futex::wait(event, seen, sleep.or_else(|| Deadline::after(RECHECK)));
             if woken == Wait::TimedOut {
-                self.keep_house(!quiet);
+                self.collect_garbage(!quiet);
                 quiet = true;
             }
         }
@@ -104,6 +104,7 @@ impl Raw {
     }
 
     fn look_ahead(&self, side: Side, n: u64) -> bool {
+        // Acquire: as in `Ring::find`.
         let position = self.positions().advance(self.hint(side).load(Acquire), n);
         position.and_then(|position| self.look(position)).is_some_and(|spot| match side {
             Side::Items => spot.is_ready(),
@@ -117,6 +118,7 @@ impl Raw {
             Side::Items => self.has_none() == Ok(false),
             Side::Space => self.has_room() == Ok(()),
         };
+        // Relaxed: the bit is set by a sleeper that looks after that; should this miss it, that look does not.
         if more && self.event(side).load(Relaxed) & SLEEPERS != 0 {
             self.wake_one(side);
         }

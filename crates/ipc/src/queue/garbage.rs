@@ -19,8 +19,8 @@ use super::{
 };
 
 /// How often somebody who sleeps looks for the dead: milliseconds.
-const HOUSE_EVERY_MS: u64 = 500;
-const LEASED_HOUSE_EVERY_MS: u64 = 60;
+const GARBAGE_EVERY_MS: u64 = 500;
+const LEASED_GARBAGE_EVERY_MS: u64 = 60;
 
 impl Raw {
     /// Settles everything that names a dead participant, then its index is free for another.
@@ -45,8 +45,10 @@ impl Raw {
                 }
                 continue;
             }
+            // Acquire: as in `Custody::record`.
             let word = self.segment.record(id).state.first.load(Acquire);
             match BlockState::from_word(word) {
+                // Relaxed: a hint that there is something to collect; the next look that misses it finds it by the clock.
                 BlockState::InRing => self.segment.header().unattended.store(1, Relaxed),
                 BlockState::Leased { to, deliveries } if to == dead_holder => self.abandon(id, word, deliveries),
                 _ => {}
@@ -103,14 +105,14 @@ impl Raw {
     }
 
     /// What a sleeper does when nothing has happened for a while.
-    pub(crate) fn keep_house(&self, first: bool) {
+    pub(crate) fn collect_garbage(&self, first: bool) {
         if self.leases {
             self.seek_orphans();
         }
         if first {
             self.trim();
         }
-        let every_ms = if self.leases { LEASED_HOUSE_EVERY_MS } else { HOUSE_EVERY_MS };
+        let every_ms = if self.leases { LEASED_GARBAGE_EVERY_MS } else { GARBAGE_EVERY_MS };
         if self.may_look_together(&self.segment.header().last_sweep, every_ms) {
             self.sweep_the_dead();
             if let Ok(me) = self.me() {
@@ -122,6 +124,7 @@ impl Raw {
 
     /// Whether none of all this queue's users has looked for that long; if so, the caller is to.
     pub(crate) fn may_look_together(&self, shared: &AtomicU64, every_ms: u64) -> bool {
+        // Relaxed: it is the time of a look, by which nothing else is read.
         let (now, last) = (monotonic_ms(), shared.load(Relaxed));
         let due = now.saturating_sub(last) >= every_ms || last > now;
         due && shared.compare_exchange(last, now, Relaxed, Relaxed).is_ok()

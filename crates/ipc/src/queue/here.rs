@@ -82,12 +82,14 @@ impl Here {
     #[inline(always)]
     pub(super) fn get(&self) -> Option<&Member> {
         // SAFETY: null, or from `Box::into_raw`, and not freed before `self` is dropped.
+        // Acquire: what was written into it before `set` published it is seen.
         let member = unsafe { self.0.load(Acquire).as_ref() }?;
         (member.forks == barrier::forks()).then_some(member)
     }
 
     /// This process has entered as that holder, unless another thread was faster; says as which.
     pub(super) fn set(&self, holder: Holder) -> Holder {
+        // Relaxed: only that no two are the same.
         let key = NEXT_KEY.fetch_add(1, Relaxed);
         let fresh = Box::into_raw(Box::new(Member { holder, forks: barrier::forks(), key, threads: Mutex::default() }));
         loop {
@@ -97,6 +99,7 @@ impl Here {
                 drop(unsafe { Box::from_raw(fresh) });
                 return member.holder;
             }
+            // Release: it is whole when others see it. Acquire: whoever lost the race reads the winner's.
             if self.0.compare_exchange(former, fresh, AcqRel, Acquire).is_ok() {
                 return holder;
             }

@@ -95,7 +95,7 @@ fn use_queue(queue: &Queue<(u32, String)>, n: u32) {
         4 => drop(in_time("len", || (queue.len(), queue.is_full(), queue.is_empty()))),
         5 => drop(in_time("clone", || handover::pack_owned(queue).unwrap().unpack::<Queue<u8>>())),
         6 => drop(in_time("drain", || queue.drain().take(20).count())),
-        7 => drop(in_time("house", || (queue.raw.keep_house(true), queue.raw.sweep_the_dead()))),
+        7 => drop(in_time("garbage", || (queue.raw.collect_garbage(true), queue.raw.sweep_the_dead()))),
         _ => drop(in_time("bytes", || queue.raw.put_bytes(&[1; 70_000], Patience::For(SOON)).is_ok())),
     }
 }
@@ -152,7 +152,7 @@ fn scribbled_leases_give_errors_and_nothing_worse() {
                     2 => drop(in_time("try_get", || queue.try_get().map(|item| item.task_done()))),
                     3 => drop(in_time("get_timeout", || queue.get_timeout(SOON).map(drop))),
                     4 => drop(in_time("join", || (queue.join_timeout(SOON), queue.unfinished()))),
-                    _ => drop(in_time("house", || (queue.raw().keep_house(true), queue.dead_letters()))),
+                    _ => drop(in_time("garbage", || (queue.raw().collect_garbage(true), queue.dead_letters()))),
                 }
             }
             over.store(true, Relaxed);
@@ -182,6 +182,6 @@ fn a_place_that_does_not_exist_ends_a_sweep() {
     let state = &queue.raw.segment.record(block).state;
     state.second.store(1 | 1 << 60, Relaxed);
     state.first.store(word::BlockState::InRing.to_word(), Relaxed);
-    queue.raw.keep_house(false);
+    queue.raw.collect_garbage(false);
     assert_eq!(state.first.load(Relaxed), 0);
 }

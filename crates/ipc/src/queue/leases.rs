@@ -5,6 +5,24 @@
 //! says who is to have it. A lease whose taker died becomes an orphan, which the next getter takes over, or a dead letter
 //! if that happened too often. It stays in its block all the time, and nothing ever goes back into the ring: who looks at
 //! the ring first and at the blocks after it misses nothing.
+//!
+//! | word | values | who moves it, and how |
+//! |---|---|---|
+//! | a block's state | `leased(t, n)` -> `held(t)` done; -> `orphan(n)` given up or swept; -> `dead letter` after so many deliveries | `t`, or whoever sweeps after its death: one swap |
+//! | the same | `orphan(n)` -> `leased(u, n + 1)` | the getter `u`: one swap |
+//! | the same | `dead letter` -> `held(v)` -> `dead letter` or free | who opens it: a swap, and a store to put it back, since it is the holder's alone |
+//! | `orphans` | 1: there may be an orphan; 0: none has come since the last getter began to look | 1 after each orphan's swap; 0 before a look |
+//! | `done` | as an event count (`events.rs`) | joiners set the bit, and whoever ends the last item clears it |
+//!
+//! | access | ordering | reason |
+//! |---|---|---|
+//! | swap of a block's state | `AcqRel` | Release: what its holder did with the item is over. Acquire: the next holder sees it so |
+//! | load of a block's state | `Acquire` | the item's bytes are as the state says |
+//! | failed swap of a state | `Relaxed` | the word is not used |
+//! | `orphans` set and cleared | `AcqRel` | a swap, not a store: of two, the later sees what the earlier saw. A getter that clears the hint after an orphan was made sees the orphan in its look |
+//! | `orphans` before a get | `Relaxed` | a hint: who misses it looks again after at most 64 items, or when the ring is empty |
+//! | `orphans` where a wait depends on it | `Acquire` | the look that follows sees the orphan |
+//! | `done` | `AcqRel`, looked at `Relaxed` | as an event count: `after_swap` is the fence between the end of an item and the look |
 
 use std::{
     sync::{
@@ -68,7 +86,7 @@ impl Lease {
     /// Nobody can do anything with the item: it becomes a dead letter.
     pub(crate) fn give_up(mut self) {
         let deliveries = self.deliveries;
-        self.end(|raw, id, word| raw.bury(id, word, deliveries));
+        self.end(|raw, id, word| raw.move_to_dead_letters(id, word, deliveries));
     }
 
     fn end(&mut self, how: impl FnOnce(&Raw, BlockId, u64)) {
@@ -96,12 +114,12 @@ impl Raw {
             return Ok((lease, content));
         }
         let deadline = patience.deadline();
-        let is_there = || if self.is_ready(Side::Items) { Ok(()) } else { Err(Stop::Level) };
+        let is_there = || if self.is_ready(Side::Items) { Ok(()) } else { Err(Stop::WouldBlock) };
         loop {
             self.patiently(Side::Items, patience.left(deadline), is_there)?;
             let key = self.store_key(patience.left(deadline))?;
             match self.try_lease() {
-                Err(Stop::Level) => {}
+                Err(Stop::WouldBlock) => {}
                 lease => {
                     let lease = lease?;
                     let content = lease.content(key.as_ref())?;
@@ -161,6 +179,7 @@ impl Raw {
         let to = self.me()?;
         // Before the look: whoever makes an orphan after it sets the hint again.
         orphans.swap(0, AcqRel);
+        // Relaxed: the orphans were there before, and nobody else has seen the 0 as their absence for good.
         for id in self.blocks().inspect_err(|_| orphans.store(1, Relaxed))? {
             let state = &self.segment.record(id).state.first;
             let word = state.load(Acquire);
@@ -168,7 +187,7 @@ impl Raw {
             let deliveries = deliveries.saturating_add(1);
             let leased = BlockState::Leased { to, deliveries }.to_word();
             if state.compare_exchange(word, leased, AcqRel, Relaxed).is_ok() {
-                // There may be more.
+                // There may be more; Relaxed, since they were there before.
                 orphans.store(1, Relaxed);
                 return Ok(Some(self.lease(id, leased, self.len_of(id)?, deliveries)));
             }
@@ -177,7 +196,7 @@ impl Raw {
     }
 
     /// Makes a dead letter of an item, which is done with that.
-    fn bury(&self, id: BlockId, word: u64, deliveries: u8) {
+    fn move_to_dead_letters(&self, id: BlockId, word: u64, deliveries: u8) {
         let dead = BlockState::DeadLetter { deliveries }.to_word();
         if self.segment.record(id).state.first.compare_exchange(word, dead, AcqRel, Relaxed).is_ok() {
             self.announce_done();
@@ -202,6 +221,11 @@ impl Raw {
             return;
         }
         if is_last { self.announce_done() } else { self.announce_orphan() }
+    }
+
+    /// Whether somebody has made an orphan that no getter has looked for since.
+    pub(super) fn may_have_orphans(&self) -> bool {
+        self.segment.header().orphans.load(Acquire) != 0
     }
 
     fn announce_orphan(&self) {
@@ -372,7 +396,7 @@ impl Drop for Letter<'_> {
         if self.is_taken {
             self.raw.free_done(self.id);
         } else {
-            // Nobody but this process changes a block that it holds.
+            // Nobody but this process changes a block that it holds. Release: as the swaps.
             self.raw.segment.record(self.id).state.first.store(self.word, Release);
         }
     }

@@ -21,6 +21,8 @@ impl Participants<'_> {
     /// Takes an empty entry; `None` if there is none.
     pub(crate) fn enter(self, participant: Participant) -> Option<Owner> {
         let entry = participant.to_word();
+        // Acquire: whoever left the entry has settled all words that named it. Release: what this participant did before is
+        // seen by whoever reads the entry.
         let free = |i: &usize| self.0[*i].compare_exchange(0, entry, AcqRel, Relaxed).is_ok();
         (1..PARTICIPANTS).find(free).map(|i| Owner(i as u16))
     }
@@ -28,6 +30,7 @@ impl Participants<'_> {
     /// Gives an entry back, if it is still that participant's.
     pub(crate) fn leave(self, owner: Owner, participant: Participant) {
         if let Some(entry) = self.0.get(usize::from(owner.0)) {
+            // Release: all words that named the entry are settled before another can have it.
             let _ = entry.compare_exchange(participant.to_word(), 0, AcqRel, Relaxed);
         }
     }
@@ -35,6 +38,7 @@ impl Participants<'_> {
     /// Whose entry it is. To be read *after* the word that named it: an index is given to another only once no word
     /// names it, so the word cannot be a later bearer's.
     pub(crate) fn at(self, owner: Owner) -> Option<Participant> {
+        // Acquire: as ordered as the caller needs it, after the word that named the entry was read.
         Participant::from_word(self.0.get(usize::from(owner.0))?.load(Acquire))
     }
 

@@ -53,18 +53,21 @@ pub(crate) struct Raw {
     pub(crate) max_deliveries: u8,
     /// What this process is to the queue, once it has entered the participants.
     pub(super) here: Here,
-    /// How many slots have memory, as far as is known here.
+    /// How many slots have memory, as far as is known here. All four of these numbers only say how far this process need not
+    /// ask: `Relaxed`, since the mapping that they speak of is acquired by `Segment::reach_slots`, and one that is read too
+    /// low has `refresh_reserved` ask.
     readable: AtomicU32,
     /// How many slots have memory, and the one after it has, too.
     putable: AtomicU32,
     /// The same, of the first section alone: one comparison on the way that most messages take.
     near_readable: AtomicU32,
     near_putable: AtomicU32,
-    /// Another process has overwritten the memory.
+    /// Another process has overwritten the memory. `Relaxed`: it goes from false to true once, and nothing else depends on it.
     damaged: AtomicBool,
     pub(crate) spin: [Spin; 2],
+    /// Counts takes, so that one in so many looks after the dead. `Relaxed`: a wrong count makes that sooner or later.
     pub(crate) leases_taken: AtomicU32,
-    /// How long this process took to look at all leases, in milliseconds.
+    /// How long this process took to look at all leases, in milliseconds. `Relaxed`: a hint.
     pub(super) look_ms: AtomicU64,
     /// How long the messages are that go into cells, by class; 0 if none do.
     pub(super) cell_bytes: [usize; CELL_CLASSES],
@@ -152,6 +155,7 @@ impl Ring for Raw {
 
     #[inline(always)]
     fn swap_word_at(&self, at: &Slot, from: SlotWord, to: SlotWord) -> bool {
+        // See the table in `ring.rs`; after a failure the word is read once more.
         at.first.compare_exchange(from.0, to.0, AcqRel, Relaxed).is_ok()
     }
 
@@ -176,6 +180,7 @@ impl Ring for Raw {
 
     #[cold]
     fn is_untouched(&self, slot: u32) -> bool {
+        // Acquire: pairs with `provide`, so that no slot below the number is without memory.
         slot >= self.segment.header().reserved_slots.load(Acquire)
     }
 
@@ -194,6 +199,7 @@ impl Ring for Raw {
             if end > first {
                 let bytes = (end - first) as usize * size_of::<Slot>();
                 self.segment.reserve_control(geometry.slot_at(first), bytes)?;
+                // Release: the memory is there before the number says so.
                 self.segment.header().reserved_slots.fetch_max(end, AcqRel);
             }
             self.refresh_reserved();
@@ -226,6 +232,7 @@ impl Ring for Raw {
 impl Custody for Raw {
     fn record(&self, block: BlockId) -> (u64, u64) {
         match self.segment.find_record(block) {
+            // Acquire: the block's bytes are as its state says; and the place is read after the state.
             Some(record) => (record.state.first.load(Acquire), record.state.second.load(Acquire)),
             None => (BlockState::Invalid.to_word(), 0),
         }
@@ -254,6 +261,7 @@ impl Raw {
         if !double_word::is_available() {
             return Err(io::Error::new(io::ErrorKind::Unsupported, "the processor cannot swap 16 bytes at once"));
         }
+        // Relaxed: both are written before the memory is shared.
         let leases = segment.header().leases.load(Relaxed) == 1;
         let max_deliveries = segment.header().max_deliveries.load(Relaxed).clamp(1, 255) as u8;
         let bytes = |class: usize| segment.geometry.classes[class].block_bytes;
@@ -309,6 +317,7 @@ impl Raw {
 
     /// How many slots have memory.
     pub(crate) fn reserved_slots(&self) -> u32 {
+        // Acquire: as in `is_untouched`.
         self.segment.header().reserved_slots.load(Acquire).min(self.segment.geometry.ring.n_slots())
     }
 
@@ -406,16 +415,14 @@ impl Raw {
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        self.has_room() == Err(Stop::Level) || self.is_store_full()
+        self.has_room() == Err(Stop::WouldBlock) || self.is_store_full()
     }
 
     /// Whether an operation on that side would end without waiting.
     pub(crate) fn is_ready(&self, side: Side) -> bool {
         match side {
-            Side::Items => {
-                self.next() != Err(Stop::Level) || self.leases && self.segment.header().orphans.load(Acquire) != 0
-            }
-            Side::Space => self.has_room() != Err(Stop::Level),
+            Side::Items => self.next() != Err(Stop::WouldBlock) || self.leases && self.may_have_orphans(),
+            Side::Space => self.has_room() != Err(Stop::WouldBlock),
         }
     }
 }

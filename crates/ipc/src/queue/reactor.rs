@@ -117,6 +117,7 @@ impl fmt::Debug for Registration {
 /// Has `notify` called whenever what is wanted may have come to be, and at least once if it is there. It is called on the
 /// reactor's thread, and must not block or panic.
 pub(crate) fn register(raw: &Arc<Raw>, wanted: Wanted, notify: Notify) -> io::Result<Registration> {
+    // Relaxed: only that no two are the same.
     let id = NEXT_ID.fetch_add(1, Relaxed);
     let entry = Entry { id, raw: raw.clone(), wanted, notify, notified_at: None };
     let mut reactors = REACTORS.lock();
@@ -158,6 +159,7 @@ impl Drop for Registration {
 
 impl Reactor {
     fn changed(&self) {
+        // Release: the entries are as they are to be before the count says so; `run` acquires it.
         self.changes.fetch_add(1, AcqRel);
         futex::wake(&self.changes, 1);
     }
@@ -182,7 +184,7 @@ impl Reactor {
         let entries = self.entries.lock().clone();
         if due {
             // As others who sleep here do now and then: what the dead had taken comes back.
-            entries.iter().for_each(|entry| entry.raw.keep_house(false));
+            entries.iter().for_each(|entry| entry.raw.collect_garbage(false));
         }
         let seen: Vec<u32> = entries.iter().map(|entry| entry.wanted.announce(&entry.raw)).collect();
         for (entry, seen) in entries.iter().zip(&seen) {

@@ -190,8 +190,8 @@ impl Future for Join<'_> {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let retry = &mut self.get_mut().retry;
         let raw = retry.raw;
-        let attempt = || if raw.is_all_done()? { Ok(()) } else { Err(Stop::Level) };
-        let waits = |stop: &Stop| matches!(stop, Stop::Level);
+        let attempt = || if raw.is_all_done()? { Ok(()) } else { Err(Stop::WouldBlock) };
+        let waits = |stop: &Stop| matches!(stop, Stop::WouldBlock);
         retry.poll(context, attempt, waits, Stop::System).map_err(|stop| GetStop::from(stop).into_get_error())
     }
 }

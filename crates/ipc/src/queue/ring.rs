@@ -1,5 +1,21 @@
 //! The steps of the ring, on whatever memory: a queue's, or that of a model, in which loom tries every interleaving of
 //! them. What they add up to is in README.md.
+//!
+//! | word | values | who moves it, and how |
+//! |---|---|---|
+//! | a slot's word and payload | `free(lap)`, `ready(lap, what)`, each with a mark (end, grown) or without | a putter, a getter, or whoever closes or grows the ring: one swap from exactly what it has read |
+//! | `tail`, `head`: the hint of each side | a position up to which all has been put (taken) | anyone who has found it: a store, which may also put it back |
+//! | `items`, `space`: the event count of each side | see `events.rs` | a sleeper sets the bit; whoever wakes clears it and steps the sequence |
+//!
+//! | access | ordering | reason |
+//! |---|---|---|
+//! | swap of a slot | `AcqRel` | Release: what was written to the message is there when the slot says `ready`, and what was read of it was read before the slot says `free`. Acquire: both are seen by whoever has swapped next |
+//! | load of a slot's word or payload | `Acquire` | the message that the word speaks of is seen; a load of the word that follows in the program follows in time, too |
+//! | load of a hint | `Acquire` | pairs with its store: a slot that the hint says is passed is seen to be passed |
+//! | store of a hint | `Release` | see above; whoever stores has seen all slots before it passed |
+//! | look at an event count after a swap | `Relaxed` | `after_swap` is a full fence between the swap and this load. A sleeper runs the same fence between its announcement and its last look at the slots, so at least one of two sees the other |
+//! | announcement of a sleeper, wake-up | `AcqRel` | Release: whoever is woken by a new sequence, or reads it, sees what was put (taken) before. Acquire: whoever wakes orders its next look at the slots after the announcement that it read |
+//! | failed swap of an event count | `Relaxed` | the value is only used for the next try |
 
 use std::{
     io,
@@ -39,7 +55,7 @@ pub(crate) enum Side {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stop {
     /// Full for a put, empty for a get.
-    Level,
+    WouldBlock,
     Closed,
     Damaged,
     System(io::ErrorKind),
@@ -290,7 +306,7 @@ pub(crate) trait Ring {
         loop {
             let spot = self.find(Side::Space)?;
             match self.may_go_on(&spot) {
-                Err(Stop::Level) => {
+                Err(Stop::WouldBlock) => {
                     self.grow(&spot)?;
                     continue;
                 }
@@ -319,17 +335,17 @@ pub(crate) trait Ring {
         match () {
             () if spot.word.is_end() => Err(Stop::Closed),
             () if spot.is_open() => Ok(()),
-            () if is_full => Err(Stop::Level),
+            () if is_full => Err(Stop::WouldBlock),
             () => Err(self.quarantine()),
         }
     }
 
     /// Has the ring, which is full, go on in its next section: marks the position at which a putter would have to wait,
-    /// as a close does. `Level` if there is no other section.
+    /// as a close does. `WouldBlock` if there is no other section.
     #[cold]
     fn grow(&self, full: &Spot) -> Result<(), Stop> {
-        let next = self.positions().next_section(full.position).ok_or(Stop::Level)?;
-        let (_, slot) = self.positions().split(next).ok_or(Stop::Level)?;
+        let next = self.positions().next_section(full.position).ok_or(Stop::WouldBlock)?;
+        let (_, slot) = self.positions().split(next).ok_or(Stop::WouldBlock)?;
         // Before the mark: who comes there may close the ring, which must not fail.
         if !self.may_put(slot) {
             self.provide(slot)?;
@@ -355,7 +371,7 @@ pub(crate) trait Ring {
         loop {
             let spot = self.find(Side::Space)?;
             match self.may_go_on(&spot) {
-                Ok(()) | Err(Stop::Level) => {}
+                Ok(()) | Err(Stop::WouldBlock) => {}
                 Err(Stop::Closed) => break,
                 Err(stop) => return Err(stop),
             }
@@ -469,7 +485,7 @@ pub(crate) trait Ring {
         (n, is_end)
     }
 
-    /// The next message, if there is one: `Level` if there is none, `Closed` if none can come any more.
+    /// The next message, if there is one: `WouldBlock` if there is none, `Closed` if none can come any more.
     #[inline]
     fn next(&self) -> Result<Spot, Stop> {
         let spot = self.find(Side::Items)?;
@@ -477,7 +493,7 @@ pub(crate) trait Ring {
             () if spot.is_ready() => Ok(spot),
             () if !spot.is_open() => Err(self.quarantine()),
             () if spot.word.is_end() => Err(Stop::Closed),
-            () => Err(Stop::Level),
+            () => Err(Stop::WouldBlock),
         }
     }
 
@@ -524,7 +540,7 @@ pub(crate) trait Ring {
     fn has_room(&self) -> Result<(), Stop> {
         let spot = self.find(Side::Space)?;
         match self.may_go_on(&spot) {
-            Err(Stop::Level) if self.positions().next_section(spot.position).is_some() => Ok(()),
+            Err(Stop::WouldBlock) if self.positions().next_section(spot.position).is_some() => Ok(()),
             may => may,
         }
     }

@@ -76,6 +76,7 @@ impl Segment {
         reserve(&fd, geometry.slots_at as u64, slots as usize * size_of::<Slot>())?;
         let segment = Self::map(fd, geometry)?;
         let header = segment.header();
+        // Relaxed, and then Release: whoever finds the magic number finds all of these.
         header.version.store(VERSION, Relaxed);
         header.leases.store(leases.into(), Relaxed);
         header.capacity.store(geometry.capacity(), Relaxed);
@@ -100,6 +101,7 @@ impl Segment {
         let first = Window::new(&fd, 0, HEADER_BYTES)?;
         // SAFETY: so many bytes are mapped, page-aligned; `Header` is made of atomics.
         let header = unsafe { first.start.cast::<Header>().as_ref() };
+        // Acquire: pairs with `create`.
         if header.magic.load(Acquire) != MAGIC || header.version.load(Relaxed) != VERSION {
             return Err(invalid("the file is no queue of this version"));
         }

@@ -20,7 +20,7 @@ pub(crate) enum PutStop {
 impl From<Stop> for PutStop {
     fn from(stop: Stop) -> Self {
         match stop {
-            Stop::Level => Self::Full,
+            Stop::WouldBlock => Self::Full,
             Stop::Closed => Self::Closed,
             Stop::Damaged => Self::Damaged,
             Stop::System(io::ErrorKind::FileTooLarge) => Self::TooLarge,
@@ -68,7 +68,7 @@ pub(crate) enum GetStop {
 impl From<Stop> for GetStop {
     fn from(stop: Stop) -> Self {
         match stop {
-            Stop::Level => Self::Empty,
+            Stop::WouldBlock => Self::Empty,
             Stop::Closed => Self::Closed,
             Stop::Damaged => Self::Damaged,
             Stop::System(kind) => Self::System(kind),

@@ -71,7 +71,7 @@ impl Store {
         Ok(Self { entrance, exit, lock: Lock::new(())? })
     }
 
-    /// Stores the descriptors of a message that is about to be put. `Level` if there is no room now.
+    /// Stores the descriptors of a message that is about to be put. `WouldBlock` if there is no room now.
     pub(crate) fn put(
         &self,
         ticket: Ticket,
@@ -79,9 +79,9 @@ impl Store {
         is_wanted: impl Fn(Ticket) -> bool,
     ) -> Result<(), Stop> {
         if self.is_full(is_wanted)? {
-            return Err(Stop::Level);
+            return Err(Stop::WouldBlock);
         }
-        self.send(ticket, fds).map_err(|e| if e == Errno::EAGAIN { Stop::Level } else { e.into() })
+        self.send(ticket, fds).map_err(|e| if e == Errno::EAGAIN { Stop::WouldBlock } else { e.into() })
     }
 
     /// Whether there is no room now for the descriptors of another message, once what nobody wants is gone.
@@ -95,12 +95,12 @@ impl Store {
         Ok(!self.has_room()?)
     }
 
-    /// Waits for the key. `Level` if another has it until patience ends, an error for who had none: one that is stopped
+    /// Waits for the key. `WouldBlock` if another has it until patience ends, an error for who had none: one that is stopped
     /// keeps it.
     pub(crate) fn key(&self, patience: Patience) -> Result<Key<'_>, Stop> {
         match patience {
             Patience::Now => self.key_within(MOMENT).ok_or(Stop::System(io::ErrorKind::ResourceBusy)),
-            Patience::For(time) => self.key_within(time).ok_or(Stop::Level),
+            Patience::For(time) => self.key_within(time).ok_or(Stop::WouldBlock),
             Patience::Forever => Ok(Key { _lock: self.lock.lock().unwrap_or_else(|died| mended(died.into_inner())) }),
         }
     }

@@ -76,7 +76,10 @@ fn a_listener_goes_on() {
             (0..BATCH).for_each(|n| assert!(send(socket.as_fd(), kind, batch * BATCH + n).is_ok()));
             let connection = listener.accept().unwrap();
             let heard = connection.try_recv();
-            assert!(matches!(heard, Err(TryRecvError::Empty | TryRecvError::Closed | TryRecvError::Io(_))), "{heard:?}");
+            assert!(
+                matches!(heard, Err(TryRecvError::Empty | TryRecvError::Closed | TryRecvError::Io(_))),
+                "{heard:?}"
+            );
         }
         thread::scope(|scope| {
             let client = scope.spawn(|| Client::connect::<u64>(name.as_str()).unwrap().send(&7).unwrap());
