@@ -31,6 +31,7 @@ pub fn on_child(hook: fn()) {
 #[inline]
 pub fn generation() -> u32 {
     install();
+    // Relaxed: it only changes in a child's one thread, before that runs anything else.
     GENERATION.load(Relaxed)
 }
 

@@ -13,6 +13,7 @@ use crate::at_fork;
 /// parent's is left where it is, and a new one is made.
 #[derive(Debug)]
 pub struct ForkLocal<T: 'static> {
+    /// Replaced once a process, by `AcqRel`, and read by `Acquire`: what others made is whole when it is seen.
     current: AtomicPtr<Made<T>>,
 }
 

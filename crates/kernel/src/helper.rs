@@ -30,6 +30,7 @@ static HELPERS: ForkLocal<Helpers> = ForkLocal::new();
 pub fn spawn(name: &str, f: impl FnOnce() + Send + 'static) -> io::Result<()> {
     let helpers = HELPERS.get();
     let blocked = signals::block_all();
+    // SeqCst, as all of `running`: starts are rare, and `count` compares it with the list of handles.
     helpers.running.fetch_add(1, SeqCst);
     // Not under the lock: where no thread can be had, `f` is dropped here, and may want a helper for that.
     let started = std::thread::Builder::new().name(name.into()).spawn(move || {

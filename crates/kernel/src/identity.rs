@@ -38,6 +38,7 @@ impl PidNamespace {
     /// That of the calling process; `None` if it cannot be found out, as on a kernel older than 6.11 without `/proc`.
     pub fn current() -> Option<Self> {
         // The generation of forks above, the inode below: a child may be in another namespace than its parent.
+        // Relaxed: all that it says is in the one word, and threads that find it out at once store the same.
         static KNOWN: AtomicU64 = AtomicU64::new(0);
         let generation = u64::from(at_fork::generation());
         let known = KNOWN.load(Relaxed);
@@ -90,7 +91,7 @@ const PID_MASK: u64 = (1 << PID_BITS) - 1;
 impl ProcessId {
     /// The calling process. The first call in a process reads `/proc/self/stat`, if there is one.
     pub fn current() -> Self {
-        // Start times are never 0 for a user process; a forked child begins at 0 again.
+        // Start times are never 0 for a user process; a forked child begins at 0 again. Relaxed: as above.
         static START_TIME: AtomicU64 = AtomicU64::new(0);
         static RESET: std::sync::Once = std::sync::Once::new();
         RESET.call_once(|| at_fork::on_child(|| START_TIME.store(0, Relaxed)));

@@ -302,6 +302,7 @@ impl<T: ShmSafe> Shared<T> {
         // SAFETY: `place` is inside the block, aligned (`LAYOUT`), and nobody else knows the block yet.
         unsafe { place.write(value) };
         let header = header(&memory);
+        // Relaxed, and then Release: whoever finds the magic number finds all of these, and the value.
         header.value_bytes.store(size_of::<T>() as u64, Ordering::Relaxed);
         header.namespace.store(PidNamespace::current().map_or(0, PidNamespace::inode), Ordering::Relaxed);
         label::write::<T>(&header.label);
@@ -363,6 +364,7 @@ impl<T: ShmSafe> Clone for Shared<T> {
 impl<T: ShmSafe> Drop for Shared<T> {
     fn drop(&mut self) {
         // The last handle's word counts: whoever holds a lock in there has a handle, unless it forgot its guard.
+        // Relaxed: read when the last handle of the memory is dropped, which the count of handles orders after this.
         self.memory.0.pinned.store(self.is_pinned(), Ordering::Relaxed);
     }
 }

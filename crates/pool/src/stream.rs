@@ -31,7 +31,7 @@ pub struct Cut {
     pub chunk_size: Option<usize>,
     /// Most items that are taken from the input and not yet yielded; `None` for `CHUNKS_EACH` chunks a worker.
     pub window: Option<usize>,
-    /// Shared with the pool, whose size may change while a map is under way.
+    /// Shared with the pool, whose size may change while a map is under way. `Relaxed`: only how the input is cut depends on it.
     pub n_workers: Arc<AtomicUsize>,
 }
 

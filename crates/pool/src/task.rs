@@ -206,7 +206,7 @@ pub(crate) trait Handle<R>: Send + Sync {
     }
 }
 
-/// A task that came to nothing before it was one.
+/// A task that failed before a pool had taken it.
 pub(crate) struct Ended<R>(Core<R>);
 
 impl<R: Send + 'static> Ended<R> {
@@ -233,8 +233,15 @@ impl<R: Send> Handle<R> for Ended<R> {
 
 /// A place for one result.
 ///
-/// State table of `state`: `0` pending · `SLEEPERS` pending, somebody may sleep on the word · `DONE`, with `SUCCEEDED`
-/// or without: the result is (or was) in the slot.
+/// | `state` | meaning | who moves it there |
+/// |---|---|---|
+/// | 0 | pending | |
+/// | `SLEEPERS` | pending, and somebody may sleep on the word | a sleeper, from 0 |
+/// | `DONE`, with `SUCCEEDED` or without | the result is, or was, in the slot; for good | whoever stores the first result, under the slot's lock |
+///
+/// Orderings: the end is a `Release` swap, and whoever looks for it does so by `Acquire`: what the task did is seen by who finds
+/// it done. A sleeper's own mark is `Relaxed`, since the kernel compares the word before it sleeps; a failed one is `Acquire`,
+/// as it may have found the end. The result itself is taken under the lock.
 pub(crate) struct Core<R> {
     pub(crate) id: u64,
     state: AtomicU32,
@@ -431,6 +438,7 @@ pub(crate) fn next_id() -> u64 {
     NEXT.with(|next| {
         let mut id = next.get();
         if id % BLOCK == 0 {
+            // Relaxed: only that no two are the same.
             id = NEXT_BLOCK.fetch_add(BLOCK, Relaxed);
         }
         next.set(id + 1);

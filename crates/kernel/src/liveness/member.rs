@@ -29,6 +29,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Membership {
     file: FileId,
+    /// Null at first; replaced once a process, by `AcqRel`, and read by `Acquire`: what others entered is whole when it is seen.
     member: AtomicPtr<Member>,
 }
 

@@ -126,6 +126,7 @@ impl<'a> Register<'a> {
     /// The pid namespace that a participant's pid is of, if it is known.
     pub fn namespace_of(&self, participant: Participant) -> Option<PidNamespace> {
         let place = self.words.namespaces.get(participant.namespace().checked_sub(1)?)?;
+        // Acquire: as old as the participant's word that named the place.
         PidNamespace::from_inode(place.load(Acquire))
     }
 
@@ -191,11 +192,13 @@ impl<'a> Register<'a> {
 
 impl RegisterWords {
     fn next_number(&self) -> u64 {
+        // Relaxed: only that no two are the same.
         self.entered.fetch_add(1, Relaxed).wrapping_add(1) % word::NUMBERS
     }
 
     /// Whether the number has been given out; else no process wrote the word that it stands in.
     fn has_been(&self, number: u64) -> bool {
+        // Relaxed: who read a word with the number in it, by Acquire, sees a count that includes it.
         let entered = self.entered.load(Relaxed);
         number <= entered || entered >= word::NUMBERS
     }
@@ -203,6 +206,7 @@ impl RegisterWords {
     /// The index of a namespace, counted from 1; 0 if it is unknown, or there are too many.
     fn place_of(&self, namespace: Option<PidNamespace>) -> usize {
         let Some(inode) = namespace.map(PidNamespace::inode) else { return 0 };
+        // A place is given once, for good: Release for whoever reads its index in a word; Acquire for who finds it given.
         let is_its_place = |place: &AtomicU32| match place.compare_exchange(0, inode, AcqRel, Acquire) {
             Ok(_) => true,
             Err(taken) => taken == inode,

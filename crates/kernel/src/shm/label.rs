@@ -23,6 +23,7 @@ pub(super) fn write<T: ?Sized>(label: &Label) {
     for (word, chunk) in label.iter().zip(label_of::<T>().as_bytes().chunks(8)) {
         let mut whole = [0; 8];
         whole[..chunk.len()].copy_from_slice(chunk);
+        // Relaxed: for people, and published with the header's magic number.
         word.store(u64::from_ne_bytes(whole), Relaxed);
     }
 }

@@ -21,6 +21,7 @@ static LAST: AtomicUsize = AtomicUsize::new(0);
 /// which the quota is found, what was allowed before.
 pub fn available() -> usize {
     if open_file::is_given_up() {
+        // Relaxed: a number by itself.
         return LAST.load(Relaxed).max(1);
     }
     let available = std::thread::available_parallelism().map_or(1, NonZero::get);

@@ -68,6 +68,7 @@ pub fn is_single_threaded() -> bool {
         // SAFETY: null, or a byte that is there as long as the program, and written to by the C library.
         (!told.is_null()).then(|| unsafe { AtomicU8::from_ptr(told.cast::<c_char>().cast()) })
     });
+    // Relaxed: while there is one thread, nobody else writes it.
     told.is_some_and(|told| told.load(Relaxed) != 0)
 }
 

@@ -51,6 +51,7 @@ static IS_GIVEN_UP: AtomicBool = AtomicBool::new(false);
 
 /// Notes that the calling process may open no files any more, and that to try may be its end.
 pub fn give_up() {
+    // Relaxed: the caller is about to confine itself, and asks later, on this thread or on one that it starts.
     IS_GIVEN_UP.store(true, Relaxed);
 }
 

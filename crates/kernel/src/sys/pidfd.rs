@@ -26,6 +26,7 @@ pub static DEATHS_SEEN: AtomicU32 = AtomicU32::new(0);
 
 /// Notes that this process has learned of another's end.
 pub fn note_death() {
+    // Relaxed: a hint that it is worth to ask the kernel.
     DEATHS_SEEN.fetch_add(1, Relaxed);
 }
 

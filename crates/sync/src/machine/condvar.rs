@@ -10,6 +10,10 @@
 //! reads `notified` before it registers; a notifier looks at `registered` before it counts `notified` up and wakes,
 //! both in one system call. So whoever had registered by then has been woken or will not fall asleep, and if fewer
 //! slept than were to be woken, bit 0 can go unless somebody came since.
+//!
+//! Orderings: `SeqCst` throughout, since each side writes one word and looks at the other. In the single order of these
+//! accesses a notifier that finds nobody registered came before the waiter, which still holds its lock. `Relaxed` only where
+//! a compare-and-swap checks what was loaded.
 
 use kernel::futex::Deadline;
 

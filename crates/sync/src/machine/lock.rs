@@ -22,6 +22,15 @@
 //! has slept for long asks whether the holder can be one ([`Futex::wait_for`]); if not, it is as if it had died. But not
 //! where the lock is known in several pid namespaces: there the id may be that of a thread which cannot be asked about.
 //!
+//! # Orderings
+//! | access | ordering | reason |
+//! |---|---|---|
+//! | acquisition, `owner` | `SeqCst` | Acquire: what former holders did is seen. And more: a reader and a writer of an `RwLock` each acquire one lock and then look at the other's `owner`; in the single order of these four, at least one sees the other |
+//! | release | `Release` | pairs with the acquisition |
+//! | flags, claims, sleep, turns | `Relaxed` | they say who waits, and nothing about the data. The kernel compares the word itself before a sleep |
+//! | `is_inconsistent`, `mark_*` | `Relaxed` | of the holder, whose acquisition has ordered them; else a message to a person |
+//! | NAMESPACES | `Relaxed` after an `Acquire` fence | set before such a thread acquires the lock, so whoever has read its name in the word sees it |
+//!
 //! # Fairness
 //! Whoever comes may take a free lock, also before those who wait: a lock that waited for each to wake up would stand
 //! idle most of the time. But who has stayed away from it for a while (it slept, or [backed off](Futex::back_off)) and

@@ -13,6 +13,9 @@
 //! are in the care of the woken one. If that is killed, or a releaser between its two steps, the kernel wakes one
 //! more: every caller has the word announced as the operation it is at (`sys::robust`), and since bits 0–29 name
 //! nobody, the kernel takes it for a lock that its owner had just released.
+//!
+//! Orderings: a release is `Release` and taking a permit `Acquire`, so what was done before the one is seen after the
+//! other. All else is `Relaxed`: loads that a compare-and-swap checks, and WAITERS, which the kernel compares itself.
 
 use kernel::futex::Deadline;
 

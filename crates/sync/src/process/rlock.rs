@@ -3,6 +3,8 @@
 //! # Safety
 //! The data are reached through shared references only, by the thread that holds the raw lock; they are `Plain`. A lock
 //! stays where it is while it is held, as a `Lock` does.
+//!
+//! Orderings: the counts are the holder's, so `Relaxed`: the raw lock's acquisition and release order them between holders.
 #![allow(unsafe_code)]
 
 use std::{

@@ -7,6 +7,10 @@
 //! A reader that has given way waits for the gate as a writer does, and takes its seat behind it. So the gate's own
 //! fairness is that of readers and writers: nobody comes back so fast that others never get in.
 //!
+//! Orderings: acquisitions, and looks whether a lock is held, are `SeqCst` (`machine/lock.rs`): so of a reader and a writer at
+//! least one sees the other. `writing` is `Relaxed`: it changes behind the gate, and is looked at by who has passed it, or by a
+//! reader that has found the gate open.
+//!
 //! # Safety
 //! The data are written only by who holds the gate and has found all seats empty since, and read only by who has found
 //! the gate open since it took a seat. They are `Plain`. The locks stay where they are while they are held, as a `Lock`

@@ -112,6 +112,7 @@ impl Semaphore {
         }
         let state = &self.0.state;
         let _announced = robust::announce(state.state());
+        // Relaxed: written before the memory is shared.
         let limit = self.0.limit.load(std::sync::atomic::Ordering::Relaxed);
         state.release(n, limit, &Kernel).map_err(|machine::Overflow| TooManyReleases)
     }

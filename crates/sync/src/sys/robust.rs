@@ -15,6 +15,16 @@
 //! each time, on which it is noted that the lock is used in several namespaces, and who asks whether a thread holds it
 //! looks into that thread's list.
 //!
+//! | word | meaning | who writes it |
+//! |---|---|---|
+//! | `first` | the node listed last, or the head itself | the thread |
+//! | a node's `next` | the node listed before it, or the head | the thread that holds its lock |
+//! | a node's `prev` | the one listed after it; not kept for the first | the same |
+//! | `pending` | the node of the operation that the thread is at, or 0 | the thread |
+//!
+//! All accesses are `Relaxed`: the thread is alone with these words, but for its signal handlers, and for the kernel once it
+//! is dead. Both see them in the order of the program, which the compiler fences keep.
+//!
 //! # Safety
 //! - The list belongs to the thread: nothing here is `Send`, and only the thread and, after its end, the kernel look.
 //! - A node must stay mapped, at its address, from `push` to `remove`: the callers' guards borrow the mapping, which is

@@ -3,6 +3,9 @@
 //! # Safety
 //! The data are reached through shared references, by the thread alone that `owner` names and that holds `raw`.
 //! `depth` and `forgotten` are changed by that thread alone.
+//!
+//! Orderings: all `Relaxed`. What one holder leaves is seen by the next by way of `raw`; a thread that does not hold the lock
+//! may read any `owner` but its own number.
 #![allow(unsafe_code)]
 
 use std::{
