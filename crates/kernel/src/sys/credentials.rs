@@ -161,7 +161,7 @@ impl Credentials {
 
 /// What capget(2) and capset(2) take.
 #[repr(C)]
-struct Header {
+struct CapHeader {
     version: u32,
     pid: i32,
 }
@@ -175,7 +175,7 @@ struct Half {
 }
 
 /// Of the calling thread.
-static OWN: Header = Header { version: 0x2008_0522, pid: 0 };
+static OWN: CapHeader = CapHeader { version: 0x2008_0522, pid: 0 };
 
 impl Capabilities {
     /// Makes the first three those of the calling thread.

@@ -44,7 +44,7 @@ pub(crate) trait Seat {
 /// A barrier for up to `N` parties.
 #[derive(Debug)]
 #[repr(C)]
-pub(crate) struct Barrier<L, const N: usize> {
+pub(crate) struct BarrierState<L, const N: usize> {
     pub(crate) gate: L,
     pub(crate) phase: AtomicU64,
     pub(crate) parties: AtomicU32,
@@ -56,9 +56,10 @@ pub(crate) struct Barrier<L, const N: usize> {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Broken;
 
+/// Where a barrier is, of either scope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
-enum Phase {
+pub(crate) enum Phase {
     Filling,
     Draining,
     Resetting,
@@ -71,12 +72,12 @@ impl Phase {
     }
 }
 
-struct Place {
+struct Arrival {
     seat: usize,
     is_last: bool,
 }
 
-impl<L: Seat, const N: usize> Barrier<L, N> {
+impl<L: Seat, const N: usize> BarrierState<L, N> {
     pub(crate) fn new(parties: u32, gate: L, seats: [L; N]) -> Self {
         Self { gate, phase: AtomicU64::new(0), parties: parties.into(), unused: 0.into(), seats }
     }
@@ -160,7 +161,7 @@ impl<L: Seat, const N: usize> Barrier<L, N> {
     }
 
     /// Takes a seat, once those of the round before have left.
-    fn come(&self, futex: &impl Futex, deadline: Option<Deadline>) -> Result<Place, Broken> {
+    fn come(&self, futex: &impl Futex, deadline: Option<Deadline>) -> Result<Arrival, Broken> {
         loop {
             let inside = self.enter();
             let phase = self.phase();
@@ -173,7 +174,7 @@ impl<L: Seat, const N: usize> Barrier<L, N> {
                 Phase::Filling => {
                     if let Some(seat) = self.seats().position(|seat| seat.try_acquire().is_some()) {
                         let is_last = self.seats().all(L::is_held);
-                        return Ok(Place { seat, is_last });
+                        return Ok(Arrival { seat, is_last });
                     }
                 }
                 Phase::Draining | Phase::Resetting => {
@@ -222,7 +223,7 @@ impl<L: Seat, const N: usize> Barrier<L, N> {
         self.phase() != phase || deadline.is_none_or(|deadline| !deadline.has_passed())
     }
 
-    fn leave(&self, place: &Place, futex: &impl Futex) {
+    fn leave(&self, place: &Arrival, futex: &impl Futex) {
         let inside = self.enter();
         self.seats[place.seat].release();
         let is_last = !self.seats().any(L::is_held);
@@ -234,7 +235,7 @@ impl<L: Seat, const N: usize> Barrier<L, N> {
 
 /// The gate is locked, until this is dropped.
 struct Inside<'a, L: Seat, const N: usize> {
-    barrier: &'a Barrier<L, N>,
+    barrier: &'a BarrierState<L, N>,
 }
 
 impl<L: Seat, const N: usize> Inside<'_, L, N> {

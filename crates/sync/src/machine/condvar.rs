@@ -24,7 +24,7 @@ const ONE: u64 = 2;
 
 #[derive(Debug)]
 #[repr(C)]
-pub(crate) struct Condvar {
+pub(crate) struct CondvarState {
     notified: AtomicU64,
     registered: AtomicU64,
 }
@@ -33,7 +33,7 @@ pub(crate) struct Condvar {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ticket(u32);
 
-impl Condvar {
+impl CondvarState {
     pub(crate) fn new() -> Self {
         Self { notified: AtomicU64::new(0), registered: AtomicU64::new(0) }
     }

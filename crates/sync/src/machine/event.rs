@@ -23,7 +23,7 @@ const WAITERS: u64 = 1 << 31;
 
 #[derive(Debug)]
 #[repr(transparent)]
-pub(crate) struct Event(AtomicU64);
+pub(crate) struct EventState(AtomicU64);
 
 /// Whether a word says that the event is set, and whether somebody waits for that.
 #[cfg(feature = "inspect")]
@@ -31,7 +31,7 @@ pub(crate) fn decode(word: u64) -> (bool, bool) {
     (is_set(word), word & WAITERS != 0)
 }
 
-impl Event {
+impl EventState {
     pub(crate) fn new() -> Self {
         Self(AtomicU64::new(0))
     }

@@ -64,7 +64,7 @@ const NAP: Duration = Duration::from_micros(100);
 
 #[derive(Debug)]
 #[repr(C)]
-pub(crate) struct Lock {
+pub(crate) struct LockState {
     state: AtomicU64,
     /// The last number that was given to a turn; and [`NAMESPACES`].
     turns: AtomicU64,
@@ -103,7 +103,7 @@ pub(crate) enum Acquired {
     Inconsistent,
 }
 
-impl Lock {
+impl LockState {
     #[cfg(not(all(test, loom)))]
     pub(crate) const fn new() -> Self {
         Self { state: AtomicU64::new(0), turns: AtomicU64::new(0) }

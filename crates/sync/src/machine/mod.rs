@@ -19,12 +19,12 @@ mod tests;
 pub(crate) mod inspect {
     pub(crate) use super::{event::decode as event, lock::LockWord, semaphore::decode as semaphore};
 }
-pub(crate) use barrier::{Barrier, Broken, Seat};
-pub(crate) use condvar::Condvar;
-pub(crate) use event::Event;
+pub(crate) use barrier::{BarrierState, Broken, Phase, Seat};
+pub(crate) use condvar::CondvarState;
+pub(crate) use event::EventState;
 use kernel::futex::Deadline;
-pub(crate) use lock::{Acquired, Lock};
-pub(crate) use semaphore::{Overflow, Semaphore};
+pub(crate) use lock::{Acquired, LockState};
+pub(crate) use semaphore::{Overflow, SemaphoreState};
 
 #[cfg(all(test, loom))]
 pub(crate) use loom::sync::atomic::{AtomicU64, Ordering, fence};

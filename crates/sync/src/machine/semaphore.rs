@@ -27,7 +27,7 @@ const ONE: u64 = 1 << 32;
 
 #[derive(Debug)]
 #[repr(transparent)]
-pub(crate) struct Semaphore(AtomicU64);
+pub(crate) struct SemaphoreState(AtomicU64);
 
 /// How many permits a word says there are, and whether somebody waits for one.
 #[cfg(feature = "inspect")]
@@ -39,7 +39,7 @@ pub(crate) fn decode(word: u64) -> (u32, bool) {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Overflow;
 
-impl Semaphore {
+impl SemaphoreState {
     pub(crate) fn new(permits: u32) -> Self {
         Self(AtomicU64::new(with_permits(permits)))
     }

@@ -11,7 +11,7 @@ use loom::{cell::UnsafeCell, sync::Arc, thread};
 mod barrier;
 
 use super::{
-    Condvar, Event, Futex, Lock, Semaphore,
+    CondvarState, EventState, Futex, LockState, SemaphoreState,
     model::{Doomed, Model},
 };
 
@@ -23,7 +23,7 @@ fn explore(preemptions: usize, body: impl Fn() + Sync + Send + 'static) {
     builder.check(body);
 }
 
-fn release(lock: &Lock, me: u32, futex: &impl Futex) {
+fn release(lock: &LockState, me: u32, futex: &impl Futex) {
     if !lock.release_idle(me) {
         lock.release(me, futex);
     }
@@ -36,7 +36,7 @@ fn mortal(life: impl FnOnce()) {
 
 struct Guarded {
     futex: Model,
-    lock: Lock,
+    lock: LockState,
     count: UnsafeCell<u32>,
 }
 
@@ -47,7 +47,7 @@ unsafe impl Send for Guarded {}
 
 impl Guarded {
     fn new() -> Arc<Self> {
-        Arc::new(Self { futex: Model::new(), lock: Lock::new(), count: UnsafeCell::new(0) })
+        Arc::new(Self { futex: Model::new(), lock: LockState::new(), count: UnsafeCell::new(0) })
     }
 
     fn acquire(&self, me: u32) {
@@ -164,7 +164,7 @@ fn lock_survives_a_killed_claimant() {
 fn readers_and_writers_exclude_one_another() {
     explore(3, || {
         let gate = Guarded::new();
-        let seat = Arc::new(Lock::new());
+        let seat = Arc::new(LockState::new());
         let (g, s) = (Arc::clone(&gate), Arc::clone(&seat));
         let reader = thread::spawn(move || {
             s.acquire(1, &g.futex, None).unwrap();
@@ -195,8 +195,8 @@ fn readers_and_writers_exclude_one_another() {
 fn nobody_writes_beside_a_downgraded_writer() {
     explore(3, || {
         let gate = Guarded::new();
-        let seat = Arc::new(Lock::new());
-        let write = |gate: &Guarded, seat: &Lock, me: u32| {
+        let seat = Arc::new(LockState::new());
+        let write = |gate: &Guarded, seat: &LockState, me: u32| {
             gate.acquire(me);
             seat.wait_while_held(&gate.futex, None);
             // SAFETY: nobody reads, as loom checks.
@@ -219,12 +219,12 @@ fn nobody_writes_beside_a_downgraded_writer() {
 
 struct Counted {
     futex: Model,
-    semaphore: Semaphore,
+    semaphore: SemaphoreState,
 }
 
 impl Counted {
     fn new(permits: u32) -> Arc<Self> {
-        Arc::new(Self { futex: Model::new(), semaphore: Semaphore::new(permits) })
+        Arc::new(Self { futex: Model::new(), semaphore: SemaphoreState::new(permits) })
     }
 
     fn acquire(&self) {
@@ -300,7 +300,7 @@ fn semaphore_survives_a_releaser_killed_before_it_wakes() {
 #[test]
 fn event_lets_all_go_even_if_cleared_at_once() {
     explore(3, || {
-        let shared = Arc::new((Model::new(), Event::new()));
+        let shared = Arc::new((Model::new(), EventState::new()));
         let others: Vec<_> = (0..2)
             .map(|_| {
                 let shared = Arc::clone(&shared);
@@ -318,7 +318,7 @@ fn event_lets_all_go_even_if_cleared_at_once() {
 #[test]
 fn event_pulse_reaches_who_waits() {
     explore(3, || {
-        let shared = Arc::new((Model::new(), Event::new(), Guarded::new()));
+        let shared = Arc::new((Model::new(), EventState::new(), Guarded::new()));
         let there = Arc::clone(&shared);
         let waiter = thread::spawn(move || {
             let (futex, event, _) = &*there;
@@ -334,12 +334,12 @@ fn event_pulse_reaches_who_waits() {
 
 struct Watched {
     guarded: Arc<Guarded>,
-    condvar: Condvar,
+    condvar: CondvarState,
 }
 
 impl Watched {
     fn new() -> Arc<Self> {
-        Arc::new(Self { guarded: Guarded::new(), condvar: Condvar::new() })
+        Arc::new(Self { guarded: Guarded::new(), condvar: CondvarState::new() })
     }
 
     /// Waits until the count is not 0, and takes 1.

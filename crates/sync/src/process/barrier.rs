@@ -2,7 +2,7 @@
 //!
 //! # Safety
 //! The state is made of atomics and locks. The locks stay where they are while they are held: only [`Barrier::new`] makes
-//! a [`Place`], in a handle that keeps it mapped for whoever waits there, and pinned if somebody holds one.
+//! a [`SeatLock`], in a handle that keeps it mapped for whoever waits there, and pinned if somebody holds one.
 #![allow(unsafe_code)]
 
 use std::{
@@ -44,19 +44,19 @@ pub(super) const MAX_PARTIES: usize = 256;
 /// ```
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize), serde(transparent))]
-pub struct Barrier(Handle<Shared>);
+pub struct Barrier(Handle<SharedBarrier>);
 
 #[repr(C)]
 #[derive(Debug)]
-pub(super) struct Shared(machine::Barrier<Place, MAX_PARTIES>);
+pub(super) struct SharedBarrier(machine::BarrierState<SeatLock, MAX_PARTIES>);
 
 /// A lock of a barrier.
 #[derive(Debug)]
 #[repr(transparent)]
-pub(super) struct Place(RawLock);
+pub(super) struct SeatLock(RawLock);
 
 // SAFETY: `repr(C)`; atomics and locks.
-unsafe impl ShmSafe for Shared {
+unsafe impl ShmSafe for SharedBarrier {
     fn is_pinned(&self) -> bool {
         self.0.locks().any(|place| place.0.is_pinned())
     }
@@ -76,8 +76,8 @@ impl Barrier {
         if parties == 0 || parties as usize > MAX_PARTIES {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "a barrier is for 1 to 256 parties"));
         }
-        let seats = [const { Place(RawLock::new()) }; MAX_PARTIES];
-        Ok(Self(Handle::new(Shared(machine::Barrier::new(parties, Place(RawLock::new()), seats)))?))
+        let seats = [const { SeatLock(RawLock::new()) }; MAX_PARTIES];
+        Ok(Self(Handle::new(SharedBarrier(machine::BarrierState::new(parties, SeatLock(RawLock::new()), seats)))?))
     }
 
     /// Sleeps until all parties have come. Each gets another number from 0 up, for whatever one alone should do.
@@ -158,7 +158,7 @@ impl Barrier {
     }
 }
 
-impl Seat for Place {
+impl Seat for SeatLock {
     fn try_acquire(&self) -> Option<Acquired> {
         // SAFETY: it stays where it is while it is held (see the module).
         unsafe { self.0.try_acquire() }

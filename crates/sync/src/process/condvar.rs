@@ -47,14 +47,14 @@ use crate::{OwnerDied, WaitTimeoutResult, machine, sys::kernel::Kernel, time::re
 #[doc(alias = "Condition")]
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize), serde(transparent))]
-pub struct Condvar(Handle<Shared>);
+pub struct Condvar(Handle<SharedCondvar>);
 
 #[repr(C)]
 #[derive(Debug)]
-pub(super) struct Shared(machine::Condvar);
+pub(super) struct SharedCondvar(machine::CondvarState);
 
 // SAFETY: `repr(C)`, atomics.
-unsafe impl ShmSafe for Shared {}
+unsafe impl ShmSafe for SharedCondvar {}
 
 impl Condvar {
     /// Makes a condition variable.
@@ -62,7 +62,7 @@ impl Condvar {
     /// # Errors
     /// As [`SharedMemory::new`](kernel::shm::SharedMemory::new).
     pub fn new() -> io::Result<Self> {
-        Ok(Self(Handle::new(Shared(machine::Condvar::new()))?))
+        Ok(Self(Handle::new(SharedCondvar(machine::CondvarState::new()))?))
     }
 
     /// Releases the lock, sleeps until a notification comes, and locks again: recursive locks as often as they had

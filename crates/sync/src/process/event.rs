@@ -37,14 +37,14 @@ use crate::{machine, sys::kernel::Kernel, time::remaining};
 /// ```
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize), serde(transparent))]
-pub struct Event(Handle<Shared>);
+pub struct Event(Handle<SharedEvent>);
 
 #[repr(C)]
 #[derive(Debug)]
-pub(super) struct Shared(machine::Event);
+pub(super) struct SharedEvent(machine::EventState);
 
 // SAFETY: `repr(C)`, atomics.
-unsafe impl ShmSafe for Shared {}
+unsafe impl ShmSafe for SharedEvent {}
 
 impl Event {
     /// Makes an event that is not set.
@@ -52,7 +52,7 @@ impl Event {
     /// # Errors
     /// As [`SharedMemory::new`](kernel::shm::SharedMemory::new).
     pub fn new() -> io::Result<Self> {
-        Ok(Self(Handle::new(Shared(machine::Event::new()))?))
+        Ok(Self(Handle::new(SharedEvent(machine::EventState::new()))?))
     }
 
     /// Sets it and lets all waiters go. Never blocks.

@@ -6,7 +6,7 @@ use kernel::shm::inspect::{Copied, SharedView, Source, Unreadable, VALUE_AT, lab
 
 use super::{barrier, condvar, event, lock::InlineLock, raw::RawLock, rlock, rwlock, semaphore};
 use crate::machine::{
-    Barrier,
+    BarrierState,
     inspect::{self, LockWord},
 };
 
@@ -91,22 +91,22 @@ pub fn kind_of(shared: &SharedView) -> Option<Kind> {
     let label = shared.label.as_str();
     let kind = match () {
         () if is::<InlineLock<u8>>(label) => Kind::Lock,
-        () if is::<rlock::Shared<u8>>(label) => Kind::RLock,
-        () if is::<rwlock::Shared<u8>>(label) => Kind::RwLock,
-        () if is::<semaphore::Shared>(label) => Kind::Semaphore,
-        () if is::<event::Shared>(label) => Kind::Event,
-        () if is::<condvar::Shared>(label) => Kind::Condvar,
-        () if is::<barrier::Shared>(label) => Kind::Barrier,
+        () if is::<rlock::SharedRLock<u8>>(label) => Kind::RLock,
+        () if is::<rwlock::SharedRwLock<u8>>(label) => Kind::RwLock,
+        () if is::<semaphore::SharedSemaphore>(label) => Kind::Semaphore,
+        () if is::<event::SharedEvent>(label) => Kind::Event,
+        () if is::<condvar::SharedCondvar>(label) => Kind::Condvar,
+        () if is::<barrier::SharedBarrier>(label) => Kind::Barrier,
         () => return None,
     };
     let least = match kind {
         Kind::Lock => size_of::<RawLock>(),
-        Kind::RLock => size_of::<rlock::Shared<u8>>(),
-        Kind::RwLock => size_of::<rwlock::Shared<u8>>(),
-        Kind::Semaphore => size_of::<semaphore::Shared>(),
-        Kind::Event => size_of::<event::Shared>(),
-        Kind::Condvar => size_of::<condvar::Shared>(),
-        Kind::Barrier => size_of::<barrier::Shared>(),
+        Kind::RLock => size_of::<rlock::SharedRLock<u8>>(),
+        Kind::RwLock => size_of::<rwlock::SharedRwLock<u8>>(),
+        Kind::Semaphore => size_of::<semaphore::SharedSemaphore>(),
+        Kind::Event => size_of::<event::SharedEvent>(),
+        Kind::Condvar => size_of::<condvar::SharedCondvar>(),
+        Kind::Barrier => size_of::<barrier::SharedBarrier>(),
     };
     (shared.value_bytes >= least as u64).then_some(kind)
 }
@@ -121,23 +121,23 @@ pub fn read(source: &(impl Source + ?Sized), kind: Kind) -> Result<SyncView, Unr
     match kind {
         Kind::Lock => view.add_lock(&copy(size_of::<RawLock>())?, 0),
         Kind::RLock => {
-            let again = offset_of!(rlock::Shared<u8>, again);
+            let again = offset_of!(rlock::SharedRLock<u8>, again);
             let copied = copy(again + 4)?;
-            view.add_lock(&copied, offset_of!(rlock::Shared<u8>, raw));
+            view.add_lock(&copied, offset_of!(rlock::SharedRLock<u8>, raw));
             view.again = copied.u32(again);
         }
         Kind::RwLock => {
-            let writing = offset_of!(rwlock::Shared<u8>, writing);
+            let writing = offset_of!(rwlock::SharedRwLock<u8>, writing);
             let copied = copy(writing + 4)?;
-            view.add_lock(&copied, offset_of!(rwlock::Shared<u8>, gate));
+            view.add_lock(&copied, offset_of!(rwlock::SharedRwLock<u8>, gate));
             view.is_writing = !view.holders.is_empty();
-            let seats = offset_of!(rwlock::Shared<u8>, seats);
+            let seats = offset_of!(rwlock::SharedRwLock<u8>, seats);
             (seats..writing).step_by(size_of::<RawLock>()).for_each(|at| view.add_lock(&copied, at));
         }
         Kind::Semaphore => {
-            let copied = copy(size_of::<semaphore::Shared>())?;
-            let (permits, waiters) = inspect::semaphore(copied.u64(offset_of!(semaphore::Shared, state)));
-            view.permits = Some((permits, copied.u32(offset_of!(semaphore::Shared, limit))));
+            let copied = copy(size_of::<semaphore::SharedSemaphore>())?;
+            let (permits, waiters) = inspect::semaphore(copied.u64(offset_of!(semaphore::SharedSemaphore, state)));
+            view.permits = Some((permits, copied.u32(offset_of!(semaphore::SharedSemaphore, limit))));
             view.has_waiters = waiters;
         }
         Kind::Event => {
@@ -147,7 +147,7 @@ pub fn read(source: &(impl Source + ?Sized), kind: Kind) -> Result<SyncView, Unr
         // Whether somebody may be asleep is the lowest bit of the second word.
         Kind::Condvar => view.has_waiters = copy(16)?.u64(8) & 1 != 0,
         Kind::Barrier => {
-            type Seats = Barrier<RawLock, { barrier::MAX_PARTIES }>;
+            type Seats = BarrierState<RawLock, { barrier::MAX_PARTIES }>;
             let copied = copy(size_of::<Seats>())?;
             let seats = offset_of!(Seats, seats);
             let n_seats = copied.u32(offset_of!(Seats, parties)).min(barrier::MAX_PARTIES as u32);

@@ -147,7 +147,7 @@ impl RawLock {
     }
 
     #[inline]
-    pub(crate) fn lock(&self) -> &crate::machine::Lock {
+    pub(crate) fn lock(&self) -> &crate::machine::LockState {
         &self.node.lock
     }
 

@@ -51,10 +51,10 @@ use crate::{NotHolder, OwnerDied, Plain, machine::Acquired, sys::robust::ThreadL
 /// ```
 #[doc(alias = "ReentrantMutex")]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize), serde(bound = "", transparent))]
-pub struct RLock<T: Plain>(Handle<Shared<T>>);
+pub struct RLock<T: Plain>(Handle<SharedRLock<T>>);
 
 #[repr(C)]
-pub(super) struct Shared<T> {
+pub(super) struct SharedRLock<T> {
     pub(super) raw: RawLock,
     /// How often the holder has locked it beside the first time; changed by the holder alone, who leaves 0.
     pub(super) again: AtomicU32,
@@ -64,9 +64,9 @@ pub(super) struct Shared<T> {
 }
 
 // SAFETY: the data are accessed by the thread that holds the raw lock alone; they are `Plain`, hence `Send`.
-unsafe impl<T: Plain> Sync for Shared<T> {}
+unsafe impl<T: Plain> Sync for SharedRLock<T> {}
 // SAFETY: `repr(C)`; a lock, atomics and `Plain` data, all valid for any bits, without pointers and without `Drop`.
-unsafe impl<T: Plain> ShmSafe for Shared<T> {
+unsafe impl<T: Plain> ShmSafe for SharedRLock<T> {
     fn is_pinned(&self) -> bool {
         self.raw.is_pinned()
     }
@@ -84,7 +84,7 @@ impl<T: Plain> RLock<T> {
     /// # Errors
     /// As [`SharedMemory::new`](kernel::shm::SharedMemory::new).
     pub fn new(value: T) -> io::Result<Self> {
-        let shared = Shared { raw: RawLock::new(), again: 0.into(), forgotten: 0.into(), data: value };
+        let shared = SharedRLock { raw: RawLock::new(), again: 0.into(), forgotten: 0.into(), data: value };
         Ok(Self(Handle::new(shared)?))
     }
 
@@ -174,7 +174,7 @@ impl<T: Plain> RLock<T> {
     }
 }
 
-impl<T: Plain> Shared<T> {
+impl<T: Plain> SharedRLock<T> {
     #[inline]
     fn lock(&self) -> Locked<'_, T> {
         // SAFETY: it stays where it is while it is held (see the module).
@@ -239,7 +239,7 @@ impl<T: Plain> fmt::Debug for RLock<T> {
 /// It stays on the thread that locked.
 #[must_use = "the lock is released when its guard is dropped"]
 pub struct RLockGuard<'a, T: Plain> {
-    lock: &'a Shared<T>,
+    lock: &'a SharedRLock<T>,
     tenure: Tenure,
 }
 
@@ -353,7 +353,7 @@ impl<'d, T: Plain> Lend<'d> for RLockGuard<'_, T> {
 #[doc(hidden)]
 #[expect(missing_debug_implementations, reason = "nobody sees it")]
 pub struct Unlocked<'a, T: Plain> {
-    lock: &'a Shared<T>,
+    lock: &'a SharedRLock<T>,
     counts: Option<[u32; 2]>,
 }
 

@@ -69,10 +69,10 @@ const READING: &str = "this thread is reading and would wait for itself";
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize), serde(bound = "", transparent))]
-pub struct RwLock<T: Plain>(Handle<Shared<T>>);
+pub struct RwLock<T: Plain>(Handle<SharedRwLock<T>>);
 
 #[repr(C)]
-pub(super) struct Shared<T> {
+pub(super) struct SharedRwLock<T> {
     pub(super) gate: RawLock,
     pub(super) seats: [RawLock; SEATS],
     /// 1 while a writer may be changing the data.
@@ -82,9 +82,9 @@ pub(super) struct Shared<T> {
 }
 
 // SAFETY: see the module; `Plain` data are `Send`, and readers in several threads need `Sync`, which guards ask for.
-unsafe impl<T: Plain> Sync for Shared<T> {}
+unsafe impl<T: Plain> Sync for SharedRwLock<T> {}
 // SAFETY: `repr(C)`; locks, atomics and `Plain` data, all valid for any bits, without pointers and without `Drop`.
-unsafe impl<T: Plain> ShmSafe for Shared<T> {
+unsafe impl<T: Plain> ShmSafe for SharedRwLock<T> {
     fn is_pinned(&self) -> bool {
         self.gate.is_pinned() || self.seats.is_pinned()
     }
@@ -104,7 +104,7 @@ impl<T: Plain + Sync> RwLock<T> {
     /// # Errors
     /// As [`SharedMemory::new`](kernel::shm::SharedMemory::new).
     pub fn new(value: T) -> io::Result<Self> {
-        Ok(Self(Handle::new(Shared {
+        Ok(Self(Handle::new(SharedRwLock {
             gate: RawLock::new(),
             seats: [const { RawLock::new() }; SEATS],
             writing: 0.into(),
@@ -248,7 +248,7 @@ impl<T: Plain + Sync> RwLock<T> {
     }
 }
 
-impl<T: Plain> Shared<T> {
+impl<T: Plain> SharedRwLock<T> {
     /// Takes a seat for good: nobody is at the gate, or it was taken behind the gate. `None` once the deadline has passed.
     fn take_seat(&self, deadline: Option<Deadline>) -> Option<usize> {
         let seat = self.try_take_seat();
@@ -366,7 +366,7 @@ impl<T: Plain> fmt::Debug for RwLock<T> {
     }
 }
 
-/// Shared access to the data of an [`RwLock`], until it is dropped.
+/// SharedRwLock access to the data of an [`RwLock`], until it is dropped.
 ///
 /// It stays on the thread that it was given to.
 #[must_use = "the lock is released when its guard is dropped"]
@@ -493,7 +493,7 @@ impl<T: Plain + fmt::Debug> fmt::Debug for RwLockWriteGuard<'_, T> {
     }
 }
 
-/// Shared access to a part of the data of an [`RwLock`], until it is dropped. See [`RwLockReadGuard::map`].
+/// SharedRwLock access to a part of the data of an [`RwLock`], until it is dropped. See [`RwLockReadGuard::map`].
 #[must_use = "the lock is released when its guard is dropped"]
 pub struct MappedRwLockReadGuard<'a, T: Plain, U: ?Sized> {
     part: NonNull<U>,

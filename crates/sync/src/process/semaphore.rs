@@ -43,7 +43,7 @@ use crate::{
 /// ```
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize), serde(transparent))]
-pub struct Semaphore(Handle<Shared>);
+pub struct Semaphore(Handle<SharedSemaphore>);
 
 /// A [`Semaphore`] that refuses to be released more often than it was acquired.
 ///
@@ -59,14 +59,14 @@ pub struct BoundedSemaphore(pub(super) Semaphore);
 
 #[repr(C)]
 #[derive(Debug)]
-pub(super) struct Shared {
-    pub(super) state: machine::Semaphore,
+pub(super) struct SharedSemaphore {
+    pub(super) state: machine::SemaphoreState,
     pub(super) limit: std::sync::atomic::AtomicU32,
     unused: std::sync::atomic::AtomicU32,
 }
 
 // SAFETY: `repr(C)`, atomics.
-unsafe impl ShmSafe for Shared {}
+unsafe impl ShmSafe for SharedSemaphore {}
 
 impl Semaphore {
     /// Makes a semaphore of so many permits.
@@ -78,8 +78,8 @@ impl Semaphore {
     }
 
     fn limited(permits: u32, limit: u32) -> io::Result<Self> {
-        let state = machine::Semaphore::new(permits);
-        Ok(Self(Handle::new(Shared { state, limit: limit.into(), unused: 0.into() })?))
+        let state = machine::SemaphoreState::new(permits);
+        Ok(Self(Handle::new(SharedSemaphore { state, limit: limit.into(), unused: 0.into() })?))
     }
 
     /// Takes a permit; sleeps until there is one.

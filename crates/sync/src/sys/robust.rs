@@ -72,7 +72,7 @@ type Link = AtomicUsize;
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Node {
-    pub(crate) lock: machine::Lock,
+    pub(crate) lock: machine::LockState,
     unused: AtomicUsize,
     prev: Link,
     next: Link,
@@ -110,7 +110,7 @@ thread_local! {
 impl Node {
     pub(crate) const fn new() -> Self {
         Self {
-            lock: machine::Lock::new(),
+            lock: machine::LockState::new(),
             unused: AtomicUsize::new(0),
             prev: AtomicUsize::new(0),
             next: AtomicUsize::new(0),

@@ -7,7 +7,7 @@ use std::{
 
 use parking_lot::{Condvar, Mutex};
 
-use crate::BrokenBarrier;
+use crate::{BrokenBarrier, machine::Phase};
 
 /// A point where so many threads wait for one another, again and again.
 ///
@@ -32,14 +32,6 @@ struct State {
     phase: Phase,
     /// Who has come and has not left.
     inside: usize,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    Filling,
-    Draining,
-    Resetting,
-    Broken,
 }
 
 impl Barrier {

@@ -3,8 +3,8 @@
 use loom::{sync::Arc, thread};
 
 use super::{
-    super::{Acquired, Barrier, Broken, Seat},
-    Doomed, Futex, Lock, Model, explore, mortal,
+    super::{Acquired, BarrierState, Broken, Seat},
+    Doomed, Futex, LockState, Model, explore, mortal,
 };
 
 loom::thread_local! {
@@ -16,7 +16,7 @@ fn me() -> u32 {
 }
 
 struct Chair {
-    lock: Lock,
+    lock: LockState,
     futex: Arc<Model>,
 }
 
@@ -53,14 +53,14 @@ impl Seat for Chair {
 
 struct ForTwo {
     futex: Arc<Model>,
-    barrier: Barrier<Chair, 2>,
+    barrier: BarrierState<Chair, 2>,
 }
 
 impl ForTwo {
     fn new() -> Arc<Self> {
         let futex = Arc::new(Model::new());
-        let chair = || Chair { lock: Lock::new(), futex: Arc::clone(&futex) };
-        let barrier = Barrier::new(2, chair(), [chair(), chair()]);
+        let chair = || Chair { lock: LockState::new(), futex: Arc::clone(&futex) };
+        let barrier = BarrierState::new(2, chair(), [chair(), chair()]);
         Arc::new(Self { futex, barrier })
     }
 
