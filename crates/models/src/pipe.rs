@@ -14,7 +14,7 @@ use std::{mem, sync::atomic::Ordering::Relaxed};
 use loom::{cell::UnsafeCell, sync::Arc, thread};
 
 use self::{
-    biased::{Biased, Blocked, Patience},
+    biased::{Biased, Blocked, WaitLimit},
     claim::Claim,
     turn::TurnWords,
     users::Users,
@@ -82,7 +82,7 @@ impl Content {
 fn enter_biased_lock(lock: &Biased<Content>) {
     match lock.enter_biased() {
         Some(inside) => inside.change(),
-        None => lock.lock(Patience::FOREVER).expect("the bias can be revoked").change(),
+        None => lock.lock(WaitLimit::FOREVER).expect("the bias can be revoked").change(),
     }
 }
 
@@ -98,7 +98,7 @@ fn threads_that_share_a_biased_lock_are_inside_one_at_a_time() {
         });
         (0..2).for_each(|_| enter_biased_lock(&lock));
         others.into_iter().for_each(|other| other.join().unwrap());
-        assert_eq!(lock.lock(Patience::FOREVER).expect("nobody is inside").get(), 5);
+        assert_eq!(lock.lock(WaitLimit::FOREVER).expect("nobody is inside").get(), 5);
     });
 }
 
@@ -111,7 +111,7 @@ fn a_bias_that_is_revoked_again_and_again_lets_in_one_at_a_time() {
         let other = thread::spawn(move || (0..3).for_each(|_| enter_biased_lock(&other)));
         (0..3).for_each(|_| enter_biased_lock(&lock));
         other.join().unwrap();
-        assert_eq!(lock.lock(Patience::FOREVER).expect("nobody is inside").get(), 6);
+        assert_eq!(lock.lock(WaitLimit::FOREVER).expect("nobody is inside").get(), 6);
     });
 }
 
@@ -123,12 +123,12 @@ fn a_thread_that_does_not_wait_for_the_bias_leaves_the_lock_in_order() {
         enter_biased_lock(&lock);
         let other = Arc::clone(&lock);
         let other = thread::spawn(move || {
-            let inside = other.lock(Patience::None);
+            let inside = other.lock(WaitLimit::None);
             inside.map(|inside| inside.change()).is_ok()
         });
         (0..2).for_each(|_| enter_biased_lock(&lock));
         let n = 3 + u32::from(other.join().unwrap());
-        assert_eq!(lock.lock(Patience::FOREVER).expect("nobody is inside").get(), n);
+        assert_eq!(lock.lock(WaitLimit::FOREVER).expect("nobody is inside").get(), n);
     });
 }
 
@@ -142,11 +142,11 @@ fn a_thread_without_membarrier_is_refused_a_biased_lock() {
         let other = Arc::clone(&lock);
         let other = thread::spawn(move || {
             barrier::set(Membarrier::IsRefused);
-            matches!(other.lock(Patience::FOREVER), Err(Blocked::Refused))
+            matches!(other.lock(WaitLimit::FOREVER), Err(Blocked::Refused))
         });
         (0..2).for_each(|_| enter_biased_lock(&lock));
         assert!(other.join().unwrap());
-        assert_eq!(lock.lock(Patience::FOREVER).expect("it is biased").get(), 3);
+        assert_eq!(lock.lock(WaitLimit::FOREVER).expect("it is biased").get(), 3);
     });
 }
 

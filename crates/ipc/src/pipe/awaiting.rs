@@ -16,7 +16,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     RecvError, SendError,
-    biased::Patience,
+    biased::WaitLimit,
     connection::Connection,
     end::{Incoming, Outgoing},
     simplex::{Receiver, Sender, decode},
@@ -42,7 +42,11 @@ impl<T: DeserializeOwned> Receiver<T> {
     /// }
     /// ```
     pub fn recv_async(&self) -> RecvFuture<'_, T> {
-        RecvFuture { end: &self.end, readable: Readable::default(), receive: |end| end.receive(Patience::None, decode) }
+        RecvFuture {
+            end: &self.end,
+            readable: Readable::default(),
+            receive: |end| end.receive(WaitLimit::None, decode),
+        }
     }
 }
 
@@ -136,7 +140,7 @@ impl<T: Serialize + DeserializeOwned> Future for SendFuture<'_, T> {
         if let Some(helper) = helper.as_mut().filter(|helper| helper.is_made_here()) {
             return helper.poll(context.waker());
         }
-        match end.send(*value, Patience::None) {
+        match end.send(*value, WaitLimit::None) {
             Ok(()) => return Poll::Ready(Ok(())),
             Err(SendStop::WouldBlock) => {}
             Err(SendStop::Failed(e)) => return Poll::Ready(Err(e)),
@@ -144,7 +148,7 @@ impl<T: Serialize + DeserializeOwned> Future for SendFuture<'_, T> {
         let packed = handover::pack_owned(*value).map_err(SendError::Encode)?;
         let end = Arc::clone(end);
         // If the time of an attempt is over amid the message, that part of it is dropped by its reader.
-        let attempt = move |deadline| match end.send_packed(&packed, Patience::Until(Some(deadline))) {
+        let attempt = move |deadline| match end.send_packed(&packed, WaitLimit::Until(Some(deadline))) {
             Ok(()) => Some(Ok(())),
             Err(SendStop::WouldBlock) => None,
             Err(SendStop::Failed(e)) => Some(Err(e)),

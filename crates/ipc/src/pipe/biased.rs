@@ -68,7 +68,7 @@ const _: () = assert!(THREAD_ID_STEP > BIAS_NUMBER && THREAD_ID_STEP > SHARED);
 
 /// How long to wait for a lock.
 #[derive(Clone, Copy)]
-pub(super) enum Patience {
+pub(super) enum WaitLimit {
     /// Not at all (or a moment, if another thread is just passing through).
     None,
     /// Until then; `None` is for ever.
@@ -84,7 +84,7 @@ pub(super) enum Blocked {
     Refused,
 }
 
-impl Patience {
+impl WaitLimit {
     pub(super) const FOREVER: Self = Self::Until(None);
 
     pub(super) fn of(timeout: Option<Duration>) -> Self {
@@ -123,7 +123,7 @@ impl<T> Biased<T> {
         if bias & !BIAS_NUMBER == thread_id() { self.enter(bias) } else { None }
     }
 
-    /// Enters, waiting as long as `patience` says.
+    /// Enters, waiting as long as `limit` says.
     ///
     /// # Errors
     /// See [`Blocked`].
@@ -131,10 +131,10 @@ impl<T> Biased<T> {
     /// # Panics
     /// If the calling thread is inside already.
     #[cold]
-    pub(super) fn lock(&self, patience: Patience) -> Result<Guard<'_, T>, Blocked> {
+    pub(super) fn lock(&self, limit: WaitLimit) -> Result<Guard<'_, T>, Blocked> {
         match self.enter_biased() {
             Some(inside) => Ok(Guard::Biased(inside)),
-            None => self.lock_slow(thread_id(), patience),
+            None => self.lock_slow(thread_id(), limit),
         }
     }
 
@@ -175,8 +175,8 @@ impl<T> Biased<T> {
         futex::wake(self.busy(bias), u32::MAX);
     }
 
-    fn lock_slow(&self, me: usize, patience: Patience) -> Result<Guard<'_, T>, Blocked> {
-        let deadline = patience.deadline();
+    fn lock_slow(&self, me: usize, limit: WaitLimit) -> Result<Guard<'_, T>, Blocked> {
+        let deadline = limit.deadline();
         let mut turn = match deadline {
             None => self.turn.lock(),
             Some(deadline) => self.turn.try_lock_for(deadline.remaining()).ok_or(Blocked::TimedOut)?,
@@ -297,21 +297,21 @@ mod tests {
     #[test]
     fn a_thread_that_lost_the_bias_and_has_not_noticed_lets_nobody_in() {
         let lock = Biased::new(0);
-        drop(lock.lock(Patience::None));
+        drop(lock.lock(WaitLimit::None));
         let bias = lock.bias.load(Relaxed);
         thread::scope(|s| {
             let (inside, is_inside) = mpsc::channel();
             let (leave, may_leave) = mpsc::channel::<()>();
             let lock = &lock;
             s.spawn(move || {
-                let _entry = lock.lock(Patience::None).expect("nobody is inside");
+                let _entry = lock.lock(WaitLimit::None).expect("nobody is inside");
                 inside.send(()).expect("the test waits");
                 let _ = may_leave.recv();
             });
             is_inside.recv().expect("the thread goes inside");
             // As if it had been interrupted between its two looks at `bias`.
             assert!(lock.enter(bias).is_none());
-            assert!(lock.lock(Patience::None).is_err());
+            assert!(lock.lock(WaitLimit::None).is_err());
             drop(leave);
         });
     }
@@ -320,20 +320,20 @@ mod tests {
     fn a_thread_that_may_not_have_others_fence_is_not_let_in() {
         let _dog = watchdog(LIMIT);
         let lock = &Biased::new(0);
-        *lock.lock(Patience::None).expect("nobody is inside") += 1;
+        *lock.lock(WaitLimit::None).expect("nobody is inside") += 1;
         thread::scope(|s| {
             // The filter is this thread's alone.
             s.spawn(|| {
                 sandbox::deny(&[libc::SYS_membarrier]);
-                assert!(matches!(lock.lock(Patience::FOREVER), Err(Blocked::Refused)));
-                assert!(matches!(lock.lock(Patience::None), Err(Blocked::Refused)));
+                assert!(matches!(lock.lock(WaitLimit::FOREVER), Err(Blocked::Refused)));
+                assert!(matches!(lock.lock(WaitLimit::None), Err(Blocked::Refused)));
             });
         });
         // The bias is where it was, and another thread that may revoke it does.
         *lock.enter_biased().expect("it has been put back") += 1;
         thread::scope(|s| {
-            s.spawn(|| *lock.lock(Patience::FOREVER).expect("it may fence") += 1);
+            s.spawn(|| *lock.lock(WaitLimit::FOREVER).expect("it may fence") += 1);
         });
-        assert_eq!(*lock.lock(Patience::FOREVER).expect("nobody is inside"), 3);
+        assert_eq!(*lock.lock(WaitLimit::FOREVER).expect("nobody is inside"), 3);
     }
 }

@@ -9,8 +9,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de, de::Deserializ
 
 use super::{
     RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError,
-    biased::Patience,
-    end::{self, Incoming, Outgoing, Parts, Side},
+    biased::WaitLimit,
+    end::{self, EndKind, Incoming, Outgoing, Parts},
     simplex::{Receiver, Sender},
     stream::{StreamReader, StreamWriter},
 };
@@ -33,7 +33,7 @@ use super::{
 /// ```
 #[doc(alias = "Pipe")]
 pub fn pipe<T>() -> io::Result<(Connection<T>, Connection<T>)> {
-    let (a, b) = end::pair(Side::A, Side::B)?;
+    let (a, b) = end::pair(EndKind::A, EndKind::B)?;
     Ok((Connection::new(a.duplex()?), Connection::new(b.duplex()?)))
 }
 
@@ -81,7 +81,7 @@ impl<T> Connection<T> {
 
     /// Sends what is packed already, and need not be sent again.
     pub(crate) fn send_packed(&self, packed: &Packed) -> Result<(), SendError> {
-        Ok(self.sender.end.send_packed(packed, Patience::FOREVER)?)
+        Ok(self.sender.end.send_packed(packed, WaitLimit::FOREVER)?)
     }
 
     /// Receives a message as it came, and hands it to `f`.
@@ -89,7 +89,7 @@ impl<T> Connection<T> {
         &self,
         f: impl FnOnce(&[u8], Vec<OwnedFd>) -> Result<R, RecvError>,
     ) -> Result<R, RecvError> {
-        self.receiver.end.receive(Patience::FOREVER, f)
+        self.receiver.end.receive(WaitLimit::FOREVER, f)
     }
 
     /// Sends the bytes as a message, without serialising them. Waits while there is no room.

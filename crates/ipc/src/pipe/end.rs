@@ -15,19 +15,19 @@ use serde::{Deserialize, Serialize, Serializer, de::DeserializeOwned};
 
 use super::{
     RecvError,
-    biased::Patience,
+    biased::WaitLimit,
     handles::NO_LIMIT,
     inbox::Inbox,
     lobby::{Lobby, Post},
     outbox::Outbox,
-    ring::{self, Ring},
+    ring::{self, FrameRing},
     socket::Socket,
     stop::{RecvStop, SendStop},
 };
 
 /// Which rings an end uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Side {
+pub(crate) enum EndKind {
     /// Duplex: writes the first ring, reads the second.
     A,
     /// Duplex: the other way round.
@@ -41,7 +41,7 @@ pub(crate) enum Side {
 /// What an end is made of, and what is handed over of it.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Parts {
-    pub(super) side: Side,
+    pub(super) side: EndKind,
     pub(super) memory: SharedMemory,
     pub(super) socket: Socket,
     /// The peer can have at most about twice as many descriptors taken in that belong to no message.
@@ -49,9 +49,9 @@ pub(crate) struct Parts {
 }
 
 /// The parts of the two ends of a new pipe: `A` and `B`, or `Sender` and `Receiver`.
-pub(super) fn pair(side_a: Side, side_b: Side) -> io::Result<(Parts, Parts)> {
+pub(super) fn pair(side_a: EndKind, side_b: EndKind) -> io::Result<(Parts, Parts)> {
     let (a, b) = Socket::pair()?;
-    let memory = ring::create(if side_a == Side::A { 2 } else { 1 })?;
+    let memory = ring::create(if side_a == EndKind::A { 2 } else { 1 })?;
     let parts = |side, memory, socket| Parts { side, memory, socket, max_fds: NO_LIMIT };
     Ok((parts(side_a, memory.clone(), a), parts(side_b, memory, b)))
 }
@@ -61,8 +61,8 @@ impl Parts {
     pub(super) fn duplex(self) -> io::Result<(Outgoing, Incoming)> {
         let rings = ring::attach(&self.memory)?;
         let (outgoing, incoming) = match (self.side, &rings[..]) {
-            (Side::A, [first, second]) => (first, second),
-            (Side::B, [first, second]) => (second, first),
+            (EndKind::A, [first, second]) => (first, second),
+            (EndKind::B, [first, second]) => (second, first),
             _ => return Err(other_shape()),
         };
         let end = self.with_post(incoming, true);
@@ -72,7 +72,7 @@ impl Parts {
     /// An end that only sends.
     pub(super) fn outgoing(self) -> io::Result<Outgoing> {
         match (self.side, &ring::attach(&self.memory)?[..]) {
-            (Side::Sender, [only]) => Ok(Outgoing::new(self.with_post(only, false), only)),
+            (EndKind::Sender, [only]) => Ok(Outgoing::new(self.with_post(only, false), only)),
             _ => Err(other_shape()),
         }
     }
@@ -80,12 +80,12 @@ impl Parts {
     /// An end that only receives.
     pub(super) fn incoming(self) -> io::Result<Incoming> {
         match (self.side, &ring::attach(&self.memory)?[..]) {
-            (Side::Receiver, [only]) => Ok(Incoming::new(self.with_post(only, true), only)),
+            (EndKind::Receiver, [only]) => Ok(Incoming::new(self.with_post(only, true), only)),
             _ => Err(other_shape()),
         }
     }
 
-    fn with_post(self, ring: &Ring, reads: bool) -> Arc<End> {
+    fn with_post(self, ring: &FrameRing, reads: bool) -> Arc<End> {
         let Self { side, memory, socket, max_fds } = self;
         let lobby = Lobby::new(socket, Post::new(ring.clone(), reads), max_fds);
         Arc::new(End { side, memory, max_fds, lobby })
@@ -99,7 +99,7 @@ fn other_shape() -> io::Error {
 /// What both directions of an end share.
 #[derive(Debug)]
 struct End {
-    side: Side,
+    side: EndKind,
     memory: SharedMemory,
     max_fds: usize,
     lobby: Lobby,
@@ -108,14 +108,14 @@ struct End {
 impl Serialize for End {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
-        struct Parts<'a> {
-            side: Side,
+        struct PartsRef<'a> {
+            side: EndKind,
             memory: &'a SharedMemory,
             socket: &'a Socket,
             max_fds: usize,
         }
         let Self { side, memory, max_fds, lobby } = self;
-        Parts { side: *side, memory, socket: lobby.socket(), max_fds: *max_fds }.serialize(serializer)
+        PartsRef { side: *side, memory, socket: lobby.socket(), max_fds: *max_fds }.serialize(serializer)
     }
 }
 
@@ -126,26 +126,26 @@ pub(crate) struct Outgoing {
 }
 
 impl Outgoing {
-    fn new(end: Arc<End>, ring: &Ring) -> Self {
+    fn new(end: Arc<End>, ring: &FrameRing) -> Self {
         Self { end, outbox: Outbox::new(ring.clone()) }
     }
 
     #[inline]
-    pub(super) fn send<T: Serialize + DeserializeOwned>(&self, value: &T, patience: Patience) -> Result<(), SendStop> {
-        self.outbox.send(&self.end.lobby, value, patience)
+    pub(super) fn send<T: Serialize + DeserializeOwned>(&self, value: &T, limit: WaitLimit) -> Result<(), SendStop> {
+        self.outbox.send(&self.end.lobby, value, limit)
     }
 
     /// Sends what is packed already.
     pub(super) fn send_parcel(&self, parcel: &Parcel<'_>) -> Result<(), SendStop> {
-        self.outbox.send_parcel(&self.end.lobby, parcel, Patience::FOREVER)
+        self.outbox.send_parcel(&self.end.lobby, parcel, WaitLimit::FOREVER)
     }
 
-    pub(super) fn send_packed(&self, packed: &Packed, patience: Patience) -> Result<(), SendStop> {
-        self.outbox.send_raw(&self.end.lobby, &packed.bytes, &packed.fds(), patience)
+    pub(super) fn send_packed(&self, packed: &Packed, limit: WaitLimit) -> Result<(), SendStop> {
+        self.outbox.send_raw(&self.end.lobby, &packed.bytes, &packed.fds(), limit)
     }
 
-    pub(super) fn send_bytes(&self, bytes: &[u8], patience: Patience) -> Result<(), SendStop> {
-        self.outbox.send_bytes(&self.end.lobby, bytes, patience)
+    pub(super) fn send_bytes(&self, bytes: &[u8], limit: WaitLimit) -> Result<(), SendStop> {
+        self.outbox.send_bytes(&self.end.lobby, bytes, limit)
     }
 
     pub(super) fn socket(&self) -> &Socket {
@@ -173,7 +173,7 @@ pub(crate) struct Incoming {
 }
 
 impl Incoming {
-    fn new(end: Arc<End>, ring: &Ring) -> Self {
+    fn new(end: Arc<End>, ring: &FrameRing) -> Self {
         Self { end, inbox: Inbox::new(ring.clone()) }
     }
 
@@ -181,14 +181,14 @@ impl Incoming {
     #[inline]
     pub(super) fn receive<R, E: From<RecvStop>>(
         &self,
-        patience: Patience,
+        limit: WaitLimit,
         f: impl FnOnce(&[u8], Vec<OwnedFd>) -> Result<R, E>,
     ) -> Result<R, E> {
-        self.inbox.receive(&self.end.lobby, patience, f)
+        self.inbox.receive(&self.end.lobby, limit, f)
     }
 
-    pub(super) fn receive_bytes(&self, patience: Patience) -> Result<Vec<u8>, RecvStop> {
-        self.inbox.receive_bytes(&self.end.lobby, patience)
+    pub(super) fn receive_bytes(&self, limit: WaitLimit) -> Result<Vec<u8>, RecvStop> {
+        self.inbox.receive_bytes(&self.end.lobby, limit)
     }
 
     /// A descriptor that is readable while there may be something to receive.
@@ -196,8 +196,8 @@ impl Incoming {
         self.inbox.pollable(&self.end.lobby)
     }
 
-    pub(super) fn poll(&self, patience: Patience) -> Result<bool, RecvError> {
-        self.inbox.poll(&self.end.lobby, patience)
+    pub(super) fn poll(&self, limit: WaitLimit) -> Result<bool, RecvError> {
+        self.inbox.poll(&self.end.lobby, limit)
     }
 
     pub(super) fn socket(&self) -> &Socket {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    Connection, Receiver, RecvTimeoutError, SendTimeoutError, Sender, TryRecvError, TrySendError, biased::Patience,
+    Connection, Receiver, RecvTimeoutError, SendTimeoutError, Sender, TryRecvError, TrySendError, biased::WaitLimit,
 };
 use crate::time::remaining;
 
@@ -27,7 +27,7 @@ macro_rules! sending {
             /// # Errors
             /// As [`try_send`](Self::try_send), but for `Encode`.
             pub fn try_send_bytes(&$self, bytes: &[u8]) -> Result<(), TrySendError> {
-                Ok($outgoing.send_bytes(bytes, Patience::None)?)
+                Ok($outgoing.send_bytes(bytes, WaitLimit::None)?)
             }
 
             /// Sends the bytes as a message, waiting at most `timeout` for room; see [`send_bytes`](Self::send_bytes).
@@ -35,7 +35,7 @@ macro_rules! sending {
             /// # Errors
             /// As [`send_timeout`](Self::send_timeout), but for `Encode`.
             pub fn send_bytes_timeout(&$self, bytes: &[u8], timeout: Duration) -> Result<(), SendTimeoutError> {
-                Ok($outgoing.send_bytes(bytes, Patience::of(Some(timeout)))?)
+                Ok($outgoing.send_bytes(bytes, WaitLimit::of(Some(timeout)))?)
             }
 
             /// Sends the bytes as a message, waiting for room until `deadline`; see [`send_bytes`](Self::send_bytes).
@@ -67,7 +67,7 @@ macro_rules! receiving {
             /// # Errors
             /// As [`try_recv`](Self::try_recv), but for `Decode`.
             pub fn try_recv_bytes(&$self) -> Result<Vec<u8>, TryRecvError> {
-                Ok($incoming.receive_bytes(Patience::None)?)
+                Ok($incoming.receive_bytes(WaitLimit::None)?)
             }
 
             /// Receives a message as bytes, waiting at most `timeout` for one; see [`recv_bytes`](Self::recv_bytes).
@@ -75,7 +75,7 @@ macro_rules! receiving {
             /// # Errors
             /// As [`recv_timeout`](Self::recv_timeout), but for `Decode`.
             pub fn recv_bytes_timeout(&$self, timeout: Duration) -> Result<Vec<u8>, RecvTimeoutError> {
-                Ok($incoming.receive_bytes(Patience::of(Some(timeout)))?)
+                Ok($incoming.receive_bytes(WaitLimit::of(Some(timeout)))?)
             }
 
             /// Receives a message as bytes, waiting for one until `deadline`; see [`recv_bytes`](Self::recv_bytes).

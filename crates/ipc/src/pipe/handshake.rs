@@ -5,7 +5,7 @@ use std::{io, os::fd::OwnedFd};
 use kernel::{futex::Deadline, shm::SharedMemory};
 
 use super::{
-    end::{Incoming, Outgoing, Parts, Side},
+    end::{EndKind, Incoming, Outgoing, Parts},
     ring,
     socket::{Packet, Socket, Woken},
 };
@@ -19,7 +19,7 @@ pub(crate) fn offer(socket: OwnedFd, max_fds: usize) -> io::Result<(Outgoing, In
     let socket = Socket(socket.into());
     let memory = ring::create(2)?;
     socket.send_fds(HELLO, &[memory.as_fd()], Deadline::after(std::time::Duration::ZERO))?;
-    Parts { side: Side::A, memory, socket, max_fds }.duplex()
+    Parts { side: EndKind::A, memory, socket, max_fds }.duplex()
 }
 
 /// Waits for the memory, until the deadline. The end lets at most `max_fds` descriptors wait for their message.
@@ -29,7 +29,7 @@ pub(crate) fn accept(socket: OwnedFd, deadline: Option<Deadline>, max_fds: usize
         match socket.receive(1)? {
             Packet::Fds(HELLO, mut fds) if fds.len() == 1 => {
                 let memory = SharedMemory::from_fd(fds.remove(0))?;
-                return Parts { side: Side::B, memory, socket, max_fds }.duplex();
+                return Parts { side: EndKind::B, memory, socket, max_fds }.duplex();
             }
             Packet::End => {
                 return Err(io::Error::new(io::ErrorKind::ConnectionRefused, "the listener closed the connection"));

@@ -6,12 +6,12 @@ use std::{
 
 use super::{
     RecvError,
-    biased::{Biased, Patience},
+    biased::{Biased, WaitLimit},
     claim::{Claim, Inside},
     handles::{NO_LIMIT, Taker},
     layout::ReaderWords,
     lobby::{For, Lobby, Outcome},
-    ring::{Damaged, Kind, Reader, Ring, SMALL, Small},
+    ring::{Damaged, FrameKind, FrameRing, Reader, SMALL, Small},
     stop::RecvStop,
     turn::TurnWords,
 };
@@ -19,7 +19,7 @@ use crate::{barrier, spin::Spin};
 
 /// The receiving half of an end.
 pub(super) struct Inbox {
-    ring: Ring,
+    ring: FrameRing,
     state: Biased<Receiving>,
     spin: Spin,
 }
@@ -46,7 +46,7 @@ struct FdsOf {
 }
 
 /// A message, taken out of the ring.
-enum Taken {
+enum TakenMessage {
     /// Into the buffer.
     Small,
     Large(Vec<u8>, Option<FdsOf>),
@@ -62,7 +62,7 @@ const MAX_SPARE: usize = (4 << 20) + 4096;
 const PREFIX_BYTES: usize = 16;
 
 impl Inbox {
-    pub(super) fn new(ring: Ring) -> Self {
+    pub(super) fn new(ring: FrameRing) -> Self {
         Self { ring, state: Biased::new(Receiving::default()), spin: Spin::new(1) }
     }
 
@@ -71,15 +71,15 @@ impl Inbox {
     pub(super) fn receive<R, E: From<RecvStop>>(
         &self,
         lobby: &Lobby,
-        patience: Patience,
+        limit: WaitLimit,
         f: impl FnOnce(&[u8], Vec<OwnedFd>) -> Result<R, E>,
     ) -> Result<R, E> {
         let mut small = Small::new();
         loop {
-            match self.take(lobby, patience, &mut small)? {
-                Taken::Small => return f(small.bytes(), Vec::new()),
-                Taken::Large(bytes, fds) => return self.hand_over(lobby, bytes, fds, f),
-                Taken::Nothing(position) => self.wait_for_frame(lobby, position, patience)?,
+            match self.take(lobby, limit, &mut small)? {
+                TakenMessage::Small => return f(small.bytes(), Vec::new()),
+                TakenMessage::Large(bytes, fds) => return self.hand_over(lobby, bytes, fds, f),
+                TakenMessage::Nothing(position) => self.wait_for_frame(lobby, position, limit)?,
             }
         }
     }
@@ -99,46 +99,46 @@ impl Inbox {
     }
 
     /// Receives a message's bytes to keep. Descriptors that came along are closed.
-    pub(super) fn receive_bytes(&self, lobby: &Lobby, patience: Patience) -> Result<Vec<u8>, RecvStop> {
+    pub(super) fn receive_bytes(&self, lobby: &Lobby, limit: WaitLimit) -> Result<Vec<u8>, RecvStop> {
         let mut small = Small::new();
         loop {
-            match self.take(lobby, patience, &mut small)? {
-                Taken::Small => return Ok(small.bytes().to_vec()),
-                Taken::Large(bytes, fds) => {
+            match self.take(lobby, limit, &mut small)? {
+                TakenMessage::Small => return Ok(small.bytes().to_vec()),
+                TakenMessage::Large(bytes, fds) => {
                     Self::collect(lobby, fds)?;
                     return Ok(bytes);
                 }
-                Taken::Nothing(position) => self.wait_for_frame(lobby, position, patience)?,
+                TakenMessage::Nothing(position) => self.wait_for_frame(lobby, position, limit)?,
             }
         }
     }
 
     /// Whether a frame is there, or the end, which is as good: a `receive` would not wait for its first byte.
-    pub(super) fn poll(&self, lobby: &Lobby, patience: Patience) -> Result<bool, RecvError> {
-        match self.wait_for_any(lobby, patience) {
+    pub(super) fn poll(&self, lobby: &Lobby, limit: WaitLimit) -> Result<bool, RecvError> {
+        match self.wait_for_any(lobby, limit) {
             Ok(()) | Err(RecvStop::Failed(RecvError::Closed)) => Ok(true),
             Err(RecvStop::WouldBlock) => Ok(false),
             Err(RecvStop::Failed(e)) => Err(e),
         }
     }
 
-    fn wait_for_any(&self, lobby: &Lobby, patience: Patience) -> Result<(), RecvStop> {
+    fn wait_for_any(&self, lobby: &Lobby, limit: WaitLimit) -> Result<(), RecvStop> {
         let position = {
-            let mut state = self.state.lock(patience)?;
-            let _inside = self.go_inside(&mut state, patience)?;
+            let mut state = self.state.lock(limit)?;
+            let _inside = self.go_inside(&mut state, limit)?;
             if state.reader.peek(&self.ring)?.is_some() {
                 lobby.mark_readable();
                 return Ok(());
             }
             state.reader.position()
         };
-        self.wait_for_frame(lobby, position, patience)
+        self.wait_for_frame(lobby, position, limit)
     }
 
     /// A descriptor that is readable now if there is something to receive, and becomes so when something comes.
     pub(super) fn pollable<'a>(&self, lobby: &'a Lobby) -> Result<BorrowedFd<'a>, RecvError> {
         let fd = lobby.pollable().map_err(|e| RecvError::Io(e.into()))?;
-        self.poll(lobby, Patience::None)?;
+        self.poll(lobby, WaitLimit::None)?;
         Ok(fd)
     }
 
@@ -154,11 +154,11 @@ impl Inbox {
 
     /// Keeps other processes out, until dropped. One that has taken a part of a message is waited for until it has the
     /// rest, or is dead.
-    fn go_inside(&self, state: &mut Receiving, patience: Patience) -> Result<Inside<'_>, RecvStop> {
+    fn go_inside(&self, state: &mut Receiving, limit: WaitLimit) -> Result<Inside<'_>, RecvStop> {
         if let Some(inside) = state.claim.enter(self.turn()) {
             return Ok(Inside::Biased(inside));
         }
-        let deadline = patience.deadline();
+        let deadline = limit.deadline();
         loop {
             let turn = state.claim.lock(self.turn(), self.ring.users(), deadline)?;
             let begun = self.words().begun.load(Acquire);
@@ -182,31 +182,31 @@ impl Inbox {
     }
 
     #[inline(always)]
-    fn take(&self, lobby: &Lobby, patience: Patience, small: &mut Small) -> Result<Taken, RecvStop> {
+    fn take(&self, lobby: &Lobby, limit: WaitLimit, small: &mut Small) -> Result<TakenMessage, RecvStop> {
         if let Some(mut state) = self.state.enter_biased()
             && let Some(_inside) = state.claim.enter(self.turn())
         {
             return self.take_as(&mut state, lobby, small);
         }
-        self.take_by_turns(lobby, patience, small)
+        self.take_by_turns(lobby, limit, small)
     }
 
     #[cold]
-    fn take_by_turns(&self, lobby: &Lobby, patience: Patience, small: &mut Small) -> Result<Taken, RecvStop> {
-        let mut state = self.state.lock(patience)?;
-        let _inside = self.go_inside(&mut state, patience)?;
+    fn take_by_turns(&self, lobby: &Lobby, limit: WaitLimit, small: &mut Small) -> Result<TakenMessage, RecvStop> {
+        let mut state = self.state.lock(limit)?;
+        let _inside = self.go_inside(&mut state, limit)?;
         self.take_as(&mut state, lobby, small)
     }
 
     #[inline(always)]
-    fn take_as(&self, state: &mut Receiving, lobby: &Lobby, small: &mut Small) -> Result<Taken, RecvStop> {
+    fn take_as(&self, state: &mut Receiving, lobby: &Lobby, small: &mut Small) -> Result<TakenMessage, RecvStop> {
         match state.reader.peek(&self.ring)? {
             None => Ok(self.nothing(state)?),
-            Some((Kind::Whole, len)) if len <= SMALL && state.begun.is_none() => {
+            Some((FrameKind::Whole, len)) if len <= SMALL && state.begun.is_none() => {
                 state.reader.copy_small(&self.ring, len, small);
                 state.reader.advance(&self.ring, len);
                 self.wake_writer(lobby, &state.reader);
-                Ok(Taken::Small)
+                Ok(TakenMessage::Small)
             }
             Some(_) => self.take_pieces(state, lobby),
         }
@@ -214,19 +214,19 @@ impl Inbox {
 
     /// Takes frames up to the end of a message, if that has been published.
     #[inline(never)]
-    fn take_pieces(&self, state: &mut Receiving, lobby: &Lobby) -> Result<Taken, RecvStop> {
+    fn take_pieces(&self, state: &mut Receiving, lobby: &Lobby) -> Result<TakenMessage, RecvStop> {
         while let Some((kind, len)) = state.reader.peek(&self.ring)? {
             if let Some(Begun { bytes, fds }) = self.take_piece(lobby, state, kind, len)? {
-                return Ok(Taken::Large(bytes, fds));
+                return Ok(TakenMessage::Large(bytes, fds));
             }
         }
         Ok(self.nothing(state)?)
     }
 
     /// Whoever waits for the next frame looks at the shared `head` too, which nobody else may move meanwhile.
-    fn nothing(&self, state: &Receiving) -> Result<Taken, Damaged> {
+    fn nothing(&self, state: &Receiving) -> Result<TakenMessage, Damaged> {
         let position = state.reader.position();
-        if self.words().head.load(Relaxed) == position { Ok(Taken::Nothing(position)) } else { Err(Damaged) }
+        if self.words().head.load(Relaxed) == position { Ok(TakenMessage::Nothing(position)) } else { Err(Damaged) }
     }
 
     /// Takes the frame that was peeked at; the message, if that was its end.
@@ -234,15 +234,15 @@ impl Inbox {
         &self,
         lobby: &Lobby,
         state: &mut Receiving,
-        kind: Kind,
+        kind: FrameKind,
         len: usize,
     ) -> Result<Option<Begun>, Damaged> {
         let mut at = 0;
-        if !matches!(kind, Kind::Middle | Kind::Last) {
+        if !matches!(kind, FrameKind::Middle | FrameKind::Last) {
             let mut bytes = state.begun.take().map_or_else(|| std::mem::take(&mut state.spare), |begun| begun.bytes);
             bytes.clear();
             let fds = match kind {
-                Kind::WholeWithFds | Kind::FirstWithFds => {
+                FrameKind::WholeWithFds | FrameKind::FirstWithFds => {
                     at = PREFIX_BYTES;
                     Some(self.prefix(lobby, &state.reader, len)?)
                 }
@@ -257,7 +257,7 @@ impl Inbox {
         }
         state.reader.advance(&self.ring, len);
         self.wake_writer(lobby, &state.reader);
-        if matches!(kind, Kind::First | Kind::FirstWithFds | Kind::Middle) {
+        if matches!(kind, FrameKind::First | FrameKind::FirstWithFds | FrameKind::Middle) {
             return Ok(None);
         }
         self.words().begun.store(0, Relaxed);
@@ -289,7 +289,7 @@ impl Inbox {
     /// Keeps memory for the next large message.
     fn keep(&self, mut bytes: Vec<u8>) {
         if bytes.capacity() <= MAX_SPARE
-            && let Ok(mut state) = self.state.lock(Patience::None)
+            && let Ok(mut state) = self.state.lock(WaitLimit::None)
         {
             bytes.clear();
             state.spare = bytes;
@@ -297,7 +297,7 @@ impl Inbox {
     }
 
     /// Sleeps until a frame stands at `position`; or another thread has taken it, so that whatever stands there is old.
-    fn wait_for_frame(&self, lobby: &Lobby, position: u64, patience: Patience) -> Result<(), RecvStop> {
+    fn wait_for_frame(&self, lobby: &Lobby, position: u64, limit: WaitLimit) -> Result<(), RecvStop> {
         let there = || self.ring.has_frame(position) || self.words().head.load(Relaxed) != position;
         let announce = || {
             // Numbered, so that the peer's answer to one sleep does not cancel the next.
@@ -305,10 +305,10 @@ impl Inbox {
             self.ring.header().to_writer.0.reader_sleeps.store(number.max(1), Relaxed);
             barrier::heavy()
         };
-        let outcome = match patience {
-            Patience::None => lobby.glance(there, announce),
-            Patience::Until(_) if self.spin.until(|| there().then_some(())).is_some() => Ok(Outcome::Ready),
-            Patience::Until(deadline) => lobby.wait(For::Message, deadline, there, announce),
+        let outcome = match limit {
+            WaitLimit::None => lobby.glance(there, announce),
+            WaitLimit::Until(_) if self.spin.until(|| there().then_some(())).is_some() => Ok(Outcome::Ready),
+            WaitLimit::Until(deadline) => lobby.wait(For::Message, deadline, there, announce),
         };
         match outcome.map_err(RecvError::Io)? {
             Outcome::Ready => Ok(()),

@@ -8,7 +8,9 @@ use kernel::{
 };
 
 use super::{
-    layout::{ABI, DATA_OFFSET, Header, MAGIC, RING_BYTES, ReaderWords, RingHeader, ToReader, ToWriter, WriterWords},
+    layout::{
+        ABI, DATA_OFFSET, MAGIC, PipeHeader, RING_BYTES, ReaderWords, RingHeader, ToReader, ToWriter, WriterWords,
+    },
     turn::TurnWords,
 };
 
@@ -40,20 +42,20 @@ pub fn pipe(source: &(impl Source + ?Sized)) -> Result<Vec<RingView>, Unreadable
     if len < DATA_OFFSET as u64 {
         return Err(Unreadable::Other);
     }
-    let header = Copied::of(source, 0, size_of::<Header>())?;
-    let abi = header.u32(offset_of!(Header, abi));
-    match header.u64(offset_of!(Header, magic)) {
+    let header = Copied::of(source, 0, size_of::<PipeHeader>())?;
+    let abi = header.u32(offset_of!(PipeHeader, abi));
+    match header.u64(offset_of!(PipeHeader, magic)) {
         MAGIC if abi == ABI => {}
         MAGIC => return Err(Unreadable::Version(abi)),
         _ => return Err(Unreadable::Other),
     }
-    let n_rings = header.u32(offset_of!(Header, n_rings));
+    let n_rings = header.u32(offset_of!(PipeHeader, n_rings));
     let is_whole = len >= DATA_OFFSET as u64 + u64::from(n_rings.min(2)) * u64::from(RING_BYTES);
-    if !(1..=2).contains(&n_rings) || header.u32(offset_of!(Header, ring_bytes)) != RING_BYTES || !is_whole {
+    if !(1..=2).contains(&n_rings) || header.u32(offset_of!(PipeHeader, ring_bytes)) != RING_BYTES || !is_whole {
         return Err(Unreadable::Garbled("its shape is none that a pipe has"));
     }
     (0..n_rings as usize)
-        .map(|ring| view(&header, offset_of!(Header, rings) + ring * size_of::<RingHeader>()))
+        .map(|ring| view(&header, offset_of!(PipeHeader, rings) + ring * size_of::<RingHeader>()))
         .collect()
 }
 
@@ -112,7 +114,7 @@ mod tests {
         let mut bytes = vec![0; DATA_OFFSET + RING_BYTES as usize];
         bytes[..8].copy_from_slice(&MAGIC.to_ne_bytes());
         assert!(matches!(pipe(&bytes[..]), Err(Unreadable::Version(0))));
-        bytes[offset_of!(Header, abi)] = ABI as u8;
+        bytes[offset_of!(PipeHeader, abi)] = ABI as u8;
         assert!(matches!(pipe(&bytes[..]), Err(Unreadable::Garbled(_))));
         bytes[12..].fill(0xff);
         assert!(matches!(pipe(&bytes[..]), Err(Unreadable::Garbled(_))));

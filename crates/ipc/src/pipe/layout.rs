@@ -34,7 +34,7 @@
 //! | bits | of a frame's first word |
 //! |---|---|
 //! | 0–31 | bytes of payload that follow (and up to 7 of padding) |
-//! | 32–39 | [`Kind`]; never 0, so that 0 is "not published yet" |
+//! | 32–39 | [`FrameKind`]; never 0, so that 0 is "not published yet" |
 //! | 40–63 | the position / 8, so that a stale or forged word is found out |
 //!
 //! # Safety
@@ -64,7 +64,7 @@ pub(super) const RING_BYTES: u32 = 64 * 1024;
 pub(super) struct Apart<T>(pub(super) T);
 
 #[repr(C)]
-pub(super) struct Header {
+pub(super) struct PipeHeader {
     pub(super) magic: AtomicU64,
     pub(super) abi: AtomicU32,
     pub(super) ring_bytes: AtomicU32,
@@ -113,17 +113,17 @@ pub(super) struct ToReader {
 
 const _: () = {
     assert!(size_of::<RingHeader>() == 512);
-    assert!(size_of::<Header>() == 128 + 2 * 512);
-    assert!(size_of::<Header>() <= DATA_OFFSET);
+    assert!(size_of::<PipeHeader>() == 128 + 2 * 512);
+    assert!(size_of::<PipeHeader>() <= DATA_OFFSET);
     assert!(RING_BYTES.is_power_of_two());
 };
 
 // SAFETY: `repr(C)`, atomics only, no pointers, no `Drop`.
-unsafe impl ShmSafe for Header {}
+unsafe impl ShmSafe for PipeHeader {}
 
 /// The header of a pipe's memory.
-pub(super) fn header(memory: &SharedMemory) -> &Header {
+pub(super) fn header(memory: &SharedMemory) -> &PipeHeader {
     assert!(memory.len() >= DATA_OFFSET);
     // SAFETY: long enough, page-aligned, and valid for any bits.
-    unsafe { memory.as_ptr().cast::<Header>().as_ref() }
+    unsafe { memory.as_ptr().cast::<PipeHeader>().as_ref() }
 }

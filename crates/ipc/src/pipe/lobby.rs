@@ -26,7 +26,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use super::{
     handles::{Handles, Taker},
     pollable::Pollable,
-    ring::Ring,
+    ring::FrameRing,
     socket::{Packet, Socket},
 };
 
@@ -37,14 +37,14 @@ pub(super) struct Lobby {
     pollable: OnceLock<Pollable>,
     /// The other end is closed; for good, once seen. `Release` and `Acquire`: whoever sees it sees all messages before it.
     ended: AtomicBool,
-    state: Mutex<State>,
+    state: Mutex<LobbyState>,
     news: Condvar,
 }
 
 /// The word that says which user listens at an end's socket.
 #[derive(Debug)]
 pub(super) struct Post {
-    ring: Ring,
+    ring: FrameRing,
     reads: bool,
 }
 
@@ -52,7 +52,7 @@ pub(super) struct Post {
 struct Listening<'a>(&'a AtomicU64);
 
 impl Post {
-    pub(super) fn new(ring: Ring, reads: bool) -> Self {
+    pub(super) fn new(ring: FrameRing, reads: bool) -> Self {
         Self { ring, reads }
     }
 
@@ -75,7 +75,7 @@ impl Drop for Listening<'_> {
 }
 
 #[derive(Debug)]
-struct State {
+struct LobbyState {
     /// Somebody sleeps on the socket, and will take in what comes.
     led: bool,
     /// Nothing more will come through the socket.
@@ -116,7 +116,7 @@ const MAX_PACKETS: usize = 4096;
 impl Lobby {
     /// At most `max_fds` descriptors wait for their message before no more are taken in.
     pub(super) fn new(socket: Socket, post: Post, max_fds: usize) -> Self {
-        let state = State { led: false, drained: false, full: false, fds: Handles::new(max_fds) };
+        let state = LobbyState { led: false, drained: false, full: false, fds: Handles::new(max_fds) };
         Self {
             socket,
             post,
@@ -270,7 +270,7 @@ impl Lobby {
     }
 
     /// Finds out, without sleeping, whether the other end is closed, and takes in what has come.
-    fn look_in(&self, state: &mut State, what: For, there: &impl Fn() -> bool) -> io::Result<()> {
+    fn look_in(&self, state: &mut LobbyState, what: For, there: &impl Fn() -> bool) -> io::Result<()> {
         let listening = if state.led { None } else { self.post.take() };
         if listening.is_some() {
             self.take_in(state, what, there)?;
@@ -290,7 +290,7 @@ impl Lobby {
     }
 
     /// Takes in what has come, until too many descriptors wait for their message: those stay in the socket.
-    fn take_in(&self, state: &mut State, what: For, there: &impl Fn() -> bool) -> io::Result<()> {
+    fn take_in(&self, state: &mut LobbyState, what: For, there: &impl Fn() -> bool) -> io::Result<()> {
         // What is taken in here no longer shows on the socket.
         self.mark_readable();
         for _ in 0..MAX_PACKETS {
@@ -321,7 +321,7 @@ impl Lobby {
     }
 
     /// Takes in one packet; false if there is none, or none will come.
-    fn take_one_in(&self, state: &mut State, max_fds: usize) -> io::Result<bool> {
+    fn take_one_in(&self, state: &mut LobbyState, max_fds: usize) -> io::Result<bool> {
         match self.socket.receive(max_fds)? {
             Packet::Nothing => return Ok(false),
             Packet::Bell => {}

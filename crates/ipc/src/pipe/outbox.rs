@@ -16,10 +16,10 @@ use wire::{Sink, TypeInfo};
 
 use super::{
     SendError,
-    biased::{Biased, Patience},
+    biased::{Biased, WaitLimit},
     claim::{Claim, Inside},
     lobby::{For, Lobby, Outcome},
-    ring::{Kind, MAX_PAYLOAD, Ring, Writer},
+    ring::{FrameKind, FrameRing, MAX_PAYLOAD, Writer},
     socket::MAX_FDS,
     stop::SendStop,
     turn::TurnWords,
@@ -31,7 +31,7 @@ const A_WHILE: u64 = if cfg!(target_arch = "aarch64") { 5_000 } else { 100_000 }
 
 /// The sending half of an end.
 pub(super) struct Outbox {
-    ring: Ring,
+    ring: FrameRing,
     state: Biased<Sending>,
     spin: Spin,
 }
@@ -90,7 +90,7 @@ impl Health {
 const PREFIX_BYTES: usize = 16;
 
 impl Outbox {
-    pub(super) fn new(ring: Ring) -> Self {
+    pub(super) fn new(ring: FrameRing) -> Self {
         Self { ring, state: Biased::new(Sending::default()), spin: Spin::new(1) }
     }
 
@@ -100,14 +100,14 @@ impl Outbox {
         &self,
         lobby: &Lobby,
         value: &T,
-        patience: Patience,
+        limit: WaitLimit,
     ) -> Result<(), SendStop> {
         if let Some(mut state) = self.state.enter_biased()
             && let Some(_inside) = state.claim.enter(self.turn())
         {
-            return self.send_as(&mut state, lobby, value, patience);
+            return self.send_as(&mut state, lobby, value, limit);
         }
-        self.send_by_turns(lobby, value, patience)
+        self.send_by_turns(lobby, value, limit)
     }
 
     #[cold]
@@ -115,11 +115,11 @@ impl Outbox {
         &self,
         lobby: &Lobby,
         value: &T,
-        patience: Patience,
+        limit: WaitLimit,
     ) -> Result<(), SendStop> {
-        let mut state = self.state.lock(patience)?;
-        let _inside = self.go_inside(&mut state, patience)?;
-        self.send_as(&mut state, lobby, value, patience)
+        let mut state = self.state.lock(limit)?;
+        let _inside = self.go_inside(&mut state, limit)?;
+        self.send_as(&mut state, lobby, value, limit)
     }
 
     #[inline(always)]
@@ -128,11 +128,11 @@ impl Outbox {
     }
 
     /// Keeps other processes out, until dropped.
-    fn go_inside(&self, state: &mut Sending, patience: Patience) -> Result<Inside<'_>, SendStop> {
+    fn go_inside(&self, state: &mut Sending, limit: WaitLimit) -> Result<Inside<'_>, SendStop> {
         if let Some(inside) = state.claim.enter(self.turn()) {
             return Ok(Inside::Biased(inside));
         }
-        let turn = state.claim.lock(self.turn(), self.ring.users(), patience.deadline())?;
+        let turn = state.claim.lock(self.turn(), self.ring.users(), limit.deadline())?;
         if state.claim.is_news_to(&turn) {
             state.writer = Writer::reload(&self.ring)?;
         }
@@ -146,18 +146,18 @@ impl Outbox {
         state: &mut Sending,
         lobby: &Lobby,
         value: &T,
-        patience: Patience,
+        limit: WaitLimit,
     ) -> Result<(), SendStop> {
         self.begin(state, lobby)?;
         if let Some(mut sink) = state.writer.sink(&self.ring)?
             && wire::encode_compact(TypeInfo::of::<T>(), value, &mut sink).is_ok()
         {
             let len = sink.position();
-            state.writer.publish(&self.ring, Kind::Whole, len);
+            state.writer.publish(&self.ring, FrameKind::Whole, len);
             self.wake_reader(lobby);
             return Ok(());
         }
-        self.send_packed(state, lobby, value, patience)
+        self.send_packed(state, lobby, value, limit)
     }
 
     /// For what is too large to stand in one piece now, needs a second look, has descriptors, or cannot be serialised.
@@ -167,20 +167,20 @@ impl Outbox {
         state: &mut Sending,
         lobby: &Lobby,
         value: &T,
-        patience: Patience,
+        limit: WaitLimit,
     ) -> Result<(), SendStop> {
         let parcel = handover::pack(value).map_err(SendError::Encode)?;
-        self.send_in_pieces(state, lobby, parcel.bytes(), &parcel.fds(), patience)
+        self.send_in_pieces(state, lobby, parcel.bytes(), &parcel.fds(), limit)
     }
 
     /// Sends a value that is packed already, with what belongs to it.
-    pub(super) fn send_parcel(&self, lobby: &Lobby, parcel: &Parcel<'_>, patience: Patience) -> Result<(), SendStop> {
-        self.send_raw(lobby, parcel.bytes(), &parcel.fds(), patience)
+    pub(super) fn send_parcel(&self, lobby: &Lobby, parcel: &Parcel<'_>, limit: WaitLimit) -> Result<(), SendStop> {
+        self.send_raw(lobby, parcel.bytes(), &parcel.fds(), limit)
     }
 
     /// Sends bytes as they are.
-    pub(super) fn send_bytes(&self, lobby: &Lobby, bytes: &[u8], patience: Patience) -> Result<(), SendStop> {
-        self.send_raw(lobby, bytes, &[], patience)
+    pub(super) fn send_bytes(&self, lobby: &Lobby, bytes: &[u8], limit: WaitLimit) -> Result<(), SendStop> {
+        self.send_raw(lobby, bytes, &[], limit)
     }
 
     pub(super) fn send_raw(
@@ -188,18 +188,18 @@ impl Outbox {
         lobby: &Lobby,
         bytes: &[u8],
         fds: &[BorrowedFd<'_>],
-        patience: Patience,
+        limit: WaitLimit,
     ) -> Result<(), SendStop> {
         if let Some(mut state) = self.state.enter_biased()
             && let Some(_inside) = state.claim.enter(self.turn())
         {
             self.begin(&mut state, lobby)?;
-            return self.send_in_pieces(&mut state, lobby, bytes, fds, patience);
+            return self.send_in_pieces(&mut state, lobby, bytes, fds, limit);
         }
-        let mut state = self.state.lock(patience)?;
-        let _inside = self.go_inside(&mut state, patience)?;
+        let mut state = self.state.lock(limit)?;
+        let _inside = self.go_inside(&mut state, limit)?;
         self.begin(&mut state, lobby)?;
-        self.send_in_pieces(&mut state, lobby, bytes, fds, patience)
+        self.send_in_pieces(&mut state, lobby, bytes, fds, limit)
     }
 
     #[inline(always)]
@@ -217,38 +217,42 @@ impl Outbox {
         lobby: &Lobby,
         bytes: &[u8],
         fds: &[BorrowedFd<'_>],
-        patience: Patience,
+        limit: WaitLimit,
     ) -> Result<(), SendStop> {
         let (prefix, kinds) = if fds.is_empty() {
-            ([0; PREFIX_BYTES], (Kind::Whole, Kind::First))
+            ([0; PREFIX_BYTES], (FrameKind::Whole, FrameKind::First))
         } else {
-            (self.send_fds(lobby, fds, patience)?, (Kind::WholeWithFds, Kind::FirstWithFds))
+            (self.send_fds(lobby, fds, limit)?, (FrameKind::WholeWithFds, FrameKind::FirstWithFds))
         };
         let prefix = if fds.is_empty() { &[][..] } else { &prefix[..] };
         let writer = &mut state.writer;
         if prefix.len() + bytes.len() <= MAX_PAYLOAD {
-            self.wait_for_room(writer, lobby, prefix.len() + bytes.len(), patience)?;
+            self.wait_for_room(writer, lobby, prefix.len() + bytes.len(), limit)?;
             writer.write(&self.ring, 0, prefix);
             writer.write(&self.ring, prefix.len(), bytes);
             writer.publish(&self.ring, kinds.0, prefix.len() + bytes.len());
             self.wake_reader(lobby);
             return Ok(());
         }
-        if matches!(patience, Patience::None) && !writer.has_room_for_all(&self.ring, prefix.len() + bytes.len())? {
+        if matches!(limit, WaitLimit::None) && !writer.has_room_for_all(&self.ring, prefix.len() + bytes.len())? {
             return Err(SendStop::WouldBlock);
         }
         // What follows may stop anywhere: the reader drops what it has got when another message begins.
         let (first, rest) = bytes.split_at(MAX_PAYLOAD - prefix.len());
-        self.wait_for_room(writer, lobby, MAX_PAYLOAD, patience)?;
+        self.wait_for_room(writer, lobby, MAX_PAYLOAD, limit)?;
         writer.write(&self.ring, 0, prefix);
         writer.write(&self.ring, prefix.len(), first);
         writer.publish(&self.ring, kinds.1, MAX_PAYLOAD);
         let mut pieces = rest.chunks(MAX_PAYLOAD).peekable();
         while let Some(piece) = pieces.next() {
             self.wake_reader(lobby);
-            self.wait_for_room(writer, lobby, piece.len(), patience)?;
+            self.wait_for_room(writer, lobby, piece.len(), limit)?;
             writer.write(&self.ring, 0, piece);
-            writer.publish(&self.ring, if pieces.peek().is_some() { Kind::Middle } else { Kind::Last }, piece.len());
+            writer.publish(
+                &self.ring,
+                if pieces.peek().is_some() { FrameKind::Middle } else { FrameKind::Last },
+                piece.len(),
+            );
         }
         self.wake_reader(lobby);
         Ok(())
@@ -259,12 +263,12 @@ impl Outbox {
         &self,
         lobby: &Lobby,
         fds: &[BorrowedFd<'_>],
-        patience: Patience,
+        limit: WaitLimit,
     ) -> Result<[u8; PREFIX_BYTES], SendStop> {
         let id = self.ring.header().writer.0.n_with_fds.fetch_add(1, Relaxed).wrapping_add(1);
-        let deadline = match patience {
-            Patience::None => Deadline::after(Duration::ZERO),
-            Patience::Until(deadline) => deadline,
+        let deadline = match limit {
+            WaitLimit::None => Deadline::after(Duration::ZERO),
+            WaitLimit::Until(deadline) => deadline,
         };
         for fds in fds.chunks(MAX_FDS) {
             lobby.socket().send_fds(id, fds, deadline).map_err(|e| match e {
@@ -284,14 +288,14 @@ impl Outbox {
         writer: &mut Writer,
         lobby: &Lobby,
         payload: usize,
-        patience: Patience,
+        limit: WaitLimit,
     ) -> Result<(), SendStop> {
         let words = self.ring.header();
         loop {
             if writer.make_room(&self.ring, payload)? {
                 return Ok(());
             }
-            let Patience::Until(deadline) = patience else { return Err(SendStop::WouldBlock) };
+            let WaitLimit::Until(deadline) = limit else { return Err(SendStop::WouldBlock) };
             let wanted = writer.wanted_head(payload);
             let there = || words.reader.0.head.load(Acquire) >= wanted;
             if self.spin.until(|| there().then_some(())).is_some() {

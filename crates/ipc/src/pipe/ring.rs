@@ -41,7 +41,7 @@ const WORD: u64 = 8;
 /// What a frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub(super) enum Kind {
+pub(super) enum FrameKind {
     /// A message.
     Whole = 1,
     /// The begin of a message, or the next part of one that has begun.
@@ -56,7 +56,7 @@ pub(super) enum Kind {
     Skip = 7,
 }
 
-impl Kind {
+impl FrameKind {
     #[inline(always)]
     fn from_bits(bits: u8) -> Option<Self> {
         Some(match bits {
@@ -74,7 +74,7 @@ impl Kind {
 
 /// A ring as mapped in this process.
 #[derive(Clone, Debug)]
-pub(super) struct Ring {
+pub(super) struct FrameRing {
     /// Keeps the pointers below valid.
     users: Arc<Users>,
     header: NonNull<RingHeader>,
@@ -82,9 +82,9 @@ pub(super) struct Ring {
 }
 
 // SAFETY: pointers into shared memory that `users` keeps mapped; what they reach is atomics and raw bytes.
-unsafe impl Send for Ring {}
+unsafe impl Send for FrameRing {}
 // SAFETY: as above.
-unsafe impl Sync for Ring {}
+unsafe impl Sync for FrameRing {}
 
 /// Fresh memory for `n` rings.
 pub(super) fn create(n: u32) -> io::Result<SharedMemory> {
@@ -102,7 +102,7 @@ pub(super) fn create(n: u32) -> io::Result<SharedMemory> {
 }
 
 /// The rings in memory that came from elsewhere: two of a duplex pipe, one of a simplex one.
-pub(super) fn attach(memory: &SharedMemory) -> io::Result<Vec<Ring>> {
+pub(super) fn attach(memory: &SharedMemory) -> io::Result<Vec<FrameRing>> {
     let refuse = |why| Err(io::Error::new(io::ErrorKind::InvalidData, why));
     if memory.len() < DATA_OFFSET {
         return refuse("shared memory is too short for a pipe");
@@ -122,7 +122,7 @@ pub(super) fn attach(memory: &SharedMemory) -> io::Result<Vec<Ring>> {
     let ring = |i: usize| {
         // SAFETY: the memory is long enough for `n` rings, by the check above.
         let data = unsafe { memory.as_ptr().add(DATA_OFFSET + i * RING_BYTES as usize) };
-        Ring { users: Arc::clone(&users), header: NonNull::from(&header.rings[i]), data }
+        FrameRing { users: Arc::clone(&users), header: NonNull::from(&header.rings[i]), data }
     };
     Ok((0..n as usize).map(ring).collect())
 }
@@ -140,7 +140,7 @@ const fn frame_bytes(payload: usize) -> u64 {
     WORD + (payload as u64).next_multiple_of(WORD)
 }
 
-impl Ring {
+impl FrameRing {
     #[inline(always)]
     pub(super) fn header(&self) -> &RingHeader {
         // SAFETY: points into memory that `users` keeps mapped.
@@ -183,7 +183,7 @@ impl Ring {
 }
 
 #[inline(always)]
-fn compose(kind: Kind, len: usize, position: u64) -> u64 {
+fn compose(kind: FrameKind, len: usize, position: u64) -> u64 {
     len as u64 | (kind as u64) << 32 | stamp(position) << 40
 }
 
@@ -194,9 +194,9 @@ const fn stamp(position: u64) -> u64 {
 
 /// Takes a frame word apart; `None` if it cannot stand at `position`.
 #[inline(always)]
-fn decompose(word: u64, position: u64) -> Option<(Kind, usize)> {
+fn decompose(word: u64, position: u64) -> Option<(FrameKind, usize)> {
     let len = word & 0xffff_ffff;
-    let kind = Kind::from_bits((word >> 32) as u8)?;
+    let kind = FrameKind::from_bits((word >> 32) as u8)?;
     let before_end = CAPACITY - (position & (CAPACITY - 1));
     (word >> 40 == stamp(position) && frame_bytes(len as usize) <= before_end).then_some((kind, len as usize))
 }
@@ -216,7 +216,7 @@ pub(super) struct Writer {
 
 impl Writer {
     /// What there is to know when another process has used this end meanwhile.
-    pub(super) fn reload(ring: &Ring) -> Result<Self, Damaged> {
+    pub(super) fn reload(ring: &FrameRing) -> Result<Self, Damaged> {
         let words = &ring.header().writer.0;
         let mut tail = plausible(words.tail.load(Acquire))?;
         let head = plausible(ring.header().reader.0.head.load(Acquire))?;
@@ -244,13 +244,13 @@ impl Writer {
     }
 
     /// How far the reader is, as seen with this `tail`.
-    fn head(ring: &Ring, tail: u64) -> Result<u64, Damaged> {
+    fn head(ring: &FrameRing, tail: u64) -> Result<u64, Damaged> {
         let head = ring.header().reader.0.head.load(Acquire);
         let is_fine = head.is_multiple_of(WORD) && head <= tail && tail - head <= CAPACITY;
         if is_fine { Ok(head) } else { Err(Damaged) }
     }
 
-    fn refresh(&mut self, ring: &Ring) -> Result<(), Damaged> {
+    fn refresh(&mut self, ring: &FrameRing) -> Result<(), Damaged> {
         self.head = Self::head(ring, self.tail)?;
         Ok(())
     }
@@ -264,7 +264,7 @@ impl Writer {
     /// Room for a frame with `payload` bytes in one piece, made by skipping the ring's end if need be; false if the
     /// reader must move on first.
     #[inline]
-    pub(super) fn make_room(&mut self, ring: &Ring, payload: usize) -> Result<bool, Damaged> {
+    pub(super) fn make_room(&mut self, ring: &FrameRing, payload: usize) -> Result<bool, Damaged> {
         let before_end = CAPACITY - (self.tail & (CAPACITY - 1));
         let frame = frame_bytes(payload);
         let need = if frame <= before_end { frame } else { before_end + frame } + WORD;
@@ -275,13 +275,13 @@ impl Writer {
             }
         }
         if frame > before_end {
-            self.publish(ring, Kind::Skip, (before_end - WORD) as usize);
+            self.publish(ring, FrameKind::Skip, (before_end - WORD) as usize);
         }
         Ok(true)
     }
 
     /// Whether `len` bytes find room now, cut into frames as large as can be.
-    pub(super) fn has_room_for_all(&mut self, ring: &Ring, len: usize) -> Result<bool, Damaged> {
+    pub(super) fn has_room_for_all(&mut self, ring: &FrameRing, len: usize) -> Result<bool, Damaged> {
         self.refresh(ring)?;
         let frames = (len.div_ceil(MAX_PAYLOAD) as u64).saturating_mul(frame_bytes(MAX_PAYLOAD));
         // One frame's length may be lost to a skip at the ring's end.
@@ -299,7 +299,7 @@ impl Writer {
     /// A place to serialise into, directly behind the next frame's word; nothing is published yet. `None` if there is no
     /// room for a frame, not even for one without a byte.
     #[inline(always)]
-    pub(super) fn sink<'a>(&mut self, ring: &'a Ring) -> Result<Option<Sink<'a>>, Damaged> {
+    pub(super) fn sink<'a>(&mut self, ring: &'a FrameRing) -> Result<Option<Sink<'a>>, Damaged> {
         if self.free() < FEW {
             self.refresh(ring)?;
             if self.free() < frame_bytes(0) + WORD {
@@ -313,7 +313,7 @@ impl Writer {
     }
 
     /// Copies `bytes` behind the next frame's word. There must be room.
-    pub(super) fn write(&mut self, ring: &Ring, at: usize, bytes: &[u8]) {
+    pub(super) fn write(&mut self, ring: &FrameRing, at: usize, bytes: &[u8]) {
         let place = ring.payload(self.tail, at + bytes.len());
         // SAFETY: inside the ring: `payload` vouches for `at + bytes.len()` bytes.
         let place = unsafe { place.add(at) };
@@ -323,7 +323,7 @@ impl Writer {
 
     /// Publishes a frame whose `len` bytes of payload are in place.
     #[inline(always)]
-    pub(super) fn publish(&mut self, ring: &Ring, kind: Kind, len: usize) {
+    pub(super) fn publish(&mut self, ring: &FrameRing, kind: FrameKind, len: usize) {
         let next = self.tail + frame_bytes(len);
         ring.word(next).store(0, Relaxed);
         ring.word(self.tail).store(compose(kind, len, self.tail), Release);
@@ -337,7 +337,7 @@ pub(super) struct Sink<'a> {
     start: NonNull<u8>,
     len: usize,
     room: usize,
-    ring: PhantomData<&'a Ring>,
+    ring: PhantomData<&'a FrameRing>,
 }
 
 impl wire::Sink for Sink<'_> {
@@ -454,20 +454,20 @@ pub(super) struct Reader {
 
 impl Reader {
     /// What there is to know when another process has used this end meanwhile.
-    pub(super) fn reload(ring: &Ring) -> Result<Self, Damaged> {
+    pub(super) fn reload(ring: &FrameRing) -> Result<Self, Damaged> {
         Ok(Self { head: plausible(ring.header().reader.0.head.load(Acquire))? })
     }
 
     /// The next frame, if it has been published.
     #[inline(always)]
-    pub(super) fn peek(&mut self, ring: &Ring) -> Result<Option<(Kind, usize)>, Damaged> {
+    pub(super) fn peek(&mut self, ring: &FrameRing) -> Result<Option<(FrameKind, usize)>, Damaged> {
         loop {
             let word = ring.word(self.head).load(Acquire);
             if word == 0 {
                 return Ok(None);
             }
             let (kind, len) = decompose(word, self.head).ok_or(Damaged)?;
-            if kind != Kind::Skip {
+            if kind != FrameKind::Skip {
                 return Ok(Some((kind, len)));
             }
             // A skip always reaches the end, so that two in a row cannot be.
@@ -480,7 +480,7 @@ impl Reader {
 
     /// Copies out the payload of the frame that [`peek`](Self::peek) showed, which must be small.
     #[inline(always)]
-    pub(super) fn copy_small(&self, ring: &Ring, len: usize, small: &mut Small) {
+    pub(super) fn copy_small(&self, ring: &FrameRing, len: usize, small: &mut Small) {
         assert!(len <= SMALL);
         let n_words = len.div_ceil(8);
         let from = ring.payload(self.head, n_words * 8).cast::<AtomicU64>();
@@ -494,7 +494,7 @@ impl Reader {
     }
 
     /// Appends bytes `at..len` of the payload of the frame that [`peek`](Self::peek) showed.
-    pub(super) fn append_to(&self, ring: &Ring, at: usize, len: usize, out: &mut Vec<u8>) {
+    pub(super) fn append_to(&self, ring: &FrameRing, at: usize, len: usize, out: &mut Vec<u8>) {
         let from = ring.payload(self.head, len);
         let n = len - at;
         out.reserve(n);
@@ -509,7 +509,7 @@ impl Reader {
 
     /// Frees the frame that [`peek`](Self::peek) showed.
     #[inline(always)]
-    pub(super) fn advance(&mut self, ring: &Ring, len: usize) {
+    pub(super) fn advance(&mut self, ring: &FrameRing, len: usize) {
         self.head += frame_bytes(len);
         ring.header().reader.0.head.store(self.head, Release);
     }

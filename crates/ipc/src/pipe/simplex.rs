@@ -11,8 +11,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de, de::Deserializ
 
 use super::{
     RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError,
-    biased::Patience,
-    end::{self, Incoming, Outgoing, Parts, Side},
+    biased::WaitLimit,
+    end::{self, EndKind, Incoming, Outgoing, Parts},
     stop::RecvStop,
     stream::{StreamReader, StreamWriter},
 };
@@ -30,7 +30,7 @@ use super::{
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn channel<T>() -> io::Result<(Sender<T>, Receiver<T>)> {
-    let (sender, receiver) = end::pair(Side::Sender, Side::Receiver)?;
+    let (sender, receiver) = end::pair(EndKind::Sender, EndKind::Receiver)?;
     Ok((Sender::new(sender.outgoing()?), Receiver::new(receiver.incoming()?)))
 }
 
@@ -56,7 +56,7 @@ impl<T> Sender<T> {
     /// # Errors
     /// As [`send`](Self::send).
     pub fn send_bytes(&self, bytes: &[u8]) -> Result<(), SendError> {
-        Ok(self.end.send_bytes(bytes, Patience::FOREVER)?)
+        Ok(self.end.send_bytes(bytes, WaitLimit::FOREVER)?)
     }
 
     /// A stream whose every write is a message of bytes.
@@ -75,7 +75,7 @@ impl<T: Serialize + DeserializeOwned> Sender<T> {
     /// If the value's own `Serialize` sends through the same end.
     #[inline]
     pub fn send(&self, value: &T) -> Result<(), SendError> {
-        Ok(self.end.send(value, Patience::FOREVER)?)
+        Ok(self.end.send(value, WaitLimit::FOREVER)?)
     }
 
     /// Sends a value if there is room now. A message that is larger than the pipe never has.
@@ -83,7 +83,7 @@ impl<T: Serialize + DeserializeOwned> Sender<T> {
     /// # Errors
     /// [`Full`](TrySendError::Full); else as [`send`](Self::send).
     pub fn try_send(&self, value: &T) -> Result<(), TrySendError> {
-        Ok(self.end.send(value, Patience::None)?)
+        Ok(self.end.send(value, WaitLimit::None)?)
     }
 
     /// Sends a value, waiting at most `timeout` for room. If the time is over amid a message, it is not delivered.
@@ -91,7 +91,7 @@ impl<T: Serialize + DeserializeOwned> Sender<T> {
     /// # Errors
     /// [`TimedOut`](SendTimeoutError::TimedOut); else as [`send`](Self::send).
     pub fn send_timeout(&self, value: &T, timeout: Duration) -> Result<(), SendTimeoutError> {
-        Ok(self.end.send(value, Patience::of(Some(timeout)))?)
+        Ok(self.end.send(value, WaitLimit::of(Some(timeout)))?)
     }
 }
 
@@ -105,7 +105,7 @@ impl<T> Receiver<T> {
     /// # Errors
     /// As [`recv`](Self::recv), but for `Decode`.
     pub fn recv_bytes(&self) -> Result<Vec<u8>, RecvError> {
-        Ok(self.end.receive_bytes(Patience::FOREVER)?)
+        Ok(self.end.receive_bytes(WaitLimit::FOREVER)?)
     }
 
     /// Waits until there is something to receive, or the other end is closed, for at most `timeout`; `None` waits for
@@ -114,7 +114,7 @@ impl<T> Receiver<T> {
     /// # Errors
     /// `Damaged` and `Io`, as [`recv`](Self::recv).
     pub fn poll(&self, timeout: Option<Duration>) -> Result<bool, RecvError> {
-        self.end.poll(Patience::of(timeout))
+        self.end.poll(WaitLimit::of(timeout))
     }
 
     /// The messages' bytes as a stream. What one message leaves over is kept for the next read of the same adaptor.
@@ -130,7 +130,7 @@ impl<T: DeserializeOwned> Receiver<T> {
     /// As [`Connection::recv`](super::Connection::recv).
     #[inline]
     pub fn recv(&self) -> Result<T, RecvError> {
-        self.end.receive(Patience::FOREVER, decode)
+        self.end.receive(WaitLimit::FOREVER, decode)
     }
 
     /// Receives a value if there is one now.
@@ -138,7 +138,7 @@ impl<T: DeserializeOwned> Receiver<T> {
     /// # Errors
     /// [`Empty`](TryRecvError::Empty); else as [`recv`](Self::recv).
     pub fn try_recv(&self) -> Result<T, TryRecvError> {
-        self.end.receive(Patience::None, decode)
+        self.end.receive(WaitLimit::None, decode)
     }
 
     /// Receives a value, waiting at most `timeout` for one.
@@ -146,7 +146,7 @@ impl<T: DeserializeOwned> Receiver<T> {
     /// # Errors
     /// [`TimedOut`](RecvTimeoutError::TimedOut); else as [`recv`](Self::recv).
     pub fn recv_timeout(&self, timeout: Duration) -> Result<T, RecvTimeoutError> {
-        self.end.receive(Patience::of(Some(timeout)), decode)
+        self.end.receive(WaitLimit::of(Some(timeout)), decode)
     }
 }
 

@@ -2,7 +2,7 @@ use std::{io, sync::Arc};
 
 use super::{
     RecvError, SendError,
-    biased::Patience,
+    biased::WaitLimit,
     end::{Incoming, Outgoing},
 };
 
@@ -32,7 +32,7 @@ impl StreamWriter {
 impl io::BufRead for StreamReader {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         while self.message.position() >= self.message.get_ref().len() as u64 {
-            match self.end.receive_bytes(Patience::FOREVER).map_err(RecvError::from) {
+            match self.end.receive_bytes(WaitLimit::FOREVER).map_err(RecvError::from) {
                 Ok(bytes) => self.message = io::Cursor::new(bytes),
                 Err(RecvError::Closed) => return Ok(&[]),
                 Err(e) => return Err(e.into()),
@@ -60,7 +60,7 @@ impl io::Read for StreamReader {
 
 impl io::Write for StreamWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.end.send_bytes(bytes, Patience::FOREVER).map_err(SendError::from)?;
+        self.end.send_bytes(bytes, WaitLimit::FOREVER).map_err(SendError::from)?;
         Ok(bytes.len())
     }
 

@@ -13,10 +13,10 @@ use test_support::watchdog;
 
 use super::{
     Connection, RecvError, RecvTimeoutError, TryRecvError, TrySendError,
-    end::{Parts, Side},
+    end::{EndKind, Parts},
     handles::NO_LIMIT,
-    layout::{DATA_OFFSET, Header, RING_BYTES},
-    ring::{self, Kind, Reader, Writer},
+    layout::{DATA_OFFSET, PipeHeader, RING_BYTES},
+    ring::{self, FrameKind, Reader, Writer},
     socket::Socket,
 };
 
@@ -24,7 +24,7 @@ const LIMIT: Duration = Duration::from_secs(120);
 
 type Message = (u32, Vec<u16>, String);
 
-fn parts(memory: SharedMemory, socket: Socket, side: Side) -> Parts {
+fn parts(memory: SharedMemory, socket: Socket, side: EndKind) -> Parts {
     Parts { side, memory, socket, max_fds: NO_LIMIT }
 }
 
@@ -32,7 +32,7 @@ fn parts(memory: SharedMemory, socket: Socket, side: Side) -> Parts {
 fn end_and_its_peer() -> (Connection<Message>, SharedMemory, Socket) {
     let (here, there) = Socket::pair().unwrap();
     let memory = ring::create(2).unwrap();
-    (Connection::new(parts(memory.clone(), here, Side::A).duplex().unwrap()), memory, there)
+    (Connection::new(parts(memory.clone(), here, EndKind::A).duplex().unwrap()), memory, there)
 }
 
 fn byte(memory: &SharedMemory, i: usize) -> &AtomicU8 {
@@ -113,7 +113,7 @@ fn any_byte_of_the_memory_may_change_at_any_time() {
     for seed in 1..=1500_u64 {
         let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let (end, memory, socket) = end_and_its_peer();
-        let peer = Connection::<Message>::new(parts(memory.clone(), socket, Side::B).duplex().unwrap());
+        let peer = Connection::<Message>::new(parts(memory.clone(), socket, EndKind::B).duplex().unwrap());
         for _ in 0..random.below(8) {
             use_it(&end, &mut random);
             use_it(&peer, &mut random);
@@ -121,7 +121,7 @@ fn any_byte_of_the_memory_may_change_at_any_time() {
         for _ in 0..1 + random.below(6) {
             // The header, and where the frames are, more often than the rest.
             let at = match random.below(3) {
-                0 => random.below(size_of::<Header>()),
+                0 => random.below(size_of::<PipeHeader>()),
                 1 => DATA_OFFSET + random.below(2) * RING_BYTES as usize + random.below(4096),
                 _ => random.below(memory.len()),
             };
@@ -134,7 +134,7 @@ fn any_byte_of_the_memory_may_change_at_any_time() {
         }
         // Another user of the same end begins with what stands there.
         let (fresh_socket, _other) = Socket::pair().unwrap();
-        if let Ok(fresh) = parts(memory.clone(), fresh_socket, Side::A).duplex() {
+        if let Ok(fresh) = parts(memory.clone(), fresh_socket, EndKind::A).duplex() {
             use_it(&Connection::new(fresh), &mut random);
         }
     }
@@ -161,7 +161,7 @@ fn a_peer_that_scribbles_all_the_time_spoils_messages_only() {
                     let at = random.below(RING_BYTES as usize / 8) * 8;
                     let frame = random.next() & 0x7_ffff_ffff_ffff | (at as u64 / 8) << 40;
                     word(&memory, DATA_OFFSET + RING_BYTES as usize + at).store(frame, Relaxed);
-                    byte(&memory, random.below(size_of::<Header>())).store(random.next() as u8, Relaxed);
+                    byte(&memory, random.below(size_of::<PipeHeader>())).store(random.next() as u8, Relaxed);
                 }
             }
         });
@@ -170,7 +170,7 @@ fn a_peer_that_scribbles_all_the_time_spoils_messages_only() {
         for _ in 0..3000 {
             use_it(&end, &mut random);
             let (socket, _other) = Socket::pair().unwrap();
-            if let Ok(fresh) = parts(memory.clone(), socket, Side::A).duplex() {
+            if let Ok(fresh) = parts(memory.clone(), socket, EndKind::A).duplex() {
                 use_it(&Connection::new(fresh), &mut random);
             }
         }
@@ -183,7 +183,7 @@ fn anything_may_come_through_the_socket() {
     let mut random = Random(0x50c4e7);
     let (end, memory, socket) = end_and_its_peer();
     let peer_socket = Socket::from_fd(socket.as_fd().try_clone_to_owned().unwrap());
-    let peer = Connection::<Message>::new(parts(memory, peer_socket, Side::B).duplex().unwrap());
+    let peer = Connection::<Message>::new(parts(memory, peer_socket, EndKind::B).duplex().unwrap());
     let null = std::fs::File::open("/dev/null").unwrap();
     // What no message claims stays open, and other tests of this process are to have some descriptors left.
     for n in 0..150 {
@@ -210,8 +210,8 @@ fn descriptors_that_a_frame_promises_need_not_come() {
     use kernel::handover::Fd;
     let (here, there) = Socket::pair().unwrap();
     let memory = ring::create(2).unwrap();
-    let end = Connection::<Vec<Fd>>::new(parts(memory.clone(), here, Side::A).duplex().unwrap());
-    let peer = Connection::<Vec<Fd>>::new(parts(memory, there, Side::B).duplex().unwrap());
+    let end = Connection::<Vec<Fd>>::new(parts(memory.clone(), here, EndKind::A).duplex().unwrap());
+    let peer = Connection::<Vec<Fd>>::new(parts(memory, there, EndKind::B).duplex().unwrap());
     let fd = || Fd::from(std::fs::File::open("/dev/null").unwrap());
     peer.send(&vec![fd(), fd()]).unwrap();
     // Somebody takes the packet away.
@@ -230,9 +230,9 @@ fn a_frame_that_was_read_before_its_dead_writer_said_so_is_no_damage() {
     for len in [8, 3000, 0] {
         let before = ring.header().writer.0.tail.load(Relaxed);
         assert!(writer.make_room(&ring, len).unwrap());
-        writer.publish(&ring, Kind::Whole, len);
+        writer.publish(&ring, FrameKind::Whole, len);
         ring.header().writer.0.tail.store(before, Relaxed);
-        assert_eq!(reader.peek(&ring).unwrap(), Some((Kind::Whole, len)));
+        assert_eq!(reader.peek(&ring).unwrap(), Some((FrameKind::Whole, len)));
         reader.advance(&ring, len);
         writer = Writer::reload(&ring).unwrap();
         assert_eq!(ring.header().writer.0.tail.load(Relaxed), reader.position());
@@ -245,10 +245,10 @@ fn a_frame_that_was_read_before_its_dead_writer_said_so_is_no_damage() {
 #[test]
 fn foreign_memory_is_refused() {
     let socket = || Socket::pair().unwrap().0;
-    assert!(parts(SharedMemory::new(100).unwrap(), socket(), Side::A).duplex().is_err());
-    assert!(parts(SharedMemory::new(1 << 20).unwrap(), socket(), Side::A).duplex().is_err());
+    assert!(parts(SharedMemory::new(100).unwrap(), socket(), EndKind::A).duplex().is_err());
+    assert!(parts(SharedMemory::new(1 << 20).unwrap(), socket(), EndKind::A).duplex().is_err());
     let simplex = ring::create(1).unwrap();
-    assert!(parts(simplex.clone(), socket(), Side::A).duplex().is_err());
-    assert!(parts(simplex, socket(), Side::Receiver).incoming().is_ok());
-    assert!(parts(ring::create(2).unwrap(), socket(), Side::Sender).outgoing().is_err());
+    assert!(parts(simplex.clone(), socket(), EndKind::A).duplex().is_err());
+    assert!(parts(simplex, socket(), EndKind::Receiver).incoming().is_ok());
+    assert!(parts(ring::create(2).unwrap(), socket(), EndKind::Sender).outgoing().is_err());
 }

@@ -35,13 +35,13 @@ static NEXT_KEY: AtomicU64 = AtomicU64::new(1);
 thread_local! {
     /// The key of the queue that this thread used last, and what it keeps there.
     static LAST: Cell<(u64, *mut Kept)> = const { Cell::new((0, ptr::null_mut())) };
-    static NUMBER: Number = Number::take();
+    static NUMBER: ThreadNumber = ThreadNumber::take();
 }
 
 /// A small number that no other thread has.
-struct Number(Option<usize>);
+struct ThreadNumber(Option<usize>);
 
-impl Number {
+impl ThreadNumber {
     fn take() -> Self {
         Self(NUMBERS.try_lock_for(MOMENT).map(|mut numbers| {
             numbers.0.pop().unwrap_or_else(|| {
@@ -52,7 +52,7 @@ impl Number {
     }
 }
 
-impl Drop for Number {
+impl Drop for ThreadNumber {
     fn drop(&mut self) {
         LAST.set((0, ptr::null_mut()));
         if let (Some(number), Some(mut numbers)) = (self.0, NUMBERS.try_lock_for(MOMENT)) {

@@ -19,7 +19,7 @@ pub(crate) fn of<T: Serialize + DeserializeOwned>(value: &T) -> Option<u64> {
 /// The value that `number` is.
 #[inline]
 pub(crate) fn decode<T: DeserializeOwned>(number: u64) -> Result<T, DecodeError> {
-    T::deserialize(Number(number))
+    T::deserialize(NumberReader(number))
 }
 
 /// Takes one number, and nothing else.
@@ -174,9 +174,9 @@ impl Serializer for Teller {
 }
 
 /// Gives its number as whatever it is asked for.
-struct Number(u64);
+struct NumberReader(u64);
 
-impl Number {
+impl NumberReader {
     fn fit<N: TryFrom<u64>>(self) -> Result<N, DecodeError> {
         N::try_from(self.0).map_err(|_| DecodeError::custom("the number is out of range"))
     }
@@ -186,7 +186,7 @@ impl Number {
     }
 }
 
-impl<'de> Deserializer<'de> for Number {
+impl<'de> Deserializer<'de> for NumberReader {
     type Error = DecodeError;
 
     fn is_human_readable(&self) -> bool {

@@ -80,11 +80,11 @@ impl Wanted {
 struct Reactor {
     /// Changes whenever the list does; the thread sleeps on it, too.
     changes: AtomicU32,
-    entries: Mutex<Vec<Entry>>,
+    entries: Mutex<Vec<ReactorEntry>>,
 }
 
 #[derive(Clone)]
-struct Entry {
+struct ReactorEntry {
     id: u64,
     raw: Arc<Raw>,
     wanted: Wanted,
@@ -119,7 +119,7 @@ impl fmt::Debug for Registration {
 pub(crate) fn register(raw: &Arc<Raw>, wanted: Wanted, notify: Notify) -> io::Result<Registration> {
     // Relaxed: only that no two are the same.
     let id = NEXT_ID.fetch_add(1, Relaxed);
-    let entry = Entry { id, raw: raw.clone(), wanted, notify, notified_at: None };
+    let entry = ReactorEntry { id, raw: raw.clone(), wanted, notify, notified_at: None };
     let mut reactors = REACTORS.lock();
     if reactors.0 != barrier::forks() {
         // Threads do not survive a fork.

@@ -23,7 +23,7 @@ use sync::{
 };
 
 use super::{
-    loans::{Loan, Loans, locked},
+    loans::{GuardLoan, Loans, locked},
     rows::Rows,
     value::sure,
 };
@@ -282,7 +282,8 @@ impl<T: Element + Copy> Array<T> {
     }
 
     fn guard<'a>(&'a self, result: Result<RLockGuard<'a, Loans>, OwnerDied<RLockGuard<'a, Loans>>>) -> Locked<'a, T> {
-        let guard = |held| ArrayGuard { elements: self.elements(), held, loan: Loan::default(), array: PhantomData };
+        let guard =
+            |held| ArrayGuard { elements: self.elements(), held, loan: GuardLoan::default(), array: PhantomData };
         locked(result).map(guard).map_err(|died| died.map(guard))
     }
 
@@ -359,7 +360,7 @@ impl<T: Element + Copy> Elements<T> {
 pub struct ArrayGuard<'a, T: Element + Copy> {
     elements: Elements<T>,
     held: RLockGuard<'a, Loans>,
-    loan: Loan,
+    loan: GuardLoan,
     array: PhantomData<&'a mut [T]>,
 }
 

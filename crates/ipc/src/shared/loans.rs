@@ -137,7 +137,7 @@ pub(super) fn locked<'a, T: Lends>(
 
 /// Of one guard.
 #[derive(Debug, Default)]
-pub(super) struct Loan(Cell<Lent>);
+pub(super) struct GuardLoan(Cell<Lent>);
 
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 enum Lent {
@@ -147,7 +147,7 @@ enum Lent {
     Exclusive,
 }
 
-impl Loan {
+impl GuardLoan {
     /// Before a shared reference is lent.
     #[inline]
     #[track_caller]

@@ -19,7 +19,7 @@ use sync::{
     process::{RLock, RLockGuard},
 };
 
-use super::loans::{Lends, Loan, Loans, locked};
+use super::loans::{GuardLoan, Lends, Loans, locked};
 
 /// A number, or other plain value, in shared memory: every process that has a handle sees the same.
 ///
@@ -231,7 +231,7 @@ pub(super) fn sure<T>(loaded: Result<T, InvalidElement>) -> T {
 #[must_use = "the lock is released when its guard is dropped"]
 pub struct ValueGuard<'a, T: Element + Copy> {
     twin: RLockGuard<'a, Twin<T::Stored>>,
-    loan: Loan,
+    loan: GuardLoan,
 }
 
 impl<'a, T: Element + Copy> ValueGuard<'a, T> {
@@ -239,7 +239,7 @@ impl<'a, T: Element + Copy> ValueGuard<'a, T> {
     fn of(
         result: Result<RLockGuard<'a, Twin<T::Stored>>, OwnerDied<RLockGuard<'a, Twin<T::Stored>>>>,
     ) -> Result<Self, OwnerDied<Self>> {
-        let guard = |twin| Self { twin, loan: Loan::default() };
+        let guard = |twin| Self { twin, loan: GuardLoan::default() };
         locked(result).map(guard).map_err(|died| died.map(guard))
     }
 

@@ -2,7 +2,7 @@
 
 use std::{fmt, ops::Deref, sync::Arc};
 
-use super::{lending::Lending, shelf::Entry};
+use super::{lending::Lending, shelf::ShelfEntry};
 
 /// An item of a [`JoinableQueue`](super::JoinableQueue), lent until [`task_done`](Self::task_done).
 ///
@@ -10,17 +10,17 @@ use super::{lending::Lending, shelf::Entry};
 #[must_use = "an item that is dropped goes back to the queue"]
 pub struct Item<T> {
     /// Present until `task_done`.
-    entry: Option<Entry<T>>,
+    entry: Option<ShelfEntry<T>>,
     queue: Arc<Lending<T>>,
 }
 
 impl<T> Item<T> {
-    pub(super) fn new(mut entry: Entry<T>, queue: Arc<Lending<T>>) -> Self {
+    pub(super) fn new(mut entry: ShelfEntry<T>, queue: Arc<Lending<T>>) -> Self {
         entry.deliveries = entry.deliveries.saturating_add(1);
         Self { entry: Some(entry), queue }
     }
 
-    fn entry(&self) -> &Entry<T> {
+    fn entry(&self) -> &ShelfEntry<T> {
         self.entry.as_ref().expect("taken out only by methods that consume the item")
     }
 

@@ -4,7 +4,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{item::Item, lending::Lending, many::put_all, shelf::Entry, wakers::Wakers};
+use super::{item::Item, lending::Lending, many::put_all, shelf::ShelfEntry, wakers::Wakers};
 use crate::{GetError, GetTimeoutError, PutError, PutTimeoutError, TryGetError, TryPutError, time::remaining};
 
 /// A queue between threads that knows when everything put into it has been dealt with: first in, first out, unless it
@@ -246,12 +246,12 @@ impl<T> JoinableQueue<T> {
     }
 
     /// Counts the value before it can be taken, so that no consumer is done with it before it counts.
-    fn counted<E>(&self, value: T, put: impl FnOnce(Entry<T>) -> Result<(), E>) -> Result<(), E> {
+    fn counted<E>(&self, value: T, put: impl FnOnce(ShelfEntry<T>) -> Result<(), E>) -> Result<(), E> {
         self.0.begin(1);
-        put(Entry { value, deliveries: 0 }).inspect_err(|_| self.0.finish(1))
+        put(ShelfEntry { value, deliveries: 0 }).inspect_err(|_| self.0.finish(1))
     }
 
-    fn lend(&self, entry: Entry<T>) -> Item<T> {
+    fn lend(&self, entry: ShelfEntry<T>) -> Item<T> {
         Item::new(entry, Arc::clone(&self.0))
     }
 }

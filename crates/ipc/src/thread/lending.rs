@@ -4,7 +4,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::{
     monitor::Monitor,
-    shelf::{Entry, Shelf},
+    shelf::{Shelf, ShelfEntry},
     wakers::Wakers,
 };
 
@@ -45,7 +45,7 @@ impl<T> Lending<T> {
     }
 
     /// Takes an item back that was not dealt with.
-    pub(super) fn take_back(&self, entry: Entry<T>) {
+    pub(super) fn take_back(&self, entry: ShelfEntry<T>) {
         if entry.deliveries < self.max_deliveries {
             self.monitor.amend(|shelf| shelf.put_back(entry));
         } else {

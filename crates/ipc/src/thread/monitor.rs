@@ -7,7 +7,7 @@ use crate::{GetError, GetTimeoutError, PutError, PutTimeoutError, TryGetError, T
 
 /// A mutex around some order of values; condition variables and wakers for those who find it full or empty.
 pub(super) struct Monitor<S> {
-    state: Mutex<State<S>>,
+    state: Mutex<MonitorState<S>>,
     not_empty: Condvar,
     not_full: Condvar,
     pub(super) takers: Wakers,
@@ -15,13 +15,13 @@ pub(super) struct Monitor<S> {
     maxsize: usize,
 }
 
-pub(super) struct State<S> {
+pub(super) struct MonitorState<S> {
     pub(super) store: S,
     pub(super) closed: bool,
 }
 
 /// Which value comes out next.
-pub(super) trait Store {
+pub(super) trait ValueStore {
     /// What is stored.
     type Value;
 
@@ -35,10 +35,10 @@ pub(super) trait Store {
     fn len(&self) -> usize;
 }
 
-impl<S: Store> Monitor<S> {
+impl<S: ValueStore> Monitor<S> {
     pub(super) fn new(maxsize: usize, store: S) -> Self {
         Self {
-            state: Mutex::new(State { store, closed: false }),
+            state: Mutex::new(MonitorState { store, closed: false }),
             not_empty: Condvar::new(),
             not_full: Condvar::new(),
             takers: Wakers::default(),
@@ -47,7 +47,7 @@ impl<S: Store> Monitor<S> {
         }
     }
 
-    fn has_room(&self, state: &State<S>) -> bool {
+    fn has_room(&self, state: &MonitorState<S>) -> bool {
         self.maxsize == 0 || state.store.len() < self.maxsize
     }
 
@@ -124,7 +124,7 @@ impl<S: Store> Monitor<S> {
     fn sleep(
         &self,
         condvar: &Condvar,
-        state: &mut parking_lot::MutexGuard<'_, State<S>>,
+        state: &mut parking_lot::MutexGuard<'_, MonitorState<S>>,
         timeout: Option<Duration>,
         deadline: &mut Option<Instant>,
     ) -> bool {

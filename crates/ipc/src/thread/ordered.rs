@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     many::put_all,
-    monitor::{Monitor, Store},
+    monitor::{Monitor, ValueStore},
     wakers::Wakers,
 };
 use crate::{GetError, GetTimeoutError, PutError, PutTimeoutError, TryGetError, TryPutError, time::remaining};
@@ -35,7 +35,7 @@ impl<T: Ord> Default for Heap<T> {
     }
 }
 
-impl<T> Store for Stack<T> {
+impl<T> ValueStore for Stack<T> {
     type Value = T;
 
     fn push(&mut self, value: T) {
@@ -51,7 +51,7 @@ impl<T> Store for Stack<T> {
     }
 }
 
-impl<T: Ord> Store for Heap<T> {
+impl<T: Ord> ValueStore for Heap<T> {
     type Value = T;
 
     fn push(&mut self, value: T) {
@@ -69,16 +69,16 @@ impl<T: Ord> Store for Heap<T> {
 
 /// A queue of what a store holds. Two types with the same methods, so that each has a page of its own in the docs.
 macro_rules! ordered_queue {
-    ($(#[$docs:meta])* $Queue:ident, $Iter:ident, $Store:ident $(, $bound:ident)?) => {
+    ($(#[$docs:meta])* $Queue:ident, $Iter:ident, $ValueStore:ident $(, $bound:ident)?) => {
         $(#[$docs])*
         ///
         /// Clones are the same queue.
-        pub struct $Queue<T>(Arc<Monitor<$Store<T>>>);
+        pub struct $Queue<T>(Arc<Monitor<$ValueStore<T>>>);
 
         impl<T: $($bound)?> $Queue<T> {
             /// Makes a queue for at most `maxsize` values; 0 is without limit.
             pub fn new(maxsize: usize) -> Self {
-                Self(Arc::new(Monitor::new(maxsize, $Store::default())))
+                Self(Arc::new(Monitor::new(maxsize, $ValueStore::default())))
             }
 
             /// Puts a value, waiting while the queue is full.

@@ -5,10 +5,10 @@ use std::{
     collections::{BinaryHeap, VecDeque},
 };
 
-use super::monitor::Store;
+use super::monitor::ValueStore;
 
 /// A value, and how often it has been given out.
-pub(super) struct Entry<T> {
+pub(super) struct ShelfEntry<T> {
     pub(super) value: T,
     pub(super) deliveries: u8,
 }
@@ -16,14 +16,14 @@ pub(super) struct Entry<T> {
 /// The waiting items. The order is chosen when the queue is made, not by a type of its own: so the queue has one set of
 /// methods, and only the makers of a priority queue ask for `T: Ord`.
 pub(super) enum Shelf<T> {
-    Fifo(VecDeque<Entry<T>>),
-    Lifo(Vec<Entry<T>>),
+    Fifo(VecDeque<ShelfEntry<T>>),
+    Lifo(Vec<ShelfEntry<T>>),
     Priority(BinaryHeap<Ranked<T>>, fn(&T, &T) -> Ordering),
 }
 
 /// An entry that knows how to compare itself.
 pub(super) struct Ranked<T> {
-    entry: Entry<T>,
+    entry: ShelfEntry<T>,
     compare: fn(&T, &T) -> Ordering,
 }
 
@@ -37,7 +37,7 @@ impl<T> Shelf<T> {
     }
 
     /// Takes an item back that was given out: it is the next one again, unless a lesser one waits.
-    pub(super) fn put_back(&mut self, entry: Entry<T>) {
+    pub(super) fn put_back(&mut self, entry: ShelfEntry<T>) {
         match self {
             Self::Fifo(items) => items.push_front(entry),
             Self::Lifo(_) | Self::Priority(..) => self.push(entry),
@@ -51,10 +51,10 @@ impl<T: Ord> Shelf<T> {
     }
 }
 
-impl<T> Store for Shelf<T> {
-    type Value = Entry<T>;
+impl<T> ValueStore for Shelf<T> {
+    type Value = ShelfEntry<T>;
 
-    fn push(&mut self, entry: Entry<T>) {
+    fn push(&mut self, entry: ShelfEntry<T>) {
         match self {
             Self::Fifo(items) => items.push_back(entry),
             Self::Lifo(items) => items.push(entry),
@@ -62,7 +62,7 @@ impl<T> Store for Shelf<T> {
         }
     }
 
-    fn pop(&mut self) -> Option<Entry<T>> {
+    fn pop(&mut self) -> Option<ShelfEntry<T>> {
         match self {
             Self::Fifo(items) => items.pop_front(),
             Self::Lifo(items) => items.pop(),

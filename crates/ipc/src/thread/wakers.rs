@@ -31,11 +31,11 @@ use crate::{GetError, PutError, TryGetError, TryPutError};
 #[derive(Default)]
 pub(super) struct Wakers {
     n_waiting: AtomicUsize,
-    list: Mutex<List>,
+    list: Mutex<WakerList>,
 }
 
 #[derive(Default)]
-struct List {
+struct WakerList {
     next_id: u64,
     wakers: BTreeMap<u64, Waker>,
 }
@@ -69,7 +69,7 @@ impl Wakers {
     pub(super) fn watch<'a>(&'a self, is_ready: impl Fn() -> bool + Send + 'a) -> io::Result<Watch<'a>> {
         let (bell, event) = Bell::new()?;
         let waker = Waker::from(Arc::new(bell));
-        let entry = Entry { wakers: self, id: self.enter(None, &waker) };
+        let entry = WakerEntry { wakers: self, id: self.enter(None, &waker) };
         // Each wake-up takes the waker out of the list.
         let look = move || {
             entry.wakers.enter(Some(entry.id), &waker);
@@ -144,17 +144,17 @@ impl fmt::Debug for Wakers {
 pub(super) struct Until<'a, F> {
     wakers: &'a Wakers,
     /// Present once it has been in the list.
-    entry: Option<Entry<'a>>,
+    entry: Option<WakerEntry<'a>>,
     attempt: F,
 }
 
 /// A place in the list, which is left when it is dropped.
-struct Entry<'a> {
+struct WakerEntry<'a> {
     wakers: &'a Wakers,
     id: u64,
 }
 
-impl Drop for Entry<'_> {
+impl Drop for WakerEntry<'_> {
     fn drop(&mut self) {
         self.wakers.leave(self.id);
     }
@@ -170,7 +170,7 @@ impl<R, F: FnMut() -> Option<R> + Unpin> Future for Until<'_, F> {
         }
         let id = this.wakers.enter(this.entry.as_ref().map(|entry| entry.id), context.waker());
         let wakers = this.wakers;
-        this.entry.get_or_insert_with(|| Entry { wakers, id });
+        this.entry.get_or_insert_with(|| WakerEntry { wakers, id });
         (this.attempt)().map_or(Poll::Pending, Poll::Ready)
     }
 }
