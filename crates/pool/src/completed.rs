@@ -48,25 +48,25 @@ impl<T: AnyTask + ?Sized> AnyTask for &T {}
 impl<R> Waitable for Task<R> {
     fn watch(&self) -> io::Result<Watch<'_>> {
         let (bell, event) = Bell::new()?;
-        let told = Told { task: self, waker: Waker::from(Arc::new(bell)) };
-        self.0.core().notify(&told.waker);
-        Ok(Watch::Event { event, is_ready: Box::new(move || told.is_ready()) })
+        let subscription = Subscription { task: self, waker: Waker::from(Arc::new(bell)) };
+        self.0.core().notify(&subscription.waker);
+        Ok(Watch::Event { event, is_ready: Box::new(move || subscription.is_ready()) })
     }
 }
 
-/// A task that has been told whom to wake, until this is dropped.
-struct Told<'a, R> {
+/// Has a task wake `waker` when it ends, until this is dropped.
+struct Subscription<'a, R> {
     task: &'a Task<R>,
     waker: Waker,
 }
 
-impl<R> Told<'_, R> {
+impl<R> Subscription<'_, R> {
     fn is_ready(&self) -> bool {
         self.task.ready()
     }
 }
 
-impl<R> Drop for Told<'_, R> {
+impl<R> Drop for Subscription<'_, R> {
     fn drop(&mut self) {
         self.task.0.core().forget(&self.waker);
     }

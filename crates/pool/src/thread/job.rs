@@ -5,7 +5,7 @@ use parking_lot::Mutex;
 
 use super::{
     caught::caught,
-    shared::{self, Ran, Shared, Work},
+    shared::{self, Ran, ThreadWork, Threads},
 };
 use crate::{
     TaskError,
@@ -18,7 +18,7 @@ use crate::{
 ///
 /// Whoever takes the function out runs it: a thread that found the job in a queue, one that waits for it, or, in order
 /// to drop it, one that cancels it. A job whose function is gone is passed over.
-pub(super) struct Job<F, R> {
+pub(super) struct ThreadJob<F, R> {
     work: Mutex<Option<F>>,
     core: Core<R>,
     pool: Owner,
@@ -44,12 +44,12 @@ impl Owner {
     }
 }
 
-impl<F, R> Job<F, R>
+impl<F, R> ThreadJob<F, R>
 where
     F: FnOnce() -> R + Send,
     R: Send,
 {
-    pub(super) fn new(pool: &Arc<Shared>, label: Label, f: F) -> Arc<Self> {
+    pub(super) fn new(pool: &Arc<Threads>, label: Label, f: F) -> Arc<Self> {
         Self::with(Owner::Pool(pool.address()), label, f, count_one)
     }
 
@@ -71,13 +71,13 @@ where
     }
 }
 
-impl<F, R> Job<F, Chunk<R>>
+impl<F, R> ThreadJob<F, Chunk<R>>
 where
     F: FnOnce() -> Chunk<R> + Send,
     R: Send,
 {
     /// One on many items.
-    pub(super) fn chunk(pool: &Arc<Shared>, label: Label, f: F) -> Arc<Self> {
+    pub(super) fn chunk(pool: &Arc<Threads>, label: Label, f: F) -> Arc<Self> {
         let count = |result: &Result<Chunk<R>, TaskError>| match result {
             Ok(chunk) => Ran { n_done: chunk.values.len() as u64, n_failed: chunk.failures.len() as u64 },
             Err(_) => Ran { n_done: 0, n_failed: 1 },
@@ -90,7 +90,7 @@ fn count_one<R>(result: &Result<R, TaskError>) -> Ran {
     Ran { n_done: result.is_ok().into(), n_failed: result.is_err().into() }
 }
 
-impl<F, R> Work for Job<F, R>
+impl<F, R> ThreadWork for ThreadJob<F, R>
 where
     F: FnOnce() -> R + Send,
     R: Send,
@@ -111,7 +111,7 @@ where
     }
 }
 
-impl<F, R> Handle<R> for Job<F, R>
+impl<F, R> Handle<R> for ThreadJob<F, R>
 where
     F: FnOnce() -> R + Send,
     R: Send,

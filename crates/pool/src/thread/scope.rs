@@ -17,12 +17,12 @@ use std::{
 use kernel::futex::Deadline;
 use parking_lot::{Condvar, Mutex};
 
-use super::{caught::caught, job::Job, shared::Work};
+use super::{caught::caught, job::ThreadJob, shared::ThreadWork};
 use crate::{CallOnce, TaskError, task::Handle};
 
 /// Gives tasks that may borrow to threads; see [`ThreadPool::scope`](crate::ThreadPool::scope).
 pub struct Scope<'scope, 'env: 'scope> {
-    state: Mutex<State<'scope>>,
+    state: Mutex<ScopeState<'scope>>,
     changed: Condvar,
     n_workers: usize,
     /// Invariant, as in `std`: `'scope` neither grows nor shrinks.
@@ -31,17 +31,17 @@ pub struct Scope<'scope, 'env: 'scope> {
 }
 
 #[derive(Default)]
-struct State<'scope> {
-    jobs: VecDeque<Arc<dyn Work + 'scope>>,
+struct ScopeState<'scope> {
+    jobs: VecDeque<Arc<dyn ThreadWork + 'scope>>,
     n_threads: usize,
     n_idle: usize,
     closed: bool,
     /// Tasks that panicked.
-    panicked: Vec<Arc<dyn Work + 'scope>>,
+    panicked: Vec<Arc<dyn ThreadWork + 'scope>>,
 }
 
 pub(super) fn run<'env, R>(n_workers: usize, f: impl for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> R) -> R {
-    let state = Mutex::new(State::default());
+    let state = Mutex::new(ScopeState::default());
     // It is borrowed to its end, by itself: nothing may be dropped in place.
     let scope =
         ManuallyDrop::new(Scope { state, changed: Condvar::new(), n_workers, scope: PhantomData, env: PhantomData });
@@ -76,11 +76,11 @@ impl<'scope, 'env> Scope<'scope, 'env> {
         A: Send + 'scope,
         F::Output: Send + 'scope,
     {
-        let job = Job::scoped(move || f.call_once(args));
+        let job = ThreadJob::scoped(move || f.call_once(args));
         let mut state = self.state.lock();
         if state.n_threads == 0 {
             drop(state);
-            self.run(&(job.clone() as Arc<dyn Work + 'scope>));
+            self.run(&(job.clone() as Arc<dyn ThreadWork + 'scope>));
         } else {
             state.jobs.push_back(job.clone());
             self.changed.notify_one();
@@ -127,7 +127,7 @@ impl<'scope, 'env> Scope<'scope, 'env> {
         }
     }
 
-    fn run(&self, job: &Arc<dyn Work + 'scope>) {
+    fn run(&self, job: &Arc<dyn ThreadWork + 'scope>) {
         let ran = caught(|| job.run());
         if matches!(ran, Ok(Some(ran)) if ran.n_failed > 0) {
             self.state.lock().panicked.push(job.clone());

@@ -36,7 +36,7 @@ use crate::{
 };
 
 /// A job, whatever it returns.
-pub(super) trait Work: Send + Sync {
+pub(super) trait ThreadWork: Send + Sync {
     /// Runs it; `None` if it was taken already.
     fn run(&self) -> Option<Ran>;
 
@@ -55,9 +55,9 @@ pub(super) struct Ran {
     pub(super) n_failed: u64,
 }
 
-type AnyJob = Arc<dyn Work>;
+type AnyJob = Arc<dyn ThreadWork>;
 
-pub(super) struct Shared {
+pub(super) struct Threads {
     queue: Injector<AnyJob>,
     /// What the threads have in hand, for those that find nothing else.
     hands: Vec<Stealer<AnyJob>>,
@@ -104,7 +104,7 @@ pub(super) fn is_mine(address: usize) -> bool {
     MINE.get() == Some(address)
 }
 
-impl Shared {
+impl Threads {
     pub(super) fn start(
         name: &str,
         n_workers: usize,
@@ -345,7 +345,7 @@ const HAND_TIME: Duration = Duration::from_micros(20);
 const MAX_AT_ONCE: usize = 32;
 
 impl Hand {
-    fn next(&mut self, pool: &Shared) -> Option<AnyJob> {
+    fn next(&mut self, pool: &Threads) -> Option<AnyJob> {
         self.jobs.pop().or_else(|| {
             let now = Instant::now();
             let is_short = now - self.since < HAND_TIME;
@@ -370,7 +370,7 @@ fn taken(mut attempt: impl FnMut() -> Steal<AnyJob>) -> Option<AnyJob> {
     }
 }
 
-impl HasInputs for Shared {
+impl HasInputs for Threads {
     fn inputs(&self) -> &Inputs {
         &self.inputs
     }
