@@ -1,15 +1,4 @@
-//! [`RwLock`]: many readers, or one writer.
-//!
-//! A writer holds the gate. A reader holds one of the seats, each a lock of its own, so that the kernel gives it up
-//! when the reader dies. A reader takes a seat and then looks at the gate; a writer takes the gate and then looks at
-//! the seats, so at least one of two sees the other. The reader gives way; the writer waits.
-//!
-//! A reader that has given way waits for the gate as a writer does, and takes its seat behind it. So the gate's own
-//! fairness is that of readers and writers: nobody comes back so fast that others never get in.
-//!
-//! Orderings: acquisitions, and looks whether a lock is held, are `SeqCst` (`machine/lock.rs`): so of a reader and a writer at
-//! least one sees the other. `writing` is `Relaxed`: it changes behind the gate, and is looked at by who has passed it, or by a
-//! reader that has found the gate open.
+//! [`RwLock`]: many readers, or one writer. Who may be in, `shared.rs` says.
 //!
 //! # Safety
 //! The data are written only by who holds the gate and has found all seats empty since, and read only by who has found
@@ -17,16 +6,17 @@
 //! does.
 #![allow(unsafe_code)]
 
+mod mapped;
+mod shared;
+
 use std::{
-    cell::UnsafeCell,
     fmt, io,
     ops::{Deref, DerefMut},
-    ptr::NonNull,
-    sync::atomic::{AtomicU32, Ordering::Relaxed},
+    sync::atomic::Ordering::Relaxed,
     time::{Duration, Instant},
 };
 
-use kernel::{futex::Deadline, shm::ShmSafe};
+use kernel::futex::Deadline;
 #[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
@@ -37,17 +27,11 @@ use super::{
     raw::RawLock,
     tenure::Tenure,
 };
-use crate::{
-    OwnerDied, Plain,
-    machine::Acquired,
-    sys::robust::{self, ThreadList},
-    time::remaining,
-};
+use crate::{OwnerDied, Plain, machine::Acquired, sys::robust::ThreadList, time::remaining};
 
-/// Readers that can be in at a time; more wait for one to leave.
-const SEATS: usize = 32;
-
-const READING: &str = "this thread is reading and would wait for itself";
+pub use self::mapped::{MappedRwLockReadGuard, MappedRwLockWriteGuard};
+pub(super) use self::shared::SharedRwLock;
+use self::shared::first_seat;
 
 /// A lock that lets in many readers or one writer.
 ///
@@ -71,30 +55,6 @@ const READING: &str = "this thread is reading and would wait for itself";
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize), serde(bound = "", transparent))]
 pub struct RwLock<T: Plain>(Handle<SharedRwLock<T>>);
 
-#[repr(C)]
-pub(super) struct SharedRwLock<T> {
-    pub(super) gate: RawLock,
-    pub(super) seats: [RawLock; SEATS],
-    /// 1 while a writer may be changing the data.
-    pub(super) writing: AtomicU32,
-    unused: AtomicU32,
-    data: UnsafeCell<T>,
-}
-
-// SAFETY: see the module; `Plain` data are `Send`, and readers in several threads need `Sync`, which guards ask for.
-unsafe impl<T: Plain> Sync for SharedRwLock<T> {}
-// SAFETY: `repr(C)`; locks, atomics and `Plain` data, all valid for any bits, without pointers and without `Drop`.
-unsafe impl<T: Plain> ShmSafe for SharedRwLock<T> {
-    fn is_pinned(&self) -> bool {
-        self.gate.is_pinned() || self.seats.is_pinned()
-    }
-
-    fn note_other_namespaces(&self) {
-        self.gate.note_other_namespaces();
-        self.seats.note_other_namespaces();
-    }
-}
-
 type Read<'a, T> = RwLockReadGuard<'a, T>;
 type Write<'a, T> = RwLockWriteGuard<'a, T>;
 
@@ -104,13 +64,7 @@ impl<T: Plain + Sync> RwLock<T> {
     /// # Errors
     /// As [`SharedMemory::new`](kernel::shm::SharedMemory::new).
     pub fn new(value: T) -> io::Result<Self> {
-        Ok(Self(Handle::new(SharedRwLock {
-            gate: RawLock::new(),
-            seats: [const { RawLock::new() }; SEATS],
-            writing: 0.into(),
-            unused: 0.into(),
-            data: UnsafeCell::new(value),
-        })?))
+        Ok(Self(Handle::new(SharedRwLock::new(value))?))
     }
 
     /// Lets a reader in; sleeps for as long as a writer is in or waits, or all 32 seats are taken.
@@ -248,112 +202,6 @@ impl<T: Plain + Sync> RwLock<T> {
     }
 }
 
-impl<T: Plain> SharedRwLock<T> {
-    /// Takes a seat for good: nobody is at the gate, or it was taken behind the gate. `None` once the deadline has passed.
-    fn take_seat(&self, deadline: Option<Deadline>) -> Option<usize> {
-        let seat = self.try_take_seat();
-        if seat.is_some() {
-            return seat;
-        }
-        loop {
-            // SAFETY: it stays where it is while it is held (see the module).
-            let acquired = unsafe { self.gate.acquire(deadline) }?;
-            let seat = self.sit_down();
-            self.leave_gate(acquired);
-            if seat.is_some() {
-                return seat;
-            }
-            if !self.seats[first_seat()].wait_while_held(deadline) {
-                return None;
-            }
-        }
-    }
-
-    fn try_take_seat(&self) -> Option<usize> {
-        let seat = self.sit_down()?;
-        if self.gate.is_held() {
-            self.seats[seat].release();
-            return None;
-        }
-        Some(seat)
-    }
-
-    /// Takes one more seat for a thread that has one; `None` if it has none. As it has, no writer is in, and none is let
-    /// in meanwhile.
-    fn take_another_seat(&self) -> Option<usize> {
-        if !self.seats.iter().any(RawLock::is_mine) {
-            return None;
-        }
-        loop {
-            if let Some(seat) = self.sit_down() {
-                return Some(seat);
-            }
-            let other = self.seats.iter().find(|seat| !seat.is_mine());
-            other.expect("this thread has all seats and would wait for itself").wait_while_held(None);
-        }
-    }
-
-    /// Takes a seat if there is one.
-    fn sit_down(&self) -> Option<usize> {
-        let first = first_seat();
-        (0..SEATS).map(|i| (first + i) % SEATS).find(|seat| {
-            let seat = &self.seats[*seat];
-            // SAFETY: it stays where it is while it is held (see the module).
-            let acquired = unsafe { seat.try_acquire() };
-            if acquired == Some(Acquired::Inconsistent) {
-                // The one before died on it; that is of no importance.
-                seat.lock().mark_consistent();
-            }
-            acquired.is_some()
-        })
-    }
-
-    /// Acquires the gate, and waits until all seats are empty; `None` once the deadline has passed.
-    fn pass_gate(&self, deadline: Option<Deadline>) -> Option<Acquired> {
-        // SAFETY: it stays where it is while it is held (see the module).
-        let acquired = if unsafe { self.gate.try_acquire_idle() }.is_some() {
-            Acquired::Orderly
-        } else {
-            assert!(deadline.is_some() || !self.seats.iter().any(RawLock::is_mine), "{READING}");
-            // SAFETY: as above.
-            unsafe { self.gate.acquire(deadline) }?
-        };
-        for seat in self.seats.iter().filter(|seat| seat.is_held()) {
-            let is_mine = deadline.is_none() && seat.is_mine();
-            if is_mine || !seat.wait_while_held(deadline) {
-                self.leave_gate(acquired);
-                assert!(!is_mine, "{READING}");
-                return None;
-            }
-        }
-        Some(acquired)
-    }
-
-    fn try_pass_gate(&self) -> Option<Acquired> {
-        // SAFETY: it stays where it is while it is held (see the module).
-        let acquired = unsafe { self.gate.try_acquire() }?;
-        if self.seats.iter().any(RawLock::is_held) {
-            self.leave_gate(acquired);
-            return None;
-        }
-        Some(acquired)
-    }
-
-    /// Gives up the gate, behind which nothing was changed.
-    fn leave_gate(&self, acquired: Acquired) {
-        if acquired == Acquired::Inconsistent && self.writing.load(Relaxed) == 0 {
-            self.gate.lock().mark_consistent();
-        }
-        self.gate.release();
-    }
-}
-
-/// Where to look first: neighbours in time have different ones, so that they do not fight for one cache line.
-#[inline]
-fn first_seat() -> usize {
-    robust::tid() as usize % SEATS
-}
-
 impl<T: Plain> Clone for RwLock<T> {
     fn clone(&self) -> Self {
         Self(self.0.clone())
@@ -366,7 +214,7 @@ impl<T: Plain> fmt::Debug for RwLock<T> {
     }
 }
 
-/// SharedRwLock access to the data of an [`RwLock`], until it is dropped.
+/// Shared access to the data of an [`RwLock`], until it is dropped.
 ///
 /// It stays on the thread that it was given to.
 #[must_use = "the lock is released when its guard is dropped"]
@@ -377,14 +225,6 @@ pub struct RwLockReadGuard<'a, T: Plain> {
 
 // SAFETY: `&RwLockReadGuard` gives `&T`, which may be shared.
 unsafe impl<T: Plain + Sync> Sync for RwLockReadGuard<'_, T> {}
-
-impl<'a, T: Plain> RwLockReadGuard<'a, T> {
-    /// A guard of a part of the data.
-    pub fn map<U: ?Sized>(guard: Self, part: impl FnOnce(&T) -> &U) -> MappedRwLockReadGuard<'a, T, U> {
-        let part = NonNull::from(part(&guard));
-        MappedRwLockReadGuard { part, guard }
-    }
-}
 
 impl<T: Plain> Deref for RwLockReadGuard<'_, T> {
     type Target = T;
@@ -427,12 +267,6 @@ impl<'a, T: Plain> RwLockWriteGuard<'a, T> {
     /// let in.
     pub fn mark_consistent(&self) {
         self.tenure.mark_consistent(&self.lock.0.gate);
-    }
-
-    /// A guard of a part of the data.
-    pub fn map<U: ?Sized>(mut guard: Self, part: impl FnOnce(&mut T) -> &mut U) -> MappedRwLockWriteGuard<'a, T, U> {
-        let part = NonNull::from(part(&mut guard));
-        MappedRwLockWriteGuard { part, guard }
     }
 
     /// Goes on as a reader: no other writer is let in between, and other readers are.
@@ -488,84 +322,6 @@ impl<T: Plain> Drop for RwLockWriteGuard<'_, T> {
 }
 
 impl<T: Plain + fmt::Debug> fmt::Debug for RwLockWriteGuard<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        (**self).fmt(f)
-    }
-}
-
-/// SharedRwLock access to a part of the data of an [`RwLock`], until it is dropped. See [`RwLockReadGuard::map`].
-#[must_use = "the lock is released when its guard is dropped"]
-pub struct MappedRwLockReadGuard<'a, T: Plain, U: ?Sized> {
-    part: NonNull<U>,
-    guard: RwLockReadGuard<'a, T>,
-}
-
-// SAFETY: `&MappedRwLockReadGuard` gives `&U`, which may be shared.
-unsafe impl<T: Plain, U: ?Sized + Sync> Sync for MappedRwLockReadGuard<'_, T, U> {}
-
-impl<'a, T: Plain, U: ?Sized> MappedRwLockReadGuard<'a, T, U> {
-    /// A guard of a smaller part.
-    pub fn map<V: ?Sized>(mapped: Self, part: impl FnOnce(&U) -> &V) -> MappedRwLockReadGuard<'a, T, V> {
-        let part = NonNull::from(part(&mapped));
-        MappedRwLockReadGuard { part, guard: mapped.guard }
-    }
-}
-
-impl<T: Plain, U: ?Sized> Deref for MappedRwLockReadGuard<'_, T, U> {
-    type Target = U;
-
-    fn deref(&self) -> &U {
-        // SAFETY: a part of the data that the guard inside gives access to, and that stay where they are.
-        unsafe { self.part.as_ref() }
-    }
-}
-
-impl<T: Plain, U: ?Sized + fmt::Debug> fmt::Debug for MappedRwLockReadGuard<'_, T, U> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        (**self).fmt(f)
-    }
-}
-
-/// Exclusive access to a part of the data of an [`RwLock`], until it is dropped. See [`RwLockWriteGuard::map`].
-#[must_use = "the lock is released when its guard is dropped"]
-pub struct MappedRwLockWriteGuard<'a, T: Plain, U: ?Sized> {
-    part: NonNull<U>,
-    guard: RwLockWriteGuard<'a, T>,
-}
-
-// SAFETY: `&MappedRwLockWriteGuard` gives `&U`, which may be shared, and the `mark_consistent` of the guard inside.
-unsafe impl<T: Plain, U: ?Sized + Sync> Sync for MappedRwLockWriteGuard<'_, T, U> {}
-
-impl<'a, T: Plain, U: ?Sized> MappedRwLockWriteGuard<'a, T, U> {
-    /// A guard of a smaller part.
-    pub fn map<V: ?Sized>(mut mapped: Self, part: impl FnOnce(&mut U) -> &mut V) -> MappedRwLockWriteGuard<'a, T, V> {
-        let part = NonNull::from(part(&mut mapped));
-        MappedRwLockWriteGuard { part, guard: mapped.guard }
-    }
-
-    /// As [`RwLockWriteGuard::mark_consistent`].
-    pub fn mark_consistent(&self) {
-        self.guard.mark_consistent();
-    }
-}
-
-impl<T: Plain, U: ?Sized> Deref for MappedRwLockWriteGuard<'_, T, U> {
-    type Target = U;
-
-    fn deref(&self) -> &U {
-        // SAFETY: a part of the data that the guard inside gives access to, and that stay where they are.
-        unsafe { self.part.as_ref() }
-    }
-}
-
-impl<T: Plain, U: ?Sized> DerefMut for MappedRwLockWriteGuard<'_, T, U> {
-    fn deref_mut(&mut self) -> &mut U {
-        // SAFETY: as above, and `self` is borrowed exclusively.
-        unsafe { self.part.as_mut() }
-    }
-}
-
-impl<T: Plain, U: ?Sized + fmt::Debug> fmt::Debug for MappedRwLockWriteGuard<'_, T, U> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         (**self).fmt(f)
     }
