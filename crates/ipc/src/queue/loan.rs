@@ -74,6 +74,10 @@ impl<T> Queue<T> {
     /// Takes the next message as bytes, to be read where they lie; waits for one while the queue is empty. What is
     /// short (512 bytes or less) is copied.
     ///
+    /// The bytes are in memory that every process with this queue can write to. None that uses this crate does, as long as
+    /// the message is here; a program that breaks into one of them could change the bytes while they are read. Where that
+    /// matters, take a copy: [`get_bytes`](Self::get_bytes).
+    ///
     /// # Errors
     /// If the queue is closed and empty.
     ///
