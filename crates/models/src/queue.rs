@@ -1,9 +1,12 @@
-//! Loom models: every interleaving of a few threads in the steps of the ring and in the custody of its blocks, some of
+//! Loom models: every interleaving of a few threads in the steps of the ring, in the custody of its blocks and in leases, some of
 //! which die in the middle. The steps are the library's own source, built once more on loom's atomics: `cargo xtask loom`.
 
 #[path = "../../ipc/src/queue/custody.rs"]
-#[allow(dead_code, reason = "the rest is for leases")]
+#[allow(dead_code, reason = "the rest is for batches")]
 mod custody;
+#[path = "../../ipc/src/queue/leasing.rs"]
+#[allow(dead_code, reason = "the rest is for futures and dead letters")]
+mod leasing;
 #[path = "../../ipc/src/queue/ring.rs"]
 #[allow(dead_code, reason = "the rest is for batches and futures")]
 mod ring;
@@ -20,6 +23,7 @@ use loom::{
 
 use self::{
     custody::Custody,
+    leasing::{Leased, Leasing},
     ring::{AtomicU32, AtomicU64, Ring, Side, Spot, Stop, fence},
     word::{BlockId, BlockState, Holder, Kind, Owner, Positions, SlotWord, What},
 };
@@ -37,6 +41,33 @@ fn holder(owner: Owner) -> Holder {
 
 fn block(index: u32) -> BlockId {
     BlockId { class: 0, index }
+}
+
+/// After so many an item is a dead letter.
+const MAX_DELIVERIES: u8 = 2;
+
+/// Deliveries stand in a record's high bits, which a model has none of: they move to where they fit.
+const DELIVERIES_SHIFT: u32 = 28;
+
+fn with_deliveries(state: BlockState, n: u8) -> (BlockState, u8) {
+    match state {
+        BlockState::Leased { to, deliveries } => (BlockState::Leased { to, deliveries: n }, deliveries),
+        BlockState::Orphan { deliveries } => (BlockState::Orphan { deliveries: n }, deliveries),
+        BlockState::DeadLetter { deliveries } => (BlockState::DeadLetter { deliveries: n }, deliveries),
+        state => (state, 0),
+    }
+}
+
+/// A record's word as a model has it.
+fn small(word: u64) -> u64 {
+    let (bare, deliveries) = with_deliveries(BlockState::from_word(word), 0);
+    bare.to_word() | u64::from(deliveries) << DELIVERIES_SHIFT
+}
+
+/// The same as everybody else has it.
+fn large(word: u64) -> u64 {
+    let bare = BlockState::from_word(word & ((1 << DELIVERIES_SHIFT) - 1));
+    with_deliveries(bare, (word >> DELIVERIES_SHIFT) as u8).0.to_word()
 }
 
 /// Two words of 32 bits in one of 64: loom knows no swap of two words. A word of ours is small in a model: a lap of a few
@@ -82,6 +113,8 @@ struct Model {
     /// What is written in each block.
     bytes: Vec<AtomicU64>,
     leases: bool,
+    orphans: AtomicU32,
+    done: AtomicU32,
     hints: [AtomicU64; 2],
     events: [AtomicU32; 2],
     /// On which event count whoever sleeps does.
@@ -110,6 +143,8 @@ impl Model {
             records: (0..blocks).map(|_| Pair::new(0, 0)).collect(),
             bytes: (0..blocks).map(|_| AtomicU64::new(0)).collect(),
             leases,
+            orphans: AtomicU32::new(0),
+            done: AtomicU32::new(0),
             hints: [AtomicU64::new(0), AtomicU64::new(0)],
             events: [AtomicU32::new(0), AtomicU32::new(0)],
             asleep: Mutex::new(Vec::new()),
@@ -165,7 +200,7 @@ impl Model {
             let Some((kind, payload)) = self.whole(&spot) else { continue };
             if kind == Some(Kind::Block) {
                 let Some(block) = self.take_from_ring(&spot, payload, holder(me)) else { continue };
-                let word = self.records[block.index as usize].first();
+                let (word, _) = self.record(block);
                 assert_eq!(word, self.when_taken(Some(holder(me))).to_word());
                 let content = self.bytes[block.index as usize].load(Relaxed);
                 if !self.leases {
@@ -211,18 +246,58 @@ impl Model {
             if self.collect(block(index), Some(holder(dead)), BlockState::Held(holder(me))) {
                 self.free(block(index));
             }
-            let record = &self.records[index as usize];
-            let word = record.first();
+            let (word, _) = self.record(block(index));
             if let BlockState::Leased { to, deliveries } = BlockState::from_word(word)
                 && to == holder(dead)
             {
-                record.swap((word, 0), (BlockState::Orphan { deliveries }.to_word(), 0));
+                self.abandon(block(index), word, deliveries);
             }
         }
     }
 
     fn state(&self, index: usize) -> BlockState {
-        BlockState::from_word(self.records[index].first())
+        BlockState::from_word(self.record(block(index as u32)).0)
+    }
+
+    /// Lends what is in a block that nobody has put, to `me`.
+    fn lend(&self, index: u32, content: u64, me: Owner) -> Leased {
+        assert!(self.claim(block(index), me));
+        self.try_put_block(block(index), content).unwrap();
+        let spot = self.next().unwrap();
+        let (_, payload) = self.whole(&spot).unwrap();
+        let block = self.take_from_ring(&spot, payload, holder(me)).unwrap();
+        Leased { block, word: self.record(block).0, deliveries: 1 }
+    }
+
+    /// As `Raw::try_lease`, without the looks after the dead.
+    fn try_lease(&self, me: Owner) -> Result<Leased, Stop> {
+        if self.orphans().load(Relaxed) != 0
+            && let Some(lease) = self.adopt(holder(me))?
+        {
+            return Ok(lease);
+        }
+        loop {
+            let spot = self.next()?;
+            let Some((_, payload)) = self.whole(&spot) else { continue };
+            if let Some(block) = self.take_from_ring(&spot, payload, holder(me)) {
+                return Ok(Leased { block, word: self.record(block).0, deliveries: 1 });
+            }
+        }
+    }
+
+    fn lease(&self, me: Owner) -> Leased {
+        self.patiently(Side::Items, || self.try_lease(me)).unwrap()
+    }
+
+    /// As `Raw::join`, which is the only one to look without being woken.
+    fn join(&self) {
+        while !self.has_all_done().unwrap() {
+            let seen = self.announce_joiner();
+            if self.has_all_done().unwrap() {
+                return;
+            }
+            self.sleep(self.done(), seen);
+        }
     }
 }
 
@@ -312,11 +387,11 @@ impl Ring for Model {
 impl Custody for Model {
     fn record(&self, block: BlockId) -> (u64, u64) {
         let record = &self.records[block.index as usize];
-        (record.first(), record.second())
+        (large(record.first()), record.second())
     }
 
     fn swap_record(&self, block: BlockId, from: (u64, u64), to: (u64, u64)) -> bool {
-        self.records[block.index as usize].swap(from, to)
+        self.records[block.index as usize].swap((small(from.0), from.1), (small(to.0), to.1))
     }
 
     fn holder_at(&self, owner: Owner) -> Option<Holder> {
@@ -325,13 +400,49 @@ impl Custody for Model {
 
     fn when_taken(&self, by: Option<Holder>) -> BlockState {
         match by {
-            Some(to) if self.leases => BlockState::Leased { to, deliveries: 0 },
+            Some(to) if self.leases => BlockState::Leased { to, deliveries: 1 },
+            None if self.leases => BlockState::Orphan { deliveries: 0 },
             by => by.map_or(BlockState::Free, BlockState::Held),
         }
     }
 }
 
 /// Explores what `body` can do, with at most so many switches that nothing forces.
+impl Leasing for Model {
+    fn orphans(&self) -> &AtomicU32 {
+        &self.orphans
+    }
+
+    fn done(&self) -> &AtomicU32 {
+        &self.done
+    }
+
+    fn max_deliveries(&self) -> u8 {
+        MAX_DELIVERIES
+    }
+
+    fn all_blocks(&self) -> Result<impl Iterator<Item = BlockId>, Stop> {
+        Ok((0..self.records.len() as u32).map(block))
+    }
+
+    fn swap_state(&self, block: BlockId, from: u64, to: BlockState) -> bool {
+        let record = &self.records[block.index as usize];
+        loop {
+            let (word, place) = (record.first(), record.second());
+            if word != small(from) {
+                return false;
+            }
+            if record.swap((word, place), (small(to.to_word()), place)) {
+                return true;
+            }
+        }
+    }
+
+    fn free_finished(&self, block: BlockId) {
+        self.free(block);
+    }
+}
+
 /// Puts 1 and 2 while somebody gets two messages; they come whole, in order, and once.
 fn in_order(capacity: u32) {
     let ring = Model::new(capacity);
@@ -613,7 +724,7 @@ fn after_a_death(leases: bool) {
     sweeping.join().unwrap();
     assert_eq!(got, Ok(6));
     ring.sweep(VICTIM, OTHER);
-    let expected = if leases { BlockState::Orphan { deliveries: 0 } } else { BlockState::Free };
+    let expected = if leases { BlockState::Orphan { deliveries: 1 } } else { BlockState::Free };
     assert_eq!(ring.state(0), expected);
 }
 
@@ -658,4 +769,78 @@ fn a_dead_putters_message_is_taken_and_its_block_free() {
 #[test]
 fn a_dead_putters_block_is_free() {
     explore(2, || after_a_putters_death(false));
+}
+
+/// The last of several who are done wakes the joiner, who sleeps without a limit.
+#[test]
+fn a_joiner_wakes_when_the_last_item_is_done() {
+    explore(3, || {
+        let ring = Arc::new(Model::with(2, 2, true));
+        let (first, second) = (ring.lend(0, 5, GETTER), ring.lend(1, 6, OTHER));
+        let (a, b) = (ring.clone(), ring.clone());
+        let one = thread::spawn(move || a.finish(first.block, first.word, holder(GETTER)));
+        let other = thread::spawn(move || b.finish(second.block, second.word, holder(OTHER)));
+        ring.join();
+        // Whoever has finished may still hold the block, to free it.
+        assert!([0, 1].iter().all(|index| !ring.is_unfinished(block(*index))));
+        one.join().unwrap();
+        other.join().unwrap();
+    });
+}
+
+/// Whoever joins is not told that all is done while an item is between two holders.
+#[test]
+fn a_joiner_waits_for_an_item_that_is_given_back() {
+    explore(3, || {
+        let ring = Arc::new(Model::with(2, 1, true));
+        let lease = ring.lend(0, 5, VICTIM);
+        let (a, b) = (ring.clone(), ring.clone());
+        let dropping = thread::spawn(move || a.abandon(lease.block, lease.word, lease.deliveries));
+        let getting = thread::spawn(move || {
+            let lease = b.lease(GETTER);
+            assert_eq!(lease.deliveries, 2);
+            b.finish(lease.block, lease.word, holder(GETTER));
+        });
+        ring.join();
+        assert!(!ring.is_unfinished(block(0)));
+        dropping.join().unwrap();
+        getting.join().unwrap();
+    });
+}
+
+/// Two items come back while two getters sleep: each gets one.
+#[test]
+fn items_that_are_given_back_wake_those_who_wait() {
+    explore(2, || {
+        let ring = Arc::new(Model::with(2, 2, true));
+        let leases = [ring.lend(0, 5, VICTIM), ring.lend(1, 6, VICTIM)];
+        let (a, b) = (ring.clone(), ring.clone());
+        let dropping =
+            thread::spawn(move || leases.iter().for_each(|lease| a.abandon(lease.block, lease.word, lease.deliveries)));
+        let other = thread::spawn(move || b.lease(OTHER).block);
+        let mine = ring.lease(GETTER).block;
+        assert_ne!(other.join().unwrap(), mine);
+        dropping.join().unwrap();
+    });
+}
+
+/// The holder of an item dies while a getter takes it for abandoned and it is swept: it is delivered once more, to one.
+#[test]
+fn an_item_of_the_dead_is_delivered_once_more() {
+    explore(2, || {
+        let ring = Arc::new(Model::with(2, 1, true));
+        ring.lend(0, 5, VICTIM);
+        let (a, b) = (ring.clone(), ring.clone());
+        let sweeping = thread::spawn(move || a.sweep(VICTIM, OTHER));
+        let also = thread::spawn(move || b.sweep(VICTIM, PUTTER));
+        let lease = ring.lease(GETTER);
+        assert_eq!(lease.deliveries, 2);
+        sweeping.join().unwrap();
+        also.join().unwrap();
+        assert_eq!(ring.state(0), BlockState::Leased { to: holder(GETTER), deliveries: 2 });
+        // That was the last: nobody gets it again, and nobody waits for it.
+        ring.abandon(lease.block, lease.word, lease.deliveries);
+        assert_eq!(ring.state(0), BlockState::DeadLetter { deliveries: 2 });
+        assert_eq!((ring.try_lease(OTHER).err(), ring.has_all_done()), (Some(Stop::WouldBlock), Ok(true)));
+    });
 }

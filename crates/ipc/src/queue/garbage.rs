@@ -13,6 +13,7 @@ use kernel::liveness::Participant;
 
 use super::{
     custody::Custody,
+    leasing::Leasing,
     raw::Raw,
     ring::{Ring, Spot},
     word::{BlockState, Holder, Owner, SlotWord, Taken},

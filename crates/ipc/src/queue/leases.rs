@@ -4,25 +4,7 @@
 //! two steps by which blocks of other queues pass to theirs: so it is in the ring or leased, or the slot that it was in
 //! says who is to have it. A lease whose taker died becomes an orphan, which the next getter takes over, or a dead letter
 //! if that happened too often. It stays in its block all the time, and nothing ever goes back into the ring: who looks at
-//! the ring first and at the blocks after it misses nothing.
-//!
-//! | word | values | who moves it, and how |
-//! |---|---|---|
-//! | a block's state | `leased(t, n)` -> `held(t)` done; -> `orphan(n)` given up or swept; -> `dead letter` after so many deliveries | `t`, or whoever sweeps after its death: one swap |
-//! | the same | `orphan(n)` -> `leased(u, n + 1)` | the getter `u`: one swap |
-//! | the same | `dead letter` -> `held(v)` -> `dead letter` or free | who opens it: a swap, and a store to put it back, since it is the holder's alone |
-//! | `orphans` | 1: there may be an orphan; 0: none has come since the last getter began to look | 1 after each orphan's swap; 0 before a look |
-//! | `done` | as an event count (`events.rs`) | joiners set the bit, and whoever ends the last item clears it |
-//!
-//! | access | ordering | reason |
-//! |---|---|---|
-//! | swap of a block's state | `AcqRel` | Release: what its holder did with the item is over. Acquire: the next holder sees it so |
-//! | load of a block's state | `Acquire` | the item's bytes are as the state says |
-//! | failed swap of a state | `Relaxed` | the word is not used |
-//! | `orphans` set and cleared | `AcqRel` | a swap, not a store: of two, the later sees what the earlier saw. A getter that clears the hint after an orphan was made sees the orphan in its look |
-//! | `orphans` before a get | `Relaxed` | a hint: who misses it looks again after at most 64 items, or when the ring is empty |
-//! | `orphans` where a wait depends on it | `Acquire` | the look that follows sees the orphan |
-//! | `done` | `AcqRel`, looked at `Relaxed` | as an event count: `after_swap` is the fence between the end of an item and the look |
+//! the ring first and at the blocks after it misses nothing. The steps themselves are in `leasing.rs`.
 
 use std::{
     sync::{
@@ -40,10 +22,11 @@ use kernel::futex::{self, Deadline};
 use super::{
     barrier,
     content::Content,
-    custody::{Custody, Whereabouts},
+    custody::Custody,
+    leasing::{Leased, Leasing},
     patience::Patience,
     raw::Raw,
-    ring::{Ring, SLEEPERS, Side, Stop},
+    ring::{Ring, Side, Stop},
     store::Key,
     word::{BlockId, BlockState, Kind, Owner},
 };
@@ -80,7 +63,11 @@ impl Lease {
 
     /// The item is done with.
     pub(crate) fn done(mut self) {
-        self.end(|raw, id, word| raw.finish(id, word));
+        self.end(|raw, id, word| {
+            if let Ok(me) = raw.me() {
+                raw.finish(id, word, me);
+            }
+        });
     }
 
     /// Nobody can do anything with the item: it becomes a dead letter.
@@ -102,6 +89,32 @@ impl Drop for Lease {
     fn drop(&mut self) {
         let deliveries = self.deliveries;
         self.end(|raw, id, word| raw.abandon(id, word, deliveries));
+    }
+}
+
+impl Leasing for Raw {
+    fn orphans(&self) -> &AtomicU32 {
+        &self.segment.header().orphans
+    }
+
+    fn done(&self) -> &AtomicU32 {
+        &self.segment.header().done
+    }
+
+    fn max_deliveries(&self) -> u8 {
+        self.max_deliveries
+    }
+
+    fn all_blocks(&self) -> Result<impl Iterator<Item = BlockId>, Stop> {
+        self.blocks()
+    }
+
+    fn swap_state(&self, block: BlockId, from: u64, to: BlockState) -> bool {
+        self.segment.record(block).state.first.compare_exchange(from, to.to_word(), AcqRel, Relaxed).is_ok()
+    }
+
+    fn free_finished(&self, block: BlockId) {
+        self.free_done(block);
     }
 }
 
@@ -133,7 +146,7 @@ impl Raw {
     pub(crate) fn try_lease(self: &Arc<Self>) -> Result<Lease, Stop> {
         let header = self.segment.header();
         if header.orphans.load(Relaxed) != 0
-            && let Some(lease) = self.adopt()?
+            && let Some(lease) = self.adopt_lease()?
         {
             return Ok(lease);
         }
@@ -143,7 +156,7 @@ impl Raw {
         let lease = self.try_lease_fresh();
         if matches!(lease, Err(Stop::Closed)) {
             self.seek_orphans_now();
-            if let Some(lease) = self.adopt()? {
+            if let Some(lease) = self.adopt_lease()? {
                 return Ok(lease);
             }
         }
@@ -169,79 +182,14 @@ impl Raw {
         }
     }
 
+    /// Takes over an item that lost its taker.
+    fn adopt_lease(self: &Arc<Self>) -> Result<Option<Lease>, Stop> {
+        let Some(Leased { block, word, deliveries }) = self.adopt(self.me()?)? else { return Ok(None) };
+        Ok(Some(self.lease(block, word, self.len_of(block)?, deliveries)))
+    }
+
     fn lease(self: &Arc<Self>, id: BlockId, word: u64, len: usize, deliveries: u8) -> Lease {
         Lease { raw: self.clone(), id, word, len, deliveries, forks: barrier::forks() }
-    }
-
-    /// Takes over an item that lost its taker.
-    fn adopt(self: &Arc<Self>) -> Result<Option<Lease>, Stop> {
-        let orphans = &self.segment.header().orphans;
-        let to = self.me()?;
-        // Before the look: whoever makes an orphan after it sets the hint again.
-        orphans.swap(0, AcqRel);
-        // Relaxed: the orphans were there before, and nobody else has seen the 0 as their absence for good.
-        for id in self.blocks().inspect_err(|_| orphans.store(1, Relaxed))? {
-            let state = &self.segment.record(id).state.first;
-            let word = state.load(Acquire);
-            let BlockState::Orphan { deliveries } = BlockState::from_word(word) else { continue };
-            let deliveries = deliveries.saturating_add(1);
-            let leased = BlockState::Leased { to, deliveries }.to_word();
-            if state.compare_exchange(word, leased, AcqRel, Relaxed).is_ok() {
-                // There may be more; Relaxed, since they were there before.
-                orphans.store(1, Relaxed);
-                return Ok(Some(self.lease(id, leased, self.len_of(id)?, deliveries)));
-            }
-        }
-        Ok(None)
-    }
-
-    /// Makes a dead letter of an item, which is done with that.
-    fn move_to_dead_letters(&self, id: BlockId, word: u64, deliveries: u8) {
-        let dead = BlockState::DeadLetter { deliveries }.to_word();
-        if self.segment.record(id).state.first.compare_exchange(word, dead, AcqRel, Relaxed).is_ok() {
-            self.announce_done();
-        }
-    }
-
-    /// The end of an item: this compare-and-swap.
-    fn finish(&self, id: BlockId, word: u64) {
-        let Ok(me) = self.me() else { return };
-        let held = BlockState::Held(me).to_word();
-        if self.segment.record(id).state.first.compare_exchange(word, held, AcqRel, Relaxed).is_ok() {
-            self.free_done(id);
-            self.announce_done();
-        }
-    }
-
-    /// Gives a leased item to the next getter, or makes it a dead letter, for which nobody waits.
-    pub(super) fn abandon(&self, id: BlockId, word: u64, deliveries: u8) {
-        let is_last = deliveries >= self.max_deliveries;
-        let to = if is_last { BlockState::DeadLetter { deliveries } } else { BlockState::Orphan { deliveries } };
-        if self.segment.record(id).state.first.compare_exchange(word, to.to_word(), AcqRel, Relaxed).is_err() {
-            return;
-        }
-        if is_last { self.announce_done() } else { self.announce_orphan() }
-    }
-
-    /// Whether somebody has made an orphan that no getter has looked for since.
-    pub(super) fn may_have_orphans(&self) -> bool {
-        self.segment.header().orphans.load(Acquire) != 0
-    }
-
-    fn announce_orphan(&self) {
-        self.segment.header().orphans.swap(1, AcqRel);
-        self.after_swap();
-        self.wake_one(Side::Items);
-    }
-
-    fn announce_done(&self) {
-        self.after_swap();
-        let done = self.done();
-        // Only the last one done has something to say; a joiner looks for itself now and then.
-        if done.load(Relaxed) & SLEEPERS != 0 && self.is_empty() {
-            done.fetch_and(!SLEEPERS, AcqRel);
-            self.wake_all(done);
-        }
     }
 
     /// Looks whether the holders of leases live, unless somebody did just now.
@@ -280,6 +228,12 @@ impl Raw {
 
     // ---------------------------------------------------------------------------------------------- joining
 
+    /// Whether nothing is unfinished, at one moment during this call; an error if the memory has been found damaged.
+    pub(super) fn is_all_done(&self) -> Result<bool, Stop> {
+        self.check()?;
+        self.has_all_done()
+    }
+
     /// Waits until no item is unfinished; false if patience ended first.
     pub(crate) fn join(&self, patience: Patience) -> Result<bool, Stop> {
         let deadline = match patience {
@@ -303,52 +257,9 @@ impl Raw {
         }
     }
 
-    /// The word that joiners sleep on.
-    pub(super) fn done(&self) -> &AtomicU32 {
-        &self.segment.header().done
-    }
-
-    /// Counts this thread among the joiners that sleep; the word as it is then.
-    pub(super) fn announce_joiner(&self) -> u32 {
-        let seen = self.done().fetch_or(SLEEPERS, AcqRel) | SLEEPERS;
-        self.after_swap();
-        seen
-    }
-
-    /// Whether nothing is unfinished, at one moment during this call.
-    pub(super) fn is_all_done(&self) -> Result<bool, Stop> {
-        self.check()?;
-        let tail = self.find(Side::Space)?.position;
-        if !self.has_none()? {
-            return Ok(false);
-        }
-        // The ring was empty at some moment. If nothing has been put by the time when the blocks have been seen, then no
-        // lease can have begun meanwhile, and those seen gone are gone together.
-        let leased = self.blocks()?.any(|id| self.is_unfinished(id));
-        Ok(!leased && self.find(Side::Space)?.position == tail)
-    }
-
     /// How many items have been put and are not done with; while others are at work, some number near it.
     pub(crate) fn unfinished(&self) -> usize {
         self.len() + self.blocks().map_or(0, |blocks| blocks.filter(|id| self.is_unfinished(*id)).count())
-    }
-
-    /// Whether the item in a block has left the ring and is not done with.
-    fn is_unfinished(&self, id: BlockId) -> bool {
-        matches!(self.leased_state(id), BlockState::Leased { .. } | BlockState::Orphan { .. })
-    }
-
-    /// Whose a block is, after it has become its taker's if it was to.
-    fn leased_state(&self, id: BlockId) -> BlockState {
-        let (word, place) = self.record(id);
-        let state = BlockState::from_word(word);
-        if matches!(state, BlockState::Held(_) | BlockState::InRing)
-            && let Whereabouts::Taken(spot, payload) = self.whereabouts(id, place)
-        {
-            self.settle(&spot, payload);
-            return BlockState::from_word(self.record(id).0);
-        }
-        state
     }
 
     /// Takes the dead letters of which `open` makes something; the others stay.

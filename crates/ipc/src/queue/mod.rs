@@ -20,6 +20,7 @@ mod iter;
 mod kept;
 mod layout;
 mod leases;
+mod leasing;
 mod loan;
 mod message;
 mod number;

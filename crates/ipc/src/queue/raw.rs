@@ -28,6 +28,7 @@ use super::{
     here::Here,
     kept::{self, CELL_CLASSES},
     layout::{CELL_MAX, SLOTS_STEP, Slot},
+    leasing::Leasing,
     participants::Participants,
     ring::{Ring, Side, Spot, Stop},
     segment::Segment,

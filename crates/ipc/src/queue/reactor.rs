@@ -26,6 +26,7 @@ use parking_lot::Mutex;
 
 use super::{
     barrier,
+    leasing::Leasing,
     raw::Raw,
     ring::{Ring, Side},
 };
