@@ -72,8 +72,8 @@ pub(crate) trait Leasing: Custody {
             let deliveries = deliveries.saturating_add(1);
             let leased = BlockState::Leased { to, deliveries };
             if self.swap_state(block, word, leased) {
-                // There may be more; Relaxed, since they were there before.
-                self.orphans().store(1, Relaxed);
+                // There may be more, and who looked meanwhile found no hint, and sleeps.
+                self.announce_orphan();
                 return Ok(Some(Leased { block, word: leased.to_word(), deliveries }));
             }
         }
