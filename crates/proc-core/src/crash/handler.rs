@@ -12,6 +12,17 @@
 //! * In a process that is confined it opens nothing: what it reads has been opened before ([`confine`]).
 //! * Of two threads that fault at once, one reports and the other waits for that.
 //!
+//! | word of [`STATE`] | values | who moves it | ordering |
+//! |---|---|---|---|
+//! | `process` | 0, then the process that is to report | `arm`, before there is a second thread | `Release`, loaded `Acquire`: the socket is there when it is |
+//! | `socket`, `socket_inode` | what `arm` was given | `arm` | `Relaxed`: published by `process` |
+//! | `reporter` | 0, then the thread that reports; for good | that thread: one swap | `Acquire`: it sees what `arm` left |
+//! | `is_done` | false, then true | the reporter | `Release`, loaded `Acquire` by threads that wait: the report is out |
+//! | `flags` | what was found out | the reporter | `Relaxed`: its own |
+//! | `n_frames`, and the frames | how many return addresses there are | the reporter; a second signal in its walk reads them on the same thread | `Release` after the frame, loaded `Acquire` |
+//!
+//! The other words are written before they are needed, on the thread that needs them or before there are others: `Relaxed`.
+//!
 //! # Safety
 //! What the handler shares is in atomics, or in [`HandlerCell`] memory that only the thread which has claimed [`STATE`]'s place as reporter
 //! uses. Its other operations are system calls on such memory.

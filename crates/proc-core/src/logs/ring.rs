@@ -1,5 +1,15 @@
 //! Bytes from one process to another, record by record, in shared memory. The README beside this file has the protocol.
 //!
+//! | word | meaning | who moves it | ordering |
+//! |---|---|---|---|
+//! | `tail` | up to where there are records | the writer | stored `Release` after the words, loaded `Acquire` before them |
+//! | `head` | up to where they have been read | the reader | stored `Release` after the words were read, loaded `Acquire` before they are written over |
+//! | `lost` | how many records found no room | the writer | `Relaxed`: a number for people |
+//! | `waiting` | 1: the writer sleeps, or is about to | the writer; 0 by who wakes it, too | `Relaxed`, with a full fence on both sides: between it and the writer's last look at `head`, and between the store of `head` and the reader's look at it |
+//! | the words of a record | | the writer | `Relaxed`: `tail` publishes them |
+//!
+//! Where each side reads its own word, `Relaxed`: nobody else writes it.
+//!
 //! # Safety
 //! The layout is made of atomics, which any bytes are valid for, and the block's length is checked before it is looked at.
 #![allow(unsafe_code)]

@@ -144,6 +144,7 @@ impl Reaper {
 
     fn start_with(options: ReaperBuilder) -> io::Result<Self> {
         let running = RUNNING.get();
+        // Acquire and Release, as a lock: the next reaper begins after the last one has ended.
         if running.swap(true, Acquire) {
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, "this process has a reaper already"));
         }
@@ -169,6 +170,7 @@ impl Reaper {
 
     /// How many children are zombies without anybody knowing whether they were adopted. See the [module](super).
     pub fn in_doubt(&self) -> usize {
+        // Relaxed, as `missed`: a number by itself.
         self.shared.in_doubt.load(Relaxed)
     }
 

@@ -36,6 +36,7 @@ pub fn set_start_method(method: StartMethod) -> Result<(), ProcessError> {
         StartMethod::Spawn => 1,
         StartMethod::Fork => 2,
     };
+    // Relaxed: all that it says is in the one byte.
     match METHOD.compare_exchange(UNSET, number, Relaxed, Relaxed) {
         Ok(_) => Ok(()),
         Err(set) if set == number => Ok(()),

@@ -24,9 +24,10 @@ pub(super) struct Inner {
     ident: u64,
     name: String,
     daemon: bool,
-    /// 0 as long as the kernel does not know the thread.
+    /// 0 as long as the kernel does not know the thread. `Relaxed`: stored before `life` says that it has started.
     pub(super) native_id: AtomicU32,
-    /// [`NEW`], then [`STARTED`], then [`ENDED`]; a futex.
+    /// [`NEW`], then [`STARTED`], then [`ENDED`], each stored by the thread itself; a futex. `Release` and `Acquire`: whoever sees
+    /// its end sees what it did.
     pub(super) life: AtomicU32,
     pub(super) os: Mutex<Option<std::thread::JoinHandle<()>>>,
 }

@@ -125,6 +125,7 @@ pub(super) fn is_ours() -> bool {
 }
 
 pub(super) fn next_ident() -> u64 {
+    // Relaxed, as the two below: only that no two are the same.
     REGISTRY.get().idents.fetch_add(1, Relaxed) + 1
 }
 

@@ -38,7 +38,8 @@ pub struct Timer {
     fate: Arc<AtomicU32>,
 }
 
-// A timer's fate; a futex. It is decided once.
+// A timer's fate; a futex. It is decided once, by a swap from `PENDING`: `AcqRel`, so that what was done before a cancel is seen by
+// who finds it cancelled.
 const PENDING: u32 = 0;
 const CANCELLED: u32 = 1;
 const FIRED: u32 = 2;
