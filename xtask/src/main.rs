@@ -42,7 +42,7 @@ usage: cargo xtask COMMAND
   hosts [--full]     what works in chroots, namespaces and sandboxes, as other users, after closed streams; needs root for most;
                      with storms of 30 kills, or of 3,000
   layers             which crates are built into which, against the table of what may be
-  circles [CRATE]    modules of a crate that need each other in a circle; more than there were is a failure
+  circles [CRATE]    modules of a crate that need each other in a circle, and private types of one name; either is a failure
   ui                 what the compiler says to misuse, against the texts that are kept
   aarch64 [--pages 4|16] [--package NAME] [TEST]...
                      the tests on an emulated aarch64, with pages of 4 and of 16 KiB

@@ -14,6 +14,8 @@ pub(super) struct Module {
     /// What it imports or re-exports under a name of its own; those with the name `*` are globs.
     imported: Vec<(String, Vec<String>)>,
     defined: BTreeSet<String>,
+    /// The types and traits that it defines, and whether they are `pub`.
+    pub(super) types: Vec<(String, bool)>,
 }
 
 /// Reads the crate with that `lib.rs`: modules by their path, the root's is `crate`. What is for tests only is left out.
@@ -56,7 +58,16 @@ fn read_module(name: &str, file: &Path, children: &Path, modules: &mut BTreeMap<
                 }
                 at = end;
             }
-            "struct" | "enum" | "trait" | "fn" | "type" | "const" | "static" | "union" => {
+            "struct" | "enum" | "trait" | "union" => {
+                // Lists of words in macros name kinds of types, in small letters.
+                if next.starts_with(char::is_uppercase) {
+                    let before = tokens[..at].iter().rev().find(|token| *token != "unsafe");
+                    module.types.push((next.to_owned(), before.is_some_and(|token| token == "pub")));
+                }
+                module.defined.insert(next.to_owned());
+                at += 1;
+            }
+            "fn" | "type" | "const" | "static" => {
                 module.defined.insert(next.to_owned());
                 at += 1;
             }
