@@ -39,13 +39,13 @@ pub(super) fn run(shared: &Shared) {
 }
 
 /// What is to be done after a turn, without the lock.
-struct Turn {
+struct TurnEnd {
     batch: Batch,
     vacant: Vec<usize>,
     over: bool,
 }
 
-fn turn(shared: &Shared, dead: &[u64]) -> Turn {
+fn turn(shared: &Shared, dead: &[u64]) -> TurnEnd {
     let mut batch = Batch::default();
     let mut state = shared.state.lock();
     state.wake_service();
@@ -65,7 +65,7 @@ fn turn(shared: &Shared, dead: &[u64]) -> Turn {
     }
     shared.note(&mut state, &batch);
     shared.tell(&state);
-    Turn { batch, vacant: state.vacant(Instant::now()), over: state.is_over() }
+    TurnEnd { batch, vacant: state.vacant(Instant::now()), over: state.is_over() }
 }
 
 fn start(shared: &Shared, seat: usize) {

@@ -46,13 +46,15 @@ pub(super) struct Shared {
     /// Wakes the service.
     pub(super) bell: OwnedFd,
     pub(super) callbacks: Callbacks,
-    /// A copy of the state's phase, to look at in passing.
+    /// A copy of the state's phase, to look at in passing. It only goes on. `Relaxed`: who acts on it asks the state itself, under
+    /// the lock.
     phase: AtomicU8,
-    /// Results taken from lanes and not yet dealt with.
+    /// Results taken from lanes and not yet dealt with: more under the lock, less after it. `SeqCst`, as each side then looks at
+    /// something else: who brings it down looks whether the pool is closed, and who closes the pool whether it is 0.
     n_settling: AtomicUsize,
     /// What those see who look from outside; the counts of tasks are nowhere else.
     board: Board,
-    /// How often a waiter looks for results before it sleeps: more while that pays, less while it does not.
+    /// How often a waiter looks for results before it sleeps: more while that pays, less while it does not. `Relaxed`: a hint.
     spins: AtomicU32,
     turns: Turns,
     n_cpus: usize,
