@@ -66,10 +66,10 @@ impl<T: Serialize + DeserializeOwned> Flat<T> {
         self.is_tried_with(value) && self.write(value, bytes)
     }
 
-    /// The one place where values are written: what has one caller is inlined into it more often.
-    #[inline(never)]
+    #[inline]
     fn write(self, value: &T, place: &mut [u8]) -> bool {
-        value.serialize(Writer::new(self.known, self.shape, place)).is_ok_and(|writer| writer.is_whole())
+        let mut writer = Writer::new(self.known, place);
+        value.serialize(&mut writer).is_ok() && writer.has_written(self.shape)
     }
 
     /// Whether a value of the type has come back as it was, or this one does.
@@ -91,7 +91,7 @@ impl<T: Serialize + DeserializeOwned> Flat<T> {
         let stride = self.shape.stride;
         let row = n.checked_mul(stride).and_then(|n_bytes| bytes.split_off(..n_bytes)).ok_or_else(short)?;
         values.reserve(n);
-        let mut readers = row.chunks_exact(stride).map(|place| Reader::new(self.shape, &place[..self.shape.n_bytes]));
+        let mut readers = row.chunks_exact(stride).map(|place| Reader::new(&place[..self.shape.n_bytes]));
         for _ in 0..n / 4 {
             let [Some(mut a), Some(mut b), Some(mut c), Some(mut d)] = std::array::from_fn(|_| readers.next()) else {
                 break;
@@ -117,7 +117,7 @@ impl<T: Serialize + DeserializeOwned> Flat<T> {
     /// A value, if what its type asked for is what it asks for each time.
     #[inline(always)]
     fn checked(self, value: Result<T, Error>, reader: &Reader<'_>) -> Result<T, Error> {
-        if value.is_ok() && !reader.is_over() { Err(de::other()) } else { value }
+        if value.is_ok() && !reader.has_read(self.shape) { Err(de::other()) } else { value }
     }
 }
 

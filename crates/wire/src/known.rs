@@ -132,6 +132,15 @@ impl Known {
         }
     }
 
+    /// As [`confirmed`](Self::confirmed), of the part that is read as the how-manieth, if it is.
+    #[inline(always)]
+    pub(crate) fn confirmed_at(&self, at: usize, part: &Part) -> Option<&'static [&'static str]> {
+        match self.entries.get(at) {
+            Some(entry) if entry.part.is_identical(part) => entry.confirmed(),
+            _ => self.find_confirmed(part.outer, part.name, part.number),
+        }
+    }
+
     /// In registers: where it is not called, no part need be made.
     #[inline(never)]
     fn find_confirmed(&self, outer: &'static str, name: &'static str, number: u64) -> Option<&'static [&'static str]> {

@@ -37,7 +37,7 @@ impl Step {
 /// What all values of a type look like.
 #[derive(Debug)]
 pub(crate) struct Shape {
-    pub(crate) steps: Box<[Step]>,
+    pub(crate) trail: Trail,
     pub(crate) n_bytes: usize,
     /// From one value to the next: whole words, unless they are few.
     pub(crate) stride: usize,
@@ -45,35 +45,109 @@ pub(crate) struct Shape {
 
 impl Shape {
     /// `None` if there is nothing in it, or too much.
-    pub(crate) fn new(steps: Vec<Step>) -> Option<Self> {
+    pub(crate) fn new(steps: &[Step]) -> Option<Self> {
         let n_bytes = if steps.len() > MAX_STEPS { 0 } else { steps.iter().map(|step| step.n_bytes()).sum() };
         let stride = if n_bytes < 16 { n_bytes } else { n_bytes.next_multiple_of(8) };
-        (n_bytes > 0).then(|| Self { steps: steps.into(), n_bytes, stride })
+        (n_bytes > 0).then(|| Self { trail: Trail::of(steps), n_bytes, stride })
     }
 }
 
-/// The steps that are still to come of a value.
+/// The steps that a value has taken so far, or all those of a shape: a number that tells any two rows of them apart.
 ///
-/// Each is compared at once. To put those together that came, and to compare them at the end, is faster only where all
-/// that writes or reads the value is inlined in one place, and takes twice as long elsewhere.
-#[derive(Clone, Debug)]
-pub(crate) struct Expected<'a>(std::slice::Iter<'a, Step>);
+/// It is compared once, at the end. What is written of one value is inlined into few functions, in which what its steps add
+/// to this is a constant.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Trail {
+    /// Each as it is stored: to read what was just written in two pieces as one would take as long as all the rest.
+    low: u64,
+    high: u64,
+}
 
-impl<'a> Expected<'a> {
+impl Trail {
+    /// So many bits has a step.
+    const STEP_BITS: u32 = 6;
+
+    /// Before the first step: a mark that no step is the same as. So a row that has more steps than another one is never the
+    /// same number, not even where its first steps have left it at the upper end.
     #[inline(always)]
-    pub(crate) fn new(shape: &'a Shape) -> Self {
-        Self(shape.steps.iter())
+    pub(crate) fn new() -> Self {
+        Self { low: 1, high: 0 }
     }
 
-    /// Whether this is the next one.
+    /// After something that no shape has, whatever is done about it: with no mark it is never the same as a shape's.
     #[inline(always)]
-    pub(crate) fn is_next(&mut self, step: Step) -> bool {
-        self.0.next() == Some(&step)
+    pub(crate) fn lose(&mut self) {
+        *self = Self { low: 0, high: 0 };
     }
 
-    /// Whether none is left.
+    /// Takes a step.
     #[inline(always)]
-    pub(crate) fn is_over(&self) -> bool {
-        self.0.as_slice().is_empty()
+    pub(crate) fn push(&mut self, step: Step) {
+        self.high = self.high << Self::STEP_BITS | self.low >> (u64::BITS - Self::STEP_BITS);
+        self.low = self.low << Self::STEP_BITS | u64::from(step.0);
+    }
+
+    fn of(steps: &[Step]) -> Self {
+        let mut trail = Self::new();
+        steps.iter().for_each(|step| trail.push(*step));
+        trail
+    }
+
+    /// Whether these are the same steps.
+    #[inline(always)]
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        (self.low ^ other.low) | (self.high ^ other.high) == 0
+    }
+}
+
+/// All steps are shorter than this, and none is the mark. Of a longest shape the mark is in the number still.
+const _: () = assert!(OPEN as usize + MAX_STEPS < 1 << Trail::STEP_BITS && tag::UNIT > 1);
+const _: () = assert!((MAX_STEPS as u32 + 2) * Trail::STEP_BITS <= 2 * u64::BITS);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn steps() -> Vec<Step> {
+        let opened = (0..=MAX_STEPS + 1).map(Step::open);
+        [tag::UNIT, tag::FALSE, tag::CHAR].into_iter().chain(tag::U8..=tag::F64).map(Step::leaf).chain(opened).collect()
+    }
+
+    /// The other way round from a trail to its steps, if they are not too many: so no other row has the same trail.
+    fn back(trail: &Trail) -> Vec<Step> {
+        let (mut rest, mut steps) = (u128::from(trail.high) << 64 | u128::from(trail.low), Vec::new());
+        while rest > 1 {
+            steps.insert(0, Step((rest & 0x3f) as u8));
+            rest >>= 6;
+        }
+        assert_eq!(rest, 1);
+        steps
+    }
+
+    #[test]
+    fn a_trail_tells_any_two_rows_of_steps_apart() {
+        let all = steps();
+        let mut random = 1_u64;
+        let mut next = |n: usize| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (random >> 33) as usize % n
+        };
+        for _ in 0..2000 {
+            let row: Vec<Step> = (0..next(MAX_STEPS + 1)).map(|_| all[next(all.len())]).collect();
+            let trail = Trail::of(&row);
+            assert_eq!(back(&trail), row);
+            // What comes before it makes it another one, up to where its own first steps are lost.
+            let mut longer = row.clone();
+            for _ in 0..60 {
+                longer.insert(0, all[next(all.len())]);
+                assert!(!Trail::of(&longer).is(&trail), "{longer:?} {row:?}");
+            }
+            let mut lost = Trail::of(&row);
+            lost.lose();
+            row.iter().chain(&longer).for_each(|step| {
+                lost.push(*step);
+                assert!(!lost.is(&trail), "{row:?}");
+            });
+        }
     }
 }

@@ -5,14 +5,14 @@ use serde::de::{self, DeserializeSeed, SeqAccess, Visitor};
 use crate::{
     COMPARED, HANDLE,
     error::Error,
-    shape::{Expected, Shape, Step},
+    shape::{Shape, Step, Trail},
     tag,
 };
 
 /// Reads one value.
 pub(super) struct Reader<'de> {
     bytes: &'de [u8],
-    expected: Expected<'de>,
+    trail: Trail,
 }
 
 #[cold]
@@ -21,26 +21,28 @@ pub(super) fn other() -> Error {
 }
 
 impl<'de> Reader<'de> {
-    #[inline]
-    pub(super) fn new(shape: &'de Shape, bytes: &'de [u8]) -> Self {
-        Self { bytes, expected: Expected::new(shape) }
-    }
-
-    /// Whether all has been read.
-    #[inline]
-    pub(super) fn is_over(&self) -> bool {
-        self.expected.is_over()
-    }
-
     #[inline(always)]
-    fn step(&mut self, step: Step) -> Result<(), Error> {
-        if self.expected.is_next(step) { Ok(()) } else { Err(other()) }
+    pub(super) fn new(bytes: &'de [u8]) -> Self {
+        Self { bytes, trail: Trail::new() }
+    }
+
+    /// Whether all has been read that values of the shape consist of, and nothing else. What was read otherwise is nothing.
+    #[inline(always)]
+    pub(super) fn has_read(&self, shape: &Shape) -> bool {
+        self.trail.is(&shape.trail)
+    }
+
+    /// Refuses something for good: a `Deserialize` may ask for something else in its place.
+    #[inline(always)]
+    fn refuse(&mut self) -> Error {
+        self.trail.lose();
+        other()
     }
 
     #[inline(always)]
     fn leaf<const N: usize>(&mut self, tag: u8) -> Result<[u8; N], Error> {
-        self.step(Step::leaf(tag))?;
-        let (bytes, rest) = self.bytes.split_first_chunk().ok_or_else(other)?;
+        self.trail.push(Step::leaf(tag));
+        let Some((bytes, rest)) = self.bytes.split_first_chunk() else { return Err(self.refuse()) };
         self.bytes = rest;
         Ok(*bytes)
     }
@@ -61,7 +63,7 @@ macro_rules! refused {
     ($($name:ident)*) => {
         $(
             fn $name<V: Visitor<'de>>(self, _visitor: V) -> Result<V::Value, Error> {
-                Err(other())
+                Err(self.refuse())
             }
         )*
     };
@@ -103,7 +105,7 @@ impl<'de> de::Deserializer<'de> for &mut Reader<'de> {
 
     #[inline]
     fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        self.step(Step::leaf(tag::UNIT))?;
+        self.trail.push(Step::leaf(tag::UNIT));
         visitor.visit_unit()
     }
 
@@ -114,15 +116,15 @@ impl<'de> de::Deserializer<'de> for &mut Reader<'de> {
 
     #[inline(always)]
     fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, Error> {
-        if name == HANDLE || name == COMPARED { Err(other()) } else { visitor.visit_newtype_struct(self) }
+        if name == HANDLE || name == COMPARED { Err(self.refuse()) } else { visitor.visit_newtype_struct(self) }
     }
 
     #[inline(always)]
     fn deserialize_tuple<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, Error> {
-        self.step(Step::open(len))?;
-        let mut elements = Elements { reader: self, left: len };
+        self.trail.push(Step::open(len));
+        let mut elements = Elements { reader: &mut *self, left: len };
         let value = visitor.visit_seq(&mut elements)?;
-        if elements.left == 0 { Ok(value) } else { Err(other()) }
+        if elements.left == 0 { Ok(value) } else { Err(self.refuse()) }
     }
 
     #[inline(always)]
@@ -151,7 +153,7 @@ impl<'de> de::Deserializer<'de> for &mut Reader<'de> {
         _variants: &'static [&'static str],
         _visitor: V,
     ) -> Result<V::Value, Error> {
-        Err(other())
+        Err(self.refuse())
     }
 }
 

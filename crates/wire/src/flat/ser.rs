@@ -9,50 +9,58 @@ use crate::{
     COMPARED, HANDLE,
     error::Stop,
     known::{Known, Part},
-    shape::{Expected, Shape, Step},
+    shape::{Shape, Step, Trail},
     tag,
 };
 
 /// Writes one value. Any error means that it is not of the shape.
-///
-/// It goes by value from one part of a value to the next, so that it stays in registers in a `Serialize` that is not
-/// inlined, too: what it writes to could be itself, for all that the compiler knows, if it lay in memory.
 pub(super) struct Writer<'a> {
     known: &'a Known,
+    /// What is left of the room.
     place: &'a mut [u8],
-    expected: Expected<'a>,
+    trail: Trail,
+    /// How many structs have begun.
+    n_structs: usize,
 }
 
 impl<'a> Writer<'a> {
-    #[inline]
-    pub(super) fn new(known: &'a Known, shape: &'a Shape, place: &'a mut [u8]) -> Self {
-        Self { known, place, expected: Expected::new(shape) }
+    #[inline(always)]
+    pub(super) fn new(known: &'a Known, place: &'a mut [u8]) -> Self {
+        Self { known, place, trail: Trail::new(), n_structs: 0 }
     }
 
-    /// Whether all has been written.
-    #[inline]
-    pub(super) fn is_whole(&self) -> bool {
-        self.expected.is_over()
+    /// Whether all has been written that values of the shape consist of, and nothing else.
+    #[inline(always)]
+    pub(super) fn has_written(&self, shape: &Shape) -> bool {
+        self.trail.is(&shape.trail)
+    }
+
+    /// Refuses something for good: a `Serialize` may write something else in its place. Inlined: what
+    /// is lent to a call cannot be kept in registers.
+    #[inline(always)]
+    fn refuse(&mut self) -> Stop {
+        self.trail.lose();
+        Stop::Indirect
     }
 
     #[inline(always)]
-    fn step(&mut self, step: Step) -> Result<(), Stop> {
-        if self.expected.is_next(step) { Ok(()) } else { Err(Stop::Indirect) }
-    }
-
-    #[inline(always)]
-    fn leaf<const N: usize>(mut self, tag: u8, bytes: [u8; N]) -> Result<Self, Stop> {
-        self.step(Step::leaf(tag))?;
-        let (place, rest) = self.place.split_first_chunk_mut().ok_or(Stop::Full)?;
+    fn leaf<const N: usize>(&mut self, tag: u8, bytes: [u8; N]) -> Result<(), Stop> {
+        self.trail.push(Step::leaf(tag));
+        let Some((place, rest)) = std::mem::take(&mut self.place).split_first_chunk_mut() else {
+            return Err(self.refuse());
+        };
         *place = bytes;
         self.place = rest;
-        Ok(self)
+        Ok(())
     }
 
     #[inline(always)]
     fn fields(&mut self, name: &'static str, len: usize) -> Result<&'static [&'static str], Stop> {
-        self.step(Step::open(len))?;
-        self.known.confirmed(&Part::fields(name, len)).ok_or(Stop::Indirect)
+        self.trail.push(Step::open(len));
+        let part = Part::fields(name, len);
+        let Some(names) = self.known.confirmed_at(self.n_structs, &part) else { return Err(self.refuse()) };
+        self.n_structs += 1;
+        Ok(names)
     }
 }
 
@@ -60,23 +68,23 @@ macro_rules! numbers {
     ($($name:ident: $type:ty, $tag:ident;)*) => {
         $(
             #[inline(always)]
-            fn $name(self, v: $type) -> Result<Self, Stop> {
+            fn $name(self, v: $type) -> Result<(), Stop> {
                 self.leaf(tag::$tag, v.to_ne_bytes())
             }
         )*
     };
 }
 
-impl<'a> Serializer for Writer<'a> {
-    type Ok = Self;
+impl<'w, 'a> Serializer for &'w mut Writer<'a> {
+    type Ok = ();
     type Error = Stop;
-    type SerializeSeq = Impossible<Self, Stop>;
-    type SerializeMap = Impossible<Self, Stop>;
-    type SerializeTuple = Elements<'a>;
-    type SerializeTupleStruct = Elements<'a>;
-    type SerializeTupleVariant = Impossible<Self, Stop>;
-    type SerializeStruct = Fields<'a>;
-    type SerializeStructVariant = Impossible<Self, Stop>;
+    type SerializeSeq = Impossible<(), Stop>;
+    type SerializeMap = Impossible<(), Stop>;
+    type SerializeTuple = Elements<'w, 'a>;
+    type SerializeTupleStruct = Elements<'w, 'a>;
+    type SerializeTupleVariant = Impossible<(), Stop>;
+    type SerializeStruct = Fields<'w, 'a>;
+    type SerializeStructVariant = Impossible<(), Stop>;
 
     numbers!(
         serialize_i8: i8, I8; serialize_i16: i16, I16; serialize_i32: i32, I32; serialize_i64: i64, I64;
@@ -89,67 +97,67 @@ impl<'a> Serializer for Writer<'a> {
     }
 
     #[inline(always)]
-    fn serialize_bool(self, v: bool) -> Result<Self, Stop> {
+    fn serialize_bool(self, v: bool) -> Result<(), Stop> {
         self.leaf(tag::FALSE, [v.into()])
     }
 
     #[inline(always)]
-    fn serialize_char(self, v: char) -> Result<Self, Stop> {
+    fn serialize_char(self, v: char) -> Result<(), Stop> {
         self.leaf(tag::CHAR, u32::from(v).to_ne_bytes())
     }
 
     #[inline]
-    fn serialize_unit(mut self) -> Result<Self, Stop> {
-        self.step(Step::leaf(tag::UNIT))?;
-        Ok(self)
+    fn serialize_unit(self) -> Result<(), Stop> {
+        self.trail.push(Step::leaf(tag::UNIT));
+        Ok(())
     }
 
     #[inline]
-    fn serialize_unit_struct(self, _name: &'static str) -> Result<Self, Stop> {
+    fn serialize_unit_struct(self, _name: &'static str) -> Result<(), Stop> {
         self.serialize_unit()
     }
 
     #[inline(always)]
-    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, name: &'static str, value: &T) -> Result<Self, Stop> {
-        if name == HANDLE || name == COMPARED { Err(Stop::Indirect) } else { value.serialize(self) }
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, name: &'static str, value: &T) -> Result<(), Stop> {
+        if name == HANDLE || name == COMPARED { Err(self.refuse()) } else { value.serialize(self) }
     }
 
     #[inline(always)]
-    fn serialize_tuple(mut self, len: usize) -> Result<Elements<'a>, Stop> {
-        self.step(Step::open(len))?;
-        Ok(Elements(Some(self)))
+    fn serialize_tuple(self, len: usize) -> Result<Elements<'w, 'a>, Stop> {
+        self.trail.push(Step::open(len));
+        Ok(Elements(self))
     }
 
     #[inline(always)]
-    fn serialize_tuple_struct(mut self, name: &'static str, len: usize) -> Result<Elements<'a>, Stop> {
+    fn serialize_tuple_struct(self, name: &'static str, len: usize) -> Result<Elements<'w, 'a>, Stop> {
         self.fields(name, len)?;
-        Ok(Elements(Some(self)))
+        Ok(Elements(self))
     }
 
     #[inline(always)]
-    fn serialize_struct(mut self, name: &'static str, len: usize) -> Result<Fields<'a>, Stop> {
+    fn serialize_struct(self, name: &'static str, len: usize) -> Result<Fields<'w, 'a>, Stop> {
         let names = self.fields(name, len)?.iter();
-        Ok(Fields { elements: Elements(Some(self)), names })
+        Ok(Fields { writer: self, names })
     }
 
-    fn serialize_str(self, _v: &str) -> Result<Self, Stop> {
-        Err(Stop::Indirect)
+    fn serialize_str(self, _v: &str) -> Result<(), Stop> {
+        Err(self.refuse())
     }
 
-    fn serialize_bytes(self, _v: &[u8]) -> Result<Self, Stop> {
-        Err(Stop::Indirect)
+    fn serialize_bytes(self, _v: &[u8]) -> Result<(), Stop> {
+        Err(self.refuse())
     }
 
-    fn serialize_none(self) -> Result<Self, Stop> {
-        Err(Stop::Indirect)
+    fn serialize_none(self) -> Result<(), Stop> {
+        Err(self.refuse())
     }
 
-    fn serialize_some<T: Serialize + ?Sized>(self, _value: &T) -> Result<Self, Stop> {
-        Err(Stop::Indirect)
+    fn serialize_some<T: Serialize + ?Sized>(self, _value: &T) -> Result<(), Stop> {
+        Err(self.refuse())
     }
 
-    fn serialize_unit_variant(self, _name: &'static str, _index: u32, _variant: &'static str) -> Result<Self, Stop> {
-        Err(Stop::Indirect)
+    fn serialize_unit_variant(self, _name: &'static str, _index: u32, _variant: &'static str) -> Result<(), Stop> {
+        Err(self.refuse())
     }
 
     fn serialize_newtype_variant<T: Serialize + ?Sized>(
@@ -158,16 +166,16 @@ impl<'a> Serializer for Writer<'a> {
         _index: u32,
         _variant: &'static str,
         _value: &T,
-    ) -> Result<Self, Stop> {
-        Err(Stop::Indirect)
+    ) -> Result<(), Stop> {
+        Err(self.refuse())
     }
 
-    fn serialize_seq(self, _len: Option<usize>) -> Result<Impossible<Self, Stop>, Stop> {
-        Err(Stop::Indirect)
+    fn serialize_seq(self, _len: Option<usize>) -> Result<Impossible<(), Stop>, Stop> {
+        Err(self.refuse())
     }
 
-    fn serialize_map(self, _len: Option<usize>) -> Result<Impossible<Self, Stop>, Stop> {
-        Err(Stop::Indirect)
+    fn serialize_map(self, _len: Option<usize>) -> Result<Impossible<(), Stop>, Stop> {
+        Err(self.refuse())
     }
 
     fn serialize_tuple_variant(
@@ -176,8 +184,8 @@ impl<'a> Serializer for Writer<'a> {
         _index: u32,
         _variant: &'static str,
         _len: usize,
-    ) -> Result<Impossible<Self, Stop>, Stop> {
-        Err(Stop::Indirect)
+    ) -> Result<Impossible<(), Stop>, Stop> {
+        Err(self.refuse())
     }
 
     fn serialize_struct_variant(
@@ -186,49 +194,35 @@ impl<'a> Serializer for Writer<'a> {
         _index: u32,
         _variant: &'static str,
         _len: usize,
-    ) -> Result<Impossible<Self, Stop>, Stop> {
-        Err(Stop::Indirect)
+    ) -> Result<Impossible<(), Stop>, Stop> {
+        Err(self.refuse())
     }
 }
 
-/// Elements to come.
-pub(super) struct Elements<'a>(Option<Writer<'a>>);
-
-impl<'a> Elements<'a> {
-    #[inline(always)]
-    fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Stop> {
-        // There is none after one that failed.
-        self.0 = Some(value.serialize(self.0.take().ok_or(Stop::Indirect)?)?);
-        Ok(())
-    }
-
-    #[inline(always)]
-    fn finish(self) -> Result<Writer<'a>, Stop> {
-        self.0.ok_or(Stop::Indirect)
-    }
-}
+/// Elements to come. How many come shows at the end, in what comes after them.
+pub(super) struct Elements<'w, 'a>(&'w mut Writer<'a>);
 
 /// Fields to come, and the names that they have where they are read.
-pub(super) struct Fields<'a> {
-    elements: Elements<'a>,
+pub(super) struct Fields<'w, 'a> {
+    writer: &'w mut Writer<'a>,
     names: std::slice::Iter<'static, &'static str>,
 }
 
 macro_rules! elements {
     ($($trait:ident: $name:ident;)*) => {
         $(
-            impl<'a> $trait for Elements<'a> {
-                type Ok = Writer<'a>;
+            impl $trait for Elements<'_, '_> {
+                type Ok = ();
                 type Error = Stop;
 
                 #[inline(always)]
                 fn $name<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Stop> {
-                    self.element(value)
+                    value.serialize(&mut *self.0)
                 }
 
                 #[inline(always)]
-                fn end(self) -> Result<Writer<'a>, Stop> {
-                    self.finish()
+                fn end(self) -> Result<(), Stop> {
+                    Ok(())
                 }
             }
         )*
@@ -239,24 +233,24 @@ elements!(
     SerializeTupleStruct: serialize_field;
 );
 
-impl<'a> SerializeStruct for Fields<'a> {
-    type Ok = Writer<'a>;
+impl SerializeStruct for Fields<'_, '_> {
+    type Ok = ();
     type Error = Stop;
 
     #[inline(always)]
     fn serialize_field<T: Serialize + ?Sized>(&mut self, key: &'static str, value: &T) -> Result<(), Stop> {
         if self.names.next() != Some(&key) {
-            return Err(Stop::Indirect);
+            return Err(self.writer.refuse());
         }
-        self.elements.element(value)
+        value.serialize(&mut *self.writer)
     }
 
     fn skip_field(&mut self, _key: &'static str) -> Result<(), Stop> {
-        Err(Stop::Indirect)
+        Err(self.writer.refuse())
     }
 
     #[inline(always)]
-    fn end(self) -> Result<Writer<'a>, Stop> {
-        self.elements.finish()
+    fn end(self) -> Result<(), Stop> {
+        Ok(())
     }
 }

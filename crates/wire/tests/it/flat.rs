@@ -138,3 +138,59 @@ fn what_is_read_otherwise_than_before_is_an_error() {
     let error = Flat::<Fickle>::of().unwrap().take(1, &mut &bytes[..], &mut Vec::new()).unwrap_err();
     assert!(error.to_string().contains("something else"), "{error}");
 }
+
+/// Writes text where that is possible, and else a number.
+struct Either(u64);
+
+impl Serialize for Either {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeTuple;
+        let mut pair = serializer.serialize_tuple(2)?;
+        pair.serialize_element(&self.0)?;
+        if self.0 > 9 || pair.serialize_element("text").is_err() {
+            pair.serialize_element(&self.0)?;
+        }
+        pair.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Either {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (first, _) = <(u64, u64)>::deserialize(deserializer)?;
+        Ok(Self(first))
+    }
+}
+
+#[test]
+fn a_refusal_that_is_ignored_stays_one() {
+    let mut bytes = Vec::new();
+    assert!(Flat::of().unwrap().encode(&[Either(10)], &mut bytes));
+    is_refused(Either(1));
+}
+
+/// Has its fields in another order when the first is 0.
+#[derive(Deserialize)]
+struct Swapped {
+    a: u32,
+    b: u32,
+}
+
+impl Serialize for Swapped {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeStruct;
+        let mut fields = serializer.serialize_struct("Swapped", 2)?;
+        let of_a = ("a", &self.a);
+        let of_b = ("b", &self.b);
+        for (name, value) in if self.a == 0 { [of_b, of_a] } else { [of_a, of_b] } {
+            fields.serialize_field(name, value)?;
+        }
+        fields.end()
+    }
+}
+
+#[test]
+fn fields_in_another_order_are_refused() {
+    let mut bytes = Vec::new();
+    assert!(Flat::of().unwrap().encode(&[Swapped { a: 1, b: 2 }], &mut bytes));
+    is_refused(Swapped { a: 0, b: 2 });
+}

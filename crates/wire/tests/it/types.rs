@@ -1,7 +1,7 @@
 //! Each of the suite's types.
 
 use test_types::{Must, Traveller, Visit};
-use wire::{Counter, Sink, Stop, TypeInfo, decode, encode, encode_compact, encode_named};
+use wire::{Counter, Flat, Sink, Stop, TypeInfo, decode, encode, encode_compact, encode_named};
 
 #[derive(Default)]
 struct Suite {
@@ -107,4 +107,30 @@ fn the_named_form_carries_most_types() {
     test_types::all(&mut named);
     // Names that only one side has are in no named form.
     assert_eq!(named.0, ["rename(serialize, deserialize)", "rename(serialize, deserialize) of a variant"]);
+}
+
+/// Values in rows, where their type has a shape: equal, or not written so.
+#[test]
+fn rows_bring_back_what_was_put_into_them() {
+    struct Rows(usize);
+    impl Visit for Rows {
+        fn visit<T: Traveller>(&mut self, name: &'static str, must: Must, values: Vec<T>) {
+            let Some(flat) = Flat::<T>::of() else { return };
+            // More than the few that are read at a time.
+            let values: Vec<T> = values.iter().cycle().take(7 * values.len()).cloned().collect();
+            let (mut bytes, mut there) = (Vec::new(), Vec::new());
+            if flat.encode(&values, &mut bytes) {
+                match flat.take(values.len(), &mut &bytes[..], &mut there) {
+                    Ok(()) => assert_eq!(there, values, "{name}"),
+                    // What its own `Deserialize` refuses.
+                    Err(e) => assert_ne!(must, Must::Arrive, "{name}: {e}"),
+                }
+                self.0 += 1;
+            }
+        }
+    }
+    let mut rows = Rows(0);
+    test_types::all(&mut rows);
+    println!("{} types have a shape", rows.0);
+    assert!(rows.0 > 10);
 }
