@@ -92,7 +92,7 @@ pub use completed::{
 pub use error::{PoolError, TaskError};
 pub use executor::Executor;
 pub use failure::Error;
-pub use process::{ProcessPool, ProcessPoolBuilder};
+pub use process::{Affinity, ProcessPool, ProcessPoolBuilder};
 pub use stats::{Death, Stats, WorkerStats};
 pub use stream::{Imap, ImapStream, ImapUnordered, ImapUnorderedStream, TimedOut};
 pub use task::{CancelOnDrop, Task};

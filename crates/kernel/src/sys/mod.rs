@@ -30,4 +30,5 @@ pub mod signals;
 pub mod sigpipe;
 pub mod soft_limits;
 pub mod ticks;
+pub mod topology;
 pub mod unwind;

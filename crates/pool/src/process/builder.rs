@@ -10,7 +10,7 @@ use proc_core::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{ProcessPool, service, settings::Settings, shared::Shared};
+use super::{Affinity, ProcessPool, service, settings::Settings, shared::Shared};
 use crate::{PoolError, bound::Bound, stream::Cut};
 
 /// Settings of a [`ProcessPool`] to be.
@@ -33,6 +33,7 @@ use crate::{PoolError, bound::Bound, stream::Cut};
 pub struct ProcessPoolBuilder {
     settings: Settings,
     worker: Option<Builder>,
+    affinity: Option<Affinity>,
     preload: Option<ForkServerBuilder>,
     cut: Cut,
     max_pending: Option<usize>,
@@ -53,6 +54,7 @@ impl ProcessPool {
         let builder = ProcessPoolBuilder {
             settings: Settings::default(),
             worker: None,
+            affinity: None,
             preload: None,
             cut: Cut::default(),
             max_pending: None,
@@ -222,6 +224,34 @@ impl ProcessPoolBuilder {
         self
     }
 
+    /// Binds each worker to one CPU, of those that the thread that calls [`build`](Self::build) may run on; by default each runs
+    /// wherever this process may. With more workers than CPUs, it begins again with the first.
+    ///
+    /// It pays where tasks keep much in a cache, or must not meet on one core; where other programs run as well, a worker whose
+    /// CPU is taken waits while others are free. A worker that replaces another is bound to its CPU. After
+    /// [`resize`](ProcessPool::resize) two may share one.
+    ///
+    /// What a worker allocates and touches is on its own node of memory, as the kernel does by itself for a process that stays on
+    /// one; what it shares with its owner is on the node of whoever touched it first. Of this and the
+    /// [`cpu_affinity`](Builder::cpu_affinity) of a [`worker`](Self::worker), this counts. A CPU that has been switched off
+    /// meanwhile is an error of the start.
+    ///
+    /// # Examples
+    /// ```
+    /// use pool::{Affinity, ProcessPool};
+    /// use proc_core::cpu_count;
+    ///
+    /// let pool = ProcessPool::builder().workers(2).affinity(Affinity::Spread).build()?;
+    /// assert_eq!(pool.apply(cpu_count, ())?, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias = "cpu_affinity")]
+    #[doc(alias = "pin")]
+    pub fn affinity(mut self, affinity: Affinity) -> Self {
+        self.affinity = Some(affinity);
+        self
+    }
+
     /// Has the [`confine`](proc_core::Builder::confine) of the [`worker`](Self::worker) come into force after its initializer,
     /// which may then open what tasks may not; by default it does before.
     ///
@@ -335,6 +365,9 @@ impl ProcessPoolBuilder {
         }
         if self.settings.recycle_above == Some(0) {
             return Err(PoolError::Setting("recycle_above"));
+        }
+        if let Some(affinity) = self.affinity {
+            self.settings.cpus = affinity.order()?;
         }
         self.initializer.map_err(PoolError::Initializer)?;
         self.cut.n_workers = Arc::new(self.settings.n_workers.into());

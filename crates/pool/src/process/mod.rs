@@ -1,5 +1,6 @@
 //! The pool of processes.
 
+mod affinity;
 mod batch;
 mod board;
 mod builder;
@@ -47,7 +48,7 @@ use crate::{
     terms::Terms,
 };
 
-pub use self::builder::ProcessPoolBuilder;
+pub use self::{affinity::Affinity, builder::ProcessPoolBuilder};
 
 /// Processes that run tasks; the same vocabulary as [`ThreadPool`](crate::ThreadPool).
 ///

@@ -91,6 +91,9 @@ fn try_start(shared: &Shared, seat: usize) -> Result<(Process<()>, OwnerLane, Ro
     let builder = settings.worker.as_ref().map_or_else(Process::builder, Template::builder);
     let builder = builder.name(format!("{}-{seat}", settings.name)).daemon(true).process_group();
     let mut builder = builder.defer_confinement();
+    if !settings.cpus.is_empty() {
+        builder = builder.cpu_affinity([settings.cpus[seat % settings.cpus.len()]]);
+    }
     if let Some(method) = settings.start_method {
         builder = builder.start_method(method);
     }

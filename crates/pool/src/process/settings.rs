@@ -27,6 +27,8 @@ pub(super) struct Settings {
     pub(super) stderr: Option<Arc<LineFn>>,
     /// What each worker is like.
     pub(super) worker: Option<Template>,
+    /// CPUs, one for each seat in turn; empty if workers run wherever this process may.
+    pub(super) cpus: Vec<usize>,
     pub(super) start_method: Option<StartMethod>,
     pub(super) fork_server: Option<ForkServer>,
     pub(super) confines_after_initializer: bool,
@@ -50,6 +52,7 @@ impl Default for Settings {
             stdout: None,
             stderr: None,
             worker: None,
+            cpus: Vec::new(),
             start_method: None,
             fork_server: None,
             confines_after_initializer: false,

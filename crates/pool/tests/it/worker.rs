@@ -1,13 +1,14 @@
 //! What each worker of a pool is like.
 
 use std::{
+    collections::HashSet,
     fs::File,
     io::{Read, Seek, Write},
     process::Stdio,
     time::Duration,
 };
 
-use pool::{PoolError, ProcessPool, TaskError};
+use pool::{Affinity, PoolError, ProcessPool, TaskError};
 use proc_core::{ForkServer, Process, ProcessError, Resource, StartMethod};
 use test_support::watchdog;
 
@@ -54,6 +55,34 @@ fn all_that_a_process_can_be_given_a_worker_can() {
     assert_eq!(spawned.build().unwrap().apply(look, ()).unwrap(), as_asked());
     let silent = ProcessPool::builder().workers(1).worker(Process::builder().crash_report(false)).build().unwrap();
     assert!(matches!(silent.apply(die, ()), Err(TaskError::WorkerDied { crash: None, .. })));
+}
+
+/// The CPUs that a process may run on; 0 is the calling thread.
+fn cpus_of(pid: u32) -> Vec<usize> {
+    let set = nix::sched::sched_getaffinity(nix::unistd::Pid::from_raw(pid.cast_signed())).unwrap();
+    (0..nix::sched::CpuSet::count()).filter(|cpu| set.is_set(*cpu).unwrap()).collect()
+}
+
+#[test]
+fn workers_are_bound_to_cpus_in_turn() {
+    let _dog = watchdog(PATIENCE);
+    let allowed = cpus_of(0);
+    let n_workers = allowed.len().min(8) + 1;
+    for affinity in [Affinity::Spread, Affinity::Pack] {
+        let pool = ProcessPool::builder().workers(n_workers).affinity(affinity).build().unwrap();
+        let before: Vec<_> = pool.stats().workers.iter().filter_map(|worker| worker.pid).map(cpus_of).collect();
+        assert_eq!(before.len(), n_workers);
+        assert!(before.iter().all(|cpus| cpus.len() == 1 && allowed.contains(&cpus[0])), "{before:?}");
+        let different: HashSet<_> = before.iter().collect();
+        assert_eq!(different.len(), allowed.len().min(n_workers), "{before:?}");
+        for _ in 0..n_workers {
+            assert!(matches!(pool.apply(die, ()), Err(TaskError::WorkerDied { .. })));
+            let own = pool.apply(|| cpus_of(0), ()).unwrap();
+            assert!(own.len() == 1 && before.contains(&own), "{own:?}");
+        }
+    }
+    let pool = ProcessPool::builder().workers(1).build().unwrap();
+    assert_eq!(pool.apply(|| cpus_of(0), ()).unwrap(), allowed);
 }
 
 #[test]
