@@ -6,6 +6,7 @@ pub mod pools;
 pub mod queue;
 pub mod start;
 pub mod thread_local;
+pub mod wordcount;
 
 use crate::{figure::Plan, profile};
 
@@ -16,6 +17,7 @@ pub fn all() -> Vec<Plan> {
         queue::plans(),
         locks::plans(),
         pools::plans(),
+        wordcount::plans(),
         memory::plans(),
         thread_local::plans(),
         profile::plans(),

@@ -3,9 +3,11 @@
 mod lock;
 mod ring;
 mod sleeper;
+mod slots;
 mod word;
 
 pub use lock::{Bare, FutexMutex, PosixSemaphore, Pthread};
 pub use ring::{Order, Ring};
 pub use sleeper::Sleeper;
+pub use slots::Slots;
 pub use word::FutexWord;

@@ -27,6 +27,9 @@ pub(crate) fn run_figures(args: &[String]) -> Outcome {
     {
         command.env("BENCH_ICEORYX2", program);
     }
+    if !is_to_say_something && let Some(program) = wordcount() {
+        command.env("BENCH_WORDCOUNT", program);
+    }
     // Without --quick and a choice of figures: after each of these options comes its value.
     let is_of_all = args.chunks(2).all(|pair| ["--peers", "--save", "--against"].contains(&pair[0].as_str()));
     let mut criterion = Ok(());
@@ -38,6 +41,17 @@ pub(crate) fn run_figures(args: &[String]) -> Outcome {
         command.env("BENCH_CRITERION_SINCE", since.to_string());
     }
     run("bench", &mut command).and(criterion)
+}
+
+/// The example of that name, which is measured as it is.
+fn wordcount() -> Option<PathBuf> {
+    let build =
+        run("wordcount", &mut cargo(["build", "--quiet", "--release", "-p", "examples", "--example", "wordcount"]));
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(
+        || Some(Path::new(env!("CARGO_MANIFEST_DIR")).parent()?.join("target")),
+        |target| Some(target.into()),
+    )?;
+    build.is_ok().then(|| target.join("release/examples/wordcount"))
 }
 
 /// The program that measures iceoryx2. Without a network there may be none, and no figures of its.

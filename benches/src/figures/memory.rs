@@ -1,8 +1,9 @@
 //! What idle things keep.
 
-use std::{fs, io};
+use std::{fs, io, time::Duration};
 
 use ipc::Queue;
+use nix::unistd::gettid;
 use pool::ProcessPool;
 use proc_core::{Process, StartMethod};
 
@@ -47,6 +48,9 @@ pub fn plans() -> Vec<Plan> {
             let figure = Figure::count(name, "fds").case(Side::Ours, "Queue", |_| descriptors(|| make_queues(1024)));
             Ok(figure.case(Side::Limit, "bare MPMC ring", |_| descriptors(make_rings)))
         }),
+        Plan::new("pool", "wake-ups of 64 idle workers", |name| {
+            Ok(Figure::count(name, "a second").case(Side::Ours, "ProcessPool", |_| wake_ups(64)))
+        }),
     ];
     for n in [1, 4, 16, 64] {
         let plan = Plan::new("memory", format!("memory of each of {n} idle workers"), move |name| {
@@ -75,6 +79,35 @@ fn workers(n: usize) -> io::Result<f64> {
     let pids: Vec<u32> = pool.stats().workers.iter().filter_map(|worker| worker.pid).collect();
     let all: io::Result<Vec<f64>> = pids.iter().map(|pid| kib(&pid.to_string(), &["Private_"])).collect();
     Ok(all?.iter().sum::<f64>() / pids.len().max(1) as f64)
+}
+
+/// How often, in a second, somebody of an idle pool runs: its workers, or a thread of this process but the calling one.
+fn wake_ups(n_workers: usize) -> io::Result<f64> {
+    const LENGTH: Duration = Duration::from_secs(2);
+    let pool = ProcessPool::new(n_workers).map_err(io::Error::other)?;
+    pool.map(|n: u64| n, 0..100 * n_workers as u64).map_err(io::Error::other)?;
+    let workers: Vec<u32> = pool.stats().workers.iter().filter_map(|worker| worker.pid).collect();
+    let own = gettid();
+    let count = || {
+        let mut n_switches = 0;
+        for pid in workers.iter().copied().chain([std::process::id()]) {
+            for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+                let thread = thread?;
+                if thread.file_name().to_str() != Some(&own.to_string()) {
+                    let status = fs::read_to_string(thread.path().join("status"))?;
+                    let switches = status.lines().filter(|line| line.contains("_ctxt_switches:"));
+                    let of = |line: &str| line.split_whitespace().nth(1).and_then(|n| n.parse::<u64>().ok());
+                    n_switches += switches.filter_map(of).sum::<u64>();
+                }
+            }
+        }
+        Ok::<_, io::Error>(n_switches)
+    };
+    // What they do after their last task is not what is asked for.
+    std::thread::sleep(LENGTH);
+    let before = count()?;
+    std::thread::sleep(LENGTH);
+    Ok((count()? - before) as f64 / LENGTH.as_secs_f64())
 }
 
 fn child(start: StartMethod) -> io::Result<f64> {

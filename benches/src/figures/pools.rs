@@ -14,7 +14,7 @@ use rayon::prelude::*;
 use crate::{
     crew::{self, Lane},
     figure::{Figure, Plan, Side},
-    limits::{FutexWord, Order, Ring},
+    limits::{FutexWord, Slots},
     python,
     run::rate,
 };
@@ -51,7 +51,7 @@ fn threads() -> io::Result<Arc<ThreadPool>> {
 }
 
 /// Passes numbers from one ring to the other; whoever owns them ends it.
-fn serve(there: Ring, back: Ring) {
+fn serve(there: Slots, back: Slots) {
     loop {
         back.put(nothing(there.get()));
     }
@@ -59,8 +59,8 @@ fn serve(there: Ring, back: Ring) {
 
 /// A pool's least: two processes that pass numbers on from one bare ring to another.
 struct BareRings {
-    there: Ring,
-    back: Ring,
+    there: Slots,
+    back: Slots,
     workers: Vec<Process<()>>,
 }
 
@@ -69,7 +69,7 @@ impl BareRings {
     const N_UNDER_WAY: u64 = 1000;
 
     fn new() -> io::Result<Self> {
-        let (there, back) = (Ring::new(8, Order::Many)?, Ring::new(8, Order::Many)?);
+        let (there, back) = (Slots::new()?, Slots::new()?);
         let start = |_| Process::spawn(serve, (there.copy(), back.copy())).map_err(io::Error::other);
         let workers = (0..N_WORKERS).map(start).collect::<io::Result<_>>()?;
         Ok(Self { there, back, workers })
@@ -237,7 +237,7 @@ fn round_trip(name: String) -> io::Result<Figure> {
                 black_box(rayon.install(|| nothing(1)));
             })),
         );
-    let (there, back) = (Ring::new(8, Order::Many)?, Ring::new(8, Order::Many)?);
+    let (there, back) = (Slots::new()?, Slots::new()?);
     let figure = figure.case(Side::Limit, "bare MPMC ring", move |length| {
         let n = (length.as_micros() / 2).max(10) as u64;
         crew::round_trip_processes(&there, &back, n, Duration::ZERO)

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use crate::{
     crew::{self, Lane},
     figure::{Figure, Plan, Side},
-    limits::{FutexWord, Order, Ring},
+    limits::{FutexWord, Order, Ring, Slots},
     peers::{PosixMq, boost, iceoryx2, ipc_channel},
     python,
     run::{rate, rate_in},
@@ -122,30 +122,33 @@ impl Lane for Loans {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Batches(Queue<u64>);
+#[serde(bound = "")]
+struct Batches<M>(Queue<M>, #[serde(skip)] RefCell<std::vec::IntoIter<M>>);
 
 const BATCH: u64 = 64;
 
-impl Lane for Batches {
+impl<M: Message + Serialize + DeserializeOwned> Batches<M> {
+    fn new() -> io::Result<Self> {
+        Ok(Self(Queue::new(CAPACITY)?, RefCell::default()))
+    }
+}
+
+impl<M: Message + Serialize + DeserializeOwned> Lane for Batches<M> {
     fn put(&self, n: u64) {
         if n.is_multiple_of(BATCH) {
-            self.0.put_many(n..n + BATCH).expect("the queue is open");
+            let batch = (n..n + BATCH).map(|n| M::new(n, size_of::<M>()));
+            assert!(self.0.put_many(batch).is_ok());
         }
     }
     fn get(&self) -> u64 {
-        thread_local! {
-            static TAKEN: RefCell<std::vec::IntoIter<u64>> = RefCell::new(Vec::new().into_iter());
+        let mut taken = self.1.borrow_mut();
+        if taken.len() == 0 {
+            *taken = self.0.get_many(BATCH as usize).expect("the queue is open").into_iter();
         }
-        TAKEN.with_borrow_mut(|taken| match taken.next() {
-            Some(n) => n,
-            None => {
-                *taken = self.0.get_many(BATCH as usize).expect("the queue is open").into_iter();
-                taken.next().expect("it waits for one")
-            }
-        })
+        taken.next().expect("it waits for one").number()
     }
     fn copy(&self) -> Self {
-        Self(self.0.clone())
+        Self(self.0.clone(), RefCell::default())
     }
 }
 
@@ -288,6 +291,23 @@ impl Message for Reading {
     }
     fn number(&self) -> u64 {
         std::hint::black_box(self.value);
+        self.id
+    }
+}
+
+/// 256 bytes of numbers.
+#[derive(Serialize, Deserialize)]
+struct Block {
+    id: u64,
+    samples: [u64; 31],
+}
+
+impl Message for Block {
+    fn new(n: u64, _: usize) -> Self {
+        Self { id: n, samples: [n; 31] }
+    }
+    fn number(&self) -> u64 {
+        std::hint::black_box(self.samples[30]);
         self.id
     }
 }
@@ -439,6 +459,12 @@ pub fn plans() -> Vec<Plan> {
             Ok(between_threads::<Reading>(figure, n_each_side, size_of::<Reading>()))
         }));
     }
+    plans.push(Plan::new("queue", "queue, struct of 256 B, 1:1", |name| {
+        let figure = Figure::rate(name, "messages/s");
+        let figure = between_processes(figure, Side::Ours, "Queue", 1, Values::<Block>(Queue::new(CAPACITY)?));
+        let figure = between_processes(figure, Side::Ours, "put_many/get_many", 1, Batches::<Block>::new()?);
+        Ok(between_threads::<Block>(figure, 1, size_of::<Block>()))
+    }));
     plans.push(Plan::new("pipe", "pipe, struct", |name| {
         let fresh = rate(|n| crew::processes(&Ends::<Reading>::new()?, 1, n));
         let figure = Figure::rate(name, "messages/s").case(Side::Ours, "Connection", fresh);
@@ -469,7 +495,7 @@ fn messages(name: String, len: usize, n_each_side: u64) -> io::Result<Figure> {
     if len == 8 {
         figure = between_processes(figure, Side::Ours, "Queue", n_each_side, Values::<u64>(Queue::new(CAPACITY)?));
         if n_each_side == 1 {
-            figure = between_processes(figure, Side::Ours, "put_many/get_many", 1, Batches(Queue::new(CAPACITY)?));
+            figure = between_processes(figure, Side::Ours, "put_many/get_many", 1, Batches::<u64>::new()?);
         }
     } else {
         figure = in_steps(figure, Side::Ours, "Queue", n_each_side, step, Bytes::new(len)?);
@@ -486,7 +512,9 @@ fn messages(name: String, len: usize, n_each_side: u64) -> io::Result<Figure> {
             })
         });
     }
-    if len <= 1 << 20 {
+    if len == 8 {
+        figure = between_processes(figure, Side::Limit, "bare MPMC ring", n_each_side, Slots::new()?);
+    } else if len <= 1 << 20 {
         figure = between_processes(figure, Side::Limit, "bare MPMC ring", n_each_side, Ring::new(len, Order::Many)?);
     }
     figure = match len {
@@ -537,7 +565,6 @@ fn round_trip(name: String, pause: Duration) -> io::Result<Figure> {
     let figure = figure.case(Side::Ours, "Connection", move |length| {
         crew::round_trip_processes(&Ends::<u64>::new()?, &Ends::<u64>::new()?, n_trips(length, pause), pause)
     });
-    let ring = || Ring::new(8, Order::Many);
     let pipe = || Descriptors::pipe(8);
     let (a, b) = (crossbeam::<u64>(8, CAPACITY), crossbeam::<u64>(8, CAPACITY));
     let (sender, receiver) = kanal::bounded(CAPACITY);
@@ -560,7 +587,7 @@ fn round_trip(name: String, pause: Duration) -> io::Result<Figure> {
     });
     if pause.is_zero() {
         figure = figure.case(Side::Rust, "iceoryx2", move |length| iceoryx2::round_trip(n_trips(length, pause)));
-        figure = processes(figure, Side::Limit, "bare MPMC ring", pause, ring()?, ring()?);
+        figure = processes(figure, Side::Limit, "bare MPMC ring", pause, Slots::new()?, Slots::new()?);
         figure = python::add(figure, &[("round_trip", "Python Pipe"), ("queue_round_trip", "Python Queue")]);
     }
     Ok(figure)
