@@ -16,7 +16,7 @@ impl Label {
     #[cfg_attr(not(feature = "trace"), inline(always), expect(unused_variables, reason = "traces alone ask for it"))]
     pub(crate) fn traced<R>(self, id: u64, task: impl FnOnce() -> R) -> R {
         #[cfg(feature = "trace")]
-        return crate::trace::threads::run(self, id, task);
+        return crate::trace::threads::run(self.name(), id, task);
         #[cfg(not(feature = "trace"))]
         task()
     }

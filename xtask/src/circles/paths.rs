@@ -73,7 +73,10 @@ fn read_module(name: &str, file: &Path, children: &Path, modules: &mut BTreeMap<
             }
             "crate" | "super" if next == "::" => {
                 let (path, end) = plain_path(&tokens, at);
-                module.used.push(path);
+                // `pub(in …)` says who may use an item, and uses nothing.
+                if at < 2 || tokens[at - 2..at] != ["(", "in"] {
+                    module.used.push(path);
+                }
                 at = end;
             }
             _ => {

@@ -6,7 +6,8 @@ use super::{
     board::{
         DEATH_WORDS, DEATHS, DONE, FAILED, MAGIC, N_DEATHS, PIDS, RESTARTS, RETRIED, SHOWN, TEXT, WAITING, WANTED,
     },
-    worker::{INITIALIZER, LIMITED_TASK},
+    work::LIMITED_TASK,
+    worker::INITIALIZER,
 };
 
 /// Where in the program's text the function is that a task calls, and whether it is the pool's initializer.

@@ -15,11 +15,13 @@ use kernel::handover::Packed;
 use lane::Progress;
 use parking_lot::Mutex;
 
-use super::{
-    settings::Settings,
-    worker::{LIMITED_TASK, TASK},
-};
+use super::settings::Settings;
 use crate::{TaskError, bound::Permit, label::Label, terms::Terms};
+
+/// The tag of a task.
+const TASK: u32 = 0;
+/// The tag of a task with a limit on memory of its own, which lies before it: eight bytes. 1 is that of `worker::INITIALIZER`.
+pub(super) const LIMITED_TASK: u32 = 2;
 
 /// A task, whatever it is about.
 pub(super) trait Work: Send + Sync {

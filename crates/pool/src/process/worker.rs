@@ -24,6 +24,7 @@ use super::{
     items::Items,
     memory::{Gauge, Limiter},
     stamps::Stamps,
+    work::LIMITED_TASK,
 };
 
 /// The tag of a result that is the packed value.
@@ -34,12 +35,8 @@ pub(super) const FAILURE: u32 = 1;
 /// Beside the tag of a result: the worker has more memory than it may keep.
 pub(super) const TOO_LARGE: u32 = 1 << 31;
 
-/// The tag of a task.
-pub(super) const TASK: u32 = 0;
 /// The tag of the initializer: a worker in which it fails runs nothing else.
 pub(super) const INITIALIZER: u32 = 1;
-/// The tag of a task with a limit on memory of its own, which lies before it: eight bytes.
-pub(super) const LIMITED_TASK: u32 = 2;
 
 /// Buffers above this are given back after a large task.
 const KEEP_BYTES: usize = 1 << 20;

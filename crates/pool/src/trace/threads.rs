@@ -5,7 +5,6 @@ use std::cell::RefCell;
 use nix::unistd::gettid;
 
 use super::{Arg, Ended, Moment, Trace};
-use crate::label::Label;
 
 thread_local! {
     /// The trace of the pool whose thread this is.
@@ -22,13 +21,13 @@ impl Trace {
 }
 
 /// Runs a task, whose slice is added if the thread is a row.
-pub(crate) fn run<R>(label: Label, id: u64, task: impl FnOnce() -> R) -> R {
+pub(crate) fn run<R>(function: &'static str, id: u64, task: impl FnOnce() -> R) -> R {
     let traced = TRACED.with_borrow(Clone::clone);
     let begin = traced.is_some().then(Moment::now);
     let result = task();
     if let (Some((trace, row)), Some(begin)) = (traced, begin) {
         let args = vec![("task", Arg::Number(id))];
-        trace.add(Ended { row, function: label.name(), begin, end: Moment::now(), args });
+        trace.add(Ended { row, function, begin, end: Moment::now(), args });
     }
     result
 }
