@@ -126,12 +126,8 @@ impl Actor {
         }
     }
 
-    /// Kills it, unless it has ended; then what it said.
-    pub(crate) fn end(mut self) -> Verdict {
-        self.poll().unwrap_or(Ok(()))
-    }
-
-    fn poll(&mut self) -> Option<Verdict> {
+    /// What it said, if it has ended.
+    pub(crate) fn poll(&mut self) -> Option<Verdict> {
         if self.answer.is_none() {
             self.answer = match waitpid(self.pid, Some(WaitPidFlag::WNOHANG)) {
                 Ok(WaitStatus::StillAlive) | Err(Errno::EINTR) => None,

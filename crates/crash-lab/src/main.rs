@@ -49,7 +49,7 @@ sample.
   pair   two victims stand still at once, for each pair of their instructions or a sample, while a third process
          works; then both go on, in either order, or die
 
-cargo xtask crash storm [--kills N] [--stops N] [--busy N] kills and stops at random times instead.
+cargo xtask crash storm [--kills N] [--stops N] [--seconds N] [--busy N] kills and stops at random times instead.
 ";
 
 fn main() -> ExitCode {

@@ -73,8 +73,18 @@ pub fn whereabouts(pid: i32) -> String {
 
 /// The children of a process that its first thread has started or adopted.
 pub fn children(pid: i32) -> Vec<i32> {
-    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    children.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+    numbers(&fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default())
+}
+
+/// The children of a process, whichever of its threads has started or adopted them.
+pub fn all_children(pid: i32) -> Vec<i32> {
+    let threads = pids_in(&Path::new("/proc").join(pid.to_string()).join("task"));
+    let of_thread = |tid| fs::read_to_string(format!("/proc/{pid}/task/{tid}/children")).unwrap_or_default();
+    threads.into_iter().flat_map(|tid| numbers(&of_thread(tid))).collect()
+}
+
+fn numbers(text: &str) -> Vec<i32> {
+    text.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect()
 }
 
 /// Whether a process sleeps in a system call.
