@@ -15,21 +15,13 @@ use input::Input;
 /// What a target does with one input. It fails by panicking, hanging, or what the address sanitizer finds.
 type Target = fn(Input<'_>);
 
-const TARGETS: &[(&str, Target)] = &[
-    ("request", messages::request),
-    ("report", messages::report),
-    ("handover", messages::handover),
-    ("pipe", memory::pipe),
-    ("queue", memory::queue),
-    ("joinable", memory::joinable),
-    ("value", memory::value),
-    ("array", memory::array),
-    ("lane", memory::lane),
-    ("shm", memory::shm),
-    ("hello", sockets::hello),
-    ("listener", sockets::listener),
-    ("manager", sockets::manager),
-];
+macro_rules! targets {
+    ($($module:ident: $($name:ident),+;)+) => {
+        const TARGETS: &[(&str, Target)] = &[$($((stringify!($name), $module::$name)),+),+];
+    };
+}
+
+include!("targets.rs");
 
 fn target() -> Target {
     static TARGET: OnceLock<Target> = OnceLock::new();

@@ -11,6 +11,7 @@ use lane::OwnerLane;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use proc_core::{handover, shm::SharedMemory};
 use serde::{Serialize, de::DeserializeOwned};
+use sync::process::{Barrier, Condvar, Event, Lock, RLock, RwLock, Semaphore};
 
 use crate::input::Input;
 
@@ -124,6 +125,46 @@ pub(crate) fn array(input: Input<'_>) {
         0 => assert_eq!(array.len(), 40),
         _ => drop(again(&array).map(|array| array.len())),
     });
+}
+
+/// Each lock takes itself in, and is tried; none waits.
+pub(crate) fn locks(mut input: Input<'_>) {
+    let which = input.byte();
+    let lock = Lock::new(1_u64).expect("there is memory");
+    let reentrant = RLock::new(1_u64).expect("there is memory");
+    let shared = RwLock::new(1_u64).expect("there is memory");
+    let (event, permits) = (Event::new().expect("there is memory"), Semaphore::new(1).expect("there is memory"));
+    let (barrier, condition) = (Barrier::new(2).expect("there is memory"), Condvar::new().expect("there is memory"));
+    match which % 7 {
+        0 => play(&memory_of(&lock), input, 2, |choice, _| match choice {
+            0 => drop(lock.try_lock().is_ok()),
+            _ => drop(again(&lock).map(|lock| lock.try_lock().is_ok())),
+        }),
+        1 => play(&memory_of(&reentrant), input, 1, |_, _| drop(reentrant.try_lock())),
+        2 => play(&memory_of(&shared), input, 3, |choice, _| match choice {
+            0 => drop(shared.try_read().is_ok()),
+            1 => drop(shared.try_write().is_ok()),
+            _ => drop(again(&shared).map(|shared| shared.try_read().is_ok())),
+        }),
+        3 => play(&memory_of(&event), input, 3, |choice, _| match choice {
+            0 => event.set(),
+            1 => event.clear(),
+            _ => drop(event.wait_timeout(Duration::ZERO)),
+        }),
+        4 => play(&memory_of(&permits), input, 2, |choice, n| match choice {
+            0 => drop(permits.try_acquire()),
+            _ => drop(permits.release(n as u32)),
+        }),
+        5 => play(&memory_of(&barrier), input, 3, |choice, _| match choice {
+            0 => drop(barrier.wait_timeout(Duration::ZERO)),
+            1 => barrier.reset(),
+            _ => drop((barrier.n_waiting(), barrier.parties())),
+        }),
+        _ => play(&memory_of(&condition), input, 2, |choice, _| match choice {
+            0 => drop(condition.notify_one()),
+            _ => drop(condition.notify_all()),
+        }),
+    }
 }
 
 pub(crate) fn lane(input: Input<'_>) {

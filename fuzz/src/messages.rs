@@ -2,7 +2,11 @@
 
 use ipc::{Array, Connection, JoinableQueue, Queue, Value};
 use proc_core::{fuzzing, handover, shm::SharedMemory};
-use std::os::fd::OwnedFd;
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::{BTreeMap, HashMap},
+    os::fd::OwnedFd,
+};
 
 use crate::input::Input;
 
@@ -39,5 +43,41 @@ pub(crate) fn handover(mut input: Input<'_>) {
         5 => drop(handover::unpack::<Vec<handover::Fd>>(bytes, fds)),
         6 => drop(handover::unpack::<SharedMemory>(bytes, fds)),
         _ => drop(handover::unpack::<(Vec<Option<String>>, std::collections::HashMap<u32, char>)>(bytes, fds)),
+    }
+}
+
+/// What a value of each shape of serde's decodes from: it is that value again, or an error.
+#[derive(Debug, Serialize, Deserialize)]
+enum Shape {
+    Unit,
+    Number(i128),
+    Pair(u8, f64),
+    Text { text: String, letter: Option<char> },
+    List(Vec<Shape>),
+    Map(BTreeMap<String, Shape>),
+    Bytes(Vec<u8>),
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Loose {
+    Number(u64),
+    Text(String),
+    Either {
+        left: Option<u8>,
+        #[serde(default)]
+        right: Vec<u32>,
+    },
+    List(Vec<Loose>),
+}
+
+pub(crate) fn wire(mut input: Input<'_>) {
+    let which = input.byte();
+    let bytes = input.rest();
+    match which % 4 {
+        0 => drop(wire::decode::<Shape>(bytes)),
+        1 => drop(wire::decode::<Loose>(bytes)),
+        2 => drop(wire::decode::<(Vec<f32>, [u16; 4], Box<str>)>(bytes)),
+        _ => drop(wire::decode::<HashMap<Vec<u8>, Result<(), String>>>(bytes)),
     }
 }

@@ -1,6 +1,10 @@
 //! libFuzzer over every decoder and header: `fuzz/`, built with coverage and the address sanitizer.
 
-use std::{path::PathBuf, process::Command};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
 
 use crate::{Outcome, cargo, run as step};
 
@@ -10,10 +14,14 @@ const FLAGS: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-leve
     -Cllvm-args=-sanitizer-coverage-trace-compares --cfg fuzzing -Ccodegen-units=1 -Zsanitizer=address";
 const TRIPLE: &str = "x86_64-unknown-linux-gnu";
 
-const TARGETS: &[&str] = &[
-    "request", "report", "handover", "pipe", "queue", "joinable", "value", "array", "lane", "shm", "hello", "listener",
-    "manager",
-];
+macro_rules! targets {
+    ($($module:ident: $($name:ident),+;)+) => {
+        const TARGETS: &[&str] = &[$($(stringify!($name)),+),+];
+    };
+}
+
+// The list that the fuzzers are built from.
+include!("../../fuzz/src/targets.rs");
 
 /// Whether the fuzzers compile, as a part of all tests: they are built by nobody else. Without a network they may lack what
 /// they need, and are left out.
@@ -28,32 +36,90 @@ pub(crate) fn check() -> Outcome {
     step("fuzzers: check", &mut check)
 }
 
-/// Runs one target or all of them, each for so many seconds: `[TARGET] [--seconds N]`. What they find stays in
-/// `target/fuzz`, and what they have learned in a corpus beside it.
+/// Runs one target or all of them, each for so many seconds: `[TARGET] [--seconds N] [--keep]`. What they find, and all that
+/// they have learned, stays in `target/fuzz`. They begin with `fuzz/corpus`, which `--keep` makes anew: of what they know, the
+/// short inputs that reach everything.
 pub(crate) fn run(args: &[String]) -> Outcome {
-    let (mut seconds, mut only) = ("60", None);
+    let (mut seconds, mut only, mut keeps) = ("60", None, false);
     let mut args = args.iter().map(String::as_str);
     while let Some(arg) = args.next() {
         match arg {
             "--seconds" => seconds = args.next().ok_or("--seconds N")?,
+            "--keep" => keeps = true,
             name if TARGETS.contains(&name) => only = Some(name),
             other => return Err(format!("{other:?} is none of: {}", TARGETS.join(" "))),
         }
     }
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
+    let root = root.canonicalize().map_err(|e| format!("{}: {e}", root.display()))?;
     let target = root.join("target/fuzz");
     let mut build = cargo(["build", "--quiet", "--release", "--target", TRIPLE, "--manifest-path", "fuzz/Cargo.toml"]);
     step("build", build.env("RUSTFLAGS", FLAGS).env("RUSTC_BOOTSTRAP", "1").env("CARGO_TARGET_DIR", &target))?;
-    let mut failed = Vec::new();
+    let (mut failed, mut n_executions, mut n_run) = (Vec::new(), 0, 0);
     for name in TARGETS.iter().filter(|name| only.is_none_or(|only| only == **name)) {
-        let corpus = target.join("corpus").join(name);
-        std::fs::create_dir_all(&corpus).map_err(|e| format!("{}: {e}", corpus.display()))?;
-        let mut fuzzer = Command::new(target.join(TRIPLE).join("release/fuzz"));
-        fuzzer.arg(&corpus).env("FUZZ_TARGET", name).env("ASAN_OPTIONS", "detect_leaks=0").current_dir(&target);
-        fuzzer.args(["-print_final_stats=1", "-timeout=20", "-rss_limit_mb=2048", "-max_len=4096"]);
-        if let Err(e) = step(name, fuzzer.arg(format!("-max_total_time={seconds}"))) {
-            failed.push(e);
+        let (corpus, kept) = (target.join("corpus").join(name), root.join("fuzz/corpus").join(name));
+        for folder in [&corpus, &kept] {
+            fs::create_dir_all(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+        }
+        let fuzzer = || {
+            let mut fuzzer = Command::new(target.join(TRIPLE).join("release/fuzz"));
+            fuzzer.env("FUZZ_TARGET", name).env("ASAN_OPTIONS", "detect_leaks=0").current_dir(&target);
+            fuzzer
+        };
+        let log = target.join(format!("{name}.log"));
+        let said = fs::File::create(&log).map_err(|e| format!("{}: {e}", log.display()))?;
+        let mut run = fuzzer();
+        run.arg(&corpus).arg(&kept).args([
+            "-print_final_stats=1",
+            "-timeout=20",
+            "-rss_limit_mb=2048",
+            "-max_len=4096",
+        ]);
+        let outcome = step(name, run.arg(format!("-max_total_time={seconds}")).stderr(said));
+        let n = executions(&fs::read_to_string(&log).unwrap_or_default());
+        eprintln!("    {n} executions");
+        (n_executions, n_run) = (n_executions + n, n_run + 1);
+        if let Err(e) = outcome {
+            failed.push(format!("{e}: see {}", log.display()));
+        } else if keeps {
+            let fresh = target.join("kept").join(name);
+            let _ = fs::remove_dir_all(&fresh);
+            fs::create_dir_all(&fresh).map_err(|e| format!("{}: {e}", fresh.display()))?;
+            let mut merge = fuzzer();
+            merge.args(["-set_cover_merge=1", "-max_len=256"]).args([&fresh, &corpus, &kept]).stderr(Stdio::null());
+            step("merge", &mut merge)?;
+            fs::remove_dir_all(&kept).map_err(|e| format!("{}: {e}", kept.display()))?;
+            copy(&fresh, &kept).map_err(|e| format!("{}: {e}", kept.display()))?;
         }
     }
+    println!("{n_executions} executions of {n_run} targets, {} failed", failed.len());
     if failed.is_empty() { Ok(()) } else { Err(failed.join("; ")) }
+}
+
+/// What libFuzzer says at its end, or last before it found something.
+fn executions(said: &str) -> u64 {
+    let counted = said.lines().rev().find_map(|line| line.strip_prefix("stat::number_of_executed_units:"));
+    let last = || said.lines().rev().find_map(|line| line.strip_prefix('#')?.split('\t').next());
+    counted.or_else(last).and_then(|n| n.trim().parse().ok()).unwrap_or(0)
+}
+
+fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        fs::copy(entry.path(), to.join(entry.file_name()))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn executions_are_counted_whether_or_not_it_ended_well() {
+        assert_eq!(executions("#2\tINITED\nDone\nstat::number_of_executed_units: 4711\nstat::x: 1\n"), 4711);
+        assert_eq!(executions("#2\tINITED cov: 2\n#1024\tNEW cov: 3\npanicked\n"), 1024);
+        assert_eq!(executions(""), 0);
+    }
 }
