@@ -69,7 +69,7 @@ fn iceoryx2() -> Option<PathBuf> {
 
 /// The interpreter of an environment of the figures' own, so that what else is installed makes no difference. Without
 /// Python there are no figures of its; without a network, none of its packages.
-fn python() -> Option<String> {
+pub(crate) fn python() -> Option<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent()?;
     let venv = root.join("target/bench/venv");
     let (python, is_complete) = (venv.join("bin/python"), venv.join("is-complete"));

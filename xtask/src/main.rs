@@ -16,6 +16,7 @@ mod loom;
 mod nats;
 mod profile;
 mod publish;
+mod score;
 mod test;
 mod tidy;
 mod ui;
@@ -36,8 +37,8 @@ usage: cargo xtask COMMAND
   test [ARGS]        all tests of the workspace, doc tests included
   crash [ARGS]       kills processes at every instruction of every operation; `crash --help` says more
   faults [ARGS]      has each system call of every operation fail in turn: `crash --mode fault --full`
-  fuzz [TARGET] [--seconds N]
-                     libFuzzer over what other processes may have written
+  fuzz [TARGET] [--seconds N] [--keep]
+                     libFuzzer over what other processes may have written; with --keep, fuzz/corpus is made anew
   linear [ARGS]      what threads and processes do with a queue is linearizable; `linear --help` says more
   hosts [--full]     what works in chroots, namespaces and sandboxes, as other users, after closed streams; needs root for most;
                      with storms of 30 kills, or of 3,000
@@ -54,6 +55,7 @@ usage: cargo xtask COMMAND
   demo               the flagship: counts words with a pool of processes
   bench [ARGS]       ours beside everyone's, in one run, with a report; `bench --help` says more
   tidy               what the documents name is there: links, files, commands, features, doc tests
+  score [ARGS]       what is promised, as figures beside their targets and peers; `score --help` says more
   publish            packs what is to be published, each crate as a registry would take it; uploads nothing
   profile [ARGS]     instructions of single operations, by callgrind; `profile --help` says more
 ";
@@ -82,6 +84,7 @@ fn main() -> ExitCode {
         "bench" => bench::run_figures(&rest),
         "tidy" => tidy::run(),
         "publish" => publish::run(),
+        "score" => score::run(&rest),
         "profile" => profile::run_operations(&rest),
         "help" | "--help" | "-h" => {
             print!("{HELP}");
