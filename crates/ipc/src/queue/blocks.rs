@@ -234,7 +234,7 @@ impl Raw {
         let pool = &self.segment.header().pools[usize::from(class)];
         let (mut collected, mut swept) = (false, false);
         loop {
-            let high = pool.high.load(Acquire).min(shape.count);
+            let high = self.n_records(class)?;
             self.segment.reach_records(class, high)?;
             let next = pool.free.load(Relaxed).min(high);
             let word = |index| &self.segment.record(BlockId { class, index }).state.first;
@@ -269,6 +269,14 @@ impl Raw {
                 return Ok(None);
             }
         }
+    }
+
+    /// How many records of a class there are.
+    fn n_records(&self, class: u8) -> Result<u32, Stop> {
+        let high = self.segment.header().pools[usize::from(class)].high.load(Acquire);
+        let high = high.min(self.segment.geometry.classes[usize::from(class)].count);
+        let bytes = u64::from(high) * size_of::<Record>() as u64;
+        if self.segment.may_have(bytes) { Ok(high) } else { Err(self.quarantine()) }
     }
 
     /// Has memory put behind some more records of a class, and behind their blocks if they are short.
@@ -315,8 +323,7 @@ impl Raw {
     pub(crate) fn blocks(&self) -> Result<impl Iterator<Item = BlockId> + use<>, Stop> {
         let mut highs = [0; CLASSES];
         for (class, high) in (0..).zip(&mut highs) {
-            let count = self.segment.geometry.classes[usize::from(class)].count;
-            *high = self.segment.header().pools[usize::from(class)].high.load(Relaxed).min(count);
+            *high = self.n_records(class)?;
             self.segment.reach_records(class, *high)?;
         }
         Ok((0..).zip(highs).flat_map(|(class, high)| (0..high).map(move |index| BlockId { class, index })))

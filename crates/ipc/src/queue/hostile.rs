@@ -12,7 +12,11 @@ use std::{
 
 use kernel::{handover, shm::SharedMemory};
 
-use super::{layout::HEADER_BYTES, *};
+use super::{
+    layout::HEADER_BYTES,
+    ring::{Ring, Side},
+    *,
+};
 use crate::JoinableQueue;
 
 /// A process that has the queue's memory, and writes what it likes where it likes.
@@ -127,6 +131,29 @@ fn scribbled_memory_gives_errors_and_nothing_worse() {
             }
             over.store(true, Relaxed);
         });
+    }
+}
+
+/// A queue without a limit has addresses for gigabytes, and memory behind few of them: what it says of its own length must not
+/// have its users fill the rest.
+#[test]
+fn forged_lengths_take_no_memory() {
+    type Forgery = fn(&Raw);
+    let forgeries: [(&str, Forgery); 3] = [
+        ("records", |raw| raw.segment.header().pools.iter().for_each(|pool| pool.high.store(u32::MAX, Relaxed))),
+        ("slots", |raw| raw.segment.header().reserved_slots.store(u32::MAX, Relaxed)),
+        ("a hint", |raw| raw.hint(Side::Space).store(raw.positions().after(0, u32::MAX >> 4), Relaxed)),
+    ];
+    for (what, forge) in forgeries {
+        let queue = Queue::builder().max_message_bytes(1 << 20).build().unwrap();
+        forge(&queue.raw);
+        for n in 0..45 {
+            use_queue(&queue, n);
+            assert!(queue.raw.reserved_slots() < 4 << 20, "{what}: so many slots are looked through");
+        }
+        let blocks = queue.raw.blocks().map_or(0, Iterator::count);
+        let mib = queue.raw.segment.memory_bytes() >> 20;
+        assert!(blocks < 1 << 20 && mib < 64, "forged {what}: {blocks} blocks, {mib} MiB");
     }
 }
 

@@ -189,6 +189,10 @@ impl Ring for Raw {
     fn provide(&self, slot: u32) -> Result<(), Stop> {
         let geometry = &self.segment.geometry;
         self.refresh_reserved();
+        // Slots are put into one after another: whoever is sent further by what is written there would fill the file.
+        if slot.saturating_sub(self.reserved_slots()) > SLOTS_STEP {
+            return Err(self.quarantine());
+        }
         while !self.may_put(slot) {
             let first = self.reserved_slots();
             let end = if first < geometry.ring.n_slots() {
@@ -319,7 +323,13 @@ impl Raw {
     /// How many slots have memory.
     pub(crate) fn reserved_slots(&self) -> u32 {
         // Acquire: as in `is_untouched`.
-        self.segment.header().reserved_slots.load(Acquire).min(self.segment.geometry.ring.n_slots())
+        let reserved = self.segment.header().reserved_slots.load(Acquire).min(self.segment.geometry.ring.n_slots());
+        let size = size_of::<Slot>() as u64;
+        if self.segment.may_have(u64::from(reserved) * size) {
+            reserved
+        } else {
+            (self.segment.memory_bytes() / size).min(reserved.into()) as u32
+        }
     }
 
     /// How many slots have memory and can be read here.

@@ -43,6 +43,9 @@ use super::{
     word::BlockId,
 };
 
+/// So long a table is believed in without asking the kernel.
+const BELIEVED_BYTES: u64 = 16 << 20;
+
 /// How many large blocks stay mapped after their use, at most.
 const KEPT_WINDOWS: usize = 16;
 
@@ -329,6 +332,12 @@ impl Segment {
     /// How much memory the file takes.
     pub(crate) fn memory_bytes(&self) -> u64 {
         nix::sys::stat::fstat(&self.fd).map_or(0, |stat| u64::try_from(stat.st_blocks).unwrap_or(0) * 512)
+    }
+
+    /// Whether the file may have memory behind so many bytes of one table. What others have written there as its length is not
+    /// believed where it has not: to look through such a table would put memory behind all of it.
+    pub(crate) fn may_have(&self, bytes: u64) -> bool {
+        bytes <= BELIEVED_BYTES || bytes <= self.memory_bytes()
     }
 
     /// Reads a block's first bytes through the file instead of a mapping.
