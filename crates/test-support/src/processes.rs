@@ -12,7 +12,7 @@ use std::{
 use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::signal::{Signal, kill},
-    unistd::Pid,
+    unistd::{Pid, getpgid, getpgrp},
 };
 
 use crate::sys;
@@ -91,6 +91,24 @@ fn numbers(text: &str) -> Vec<i32> {
 pub fn is_asleep(pid: i32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('S'))
+}
+
+/// A process of this one's group, by a descriptor: a signal never reaches another that has got its pid since.
+#[derive(Debug)]
+pub struct Relative(OwnedFd);
+
+impl Relative {
+    /// The process that has `pid` now, unless that is nobody, or a stranger: pids of a storm's dead are soon used again.
+    pub fn of(pid: u32) -> Option<Self> {
+        let pid = Pid::from_raw(pid.cast_signed());
+        let handle = sys::pidfd_open(pid.as_raw())?;
+        (getpgid(Some(pid)) == Ok(getpgrp())).then_some(Self(handle))
+    }
+
+    /// Whether the signal was sent: not to one that has been reaped.
+    pub fn signal(&self, signal: Signal) -> bool {
+        sys::pidfd_send_signal(self.0.as_fd(), signal as i32)
+    }
 }
 
 /// The stacks of all threads of a process, where a debugger is at hand.

@@ -5,7 +5,7 @@
 #![allow(unsafe_code)]
 
 use std::{
-    os::fd::{FromRawFd, OwnedFd},
+    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
     time::Duration,
 };
 
@@ -16,6 +16,13 @@ pub(crate) fn pidfd_open(pid: i32) -> Option<OwnedFd> {
     let fd = i32::try_from(fd).ok().filter(|fd| *fd >= 0)?;
     // SAFETY: the kernel just made this descriptor for us.
     Some(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Sends a signal to the process of a descriptor; whether it was there to get it.
+pub(crate) fn pidfd_send_signal(process: BorrowedFd<'_>, signal: i32) -> bool {
+    let no_info = std::ptr::null::<libc::siginfo_t>();
+    // SAFETY: null asks for the same information that `kill` gives; else it takes integers.
+    unsafe { libc::syscall(libc::SYS_pidfd_send_signal, process.as_raw_fd(), signal, no_info, 0) == 0 }
 }
 
 /// Ends this process without running anything on the way out.

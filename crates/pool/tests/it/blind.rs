@@ -10,13 +10,10 @@ use std::{
     time::Duration,
 };
 
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
+use nix::sys::signal::Signal;
 use pool::ProcessPool;
 use proc_core::{Process, shm::Shared};
-use test_support::{hosts, watchdog};
+use test_support::{hosts, processes::Relative, watchdog};
 
 const LIMIT: Duration = Duration::from_secs(120);
 const TASKS: u32 = 400;
@@ -60,14 +57,14 @@ fn storm(pool: &ProcessPool, name: &str, begun: &Shared<AtomicU32>) {
             let mut done_before = 0;
             for round in (0..).take_while(|_| !is_over.load(Relaxed)) {
                 for worker in pool.stats().workers {
-                    let Some(pid) = worker.pid.map(|pid| Pid::from_raw(pid.cast_signed())) else { continue };
-                    let _ = kill(pid, Signal::SIGSTOP);
+                    let Some(worker) = worker.pid.and_then(Relative::of) else { continue };
+                    worker.signal(Signal::SIGSTOP);
                     thread::sleep(Duration::from_millis(5));
                     // Not twice without a task done between: on a busy machine each worker could be killed before it has
                     // done one, until the retries are used up.
                     let done = pool.stats().done;
                     let is_deadly = round % 10 == 9 && done > done_before;
-                    let _ = kill(pid, if is_deadly { Signal::SIGKILL } else { Signal::SIGCONT });
+                    worker.signal(if is_deadly { Signal::SIGKILL } else { Signal::SIGCONT });
                     done_before = if is_deadly { done } else { done_before };
                 }
             }

@@ -6,13 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nix::{
-    sys::signal::{SIGKILL, kill},
-    unistd::Pid,
-};
+use nix::sys::signal::SIGKILL;
 use pool::{ProcessPool, TaskError};
 use proc_core::shm::Shared;
-use test_support::watchdog;
+use test_support::{processes::Relative, watchdog};
 
 /// Kills a random worker again and again while `work` runs; returns how many it killed.
 pub(super) fn under_fire<R>(pool: &ProcessPool, pause: Duration, work: impl FnOnce(&AtomicU64) -> R) -> (R, u64) {
@@ -25,7 +22,7 @@ pub(super) fn under_fire<R>(pool: &ProcessPool, pause: Duration, work: impl FnOn
                 random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
                 let pids: Vec<_> = pool.stats().workers.iter().filter_map(|w| w.pid).collect();
                 if let Some(pid) = pids.get((random >> 33) as usize % pids.len().max(1))
-                    && kill(Pid::from_raw(*pid as i32), SIGKILL).is_ok()
+                    && Relative::of(*pid).is_some_and(|worker| worker.signal(SIGKILL))
                 {
                     kills.fetch_add(1, SeqCst);
                 }
@@ -126,7 +123,7 @@ fn a_thousand_kills() {
         let before = pool.stats();
         let pid = before.workers[n % before.workers.len()].pid.unwrap();
         let begun = Instant::now();
-        kill(Pid::from_raw(pid as i32), SIGKILL).unwrap();
+        assert!(Relative::of(pid).is_some_and(|worker| worker.signal(SIGKILL)));
         while pool.stats().restarts == before.restarts || pool.stats().workers.len() < 2 {
             thread::yield_now();
         }
