@@ -15,11 +15,10 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     ClusterPool, call,
-    submit::{self, Call},
+    submit::{self, Call, Kept, Stage},
 };
 use crate::{
     coordinator::{Begun, Queue},
-    message::Verdict,
     names::JobName,
 };
 
@@ -160,26 +159,6 @@ impl Job<'_> {
         };
         Ok(submit::feed(&self.pool.shared, &queue, function, terms, |item| call::pack((item,)), keep))
     }
-}
-
-/// A task of a job.
-pub(super) struct Kept {
-    pub(super) task: u64,
-    /// Of what its result comes of.
-    pub(super) fingerprint: u64,
-    pub(super) stage: Stage,
-}
-
-/// How far a task has come before this program has begun.
-pub(super) enum Stage {
-    /// There is nothing.
-    New,
-    /// The server has it.
-    Pending,
-    /// It has a result.
-    Done(Verdict),
-    /// It has a result that is to be had anew.
-    Stale,
 }
 
 fn stage(begun: &mut Begun, task: u64, fingerprint: u64) -> Stage {

@@ -13,10 +13,7 @@ use pool::{
 use proc_core::{Target, function::Function};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{
-    ClusterPool, call,
-    job::{Kept, Stage},
-};
+use super::{ClusterPool, call};
 use crate::{
     coordinator::{Finish, InJob, Queue, Shared},
     large,
@@ -91,6 +88,26 @@ pub(super) fn give_one<R: DeserializeOwned + Send + 'static>(
         let n = if result.is_ok() { (1, 0) } else { (0, 1) };
         (result, n)
     })
+}
+
+/// A task of a job.
+pub(super) struct Kept {
+    pub(super) task: u64,
+    /// Of what its result comes of.
+    pub(super) fingerprint: u64,
+    pub(super) stage: Stage,
+}
+
+/// How far a task has come before this program has begun.
+pub(super) enum Stage {
+    /// There is nothing.
+    New,
+    /// The server has it.
+    Pending,
+    /// It has a result.
+    Done(message::Verdict),
+    /// It has a result that is to be had anew.
+    Stale,
 }
 
 /// What gives the chunks of one map.
