@@ -3,14 +3,14 @@
 use std::panic::resume_unwind;
 
 use kernel::futex::Deadline;
-use loom::sync::{CondvarState, Mutex};
+use loom::sync::{Condvar, Mutex};
 
 use super::{AtomicU64, Futex, Ordering, word};
 
 /// Futexes of one model. A wake-up that gets lost is a deadlock, which loom reports.
 pub(crate) struct Model {
     sleepers: Mutex<Sleepers>,
-    woken: CondvarState,
+    woken: Condvar,
 }
 
 #[derive(Default)]
@@ -22,7 +22,7 @@ struct Sleepers {
 
 impl Model {
     pub(crate) fn new() -> Self {
-        Self { sleepers: Mutex::new(Sleepers::default()), woken: CondvarState::new() }
+        Self { sleepers: Mutex::new(Sleepers::default()), woken: Condvar::new() }
     }
 
     fn wake_locked(&self, sleepers: &mut Sleepers, state: &AtomicU64, n: u32) -> u32 {
