@@ -1,8 +1,12 @@
 //! Who has come to a barrier, and whether they may go on.
 //!
 //! Everybody who waits holds a seat: a lock of its own, so that the kernel marks it when its holder dies. How many
-//! wait is how many seats are held; there is no count that a killed process could leave wrong. The gate is locked for
-//! every change, and never while sleeping.
+//! wait is how many seats are held; there is no count that a killed process could leave wrong. The gate is locked to take
+//! a seat, to give one up, and for every change but those from Filling to Draining or Broken, and never while sleeping.
+//!
+//! Whoever has a deadline waits for the gate no longer than that: its holder may be stopped. A change from Filling is one
+//! compare-and-swap, with the gate or without, so that two never undo each other. A seat that is given up without the gate
+//! leaves the phase as it is: who comes next finds that all have left, as after a death.
 //!
 //! # State table of the phase
 //! | bits 30–31 | name      | meaning                                                     |
@@ -32,7 +36,8 @@ const LOOK_AROUND: Duration = if cfg!(all(test, loom)) { Duration::MAX } else { 
 /// A lock that is marked if its holder dies.
 pub(crate) trait Seat {
     fn try_acquire(&self) -> Option<Acquired>;
-    fn acquire_surely(&self) -> Acquired;
+    /// None once the deadline has passed.
+    fn acquire(&self, deadline: Option<Deadline>) -> Option<Acquired>;
     /// Gives it up, if the calling thread holds it.
     fn release(&self);
     fn is_held(&self) -> bool;
@@ -107,14 +112,22 @@ impl<L: Seat, const N: usize> BarrierState<L, N> {
     }
 
     pub(crate) fn abort(&self, futex: &impl Futex) {
-        self.enter().change(Phase::Broken, futex);
+        if let Some(inside) = self.enter(None) {
+            inside.change(Phase::Broken, futex);
+        }
     }
 
     pub(crate) fn reset(&self, futex: &impl Futex) {
-        let inside = self.enter();
-        if matches!(self.phase(), Phase::Filling | Phase::Broken) {
-            let somebody_waits = self.seats().any(L::is_held);
-            inside.change(if somebody_waits { Phase::Resetting } else { Phase::Filling }, futex);
+        let Some(inside) = self.enter(None) else { return };
+        loop {
+            let phase = self.phase();
+            let next = if self.seats().any(L::is_held) { Phase::Resetting } else { Phase::Filling };
+            match phase {
+                Phase::Draining | Phase::Resetting => return,
+                // Without the gate it may have been left meanwhile.
+                Phase::Filling if !self.swap(phase, next, futex) => continue,
+                _ => return inside.change(next, futex),
+            }
         }
     }
 
@@ -134,7 +147,7 @@ impl<L: Seat, const N: usize> BarrierState<L, N> {
             self.wait_for_others(futex, deadline);
         }
         let phase = self.phase();
-        self.leave(&place, futex);
+        self.leave(&place, futex, deadline);
         outcome.unwrap_or_else(|panic| resume_unwind(panic));
         if phase == Phase::Draining { Ok(place.seat) } else { Err(Broken) }
     }
@@ -152,23 +165,27 @@ impl<L: Seat, const N: usize> BarrierState<L, N> {
         self.seats.iter().take(self.parties())
     }
 
-    fn enter(&self) -> Inside<'_, L, N> {
-        if self.gate.acquire_surely() == Acquired::Inconsistent {
+    /// None once the deadline has passed.
+    fn enter(&self, deadline: Option<Deadline>) -> Option<Inside<'_, L, N>> {
+        if self.gate.acquire(deadline)? == Acquired::Inconsistent {
             // Every change is one store, so whoever died inside left a state that somebody wanted.
             self.gate.mark_consistent();
         }
-        Inside { barrier: self }
+        Some(Inside { barrier: self })
     }
 
     /// Takes a seat, once those of the round before have left.
     fn come(&self, futex: &impl Futex, deadline: Option<Deadline>) -> Result<Arrival, Broken> {
         loop {
-            let inside = self.enter();
+            let Some(inside) = self.enter(deadline) else {
+                self.change_if_filling(Phase::Broken, futex);
+                return Err(Broken);
+            };
             let phase = self.phase();
             match phase {
                 Phase::Broken => return Err(Broken),
                 Phase::Filling if self.seats().any(L::is_dead) => {
-                    inside.change(Phase::Broken, futex);
+                    self.change_if_filling(Phase::Broken, futex);
                     return Err(Broken);
                 }
                 Phase::Filling => {
@@ -203,10 +220,17 @@ impl<L: Seat, const N: usize> BarrierState<L, N> {
     }
 
     fn change_if_filling(&self, phase: Phase, futex: &impl Futex) {
-        let inside = self.enter();
-        if self.phase() == Phase::Filling {
-            inside.change(phase, futex);
+        self.swap(Phase::Filling, phase, futex);
+    }
+
+    /// False if the phase is not `from`; then nothing has been done.
+    fn swap(&self, from: Phase, to: Phase, futex: &impl Futex) -> bool {
+        let (from, to) = (from.word().into(), to.word().into());
+        let is_done = self.phase.compare_exchange(from, to, SeqCst, SeqCst).is_ok();
+        if is_done {
+            futex.wake(&self.phase, u32::MAX);
         }
+        is_done
     }
 
     /// Sleeps for a while, or until the phase changes or somebody dies; false once the deadline has passed.
@@ -223,8 +247,8 @@ impl<L: Seat, const N: usize> BarrierState<L, N> {
         self.phase() != phase || deadline.is_none_or(|deadline| !deadline.has_passed())
     }
 
-    fn leave(&self, place: &Arrival, futex: &impl Futex) {
-        let inside = self.enter();
+    fn leave(&self, place: &Arrival, futex: &impl Futex, deadline: Option<Deadline>) {
+        let Some(inside) = self.enter(deadline) else { return self.seats[place.seat].release() };
         self.seats[place.seat].release();
         let is_last = !self.seats().any(L::is_held);
         if is_last && matches!(self.phase(), Phase::Draining | Phase::Resetting) {

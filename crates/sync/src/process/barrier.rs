@@ -164,9 +164,11 @@ impl Seat for SeatLock {
         unsafe { self.0.try_acquire() }
     }
 
-    fn acquire_surely(&self) -> Acquired {
+    fn acquire(&self, deadline: Option<Deadline>) -> Option<Acquired> {
         // SAFETY: as above.
-        unsafe { self.0.acquire_surely() }
+        let is_idle = unsafe { self.0.try_acquire_idle() }.is_some();
+        // SAFETY: as above.
+        if is_idle { Some(Acquired::Orderly) } else { unsafe { self.0.acquire(deadline) } }
     }
 
     fn release(&self) {
@@ -183,5 +185,41 @@ impl Seat for SeatLock {
 
     fn mark_consistent(&self) {
         self.0.lock().mark_consistent();
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::{sync::mpsc, thread};
+
+    use super::*;
+
+    /// As it is when a process is stopped at the few instructions where it holds the gate.
+    #[test]
+    fn a_held_gate_keeps_no_timed_wait() {
+        let _dog = test_support::watchdog(Duration::from_secs(30));
+        let barrier = Barrier::new(2).unwrap();
+        let (told, holds) = mpsc::channel();
+        let (end, ended) = mpsc::channel();
+        thread::scope(|scope| {
+            let of_holder = barrier.clone();
+            scope.spawn(move || {
+                let gate = &of_holder.0.0.gate;
+                assert!(gate.acquire(None).is_some());
+                told.send(()).unwrap();
+                ended.recv().unwrap();
+                gate.release();
+            });
+            holds.recv().unwrap();
+            assert!(barrier.wait_timeout(Duration::from_millis(5)).is_err());
+            assert!(barrier.is_broken(), "the others are not told");
+            end.send(()).unwrap();
+        });
+        barrier.reset();
+        let other = barrier.clone();
+        let other = thread::spawn(move || other.wait().unwrap());
+        assert_eq!(barrier.wait().unwrap() + other.join().unwrap(), 1);
     }
 }

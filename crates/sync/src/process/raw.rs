@@ -60,17 +60,6 @@ impl RawLock {
         unsafe { list.acquire(&self.node, || self.node.lock.try_acquire(list.tid())) }
     }
 
-    /// Acquires the lock, and waits for that as long as it takes.
-    ///
-    /// # Safety
-    /// As [`try_acquire`](Self::try_acquire).
-    pub(crate) unsafe fn acquire_surely(&self) -> Acquired {
-        // SAFETY: the caller's promise is the same.
-        let is_idle = unsafe { self.try_acquire_idle() }.is_some();
-        // SAFETY: as above.
-        if is_idle { Acquired::Orderly } else { unsafe { self.wait_surely() } }
-    }
-
     /// Acquires the lock in the most frequent case, and in as few instructions as that takes: nobody holds it or waits
     /// for it, its data are in order, and the thread holds no other.
     ///

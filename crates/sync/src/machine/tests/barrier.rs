@@ -3,7 +3,7 @@
 use loom::{sync::Arc, thread};
 
 use super::{
-    super::{Acquired, BarrierState, Broken, Seat},
+    super::{Acquired, BarrierState, Broken, Deadline, Seat},
     Doomed, Futex, LockState, Model, explore, mortal,
 };
 
@@ -25,11 +25,11 @@ impl Seat for Chair {
         self.lock.try_acquire(me())
     }
 
-    fn acquire_surely(&self) -> Acquired {
+    fn acquire(&self, deadline: Option<Deadline>) -> Option<Acquired> {
         if self.lock.try_acquire_idle(me()) {
-            return Acquired::Orderly;
+            return Some(Acquired::Orderly);
         }
-        self.lock.acquire(me(), &*self.futex, None).unwrap()
+        self.lock.acquire(me(), &*self.futex, deadline)
     }
 
     fn release(&self) {
