@@ -173,7 +173,7 @@ pub fn is_active() -> bool {
 pub unsafe fn serialize_fd<S: Serializer>(fd: BorrowedFd<'_>, serializer: S) -> Result<S::Ok, S::Error> {
     let index = SENDING.with(|sending| {
         let mut sending = sending.borrow_mut();
-        let Some(Sending { n_before, fds }) = &mut *sending else { return Err(nowhere::<S>()) };
+        let Some(Sending { n_before, fds }) = &mut *sending else { return Err(nowhere::<Fd, S>()) };
         if wire::is_comparing() {
             return Ok(0);
         }
@@ -184,12 +184,36 @@ pub unsafe fn serialize_fd<S: Serializer>(fd: BorrowedFd<'_>, serializer: S) -> 
     serializer.serialize_newtype_struct(wire::HANDLE, &index)
 }
 
-/// What is wrong with a handle that is serialised by an `S`, to wherever.
+/// For the `Serialize` of a handle with others inside, so that an error names it and not the innermost.
+///
+/// # Errors
+/// Outside a hand-over.
+pub fn check_sending<H, S: Serializer>() -> Result<(), S::Error> {
+    let is_sending = SENDING.with(|sending| sending.borrow().is_some());
+    if is_sending { Ok(()) } else { Err(ser::Error::custom(nowhere::<H, S>())) }
+}
+
+/// The `Serialize` of a handle that is another one inside: an error outside a hand-over names it, and not the inner one.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! serialize_as_inner {
+    ($handle:ty $(where $param:ident: [$($bound:tt)*] $(, $params:ident: [$($bounds:tt)*])*)?) => {
+        impl $(<$param: $($bound)* $(, $params: $($bounds)*)*>)? ::serde::Serialize for $handle {
+            fn serialize<S: ::serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                $crate::handover::check_sending::<Self, S>()?;
+                ::serde::Serialize::serialize(&self.0, serializer)
+            }
+        }
+    };
+}
+
+/// What is wrong with an `H` that is serialised by an `S`, to wherever.
 #[cold]
-fn nowhere<S>() -> String {
+fn nowhere<H, S>() -> String {
     format!(
-        "a handle cannot travel by {}; it can, while it is being handed over, as an argument or value of a process, as an \
-         argument or result of a pool's task, and in messages of queues and pipes and objects of managers",
+        "a handle ({}) cannot travel by {}; it can, while it is being handed over, as an argument or value of a process, as \
+         an argument or result of a pool's task, and in messages of queues and pipes and objects of managers",
+        std::any::type_name::<H>(),
         std::any::type_name::<S>()
     )
 }

@@ -143,6 +143,7 @@ impl AsRawFd for SharedMemory {
 #[cfg(feature = "serde")]
 impl Serialize for SharedMemory {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        handover::check_sending::<Self, S>()?;
         // SAFETY: the descriptor is this value's own.
         unsafe { handover::serialize_fd(self.as_fd(), serializer) }
     }
@@ -372,6 +373,7 @@ impl<T: ShmSafe> Drop for Shared<T> {
 #[cfg(feature = "serde")]
 impl<T: ShmSafe> Serialize for Shared<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        handover::check_sending::<Self, S>()?;
         self.memory.serialize(serializer)
     }
 }

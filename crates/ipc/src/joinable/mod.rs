@@ -351,6 +351,7 @@ impl<T> fmt::Debug for JoinableQueue<T> {
 
 impl<T> Serialize for JoinableQueue<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        handover::check_sending::<Self, S>()?;
         self.raw.hand_over(serializer)
     }
 }

@@ -5,19 +5,25 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use super::{ManagerError, Proxy};
 
 /// A map in a [`Manager`](super::Manager)'s server. Every method is one call; each can fail as [`Proxy::call`] can.
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 #[serde(bound = "", transparent)]
 pub struct Dict<K, V>(pub(super) Proxy<HashMap<K, V>>);
 
+kernel::serialize_as_inner!(Dict<K, V> where K: [], V: []);
+
 /// A list in a [`Manager`](super::Manager)'s server. Every method is one call; each can fail as [`Proxy::call`] can.
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 #[serde(bound = "", transparent)]
 pub struct List<T>(pub(super) Proxy<Vec<T>>);
 
+kernel::serialize_as_inner!(List<T> where T: []);
+
 /// A number in a [`Manager`](super::Manager)'s server. [`Value`](crate::Value) is much faster.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(transparent)]
 pub struct Counter(pub(super) Proxy<i64>);
+
+kernel::serialize_as_inner!(Counter);
 
 #[allow(clippy::missing_errors_doc, reason = "said once, at the type")]
 impl<K, V> Dict<K, V>

@@ -13,7 +13,10 @@ mod server;
 
 use std::{collections::HashMap, fmt, hash::Hash, sync::Arc};
 
-use kernel::{fds, handover::Fd};
+use kernel::{
+    fds,
+    handover::{self, Fd},
+};
 use proc_core::{Process, StartMethod, Target, function::Function};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
 
@@ -190,6 +193,7 @@ impl fmt::Debug for Manager {
 
 impl Serialize for Manager {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        handover::check_sending::<Self, S>()?;
         LinkHandle(Arc::clone(&self.link)).serialize(serializer)
     }
 }

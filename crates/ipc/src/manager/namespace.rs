@@ -33,9 +33,11 @@ impl Stored {
 /// assert_eq!(settings.get::<String>("host")?.as_deref(), Some("localhost"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(transparent)]
 pub struct Namespace(pub(super) Proxy<Values>);
+
+kernel::serialize_as_inner!(Namespace);
 
 impl Namespace {
     /// Sets the value of `name`.

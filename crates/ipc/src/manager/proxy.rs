@@ -1,6 +1,6 @@
 use std::{fmt, marker::PhantomData, sync::Arc};
 
-use kernel::handover::Fd;
+use kernel::handover::{self, Fd};
 use proc_core::function::Function;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
 
@@ -95,6 +95,7 @@ impl<T> fmt::Debug for Proxy<T> {
 
 impl<T> Serialize for Proxy<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        handover::check_sending::<Self, S>()?;
         (LinkHandle(Arc::clone(&self.link)), self.id, &*self.held).serialize(serializer)
     }
 }

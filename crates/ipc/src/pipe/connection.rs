@@ -4,7 +4,7 @@ use std::{
     time::Duration,
 };
 
-use kernel::handover::{Packed, Parcel};
+use kernel::handover::{self, Packed, Parcel};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, de::DeserializeOwned};
 
 use super::{
@@ -216,6 +216,7 @@ impl<T> AsRawFd for Connection<T> {
 
 impl<T> Serialize for Connection<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        handover::check_sending::<Self, S>()?;
         self.receiver.end.serialize(serializer)
     }
 }

@@ -190,6 +190,7 @@ macro_rules! handle {
 
         impl<T> Serialize for $name<T> {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                handover::check_sending::<Self, S>()?;
                 self.end.serialize(serializer)
             }
         }

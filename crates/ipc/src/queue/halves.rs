@@ -10,7 +10,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use kernel::{fds::above_standard_streams, handover::Fd, sys::seqpacket};
+use kernel::{
+    fds::above_standard_streams,
+    handover::{self, Fd},
+    sys::seqpacket,
+};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
 
 use super::{
@@ -346,6 +350,7 @@ macro_rules! half {
 
         impl<T> Serialize for $Half<T> {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                handover::check_sending::<Self, S>()?;
                 self.0.serialize(serializer)
             }
         }

@@ -45,6 +45,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use kernel::handover;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, de::DeserializeOwned};
 
 use crate::barrier;
@@ -278,6 +279,7 @@ impl<T> fmt::Debug for Queue<T> {
 
 impl<T> Serialize for Queue<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        handover::check_sending::<Self, S>()?;
         self.raw.hand_over(serializer)
     }
 }

@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use kernel::shm::SharedMemory;
+use kernel::{handover, shm::SharedMemory};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sync::{
     Element, InvalidElement, OwnerDied, Plain,
@@ -448,6 +448,7 @@ impl<T: Element + Copy> IntoIterator for &Array<T> {
 
 impl<T: Element + Copy> Serialize for Array<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        handover::check_sending::<Self, S>()?;
         (&self.lock, &self.memory, self.len).serialize(serializer)
     }
 }

@@ -15,7 +15,10 @@ use std::{
     },
 };
 
-use kernel::shm::{SharedMemory, ShmSafe};
+use kernel::{
+    handover,
+    shm::{SharedMemory, ShmSafe},
+};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sync::{Element, InvalidElement, Plain};
 
@@ -114,9 +117,11 @@ type Atomic<T> = <<T as Element>::Stored as Lockless>::Atomic;
 /// assert_eq!(hits.get(), 1);
 /// # Ok::<(), std::io::Error>(())
 /// ```
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 #[serde(bound = "", transparent)]
 pub struct RawValue<T: Element<Stored: Lockless>>(kernel::shm::Shared<Atomic<T>>);
+
+kernel::serialize_as_inner!(RawValue<T> where T: [Element<Stored: Lockless>]);
 
 impl<T: Element<Stored: Lockless>> RawValue<T> {
     /// Makes a value.
@@ -269,6 +274,7 @@ impl<T: Element<Stored: Lockless>> fmt::Debug for RawArray<T> {
 
 impl<T: Element<Stored: Lockless>> Serialize for RawArray<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        handover::check_sending::<Self, S>()?;
         (&self.memory, self.len).serialize(serializer)
     }
 }

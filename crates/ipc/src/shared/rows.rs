@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use kernel::shm::SharedMemory;
+use kernel::{handover, shm::SharedMemory};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sync::{
     Element, OwnerDied, Plain,
@@ -254,6 +254,7 @@ impl<T: Element<Stored = T> + Plain + Copy> Clone for Row<T> {
 
 impl<T: Element<Stored = T> + Plain + Copy> Serialize for Rows<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        handover::check_sending::<Self, S>()?;
         (&self.locks, &self.memory, self.len, self.row_len).serialize(serializer)
     }
 }
@@ -273,6 +274,7 @@ impl<'de, T: Element<Stored = T> + Plain + Copy> Deserialize<'de> for Rows<T> {
 
 impl<T: Element<Stored = T> + Plain + Copy> Serialize for Row<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        handover::check_sending::<Self, S>()?;
         (&self.rows, self.index).serialize(serializer)
     }
 }

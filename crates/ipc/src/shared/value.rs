@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use sync::{
     Element, InvalidElement, OwnerDied, Plain,
     process::{RLock, RLockGuard},
@@ -62,9 +62,11 @@ use super::loans::{GuardLoan, Lends, Loans, locked};
 /// hits.set(hits.get() + 1);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(bound = "", transparent)]
 pub struct Value<T: Element + Copy>(RLock<Twin<T::Stored>>);
+
+kernel::serialize_as_inner!(Value<T> where T: [Element + Copy]);
 
 /// Two places for the value, so that a change becomes one store: to the word that says which of them counts.
 #[repr(C)]

@@ -1,5 +1,6 @@
-//! Handles arrive wherever values do: each kind of handle by each path. A program of its own: what the compiler makes of so
-//! many types would be in the way of tests under a memory limit.
+//! Handles arrive wherever values do: each kind of handle by each path, as a table (`--nocapture` shows it). What cannot
+//! travel is refused by name. A program of its own: what the compiler makes of so many types would be in the way of tests
+//! under a memory limit.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::{
@@ -11,10 +12,18 @@ use std::{
     time::Duration,
 };
 
-use ipc::{Client, Connection, Dict, JoinableQueue, Listener, Manager, Queue, Receiver, Sender, Value};
+use ipc::{
+    Array, Client, Connection, Counter, Dict, JoinableQueue, List, Listener, Manager, Namespace, Proxy, Queue,
+    RawArray, RawValue, Receiver, Row, Rows, Sender, Value,
+    queue::{Consumer, Producer},
+};
 use pool::{ProcessPool, TaskError};
-use proc_core::{Process, handover::Fd, shm::SharedMemory};
-use serde::{Serialize, de::DeserializeOwned};
+use proc_core::{
+    Process,
+    handover::Fd,
+    shm::{Shared, SharedMemory},
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sync::process::{Barrier, BoundedSemaphore, Condvar, Event, Lock, RLock, RwLock, Semaphore};
 use test_support::watchdog;
 
@@ -47,6 +56,17 @@ fn send<H: Handle>(connection: Connection<H>, handle: H) {
     connection.send(&handle).unwrap();
 }
 
+fn put_half<H: Handle>(queue: Producer<H>, handle: H) {
+    queue.put(handle).map_err(|e| e.to_string()).unwrap();
+}
+
+/// A handle with others, where a value may have some or none.
+#[derive(Serialize, Deserialize)]
+struct Inside<H> {
+    number: u64,
+    handle: Option<H>,
+}
+
 type Path<H> = (&'static str, fn(H) -> Result<H, String>);
 
 fn paths<H: Handle>() -> Vec<Path<H>> {
@@ -73,6 +93,38 @@ fn paths<H: Handle>() -> Vec<Path<H>> {
             let queue = JoinableQueue::new(1).map_err(text)?;
             Process::spawn(put_joinable::<H>, (queue.clone(), h)).and_then(Process::join).map_err(text)?;
             queue.get().map(|item| item.into_inner()).map_err(text)
+        }),
+        ("an unordered stream's item and result", |h| {
+            ProcessPool::new(1)
+                .map_err(text)?
+                .imap_unordered(pass::<H>, [h])
+                .next()
+                .expect("there is one")
+                .map_err(text)
+        }),
+        ("an initializer's argument", |h| {
+            let (sender, receiver) = ipc::channel().map_err(text)?;
+            let keep = |handle: H, sender: Sender<H>| sender.send(&handle).unwrap();
+            let builder = ProcessPool::builder().workers(1).initializer(keep, (h, sender));
+            let _pool = builder.build().map_err(text)?;
+            receiver.recv().map_err(text)
+        }),
+        ("a field of a struct", |h| {
+            let inside = Inside { number: 7, handle: Some(h) };
+            let there =
+                ProcessPool::new(1).map_err(text)?.apply(|inside: Inside<H>| inside, (inside,)).map_err(text)?;
+            assert_eq!(there.number, 7);
+            there.handle.ok_or("it is not there".into())
+        }),
+        ("a queue's halves", |h| {
+            let (producer, consumer) = Queue::new(1).and_then(Queue::split).map_err(text)?;
+            Process::spawn(put_half::<H>, (producer, h)).and_then(Process::join).map_err(text)?;
+            consumer.get().map_err(text)
+        }),
+        ("a listener's connection", |h| {
+            let (there, here) = connections::<H>();
+            Process::spawn(send::<H>, (there, h)).and_then(Process::join).map_err(text)?;
+            here.recv().map_err(text)
         }),
         ("a manager's object", |h| {
             let place = Manager::new().map_err(text)?.create_with(|| None::<H>, ()).map_err(text)?;
@@ -110,19 +162,61 @@ fn text(e: impl std::fmt::Display) -> String {
     e.to_string()
 }
 
-/// Adds a line to the table: what does not work.
-fn row<H: Handle>(name: &str, paths: Vec<Path<H>>, table: &mut String) {
+/// The cells that are not as they must be.
+#[derive(Default)]
+struct Wrong(String);
+
+/// Adds a row to the table: by each of these paths the handle works where it has arrived.
+fn row<H: Handle>(name: &str, paths: Vec<Path<H>>, wrong: &mut Wrong) {
     for (path, travel) in paths {
         let travelled = catch_unwind(AssertUnwindSafe(|| {
             let (handle, other) = H::make();
             travel(handle).map(|arrived| arrived.check(other))
         }));
-        match travelled {
-            Ok(Ok(())) => {}
-            Ok(Err(why)) => writeln!(table, "{name} by {path}: {why}").unwrap(),
-            Err(_) => writeln!(table, "{name} by {path}: is another thing").unwrap(),
+        let cell = match &travelled {
+            Ok(Ok(())) => "works",
+            Ok(Err(why)) => &format!("refused: {why}"),
+            Err(_) => "is another thing",
+        };
+        println!("{name:20} {path:45} {cell}");
+        if cell != "works" {
+            writeln!(wrong.0, "{name} by {path}: {cell}").unwrap();
         }
     }
+}
+
+/// A place where no handle can travel, what of its name a refusal must say, and the attempt.
+type DeadEnd<H> = (&'static str, &'static str, fn(H) -> Result<(), String>);
+
+fn dead_ends<H: Handle>() -> Vec<DeadEnd<H>> {
+    vec![
+        ("text", "serde_json", |h| serde_json::to_string(&h).map(drop).map_err(text)),
+        ("text, in an option", "serde_json", |h| serde_json::to_value(Some(h)).map(drop).map_err(text)),
+    ]
+}
+
+/// Adds the cells of the places where it cannot travel: it is refused, by its name, and told where it can.
+fn refused<H: Handle>(name: &str, wrong: &mut Wrong) {
+    for (path, place, travel) in dead_ends::<H>() {
+        let (handle, _other) = H::make();
+        let cell = match travel(handle) {
+            Ok(()) => "is lost".into(),
+            Err(why) => format!("refused: {why}"),
+        };
+        println!("{name:20} {path:45} {cell}");
+        let ways_out = ["process", "task", "queue", "pipe", "manager"];
+        let says = |what: &str| cell.starts_with("refused: ") && cell.contains(what);
+        if !says(innermost::<H>()) || !says(place) || !ways_out.iter().all(|way| says(way)) {
+            writeln!(wrong.0, "{name} by {path}: {cell}").unwrap();
+        }
+    }
+}
+
+/// The type's name, without its path and parameters.
+fn innermost<H>() -> &'static str {
+    let name = std::any::type_name::<H>();
+    let name = name.split('<').next().unwrap_or(name);
+    name.rsplit("::").next().unwrap_or(name)
 }
 
 macro_rules! handle {
@@ -194,16 +288,21 @@ handle!(Connection<u32>, || ipc::pipe().unwrap(), |there, here| {
 /// What a listener hands out.
 #[derive(serde::Serialize, serde::Deserialize)]
 struct Accepted(Connection<String>);
+/// A listener's end and its client's.
+fn connections<T: Send + 'static>() -> (Connection<T>, Connection<T>) {
+    static N: AtomicU32 = AtomicU32::new(0);
+    let name = format!("\0ipc-handles-{}-{}", std::process::id(), N.fetch_add(1, Relaxed));
+    let listener = Listener::<T>::bind(name.as_str()).unwrap();
+    let address = listener.address().clone();
+    let there = std::thread::spawn(move || Client::connect::<T>(address).unwrap());
+    let accepted = listener.accept().unwrap();
+    (accepted, there.join().unwrap())
+}
 handle!(
     Accepted => Connection<String>,
     || {
-        static N: AtomicU32 = AtomicU32::new(0);
-        let name = format!("\0ipc-handles-{}-{}", std::process::id(), N.fetch_add(1, Relaxed));
-        let listener = Listener::<String>::bind(name.as_str()).unwrap();
-        let address = listener.address().clone();
-        let there = std::thread::spawn(move || Client::connect::<String>(address).unwrap());
-        let accepted = listener.accept().unwrap();
-        (Accepted(accepted), there.join().unwrap())
+        let (accepted, there) = connections();
+        (Accepted(accepted), there)
     },
     |there, here| {
         there.0.send(&"seven".into()).unwrap();
@@ -219,10 +318,61 @@ handle!(Value<u32>, || twice(Value::new(6).unwrap()), |there, here| {
     there.set(7);
     assert_eq!(here.get(), 7);
 });
-handle!(ipc::Array<u32>, || twice(ipc::Array::new(2).unwrap()), |there, here| {
+handle!(Array<u32>, || twice(Array::new(2).unwrap()), |there, here| {
     there.set(1, 7);
     assert_eq!(here.get(1), 7);
 });
+handle!(RawValue<u32>, || twice(RawValue::new(6).unwrap()), |there, here| {
+    there.set(7);
+    assert_eq!(here.get(), 7);
+});
+handle!(RawArray<u32>, || twice(RawArray::new(2).unwrap()), |there, here| {
+    there.set(1, 7);
+    assert_eq!(here.get(1), 7);
+});
+handle!(Rows<u32>, || twice(Array::new(6).unwrap().split_rows(3).unwrap()), |there, here| {
+    there.row(1).lock().unwrap()[2] = 7;
+    assert_eq!(here.to_vec()[5], 7);
+});
+handle!(
+    Row<u32> => Rows<u32>,
+    || {
+        let rows = Array::new(6).unwrap().split_rows(3).unwrap();
+        (rows.row(1), rows)
+    },
+    |there, here| {
+        there.lock().unwrap()[2] = 7;
+        assert_eq!(here.to_vec()[5], 7);
+    }
+);
+handle!(Shared<AtomicU32>, || twice(Shared::new(AtomicU32::new(6)).unwrap()), |there, here| {
+    there.store(7, Relaxed);
+    assert_eq!(here.load(Relaxed), 7);
+});
+handle!(
+    Producer<u32> => Consumer<u32>,
+    || Queue::new(3).unwrap().split().unwrap(),
+    |there, here| {
+        there.put(7).unwrap();
+        assert_eq!(here.get().unwrap(), 7);
+        drop(there);
+        here.get().unwrap_err();
+    }
+);
+handle!(
+    Consumer<u32> => Producer<u32>,
+    || {
+        let (here, there) = Queue::new(3).unwrap().split().unwrap();
+        (there, here)
+    },
+    |there, here| {
+        here.put(7).unwrap();
+        assert_eq!(there.get().unwrap(), 7);
+        drop(there);
+        // A manager may have a copy for a moment. At the latest when the queue is full, this waits until nobody has.
+        while here.put(8).is_ok() {}
+    }
+);
 handle!(Lock<u32>, || twice(Lock::new(6).unwrap()), |there, here| {
     *there.lock().unwrap() = 7;
     assert_eq!(*here.lock().unwrap(), 7);
@@ -275,7 +425,7 @@ handle!(
 handle!(Manager, || twice(Manager::new().unwrap()), |there, _here| {
     assert_eq!(there.counter(7).unwrap().get().unwrap(), 7);
 });
-handle!(ipc::Proxy<u32>, || twice(Manager::new().unwrap().create(6).unwrap()), |there, here| {
+handle!(Proxy<u32>, || twice(Manager::new().unwrap().create(6).unwrap()), |there, here| {
     there.call(|n: &mut u32| *n = 7, ()).unwrap();
     assert_eq!(here.get().unwrap(), 7);
 });
@@ -283,15 +433,15 @@ handle!(Dict<u32, u32>, || twice(Manager::new().unwrap().dict().unwrap()), |ther
     there.insert(1, 7).unwrap();
     assert_eq!(here.get(1).unwrap(), Some(7));
 });
-handle!(ipc::List<u32>, || twice(Manager::new().unwrap().list().unwrap()), |there, here| {
+handle!(List<u32>, || twice(Manager::new().unwrap().list().unwrap()), |there, here| {
     there.push(7).unwrap();
     assert_eq!(here.to_vec().unwrap(), [7]);
 });
-handle!(ipc::Counter, || twice(Manager::new().unwrap().counter(6).unwrap()), |there, here| {
+handle!(Counter, || twice(Manager::new().unwrap().counter(6).unwrap()), |there, here| {
     there.increment().unwrap();
     assert_eq!(here.get().unwrap(), 7);
 });
-handle!(ipc::Namespace, || twice(Manager::new().unwrap().namespace().unwrap()), |there, here| {
+handle!(Namespace, || twice(Manager::new().unwrap().namespace().unwrap()), |there, here| {
     there.set("n", &7).unwrap();
     assert_eq!(here.get::<i32>("n").unwrap(), Some(7));
 });
@@ -299,28 +449,37 @@ handle!(ipc::Namespace, || twice(Manager::new().unwrap().namespace().unwrap()), 
 #[test]
 fn every_handle_arrives_by_every_path() {
     let _dog = watchdog(PATIENCE);
-    let mut table = String::new();
+    let mut wrong = Wrong::default();
     macro_rules! rows {
         ($($type:ty),* $(,)?) => {
-            $(row::<$type>(stringify!($type), paths(), &mut table);)*
+            $(
+                row::<$type>(stringify!($type), paths(), &mut wrong);
+                refused::<$type>(stringify!($type), &mut wrong);
+            )*
         };
     }
     macro_rules! rows_of_clones {
         ($($type:ty),* $(,)?) => {
             rows!($($type),*);
-            $(row::<$type>(stringify!($type), paths_of_clones(), &mut table);)*
+            $(row::<$type>(stringify!($type), paths_of_clones(), &mut wrong);)*
         };
     }
-    rows!(Accepted, Fd);
+    row::<Accepted>("Accepted", paths(), &mut wrong);
+    rows!(Fd, RawValue<u32>, RawArray<u32>);
     rows_of_clones!(
         Queue<u32>,
+        Producer<u32>,
+        Consumer<u32>,
         JoinableQueue<u32>,
         Sender<u32>,
         Receiver<u32>,
         Connection<u32>,
         SharedMemory,
+        Shared<AtomicU32>,
         Value<u32>,
-        ipc::Array<u32>,
+        Array<u32>,
+        Rows<u32>,
+        Row<u32>,
         Lock<u32>,
         RLock<u32>,
         RwLock<u32>,
@@ -330,13 +489,13 @@ fn every_handle_arrives_by_every_path() {
         Barrier,
         Condvar,
         Manager,
-        ipc::Proxy<u32>,
+        Proxy<u32>,
         Dict<u32, u32>,
-        ipc::List<u32>,
-        ipc::Counter,
-        ipc::Namespace,
+        List<u32>,
+        Counter,
+        Namespace,
     );
-    assert!(table.is_empty(), "{table}");
+    assert!(wrong.0.is_empty(), "{}", wrong.0);
 }
 
 fn n_open() -> usize {

@@ -12,7 +12,7 @@ use std::{
 
 use kernel::{futex::Deadline, shm::ShmSafe};
 #[cfg(feature = "serde")]
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::{handle::Handle, raw::RawLock};
 use crate::{
@@ -43,8 +43,11 @@ pub(super) const MAX_PARTIES: usize = 256;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize), serde(transparent))]
+#[cfg_attr(feature = "serde", derive(Deserialize), serde(transparent))]
 pub struct Barrier(Handle<SharedBarrier>);
+
+#[cfg(feature = "serde")]
+kernel::serialize_as_inner!(Barrier);
 
 #[repr(C)]
 #[derive(Debug)]

@@ -11,7 +11,7 @@ use std::{
 
 use kernel::{futex::Deadline, shm::ShmSafe};
 #[cfg(feature = "serde")]
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::handle::Handle;
 use crate::{OwnerDied, WaitTimeoutResult, machine, sys::kernel::Kernel, time::remaining};
@@ -46,8 +46,11 @@ use crate::{OwnerDied, WaitTimeoutResult, machine, sys::kernel::Kernel, time::re
 /// ```
 #[doc(alias = "Condition")]
 #[derive(Clone, Debug)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize), serde(transparent))]
+#[cfg_attr(feature = "serde", derive(Deserialize), serde(transparent))]
 pub struct Condvar(Handle<SharedCondvar>);
+
+#[cfg(feature = "serde")]
+kernel::serialize_as_inner!(Condvar);
 
 #[repr(C)]
 #[derive(Debug)]

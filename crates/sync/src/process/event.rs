@@ -11,7 +11,7 @@ use std::{
 
 use kernel::{futex::Deadline, shm::ShmSafe};
 #[cfg(feature = "serde")]
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::handle::Handle;
 use crate::{machine, sys::kernel::Kernel, time::remaining};
@@ -36,8 +36,11 @@ use crate::{machine, sys::kernel::Kernel, time::remaining};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize), serde(transparent))]
+#[cfg_attr(feature = "serde", derive(Deserialize), serde(transparent))]
 pub struct Event(Handle<SharedEvent>);
+
+#[cfg(feature = "serde")]
+kernel::serialize_as_inner!(Event);
 
 #[repr(C)]
 #[derive(Debug)]

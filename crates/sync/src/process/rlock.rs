@@ -17,7 +17,7 @@ use std::{
 
 use kernel::{futex::Deadline, shm::ShmSafe};
 #[cfg(feature = "serde")]
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::{
     condvar::{Lend, WaitGuard, sealed},
@@ -50,8 +50,11 @@ use crate::{NotHolder, OwnerDied, Plain, machine::Acquired, sys::robust::ThreadL
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[doc(alias = "ReentrantMutex")]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize), serde(bound = "", transparent))]
+#[cfg_attr(feature = "serde", derive(Deserialize), serde(bound = "", transparent))]
 pub struct RLock<T: Plain>(Handle<SharedRLock<T>>);
+
+#[cfg(feature = "serde")]
+kernel::serialize_as_inner!(RLock<T> where T: [Plain]);
 
 #[repr(C)]
 pub(super) struct SharedRLock<T> {

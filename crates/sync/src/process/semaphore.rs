@@ -11,7 +11,7 @@ use std::{
 
 use kernel::{at_fork, futex::Deadline, shm::ShmSafe};
 #[cfg(feature = "serde")]
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::handle::Handle;
 use crate::{
@@ -42,8 +42,11 @@ use crate::{
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize), serde(transparent))]
+#[cfg_attr(feature = "serde", derive(Deserialize), serde(transparent))]
 pub struct Semaphore(Handle<SharedSemaphore>);
+
+#[cfg(feature = "serde")]
+kernel::serialize_as_inner!(Semaphore);
 
 /// A [`Semaphore`] that refuses to be released more often than it was acquired.
 ///
@@ -54,8 +57,11 @@ pub struct Semaphore(Handle<SharedSemaphore>);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize), serde(transparent))]
+#[cfg_attr(feature = "serde", derive(Deserialize), serde(transparent))]
 pub struct BoundedSemaphore(pub(super) Semaphore);
+
+#[cfg(feature = "serde")]
+kernel::serialize_as_inner!(BoundedSemaphore);
 
 #[repr(C)]
 #[derive(Debug)]

@@ -21,7 +21,7 @@ use kernel::futex::Deadline;
 #[cfg(doc)]
 use kernel::shm::ShmSafe;
 #[cfg(feature = "serde")]
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::{handle::Handle, holder::Holder};
 use crate::{OwnerDied, Plain, time::remaining};
@@ -91,8 +91,11 @@ pub use self::{
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[doc(alias = "Mutex")]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize), serde(bound = "", transparent))]
+#[cfg_attr(feature = "serde", derive(Deserialize), serde(bound = "", transparent))]
 pub struct Lock<T: Plain>(Handle<InlineLock<T>>);
+
+#[cfg(feature = "serde")]
+kernel::serialize_as_inner!(Lock<T> where T: [Plain]);
 
 impl<T: Plain> Lock<T> {
     /// Makes a free lock around `value`.

@@ -18,7 +18,7 @@ use std::{
 
 use kernel::futex::Deadline;
 #[cfg(feature = "serde")]
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::{
     condvar::{Lend, WaitGuard, sealed},
@@ -52,8 +52,11 @@ use self::shared::first_seat;
 /// assert_eq!(one[1], other[1]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize), serde(bound = "", transparent))]
+#[cfg_attr(feature = "serde", derive(Deserialize), serde(bound = "", transparent))]
 pub struct RwLock<T: Plain>(Handle<SharedRwLock<T>>);
+
+#[cfg(feature = "serde")]
+kernel::serialize_as_inner!(RwLock<T> where T: [Plain]);
 
 type Read<'a, T> = RwLockReadGuard<'a, T>;
 type Write<'a, T> = RwLockWriteGuard<'a, T>;
