@@ -1,4 +1,5 @@
 use std::{
+    panic::resume_unwind,
     sync::atomic::{AtomicU64, Ordering::SeqCst},
     time::Duration,
 };
@@ -577,4 +578,17 @@ fn a_window_bounds_a_map_without_cutting_it_short() {
     let expected: Vec<u64> = (0..100).map(double).collect();
     assert_eq!(pool.map(double, 0..100).unwrap(), expected);
     assert_eq!(pool.imap(double, 0..100).collect::<Result<Vec<_>, _>>().unwrap(), expected);
+}
+
+#[test]
+fn the_panic_of_a_task_is_no_initializers_after_terminate() {
+    let _dog = watchdog(Duration::from_secs(60));
+    for round in 0..200_u64 {
+        let pool = ProcessPool::new(2).unwrap();
+        let tasks: Vec<_> =
+            (0..8).map(|n| pool.apply_async(|n: u64| -> u64 { resume_unwind(Box::new(n)) }, (n,))).collect();
+        assert!(tasks[round as usize % 4].get().is_err());
+        pool.terminate();
+        assert!(matches!(pool.join(), Ok(())), "in round {round}");
+    }
 }

@@ -46,11 +46,10 @@ pub(super) struct Shared {
     /// Wakes the service.
     pub(super) bell: OwnedFd,
     pub(super) callbacks: Callbacks,
-    /// A copy of the state's phase, to look at in passing. It only goes on. `Relaxed`: who acts on it asks the state itself, under
-    /// the lock.
+    /// A copy of the state's phase, to look at in passing. It only goes on. `SeqCst`, for `n_settling`.
     phase: AtomicU8,
-    /// Results taken from lanes and not yet dealt with: more under the lock, less after it. `SeqCst`, as each side then looks at
-    /// something else: who brings it down looks whether the pool is closed, and who closes the pool whether it is 0.
+    /// Results taken from lanes and not yet dealt with: more under the lock, less after it. `SeqCst`, as is `phase`: who
+    /// brings it down looks then whether the pool is closed, and who closes the pool whether it is 0. One of them sees the other.
     n_settling: AtomicUsize,
     /// What those see who look from outside; the counts of tasks are nowhere else.
     board: Board,
@@ -101,7 +100,7 @@ impl Shared {
     }
 
     fn submit_until(&self, last: Phase, work: Arc<dyn Work>) {
-        if self.phase.load(Relaxed) > last as u8 || !self.is_owner() {
+        if self.phase.load(SeqCst) > last as u8 || !self.is_owner() {
             let why = if self.is_owner() { self.why_closed() } else { TaskError::Closed };
             return work.refuse(why);
         }
@@ -255,7 +254,7 @@ impl Shared {
             again = true;
         }
         self.n_settling.fetch_sub(n_ended, SeqCst);
-        again || self.phase.load(Relaxed) != Phase::Open as u8
+        again || self.phase.load(SeqCst) != Phase::Open as u8
     }
 
     pub(super) fn count(&self, n_done: usize, n_failed: usize) {
@@ -346,7 +345,7 @@ impl Shared {
         {
             let mut state = self.state.lock();
             state.enter(phase);
-            self.phase.fetch_max(phase as u8, Relaxed);
+            self.phase.fetch_max(phase as u8, SeqCst);
             if phase == Phase::Terminated {
                 self.take_inbox(&mut state, &mut batch);
                 state.fail_all(&TaskError::Cancelled, &mut batch);
@@ -360,11 +359,11 @@ impl Shared {
 
     /// Marks the pool as broken, to those who look in passing.
     pub(super) fn mark_broken(&self) {
-        self.phase.fetch_max(Phase::Closed as u8, Relaxed);
+        self.phase.fetch_max(Phase::Closed as u8, SeqCst);
     }
 
     pub(super) fn is_open(&self) -> bool {
-        self.phase.load(Relaxed) == Phase::Open as u8
+        self.phase.load(SeqCst) == Phase::Open as u8
     }
 
     pub(super) fn n_settling(&self) -> usize {

@@ -9,7 +9,7 @@ use std::{
 
 use lane::N_SLOTS;
 
-use super::{BATCH, State};
+use super::{BATCH, Phase, State};
 use crate::{
     PoolError, TaskError,
     process::{
@@ -65,6 +65,10 @@ impl State {
                 self.has_large = true;
             }
             let work = worker.held[finished.slot].take();
+            if work.is_none() && (self.phase == Phase::Terminated || self.broken.is_some()) {
+                // Not an initializer's, but that of a task that has been refused meanwhile.
+                continue;
+            }
             worker.row.ended(finished.slot, work.as_deref().map(|work| work.header()), None);
             let Some(work) = work else {
                 if worker.is_starting() {
