@@ -27,7 +27,7 @@ impl QueueName {
     /// # Errors
     /// If the name is not made of letters, digits, `_` and `-`.
     pub(crate) fn of_function(name: &str) -> Result<Self, PoolError> {
-        if is_word(name) {
+        if is_name(name) {
             Ok(Self(format!("{FUNCTION}{name}")))
         } else {
             Err(PoolError::Cluster(format!("{name:?} is no name of a function: up to 64 letters, digits, `_` and `-`")))
@@ -55,7 +55,7 @@ impl JobName {
     /// # Errors
     /// If the name is not made of letters, digits, `_` and `-`.
     pub(crate) fn new(name: &str) -> Result<Self, PoolError> {
-        if is_word(name) {
+        if is_name(name) {
             Ok(Self(format!("{JOB}{name}")))
         } else {
             Err(PoolError::Cluster(format!("{name:?} is no name of a job: up to 64 letters, digits, `_` and `-`")))
@@ -83,7 +83,7 @@ impl Names {
     /// # Errors
     /// If `pool` is not made of letters, digits, `_` and `-`.
     pub(crate) fn new(pool: &str) -> Result<Self, PoolError> {
-        if !is_word(pool) {
+        if !is_name(pool) {
             let why = format!("{pool:?} is no name of a pool: up to 64 letters, digits, `_` and `-`");
             return Err(PoolError::Cluster(why));
         }
@@ -185,6 +185,11 @@ impl Names {
     }
 }
 
+/// Whether users may call something so: one of our letters and a hyphen before it, it is a word still.
+fn is_name(name: &str) -> bool {
+    name.len() <= 64 && is_word(name)
+}
+
 /// Whether it can be one word of a subject, and no other subject be meant by it.
 pub(crate) fn is_word(name: &str) -> bool {
     let is_fit = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
@@ -226,12 +231,16 @@ mod tests {
 
     #[test]
     fn a_name_cannot_reach_other_subjects() {
-        for name in ["", "a.b", "a*", ">", "a b", "é", &"x".repeat(67)] {
+        for name in ["", "a.b", "a*", ">", "a b", "é", &"x".repeat(65)] {
             assert!(matches!(Names::new(name), Err(PoolError::Cluster(_))), "{name}");
         }
-        for name in ["", "a.b", "a*", ">", "a b"] {
+        for name in ["", "a.b", "a*", ">", "a b", &"x".repeat(65)] {
             assert!(matches!(QueueName::of_function(name), Err(PoolError::Cluster(_))), "{name}");
+            assert!(matches!(JobName::new(name), Err(PoolError::Cluster(_))), "{name}");
         }
+        let longest = "x".repeat(64);
+        assert!(is_word(JobName::new(&longest).unwrap().as_str()), "agents refuse its tasks");
+        assert!(is_word(QueueName::of_function(&longest).unwrap().as_str()), "agents refuse its tasks");
         let names = Names::new("words-2").unwrap();
         assert_eq!(names.stream(), "MP_words-2");
         let queue = QueueName::of_function("count").unwrap();

@@ -224,7 +224,7 @@ fn workers(
             name: worker.row.name.clone(),
             is_asleep: lane.is_asleep,
             n_ready: lane.n_ready,
-            n_over: lane.n_over + u64::from(lane.n_done),
+            n_over: lane.n_over.wrapping_add(lane.n_done.into()),
             task,
         };
         workers.push((row, (worker.row.parent, worker.open.events.clone())));
@@ -422,7 +422,7 @@ fn add_segment(snapshot: &mut Snapshot, id: u64, memory: &MemoryFile, segment: &
         }
         Content::Lock(kind, view) => {
             let detail = match kind {
-                Kind::RLock if view.again > 0 => format!("held {} times", view.again + 1),
+                Kind::RLock if view.again > 0 => format!("held {} times", u64::from(view.again) + 1),
                 Kind::RwLock if view.is_writing => "writing".into(),
                 Kind::RwLock if !view.holders.is_empty() => format!("{} read", view.holders.len()),
                 Kind::Semaphore => match view.permits {

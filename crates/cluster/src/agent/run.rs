@@ -271,7 +271,8 @@ impl Run {
             return;
         }
         if self.stop.is_some() {
-            return self.tell(ack, Ack::Again).await;
+            // At once it might come here again, as long as the last pull lasts, and count as a delivery each time.
+            return self.tell(ack, Ack::Later).await;
         }
         self.hand.held.insert(key.clone(), Held { ack, fingerprint: None, work: None, verdict: None });
         if let Some(parcel) = parcel {
@@ -566,6 +567,7 @@ impl Run {
         let word: &'static [u8] = match what {
             Ack::Done => b"+ACK",
             Ack::Again => b"-NAK",
+            Ack::Later => br#"-NAK {"delay": 1000000000}"#,
             Ack::Working => b"+WPI",
             Ack::Never => b"+TERM",
         };
@@ -588,6 +590,8 @@ enum Ack {
     Done,
     /// Give it to somebody.
     Again,
+    /// The same, a second later.
+    Later,
     /// It is being worked on.
     Working,
     /// Nobody wants it.

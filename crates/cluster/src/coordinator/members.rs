@@ -24,16 +24,22 @@ pub struct Host {
 /// Whoever has said nothing for so long is not counted any more. Its tasks are given to others by the server.
 const HEARD_WITHIN: Duration = Duration::from_millis(3500);
 
+/// More tasks at a time are believed of no agent.
+const MAX_SLOTS: usize = 1 << 16;
+
 /// Agents of this build, and of others.
 #[derive(Default)]
 pub(crate) struct Members(HashMap<String, (Instant, Beat)>);
 
 impl Members {
-    pub(crate) fn heard(&mut self, beat: Beat, now: Instant) {
+    pub(crate) fn heard(&mut self, mut beat: Beat, now: Instant) {
         if beat.leaves {
             self.0.remove(&beat.agent);
             return;
         }
+        // Whoever may speak here may say any number; sums of these do not overflow.
+        beat.slots = beat.slots.min(MAX_SLOTS);
+        beat.n_held = beat.n_held.min(MAX_SLOTS);
         self.0.insert(beat.agent.clone(), (now, beat));
     }
 
@@ -77,6 +83,24 @@ fn takes(beat: &Beat, queue: &QueueName) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_number_of_a_stranger_overflows_a_sum() {
+        let beat = |agent: &str| Beat {
+            agent: agent.into(),
+            build: "x".into(),
+            host: agent.into(),
+            pid: 1,
+            slots: usize::MAX,
+            functions: Vec::new(),
+            n_held: usize::MAX,
+            leaves: false,
+        };
+        let mut members = Members::default();
+        members.heard(beat("a"), Instant::now());
+        members.heard(beat("b"), Instant::now());
+        assert_eq!(members.n_slots(&QueueName::of_build("x")), 2 * MAX_SLOTS);
+    }
 
     #[test]
     fn silent_and_leaving_agents_are_forgotten() {

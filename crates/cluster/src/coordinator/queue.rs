@@ -27,6 +27,16 @@ pub(crate) struct OfJob {
     pub(crate) base: u64,
 }
 
+/// So many tasks a job can have.
+pub(crate) const MAX_TASKS_OF_JOB: u64 = 1 << 32;
+
+impl OfJob {
+    /// A task's number in this program's ledger, unless there can be no such task: the network may say any number.
+    pub(crate) fn own_number(&self, task: u64) -> Option<u64> {
+        (task < MAX_TASKS_OF_JOB).then(|| self.base + task)
+    }
+}
+
 impl Queue {
     pub(crate) fn new(name: QueueName, names: &Names, coordinator: &str) -> Self {
         let subject = names.tasks_of(&name, coordinator).into();

@@ -345,7 +345,8 @@ impl Run {
         let (Some(job), Some(task), Some(reply)) = (&queue.job, kept::number(&wanted.subject), wanted.reply) else {
             return;
         };
-        let whole = self.shared.state.lock().ledger.whole(job.base + task);
+        let Some(task) = job.own_number(task) else { return };
+        let whole = self.shared.state.lock().ledger.whole(task);
         if let Some(whole) = whole {
             let _ = self.client.publish(reply, large::piece(&whole, &wanted.payload, self.client.max_payload())).await;
         }
@@ -393,7 +394,7 @@ impl Run {
     /// Records a verdict that the server keeps, if it is the first. That of another function, or of other arguments, is replaced.
     fn judge_kept(&mut self, queue: &Arc<Queue>, verdict: Verdict) {
         self.gets_on = true;
-        let Some(task) = queue.job.as_ref().map(|job| job.base + verdict.task) else { return };
+        let Some(task) = queue.job.as_ref().and_then(|job| job.own_number(verdict.task)) else { return };
         let is_own = self.shared.state.lock().ledger.is_own(task, verdict.fingerprint);
         match is_own {
             Some(true) => drop(self.shared.end(task, || Ok(verdict))),

@@ -21,7 +21,7 @@ use super::{
     kept::Begun,
     ledger::{Finish, Ledger},
     members::Host,
-    queue::Queue,
+    queue::{MAX_TASKS_OF_JOB, Queue},
 };
 use crate::names::{JobName, Names, QueueName};
 
@@ -131,10 +131,9 @@ impl Shared {
 
     /// What the server has of a job, and the queue for the rest of its tasks. Blocks until it has said so.
     pub(crate) fn begin(&self, job: JobName) -> Result<(Arc<Queue>, Begun), PoolError> {
-        /// More than a job has tasks.
-        const N_TASKS: u64 = 1 << 32;
-        static NEXT: AtomicU64 = AtomicU64::new(1 << 32);
-        let queue = Arc::new(Queue::of_job(job, NEXT.fetch_add(N_TASKS, Relaxed), &self.own, &self.names));
+        // Other tasks have lower numbers.
+        static NEXT: AtomicU64 = AtomicU64::new(MAX_TASKS_OF_JOB);
+        let queue = Arc::new(Queue::of_job(job, NEXT.fetch_add(MAX_TASKS_OF_JOB, Relaxed), &self.own, &self.names));
         let (tell, told) = mpsc::channel();
         self.wake(Wake::Begun(queue.clone(), tell));
         let begun = told.recv().map_err(|_| PoolError::Closed)??;

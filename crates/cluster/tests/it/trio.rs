@@ -140,7 +140,7 @@ fn killed_server_of_the_coordinators_own_costs_nothing() {
 
 /// The server that leads the stream of its results is killed, and started again.
 #[test]
-fn killed_leader_of_results_costs_a_job_nothing() {
+fn killed_leader_of_a_jobs_results_costs_nothing() {
     const N_TASKS: u64 = 3_000;
     let n_runs = env::var("CLUSTER_RUNS").map_or(1, |runs| runs.parse().unwrap());
     for _ in 0..n_runs {
