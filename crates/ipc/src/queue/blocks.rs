@@ -15,7 +15,7 @@
 //! | a block becomes free | `Release` | the same, from the other side |
 //! | store of a place | `Release` | the block's bytes and length are written before a slot can name it |
 //! | `len`, `reserved` | `Relaxed` | they pass on with the record: whoever has it by a swap or a slot has acquired them. A look without that is checked against the block's size |
-//! | `high` | `AcqRel`, read `Acquire` | the records have memory before the number says so. `Relaxed` in `blocks`, whose caller has acquired what it looks for |
+//! | `high` | `AcqRel`, read `Acquire` | the records have memory before the number says so. |
 //! | a look whether a block may be free | `Relaxed` | a hint: the claim itself is a swap |
 //! | `free` | `Relaxed` | a hint |
 //! | `unattended` | `Relaxed`; cleared by a swap, `AcqRel` | a hint; the swap lets one of several begin to collect, after what the hint spoke of |
@@ -198,7 +198,7 @@ impl Raw {
     pub(super) fn plausible_len_of(&self, id: BlockId) -> Option<usize> {
         let len = usize::try_from(self.segment.record(id).len.load(Relaxed) & !HAS_HANDLES).ok()?;
         let is_plausible = len <= self.segment.geometry.classes[usize::from(id.class)].block_bytes
-            && (len <= SUSPICIOUS_BYTES || self.segment.memory_bytes() >= len as u64);
+            && (len <= SUSPICIOUS_BYTES || self.segment.memory_bytes().is_none_or(|memory| memory >= len as u64));
         is_plausible.then_some(len)
     }
 

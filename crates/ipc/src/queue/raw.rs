@@ -328,7 +328,8 @@ impl Raw {
         if self.segment.may_have(u64::from(reserved) * size) {
             reserved
         } else {
-            (self.segment.memory_bytes() / size).min(reserved.into()) as u32
+            let memory = self.segment.memory_bytes().unwrap_or(0);
+            (memory / size).min(reserved.into()) as u32
         }
     }
 

@@ -329,15 +329,17 @@ impl Segment {
         retry(|| fallocate(&self.fd, flags, offset(self.block_offset(id)), offset(bytes)))
     }
 
-    /// How much memory the file takes.
-    pub(crate) fn memory_bytes(&self) -> u64 {
-        nix::sys::stat::fstat(&self.fd).map_or(0, |stat| u64::try_from(stat.st_blocks).unwrap_or(0) * 512)
+    /// How much memory the file takes, if the kernel says so.
+    pub(crate) fn memory_bytes(&self) -> Option<u64> {
+        let stat = nix::sys::stat::fstat(&self.fd).ok()?;
+        Some(u64::try_from(stat.st_blocks).unwrap_or(0) * 512)
     }
 
     /// Whether the file may have memory behind so many bytes of one table. What others have written there as its length is not
-    /// believed where it has not: to look through such a table would put memory behind all of it.
+    /// believed where it has not: to look through such a table would put memory behind all of it. It is where a filter of system
+    /// calls keeps the kernel from saying: a queue is not given up for that.
     pub(crate) fn may_have(&self, bytes: u64) -> bool {
-        bytes <= BELIEVED_BYTES || bytes <= self.memory_bytes()
+        bytes <= BELIEVED_BYTES || self.memory_bytes().is_none_or(|memory| bytes <= memory)
     }
 
     /// Reads a block's first bytes through the file instead of a mapping.
