@@ -36,8 +36,10 @@ use std::{
 
 use foldhash::fast::RandomState;
 use indicatif::{ProgressBar, ProgressStyle};
+use nix::sys::signal::Signal;
 use pool::{ProcessPool, TaskError, ThreadPool, Trace};
 use serde::{Deserialize, Serialize};
+use test_support::processes::Relative;
 
 /// Files are handed to workers in batches of about so many bytes.
 const BATCH_BYTES: u64 = 2 << 20;
@@ -272,9 +274,10 @@ impl Killer {
             while stopped.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
                 random = random.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
                 let pids: Vec<u32> = pool.stats().workers.iter().filter_map(|worker| worker.pid).collect();
-                if let Some(pid) = pids.get((random >> 33) % pids.len().max(1)) {
-                    let pid = nix::unistd::Pid::from_raw(pid.cast_signed());
-                    let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
+                let pid = pids.get((random >> 33) % pids.len().max(1));
+                // It may have died since, and its pid be another's.
+                if let Some(worker) = pid.and_then(|pid| Relative::of(*pid)) {
+                    worker.signal(Signal::SIGKILL);
                 }
             }
         });
