@@ -26,7 +26,7 @@ usage: cargo xtask bench [AREA|FIGURE]... [--quick] [--list] [--peers rust,pytho
   criterion run first, and their estimates are in the report.
   --save keeps the report as target/bench/NAME.json. --against compares with one that was kept, and fails if one of
   ours takes 2 % more instructions, or descriptors, than there: these are counted, and the same on a busy machine.
-  --picture measures nothing: it draws the README's picture of a report that was kept, docs/bench-light.svg and
+  --picture measures nothing: it draws a picture of a report that was kept, docs/bench-light.svg and
   docs/bench-dark.svg.";
 
 #[derive(Clone, Default)]
@@ -71,7 +71,7 @@ fn folder() -> PathBuf {
     PathBuf::from(std::env::var_os("BENCH_FOLDER").unwrap_or_else(|| "target/bench".into()))
 }
 
-/// The README's picture.
+/// A picture of a report that was kept.
 fn draw(name: &str) -> Result<(), Box<dyn Error>> {
     let kept: Report = serde_json::from_str(&fs::read_to_string(folder().join(format!("{name}.json")))?)?;
     let pictures = report::pictures(&kept).ok_or("the report has not all figures of the picture")?;

@@ -1,8 +1,8 @@
 //! Values that are the same few numbers each time, in a row: without tags, one as long as the other.
 //!
 //! A type has a shape if its `Deserialize` asks for numbers, tuples and structs and for nothing else, so that there is
-//! nothing to be chosen. Each value is held to that shape step by step, when it is written and when it is read: what
-//! differs in the kind of a number or in where a tuple begins is not written, and not read as something else.
+//! nothing to be chosen. Each value is held to that shape at its end, when it has been written and when it has been read: what
+//! differs in the kind of a number or in where a tuple begins goes no further, and is not taken for something else.
 
 mod de;
 mod ser;

@@ -16,7 +16,7 @@
 //! | failed swap of a state | `Relaxed` | the word is not used |
 //! | `orphans` set and cleared | `AcqRel` | a swap, not a store: of two, the later sees what the earlier saw. A getter that clears the hint after an orphan was made sees the orphan in its look |
 //! | `orphans` before a get | `Relaxed` | a hint: who misses it looks again after at most 64 items, or when the ring is empty |
-//! | `orphans` where a wait depends on it | `Acquire` | the look that follows sees the orphan |
+//! | `orphans` where a wait depends on it | `Acquire` in joiners; `Relaxed` in a getter's last look | the look that follows sees the orphan. A getter has announced its wait before, with a fence; whoever adopts swaps `orphans` and looks for waiters after that |
 //! | `done` | `AcqRel`, looked at `Relaxed` | as an event count: `after_swap` is the fence between the end of an item and the look |
 
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};

@@ -69,16 +69,16 @@ impl<T: Ord> ValueStore for Heap<T> {
 
 /// A queue of what a store holds. Two types with the same methods, so that each has a page of its own in the docs.
 macro_rules! ordered_queue {
-    ($(#[$docs:meta])* $Queue:ident, $Iter:ident, $ValueStore:ident $(, $bound:ident)?) => {
+    ($(#[$docs:meta])* $Queue:ident, $Iter:ident, $Store:ident $(, $bound:ident)?) => {
         $(#[$docs])*
         ///
         /// Clones are the same queue.
-        pub struct $Queue<T>(Arc<Monitor<$ValueStore<T>>>);
+        pub struct $Queue<T>(Arc<Monitor<$Store<T>>>);
 
         impl<T: $($bound)?> $Queue<T> {
             /// Makes a queue for at most `maxsize` values; 0 is without limit.
             pub fn new(maxsize: usize) -> Self {
-                Self(Arc::new(Monitor::new(maxsize, $ValueStore::default())))
+                Self(Arc::new(Monitor::new(maxsize, $Store::default())))
             }
 
             /// Puts a value, waiting while the queue is full.

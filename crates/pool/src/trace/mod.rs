@@ -102,8 +102,9 @@ impl Trace {
 
     /// Writes what has ended so far, as JSON in the Trace Event Format. Returns how many slices that are.
     ///
-    /// Tasks that are running are not among them: for all of a pool, [`join`](crate::ProcessPool::join) it first. It can be
-    /// written again and again.
+    /// Tasks that are running are not among them: for all of a pool, [`join`](crate::ProcessPool::join) it first; nor are those
+    /// that a [`terminate`](crate::ProcessPool::terminate) cut off. It can be written again and again; pools that end a task meanwhile
+    /// wait while the slices are copied, some 100 ms for a million.
     ///
     /// # Errors
     /// Those of `out`.

@@ -10,8 +10,7 @@
 //! While somebody may sleep, setting and waking are one system call, so a killed setter has done both or neither. It
 //! changes the lowest bit and nothing else, so two setters at a time are as good as one.
 //!
-//! Orderings: setting and clearing are `SeqCst`, so that a program that sets one event and then looks at another is as
-//! ordered as with flags of its own; that includes the `Release` that pairs with the `Acquire` of each look. `Relaxed`: loads
+//! Orderings: setting and clearing are `SeqCst`, which includes the `Release` that pairs with the `Acquire` of each look. `Relaxed`: loads
 //! that a compare-and-swap checks, and WAITERS, which the kernel compares itself.
 
 use kernel::futex::Deadline;
