@@ -29,7 +29,7 @@ impl<'a, T: Plain> RwLockWriteGuard<'a, T> {
     }
 }
 
-/// Shared access to a part of the data of an [`RwLock`], until it is dropped. See [`RwLockReadGuard::map`].
+/// Shared access to a part of the data of an [`RwLock`](super::RwLock), until it is dropped. See [`RwLockReadGuard::map`].
 #[must_use = "the lock is released when its guard is dropped"]
 pub struct MappedRwLockReadGuard<'a, T: Plain, U: ?Sized> {
     part: NonNull<U>,
@@ -62,7 +62,7 @@ impl<T: Plain, U: ?Sized + fmt::Debug> fmt::Debug for MappedRwLockReadGuard<'_, 
     }
 }
 
-/// Exclusive access to a part of the data of an [`RwLock`], until it is dropped. See [`RwLockWriteGuard::map`].
+/// Exclusive access to a part of the data of an [`RwLock`](super::RwLock), until it is dropped. See [`RwLockWriteGuard::map`].
 #[must_use = "the lock is released when its guard is dropped"]
 pub struct MappedRwLockWriteGuard<'a, T: Plain, U: ?Sized> {
     part: NonNull<U>,
