@@ -39,7 +39,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use nix::sys::signal::Signal;
 use pool::{ProcessPool, TaskError, ThreadPool, Trace};
 use serde::{Deserialize, Serialize};
-use test_support::processes::Relative;
+use test_support::processes::Child;
 
 /// Files are handed to workers in batches of about so many bytes.
 const BATCH_BYTES: u64 = 2 << 20;
@@ -276,7 +276,7 @@ impl Killer {
                 let pids: Vec<u32> = pool.stats().workers.iter().filter_map(|worker| worker.pid).collect();
                 let pid = pids.get((random >> 33) % pids.len().max(1));
                 // It may have died since, and its pid be another's.
-                if let Some(worker) = pid.and_then(|pid| Relative::of(*pid)) {
+                if let Some(worker) = pid.and_then(|pid| Child::of(*pid)) {
                     worker.signal(Signal::SIGKILL);
                 }
             }

@@ -11,8 +11,11 @@ use std::{
 
 use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
-    sys::signal::{Signal, kill},
-    unistd::{Pid, getpgid, getpgrp},
+    sys::{
+        signal::{Signal, kill},
+        wait::{Id, WaitPidFlag, waitid},
+    },
+    unistd::Pid,
 };
 
 use crate::sys;
@@ -93,16 +96,19 @@ pub fn is_asleep(pid: i32) -> bool {
     stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('S'))
 }
 
-/// A process of this one's group, by a descriptor: a signal never reaches another that has got its pid since.
+/// A child of this process, by a descriptor: a signal never reaches another that has got its pid since.
 #[derive(Debug)]
-pub struct Relative(OwnedFd);
+pub struct Child(OwnedFd);
 
-impl Relative {
-    /// The process that has `pid` now, unless that is nobody, or a stranger: pids of a storm's dead are soon used again.
+impl Child {
+    /// The child that has `pid` now. None if it has been reaped, also where a stranger has its pid: pids of a storm's dead
+    /// are soon used again.
     pub fn of(pid: u32) -> Option<Self> {
-        let pid = Pid::from_raw(pid.cast_signed());
-        let handle = sys::pidfd_open(pid.as_raw())?;
-        (getpgid(Some(pid)) == Ok(getpgrp())).then_some(Self(handle))
+        let handle = sys::pidfd_open(pid.cast_signed())?;
+        // Looks only; whoever is no child cannot be waited for.
+        let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT | WaitPidFlag::__WALL;
+        waitid(Id::PIDFd(handle.as_fd()), look).ok()?;
+        Some(Self(handle))
     }
 
     /// Whether the signal was sent: not to one that has been reaped.

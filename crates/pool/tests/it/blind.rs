@@ -13,7 +13,7 @@ use std::{
 use nix::sys::signal::Signal;
 use pool::ProcessPool;
 use proc_core::{Process, shm::Shared};
-use test_support::{hosts, processes::Relative, watchdog};
+use test_support::{hosts, processes::Child, watchdog};
 
 const LIMIT: Duration = Duration::from_secs(120);
 const TASKS: u32 = 400;
@@ -57,7 +57,7 @@ fn storm(pool: &ProcessPool, name: &str, begun: &Shared<AtomicU32>) {
             let mut done_before = 0;
             for round in (0..).take_while(|_| !is_over.load(Relaxed)) {
                 for worker in pool.stats().workers {
-                    let Some(worker) = worker.pid.and_then(Relative::of) else { continue };
+                    let Some(worker) = worker.pid.and_then(Child::of) else { continue };
                     worker.signal(Signal::SIGSTOP);
                     thread::sleep(Duration::from_millis(5));
                     // Not twice without a task done between: on a busy machine each worker could be killed before it has

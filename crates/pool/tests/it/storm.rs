@@ -9,7 +9,7 @@ use std::{
 use nix::sys::signal::SIGKILL;
 use pool::{ProcessPool, TaskError};
 use proc_core::shm::Shared;
-use test_support::{processes::Relative, watchdog};
+use test_support::{processes::Child, watchdog};
 
 /// Kills a random worker again and again while `work` runs; returns how many it killed.
 pub(super) fn under_fire<R>(pool: &ProcessPool, pause: Duration, work: impl FnOnce(&AtomicU64) -> R) -> (R, u64) {
@@ -22,7 +22,7 @@ pub(super) fn under_fire<R>(pool: &ProcessPool, pause: Duration, work: impl FnOn
                 random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
                 let pids: Vec<_> = pool.stats().workers.iter().filter_map(|w| w.pid).collect();
                 if let Some(pid) = pids.get((random >> 33) as usize % pids.len().max(1))
-                    && Relative::of(*pid).is_some_and(|worker| worker.signal(SIGKILL))
+                    && Child::of(*pid).is_some_and(|worker| worker.signal(SIGKILL))
                 {
                     kills.fetch_add(1, SeqCst);
                 }
@@ -33,7 +33,9 @@ pub(super) fn under_fire<R>(pool: &ProcessPool, pause: Duration, work: impl FnOn
         over.store(true, SeqCst);
         result
     });
-    (result, kills.load(SeqCst))
+    let kills = kills.load(SeqCst);
+    assert!(kills > 0, "the storm has killed nobody");
+    (result, kills)
 }
 
 const N: usize = 50_000;
@@ -123,7 +125,7 @@ fn a_thousand_kills() {
         let before = pool.stats();
         let pid = before.workers[n % before.workers.len()].pid.unwrap();
         let begun = Instant::now();
-        assert!(Relative::of(pid).is_some_and(|worker| worker.signal(SIGKILL)));
+        assert!(Child::of(pid).is_some_and(|worker| worker.signal(SIGKILL)));
         while pool.stats().restarts == before.restarts || pool.stats().workers.len() < 2 {
             thread::yield_now();
         }
