@@ -62,7 +62,8 @@ fn launch() -> Box<dyn Row> {
 fn run() -> Box<dyn Row> {
     let operation = Operation::nothing("daemon/run", &["daemon", "between"]);
     let operation = operation.with(Role::Launcher, |(), ledger, state| {
-        let started = daemonize(pid_file(), |ready| {
+        // That of the experiment before may be about to end.
+        let started = once_alone(&mut patient(), |ready| {
             let victim = if state == "daemon" { std::process::id() } else { parent_id() };
             ledger.stand_ready(victim, state == "daemon").expect("somebody watches");
             if state == "daemon" {
@@ -78,20 +79,29 @@ fn run() -> Box<dyn Row> {
     operation.boxed()
 }
 
-/// As soon as the one before is gone; and then nothing is left of either.
-fn another_works() -> Verdict {
+/// Whether to look again, a millisecond later.
+fn patient() -> impl FnMut() -> bool {
     let mut begun = Stopwatch::start();
-    let mut wait = || {
+    move || {
         std::thread::sleep(Duration::from_millis(1));
         begun.elapsed() < patience() / 2
-    };
+    }
+}
+
+/// Starts a daemon as soon as the one before is gone.
+fn once_alone(wait: &mut impl FnMut() -> bool, life: impl Fn(&Ready)) -> Result<u32, DaemonError> {
     loop {
-        match daemonize(pid_file(), Ready::notify) {
-            Ok(_) => break,
+        match daemonize(pid_file(), &life) {
             Err(DaemonError::AlreadyRunning { .. }) if wait() => {}
-            Err(e) => return Err(format!("another daemon: {e}")),
+            outcome => return outcome,
         }
     }
+}
+
+/// As soon as the one before is gone; and then nothing is left of either.
+fn another_works() -> Verdict {
+    let mut wait = patient();
+    once_alone(&mut wait, Ready::notify).map_err(|e| format!("another daemon: {e}"))?;
     while pid_of(pid_file()).map_err(|e| e.to_string())?.is_some() || pid_file().exists() {
         if !wait() {
             return Err("a daemon has ended, and its pid file is left".into());
