@@ -198,7 +198,7 @@ impl Raw {
     pub(super) fn plausible_len_of(&self, id: BlockId) -> Option<usize> {
         let len = usize::try_from(self.segment.record(id).len.load(Relaxed) & !HAS_HANDLES).ok()?;
         let is_plausible = len <= self.segment.geometry.classes[usize::from(id.class)].block_bytes
-            && (len <= SUSPICIOUS_BYTES || self.segment.memory_bytes().is_none_or(|memory| memory >= len as u64));
+            && (len <= SUSPICIOUS_BYTES || self.segment.may_hold(len as u64));
         is_plausible.then_some(len)
     }
 

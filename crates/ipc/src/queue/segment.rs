@@ -336,10 +336,15 @@ impl Segment {
     }
 
     /// Whether the file may have memory behind so many bytes of one table. What others have written there as its length is not
-    /// believed where it has not: to look through such a table would put memory behind all of it. It is where a filter of system
-    /// calls keeps the kernel from saying: a queue is not given up for that.
+    /// believed where it has not: to look through such a table would put memory behind all of it.
     pub(crate) fn may_have(&self, bytes: u64) -> bool {
-        bytes <= BELIEVED_BYTES || self.memory_bytes().is_none_or(|memory| bytes <= memory)
+        bytes <= BELIEVED_BYTES || self.may_hold(bytes)
+    }
+
+    /// Whether so many bytes can lie in what the file takes of memory. It is believed where a filter of system calls keeps the kernel
+    /// from saying: a queue is not given up for that.
+    pub(crate) fn may_hold(&self, bytes: u64) -> bool {
+        self.memory_bytes().is_none_or(|memory| bytes <= memory)
     }
 
     /// Reads a block's first bytes through the file instead of a mapping.
