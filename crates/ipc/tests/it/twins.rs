@@ -340,7 +340,10 @@ macro_rules! futures {
                 }
                 assert_eq!((q.len(), $value(q.get().unwrap())), (1, 4));
                 drop(q);
-                assert_eq!(Arc::strong_count(&waker), 2, "a waker was left behind");
+                // Who wakes it may hold it a moment longer. If it was left behind, this never ends.
+                while Arc::strong_count(&waker) > 2 {
+                    thread::yield_now();
+                }
             }
         }
     };
