@@ -16,6 +16,8 @@ use crate::{at_fork, fork_local::ForkLocal, futex::Deadline, helper, waker::wake
 const IDLE: Duration = Duration::from_secs(2);
 /// How long the first attempt of a call may take.
 const FIRST: Duration = Duration::from_millis(10);
+/// How long a later one may.
+const LONGEST: Duration = Duration::from_secs(3600);
 
 /// A call that is being made, and its result to come. Dropping it ends the call: with the attempt that is under way, which
 /// takes no longer than all before it did, and 10 milliseconds at least.
@@ -33,8 +35,8 @@ enum State<R> {
 }
 
 impl<R: Send + 'static> Blocking<R> {
-    /// Has a helper thread call `attempt` until it gives a result, each time with a later deadline than before, and has
-    /// `waker` woken then.
+    /// Has a helper thread call `attempt` until it gives a result, and has `waker` woken then. Each attempt may take twice as
+    /// long as the one before, and an hour at most; it may come back sooner.
     ///
     /// # Errors
     /// If a thread is needed and cannot be had.
@@ -45,11 +47,11 @@ impl<R: Send + 'static> Blocking<R> {
             let mut patience = FIRST;
             // A forked child may drop its copy of the call, and must not find it locked.
             while at_fork::while_nobody_forks(|| matches!(*lock(&shared), State::Waiting(_))) {
-                let Some(deadline) = Deadline::after(patience) else { return };
+                let deadline = Deadline::after(patience).expect("the clock counts further than an hour");
                 if let Some(result) = attempt(deadline) {
                     return finish(&shared, result);
                 }
-                patience = patience.saturating_mul(2);
+                patience = (patience * 2).min(LONGEST);
             }
         }))?;
         Ok(Self { state, generation: at_fork::generation() })
@@ -199,6 +201,20 @@ mod tests {
         go.store(true, SeqCst);
         told.recv().unwrap();
         assert!(matches!(call.poll(&waker), Poll::Ready(1..)));
+    }
+
+    /// As often as its deadlines would have doubled beyond what the clock can count.
+    #[test]
+    fn attempts_that_come_back_at_once_end_no_call() {
+        let (tell, told) = mpsc::channel();
+        let mut n_attempts = 0;
+        let attempt = move |_| {
+            n_attempts += 1;
+            (n_attempts == 200).then_some(())
+        };
+        let mut call = Blocking::start(&Waker::from(Arc::new(Tell(tell))), attempt).unwrap();
+        assert_eq!(told.recv(), Ok(()));
+        assert!(call.poll(Waker::noop()).is_ready());
     }
 
     #[test]
