@@ -119,9 +119,11 @@ impl Child {
 
 /// The stacks of all threads of a process, where a debugger is at hand.
 pub(crate) fn backtraces(pid: i32) -> String {
-    let mut debugger = Command::new("timeout");
-    debugger.args(["-s", "KILL", "15", "gdb", "-batch", "-nx", "-ex", "thread apply all backtrace 25", "-p"]);
-    let output = debugger.arg(pid.to_string()).stdin(Stdio::null()).output();
+    // The shell keeps what the debugger writes, since the process itself may be the one that waits for it here, stopped
+    // meanwhile; and it has the process go on if the debugger was killed before it could.
+    let script = "all=$(timeout -s KILL 15 gdb -batch -nx -ex 'thread apply all backtrace 25' -p $0 2>/dev/null)
+        kill -CONT $0; printf %s \"$all\"";
+    let output = Command::new("sh").args(["-c", script]).arg(pid.to_string()).stdin(Stdio::null()).output();
     let text = output.map(|out| String::from_utf8_lossy(&out.stdout).into_owned()).unwrap_or_default();
     let mut stacks = String::new();
     for stack in text.split("\nThread ").skip(1).filter(|stack| !stack.contains("\"watchdog\")")) {

@@ -66,7 +66,7 @@ macro_rules! conformance {
             #[test]
             fn join_does_not_wait_for_what_its_own_thread_must_read() {
                 let _dog = watchdog(PATIENCE);
-                for _ in 0..200 {
+                for _ in 0..50 {
                     let pool = Pool::new(2).unwrap();
                     let mut results = pool.imap(double, 0..200);
                     assert_eq!(results.next().unwrap().unwrap(), 0);
