@@ -68,6 +68,10 @@ impl Handles {
         self.waiting.iter().any(|(of, _)| *of > id)
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
     /// Whether as much waits as may, without a taker.
     pub(super) fn is_full(&self) -> bool {
         self.has_untaken(MAX_PACKETS, self.max)

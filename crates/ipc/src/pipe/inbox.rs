@@ -12,6 +12,7 @@ use super::{
     layout::ReaderWords,
     lobby::{For, Lobby, Outcome},
     ring::{Damaged, FrameKind, FrameRing, Reader, SMALL, Small},
+    socket::Rung,
     stop::RecvStop,
     turn::TurnWords,
 };
@@ -331,7 +332,7 @@ impl Inbox {
 
     #[cold]
     fn wake_writer_from(&self, wanted: u64, lobby: &Lobby) {
-        if !lobby.socket().ring() {
+        if lobby.ring() == Rung::NoMemory {
             // The next message taken rings once more.
             return;
         }

@@ -27,7 +27,7 @@ use super::{
     handles::{Handles, Taker},
     pollable::Pollable,
     ring::FrameRing,
-    socket::{Packet, Socket},
+    socket::{Packet, Rung, Socket},
 };
 
 #[derive(Debug)]
@@ -146,6 +146,15 @@ impl Lobby {
         ended
     }
 
+    /// Wakes the peer, if it sleeps; takes note if it is gone.
+    pub(super) fn ring(&self) -> Rung {
+        let rung = self.socket.ring();
+        if rung == Rung::Ended {
+            self.ended.store(true, Release);
+        }
+        rung
+    }
+
     /// Sleeps until `there` is true. `announce` says where the peer sees it that somebody sleeps, and returns whether
     /// the bell can be relied on to ring.
     pub(super) fn wait(
@@ -191,17 +200,37 @@ impl Lobby {
                 }
             } else {
                 state.led = true;
-                let woken = MutexGuard::unlocked(&mut state, || self.socket.wait(deadline, at_most));
+                // While others wait for their message, which of what comes may be taken in depends on what it is.
+                let max_fds = state.fds.is_empty().then(|| state.fds.per_packet());
+                let woken = MutexGuard::unlocked(&mut state, || self.sleep(deadline, at_most, max_fds));
                 state.led = false;
-                let taken_in = self.take_in(&mut state, what, &there);
+                let taken_in = woken.and_then(|first| self.take_in(&mut state, what, &there, first));
                 drop(listening);
                 self.news.notify_all();
-                woken?;
                 taken_in?;
             }
             // Without announcing a sleep that may not be needed.
             if there() {
                 return Ok(Outcome::Ready);
+            }
+        }
+    }
+
+    /// Sleeps until a packet comes, or the end. Without a limit of time, and if it may bring `max_fds` descriptors, it is
+    /// taken by the same system call.
+    fn sleep(
+        &self,
+        deadline: Option<Deadline>,
+        at_most: Option<Duration>,
+        max_fds: Option<usize>,
+    ) -> io::Result<Option<Packet>> {
+        match max_fds {
+            Some(max_fds) if deadline.is_none() && at_most.is_none() => {
+                Ok(Some(self.socket.receive_patiently(max_fds)?))
+            }
+            _ => {
+                self.socket.wait(deadline, at_most)?;
+                Ok(None)
             }
         }
     }
@@ -273,7 +302,7 @@ impl Lobby {
     fn look_in(&self, state: &mut LobbyState, what: For, there: &impl Fn() -> bool) -> io::Result<()> {
         let listening = if state.led { None } else { self.post.take() };
         if listening.is_some() {
-            self.take_in(state, what, there)?;
+            self.take_in(state, what, there, None)?;
             self.news.notify_all();
         } else {
             // The leader would sleep on if its packets were taken away.
@@ -289,10 +318,22 @@ impl Lobby {
         }
     }
 
-    /// Takes in what has come, until too many descriptors wait for their message: those stay in the socket.
-    fn take_in(&self, state: &mut LobbyState, what: For, there: &impl Fn() -> bool) -> io::Result<()> {
+    /// Takes in what has come, of which the `first` packet has been received already, until what is waited for is there,
+    /// or too many descriptors wait for their message: the rest stays in the socket, and wakes who sleeps there next.
+    fn take_in(
+        &self,
+        state: &mut LobbyState,
+        what: For,
+        there: &impl Fn() -> bool,
+        first: Option<Packet>,
+    ) -> io::Result<()> {
         // What is taken in here no longer shows on the socket.
         self.mark_readable();
+        if let Some(packet) = first
+            && (!self.keep(state, packet) || there())
+        {
+            return Ok(());
+        }
         for _ in 0..MAX_PACKETS {
             // They are taken in with their messages; a process has not so many descriptors to hold them all before.
             if what == For::Message && state.fds.are_many() && there() {
@@ -313,7 +354,7 @@ impl Lobby {
                     max_fds = 0;
                 }
             }
-            if !self.take_one_in(state, max_fds)? {
+            if !self.take_one_in(state, max_fds)? || there() {
                 break;
             }
         }
@@ -322,17 +363,24 @@ impl Lobby {
 
     /// Takes in one packet; false if there is none, or none will come.
     fn take_one_in(&self, state: &mut LobbyState, max_fds: usize) -> io::Result<bool> {
-        match self.socket.receive(max_fds)? {
-            Packet::Nothing => return Ok(false),
+        Ok(match self.socket.receive(max_fds)? {
+            Packet::Fds(..) if max_fds == 0 => true,
+            packet => self.keep(state, packet),
+        })
+    }
+
+    /// Takes note of a packet; false if it is none, or none will come.
+    fn keep(&self, state: &mut LobbyState, packet: Packet) -> bool {
+        match packet {
+            Packet::Nothing => return false,
             Packet::Bell => {}
             Packet::End => {
                 state.drained = true;
                 self.ended.store(true, Release);
-                return Ok(false);
+                return false;
             }
-            Packet::Fds(..) if max_fds == 0 => {}
             Packet::Fds(id, fds) => state.fds.push(id, fds),
         }
-        Ok(true)
+        true
     }
 }

@@ -1,6 +1,9 @@
 use std::{
     os::fd::BorrowedFd,
-    sync::atomic::Ordering::{AcqRel, Acquire, Relaxed},
+    sync::atomic::{
+        AtomicU32,
+        Ordering::{AcqRel, Acquire, Relaxed},
+    },
     time::Duration,
 };
 
@@ -20,7 +23,7 @@ use super::{
     claim::{Claim, Inside},
     lobby::{For, Lobby, Outcome},
     ring::{FrameKind, FrameRing, MAX_PAYLOAD, Writer},
-    socket::MAX_FDS,
+    socket::{MAX_FDS, Rung},
     stop::SendStop,
     turn::TurnWords,
 };
@@ -154,8 +157,7 @@ impl Outbox {
         {
             let len = sink.position();
             state.writer.publish(&self.ring, FrameKind::Whole, len);
-            self.wake_reader(lobby);
-            return Ok(());
+            return Ok(self.wake_reader(lobby)?);
         }
         self.send_packed(state, lobby, value, limit)
     }
@@ -205,10 +207,17 @@ impl Outbox {
     #[inline(always)]
     fn begin(&self, state: &mut Sending, lobby: &Lobby) -> Result<(), SendStop> {
         let left = self.ring.header().to_writer.0.reader_left.load(Acquire);
-        if lobby.has_ended() || (state.health.is_due(left) && lobby.ask_whether_ended()) {
+        if lobby.has_ended() || (state.health.is_due(left) && self.ask_whether_ended(lobby)) {
             return Err(SendError::Closed.into());
         }
         Ok(())
+    }
+
+    /// Asks the kernel whether anybody still receives, unless the bell is about to find that out: a reader that sleeps now
+    /// gets one, or wakes up first, and then it lives.
+    #[inline(never)]
+    fn ask_whether_ended(&self, lobby: &Lobby) -> bool {
+        self.reader_sleeps().load(Relaxed) == 0 && lobby.ask_whether_ended()
     }
 
     fn send_in_pieces(
@@ -231,8 +240,7 @@ impl Outbox {
             writer.write(&self.ring, 0, prefix);
             writer.write(&self.ring, prefix.len(), bytes);
             writer.publish(&self.ring, kinds.0, prefix.len() + bytes.len());
-            self.wake_reader(lobby);
-            return Ok(());
+            return Ok(self.wake_reader(lobby)?);
         }
         if matches!(limit, WaitLimit::None) && !writer.has_room_for_all(&self.ring, prefix.len() + bytes.len())? {
             return Err(SendStop::WouldBlock);
@@ -245,7 +253,7 @@ impl Outbox {
         writer.publish(&self.ring, kinds.1, MAX_PAYLOAD);
         let mut pieces = rest.chunks(MAX_PAYLOAD).peekable();
         while let Some(piece) = pieces.next() {
-            self.wake_reader(lobby);
+            self.wake_reader(lobby)?;
             self.wait_for_room(writer, lobby, piece.len(), limit)?;
             writer.write(&self.ring, 0, piece);
             writer.publish(
@@ -254,8 +262,7 @@ impl Outbox {
                 piece.len(),
             );
         }
-        self.wake_reader(lobby);
-        Ok(())
+        Ok(self.wake_reader(lobby)?)
     }
 
     /// Sends descriptors ahead of their message, so that whoever sees the message finds them there.
@@ -315,23 +322,30 @@ impl Outbox {
 
     /// Rings if the reader sleeps. Rings first and then takes note, so that a writer killed in between has rung.
     #[inline(always)]
-    fn wake_reader(&self, lobby: &Lobby) {
-        let sleeps = &self.ring.header().to_writer.0.reader_sleeps;
+    fn wake_reader(&self, lobby: &Lobby) -> Result<(), SendError> {
         barrier::light();
-        let sleep = sleeps.load(Relaxed);
-        if sleep != 0 {
-            self.wake_reader_from(sleep, lobby);
+        match self.reader_sleeps().load(Relaxed) {
+            0 => Ok(()),
+            sleep => self.wake_reader_from(sleep, lobby),
         }
     }
 
+    #[inline(always)]
+    fn reader_sleeps(&self) -> &AtomicU32 {
+        &self.ring.header().to_writer.0.reader_sleeps
+    }
+
+    /// `Closed` if nobody is there to take what has just been published, in any process.
     #[cold]
-    fn wake_reader_from(&self, sleep: u32, lobby: &Lobby) {
-        if !lobby.socket().ring() {
+    fn wake_reader_from(&self, sleep: u32, lobby: &Lobby) -> Result<(), SendError> {
+        match lobby.ring() {
+            // Fails if the reader woke up and went to sleep again meanwhile: that sleep has its own bell.
+            Rung::Heard => drop(self.reader_sleeps().compare_exchange(sleep, 0, AcqRel, Relaxed)),
             // The next message rings once more.
-            return;
+            Rung::NoMemory => {}
+            Rung::Ended => return Err(SendError::Closed),
         }
-        // Fails if the reader woke up and went to sleep again meanwhile: that sleep has its own bell.
-        let _ = self.ring.header().to_writer.0.reader_sleeps.compare_exchange(sleep, 0, AcqRel, Relaxed);
+        Ok(())
     }
 }
 

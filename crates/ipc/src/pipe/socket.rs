@@ -53,6 +53,17 @@ pub(crate) enum Woken {
     TimedOut,
 }
 
+/// What became of a bell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rung {
+    /// The peer wakes up, or has packets to wake up for already.
+    Heard,
+    /// The other end is closed, in all processes.
+    Ended,
+    /// The kernel had no memory for it during [`LONGEST_WANT`].
+    NoMemory,
+}
+
 /// One end of a `SOCK_SEQPACKET` pair.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Socket(pub(crate) Fd);
@@ -76,23 +87,24 @@ impl Socket {
         self.0.as_fd()
     }
 
-    /// Wakes the peer. A full buffer means that it has packets to wake up for already, a closed one that it is gone.
-    /// False if the kernel had no memory for a bell during [`LONGEST_WANT`].
+    /// Wakes the peer.
     #[cold]
-    pub(crate) fn ring(&self) -> bool {
+    pub(crate) fn ring(&self) -> Rung {
         let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
         let mut give_up = None;
         loop {
             match nix::sys::socket::send(self.0.as_fd().as_raw_fd(), &BELL, flags) {
                 Err(Errno::EINTR) => {}
+                Err(Errno::EPIPE | Errno::ECONNRESET) => return Rung::Ended,
                 Err(Errno::ENOBUFS | Errno::ENOMEM) => {
                     let give_up = give_up.get_or_insert_with(|| Deadline::after(LONGEST_WANT));
                     if give_up.is_some_and(|deadline| deadline.has_passed()) {
-                        return false;
+                        return Rung::NoMemory;
                     }
                     std::thread::sleep(Duration::from_millis(1));
                 }
-                _ => return true,
+                // A full buffer, too.
+                _ => return Rung::Heard,
             }
         }
     }
@@ -169,13 +181,18 @@ impl Socket {
     /// Takes the next packet, with at most `max_fds` descriptors; never waits. The kernel closes what is more, without
     /// ever giving it a number here.
     pub(crate) fn receive(&self, max_fds: usize) -> nix::Result<Packet> {
+        self.receive_as(max_fds, libc::MSG_DONTWAIT)
+    }
+
+    /// [`receive`](Self::receive) that waits for a packet, or the end.
+    pub(crate) fn receive_patiently(&self, max_fds: usize) -> nix::Result<Packet> {
         self.receive_as(max_fds, 0)
     }
 
     /// Copies the next packet and leaves it there; the next look is at the one after it. `EMFILE` if this process cannot
     /// have all of its descriptors, unless it asks for none.
     pub(crate) fn look(&self, max_fds: usize) -> nix::Result<Packet> {
-        self.receive_as(max_fds, libc::MSG_PEEK)
+        self.receive_as(max_fds, libc::MSG_PEEK | libc::MSG_DONTWAIT)
     }
 
     /// Has the next look be at the first packet.
@@ -202,9 +219,9 @@ impl Socket {
     fn receive_as(&self, max_fds: usize, how: libc::c_int) -> nix::Result<Packet> {
         let mut payload = [0_u8; FDS_BYTES];
         let mut fds = Vec::new();
-        let (socket, flags) = (self.0.as_fd(), how | libc::MSG_DONTWAIT);
+        let socket = self.0.as_fd();
         let (len, flags) = loop {
-            match scm_rights::receive::<ROOM_FOR_ALL>(socket, &mut payload, max_fds, flags, |fd| fds.push(fd)) {
+            match scm_rights::receive::<ROOM_FOR_ALL>(socket, &mut payload, max_fds, how, |fd| fds.push(fd)) {
                 Ok(received) => break received,
                 // The peer left without reading everything: reported once, before what it sent.
                 Err(Errno::ECONNRESET) => {}
@@ -212,7 +229,7 @@ impl Socket {
                 Err(e) => return Err(e),
             }
         };
-        let wants_all = how == libc::MSG_PEEK && max_fds > 0;
+        let wants_all = how & libc::MSG_PEEK != 0 && max_fds > 0;
         if wants_all && flags & libc::MSG_CTRUNC != 0 {
             return Err(Errno::EMFILE);
         }

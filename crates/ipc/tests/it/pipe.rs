@@ -447,15 +447,28 @@ fn a_sender_that_waits_for_room_sees_its_receiver_die() {
     });
 }
 
+fn sleep_in_recv(rx: Receiver<u64>, got_one: Sender<()>) {
+    rx.recv().unwrap();
+    got_one.send(&()).unwrap();
+    rx.recv().unwrap();
+}
+
+/// Whether the kernel lets it sleep.
+fn is_asleep(pid: u32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap().contains(") S ")
+}
+
 #[test]
 fn send_after_the_receiver_was_killed_fails_at_once() {
     let _dog = watchdog(LIMIT);
-    for _ in 0..20 {
+    for sleeps in [false, true].repeat(20) {
         let (tx, rx) = channel::<u64>().unwrap();
         let (got_one, has_one) = channel().unwrap();
-        let child = crate::spawn(hang, (rx, got_one)).unwrap();
+        let ends = (rx, got_one);
+        let child = if sleeps { crate::spawn(sleep_in_recv, ends) } else { crate::spawn(hang, ends) }.unwrap();
         tx.send(&1).unwrap();
         has_one.recv().unwrap();
+        soon(|| is_asleep(child.pid()));
         child.kill().unwrap();
         assert!(child.join().is_err());
         assert!(matches!(tx.send(&2), Err(SendError::Closed)));
