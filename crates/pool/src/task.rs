@@ -207,9 +207,9 @@ pub(crate) trait Handle<R>: Send + Sync {
 }
 
 /// A task that failed before a pool had taken it.
-pub(crate) struct Ended<R>(Core<R>);
+pub(crate) struct FailedTask<R>(Core<R>);
 
-impl<R: Send + 'static> Ended<R> {
+impl<R: Send + 'static> FailedTask<R> {
     pub(crate) fn task(why: TaskError) -> Task<R> {
         let core = Core::new(next_id());
         core.complete(Err(why));
@@ -217,7 +217,7 @@ impl<R: Send + 'static> Ended<R> {
     }
 }
 
-impl<R: Send> Handle<R> for Ended<R> {
+impl<R: Send> Handle<R> for FailedTask<R> {
     fn core(&self) -> &Core<R> {
         &self.0
     }

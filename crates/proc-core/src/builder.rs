@@ -17,7 +17,7 @@ use crate::logs::LogOverflow;
 use crate::{
     children,
     crash::out_of_memory,
-    current::Identity,
+    current::ProcessIdentity,
     error::ProcessError,
     function::{Function, Target},
     image::Image,
@@ -411,7 +411,7 @@ impl Builder {
         mut self,
         method: StartMethod,
         start: impl FnOnce(
-            &Identity,
+            &ProcessIdentity,
             &Options,
             &[BorrowedFd<'_>],
         ) -> Result<(Started, Report, Option<Registering<'a>>), ProcessError>,
@@ -424,7 +424,7 @@ impl Builder {
         }
         let _starting = crate::reaper::starting();
         out_of_memory::begin();
-        let identity = Identity::of_child(self.name, self.daemon);
+        let identity = ProcessIdentity::of_child(self.name, self.daemon);
         let mut captures = [None, None];
         for (i, line) in self.lines.into_iter().enumerate() {
             let Some(line) = line else { continue };

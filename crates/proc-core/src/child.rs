@@ -13,7 +13,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::{confine, lock::lock};
 use crate::{
     crash,
-    current::Identity,
+    current::ProcessIdentity,
     death_link,
     function::{self, CallError},
     image::Image,
@@ -63,7 +63,7 @@ pub(crate) fn run_request(socket: OwnedFd, body: &[u8], mut fds: Vec<OwnedFd>) -
 /// Runs `target` as a child that was forked from the owner itself.
 pub(crate) fn run_closure<R: Serialize + DeserializeOwned>(
     report: Report,
-    identity: Identity,
+    identity: ProcessIdentity,
     options: Options,
     fds: Vec<OwnedFd>,
     target: impl FnOnce() -> R,
@@ -74,7 +74,7 @@ pub(crate) fn run_closure<R: Serialize + DeserializeOwned>(
 
 fn run(
     report: Report,
-    identity: Identity,
+    identity: ProcessIdentity,
     options: Options,
     fds: Vec<OwnedFd>,
     target: impl FnOnce(&mut Packed) -> Result<(), CallError>,
@@ -151,7 +151,7 @@ fn confined_or_end(confined: Result<(), Refusal>, report: &Report) {
 /// Does in a fork server what its children would each do for themselves, and take page faults for.
 pub(crate) fn warm_up() {
     Image::get();
-    Identity::warm_up();
+    ProcessIdentity::warm_up();
     panic_report::install_hook();
     crash::handler::install();
     // What is found out once a process, and memory: what the allocator has split here is not split again in each child.
@@ -184,7 +184,7 @@ pub(crate) fn rehearse() {
     let _ = std::io::stdout().flush();
 }
 
-fn set_up(identity: Identity, options: &Options, mut fds: Vec<OwnedFd>) -> Result<(), Refusal> {
+fn set_up(identity: ProcessIdentity, options: &Options, mut fds: Vec<OwnedFd>) -> Result<(), Refusal> {
     if options.outlives_owner {
         death_link::untie();
     }

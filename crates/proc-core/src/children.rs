@@ -19,12 +19,12 @@ use nix::{errno::Errno, sys::signal::Signal};
 
 use crate::{
     crash::CrashReport,
-    current::Identity,
+    current::ProcessIdentity,
     error::ProcessError,
     exit::{self, Stage},
     lock::lock,
     logs::{self, Tap},
-    output::Captured,
+    output::CapturedStream,
     report::{Found, Left, Report},
     start::{Started, failed},
 };
@@ -59,7 +59,7 @@ pub(crate) struct Child {
     /// Where its records come from, if it forwards them.
     logs: Option<Tap>,
     /// Its standard output and error, if their lines come here.
-    captured: [Option<Arc<Captured>>; 2],
+    captured: [Option<Arc<CapturedStream>>; 2],
     /// What holds for it, if it was confined.
     #[cfg(feature = "confine")]
     pub(crate) confined: OnceLock<crate::confine::Confined>,
@@ -206,10 +206,10 @@ static CHILDREN: ForkLocal<Mutex<BTreeMap<u32, Arc<Child>>>> = ForkLocal::new();
 /// Takes note of a child that has just been started.
 pub(crate) fn register(
     started: Started,
-    identity: &Identity,
+    identity: &ProcessIdentity,
     report: Option<Report>,
     own_group: bool,
-    (logs, captured): (Option<Tap>, [Option<Arc<Captured>>; 2]),
+    (logs, captured): (Option<Tap>, [Option<Arc<CapturedStream>>; 2]),
 ) -> Arc<Child> {
     let child = Child::new(started, &identity.name, identity.daemon, own_group);
     let child = Arc::new(Child { report, logs, captured, ..child });

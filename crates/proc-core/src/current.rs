@@ -18,18 +18,18 @@ use kernel::{
 
 /// What a child is told about itself and its parent.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Identity {
+pub(crate) struct ProcessIdentity {
     pub(crate) name: String,
     pub(crate) daemon: bool,
     pub(crate) parent_name: String,
     pub(crate) parent_pid: u32,
 }
-plain!(Identity { name, daemon, parent_name, parent_pid });
+plain!(ProcessIdentity { name, daemon, parent_name, parent_pid });
 
-static SELF: ForkLocal<Mutex<Option<Identity>>> = ForkLocal::new();
+static SELF: ForkLocal<Mutex<Option<ProcessIdentity>>> = ForkLocal::new();
 static CHILDREN_NAMED: ForkLocal<AtomicU64> = ForkLocal::new();
 
-impl Identity {
+impl ProcessIdentity {
     /// The identity of a child that the calling process is about to start.
     pub(crate) fn of_child(name: Option<String>, daemon: bool) -> Self {
         let parent_name = current_process().name;
@@ -109,7 +109,8 @@ impl CurrentProcess {
 /// assert_eq!(proc_core::current_process().name(), "MainProcess");
 /// ```
 pub fn current_process() -> CurrentProcess {
-    let (name, daemon) = Identity::current().map_or(("MainProcess".to_owned(), false), |me| (me.name, me.daemon));
+    let (name, daemon) =
+        ProcessIdentity::current().map_or(("MainProcess".to_owned(), false), |me| (me.name, me.daemon));
     CurrentProcess { name, pid: std::process::id(), daemon }
 }
 
@@ -144,7 +145,7 @@ impl ParentProcess {
 
 /// The process that started the calling one with this crate; `None` in the main process.
 pub fn parent_process() -> Option<ParentProcess> {
-    let me = Identity::current()?;
+    let me = ProcessIdentity::current()?;
     Some(ParentProcess { name: me.parent_name, pid: me.parent_pid })
 }
 

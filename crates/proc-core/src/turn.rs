@@ -23,12 +23,12 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Default)]
 struct Turns {
-    state: Mutex<State>,
+    state: Mutex<TurnState>,
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct TurnState {
     is_taken: bool,
     /// Those who wait, the first first.
     queue: VecDeque<u64>,
@@ -88,7 +88,7 @@ pub(crate) fn take() -> Waited {
     Waited::Turn(Turn(turns))
 }
 
-fn wait<'a>(turns: &'a Turns, state: MutexGuard<'a, State>) -> (MutexGuard<'a, State>, bool) {
+fn wait<'a>(turns: &'a Turns, state: MutexGuard<'a, TurnState>) -> (MutexGuard<'a, TurnState>, bool) {
     let (state, waited) = turns.changed.wait_timeout(state, PATIENCE).unwrap_or_else(PoisonError::into_inner);
     (state, waited.timed_out())
 }

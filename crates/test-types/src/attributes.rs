@@ -316,7 +316,7 @@ struct Definition {
 }
 derived!(
     struct Getter {
-        #[serde(with = "Hidden")]
+        #[serde(with = "HiddenDef")]
         hidden: hidden::Hidden,
     }
 );
@@ -334,12 +334,12 @@ mod hidden {
 }
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "hidden::Hidden")]
-struct Hidden {
+struct HiddenDef {
     #[serde(getter = "hidden::Hidden::get")]
     n: u8,
 }
-impl From<Hidden> for hidden::Hidden {
-    fn from(h: Hidden) -> Self {
+impl From<HiddenDef> for hidden::Hidden {
+    fn from(h: HiddenDef) -> Self {
         Self::new(h.n)
     }
 }

@@ -42,7 +42,7 @@ struct ServeAs {
 
 #[serde_with::skip_serializing_none]
 #[derive(Serialize, Deserialize, PartialEq, Debug, Clone)]
-struct SkipNone {
+struct SkipUnset {
     a: Option<u8>,
     b: Option<String>,
     #[serde(default, with = "::serde_with::rust::double_option")]
@@ -170,9 +170,9 @@ fn records(v: &mut impl Visit) {
         "serde_with, skip_serializing_none",
         Arrive,
         vec![
-            SkipNone { a: None, b: None, c: None },
-            SkipNone { a: None, b: Some("b".into()), c: Some(None) },
-            SkipNone { a: Some(1), b: None, c: Some(Some(1)) },
+            SkipUnset { a: None, b: None, c: None },
+            SkipUnset { a: None, b: Some("b".into()), c: Some(None) },
+            SkipUnset { a: Some(1), b: None, c: Some(Some(1)) },
         ],
     );
     let at = chrono::DateTime::from_timestamp(1_700_000_000, 0).unwrap_or_default();

@@ -112,13 +112,13 @@ derived!(
 );
 derived!(
     #[serde(rename_all = "snake_case")]
-    enum RenameAll {
+    enum RenameAllVariants {
         FirstOne,
         SecondOne { some_field: u8 },
     }
 );
 derived!(
-    enum RenameApart {
+    enum RenameVariantApart {
         #[serde(rename(serialize = "w", deserialize = "r"))]
         A(u8),
         B,
@@ -295,8 +295,16 @@ pub(crate) fn all(v: &mut impl Visit) {
     v.visit("untagged alike newtypes, second", BeRefused, vec![AlikeNewtypes::Second(TwoA { a: 1 })]);
     v.visit("untagged alike structs, first", Arrive, vec![AlikeStructs::First { a: 1 }]);
     v.visit("untagged overlapping, more", BeRefused, vec![Overlapping::More { a: 1, b: 2 }]);
-    v.visit("rename_all of variants", Arrive, vec![RenameAll::FirstOne, RenameAll::SecondOne { some_field: 1 }]);
-    v.visit("rename(serialize, deserialize) of a variant", Arrive, vec![RenameApart::A(1), RenameApart::B]);
+    v.visit(
+        "rename_all of variants",
+        Arrive,
+        vec![RenameAllVariants::FirstOne, RenameAllVariants::SecondOne { some_field: 1 }],
+    );
+    v.visit(
+        "rename(serialize, deserialize) of a variant",
+        Arrive,
+        vec![RenameVariantApart::A(1), RenameVariantApart::B],
+    );
     v.visit("alias of a variant", Arrive, vec![WithAlias::A, WithAlias::B]);
     v.visit("other", Arrive, vec![Other::A, Other::Rest]);
     v.visit("skip a variant", Arrive, vec![Skipping::A, Skipping::C(1), Skipping::D { x: 1 }]);

@@ -44,7 +44,7 @@ use crate::{
     Full, Imap, ImapUnordered, PoolError, Stats, Task, TaskError,
     bound::{Bound, Permit},
     stream::{self, Chunk, Cut, Submit},
-    task::{Ended, Handle},
+    task::{FailedTask, Handle},
     terms::Terms,
 };
 
@@ -141,7 +141,7 @@ impl ProcessPool {
                 self.shared.submit(job.clone());
                 Task(job)
             }
-            Err(why) => Ended::task(why),
+            Err(why) => FailedTask::task(why),
         }
     }
 
@@ -161,7 +161,7 @@ impl ProcessPool {
         let permit = self.bound.as_ref().map(Bound::acquire);
         let (task, job) = match single::job(&self.shared, f, args, permit, None) {
             Ok(job) => (Task(job.clone() as Arc<dyn Handle<_>>), Some(job)),
-            Err(why) => (Ended::task(why), None),
+            Err(why) => (FailedTask::task(why), None),
         };
         task.on_done(on_done);
         if let Some(job) = job {
@@ -315,7 +315,7 @@ impl ProcessPool {
                 }
                 Task(job as Arc<dyn Handle<Chunk<R>>>)
             }
-            Err(why) => Ended::task(why),
+            Err(why) => FailedTask::task(why),
         })
     }
 

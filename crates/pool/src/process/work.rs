@@ -54,7 +54,7 @@ pub(super) struct Header {
     /// Most tasks have none of their own.
     terms: Option<Arc<Terms>>,
     /// Most tasks have none.
-    kept: Option<Box<Mutex<Kept>>>,
+    kept: Option<Box<Mutex<HeldResources>>>,
     /// The worker and the slot of its lane that it is in, packed; changed under the pool's lock.
     pub(super) place: AtomicU32,
     /// Where it is in the order in which tasks were given; changed under the pool's lock, 0 before.
@@ -65,7 +65,7 @@ pub(super) struct Header {
 
 /// What is kept until a task's end.
 #[derive(Default)]
-struct Kept {
+struct HeldResources {
     /// The descriptors among the arguments.
     fds: Vec<OwnedFd>,
     _permit: Option<Permit>,
@@ -85,7 +85,7 @@ impl Header {
             label,
             payload: bytes,
             terms,
-            kept: is_kept.then(|| Box::new(Mutex::new(Kept { fds, _permit: permit }))),
+            kept: is_kept.then(|| Box::new(Mutex::new(HeldResources { fds, _permit: permit }))),
             place: AtomicU32::new(0),
             turn: AtomicU64::new(0),
             deaths: AtomicU32::new(0),

@@ -48,11 +48,11 @@ pub struct Trace(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     begun: Moment,
-    kept: Mutex<Kept>,
+    kept: Mutex<Recording>,
 }
 
 #[derive(Debug, Default)]
-struct Kept {
+struct Recording {
     events: Events,
     n_missing: u64,
 }
@@ -84,7 +84,7 @@ impl Moment {
 }
 
 /// What is known of a task that has ended.
-pub(crate) struct Ended {
+pub(crate) struct TaskSpan {
     /// The thread that it ran on; of a process its pid.
     pub(crate) row: u32,
     pub(crate) function: &'static str,
@@ -126,7 +126,7 @@ impl Trace {
     }
 
     /// Adds a slice.
-    pub(crate) fn add(&self, ended: Ended) {
+    pub(crate) fn add(&self, ended: TaskSpan) {
         let mut kept = self.0.kept.lock();
         if kept.events.n_slices() == MAX_SLICES {
             kept.n_missing += 1;

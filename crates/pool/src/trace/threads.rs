@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use nix::unistd::gettid;
 
-use super::{Arg, Ended, Moment, Trace};
+use super::{Arg, Moment, TaskSpan, Trace};
 
 thread_local! {
     /// The trace of the pool whose thread this is.
@@ -27,7 +27,7 @@ pub(crate) fn run<R>(function: &'static str, id: u64, task: impl FnOnce() -> R) 
     let result = task();
     if let (Some((trace, row)), Some(begin)) = (traced, begin) {
         let args = vec![("task", Arg::Number(id))];
-        trace.add(Ended { row, function, begin, end: Moment::now(), args });
+        trace.add(TaskSpan { row, function, begin, end: Moment::now(), args });
     }
     result
 }

@@ -84,20 +84,20 @@ fn push_frames(loader: Option<&Loader>, library: Option<&Path>, place: Place, fr
 }
 
 /// What the debug information says of one function.
-struct Found {
+struct InlinedFrame {
     function: Option<String>,
     file: Option<PathBuf>,
     line: Option<u32>,
 }
 
 /// The function at an address, and those that it has been put into.
-fn inlined(loader: &Loader, offset: u64) -> Option<Vec<Found>> {
+fn inlined(loader: &Loader, offset: u64) -> Option<Vec<InlinedFrame>> {
     let mut frames = loader.find_frames(offset).ok()?;
     let mut all = Vec::new();
     while let Ok(Some(frame)) = frames.next() {
         let function = frame.function.as_ref().and_then(|name| Some(name.demangle().ok()?.into_owned()));
         let (file, line) = frame.location.map_or((None, None), |at| (at.file.map(PathBuf::from), at.line));
-        all.push(Found { function: function.map(without_hash), file, line });
+        all.push(InlinedFrame { function: function.map(without_hash), file, line });
     }
     Some(all)
 }

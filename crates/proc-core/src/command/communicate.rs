@@ -95,9 +95,9 @@ impl Exchange {
             self.pipes = Some(Pipes::take(handle, handle).map_err(io)?);
         }
         match self.converse(handle, deadline, limit).map_err(io)? {
-            End::Done => {}
-            End::TimedOut => return Err(CommandError::timed_out(handle.name(), self.read.clone())),
-            End::TooMuch => {
+            Completion::Done => {}
+            Completion::TimedOut => return Err(CommandError::timed_out(handle.name(), self.read.clone())),
+            Completion::TooMuch => {
                 let program = handle.name().to_owned();
                 return Err(CommandError::TooMuchOutput { program, partial: self.read.clone() });
             }
@@ -108,8 +108,8 @@ impl Exchange {
     }
 
     /// Until the program has ended and all that it wrote has been read.
-    fn converse(&mut self, handle: &ProcessHandle, deadline: Option<Deadline>, limit: usize) -> io::Result<End> {
-        let Some(pipes) = &mut self.pipes else { return Ok(End::Done) };
+    fn converse(&mut self, handle: &ProcessHandle, deadline: Option<Deadline>, limit: usize) -> io::Result<Completion> {
+        let Some(pipes) = &mut self.pipes else { return Ok(Completion::Done) };
         loop {
             if self.written == self.to_write.len() {
                 pipes.stdin = None;
@@ -121,7 +121,7 @@ impl Exchange {
                 fds.extend(pipes.stdout.as_ref().map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLIN)));
                 fds.extend(pipes.stderr.as_ref().map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLIN)));
                 match ppoll(&mut fds, deadline.map(|d| d.remaining().into()), None) {
-                    Ok(0) => return Ok(End::TimedOut),
+                    Ok(0) => return Ok(Completion::TimedOut),
                     Ok(_) | Err(Errno::EINTR) => {}
                     Err(e) => return Err(e.into()),
                 }
@@ -133,10 +133,10 @@ impl Exchange {
             let fits = read(&mut pipes.stdout, &mut self.read.stdout, go, limit)?
                 & read(&mut pipes.stderr, &mut self.read.stderr, go, limit)?;
             match (fits, has_ended) {
-                (false, _) => return Ok(End::TooMuch),
-                (true, true) => return Ok(End::Done),
+                (false, _) => return Ok(Completion::TooMuch),
+                (true, true) => return Ok(Completion::Done),
                 (true, false) if deadline.is_some_and(|d| d.has_passed()) && handle.is_alive() => {
-                    return Ok(End::TimedOut);
+                    return Ok(Completion::TimedOut);
                 }
                 (true, false) => {}
             }
@@ -147,7 +147,7 @@ impl Exchange {
 /// The most that a pipe can be made to hold without privileges (`/proc/sys/fs/pipe-max-size`).
 const PIPE_CAPACITY: usize = 1 << 20;
 
-enum End {
+enum Completion {
     Done,
     TimedOut,
     TooMuch,

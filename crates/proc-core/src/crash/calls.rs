@@ -44,7 +44,7 @@ pub(super) fn inode(number: RawFd, kind: libc::mode_t) -> Option<u64> {
 pub(super) fn refused_call(info: &libc::siginfo_t) -> (i32, u32) {
     /// As the kernel fills it for `SIGSYS`.
     #[repr(C)]
-    struct Refused {
+    struct SigsysInfo {
         head: [i32; 3],
         // At the same place as the union of the other signals.
         instruction: *const libc::c_void,
@@ -53,7 +53,7 @@ pub(super) fn refused_call(info: &libc::siginfo_t) -> (i32, u32) {
     }
     let info: *const libc::siginfo_t = info;
     // SAFETY: a siginfo_t is longer, aligned as well, and plain data.
-    let refused = unsafe { &*info.cast::<Refused>() };
+    let refused = unsafe { &*info.cast::<SigsysInfo>() };
     (refused.call, refused.architecture)
 }
 

@@ -15,12 +15,12 @@ use std::{
 
 use super::packet::PANIC_BYTES;
 
-struct Text(UnsafeCell<(usize, [u8; PANIC_BYTES])>);
+struct PanicText(UnsafeCell<(usize, [u8; PANIC_BYTES])>);
 
 // SAFETY: used by whoever has set `IS_TAKEN` only.
-unsafe impl Sync for Text {}
+unsafe impl Sync for PanicText {}
 
-static TEXT: Text = Text(UnsafeCell::new((0, [0; PANIC_BYTES])));
+static TEXT: PanicText = PanicText(UnsafeCell::new((0, [0; PANIC_BYTES])));
 static IS_TAKEN: AtomicBool = AtomicBool::new(false);
 
 /// What the compiler adds where a panic may not go on; the one before says more.

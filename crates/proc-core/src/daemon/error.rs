@@ -58,29 +58,29 @@ pub enum DaemonError {
 
 /// The ways to fail that the daemon tells its launcher of.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) enum Failure {
+pub(super) enum DaemonFailure {
     AlreadyRunning { pid: u32, pid_file: PathBuf },
     System { operation: String, errno: i32 },
     Failed { message: String },
     Panicked { message: String, location: String },
 }
 
-impl Failure {
+impl DaemonFailure {
     /// For `map_err`.
     pub(super) fn system(operation: impl Into<String>) -> impl FnOnce(Errno) -> Self {
         |errno| Self::System { operation: operation.into(), errno: errno as i32 }
     }
 }
 
-impl From<Failure> for DaemonError {
-    fn from(failure: Failure) -> Self {
+impl From<DaemonFailure> for DaemonError {
+    fn from(failure: DaemonFailure) -> Self {
         match failure {
-            Failure::AlreadyRunning { pid, pid_file } => Self::AlreadyRunning { pid, pid_file },
-            Failure::System { operation, errno } => {
+            DaemonFailure::AlreadyRunning { pid, pid_file } => Self::AlreadyRunning { pid, pid_file },
+            DaemonFailure::System { operation, errno } => {
                 Self::System { operation, source: io::Error::from_raw_os_error(errno) }
             }
-            Failure::Failed { message } => Self::Failed { message },
-            Failure::Panicked { message, location } => Self::Panicked { message, location },
+            DaemonFailure::Failed { message } => Self::Failed { message },
+            DaemonFailure::Panicked { message, location } => Self::Panicked { message, location },
         }
     }
 }

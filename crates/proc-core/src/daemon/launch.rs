@@ -27,7 +27,7 @@ use nix::{
 
 use super::{
     DaemonError, Daemonize, Daemonized, Ready,
-    error::Failure,
+    error::DaemonFailure,
     ready::{LONGEST_WORD, Word},
     setup::Plan,
 };
@@ -113,9 +113,9 @@ fn hear(channel: &OwnedFd, deadline: Option<Deadline>) -> nix::Result<Option<Wor
 /// The process between; returns in the daemon only.
 fn between(plan: Plan, channel: OwnedFd) -> Result<Daemonized, DaemonError> {
     // The session's leader is never the daemon, which therefore cannot get a terminal.
-    let begun = setsid().map_err(Failure::system("make a session"));
+    let begun = setsid().map_err(DaemonFailure::system("make a session"));
     // SAFETY: this process is a fork of one thread, so it has one.
-    match begun.and_then(|_| unsafe { fork() }.map_err(Failure::system("fork"))) {
+    match begun.and_then(|_| unsafe { fork() }.map_err(DaemonFailure::system("fork"))) {
         Ok(ForkResult::Child) => {
             let ready = Ready::new(channel);
             match plan.apply() {

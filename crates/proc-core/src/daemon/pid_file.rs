@@ -25,7 +25,7 @@ use nix::{
     unistd::geteuid,
 };
 
-use super::error::{DaemonError, Failure};
+use super::error::{DaemonError, DaemonFailure};
 use kernel::{
     futex::Deadline,
     identity::PidNamespace,
@@ -79,14 +79,15 @@ impl Holder {
 }
 
 /// Takes the file for the calling process, which is to be the daemon and has one thread.
-pub(super) fn claim(path: &Path, umask: Mode) -> Result<(), Failure> {
-    let failed =
-        |what: &str, e: io::Error| Failure::system(format!("{what} the pid file {}", path.display()))(errno_of(&e));
+pub(super) fn claim(path: &Path, umask: Mode) -> Result<(), DaemonFailure> {
+    let failed = |what: &str, e: io::Error| {
+        DaemonFailure::system(format!("{what} the pid file {}", path.display()))(errno_of(&e))
+    };
     let place = Place::of(path).map_err(|e| failed("reach", e))?;
     let _turn = place.take_turn().map_err(|e| failed("take over", e))?;
     if let Some(old) = open(&place).map_err(|refused| refused.into_failure(path))? {
         if let Some(Holder { pid, .. }) = Holder::of(&old).map_err(|e| failed("lock", e.into()))? {
-            return Err(Failure::AlreadyRunning { pid, pid_file: path.to_owned() });
+            return Err(DaemonFailure::AlreadyRunning { pid, pid_file: path.to_owned() });
         }
         if !says_a_pid(old).map_err(|e| failed("read", e))? {
             return Err(Refused::NoPidFile.into_failure(path));
@@ -135,17 +136,19 @@ enum Refused {
 }
 
 impl Refused {
-    fn into_failure(self, path: &Path) -> Failure {
+    fn into_failure(self, path: &Path) -> DaemonFailure {
         let path = path.display();
         match self {
-            Self::Io(e) => Failure::system(format!("open the pid file {path}"))(errno_of(&e)),
-            Self::Link => Failure::system(format!("use {path} as pid file: it is a symbolic link"))(Errno::ELOOP),
-            Self::NoPidFile => Failure::system(format!("use {path} as pid file: it is something else"))(Errno::EEXIST),
+            Self::Io(e) => DaemonFailure::system(format!("open the pid file {path}"))(errno_of(&e)),
+            Self::Link => DaemonFailure::system(format!("use {path} as pid file: it is a symbolic link"))(Errno::ELOOP),
+            Self::NoPidFile => {
+                DaemonFailure::system(format!("use {path} as pid file: it is something else"))(Errno::EEXIST)
+            }
             Self::OfUser(uid) => {
-                Failure::system(format!("trust the pid file {path}: it belongs to user {uid}"))(Errno::EPERM)
+                DaemonFailure::system(format!("trust the pid file {path}: it belongs to user {uid}"))(Errno::EPERM)
             }
             Self::Writable => {
-                Failure::system(format!("trust the pid file {path}: other users may write it"))(Errno::EPERM)
+                DaemonFailure::system(format!("trust the pid file {path}: other users may write it"))(Errno::EPERM)
             }
         }
     }

@@ -10,7 +10,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::error::Failure;
+use super::error::DaemonFailure;
 use crate::panic_report::{self, Panic};
 use kernel::sys::seqpacket;
 
@@ -21,7 +21,7 @@ pub(super) enum Word {
     Ready {
         pid: u32,
     },
-    Failed(Failure),
+    Failed(DaemonFailure),
     /// The `Ready` is gone.
     Dropped,
     Ended {
@@ -67,15 +67,15 @@ impl Ready {
     /// Has the launcher's `start` return this error. The daemon is to end then; it is killed if it takes two seconds.
     pub fn fail(&self, error: impl Display) {
         let message = error.to_string();
-        self.say(&Word::Failed(Failure::Failed { message: cut(message) }));
+        self.say(&Word::Failed(DaemonFailure::Failed { message: cut(message) }));
     }
 
-    pub(super) fn refuse(self, failure: Failure) {
+    pub(super) fn refuse(self, failure: DaemonFailure) {
         self.say(&Word::Failed(failure));
     }
 
     fn panicked(&self, panic: Panic) {
-        self.say(&Word::Failed(Failure::Panicked { message: cut(panic.message), location: cut(panic.location) }));
+        self.say(&Word::Failed(DaemonFailure::Panicked { message: cut(panic.message), location: cut(panic.location) }));
     }
 
     fn say(&self, word: &Word) {

@@ -18,7 +18,7 @@ use nix::{
 
 use super::{
     Daemonize,
-    error::{DaemonError, Failure},
+    error::{DaemonError, DaemonFailure},
     identity::Identity,
     inherited, pid_file,
 };
@@ -63,17 +63,17 @@ impl Plan {
     }
 
     /// Makes a daemon of the calling process.
-    pub(super) fn apply(self) -> Result<(), Failure> {
+    pub(super) fn apply(self) -> Result<(), DaemonFailure> {
         umask(self.umask);
         unistd::chdir(&self.working_dir)
-            .map_err(Failure::system(format!("enter the directory {}", self.working_dir.display())))?;
+            .map_err(DaemonFailure::system(format!("enter the directory {}", self.working_dir.display())))?;
         // Before the privileges that it may take are gone.
         if let Some(path) = &self.pid_file {
             pid_file::claim(path, self.umask)?;
         }
         for (number, stream) in (0..).zip(&self.streams) {
             fds::replace_standard_stream(stream.as_fd(), number)
-                .map_err(Failure::system(format!("redirect standard stream {number}")))?;
+                .map_err(DaemonFailure::system(format!("redirect standard stream {number}")))?;
         }
         close_inherited(&self.kept);
         become_user(self.user.as_ref(), self.group)
@@ -114,18 +114,18 @@ fn unknown(kind: &str, who: &Identity, errno: Errno) -> DaemonError {
 }
 
 /// Groups first: the right to change them goes with the user.
-fn become_user(user: Option<&User>, group: Option<Gid>) -> Result<(), Failure> {
+fn become_user(user: Option<&User>, group: Option<Gid>) -> Result<(), DaemonFailure> {
     let account = user.and_then(|user| user.account.as_ref());
     if let Some(group) = group.or(account.map(|(_, group)| *group)) {
-        unistd::setgid(group).map_err(Failure::system(format!("become a member of group {group}")))?;
+        unistd::setgid(group).map_err(DaemonFailure::system(format!("become a member of group {group}")))?;
     }
     let Some(user) = user else { return Ok(()) };
     let groups = match account {
         Some((name, own)) => unistd::initgroups(name, group.unwrap_or(*own)),
         None => unistd::setgroups(&[]),
     };
-    groups.map_err(Failure::system("join the user's groups"))?;
-    unistd::setuid(user.id).map_err(Failure::system(format!("become user {}", user.id)))
+    groups.map_err(DaemonFailure::system("join the user's groups"))?;
+    unistd::setuid(user.id).map_err(DaemonFailure::system(format!("become user {}", user.id)))
 }
 
 /// Closes what this program was started with, unless it has taken charge of it: marked it close-on-exec.

@@ -34,7 +34,7 @@ pub(super) fn record(origin: &Origin, parts: &Parts<'_>) {
         return;
     }
     let (prefix, message, cut) = (prefix(origin, parts), parts.message.unwrap_or_default(), Cut(parts.n_cut));
-    let fields = Fields { parts, origin };
+    let fields = ForwardedFields { parts, origin };
     let mut builder = Record::builder();
     builder.metadata(metadata).module_path(module).file(file).line(line).key_values(&fields);
     log::logger().log(&builder.args(format_args!("{prefix}{message}{cut}")).build());
@@ -56,12 +56,12 @@ pub(super) fn notice(level: Level, message: &str) -> Parts<'_> {
 
 /// The record's key-values, and who it is from: unless it says so itself, having been forwarded to the child by one of its own
 /// children.
-struct Fields<'a> {
+struct ForwardedFields<'a> {
     parts: &'a Parts<'a>,
     origin: &'a Origin,
 }
 
-impl Source for Fields<'_> {
+impl Source for ForwardedFields<'_> {
     fn visit<'kvs>(&'kvs self, visitor: &mut dyn VisitSource<'kvs>) -> Result<(), Error> {
         for (key, value) in &self.parts.fields {
             visitor.visit_pair(Key::from_str(key), (*value).into())?;

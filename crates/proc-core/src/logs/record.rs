@@ -21,14 +21,14 @@ pub(super) fn put(record: &Record<'_>, bytes: &mut Vec<u8>) {
     };
     let mut draft = Draft::new(bytes, RECORD, &head);
     // One that cannot be visited to its end has the fields that came before.
-    let _ = record.key_values().visit(&mut Fields(&mut draft));
+    let _ = record.key_values().visit(&mut FieldVisitor(&mut draft));
     draft.end(Some(*record.args()));
 }
 
 /// Adds key-values, as long as there is room.
-struct Fields<'a, 'b>(&'a mut Draft<'b>);
+struct FieldVisitor<'a, 'b>(&'a mut Draft<'b>);
 
-impl<'kvs> VisitSource<'kvs> for Fields<'_, '_> {
+impl<'kvs> VisitSource<'kvs> for FieldVisitor<'_, '_> {
     fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), Error> {
         match self.0.field(key.as_str(), |bytes, limit| value.visit(PutValue { bytes, limit }))? {
             true => Ok(()),

@@ -53,7 +53,7 @@ const REST: usize = (1 << 20) / PIECE_BYTES;
 /// All streams that this process listens to.
 #[derive(Debug, Default)]
 struct Captures {
-    streams: Mutex<Vec<Arc<Captured>>>,
+    streams: Mutex<Vec<Arc<CapturedStream>>>,
     /// To the thread that listens.
     wake: Mutex<Option<PipeWriter>>,
 }
@@ -84,10 +84,10 @@ impl Capture {
     }
 
     /// The child has been started.
-    pub(crate) fn connect(self, name: &str) -> Arc<Captured> {
+    pub(crate) fn connect(self, name: &str) -> Arc<CapturedStream> {
         let Self { reader, line } = self;
-        let state = State { reader: Some(Arc::new(reader)), text: Text::default() };
-        let captured = Arc::new(Captured { name: name.to_owned(), line, state: Mutex::new(state) });
+        let state = StreamState { reader: Some(Arc::new(reader)), text: Text::default() };
+        let captured = Arc::new(CapturedStream { name: name.to_owned(), line, state: Mutex::new(state) });
         let captures = CAPTURES.get();
         lock(&captures.streams).push(Arc::clone(&captured));
         if let Some(wake) = &mut *lock(&captures.wake) {
@@ -100,20 +100,20 @@ impl Capture {
 
 /// A stream of a child.
 #[derive(Debug)]
-pub(crate) struct Captured {
+pub(crate) struct CapturedStream {
     name: String,
     line: LineFn,
-    state: Mutex<State>,
+    state: Mutex<StreamState>,
 }
 
 #[derive(Debug)]
-struct State {
+struct StreamState {
     /// None after its end.
     reader: Option<Arc<PipeReader>>,
     text: Text,
 }
 
-impl Captured {
+impl CapturedStream {
     /// Has all come that the child has written. After its end, what is no whole line is one.
     pub(crate) fn drain(&self, has_ended: bool) {
         let Waited::Turn(turn) = turn::take() else { return };

@@ -109,12 +109,12 @@ impl ReaperBuilder {
 /// ```
 #[derive(Debug)]
 pub struct Reaper {
-    shared: Arc<Shared>,
+    shared: Arc<ReaperState>,
     exits: Receiver<OrphanExit>,
 }
 
 #[derive(Debug, Default)]
-struct Shared {
+struct ReaperState {
     stop: Mutex<bool>,
     wake: Condvar,
     in_doubt: AtomicUsize,
@@ -149,7 +149,7 @@ impl Reaper {
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, "this process has a reaper already"));
         }
         let (report, exits) = sync_channel(LONGEST_BACKLOG);
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(ReaperState::default());
         let mut watch = Watch::new(options, report, Arc::clone(&shared));
         let started = prctl::set_child_subreaper(true)
             .map_err(io::Error::from)
@@ -193,7 +193,7 @@ impl Drop for Reaper {
 struct Watch {
     options: ReaperBuilder,
     report: SyncSender<OrphanExit>,
-    shared: Arc<Shared>,
+    shared: Arc<ReaperState>,
     /// Children before we were a subreaper: not adopted.
     earlier: HashSet<ProcessId>,
     /// Seen as somebody else's children.
@@ -205,7 +205,7 @@ struct Watch {
 }
 
 impl Watch {
-    fn new(options: ReaperBuilder, report: SyncSender<OrphanExit>, shared: Arc<Shared>) -> Self {
+    fn new(options: ReaperBuilder, report: SyncSender<OrphanExit>, shared: Arc<ReaperState>) -> Self {
         let earlier = census::children_of(std::process::id()).iter().map(who).collect();
         Self {
             options,

@@ -16,7 +16,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::{
     child::run_closure,
     children,
-    current::Identity,
+    current::ProcessIdentity,
     death_link,
     error::ProcessError,
     options::Options,
@@ -65,7 +65,7 @@ pub enum Fork {
 /// ```
 pub unsafe fn fork() -> Result<Fork, ProcessError> {
     let _starting = crate::reaper::starting();
-    let identity = Identity::of_child(None, false);
+    let identity = ProcessIdentity::of_child(None, false);
     // SAFETY: the caller vouches for what the child does.
     match unsafe { split() }? {
         Split::Parent(started) => {
@@ -81,7 +81,7 @@ pub unsafe fn fork() -> Result<Fork, ProcessError> {
 
 /// Forks and runs `target` in the child.
 pub(crate) fn start<R: Serialize + DeserializeOwned>(
-    identity: &Identity,
+    identity: &ProcessIdentity,
     options: &Options,
     of_options: &[BorrowedFd<'_>],
     target: impl FnOnce() -> R,

@@ -10,7 +10,7 @@ use std::{
 
 use nix::errno::Errno;
 
-use crate::{current::Identity, function::Function, options::Options, start::plain::plain};
+use crate::{current::ProcessIdentity, function::Function, options::Options, start::plain::plain};
 use kernel::sys::{
     memfd,
     seqpacket::{self, MAX_FDS},
@@ -24,7 +24,7 @@ pub(crate) struct Request {
     /// The build that the owner runs; a function's place means nothing in another.
     pub(crate) fingerprint: u64,
     pub(crate) function: Function,
-    pub(crate) identity: Identity,
+    pub(crate) identity: ProcessIdentity,
     pub(crate) options: Options,
 }
 plain!(Request { fingerprint, function, identity, options });

@@ -2,7 +2,7 @@ use std::os::fd::AsFd;
 
 use crate::{
     child::REFUSED,
-    current::Identity,
+    current::ProcessIdentity,
     function::{CallError, Function},
     image::Image,
     options::Options,
@@ -26,7 +26,7 @@ fn packed(value: &impl Plain) -> Vec<u8> {
 
 fn run_forged(fingerprint: u64, offset: u64, options: Options) -> (i32, Found) {
     let function = Function::take(&mut &packed(&offset)[..]).unwrap();
-    let identity = Identity::of_child(None, false);
+    let identity = ProcessIdentity::of_child(None, false);
     let request = Request { fingerprint, function, identity, options };
     let body = packed(&request);
     let (socket, Started { pidfd, .. }) = spawn::execute("child").unwrap();

@@ -16,7 +16,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::{
     error::SupervisorError,
-    shared::{Command, End, Shared},
+    shared::{Command, Shared, StopReason},
     spec::{ChildInfo, ChildSpec, Event, Restart, Shutdown, Strategy},
 };
 use crate::{ProcessHandle, lock::lock};
@@ -27,14 +27,14 @@ pub(super) struct Run {
     period: Duration,
     backoff: Backoff,
     /// In the order of their start.
-    children: Vec<Child>,
+    children: Vec<Supervised>,
     /// When there were restarts, within the last period.
     restarts: VecDeque<Instant>,
     report: SyncSender<Event>,
     shared: Arc<Shared>,
 }
 
-struct Child {
+struct Supervised {
     spec: ChildSpec,
     process: Option<Box<dyn Deref<Target = ProcessHandle> + Send>>,
     starts: u64,
@@ -74,8 +74,8 @@ impl Run {
 
     pub(super) fn run(mut self, mut woken: PipeReader, commands: &Receiver<Command>) {
         let end = loop {
-            if self.children.iter().all(Child::is_over) {
-                break End::Stopped;
+            if self.children.iter().all(Supervised::is_over) {
+                break StopReason::Stopped;
             }
             let mut fds = vec![PollFd::new(woken.as_fd(), PollFlags::POLLIN)];
             let running = self.children.iter().filter_map(|child| child.process.as_ref());
@@ -87,10 +87,10 @@ impl Run {
                 let _ = woken.read(&mut [0; 64]);
             }
             if commands.try_iter().any(|command| self.obey(command)) {
-                break End::Stopped;
+                break StopReason::Stopped;
             }
             if let Err(id) = self.look_after_the_dead().and_then(|()| self.restart_the_due()) {
-                break End::TooManyRestarts { id };
+                break StopReason::TooManyRestarts { id };
             }
         };
         self.stop_all();
@@ -102,7 +102,7 @@ impl Run {
     fn obey(&mut self, command: Command) -> bool {
         // Whoever has asked may be gone by now.
         match command {
-            Command::Which(reply) => drop(reply.send(self.children.iter().map(Child::info).collect())),
+            Command::Which(reply) => drop(reply.send(self.children.iter().map(Supervised::info).collect())),
             Command::Start(spec, reply) => drop(reply.send(self.start_child(spec))),
             Command::Terminate(id, reply) => drop(reply.send(self.find(id).map(|i| self.stop(i)))),
             Command::Restart(id, reply) => {
@@ -131,7 +131,7 @@ impl Run {
             return Err(SupervisorError::AlreadyPresent { id: spec.id });
         }
         let (process, starts, started, n_deaths, due) = (None, 0, Instant::now(), 0, None);
-        self.children.push(Child { spec, process, starts, started, n_deaths, due });
+        self.children.push(Supervised { spec, process, starts, started, n_deaths, due });
         let started = self.start(self.children.len() - 1);
         if started.is_err() {
             self.children.pop();
@@ -158,7 +158,7 @@ impl Run {
 
     /// `Err` names the child that died once too often.
     fn look_after_the_dead(&mut self) -> Result<(), String> {
-        while let Some(i) = self.children.iter().position(Child::is_dead) {
+        while let Some(i) = self.children.iter().position(Supervised::is_dead) {
             let child = &mut self.children[i];
             let Some(process) = child.process.take() else { continue };
             let status = process.wait().ok();
@@ -191,7 +191,7 @@ impl Run {
     }
 
     fn restart_the_due(&mut self) -> Result<(), String> {
-        let is_due = |child: &Child| child.due.is_some_and(|due| due <= Instant::now());
+        let is_due = |child: &Supervised| child.due.is_some_and(|due| due <= Instant::now());
         while let Some(i) = self.children.iter().position(is_due) {
             self.children[i].due = None;
             self.restart(i)?;
@@ -274,7 +274,7 @@ impl Run {
     }
 }
 
-impl Child {
+impl Supervised {
     /// Whether it does not run, and will not.
     fn is_over(&self) -> bool {
         self.process.is_none() && self.due.is_none() && self.spec.restart != Restart::Permanent

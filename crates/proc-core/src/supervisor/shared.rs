@@ -34,13 +34,13 @@ pub(super) enum Command {
 pub(super) struct Shared {
     wake: PipeWriter,
     commands: Mutex<Sender<Command>>,
-    pub(super) end: Mutex<Option<End>>,
+    pub(super) end: Mutex<Option<StopReason>>,
     pub(super) ended: Condvar,
 }
 
 /// How a supervisor ended.
 #[derive(Clone, Debug)]
-pub(super) enum End {
+pub(super) enum StopReason {
     Stopped,
     TooManyRestarts { id: String },
 }
@@ -77,8 +77,10 @@ impl Shared {
         let mut end = lock(&self.end);
         loop {
             match &*end {
-                Some(End::Stopped) => return Ok(()),
-                Some(End::TooManyRestarts { id }) => return Err(SupervisorError::TooManyRestarts { id: id.clone() }),
+                Some(StopReason::Stopped) => return Ok(()),
+                Some(StopReason::TooManyRestarts { id }) => {
+                    return Err(SupervisorError::TooManyRestarts { id: id.clone() });
+                }
                 None => end = self.ended.wait(end).unwrap_or_else(PoisonError::into_inner),
             }
         }

@@ -19,12 +19,12 @@ const MAX_KEPT_BYTES: usize = 1 << 20;
 
 /// A place, with the names of its fields.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct RemoteCallsite {
     metadata: OnceLock<Metadata<'static>>,
     is_unwanted: AtomicBool,
 }
 
-impl Callsite for Place {
+impl Callsite for RemoteCallsite {
     fn set_interest(&self, interest: Interest) {
         // Orders nothing.
         self.is_unwanted.store(interest.is_never(), Relaxed);
@@ -35,7 +35,7 @@ impl Callsite for Place {
     }
 }
 
-impl Place {
+impl RemoteCallsite {
     /// What subscribers know of it; `None` if none of them wants its events.
     pub(super) fn wanted(&'static self) -> Option<&'static Metadata<'static>> {
         if self.is_unwanted.load(Relaxed) { None } else { self.metadata.get() }
@@ -43,15 +43,15 @@ impl Place {
 }
 
 #[derive(Debug, Default)]
-struct Places {
-    known: HashMap<Vec<u8>, &'static Place>,
+struct CallsiteTable {
+    known: HashMap<Vec<u8>, &'static RemoteCallsite>,
     n_bytes: usize,
 }
 
-static PLACES: ForkLocal<Mutex<Places>> = ForkLocal::new();
+static PLACES: ForkLocal<Mutex<CallsiteTable>> = ForkLocal::new();
 
 /// The place of an event with fields of these names. `None` if there are too many, unless it is `always` to be had.
-pub(super) fn place(head: &Head<'_>, names: &[&str], always: bool) -> Option<&'static Place> {
+pub(super) fn place(head: &Head<'_>, names: &[&str], always: bool) -> Option<&'static RemoteCallsite> {
     let Head { level, target, module, file, line } = *head;
     let mut key = vec![level];
     key.extend_from_slice(&line.unwrap_or_default().to_ne_bytes());
@@ -75,13 +75,13 @@ pub(super) fn place(head: &Head<'_>, names: &[&str], always: bool) -> Option<&'s
     Some(place)
 }
 
-fn make(head: &Head<'_>, names: &[&str]) -> &'static Place {
+fn make(head: &Head<'_>, names: &[&str]) -> &'static RemoteCallsite {
     fn keep(text: &str) -> &'static str {
         Box::leak(text.to_owned().into_boxed_str())
     }
     let names: Vec<&'static str> = names.iter().map(|name| keep(name)).collect();
-    let place: &'static Place =
-        Box::leak(Box::new(Place { metadata: OnceLock::new(), is_unwanted: AtomicBool::new(false) }));
+    let place: &'static RemoteCallsite =
+        Box::leak(Box::new(RemoteCallsite { metadata: OnceLock::new(), is_unwanted: AtomicBool::new(false) }));
     let fields = FieldSet::new(Box::leak(names.into_boxed_slice()), identify_callsite!(place));
     let (file, module) = (head.file.map(keep), head.module.map(keep));
     let metadata = Metadata::new(

@@ -46,7 +46,7 @@ pub(in crate::logs) fn emit(dispatch: &Dispatch, origin: &Origin, parts: &Parts<
         let names: Vec<&str> = fields.iter().map(|(name, _)| *name).collect();
         callsites::place(&of_all, &names, true)
     });
-    let Some(metadata) = place.and_then(callsites::Place::wanted) else { return };
+    let Some(metadata) = place.and_then(callsites::RemoteCallsite::wanted) else { return };
     if !dispatch.enabled(metadata) {
         return;
     }

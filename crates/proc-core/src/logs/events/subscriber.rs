@@ -71,10 +71,10 @@ impl Subscriber for EventForwarder {
                 line: metadata.line(),
             };
             let mut draft = Draft::new(bytes, EVENT, &head);
-            event.record(&mut Fields(&mut draft));
+            event.record(&mut EventFields(&mut draft));
             let around = spans::around(event.parent(), event.is_contextual());
             if !around.is_empty() {
-                Fields(&mut draft).put(SPANS, |bytes, limit| FieldValue::Text(&around).put(bytes, limit));
+                EventFields(&mut draft).put(SPANS, |bytes, limit| FieldValue::Text(&around).put(bytes, limit));
             }
             let mut draft = Some(draft);
             event.record(&mut Message(&mut draft));
@@ -107,9 +107,9 @@ impl Subscriber for EventForwarder {
 }
 
 /// Adds all fields but the message, as long as there is room.
-struct Fields<'a, 'b>(&'a mut Draft<'b>);
+struct EventFields<'a, 'b>(&'a mut Draft<'b>);
 
-impl Fields<'_, '_> {
+impl EventFields<'_, '_> {
     fn put(&mut self, key: &str, put: impl FnOnce(&mut Vec<u8>, usize) -> usize) {
         let _ = self.0.field(key, |bytes, limit| {
             put(bytes, limit);
@@ -124,7 +124,7 @@ impl Fields<'_, '_> {
     }
 }
 
-impl Visit for Fields<'_, '_> {
+impl Visit for EventFields<'_, '_> {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         if field.name() != MESSAGE {
             self.put(field.name(), |bytes, limit| put_display(bytes, limit, format_args!("{value:?}")));

@@ -47,7 +47,7 @@ use crate::{
 };
 use helper::{Helper, Lost, Taken};
 use kernel::fork_local::ForkLocal;
-use preload::Plan;
+use preload::Preload;
 pub(crate) use serve::serve;
 
 /// How often in one start a helper that was killed is replaced.
@@ -60,7 +60,7 @@ const LOADS: u32 = 3;
 pub(crate) struct Slot {
     helper: Mutex<Option<Helper>>,
     /// What it does first; nothing in the default place.
-    plan: Option<Arc<Plan>>,
+    plan: Option<Arc<Preload>>,
 }
 
 static DEFAULT: ForkLocal<Slot> = ForkLocal::new();
@@ -134,7 +134,7 @@ pub(crate) fn start<'a>(
 }
 
 /// A helper that has done what it is to do first.
-fn launch(now: &Conditions, plan: Option<&Plan>) -> Result<Helper, ProcessError> {
+fn launch(now: &Conditions, plan: Option<&Preload>) -> Result<Helper, ProcessError> {
     exit::register(Stage::ForkServer, stop_all);
     leaving::reap();
     let Some(plan) = plan else { return Helper::execute(now) };

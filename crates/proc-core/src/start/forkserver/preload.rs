@@ -44,7 +44,7 @@ use kernel::{
 
 /// What a server does before it makes children; nothing, without a loader.
 #[derive(Debug)]
-pub(crate) struct Plan {
+pub(crate) struct Preload {
     pub(crate) loader: Option<Loader>,
     /// How long the loader may take.
     pub(crate) limit: Duration,
@@ -65,7 +65,7 @@ struct Load {
 plain!(Load { fingerprint, function });
 
 /// Has the helper load, and waits until it has.
-pub(super) fn load(mut helper: Helper, plan: &Plan) -> Result<Helper, ProcessError> {
+pub(super) fn load(mut helper: Helper, plan: &Preload) -> Result<Helper, ProcessError> {
     let deadline = Deadline::after(plan.limit);
     let report = match send(&helper, plan) {
         Ok(report) => report,
@@ -107,7 +107,7 @@ pub(super) fn was_killed(error: &ProcessError) -> bool {
     }
 }
 
-fn send(helper: &Helper, plan: &Plan) -> nix::Result<Report> {
+fn send(helper: &Helper, plan: &Preload) -> nix::Result<Report> {
     let (ours, theirs) = Report::pair()?;
     let mut packed = Vec::new();
     Load { fingerprint: Image::get().fingerprint, function: plan.loader.as_ref().map(|loader| loader.function) }

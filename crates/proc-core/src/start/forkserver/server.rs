@@ -13,7 +13,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     SLOTS, Slot,
-    preload::{Loader, Plan},
+    preload::{Loader, Preload},
 };
 use crate::{
     error::ProcessError,
@@ -78,7 +78,7 @@ pub struct ForkServer(Arc<Owned>);
 struct Owned {
     /// By which each process finds its own.
     number: u64,
-    plan: Arc<Plan>,
+    plan: Arc<Preload>,
 }
 
 /// Says what a [`ForkServer`] is to be like before it is started.
@@ -177,7 +177,7 @@ impl ForkServerBuilder {
     /// cannot be started. Then there is none.
     pub fn build(self) -> Result<ForkServer, ProcessError> {
         static NUMBERS: AtomicU64 = AtomicU64::new(0);
-        let plan = Arc::new(Plan { loader: self.loader?, limit: self.limit });
+        let plan = Arc::new(Preload { loader: self.loader?, limit: self.limit });
         let server = ForkServer(Arc::new(Owned { number: NUMBERS.fetch_add(1, Relaxed), plan }));
         server.reload()?;
         Ok(server)
