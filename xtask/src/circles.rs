@@ -9,7 +9,7 @@ use self::{graph::Graph, paths::Module};
 use crate::Outcome;
 
 /// Crates that still give a name twice.
-const NAMED_TWICE: [&str; 2] = ["cluster", "wire"];
+const NAMED_TWICE: [&str; 1] = ["cluster"];
 
 /// Prints the circles of each crate, and fails if there is one, or a name that says two things.
 pub(crate) fn run(names: &[String]) -> Outcome {

@@ -9,17 +9,17 @@ use crate::{
 
 /// A number that two values share if each element of one is in the other as often.
 pub(crate) fn digest(named: &[u8]) -> Option<u64> {
-    let mut reader = Reader { bytes: named };
+    let mut reader = DigestReader { bytes: named };
     (reader.byte()? == tag::NAMED).then_some(())?;
     let digest = reader.value()?;
     reader.bytes.is_empty().then_some(digest)
 }
 
-struct Reader<'a> {
+struct DigestReader<'a> {
     bytes: &'a [u8],
 }
 
-impl<'a> Reader<'a> {
+impl<'a> DigestReader<'a> {
     fn byte(&mut self) -> Option<u8> {
         self.bytes.split_off_first().copied()
     }

@@ -48,6 +48,7 @@ mod de;
 mod digest;
 mod error;
 mod flat;
+mod id_hash;
 mod info;
 mod journal;
 mod known;

@@ -6,9 +6,11 @@
 
 use std::{
     any::TypeId,
-    hash::{Hash, Hasher},
+    hash::Hash,
     sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
+
+use crate::id_hash::IdHasher;
 
 /// Where in a value something is written: by struct and field, and by what it is inside of. Some number; it is made up of
 /// constants as far as a `Serialize` is inlined.
@@ -43,7 +45,7 @@ impl Site {
     /// As one where a `T` is written.
     #[inline(always)]
     pub(crate) fn of<T: ?Sized>(self) -> Self {
-        let mut hasher = PartOfHash(0);
+        let mut hasher = IdHasher(0);
         id_of::<T>().hash(&mut hasher);
         Self(self.0 ^ hasher.0)
     }
@@ -63,24 +65,6 @@ pub(crate) fn is_leaf<T: ?Sized>() -> bool {
 #[inline(always)]
 fn id_of<T: ?Sized>() -> TypeId {
     typeid::of::<T>()
-}
-
-/// A type's id is a hash as it is.
-struct PartOfHash(u64);
-
-impl Hasher for PartOfHash {
-    fn write(&mut self, bytes: &[u8]) {
-        self.0 = bytes.iter().fold(self.0, |hash, byte| hash.rotate_left(8) ^ u64::from(*byte));
-    }
-
-    #[inline(always)]
-    fn write_u64(&mut self, hash: u64) {
-        self.0 ^= hash;
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
 }
 
 /// Sites that a value came back from. Those that do not fit are never tried: their values are read back each time.

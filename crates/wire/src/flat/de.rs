@@ -122,7 +122,7 @@ impl<'de> de::Deserializer<'de> for &mut Reader<'de> {
     #[inline(always)]
     fn deserialize_tuple<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, Error> {
         self.trail.push(Step::open(len));
-        let mut elements = Elements { reader: &mut *self, left: len };
+        let mut elements = ElementReader { reader: &mut *self, left: len };
         let value = visitor.visit_seq(&mut elements)?;
         if elements.left == 0 { Ok(value) } else { Err(self.refuse()) }
     }
@@ -158,12 +158,12 @@ impl<'de> de::Deserializer<'de> for &mut Reader<'de> {
 }
 
 /// Elements to come.
-struct Elements<'r, 'de> {
+struct ElementReader<'r, 'de> {
     reader: &'r mut Reader<'de>,
     left: usize,
 }
 
-impl<'de> SeqAccess<'de> for &mut Elements<'_, 'de> {
+impl<'de> SeqAccess<'de> for &mut ElementReader<'_, 'de> {
     type Error = Error;
 
     #[inline(always)]

@@ -80,10 +80,10 @@ impl<'w, 'a> Serializer for &'w mut Writer<'a> {
     type Error = Stop;
     type SerializeSeq = Impossible<(), Stop>;
     type SerializeMap = Impossible<(), Stop>;
-    type SerializeTuple = Elements<'w, 'a>;
-    type SerializeTupleStruct = Elements<'w, 'a>;
+    type SerializeTuple = ElementWriter<'w, 'a>;
+    type SerializeTupleStruct = ElementWriter<'w, 'a>;
     type SerializeTupleVariant = Impossible<(), Stop>;
-    type SerializeStruct = Fields<'w, 'a>;
+    type SerializeStruct = FieldWriter<'w, 'a>;
     type SerializeStructVariant = Impossible<(), Stop>;
 
     numbers!(
@@ -123,21 +123,21 @@ impl<'w, 'a> Serializer for &'w mut Writer<'a> {
     }
 
     #[inline(always)]
-    fn serialize_tuple(self, len: usize) -> Result<Elements<'w, 'a>, Stop> {
+    fn serialize_tuple(self, len: usize) -> Result<ElementWriter<'w, 'a>, Stop> {
         self.trail.push(Step::open(len));
-        Ok(Elements(self))
+        Ok(ElementWriter(self))
     }
 
     #[inline(always)]
-    fn serialize_tuple_struct(self, name: &'static str, len: usize) -> Result<Elements<'w, 'a>, Stop> {
+    fn serialize_tuple_struct(self, name: &'static str, len: usize) -> Result<ElementWriter<'w, 'a>, Stop> {
         self.fields(name, len)?;
-        Ok(Elements(self))
+        Ok(ElementWriter(self))
     }
 
     #[inline(always)]
-    fn serialize_struct(self, name: &'static str, len: usize) -> Result<Fields<'w, 'a>, Stop> {
+    fn serialize_struct(self, name: &'static str, len: usize) -> Result<FieldWriter<'w, 'a>, Stop> {
         let names = self.fields(name, len)?.iter();
-        Ok(Fields { writer: self, names })
+        Ok(FieldWriter { writer: self, names })
     }
 
     fn serialize_str(self, _v: &str) -> Result<(), Stop> {
@@ -200,10 +200,10 @@ impl<'w, 'a> Serializer for &'w mut Writer<'a> {
 }
 
 /// Elements to come. How many come shows at the end, in what comes after them.
-pub(super) struct Elements<'w, 'a>(&'w mut Writer<'a>);
+pub(super) struct ElementWriter<'w, 'a>(&'w mut Writer<'a>);
 
 /// Fields to come, and the names that they have where they are read.
-pub(super) struct Fields<'w, 'a> {
+pub(super) struct FieldWriter<'w, 'a> {
     writer: &'w mut Writer<'a>,
     names: std::slice::Iter<'static, &'static str>,
 }
@@ -211,7 +211,7 @@ pub(super) struct Fields<'w, 'a> {
 macro_rules! elements {
     ($($trait:ident: $name:ident;)*) => {
         $(
-            impl $trait for Elements<'_, '_> {
+            impl $trait for ElementWriter<'_, '_> {
                 type Ok = ();
                 type Error = Stop;
 
@@ -233,7 +233,7 @@ elements!(
     SerializeTupleStruct: serialize_field;
 );
 
-impl SerializeStruct for Fields<'_, '_> {
+impl SerializeStruct for FieldWriter<'_, '_> {
     type Ok = ();
     type Error = Stop;
 

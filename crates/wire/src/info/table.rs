@@ -8,7 +8,7 @@
 
 use std::{
     any::TypeId,
-    hash::{Hash, Hasher},
+    hash::Hash,
     ptr::null_mut,
     sync::atomic::{
         AtomicPtr,
@@ -17,26 +17,27 @@ use std::{
 };
 
 use super::TypeInfo;
+use crate::id_hash::IdHasher;
 
-struct Entry {
+struct ListNode {
     id: TypeId,
     info: TypeInfo,
-    next: *mut Entry,
+    next: *mut ListNode,
 }
 
 const N_LISTS: usize = 256;
 
 /// The first entry of each list.
-static LISTS: [AtomicPtr<Entry>; N_LISTS] = [const { AtomicPtr::new(null_mut()) }; N_LISTS];
+static LISTS: [AtomicPtr<ListNode>; N_LISTS] = [const { AtomicPtr::new(null_mut()) }; N_LISTS];
 
 /// The entry of a type, which is made if there is none.
 ///
 /// Where it is called, the type is known, and so is the list.
 #[inline]
 pub(super) fn get(id: TypeId, make: fn() -> TypeInfo) -> &'static TypeInfo {
-    let mut hasher = PartOfHash(0);
+    let mut hasher = IdHasher(0);
     id.hash(&mut hasher);
-    let list = &LISTS[hasher.finish() as usize % N_LISTS];
+    let list = &LISTS[hasher.0 as usize % N_LISTS];
     // Acquire: with what was written to the entry before it was published.
     let first = list.load(Acquire);
     match find(first, id) {
@@ -46,8 +47,13 @@ pub(super) fn get(id: TypeId, make: fn() -> TypeInfo) -> &'static TypeInfo {
 }
 
 #[cold]
-fn insert(list: &AtomicPtr<Entry>, mut first: *mut Entry, id: TypeId, make: fn() -> TypeInfo) -> &'static TypeInfo {
-    let entry = Box::leak(Box::new(Entry { id, info: make(), next: first }));
+fn insert(
+    list: &AtomicPtr<ListNode>,
+    mut first: *mut ListNode,
+    id: TypeId,
+    make: fn() -> TypeInfo,
+) -> &'static TypeInfo {
+    let entry = Box::leak(Box::new(ListNode { id, info: make(), next: first }));
     loop {
         entry.next = first;
         match list.compare_exchange(first, entry, AcqRel, Acquire) {
@@ -61,27 +67,8 @@ fn insert(list: &AtomicPtr<Entry>, mut first: *mut Entry, id: TypeId, make: fn()
     }
 }
 
-/// A type's id is a hash as it is; some of it will do.
-struct PartOfHash(u64);
-
-impl Hasher for PartOfHash {
-    fn write(&mut self, bytes: &[u8]) {
-        self.0 = bytes.iter().fold(self.0, |hash, byte| hash.rotate_left(8) ^ u64::from(*byte));
-    }
-
-    #[inline]
-    fn write_u64(&mut self, hash: u64) {
-        self.0 ^= hash;
-    }
-
-    #[inline]
-    fn finish(&self) -> u64 {
-        self.0
-    }
-}
-
 #[inline]
-fn find(mut entry: *mut Entry, id: TypeId) -> Option<&'static TypeInfo> {
+fn find(mut entry: *mut ListNode, id: TypeId) -> Option<&'static TypeInfo> {
     // SAFETY: entries are leaked and not changed any more once they are in a list.
     while let Some(found) = unsafe { entry.as_ref::<'static>() } {
         if found.id == id {
