@@ -13,6 +13,11 @@
 //! borrows the value, and [`serialize_fd`] is unsafe for those who might hand in a short-lived one.
 #![allow(unsafe_code)]
 
+mod context;
+mod error;
+#[cfg(test)]
+mod tests;
+
 use std::{
     marker::PhantomData,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
@@ -21,7 +26,8 @@ use std::{
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, de::DeserializeOwned, ser};
 use wire::TypeInfo;
 
-use crate::thread_slot::ThreadSlot;
+use self::context::{Context, RECEIVING, SENDING, Sending, sending};
+pub use self::error::Error;
 
 /// A value in serialised form, and the descriptors that belong to it.
 #[derive(Debug)]
@@ -298,86 +304,6 @@ impl<'de> Deserialize<'de> for Fd {
     }
 }
 
-/// Why a value could not be packed or unpacked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Error {
-    message: String,
-}
-
-impl Error {
-    /// An error that says so.
-    pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into() }
-    }
-}
-
-impl From<wire::Error> for Error {
-    fn from(e: wire::Error) -> Self {
-        Self { message: e.to_string() }
-    }
-}
-
-impl std::fmt::Display for Error {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl std::error::Error for Error {}
-
-/// Of the descriptors that are noted while a value is written, those count that were noted while it was written last.
-const JOURNAL: wire::Journal = wire::Journal {
-    mark: || SENDING.with(|sending| sending.borrow().as_ref().map_or(0, |sending| sending.fds.len())),
-    rewind: |mark| {
-        SENDING.with(|sending| {
-            if let Some(sending) = &mut *sending.borrow_mut() {
-                sending.fds.truncate(mark);
-            }
-        });
-    },
-};
-
-/// A hand-over under way: so many descriptors go before these.
-struct Sending {
-    n_before: usize,
-    fds: Vec<RawFd>,
-}
-
-thread_local! {
-    static SENDING: ThreadSlot<Sending> = const { ThreadSlot::new() };
-    static RECEIVING: ThreadSlot<Vec<Option<OwnedFd>>> = const { ThreadSlot::new() };
-}
-
-/// Puts a hand-over's context in place and the former one back, also when a `Serialize` panics.
-struct Context<T: 'static> {
-    cell: &'static std::thread::LocalKey<ThreadSlot<T>>,
-    former: Option<T>,
-}
-
-impl<T> Context<T> {
-    fn enter(cell: &'static std::thread::LocalKey<ThreadSlot<T>>, value: Option<T>) -> Self {
-        Self { cell, former: cell.with(|cell| cell.replace(value)) }
-    }
-}
-
-impl<T> Drop for Context<T> {
-    fn drop(&mut self) {
-        self.cell.with(|cell| cell.replace(self.former.take()));
-    }
-}
-
-/// Has `pack` write a value, and collects its descriptors.
-fn sending(
-    mut bytes: Vec<u8>,
-    n_before: usize,
-    pack: impl FnOnce(&mut Vec<u8>) -> Result<(), wire::Error>,
-) -> Result<(Vec<u8>, Vec<RawFd>), Error> {
-    let _context = Context::enter(&SENDING, Some(Sending { n_before, fds: Vec::new() }));
-    wire::with_journal(JOURNAL, || pack(&mut bytes))?;
-    let fds = SENDING.with(|sending| sending.take()).map_or_else(Vec::new, |sending| sending.fds);
-    Ok((bytes, fds))
-}
-
 struct IndexVisitor;
 
 impl<'de> de::Visitor<'de> for IndexVisitor {
@@ -389,82 +315,5 @@ impl<'de> de::Visitor<'de> for IndexVisitor {
 
     fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<u32, D::Error> {
         u32::deserialize(deserializer)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_handle_elsewhere_is_an_error_that_says_so() {
-        let fd = Fd::from(std::fs::File::open("/dev/null").unwrap());
-        assert!(wire::encode(TypeInfo::of::<Fd>(), &fd, &mut Vec::new()).is_err());
-        let bytes = pack(&fd).unwrap().into_bytes();
-        let error = wire::decode::<Fd>(&bytes).unwrap_err().to_string();
-        assert_eq!(error, "handles can be deserialised only while being handed over");
-        let error = unpack::<Fd>(&bytes, Vec::new()).unwrap_err();
-        assert_eq!(error.to_string(), "descriptor 0 did not come along");
-    }
-
-    fn three() -> Option<u8> {
-        Some(3)
-    }
-
-    #[derive(Serialize, Deserialize)]
-    struct Job {
-        first: Fd,
-        #[serde(default = "three", skip_serializing_if = "Option::is_none")]
-        retries: Option<u8>,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        name: Option<String>,
-        second: Option<Fd>,
-    }
-
-    #[test]
-    fn a_value_with_handles_arrives_as_it_was_or_is_refused() {
-        let fd = || Fd::from(std::fs::File::open("/dev/null").unwrap());
-        let job = |retries, name, second| Job { first: fd(), retries, name, second };
-        let some = || Some("a".to_owned());
-        // Those by position, those with names, what is there for the first time: read back or not.
-        for (name, second) in [(some(), None), (some(), Some(fd())), (None, Some(fd())), (None, None), (some(), None)] {
-            let n_fds = 1 + usize::from(second.is_some());
-            let job = job(Some(1), name.clone(), second);
-            let packed = pack_owned(&job).unwrap();
-            assert_eq!(packed.fds.len(), n_fds, "each once, however often the value is written");
-            let there: Job = packed.unpack().unwrap();
-            assert_eq!((there.retries, there.name, there.second.is_some()), (Some(1), name, n_fds == 2));
-            let error = pack_owned(&Job { retries: None, ..job }).unwrap_err().to_string();
-            assert!(error.contains("comes back as another value"), "{error}");
-        }
-    }
-
-    #[derive(Serialize, Deserialize)]
-    struct Nested(Option<Box<Nested>>);
-
-    /// The bytes of a value of so many levels; making the value itself could take more stack than there is.
-    fn nested(depth: usize) -> Vec<u8> {
-        // The tags of an option that has something, and of one that has nothing.
-        let mut bytes = vec![2; depth];
-        bytes.push(1);
-        bytes
-    }
-
-    #[test]
-    fn what_is_nested_too_deeply_for_the_stack_is_an_error() {
-        for stack_bytes in [64 * 1024, 2 << 20] {
-            let run = move || {
-                assert!(unpack::<Nested>(&nested(20), Vec::new()).is_ok());
-                let errors = [1_000_000, 10_000_000].map(|depth| unpack::<Nested>(&nested(depth), Vec::new()).err());
-                errors.map(|error| error.expect("too deep").to_string())
-            };
-            let errors = std::thread::Builder::new().stack_size(stack_bytes).spawn(run).unwrap().join().unwrap();
-            assert!(errors.iter().all(|error| error.contains("nested too deeply")), "{errors:?}");
-        }
-    }
-
-    #[test]
-    fn bytes_left_over_are_an_error() {
-        assert!(unpack::<u8>(&[1, 2], Vec::new()).is_err());
     }
 }

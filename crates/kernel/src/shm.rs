@@ -13,10 +13,7 @@ use std::{
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
     ptr::NonNull,
     sync::Arc,
-    sync::atomic::{
-        AtomicBool, AtomicI8, AtomicI16, AtomicI32, AtomicI64, AtomicIsize, AtomicU8, AtomicU16, AtomicU32, AtomicU64,
-        AtomicUsize, Ordering,
-    },
+    sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
 };
 
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, munmap};
@@ -38,9 +35,12 @@ use crate::{
 pub mod inspect;
 mod label;
 mod named;
+mod safe;
+#[cfg(test)]
+mod tests;
 
 use self::label::Label;
-pub use self::named::NamedMemory;
+pub use self::{named::NamedMemory, safe::ShmSafe};
 
 /// Whether this process may write up to `end` in a file: beyond its limit (`RLIMIT_FSIZE`) lies no error but SIGXFSZ.
 ///
@@ -191,62 +191,6 @@ impl Drop for Mapping {
     }
 }
 
-/// A type that may live in memory which other processes read and write at any time.
-///
-/// # Safety
-/// The type must be `#[repr(C)]` (or a primitive), valid for **any** bit pattern and for zeros in particular, hold no
-/// pointers, references or handles of one process, need no `Drop`, and change behind a shared reference only through
-/// atomics.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot lie in memory that several processes use at the same time",
-    label = "not safe in shared memory",
-    note = "atomics, arrays of them, and `sync::process::InlineLock` around plain data are; `#[derive(ShmSafe)]` is for `#[repr(C)]` structs of them",
-    note = "a bare number may be written by one process while another one reads it: take an atomic, or put it under a lock"
-)]
-pub unsafe trait ShmSafe: Sync + 'static {
-    /// Whether this process must not unmap it now: the kernel has its address, as it has a held lock's. Asked when a
-    /// [`Shared`] is dropped; structs pass the question on to their fields.
-    fn is_pinned(&self) -> bool {
-        false
-    }
-
-    /// Takes note that the value is used in several pid namespaces, in which the ids of processes and threads mean
-    /// different ones. Called when it comes from another namespace, or may; structs pass it on to their fields.
-    fn note_other_namespaces(&self) {}
-}
-
-macro_rules! shm_safe_atomics {
-    ($($t:ty),*) => {
-        $(
-            // SAFETY: an atomic integer of fixed layout, without invalid values.
-            unsafe impl ShmSafe for $t {}
-        )*
-    };
-}
-shm_safe_atomics!(
-    AtomicU8,
-    AtomicU16,
-    AtomicU32,
-    AtomicU64,
-    AtomicUsize,
-    AtomicI8,
-    AtomicI16,
-    AtomicI32,
-    AtomicI64,
-    AtomicIsize
-);
-
-// SAFETY: arrays lay out their elements one after another.
-unsafe impl<T: ShmSafe, const N: usize> ShmSafe for [T; N] {
-    fn is_pinned(&self) -> bool {
-        self.iter().any(T::is_pinned)
-    }
-
-    fn note_other_namespaces(&self) {
-        self.iter().for_each(T::note_other_namespaces);
-    }
-}
-
 /// A value in shared memory, seen by every process that has a handle.
 ///
 /// Clones and handed-over copies are the same value. Takes one descriptor and at least one page.
@@ -382,72 +326,5 @@ impl<T: ShmSafe> Serialize for Shared<T> {
 impl<'de, T: ShmSafe> Deserialize<'de> for Shared<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Self::from_memory(SharedMemory::deserialize(deserializer)?).map_err(de::Error::custom)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_block_is_zero_and_sealed() {
-        let memory = SharedMemory::new(8192).unwrap();
-        assert_eq!(memory.len(), 8192);
-        assert_eq!(nix::unistd::ftruncate(memory.as_fd(), 0), Err(nix::errno::Errno::EPERM));
-    }
-
-    #[test]
-    fn an_unsealed_file_is_refused() {
-        let fd = nix::sys::memfd::memfd_create("open", nix::sys::memfd::MFdFlags::MFD_CLOEXEC).unwrap();
-        assert!(SharedMemory::from_fd(fd).is_err());
-    }
-
-    #[test]
-    fn memory_that_may_be_missing_or_read_only_is_refused() {
-        use nix::{
-            fcntl::{FcntlArg, SealFlag, fcntl},
-            sys::memfd::{MFdFlags, memfd_create},
-        };
-        let sealed = |flags, more| {
-            let fd = memfd_create("strange", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING | flags)?;
-            // As long as one huge page. None is taken before it is touched.
-            nix::unistd::ftruncate(&fd, 2 << 20)?;
-            fcntl(&fd, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | more))?;
-            nix::Result::Ok(fd)
-        };
-        let errno = |fd| SharedMemory::from_fd(fd).unwrap_err().raw_os_error();
-        assert_eq!(errno(sealed(MFdFlags::empty(), SealFlag::F_SEAL_WRITE).unwrap()), Some(libc::EPERM));
-        match sealed(MFdFlags::MFD_HUGETLB, SealFlag::empty()) {
-            Ok(huge) => assert_eq!(errno(huge), Some(libc::EINVAL)),
-            Err(e) => println!("(a kernel without huge pages: {e})"),
-        }
-        SharedMemory::from_fd(sealed(MFdFlags::empty(), SealFlag::empty()).unwrap()).unwrap();
-    }
-
-    #[test]
-    fn another_type_is_refused() {
-        let small = Shared::new(AtomicU32::new(7)).unwrap();
-        assert!(Shared::<AtomicU64>::from_memory(small.memory.clone()).is_err());
-        let same = Shared::<AtomicU32>::from_memory(small.memory.clone()).unwrap();
-        same.store(8, Ordering::Relaxed);
-        assert_eq!(small.load(Ordering::Relaxed), 8);
-    }
-
-    #[test]
-    fn released_pages_read_as_zeros() {
-        let page = page::size();
-        let memory = SharedMemory::sparse(page * 3).unwrap();
-        let byte = |i: usize| {
-            assert!(i < memory.len());
-            // SAFETY: inside the block.
-            let byte = unsafe { memory.as_ptr().add(i) };
-            // SAFETY: any byte is an `AtomicU8`; the block outlives the closure.
-            unsafe { byte.cast::<AtomicU8>().as_ref() }
-        };
-        byte(page).store(1, Ordering::Relaxed);
-        byte(page - 1).store(1, Ordering::Relaxed);
-        memory.release(10, page * 2).unwrap();
-        assert_eq!((byte(page - 1).load(Ordering::Relaxed), byte(page).load(Ordering::Relaxed)), (1, 0));
-        assert!(memory.release(0, usize::MAX).is_err());
     }
 }

@@ -33,59 +33,24 @@
 //!   as with the robust mutexes of any C library.
 #![allow(unsafe_code)]
 
+mod find;
+mod node;
+
 use std::{
     cell::Cell,
-    ffi::c_long,
     marker::PhantomData,
-    mem::offset_of,
     ptr,
-    sync::Once,
     sync::atomic::{
-        AtomicU32, AtomicUsize,
         Ordering::{Relaxed, SeqCst},
         compiler_fence,
     },
 };
 
-use kernel::{at_fork, identity::PidNamespace};
-
-use crate::machine;
-
-/// `struct robust_list_head` of `<linux/futex.h>`, preceded by what the GNU C library keeps there.
-#[derive(Debug)]
-#[repr(C)]
-struct Thread {
-    /// Kept right by the kernel and the library in every thread and every child.
-    tid: AtomicU32,
-    unused: AtomicU32,
-    last: Link,
-    first: Link,
-    futex_offset: c_long,
-    pending: Link,
-}
-
-/// The address of the `next` of a node, or of the `first` of the list's head, in the memory of the process that the
-/// list belongs to; bit 0 is the library's own flag. The word before it is the node's `prev`, or the head's `last`.
-type Link = AtomicUsize;
-
-/// A lock's word and its place in a list: laid out as in `pthread_mutex_t`.
-#[derive(Debug)]
-#[repr(C)]
-pub(crate) struct Node {
-    pub(crate) lock: machine::LockState,
-    unused: AtomicUsize,
-    prev: Link,
-    next: Link,
-}
-
-const FUTEX_OFFSET: c_long = -(offset_of!(Node, next) as c_long);
-const _: () = assert!(offset_of!(Node, next) == offset_of!(Node, prev) + size_of::<Link>());
-const _: () = assert!(offset_of!(Thread, first) == offset_of!(Thread, last) + size_of::<Link>());
-
-/// The kernel gives no greater thread ids.
-const TID_BITS: u32 = 22;
-/// No thread's id has this bit, but the guards' of a process that is abroad.
-const ABROAD: u32 = 1 << 31;
+pub(crate) use self::node::Node;
+use self::{
+    find::{AT_HOME, ID, THREAD, ask_for_tid, find},
+    node::{Thread, link_to, next_of, prev_of},
+};
 
 /// Locks that one thread may hold at a time: the kernel goes through 2048 and leaves the rest as they are.
 pub(crate) const MAX_HELD: usize = 2000;
@@ -98,37 +63,15 @@ pub(crate) struct ThreadList {
 }
 
 thread_local! {
-    static THREAD: Cell<Option<&'static Thread>> = const { Cell::new(None) };
-    /// The same, unless the process is abroad.
-    static AT_HOME: Cell<Option<&'static Thread>> = const { Cell::new(None) };
-    /// [`ThreadList::id`].
-    static ID: Cell<u32> = const { Cell::new(0) };
     /// How many locks the thread holds beside the first; a single one costs no counting.
     static BELOW: Cell<usize> = const { Cell::new(0) };
-}
-
-impl Node {
-    pub(crate) const fn new() -> Self {
-        Self {
-            lock: machine::LockState::new(),
-            unused: AtomicUsize::new(0),
-            prev: AtomicUsize::new(0),
-            next: AtomicUsize::new(0),
-        }
-    }
-
-    /// What its neighbours in a list know it by.
-    #[inline]
-    fn link(&self) -> usize {
-        ptr::from_ref(&self.next).expose_provenance()
-    }
 }
 
 impl ThreadList {
     /// The list of the calling thread, or `None` if the C library does not keep it as this module expects.
     #[inline]
     pub(crate) fn get() -> Option<Self> {
-        Self::found().or_else(find)
+        Self::found().or_else(|| find().map(Self::new))
     }
 
     /// The list of the calling thread, if it has used a lock before in this process.
@@ -362,12 +305,6 @@ pub(crate) fn tid() -> u32 {
     ThreadList::get().map_or_else(ask_for_tid, ThreadList::tid)
 }
 
-#[cold]
-fn ask_for_tid() -> u32 {
-    // SAFETY: takes nothing.
-    unsafe { libc::gettid() }.cast_unsigned()
-}
-
 /// [`ThreadList::announce`], where there is a list.
 pub(crate) fn announce<T>(word: &T) -> Option<Announced> {
     ThreadList::get().map(|list| list.announce(word))
@@ -386,69 +323,4 @@ impl Drop for Announced {
         compiler_fence(SeqCst);
         self.thread.pending.store(self.former, Relaxed);
     }
-}
-
-/// What the list would say of a node whose futex word is at `word`.
-#[inline]
-fn link_to<T>(word: &T) -> usize {
-    ptr::from_ref(word).addr().wrapping_add_signed(-(FUTEX_OFFSET as isize))
-}
-
-/// Forgets, in a forked child, what the thread was at: it is its parent's. And where: the child may be abroad.
-fn forget_in_child() {
-    AT_HOME.set(None);
-    if let Some(thread) = THREAD.take() {
-        thread.pending.store(0, Relaxed);
-    }
-}
-
-/// # Safety
-/// `link` is the head or a node of the calling thread's list.
-#[inline]
-unsafe fn next_of<'a>(link: usize) -> &'a Link {
-    // SAFETY: the caller's promise; every node and every head was exposed when it was linked or found.
-    unsafe { &*ptr::with_exposed_provenance(link & !1) }
-}
-
-/// # Safety
-/// As [`next_of`].
-#[inline]
-unsafe fn prev_of<'a>(link: usize) -> &'a Link {
-    // SAFETY: the caller's promise; the `prev` stands right before the `next`.
-    unsafe { &*ptr::with_exposed_provenance((link & !1) - size_of::<Link>()) }
-}
-
-/// Asks the kernel for the calling thread's list, and checks that all is where this module takes it to be.
-#[cold]
-fn find() -> Option<ThreadList> {
-    let (mut head, mut len) = (0usize, 0usize);
-    // SAFETY: 0 means the calling thread; both places are writable.
-    let rc = unsafe { libc::syscall(libc::SYS_get_robust_list, 0, &raw mut head, &raw mut len) };
-    let expected_len = size_of::<Thread>() - offset_of!(Thread, first);
-    if rc != 0 || head == 0 || len != expected_len {
-        return None;
-    }
-    let thread: *const Thread = ptr::with_exposed_provenance(head - offset_of!(Thread, first));
-    // SAFETY: the C library keeps the head inside its own description of the thread, well behind its beginning.
-    let thread = unsafe { &*thread };
-    let first = thread.first.load(Relaxed);
-    let is_as_expected = thread.futex_offset == FUTEX_OFFSET
-        && thread.tid.load(Relaxed) == ask_for_tid()
-        // SAFETY: the list is this thread's, and read before anything is written.
-        && unsafe { prev_of(first) }.load(Relaxed) == head;
-    if !is_as_expected {
-        return None;
-    }
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| at_fork::on_child(forget_in_child));
-    let tid = thread.tid.load(Relaxed);
-    if PidNamespace::may_have_changed() {
-        // A fork from there may lead into yet another namespace.
-        ID.set(tid | at_fork::generation() << TID_BITS | ABROAD);
-    } else {
-        AT_HOME.set(Some(thread));
-        ID.set(tid);
-    }
-    THREAD.set(Some(thread));
-    ThreadList::found()
 }
