@@ -7,7 +7,7 @@ use super::{
     Queue,
     message::decode_number,
     patience::Patience,
-    ring::Ring,
+    ring::Dequeue,
     stop::{GetStop, PutStop},
 };
 use crate::{GetError, PutError};

@@ -24,7 +24,7 @@ use super::{
     kept::{CELL_CLASSES, Cell, Kept},
     patience::Patience,
     raw::Raw,
-    ring::{Ring, Side, Stop},
+    ring::{Enqueue, Locate, Ring, Side, Stop},
     word::{BlockId, BlockState, CellAt, Holder, What},
 };
 use crate::sys::prefetch;

@@ -14,7 +14,7 @@ use super::{
     layout::HAS_HANDLES,
     patience::Patience,
     raw::Raw,
-    ring::{Ring, Side, Stop},
+    ring::{Dequeue, Enqueue, Locate, Ring, Side, Stop},
     stop::PutStop,
     store::{Key, MAX_MESSAGE_FDS, Store, Ticket},
     word::{BlockId, BlockState, Kind},

@@ -4,7 +4,7 @@
 //! needs it to, brings it up to date on behalf of who should have. So nobody ever waits for the one who should have.
 
 use super::{
-    ring::{Ring, Spot},
+    ring::{Dequeue, Locate, Ring, Spot},
     word::{BlockId, BlockState, CellAt, Holder, Kind, Owner, Positions, Taken},
 };
 

@@ -23,7 +23,7 @@ use kernel::futex::{self, Deadline, Wait};
 use super::{
     patience::Patience,
     raw::Raw,
-    ring::{Ring, SLEEPERS, Side, Stop},
+    ring::{Dequeue, Enqueue, Locate, Ring, SLEEPERS, Side, Stop},
 };
 
 /// The longest sleep without a look: bounds what a killed process can do to others.
@@ -126,12 +126,12 @@ impl Raw {
 
     /// Closes the queue, unless its memory is damaged.
     pub(crate) fn close(&self) {
-        if Ring::close(self).is_ok() {
+        if Enqueue::close(self).is_ok() {
             self.wake_all(&self.segment.header().done);
         }
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        Ring::is_closed(self).unwrap_or(true)
+        Enqueue::is_closed(self).unwrap_or(true)
     }
 }

@@ -15,7 +15,7 @@ use super::{
     custody::Custody,
     leasing::Leasing,
     raw::Raw,
-    ring::{Ring, Spot},
+    ring::{Locate, Ring, Spot},
     word::{BlockState, Holder, Owner, SlotWord, Taken},
 };
 

@@ -26,7 +26,7 @@ use super::{
     leasing::{Leased, Leasing},
     patience::Patience,
     raw::Raw,
-    ring::{Ring, Side, Stop},
+    ring::{Dequeue, Locate, Ring, Side, Stop},
     store::Key,
     word::{BlockId, BlockState, Kind, Owner},
 };

@@ -23,7 +23,7 @@ use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 
 use super::{
     custody::{Custody, Whereabouts},
-    ring::{AtomicU32, SLEEPERS, Side, Stop},
+    ring::{AtomicU32, Dequeue, Locate, SLEEPERS, Side, Stop},
     word::{BlockId, BlockState, Holder},
 };
 

@@ -22,7 +22,7 @@ use super::{
     number,
     patience::Patience,
     raw::Raw,
-    ring::{Ring, Side, Spot, Stop, TAKEN_SOON},
+    ring::{Dequeue, Enqueue, Locate, Ring, Side, Spot, Stop, TAKEN_SOON},
     stop::{GetStop, PutStop},
     word::{BlockId, CellAt, Kind, What},
 };

@@ -6,6 +6,11 @@
 //! participant is asked for by an index that is checked against the geometry.
 #![allow(unsafe_code)]
 
+mod blocks;
+mod reserve;
+#[cfg(test)]
+mod tests;
+
 use std::{
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
@@ -22,22 +27,17 @@ use std::{
 use kernel::{
     handover,
     liveness::{Membership, Register},
-    sys::{
-        memfd::{self, Reserve},
-        page,
-    },
+    sys::memfd::{self, Reserve},
 };
-use nix::{
-    errno::Errno,
-    fcntl::{FallocateFlags, fallocate},
-};
+use nix::errno::Errno;
 use parking_lot::Mutex;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+pub(crate) use self::blocks::BlockMemory;
+use self::reserve::reserve;
 use super::{
     layout::{
-        CLASSES, Geometry, HEADER_BYTES, Header, LARGE, MAGIC, PARTICIPANTS, RECORDS_STEP, Record, SLOTS_STEP, Slot,
-        VERSION,
+        CLASSES, Geometry, HEADER_BYTES, Header, MAGIC, PARTICIPANTS, RECORDS_STEP, Record, SLOTS_STEP, Slot, VERSION,
     },
     windows::{BlockWindows, FurtherSections, Window},
     word::BlockId,
@@ -45,9 +45,6 @@ use super::{
 
 /// So long a table is believed in without asking the kernel.
 const BELIEVED_BYTES: u64 = 16 << 20;
-
-/// How many large blocks stay mapped after their use, at most.
-const KEPT_WINDOWS: usize = 16;
 
 // SAFETY: addresses that are valid in every thread.
 unsafe impl Send for Segment {}
@@ -253,80 +250,9 @@ impl Segment {
         (shape.record_at(first), len as usize * size_of::<Record>())
     }
 
-    /// Where `len` bytes of a block are mapped, after mapping them if need be.
-    pub(crate) fn block(&self, id: BlockId, len: usize) -> io::Result<BlockMemory> {
-        let class = &self.geometry.classes[usize::from(id.class)];
-        assert!(id.index < class.count && len <= class.block_bytes);
-        let Some(windows) = self.windows.get(usize::from(id.class)) else {
-            let window = self.large_window(id.index, len)?;
-            return Ok(BlockMemory { start: window.start, _window: Some(window) });
-        };
-        let start = windows.of(class, id.index).get_or_map(|| {
-            let bytes = class.per_window as usize * class.block_bytes;
-            let first = id.index / class.per_window * class.per_window;
-            Window::new(&self.fd, self.block_offset(BlockId { index: first, ..id }), bytes)
-        })?;
-        let inside = (id.index % class.per_window) as usize * class.block_bytes;
-        // SAFETY: the window holds `per_window` blocks.
-        let start = unsafe { start.add(inside) };
-        Ok(BlockMemory { start, _window: None })
-    }
-
-    /// Where a short block is mapped, after mapping it if need be; `None` if there is no such block, or no address for it.
-    #[inline(always)]
-    pub(crate) fn cell(&self, id: BlockId) -> Option<NonNull<u8>> {
-        let (class, windows) =
-            (&self.geometry.classes[usize::from(id.class & 1)], &self.windows[usize::from(id.class & 1)]);
-        if id.index >= class.count {
-            return None;
-        }
-        let inside = (id.index & ((1 << class.window_shift) - 1)) as usize * class.block_bytes;
-        match windows.of(class, id.index).get() {
-            // SAFETY: the window holds `1 << window_shift` blocks.
-            Some(start) => Some(unsafe { start.add(inside) }),
-            None => self.block(id, 0).ok().map(|memory| memory.start),
-        }
-    }
-
-    fn large_window(&self, index: u32, len: usize) -> io::Result<Arc<Window>> {
-        // A forked child may find the lock held for ever by a thread that is not there.
-        let Some(mut kept) = self.large.try_lock_for(std::time::Duration::from_millis(100)) else {
-            return Ok(Arc::new(Window::new(&self.fd, self.block_offset(BlockId { class: LARGE, index }), len)?));
-        };
-        if let Some(at) = kept.iter().position(|(i, window)| *i == index && window.len >= len) {
-            return Ok(kept[at].1.clone());
-        }
-        kept.retain(|(i, _)| *i != index);
-        if kept.len() >= KEPT_WINDOWS {
-            kept.remove(0);
-        }
-        let bytes = len.next_power_of_two().min(self.geometry.classes[usize::from(LARGE)].block_bytes);
-        let window = Arc::new(Window::new(&self.fd, self.block_offset(BlockId { class: LARGE, index }), bytes)?);
-        window.populate(len);
-        kept.push((index, window.clone()));
-        Ok(window)
-    }
-
-    fn block_offset(&self, id: BlockId) -> u64 {
-        let class = &self.geometry.classes[usize::from(id.class)];
-        class.blocks_at + u64::from(id.index) * class.block_bytes as u64
-    }
-
-    /// Has memory put behind the first `len` bytes of a block.
-    pub(crate) fn reserve_block(&self, id: BlockId, len: usize) -> io::Result<()> {
-        reserve(&self.fd, self.block_offset(id), len)
-    }
-
     /// Has memory put behind `bytes` bytes of control memory.
     pub(crate) fn reserve_control(&self, offset: u64, bytes: usize) -> io::Result<()> {
         reserve(&self.fd, offset, bytes)
-    }
-
-    /// Gives the memory of a block back; it then reads as zeros.
-    pub(crate) fn release_block(&self, id: BlockId) -> io::Result<()> {
-        let bytes = self.geometry.classes[usize::from(id.class)].block_bytes as u64;
-        let flags = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
-        retry(|| fallocate(&self.fd, flags, offset(self.block_offset(id)), offset(bytes)))
     }
 
     /// How much memory the file takes, if the kernel says so.
@@ -345,21 +271,6 @@ impl Segment {
     /// from saying: a queue is not given up for that.
     pub(crate) fn may_hold(&self, bytes: u64) -> bool {
         self.memory_bytes().is_none_or(|memory| bytes <= memory)
-    }
-
-    /// Reads a block's first bytes through the file instead of a mapping.
-    pub(crate) fn read_block(&self, id: BlockId, into: &mut [u8]) -> io::Result<()> {
-        let mut done = 0;
-        while done < into.len() {
-            let at = offset(self.block_offset(id) + done as u64);
-            match nix::sys::uio::pread(&self.fd, &mut into[done..], at) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(n) => done += n,
-                Err(Errno::EINTR) => {}
-                Err(e) => return Err(e.into()),
-            }
-        }
-        Ok(())
     }
 }
 
@@ -392,84 +303,5 @@ impl Drop for Segment {
         for (mut records, class) in std::mem::take(&mut self.further_records).into_iter().zip(0..) {
             records.unmap(|section| self.records_of(class, section));
         }
-    }
-}
-
-/// The memory of a block, mapped for as long as this value and its `Segment` live.
-#[derive(Debug)]
-pub(crate) struct BlockMemory {
-    pub(crate) start: NonNull<u8>,
-    _window: Option<Arc<Window>>,
-}
-
-// SAFETY: an address that is valid in every thread of the process.
-unsafe impl Send for BlockMemory {}
-// SAFETY: as above; reading and writing there is up to who owns the block.
-unsafe impl Sync for BlockMemory {}
-
-fn offset(bytes: u64) -> i64 {
-    i64::try_from(bytes).expect("`Geometry` keeps files far below 2^63 bytes")
-}
-
-/// Has memory put behind a part of the file. A signal undoes the call that it interrupts, and a timer's next signal would
-/// undo the same call again: so a call that was interrupted is repeated in smaller pieces.
-fn reserve(fd: &OwnedFd, at: u64, len: usize) -> io::Result<()> {
-    let (mut done, mut piece) = (0, len);
-    while done < len {
-        piece = piece.min(len - done);
-        match fallocate(fd, FallocateFlags::empty(), offset(at + done as u64), offset(piece as u64)) {
-            Ok(()) => done += piece,
-            Err(Errno::EINTR) => piece = (piece / 2).next_multiple_of(page::size()),
-            Err(e) => return Err(e.into()),
-        }
-    }
-    Ok(())
-}
-
-fn retry(mut call: impl FnMut() -> nix::Result<()>) -> io::Result<()> {
-    loop {
-        match call() {
-            Err(Errno::EINTR) => {}
-            done => return Ok(done?),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::{
-        sync::atomic::{AtomicBool, Ordering::Relaxed},
-        thread,
-        time::Duration,
-    };
-
-    use nix::sys::memfd::{MFdFlags, memfd_create};
-    use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
-
-    use super::*;
-
-    extern "C" fn ignore(_: i32) {}
-
-    #[test]
-    fn signals_do_not_keep_a_file_from_its_memory() {
-        let action = SigAction::new(SigHandler::Handler(ignore), SaFlags::SA_RESTART, SigSet::empty());
-        // SAFETY: the handler does nothing.
-        unsafe { sigaction(Signal::SIGWINCH, &action) }.unwrap();
-        // SAFETY: takes nothing.
-        let reserving = unsafe { libc::pthread_self() };
-        let fd = memfd_create("reserve", MFdFlags::MFD_CLOEXEC).unwrap();
-        let over = AtomicBool::new(false);
-        thread::scope(|scope| {
-            scope.spawn(|| {
-                while !over.load(Relaxed) {
-                    // SAFETY: the thread waits for this one.
-                    unsafe { libc::pthread_kill(reserving, libc::SIGWINCH) };
-                    thread::sleep(Duration::from_micros(500));
-                }
-            });
-            reserve(&fd, 0, 64 << 20).unwrap();
-            over.store(true, Relaxed);
-        });
-        assert_eq!(nix::sys::stat::fstat(&fd).unwrap().st_blocks, (64 << 20) / 512);
     }
 }

@@ -4,16 +4,11 @@
 //! The elements lie in memory that holds `len` of them (checked when a handle is made), suitably aligned (pages are),
 //! and are reached only by the holder of the lock, and through a reference only while [`Loans`] know of it: then nothing
 //! else changes them. Any bits are a `Stored`, and copies bit by bit are as good.
-#![allow(unsafe_code)]
 
-use std::{
-    any::TypeId,
-    fmt, io,
-    marker::PhantomData,
-    ops::{Deref, DerefMut},
-    ptr::{self, NonNull},
-    time::Duration,
-};
+mod elements;
+mod guard;
+
+use std::{fmt, io, marker::PhantomData, time::Duration};
 
 use kernel::{handover, shm::SharedMemory};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -22,6 +17,8 @@ use sync::{
     process::{RLock, RLockGuard},
 };
 
+use self::elements::Elements;
+pub use self::guard::ArrayGuard;
 use super::{
     loans::{GuardLoan, Loans, locked},
     rows::Rows,
@@ -289,139 +286,6 @@ impl<T: Element + Copy> Array<T> {
 
     fn elements(&self) -> Elements<T> {
         Elements { start: self.memory.as_ptr().cast(), len: self.len }
-    }
-}
-
-/// Where elements are. Used only by the holder of their lock, and only as [`Loans`] allow.
-struct Elements<T: Element> {
-    start: NonNull<T::Stored>,
-    len: usize,
-}
-
-impl<T: Element + Copy> Elements<T> {
-    /// Whether the elements lie in the memory as they are.
-    fn are_stored_as_they_are() -> bool {
-        TypeId::of::<T>() == TypeId::of::<T::Stored>()
-    }
-
-    #[track_caller]
-    fn place(&self, i: usize) -> NonNull<T::Stored> {
-        assert!(i < self.len, "there are {} elements, and none at {i}", self.len);
-        // SAFETY: inside the array.
-        unsafe { self.start.add(i) }
-    }
-
-    #[track_caller]
-    fn read(&self, i: usize) -> Result<T, InvalidElement> {
-        // SAFETY: inside the array, and may be copied.
-        T::load(unsafe { self.place(i).read() })
-    }
-
-    #[track_caller]
-    fn write(&self, i: usize, value: T) {
-        // SAFETY: inside the array, and nobody has a reference.
-        unsafe { self.place(i).write(value.store()) }
-    }
-
-    fn read_all(&self) -> Result<Vec<T>, InvalidElement> {
-        if !Self::are_stored_as_they_are() {
-            return (0..self.len).map(|i| self.read(i)).collect();
-        }
-        let mut all = Vec::with_capacity(self.len);
-        // SAFETY: as many of the same type, from shared memory to what nobody else knows yet.
-        unsafe { ptr::copy_nonoverlapping(self.start.as_ptr().cast::<T>(), all.as_mut_ptr(), self.len) };
-        // SAFETY: they were copied just now.
-        unsafe { all.set_len(self.len) };
-        Ok(all)
-    }
-
-    #[track_caller]
-    fn write_all(&self, elements: &[T]) {
-        assert!(elements.len() == self.len, "there are {} elements, and not {}", self.len, elements.len());
-        if Self::are_stored_as_they_are() {
-            // SAFETY: as many of the same type; nobody has a reference into the array, so `elements` is elsewhere.
-            unsafe { ptr::copy_nonoverlapping(elements.as_ptr(), self.start.as_ptr().cast::<T>(), self.len) };
-        } else {
-            elements.iter().enumerate().for_each(|(i, element)| self.write(i, *element));
-        }
-    }
-}
-
-/// An [`Array`] whose lock this thread holds.
-///
-/// It is a slice of the elements, too, if these lie in the memory as they are (numbers, and what derives `Plain`), without
-/// a copy: `guard[3] += 1.0`, `guard.sort()`. From when the guard was first used as a slice until it is dropped, the
-/// elements are reached through this guard; this thread's other ways to read elements that were lent mutably, or to change
-/// any that were lent, panic.
-///
-/// The slice is sound because other threads and processes wait for the lock. A process that writes to the array's memory
-/// without it, past this type, breaks that, as it could break anything else in memory that it was given.
-#[must_use = "the lock is released when its guard is dropped"]
-pub struct ArrayGuard<'a, T: Element + Copy> {
-    elements: Elements<T>,
-    held: RLockGuard<'a, Loans>,
-    loan: GuardLoan,
-    array: PhantomData<&'a mut [T]>,
-}
-
-impl<T: Element + Copy> ArrayGuard<'_, T> {
-    /// The element at `i` now.
-    ///
-    /// # Panics
-    /// If there is none; if another guard has lent the elements mutably, or the memory holds no `T`.
-    #[track_caller]
-    pub fn get(&self, i: usize) -> T {
-        self.loan.assert_readable(&self.held);
-        sure(self.elements.read(i))
-    }
-
-    /// Changes the element at `i`.
-    ///
-    /// # Panics
-    /// If there is none, or another guard of this thread has lent the elements.
-    #[track_caller]
-    pub fn set(&mut self, i: usize, value: T) {
-        self.loan.assert_writable(&self.held);
-        self.elements.write(i, value);
-    }
-
-    /// Says that the elements are in order again, after [`OwnerDied`].
-    pub fn mark_consistent(&self) {
-        self.held.mark_consistent();
-    }
-}
-
-impl<T: Element<Stored = T> + Plain + Copy> Deref for ArrayGuard<'_, T> {
-    type Target = [T];
-
-    #[track_caller]
-    fn deref(&self) -> &[T] {
-        self.loan.share(&self.held);
-        // SAFETY: the memory holds `len` elements, any bits are some, this thread holds their lock, nobody has lent them
-        // mutably, and until the guard is dropped nobody changes them but through `&mut` of the guard.
-        unsafe { NonNull::slice_from_raw_parts(self.elements.start, self.elements.len).as_ref() }
-    }
-}
-
-impl<T: Element<Stored = T> + Plain + Copy> DerefMut for ArrayGuard<'_, T> {
-    #[track_caller]
-    fn deref_mut(&mut self) -> &mut [T] {
-        self.loan.exclude(&self.held);
-        // SAFETY: as above; and nobody else has lent them, or reads them but through the guard, which is borrowed
-        // exclusively.
-        unsafe { NonNull::slice_from_raw_parts(self.elements.start, self.elements.len).as_mut() }
-    }
-}
-
-impl<T: Element + Copy> Drop for ArrayGuard<'_, T> {
-    fn drop(&mut self) {
-        self.loan.end(&self.held);
-    }
-}
-
-impl<T: Element + Copy + fmt::Debug> fmt::Debug for ArrayGuard<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries((0..self.elements.len).map(|i| self.get(i))).finish()
     }
 }
 
