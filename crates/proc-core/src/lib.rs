@@ -64,6 +64,7 @@ pub mod function;
 #[doc(hidden)]
 pub mod fuzzing;
 mod image;
+mod launch;
 mod listed;
 mod lock;
 #[cfg(feature = "log")]

@@ -12,107 +12,40 @@
 //! * In a process that is confined it opens nothing: what it reads has been opened before ([`confine`]).
 //! * Of two threads that fault at once, one reports and the other waits for that.
 //!
-//! | word of [`STATE`] | values | who moves it | ordering |
-//! |---|---|---|---|
-//! | `process` | 0, then the process that is to report | `arm`, before there is a second thread | `Release`, loaded `Acquire`: the socket is there when it is |
-//! | `socket`, `socket_inode` | what `arm` was given | `arm` | `Relaxed`: published by `process` |
-//! | `reporter` | 0, then the thread that reports; for good | that thread: one swap | `Acquire`: it sees what `arm` left |
-//! | `is_done` | false, then true | the reporter | `Release`, loaded `Acquire` by threads that wait: the report is out |
-//! | `flags` | what was found out | the reporter | `Relaxed`: its own |
-//! | `n_frames`, and the frames | how many return addresses there are | the reporter; a second signal in its walk reads them on the same thread | `Release` after the frame, loaded `Acquire` |
-//!
-//! The other words are written before they are needed, on the thread that needs them or before there are others: `Relaxed`.
+//! The words that it shares are in `state.rs`.
 //!
 //! # Safety
 //! What the handler shares is in atomics, or in [`HandlerCell`] memory that only the thread which has claimed [`STATE`]'s place as reporter
 //! uses. Its other operations are system calls on such memory.
 #![allow(unsafe_code)]
 
+mod state;
+
 use std::{
-    cell::UnsafeCell,
     mem::MaybeUninit,
     os::fd::{AsRawFd, BorrowedFd, RawFd},
     ptr::null_mut,
     sync::{
         Once,
-        atomic::{
-            AtomicBool, AtomicI32, AtomicU8, AtomicU64, AtomicUsize,
-            Ordering::{Acquire, Relaxed, Release},
-        },
+        atomic::Ordering::{Acquire, Relaxed, Release},
     },
+};
+
+pub(super) use self::state::STACK_BYTES;
+use self::state::{
+    FIRST_SIGNAL, FORMER, FORMER_ALARM, FORMER_REFUSAL, FRAMES, HandlerCell, IS_CONFINED, IS_INSTALLED, MAPS,
+    MAPS_FILE, MAPS_INODE, SIGNALS, STACK, STATE,
 };
 
 use super::{
     calls, context, last_panic,
-    maps::{Around, Maps},
+    maps::Around,
     packet::{self, Happened, MAX_FRAMES, NAME_BYTES, NO_MEMORY, OVERFLOW, WHERE},
 };
 use kernel::sys::unwind;
 
-/// What a program does to itself.
-const SIGNALS: [i32; 5] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGABRT];
-/// The walk takes about 7 KiB.
-pub(super) const STACK_BYTES: usize = 64 * 1024;
 /// A walk that takes longer hangs.
 const WALK_SECONDS: u32 = 1;
-
-/// Memory that belongs to whoever has claimed it, by the rule beside each use.
-struct HandlerCell<T>(UnsafeCell<T>);
-
-// SAFETY: each use says whose it is.
-unsafe impl<T: Send> Sync for HandlerCell<T> {}
-
-/// The main thread's; the kernel alone uses it.
-static STACK: HandlerCell<[u128; STACK_BYTES / 16]> = HandlerCell(UnsafeCell::new([0; STACK_BYTES / 16]));
-/// The actions that were replaced. Written by the call that puts the handler in place; until then they are zeros, which is
-/// the default action.
-static FORMER: [HandlerCell<MaybeUninit<libc::sigaction>>; SIGNALS.len()] =
-    [const { HandlerCell(UnsafeCell::new(MaybeUninit::zeroed())) }; SIGNALS.len()];
-/// Of the signal for a system call that is refused.
-static FORMER_REFUSAL: HandlerCell<MaybeUninit<libc::sigaction>> = HandlerCell(UnsafeCell::new(MaybeUninit::zeroed()));
-/// Of the alarm clock's signal, while a walk is under way.
-static FORMER_ALARM: HandlerCell<MaybeUninit<libc::sigaction>> = HandlerCell(UnsafeCell::new(MaybeUninit::uninit()));
-
-static IS_INSTALLED: AtomicBool = AtomicBool::new(false);
-
-/// What each start writes to: together, so that it takes one page fault.
-struct ReportState {
-    /// The process that is to report; a child that it forks by itself is not.
-    process: AtomicI32,
-    /// The socket, and which file that was when its number was noted.
-    socket: AtomicI32,
-    socket_inode: AtomicU64,
-    /// The thread that reports: 0 until there is one. It stays claimed: one report a process.
-    reporter: AtomicI32,
-    /// It is done.
-    is_done: AtomicBool,
-    /// What it has found out.
-    flags: AtomicU8,
-    n_frames: AtomicUsize,
-}
-
-static STATE: ReportState = ReportState {
-    process: AtomicI32::new(0),
-    socket: AtomicI32::new(-1),
-    socket_inode: AtomicU64::new(0),
-    reporter: AtomicI32::new(0),
-    is_done: AtomicBool::new(false),
-    flags: AtomicU8::new(0),
-    n_frames: AtomicUsize::new(0),
-};
-
-/// Of a confined process: its mappings, opened before, by number and inode.
-static MAPS_FILE: AtomicI32 = AtomicI32::new(-1);
-static MAPS_INODE: AtomicU64 = AtomicU64::new(0);
-/// It may open nothing any more.
-static IS_CONFINED: AtomicBool = AtomicBool::new(false);
-
-/// What the reporter reports on.
-static FIRST_SIGNAL: AtomicI32 = AtomicI32::new(0);
-
-/// The reporter's.
-static MAPS: HandlerCell<Maps> = HandlerCell(UnsafeCell::new(Maps::new()));
-static FRAMES: [AtomicU64; MAX_FRAMES] = [const { AtomicU64::new(0) }; MAX_FRAMES];
 
 /// Installs the handler in this process, and an alternate stack for its calling thread, which must be its only one.
 pub(crate) fn install() {
