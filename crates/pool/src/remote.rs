@@ -1,14 +1,11 @@
 //! Tasks and maps with terms of their own, for a pool that is not one of this crate's.
 
-use std::time::Duration;
-
 use proc_core::Target;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    Executor, Imap, ImapUnordered, MapBuilder, Task, TaskBuilder, TaskError, gather,
-    stream::{self, Cut},
-    terms::Named,
+    Executor, Imap, ImapUnordered, MapBuilder, Task, TaskBuilder, TaskError, gather, stream,
+    terms::{HasProcesses, Named},
 };
 
 /// A pool whose tasks run in processes, of which it can see to the terms.
@@ -24,26 +21,6 @@ pub trait Remote: Executor + Sized {
     }
 }
 
-impl<P: Remote, F, A> TaskBuilder<'_, P, F, A> {
-    /// The longest that it may run in its worker; the time in the queue does not count.
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.terms.timeout = Some(timeout);
-        self
-    }
-
-    /// How often it is tried again after the worker process that ran it died.
-    pub fn retries(mut self, n: u32) -> Self {
-        self.terms.retries = Some(n);
-        self
-    }
-
-    /// How many bytes of private memory it may take on top of what its worker has.
-    pub fn memory_limit(mut self, bytes: u64) -> Self {
-        self.terms.memory_limit = Some(bytes);
-        self
-    }
-}
-
 impl<P: Remote, F, A> TaskBuilder<'_, P, F, A>
 where
     F: Target<A> + Send,
@@ -56,32 +33,7 @@ where
     }
 }
 
-impl<P: Remote, F, I> MapBuilder<'_, P, F, I> {
-    /// The longest that one of its tasks may run. It also makes every item a task of its own, unless there is a
-    /// [`chunk_size`](Self::chunk_size), of the map or of the pool: then the time is for the chunk.
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.terms.timeout = Some(timeout);
-        self
-    }
-
-    /// How often an item is tried again after the worker process that ran it died.
-    pub fn retries(mut self, n: u32) -> Self {
-        self.terms.retries = Some(n);
-        self
-    }
-
-    /// How many bytes of private memory each of its tasks may take, of which one is a chunk of items.
-    pub fn memory_limit(mut self, bytes: u64) -> Self {
-        self.terms.memory_limit = Some(bytes);
-        self
-    }
-
-    fn cut(&self) -> Cut {
-        let of_pool = self.pool.cut_of_maps();
-        let chunk_size = self.chunk_size.or(of_pool.chunk_size).or(self.terms.timeout.map(|_| 1));
-        Cut { chunk_size, window: self.window.or(of_pool.window), ..of_pool }
-    }
-}
+impl<P: Remote> HasProcesses for P {}
 
 impl<P: Remote, F, I, R> MapBuilder<'_, P, F, I>
 where
@@ -94,25 +46,25 @@ where
     /// # Errors
     /// The first item's that failed; the rest may or may not have run.
     pub fn map(self) -> Result<Vec<R>, TaskError> {
-        let cut = self.cut();
+        let cut = self.cut(self.pool.cut_of_maps());
         stream::map(self.items.into_iter(), cut, self.pool.feed(self.f, self.terms), None)
     }
 
     /// As [`map`](Self::map), in the background.
     pub fn map_async(self) -> Task<Vec<R>> {
-        let (cut, name) = (self.cut(), self.terms.name.clone());
+        let (cut, name) = (self.cut(self.pool.cut_of_maps()), self.terms.name.clone());
         Named::task(name, gather::gather(self.items.into_iter(), cut, self.pool.feed(self.f, self.terms)))
     }
 
     /// The results, lazily and in their order.
     pub fn imap(self) -> Imap<I::IntoIter, R> {
-        let cut = self.cut();
+        let cut = self.cut(self.pool.cut_of_maps());
         Imap::new(self.items.into_iter(), cut, self.pool.feed(self.f, self.terms))
     }
 
     /// The results, each as soon as it is there.
     pub fn imap_unordered(self) -> ImapUnordered<I::IntoIter, R> {
-        let cut = self.cut();
+        let cut = self.cut(self.pool.cut_of_maps());
         ImapUnordered::new(self.items.into_iter(), cut, self.pool.feed(self.f, self.terms))
     }
 }

@@ -4,6 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use crate::{
     Task,
+    stream::Cut,
     task::{Core, Handle},
 };
 use kernel::futex::Deadline;
@@ -111,6 +112,62 @@ impl<'p, P, F, I> MapBuilder<'p, P, F, I> {
     #[doc(alias = "buffersize")]
     pub fn window(mut self, n_items: usize) -> Self {
         self.window = Some(n_items.max(1));
+        self
+    }
+
+    /// How its input is cut, in a pool that cuts inputs so.
+    pub(crate) fn cut(&self, of_pool: Cut) -> Cut {
+        let chunk_size = self.chunk_size.or(of_pool.chunk_size).or(self.terms.timeout.map(|_| 1));
+        Cut { chunk_size, window: self.window.or(of_pool.window), ..of_pool }
+    }
+}
+
+/// A pool whose tasks run in processes: one can be killed with its worker, and tried again in another.
+pub trait HasProcesses {}
+
+impl<P: HasProcesses, F, A> TaskBuilder<'_, P, F, A> {
+    /// The longest that it may run, as of a pool's [`task_timeout`](crate::ProcessPoolBuilder::task_timeout). The time in
+    /// the queue does not count, and each retry has the whole time. [`Duration::MAX`] is for as long as it takes, whatever
+    /// the pool says.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.terms.timeout = Some(timeout);
+        self
+    }
+
+    /// How often it is tried again after the worker that ran it died, as of a pool's
+    /// [`retries`](crate::ProcessPoolBuilder::retries); after the pool's [`retry_delay`](crate::ProcessPoolBuilder::retry_delay).
+    /// With 0 it runs at most once, whatever the pool says.
+    pub fn retries(mut self, n: u32) -> Self {
+        self.terms.retries = Some(n);
+        self
+    }
+
+    /// How many bytes of private memory it may take on top of what its worker has, as of a pool's
+    /// [`memory_limit`](crate::ProcessPoolBuilder::memory_limit). [`u64::MAX`] is for as much as there is, whatever the pool says.
+    pub fn memory_limit(mut self, bytes: u64) -> Self {
+        self.terms.memory_limit = Some(bytes);
+        self
+    }
+}
+
+impl<P: HasProcesses, F, I> MapBuilder<'_, P, F, I> {
+    /// The longest that one of its tasks may run; see [`TaskBuilder::timeout`]. It also makes every item a task of its own,
+    /// unless there is a [`chunk_size`](Self::chunk_size), of the map or of the pool: then the time is for the chunk.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.terms.timeout = Some(timeout);
+        self
+    }
+
+    /// How often an item is tried again after the worker that ran it died; see [`TaskBuilder::retries`].
+    pub fn retries(mut self, n: u32) -> Self {
+        self.terms.retries = Some(n);
+        self
+    }
+
+    /// How many bytes of private memory each of its tasks may take, of which one is a chunk of items; see
+    /// [`TaskBuilder::memory_limit`].
+    pub fn memory_limit(mut self, bytes: u64) -> Self {
+        self.terms.memory_limit = Some(bytes);
         self
     }
 }

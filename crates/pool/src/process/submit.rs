@@ -1,7 +1,5 @@
 //! Tasks and maps with terms of their own, for a pool of processes.
 
-use std::time::Duration;
-
 use proc_core::Target;
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -9,9 +7,8 @@ use super::ProcessPool;
 use crate::{
     Full, Imap, ImapUnordered, MapBuilder, Task, TaskBuilder, TaskError,
     bound::Bound,
-    gather,
-    stream::{self, Cut},
-    terms::Named,
+    gather, stream,
+    terms::{HasProcesses, Named},
 };
 
 impl ProcessPool {
@@ -74,31 +71,6 @@ impl ProcessPool {
     }
 }
 
-impl<F, A> TaskBuilder<'_, ProcessPool, F, A> {
-    /// The longest that it may run, as of a pool's [`task_timeout`](crate::ProcessPoolBuilder::task_timeout). The time in
-    /// the queue does not count, and each retry has the whole time. [`Duration::MAX`] is for as long as it takes, whatever
-    /// the pool says.
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.terms.timeout = Some(timeout);
-        self
-    }
-
-    /// How often it is tried again after the worker that ran it died, as of a pool's
-    /// [`retries`](crate::ProcessPoolBuilder::retries); after the pool's [`retry_delay`](crate::ProcessPoolBuilder::retry_delay).
-    /// With 0 it runs at most once, whatever the pool says.
-    pub fn retries(mut self, n: u32) -> Self {
-        self.terms.retries = Some(n);
-        self
-    }
-
-    /// How many bytes of private memory it may take on top of what its worker has, as of a pool's
-    /// [`memory_limit`](crate::ProcessPoolBuilder::memory_limit). [`u64::MAX`] is for as much as there is, whatever the pool says.
-    pub fn memory_limit(mut self, bytes: u64) -> Self {
-        self.terms.memory_limit = Some(bytes);
-        self
-    }
-}
-
 impl<F, A> TaskBuilder<'_, ProcessPool, F, A>
 where
     F: Target<A>,
@@ -130,33 +102,7 @@ where
     }
 }
 
-impl<F, I> MapBuilder<'_, ProcessPool, F, I> {
-    /// The longest that one of its tasks may run; see [`TaskBuilder::timeout`]. It also makes every item a task of its own,
-    /// unless there is a [`chunk_size`](Self::chunk_size), of the map or of the pool: then the time is for the chunk.
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.terms.timeout = Some(timeout);
-        self
-    }
-
-    /// How often an item is tried again after the worker that ran it died; see [`TaskBuilder::retries`].
-    pub fn retries(mut self, n: u32) -> Self {
-        self.terms.retries = Some(n);
-        self
-    }
-
-    /// How many bytes of private memory each of its tasks may take, of which one is a chunk of items; see
-    /// [`TaskBuilder::memory_limit`].
-    pub fn memory_limit(mut self, bytes: u64) -> Self {
-        self.terms.memory_limit = Some(bytes);
-        self
-    }
-
-    fn cut(&self) -> Cut {
-        let of_pool = self.pool.cut();
-        let chunk_size = self.chunk_size.or(of_pool.chunk_size).or(self.terms.timeout.map(|_| 1));
-        Cut { chunk_size, window: self.window.or(of_pool.window), ..of_pool }
-    }
-}
+impl HasProcesses for ProcessPool {}
 
 impl<F, I, R> MapBuilder<'_, ProcessPool, F, I>
 where
@@ -169,25 +115,25 @@ where
     /// # Errors
     /// As there.
     pub fn map(self) -> Result<Vec<R>, TaskError> {
-        let cut = self.cut();
+        let cut = self.cut(self.pool.cut());
         stream::map(self.items.into_iter(), cut, self.pool.feeder(self.f, self.terms), None)
     }
 
     /// As [`map`](Self::map), in the background: [`ProcessPool::map_async`].
     pub fn map_async(self) -> Task<Vec<R>> {
-        let (cut, name) = (self.cut(), self.terms.name.clone());
+        let (cut, name) = (self.cut(self.pool.cut()), self.terms.name.clone());
         Named::task(name, gather::gather(self.items.into_iter(), cut, self.pool.feeder(self.f, self.terms)))
     }
 
     /// The results, lazily and in their order: [`ProcessPool::imap`].
     pub fn imap(self) -> Imap<I::IntoIter, R> {
-        let cut = self.cut();
+        let cut = self.cut(self.pool.cut());
         Imap::new(self.items.into_iter(), cut, self.pool.feeder(self.f, self.terms))
     }
 
     /// The results, each as soon as it is there: [`ProcessPool::imap_unordered`].
     pub fn imap_unordered(self) -> ImapUnordered<I::IntoIter, R> {
-        let cut = self.cut();
+        let cut = self.cut(self.pool.cut());
         ImapUnordered::new(self.items.into_iter(), cut, self.pool.feeder(self.f, self.terms))
     }
 }

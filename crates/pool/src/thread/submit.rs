@@ -3,10 +3,7 @@
 
 use super::ThreadPool;
 use crate::{
-    CallOnce, Full, Imap, ImapUnordered, MapBuilder, Task, TaskBuilder, TaskError,
-    bound::Bound,
-    gather,
-    stream::{self, Cut},
+    CallOnce, Full, Imap, ImapUnordered, MapBuilder, Task, TaskBuilder, TaskError, bound::Bound, gather, stream,
     terms::Named,
 };
 
@@ -75,14 +72,6 @@ where
     }
 }
 
-impl<F, I> MapBuilder<'_, ThreadPool, F, I> {
-    fn cut(&self) -> Cut {
-        let of_pool = self.pool.cut.clone();
-        let chunk_size = self.chunk_size.or(of_pool.chunk_size);
-        Cut { chunk_size, window: self.window.or(of_pool.window), ..of_pool }
-    }
-}
-
 impl<F, I, R> MapBuilder<'_, ThreadPool, F, I>
 where
     F: Fn(I::Item) -> R + Send + Sync + 'static,
@@ -94,25 +83,25 @@ where
     /// # Errors
     /// As there.
     pub fn map(self) -> Result<Vec<R>, TaskError> {
-        let cut = self.cut();
+        let cut = self.cut(self.pool.cut.clone());
         stream::map(self.items.into_iter(), cut, self.pool.submit(self.f), None)
     }
 
     /// As [`map`](Self::map), in the background: [`ThreadPool::map_async`].
     pub fn map_async(self) -> Task<Vec<R>> {
-        let cut = self.cut();
+        let cut = self.cut(self.pool.cut.clone());
         Named::task(self.terms.name, gather::gather(self.items.into_iter(), cut, self.pool.submit(self.f)))
     }
 
     /// The results, lazily and in their order: [`ThreadPool::imap`].
     pub fn imap(self) -> Imap<I::IntoIter, R> {
-        let cut = self.cut();
+        let cut = self.cut(self.pool.cut.clone());
         Imap::new(self.items.into_iter(), cut, self.pool.submit(self.f))
     }
 
     /// The results, each as soon as it is there: [`ThreadPool::imap_unordered`].
     pub fn imap_unordered(self) -> ImapUnordered<I::IntoIter, R> {
-        let cut = self.cut();
+        let cut = self.cut(self.pool.cut.clone());
         ImapUnordered::new(self.items.into_iter(), cut, self.pool.submit(self.f))
     }
 }
