@@ -164,11 +164,6 @@ pub fn receiving<R>(fds: Vec<OwnedFd>, f: impl FnOnce() -> R) -> R {
     f()
 }
 
-/// Whether the calling thread is between [`pack`]'s or [`unpack`]'s begin and end.
-pub fn is_active() -> bool {
-    SENDING.with(|sending| sending.borrow().is_some()) || RECEIVING.with(|receiving| receiving.borrow().is_some())
-}
-
 /// For a handle's `Serialize`: sends `fd` along.
 ///
 /// # Errors
