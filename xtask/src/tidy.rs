@@ -5,6 +5,7 @@
 //! * A *command* is a line of a block of `sh`, a line after `$ ` in one of `console`, or a code span that begins with `cargo `, also
 //!   in comments of Rust. Those of [`CHEAP`] are run. What the others name has to be there: packages, targets, features, commands
 //!   of `xtask`; and each of their options is a word in the sources of what they run. A word in capitals stands for any.
+//! * A *source file* begins with a line of `//!`, which says what it is about.
 //! * A block of *Rust* is a doc test: its file is included by one of [`DOC_TESTS`]. One that says `ignore` is a part of a program
 //!   here: each of its lines stands in that, comments at their ends aside. (Not those of `cluster`, which few build.)
 //! * A *test* that is named (`FILE::TEST`) is in that file.
@@ -114,12 +115,22 @@ pub(crate) fn run() -> Outcome {
         }
     }
     for file in tree.of_kind("rs") {
-        commands.of_document(&Document::of_comments(file, &tree.text(file)), &mut findings);
+        let text = tree.text(file);
+        head(file, &text, &mut findings);
+        commands.of_document(&Document::of_comments(file, &text), &mut findings);
     }
     commands.run_cheap(&mut findings);
     let n_commands = commands.n_checked;
     println!("{} documents, {n_commands} commands, {} of them run", documents.len(), CHEAP.len());
     if findings.0.is_empty() { Ok(()) } else { Err(format!("what is said is not so:\n{}", findings.0.join("\n"))) }
+}
+
+/// A source file of a crate begins with what it is about. (Unit tests are about the file beside them.)
+fn head(file: &Path, text: &str, findings: &mut Findings) {
+    let is_source = file.starts_with("crates") && file.components().any(|part| part.as_os_str() == "src");
+    if is_source && !file.ends_with("tests.rs") && !(text.starts_with("//!") || text.starts_with("#![doc")) {
+        findings.add(file, 1, "does not begin with a line of `//!`");
+    }
 }
 
 /// Width, spaces at the end of lines, empty lines, and the end of the file.

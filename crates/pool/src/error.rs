@@ -1,3 +1,5 @@
+//! What can go wrong with a task, and with a pool.
+
 use std::{error, fmt, io, mem, sync::Arc};
 
 use proc_core::{Backtrace, CrashReport, Panic, ProcessError};

@@ -1,3 +1,5 @@
+//! Where a listener listens: a path, an abstract name.
+
 use std::{
     fmt,
     path::{Path, PathBuf},

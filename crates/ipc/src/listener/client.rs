@@ -1,3 +1,5 @@
+//! Connecting to a listener.
+
 use std::{io, os::fd::AsRawFd, time::Duration};
 
 use kernel::{fds::above_standard_streams, futex::Deadline};

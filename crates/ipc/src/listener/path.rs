@@ -1,3 +1,5 @@
+//! The path that a listener is bound to, and its removal.
+
 use std::{
     io,
     os::fd::{AsRawFd, OwnedFd},

@@ -1,3 +1,5 @@
+//! Which users a listener or a client talks to.
+
 use std::{io, os::fd::AsFd};
 
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};

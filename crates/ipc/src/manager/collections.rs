@@ -1,3 +1,5 @@
+//! Maps and lists in a manager's server.
+
 use std::{collections::HashMap, fmt, hash::Hash};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};

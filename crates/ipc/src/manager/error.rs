@@ -1,3 +1,5 @@
+//! What can go wrong with a call to a manager's object.
+
 use std::{error::Error, fmt, io};
 
 use kernel::handover;

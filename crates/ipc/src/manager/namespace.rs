@@ -1,3 +1,5 @@
+//! Values of any type by name, in a manager's server.
+
 use std::{collections::HashMap, fmt, io};
 
 use kernel::handover::{self, Fd};

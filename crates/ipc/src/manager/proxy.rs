@@ -1,3 +1,5 @@
+//! Handles to objects in a manager's server, and calls by them.
+
 use std::{fmt, marker::PhantomData, sync::Arc};
 
 use kernel::handover::{self, Fd};

@@ -1,3 +1,5 @@
+//! Pipes with two ends, each of which sends and receives.
+
 use std::{
     fmt, io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},

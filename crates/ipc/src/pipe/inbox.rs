@@ -1,3 +1,5 @@
+//! The receiving half of an end of a pipe.
+
 use std::{
     os::fd::{BorrowedFd, OwnedFd},
     sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release},

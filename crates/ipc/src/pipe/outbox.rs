@@ -1,3 +1,5 @@
+//! The sending half of an end of a pipe.
+
 use std::{
     os::fd::BorrowedFd,
     sync::atomic::{

@@ -1,3 +1,5 @@
+//! One-way pipes.
+
 use std::{
     fmt, io,
     marker::PhantomData,

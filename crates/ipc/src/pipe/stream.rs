@@ -1,3 +1,5 @@
+//! Reading and writing a pipe as a stream of bytes.
+
 use std::{io, sync::Arc};
 
 use super::{

@@ -1,3 +1,5 @@
+//! A queue between threads that can be joined.
+
 use std::{
     fmt, mem,
     sync::Arc,

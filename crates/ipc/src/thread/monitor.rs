@@ -1,3 +1,5 @@
+//! What the queues between threads wait by: a mutex, condition variables and wakers.
+
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};

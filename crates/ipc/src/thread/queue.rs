@@ -1,3 +1,5 @@
+//! A queue between threads, first in, first out.
+
 use std::{
     fmt,
     sync::{Arc, PoisonError},

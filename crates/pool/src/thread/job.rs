@@ -1,3 +1,5 @@
+//! A task of a pool of threads.
+
 use std::sync::Arc;
 
 use kernel::futex::Deadline;
