@@ -33,7 +33,7 @@ pub(crate) trait Custody: Ring {
     fn when_taken(&self, by: Option<Holder>) -> BlockState;
 
     /// Takes the message that lies in a block out of the ring: the block, which is the caller's from now on. `None` if
-    /// the message was taken by somebody else.
+    /// another getter took the message.
     fn take_from_ring(&self, spot: &Spot, payload: u64, me: Holder) -> Option<BlockId> {
         let block = BlockId::from_bits(payload);
         let taken = Taken { by: me.owner, block };

@@ -4,7 +4,7 @@
 //!
 //! | bits | meaning |
 //! |---|---|
-//! | 0 | somebody sleeps, or is about to |
+//! | 0 | there is a sleeper, or one is about to sleep |
 //! | 1.. | sequence: changes with each wake-up |
 //!
 //! A sleeper sets bit 0, looks once more, and sleeps while the word stays as it is; woken, it looks before it does so

@@ -24,12 +24,12 @@ use crate::TaskError;
 /// | `state` | meaning | who moves it there |
 /// |---|---|---|
 /// | 0 | pending | |
-/// | `SLEEPERS` | pending, and somebody may sleep on the word | a sleeper, from 0 |
+/// | `SLEEPERS` | pending, and a thread may sleep on the word | a sleeper, from 0 |
 /// | `DONE`, with `SUCCEEDED` or without | the result is, or was, in the slot; for good | whoever stores the first result, under the slot's lock |
 ///
-/// Orderings: the end is a `Release` swap, and whoever looks for it does so by `Acquire`: what the task did is seen by who finds
-/// it done. A sleeper's own mark is `Relaxed`, since the kernel compares the word before it sleeps; a failed one is `Acquire`,
-/// as it may have found the end. The result itself is taken under the lock.
+/// Orderings: the end is a `Release` swap and is read by `Acquire`: a thread that finds the task done sees what the task did. A
+/// sleeper's own mark is `Relaxed`, since the kernel compares the word before it sleeps; a failed one is `Acquire`, as it may have
+/// found the end. The result itself is taken under the lock.
 pub(crate) struct Core<R> {
     pub(crate) id: u64,
     pub(super) state: AtomicU32,

@@ -1,4 +1,4 @@
-//! Dequeue messages.
+//! Taking messages.
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
@@ -53,7 +53,7 @@ pub(crate) trait Dequeue: Locate {
         Some(Peeked { at, ready, payload: self.payload_at(at), lap, slot })
     }
 
-    /// Takes it, unless somebody else has.
+    /// Takes a message that was peeked at; false if another getter was faster.
     #[inline(always)]
     fn take_peeked(&self, peeked: &Peeked<Self::At<'_>>) -> bool {
         // Release: what was read of the message was read before the slot is free.

@@ -1,4 +1,4 @@
-//! Enqueue messages, and closing the ring.
+//! Putting messages, and closing the ring.
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
@@ -28,7 +28,7 @@ pub(crate) trait Enqueue: Locate {
         true
     }
 
-    /// Puts a message, or says why not.
+    /// Puts a message, or returns why it could not.
     fn try_put(&self, what: What, payload: u64, mut aim: impl FnMut(u64)) -> Result<(), Stop> {
         loop {
             let spot = self.find(Side::Space)?;

@@ -27,7 +27,7 @@ pub(crate) trait Locate: Ring {
         Some(Spot { position, lap, slot, word })
     }
 
-    /// Why there was nothing to look at.
+    /// Why a position could not be looked at.
     #[cold]
     fn why_not(&self, position: Option<u64>) -> Stop {
         match position.and_then(|position| self.positions().split(position)) {
@@ -50,7 +50,7 @@ pub(crate) trait Locate: Ring {
         if spot.is_passed(side) || spot.leads_on(side) { self.find_further(spot, side) } else { Ok(spot) }
     }
 
-    /// The same, starting from a position that has been passed, or leads on.
+    /// As [`find`](Self::find), from a position that has been passed or leads on.
     #[cold]
     fn find_further(&self, mut spot: Spot, side: Side) -> Result<Spot, Stop> {
         loop {

@@ -44,8 +44,8 @@ use super::word::{Positions, SlotWord};
 pub(crate) const SLEEPERS: u32 = 1;
 const SEQUENCE: u32 = 2;
 
-/// How many slots on the one lies whose cache line is asked for, by a putter and by a getter. Between putter and getter,
-/// lines take as long to come as some messages do; one too far on is taken away again before it is used.
+/// How many slots ahead a putter, and a getter, asks for a cache line. A line takes as long to come from the other side as a few
+/// messages take; a line that is asked for too early is taken away again before it is used.
 const PUT_SOON: usize = 4;
 pub(crate) const TAKEN_SOON: usize = 8;
 
@@ -91,7 +91,7 @@ pub(crate) trait Ring {
 
     fn payload_at(&self, at: Self::At<'_>) -> u64;
 
-    /// Swaps a slot's word alone: one that is read by itself, as it does not repeat.
+    /// Swaps a slot's word alone. That is safe, since a word never has the same value twice.
     fn swap_word_at(&self, at: Self::At<'_>, from: SlotWord, to: SlotWord) -> bool;
 
     /// Swaps a slot's word and payload together.
@@ -106,7 +106,7 @@ pub(crate) trait Ring {
     /// Sees to it that the block of the message that was taken from `spot` last has passed to its taker.
     fn settle_taken(&self, spot: &Spot, payload: u64) -> Result<(), Stop>;
 
-    /// Nothing in this memory is believed any more.
+    /// Marks the memory as damaged: from then on nothing in it is believed.
     fn quarantine(&self) -> Stop;
 
     /// Between a swap that publishes something and the look at who sleeps or has closed; a sleeper has the other half.
@@ -131,7 +131,7 @@ pub(crate) trait Ring {
         self.swap_at(self.at(slot), from, to)
     }
 
-    /// The slot so many after that one, if there is one, is likely to be swapped soon.
+    /// Tells the processor that the slot so many after that one, if there is one, is likely to be swapped soon.
     #[inline(always)]
     fn expect(&self, _at: Self::At<'_>, _ahead: usize) {}
 
@@ -141,7 +141,7 @@ pub(crate) trait Ring {
         self.reach_any(position, side)
     }
 
-    /// As [`reach`](Self::reach), by asking for each slot: what a ring with a shorter way for most falls back on.
+    /// As [`reach`](Self::reach), without its short cut: what a ring that has one falls back on.
     #[cold]
     #[inline(never)]
     fn reach_any(&self, position: u64, side: Side) -> Option<(u64, u32, Self::At<'_>)> {
@@ -153,15 +153,14 @@ pub(crate) trait Ring {
         is_reached.then(|| (lap, slot, self.at(slot)))
     }
 
-    /// Says that somebody is about to sleep; what the event count is from then on. After that comes a last look, and the
-    /// sleep.
+    /// Announces a sleeper; returns the event count from then on. The caller looks at the slots once more before it sleeps.
     fn announce(&self, side: Side) -> u32 {
         let seen = self.event(side).fetch_or(SLEEPERS, AcqRel) | SLEEPERS;
         self.after_swap();
         seen
     }
 
-    /// Wakes who sleeps on one side, two at most.
+    /// Wakes two sleepers of one side at most.
     #[cold]
     fn wake_one(&self, side: Side) {
         let event = self.event(side);
@@ -180,7 +179,7 @@ pub(crate) trait Ring {
         }
     }
 
-    /// Wakes everybody who sleeps on an event count.
+    /// Wakes all sleepers of an event count.
     fn wake_all(&self, event: &AtomicU32) {
         event.fetch_add(SEQUENCE, AcqRel);
         self.wake(event, u32::MAX);

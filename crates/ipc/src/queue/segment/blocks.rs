@@ -57,7 +57,7 @@ impl Segment {
     }
 
     fn large_window(&self, index: u32, len: usize) -> io::Result<Arc<Window>> {
-        // A forked child may find the lock held for ever by a thread that is not there.
+        // In a forked child, a thread that the child does not have may hold the lock for ever.
         let Some(mut kept) = self.large.try_lock_for(Duration::from_millis(100)) else {
             return Ok(Arc::new(Window::new(&self.fd, self.block_offset(BlockId { class: LARGE, index }), len)?));
         };

@@ -43,7 +43,7 @@ use super::{
     word::BlockId,
 };
 
-/// So long a table is believed in without asking the kernel.
+/// Up to this length a table is believed to have memory, without asking the kernel.
 const BELIEVED_BYTES: u64 = 16 << 20;
 
 // SAFETY: addresses that are valid in every thread.
@@ -176,7 +176,7 @@ impl Segment {
         entry.expect("slots are reached before they are asked for").cast()
     }
 
-    /// Maps what of the first `end` slots is not mapped.
+    /// Maps those of the first `end` slots that are not mapped yet.
     pub(crate) fn reach_slots(&self, end: u32) -> io::Result<()> {
         if end <= self.geometry.ring.capacity {
             return Ok(());
@@ -228,7 +228,7 @@ impl Segment {
         self.find_record(id).expect("a block is found before its record is used")
     }
 
-    /// Maps what of the first `end` records of a class is not mapped.
+    /// Maps those of the first `end` records of a class that are not mapped yet.
     #[inline]
     pub(crate) fn reach_records(&self, class: u8, end: u32) -> io::Result<()> {
         let shape = &self.geometry.classes[usize::from(class & 3)];

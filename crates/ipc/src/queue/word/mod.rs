@@ -1,4 +1,4 @@
-//! The words on which everything hangs: a slot's, a block's, and positions in the ring.
+//! The words of the protocol: a slot's (here), a block's (`block.rs`), and positions in the ring (`positions.rs`).
 //!
 //! # A slot
 //! A slot is two words that are changed together: this one, and the payload beside it.
