@@ -16,19 +16,18 @@ mod word;
 
 mod blocks;
 mod leases;
+mod memory;
 mod passing;
-mod words;
 
-use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 
 use loom::sync::{Arc, Condvar, Mutex};
 
 use self::{
     custody::Custody,
     leasing::{Leased, Leasing},
-    ring::{AtomicU32, AtomicU64, Dequeue, Enqueue, Locate, Ring, Side, Spot, Stop, fence},
-    word::{BlockId, BlockState, Holder, Kind, Owner, Positions, SlotWord, What},
-    words::{Pair, large, small},
+    ring::{AtomicU32, AtomicU64, Dequeue, Enqueue, Locate, Ring, Side, Spot, Stop},
+    word::{BlockId, BlockState, Holder, Kind, Owner, Positions, What},
 };
 
 const PUTTER: Owner = Owner(1);
@@ -47,6 +46,64 @@ fn block(index: u32) -> BlockId {
 
 /// After so many an item is a dead letter.
 const MAX_DELIVERIES: u8 = 2;
+
+/// Deliveries stand in a record's high bits, which a model has none of: they move to where they fit.
+const DELIVERIES_SHIFT: u32 = 28;
+
+fn with_deliveries(state: BlockState, n: u8) -> (BlockState, u8) {
+    match state {
+        BlockState::Leased { to, deliveries } => (BlockState::Leased { to, deliveries: n }, deliveries),
+        BlockState::Orphan { deliveries } => (BlockState::Orphan { deliveries: n }, deliveries),
+        BlockState::DeadLetter { deliveries } => (BlockState::DeadLetter { deliveries: n }, deliveries),
+        state => (state, 0),
+    }
+}
+
+/// A record's word as a model has it.
+fn small(word: u64) -> u64 {
+    let (bare, deliveries) = with_deliveries(BlockState::from_word(word), 0);
+    bare.to_word() | u64::from(deliveries) << DELIVERIES_SHIFT
+}
+
+/// The same as everybody else has it.
+fn large(word: u64) -> u64 {
+    let bare = BlockState::from_word(word & ((1 << DELIVERIES_SHIFT) - 1));
+    with_deliveries(bare, (word >> DELIVERIES_SHIFT) as u8).0.to_word()
+}
+
+/// Two words of 32 bits in one of 64: loom knows no swap of two words. A word of ours is small in a model: a lap of a few
+/// bits, payloads and holders of a few more.
+struct Pair(AtomicU64);
+
+impl Pair {
+    fn new(first: u64, second: u64) -> Self {
+        Self(AtomicU64::new(Self::pack(first, second)))
+    }
+
+    fn pack(first: u64, second: u64) -> u64 {
+        assert!(first >> 32 == 0 && second >> 32 == 0, "too large for a model: {first:x} {second:x}");
+        first << 32 | second
+    }
+
+    fn first(&self) -> u64 {
+        self.0.load(Acquire) >> 32
+    }
+
+    fn second(&self) -> u64 {
+        self.0.load(Acquire) & u64::from(u32::MAX)
+    }
+
+    fn swap(&self, from: (u64, u64), to: (u64, u64)) -> bool {
+        let (from, to) = (Self::pack(from.0, from.1), Self::pack(to.0, to.1));
+        self.0.compare_exchange(from, to, SeqCst, Relaxed).is_ok()
+    }
+
+    /// The second word alone is stored by who has the pair to itself.
+    fn set_second(&self, second: u64) {
+        let first = self.first();
+        self.0.store(Self::pack(first, second), Release);
+    }
+}
 
 /// A ring in the memory of a model, and the kernel's futexes as loom sees them. A wake-up that gets lost is a deadlock,
 /// which loom reports.
@@ -242,146 +299,5 @@ impl Model {
             }
             self.sleep(self.done(), seen);
         }
-    }
-}
-
-impl Ring for Model {
-    type At<'a> = &'a Pair;
-
-    fn positions(&self) -> &Positions {
-        &self.positions
-    }
-
-    fn hint(&self, side: Side) -> &AtomicU64 {
-        &self.hints[side as usize]
-    }
-
-    fn event(&self, side: Side) -> &AtomicU32 {
-        &self.events[side as usize]
-    }
-
-    fn word(&self, slot: u32) -> Option<SlotWord> {
-        Some(SlotWord(self.slots[slot as usize].first()))
-    }
-
-    fn at(&self, slot: u32) -> &Pair {
-        &self.slots[slot as usize]
-    }
-
-    fn is_readable(&self, _: u32) -> bool {
-        true
-    }
-
-    fn word_at(&self, at: &Pair) -> SlotWord {
-        SlotWord(at.first())
-    }
-
-    fn payload_at(&self, at: &Pair) -> u64 {
-        at.second()
-    }
-
-    fn swap_word_at(&self, at: &Pair, from: SlotWord, to: SlotWord) -> bool {
-        let second = at.second();
-        at.swap((from.0, second), (to.0, second))
-    }
-
-    fn swap_at(&self, at: &Pair, from: (SlotWord, u64), to: (SlotWord, u64)) -> bool {
-        at.swap((from.0.0, from.1), (to.0.0, to.1))
-    }
-
-    fn may_put(&self, _: u32) -> bool {
-        true
-    }
-
-    fn provide(&self, _: u32) -> Result<(), Stop> {
-        Ok(())
-    }
-
-    fn is_untouched(&self, _: u32) -> bool {
-        false
-    }
-
-    fn settle_taken(&self, spot: &Spot, payload: u64) -> Result<(), Stop> {
-        self.settle(spot, payload);
-        Ok(())
-    }
-
-    fn quarantine(&self) -> Stop {
-        panic!("nobody damages a model's memory")
-    }
-
-    fn after_swap(&self) {
-        fence(SeqCst);
-    }
-
-    fn wake(&self, event: &AtomicU32, n: u32) -> usize {
-        let mut asleep = self.asleep.lock().unwrap();
-        let before = asleep.len();
-        let mut left = n;
-        asleep.retain(|(at, _)| {
-            let wakes = *at == std::ptr::from_ref(event).addr() && left > 0;
-            left -= u32::from(wakes);
-            !wakes
-        });
-        self.woken.notify_all();
-        before - asleep.len()
-    }
-}
-
-impl Custody for Model {
-    fn record(&self, block: BlockId) -> (u64, u64) {
-        let record = &self.records[block.index as usize];
-        (large(record.first()), record.second())
-    }
-
-    fn swap_record(&self, block: BlockId, from: (u64, u64), to: (u64, u64)) -> bool {
-        self.records[block.index as usize].swap((small(from.0), from.1), (small(to.0), to.1))
-    }
-
-    fn holder_at(&self, owner: Owner) -> Option<Holder> {
-        Some(holder(owner))
-    }
-
-    fn when_taken(&self, by: Option<Holder>) -> BlockState {
-        match by {
-            Some(to) if self.leases => BlockState::Leased { to, deliveries: 1 },
-            None if self.leases => BlockState::Orphan { deliveries: 0 },
-            by => by.map_or(BlockState::Free, BlockState::Held),
-        }
-    }
-}
-
-impl Leasing for Model {
-    fn orphans(&self) -> &AtomicU32 {
-        &self.orphans
-    }
-
-    fn done(&self) -> &AtomicU32 {
-        &self.done
-    }
-
-    fn max_deliveries(&self) -> u8 {
-        MAX_DELIVERIES
-    }
-
-    fn all_blocks(&self) -> Result<impl Iterator<Item = BlockId>, Stop> {
-        Ok((0..self.records.len() as u32).map(block))
-    }
-
-    fn swap_state(&self, block: BlockId, from: u64, to: BlockState) -> bool {
-        let record = &self.records[block.index as usize];
-        loop {
-            let (word, place) = (record.first(), record.second());
-            if word != small(from) {
-                return false;
-            }
-            if record.swap((word, place), (small(to.to_word()), place)) {
-                return true;
-            }
-        }
-    }
-
-    fn free_finished(&self, block: BlockId) {
-        self.free(block);
     }
 }
