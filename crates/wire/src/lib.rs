@@ -62,6 +62,7 @@ mod sink;
 mod sites;
 pub mod stack;
 mod tag;
+mod text;
 
 pub use self::{
     codec::{encode, encode_compact},

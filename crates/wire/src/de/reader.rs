@@ -7,6 +7,7 @@ use crate::{
     numbers::{self, Numbers},
     stack::Room,
     tag::{self, LONG},
+    text::from_utf8,
 };
 
 /// Reads one value after another from the front of some bytes.
@@ -93,7 +94,7 @@ impl<'de> Decoder<'de> {
 
     #[inline]
     pub(super) fn str(&mut self) -> Result<&'de str, Error> {
-        std::str::from_utf8(self.slice()?).map_err(|e| Error::malformed(e.to_string()))
+        from_utf8(self.slice()?).map_err(|e| Error::malformed(e.to_string()))
     }
 
     pub(super) fn numbers(&mut self) -> Result<Numbers<'de>, Error> {
