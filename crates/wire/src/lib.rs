@@ -56,6 +56,7 @@ mod named;
 mod numbers;
 mod once;
 mod probe;
+mod row;
 mod ser;
 mod shape;
 mod sink;
@@ -72,6 +73,7 @@ pub use self::{
     journal::{Journal, is_comparing, with_journal},
     named::{decode, encode_named, take},
     numbers::{extend_plain, is_number, is_plain, plain_bytes, take_plain},
+    row::encode_all,
     sink::{Counter, Full, Sink},
 };
 

@@ -28,8 +28,9 @@ pub trait Sink {
     /// [`Full`].
     fn extend(&mut self, bytes: &[u8]) -> Result<(), Full>;
 
-    /// Takes a tag and the bytes of a number; what it has taken if there is no room for all must be forgotten. Put together beforehand, bytes that were written
-    /// one by one are read again as a whole, which a processor does not do before the writes have reached its cache.
+    /// Takes a tag and the bytes of a number; what it has taken if there is no room for all must be forgotten. Put together
+    /// beforehand, bytes that were written one by one are read again as a whole, which a processor does not do before the
+    /// writes have reached its cache.
     ///
     /// # Errors
     /// [`Full`].
@@ -37,6 +38,16 @@ pub trait Sink {
     fn tagged<const N: usize>(&mut self, tag: u8, bytes: [u8; N]) -> Result<(), Full> {
         self.push(tag)?;
         self.extend(&bytes)
+    }
+
+    /// Takes a tag, a length, and so many bytes, as [`tagged`](Self::tagged).
+    ///
+    /// # Errors
+    /// [`Full`].
+    #[inline]
+    fn short(&mut self, tag: u8, len: u8, bytes: &[u8]) -> Result<(), Full> {
+        self.extend(&[tag, len])?;
+        self.extend(bytes)
     }
 
     /// How many bytes it has taken.
@@ -67,6 +78,81 @@ impl Sink for Vec<u8> {
     #[inline]
     fn position(&self) -> usize {
         self.len()
+    }
+}
+
+/// Some bytes that are there already, to be written over from the first on.
+pub(crate) struct Place<'a> {
+    bytes: &'a mut [u8],
+    len: usize,
+}
+
+impl<'a> Place<'a> {
+    pub(crate) fn new(bytes: &'a mut [u8]) -> Self {
+        Self { bytes, len: 0 }
+    }
+
+    /// The next `n` bytes.
+    #[inline(always)]
+    fn next(&mut self, n: usize) -> Result<&mut [u8], Full> {
+        let next = self.bytes.get_mut(self.len..).and_then(|rest| rest.get_mut(..n)).ok_or(Full)?;
+        self.len += n;
+        Ok(next)
+    }
+}
+
+impl Sink for Place<'_> {
+    #[inline]
+    fn tagged<const N: usize>(&mut self, tag: u8, bytes: [u8; N]) -> Result<(), Full> {
+        let (first, place) = self.next(1 + N)?.split_at_mut(1);
+        first[0] = tag;
+        place.copy_from_slice(&bytes);
+        Ok(())
+    }
+
+    #[inline]
+    fn push(&mut self, byte: u8) -> Result<(), Full> {
+        self.next(1)?[0] = byte;
+        Ok(())
+    }
+
+    #[inline]
+    fn extend(&mut self, bytes: &[u8]) -> Result<(), Full> {
+        copy(bytes, self.next(bytes.len())?);
+        Ok(())
+    }
+
+    #[inline]
+    fn short(&mut self, tag: u8, len: u8, bytes: &[u8]) -> Result<(), Full> {
+        let (head, place) = self.next(2 + bytes.len())?.split_at_mut(2);
+        head.copy_from_slice(&[tag, len]);
+        copy(bytes, place);
+        Ok(())
+    }
+
+    #[inline]
+    fn position(&self) -> usize {
+        self.len
+    }
+}
+
+/// `copy_from_slice`, without a call for the few bytes of a short text.
+#[inline]
+fn copy(from: &[u8], to: &mut [u8]) {
+    /// The first and the last `N`, which may overlap.
+    #[inline]
+    fn ends<const N: usize>(from: &[u8], to: &mut [u8]) {
+        if let (Some(from), Some(to)) = (from.first_chunk::<N>(), to.first_chunk_mut()) {
+            *to = *from;
+        }
+        if let (Some(from), Some(to)) = (from.last_chunk::<N>(), to.last_chunk_mut()) {
+            *to = *from;
+        }
+    }
+    match from.len() {
+        4..8 => ends::<4>(from, to),
+        8..=16 => ends::<8>(from, to),
+        _ => to.copy_from_slice(from),
     }
 }
 

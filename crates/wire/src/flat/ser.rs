@@ -16,8 +16,9 @@ use crate::{
 /// Writes one value. Any error means that it is not of the shape.
 pub(super) struct Writer<'a> {
     known: &'a Known,
-    /// What is left of the room.
     place: &'a mut [u8],
+    /// How many bytes have been written.
+    len: usize,
     trail: Trail,
     /// How many structs have begun.
     n_structs: usize,
@@ -26,7 +27,7 @@ pub(super) struct Writer<'a> {
 impl<'a> Writer<'a> {
     #[inline(always)]
     pub(super) fn new(known: &'a Known, place: &'a mut [u8]) -> Self {
-        Self { known, place, trail: Trail::new(), n_structs: 0 }
+        Self { known, place, len: 0, trail: Trail::new(), n_structs: 0 }
     }
 
     /// Whether all has been written that values of the shape consist of, and nothing else.
@@ -46,11 +47,12 @@ impl<'a> Writer<'a> {
     #[inline(always)]
     fn leaf<const N: usize>(&mut self, tag: u8, bytes: [u8; N]) -> Result<(), Stop> {
         self.trail.push(Step::leaf(tag));
-        let Some((place, rest)) = std::mem::take(&mut self.place).split_first_chunk_mut() else {
-            return Err(self.refuse());
-        };
-        *place = bytes;
-        self.place = rest;
+        // By an index: a slice to be cut is stored twice for each number.
+        match self.place.get_mut(self.len..).and_then(|rest| rest.first_chunk_mut()) {
+            Some(place) => *place = bytes,
+            None => return Err(self.refuse()),
+        }
+        self.len += N;
         Ok(())
     }
 

@@ -92,11 +92,11 @@ pub(super) const SOME: u64 = 4;
 
 /// Writes one value, or some in a row, to a sink.
 pub(crate) struct Encoder<'a, S, Y> {
-    pub(super) sink: &'a mut S,
+    pub(crate) sink: &'a mut S,
     pub(super) style: Y,
     pub(super) room: Room,
     /// Where what is written next is.
-    pub(super) site: Site,
+    pub(crate) site: Site,
     pub(super) has_handles: bool,
     /// A field was left out.
     pub(super) has_gaps: bool,
@@ -222,8 +222,13 @@ impl<'a, S: Sink, Y: Style> Encoder<'a, S, Y> {
 
     #[inline]
     pub(super) fn bytes(&mut self, tag: u8, bytes: &[u8]) -> Result<(), Y::Error> {
-        self.head(tag, bytes.len())?;
-        Ok(self.sink.extend(bytes)?)
+        match u8::try_from(bytes.len()) {
+            Ok(len) if len < LONG => Ok(self.sink.short(tag, len, bytes)?),
+            _ => {
+                self.head(tag, bytes.len())?;
+                Ok(self.sink.extend(bytes)?)
+            }
+        }
     }
 
     /// A name of the named form, which needs no tag.

@@ -7,4 +7,5 @@ mod hostile;
 mod later;
 mod numbers;
 mod probing;
+mod rows;
 mod types;

@@ -60,8 +60,7 @@ pub(crate) fn encode_all<T: Serialize + DeserializeOwned>(
         bytes.truncate(begin);
     }
     bytes.extend_from_slice(&Form::<T>::Each.word());
-    let info = TypeInfo::of::<T>();
-    values.iter().enumerate().try_for_each(|(at, value)| wire::encode(info, value, bytes).map_err(|e| (at, e)))
+    wire::encode_all(TypeInfo::of::<T>(), values, bytes)
 }
 
 /// Takes a row of `n` values from the front of `bytes`, and appends them to `values`.
