@@ -2,11 +2,13 @@
 //!
 //! Everybody who waits holds a seat: a lock of its own, so that the kernel marks it when its holder dies. How many
 //! wait is how many seats are held; there is no count that a killed process could leave wrong. The gate is locked to take
-//! a seat, to give one up, and for every change but those from Filling to Draining or Broken, and never while sleeping.
+//! a seat, to give one up, and for every change to Filling, and never while sleeping.
 //!
-//! Whoever has a deadline waits for the gate no longer than that: its holder may be stopped. A change from Filling is one
-//! compare-and-swap, with the gate or without, so that two never undo each other. A seat that is given up without the gate
-//! leaves the phase as it is: who comes next finds that all have left, as after a death.
+//! Whoever has a deadline waits for the gate no longer than that: its holder may be stopped. Every change but that to
+//! Broken is a compare-and-swap, with the gate or without, so that none undoes another. A seat that is given up without
+//! the gate leaves the phase as it is: who comes next finds that all have left, as after a death. `abort` and `reset` need
+//! no gate: a reset changes Filling and Broken to Resetting, even if no seat is held, and who comes next makes that
+//! Filling.
 //!
 //! # State table of the phase
 //! | bits 30–31 | name      | meaning                                                     |
@@ -72,6 +74,16 @@ pub(crate) enum Phase {
 }
 
 impl Phase {
+    /// Whatever is in the other bits, which a hostile process may have written.
+    fn of(word: u64) -> Self {
+        match (word as u32) >> 30 {
+            0 => Self::Filling,
+            1 => Self::Draining,
+            2 => Self::Resetting,
+            _ => Self::Broken,
+        }
+    }
+
     fn word(self) -> u32 {
         (self as u32) << 30
     }
@@ -112,23 +124,13 @@ impl<L: Seat, const N: usize> BarrierState<L, N> {
     }
 
     pub(crate) fn abort(&self, futex: &impl Futex) {
-        if let Some(inside) = self.enter(None) {
-            inside.change(Phase::Broken, futex);
-        }
+        self.phase.swap(Phase::Broken.word().into(), SeqCst);
+        futex.wake(&self.phase, u32::MAX);
     }
 
+    /// While all leave, it is as good as reset.
     pub(crate) fn reset(&self, futex: &impl Futex) {
-        let Some(inside) = self.enter(None) else { return };
-        loop {
-            let phase = self.phase();
-            let next = if self.seats().any(L::is_held) { Phase::Resetting } else { Phase::Filling };
-            match phase {
-                Phase::Draining | Phase::Resetting => return,
-                // Without the gate it may have been left meanwhile.
-                Phase::Filling if !self.swap(phase, next, futex) => continue,
-                _ => return inside.change(next, futex),
-            }
-        }
+        let _ = self.swap(Phase::Filling, Phase::Resetting, futex) || self.swap(Phase::Broken, Phase::Resetting, futex);
     }
 
     /// Waits until all have come, which the last one does `action` for; returns which seat it was.
@@ -153,12 +155,7 @@ impl<L: Seat, const N: usize> BarrierState<L, N> {
     }
 
     fn phase(&self) -> Phase {
-        match (self.phase.load(SeqCst) as u32) >> 30 {
-            0 => Phase::Filling,
-            1 => Phase::Draining,
-            2 => Phase::Resetting,
-            _ => Phase::Broken,
-        }
+        Phase::of(self.phase.load(SeqCst))
     }
 
     fn seats(&self) -> impl Iterator<Item = &L> {
@@ -168,7 +165,7 @@ impl<L: Seat, const N: usize> BarrierState<L, N> {
     /// None once the deadline has passed.
     fn enter(&self, deadline: Option<Deadline>) -> Option<Inside<'_, L, N>> {
         if self.gate.acquire(deadline)? == Acquired::Inconsistent {
-            // Every change is one store, so whoever died inside left a state that somebody wanted.
+            // Every change is one step, so whoever died inside left a state that somebody wanted.
             self.gate.mark_consistent();
         }
         Some(Inside { barrier: self })
@@ -196,8 +193,8 @@ impl<L: Seat, const N: usize> BarrierState<L, N> {
                 }
                 Phase::Draining | Phase::Resetting => {
                     if !self.seats().any(L::is_held) {
-                        // The last to leave was killed before it could do this.
-                        inside.change(Phase::Filling, futex);
+                        // The last to leave was killed before it could do this, or there was nobody at a reset.
+                        inside.open(phase, futex);
                         continue;
                     }
                 }
@@ -225,8 +222,8 @@ impl<L: Seat, const N: usize> BarrierState<L, N> {
 
     /// False if the phase is not `from`; then nothing has been done.
     fn swap(&self, from: Phase, to: Phase, futex: &impl Futex) -> bool {
-        let (from, to) = (from.word().into(), to.word().into());
-        let is_done = self.phase.compare_exchange(from, to, SeqCst, SeqCst).is_ok();
+        let next = |word| (Phase::of(word) == from).then_some(to.word().into());
+        let is_done = self.phase.fetch_update(SeqCst, SeqCst, next).is_ok();
         if is_done {
             futex.wake(&self.phase, u32::MAX);
         }
@@ -250,9 +247,9 @@ impl<L: Seat, const N: usize> BarrierState<L, N> {
     fn leave(&self, place: &Arrival, futex: &impl Futex, deadline: Option<Deadline>) {
         let Some(inside) = self.enter(deadline) else { return self.seats[place.seat].release() };
         self.seats[place.seat].release();
-        let is_last = !self.seats().any(L::is_held);
-        if is_last && matches!(self.phase(), Phase::Draining | Phase::Resetting) {
-            inside.change(Phase::Filling, futex);
+        let (phase, is_last) = (self.phase(), !self.seats().any(L::is_held));
+        if is_last && matches!(phase, Phase::Draining | Phase::Resetting) {
+            inside.open(phase, futex);
         }
     }
 }
@@ -263,13 +260,11 @@ struct Inside<'a, L: Seat, const N: usize> {
 }
 
 impl<L: Seat, const N: usize> Inside<'_, L, N> {
-    fn change(&self, phase: Phase, futex: &impl Futex) {
-        if phase == Phase::Filling {
-            // Those who died in the round before are forgotten.
-            self.barrier.seats().filter(|seat| seat.is_dead()).for_each(L::mark_consistent);
-        }
-        self.barrier.phase.store(phase.word().into(), SeqCst);
-        futex.wake(&self.barrier.phase, u32::MAX);
+    /// Begins a round, now that all have left, unless the phase is no longer `from`.
+    fn open(&self, from: Phase, futex: &impl Futex) {
+        // Those who died in the round before are forgotten.
+        self.barrier.seats().filter(|seat| seat.is_dead()).for_each(L::mark_consistent);
+        self.barrier.swap(from, Phase::Filling, futex);
     }
 }
 

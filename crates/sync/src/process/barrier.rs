@@ -126,14 +126,13 @@ impl Barrier {
         self.wait_by(Deadline::after(timeout), action)
     }
 
-    /// Breaks the barrier: who waits, and who comes later, gets an error until [`reset`](Self::reset). Never blocks for
-    /// long.
+    /// Breaks the barrier: who waits, and who comes later, gets an error until [`reset`](Self::reset). Waits for nobody.
     pub fn abort(&self) {
         let _announced = robust::announce(self.0.0.state());
         self.0.0.abort(&Kernel);
     }
 
-    /// Puts the barrier back to its beginning; who waits gets an error.
+    /// Puts the barrier back to its beginning; who waits gets an error. Waits for nobody.
     pub fn reset(&self) {
         let _announced = robust::announce(self.0.0.state());
         self.0.0.reset(&Kernel);
@@ -195,13 +194,16 @@ impl Seat for SeatLock {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use std::{sync::mpsc, thread};
+    use std::{
+        sync::{atomic::Ordering::SeqCst, mpsc},
+        thread,
+    };
 
     use super::*;
 
     /// As it is when a process is stopped at the few instructions where it holds the gate.
     #[test]
-    fn a_held_gate_keeps_no_timed_wait() {
+    fn a_held_gate_keeps_no_timed_wait_and_no_reset() {
         let _dog = test_support::watchdog(Duration::from_secs(30));
         let barrier = Barrier::new(2).unwrap();
         let (told, holds) = mpsc::channel();
@@ -218,11 +220,30 @@ mod tests {
             holds.recv().unwrap();
             assert!(barrier.wait_timeout(Duration::from_millis(5)).is_err());
             assert!(barrier.is_broken(), "the others are not told");
+            barrier.reset();
+            assert!(!barrier.is_broken());
+            barrier.abort();
+            assert!(barrier.is_broken());
             end.send(()).unwrap();
         });
         barrier.reset();
         let other = barrier.clone();
         let other = thread::spawn(move || other.wait().unwrap());
         assert_eq!(barrier.wait().unwrap() + other.join().unwrap(), 1);
+    }
+
+    /// A timed wait never came back, as no phase with other bits set could be left.
+    #[test]
+    fn bits_beside_the_phase_keep_nobody() {
+        let _dog = test_support::watchdog(Duration::from_secs(30));
+        let barrier = Barrier::new(2).unwrap();
+        for bits in [1, 1 << 29, 1 << 32, u64::MAX ^ (3 << 30)] {
+            barrier.0.0.phase.fetch_or(bits, SeqCst);
+            assert!(barrier.wait_timeout(Duration::from_millis(5)).is_err());
+            assert!(barrier.is_broken());
+            barrier.0.0.phase.fetch_or(bits, SeqCst);
+            barrier.reset();
+            assert!(!barrier.is_broken());
+        }
     }
 }
