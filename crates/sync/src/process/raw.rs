@@ -26,8 +26,7 @@ pub(crate) struct RawLock {
 
 const _: () = assert!(size_of::<RawLock>() == 64);
 
-// SAFETY: made of atomics, `repr(C)`, and every bit pattern is some state of it. The links are followed by the holder
-// alone, which wrote them.
+// SAFETY: made of atomics, `repr(C)`, and every bit pattern is some state of it. The links are not followed (see `sys::held`).
 unsafe impl ShmSafe for RawLock {
     fn is_pinned(&self) -> bool {
         self.is_held_here()
@@ -116,9 +115,15 @@ impl RawLock {
     #[cold]
     #[inline(never)]
     fn release_surely(&self, list: ThreadList) {
-        if self.node.lock.owner() == list.tid() {
-            // SAFETY: this thread holds the lock, so it is in this thread's list.
-            unsafe { list.release(&self.node, || self.release_unlisted(list)) };
+        // Whoever the word names as the owner: a hostile process may have written there.
+        if list.holds(&self.node) {
+            let release = || {
+                if self.node.lock.owner() == list.tid() {
+                    self.release_unlisted(list);
+                }
+            };
+            // SAFETY: it is in this thread's list, as just asked.
+            unsafe { list.release(&self.node, release) };
         }
     }
 
@@ -216,4 +221,59 @@ fn too_many() -> ! {
 #[cold]
 fn deadlock() -> ! {
     panic!("this thread holds the lock already and would wait for itself")
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    /// Garbage where a hostile process may write it: in the links and the word of the owner.
+    fn scribble(lock: &RawLock) {
+        // SAFETY: aligned and inside the lock.
+        let words = unsafe { &*std::ptr::from_ref(lock).cast::<[std::sync::atomic::AtomicU64; 8]>() };
+        words.iter().for_each(|word| word.store(0x7777_7777_7777_7770, std::sync::atomic::Ordering::SeqCst));
+    }
+
+    /// The holder wrote to where the links said, and died.
+    #[test]
+    fn overwritten_links_are_not_followed() {
+        for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+            for n_scribbled in 0..4 {
+                let locks = [const { RawLock::new() }; 3];
+                for lock in &locks {
+                    // SAFETY: it stays where it is until it is released.
+                    unsafe { lock.try_acquire() }.unwrap();
+                }
+                locks[..n_scribbled].iter().for_each(scribble);
+                order.into_iter().for_each(|place| locks[place].release());
+                assert!(locks[n_scribbled..].iter().all(|lock| !lock.is_held()));
+                let list = locks[0].list();
+                assert!(locks.iter().all(|lock| !list.holds(&lock.node)), "{order:?}, {n_scribbled}");
+            }
+        }
+        let single = RawLock::new();
+        // SAFETY: as above.
+        unsafe { single.try_acquire() }.unwrap();
+        scribble(&single);
+        single.release();
+        assert!(!single.list().holds(&single.node));
+    }
+
+    #[test]
+    fn many_are_released_in_any_order() {
+        for step in [1, 7, 13, 39] {
+            let locks: [_; 40] = std::array::from_fn(|_| RawLock::new());
+            for lock in &locks {
+                // SAFETY: as above.
+                unsafe { lock.try_acquire() }.unwrap();
+            }
+            for n in 0..locks.len() {
+                assert!(locks[n * step % 40].is_mine());
+                locks[n * step % 40].release();
+            }
+            assert!(locks.iter().all(|lock| !lock.is_held() && !lock.list().holds(&lock.node)));
+        }
+    }
 }

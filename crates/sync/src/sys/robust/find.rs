@@ -14,6 +14,7 @@ use std::{
 use kernel::{at_fork, identity::PidNamespace};
 
 use super::node::{FUTEX_OFFSET, Thread, prev_of};
+use crate::sys::held;
 
 /// The kernel gives no greater thread ids.
 const TID_BITS: u32 = 22;
@@ -65,6 +66,7 @@ pub(super) fn find() -> Option<&'static Thread> {
 
 /// Forgets, in a forked child, what the thread was at: it is its parent's. And where: the child may be abroad.
 fn forget_in_child() {
+    held::clear();
     AT_HOME.set(None);
     if let Some(thread) = THREAD.take() {
         thread.pending.store(0, Relaxed);

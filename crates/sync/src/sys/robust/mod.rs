@@ -20,6 +20,7 @@
 //! | `first` | the node listed last, or the head itself | the thread |
 //! | a node's `next` | the node listed before it, or the head | the thread that holds its lock |
 //! | a node's `prev` | the one listed after it; not kept for the first | the same |
+//! | the record | see [`held`] | the same |
 //! | `pending` | the node of the operation that the thread is at, or 0 | the thread |
 //!
 //! All accesses are `Relaxed`: the thread is alone with these words, but for its signal handlers, and for the kernel once it
@@ -29,8 +30,9 @@
 //! - The list belongs to the thread: nothing here is `Send`, and only the thread and, after its end, the kernel look.
 //! - A node must stay mapped, at its address, from `push` to `remove`: the callers' guards borrow the mapping, which is
 //!   left in place when a guard was forgotten (`ShmSafe::is_pinned`).
-//! - `prev` and `next` of a node lie in shared memory. A process that shares a lock is trusted not to overwrite them,
-//!   as with the robust mutexes of any C library.
+//! - `prev` and `next` of a node lie in shared memory, where a hostile process may overwrite them. The thread's own record
+//!   ([`held`]) says what is next to a lock. Only where the record cannot know (beside robust mutexes of the C library, and
+//!   beyond its length) are the links believed, as they are with the robust mutexes of any C library.
 #![allow(unsafe_code)]
 
 mod find;
@@ -51,6 +53,7 @@ use self::{
     find::{AT_HOME, ID, THREAD, ask_for_tid, find},
     node::{Thread, link_to, next_of, prev_of},
 };
+use super::held::{self, Neighbour};
 
 /// Locks that one thread may hold at a time: the kernel goes through 2048 and leaves the rest as they are.
 pub(crate) const MAX_HELD: usize = 2000;
@@ -114,24 +117,18 @@ impl ThreadList {
         AT_HOME.get().is_none()
     }
 
-    /// Whether the lock is in the list.
+    /// Whether the lock is in the list. Its word is asked only where the record does not know.
     #[cold]
     #[inline(never)]
     pub(crate) fn holds(self, node: &Node) -> bool {
-        let (head, wanted) = (self.head(), node.link());
-        let mut link = self.thread.first.load(Relaxed) & !1;
-        let mut n = 0;
-        while link != head && link != wanted && n < MAX_HELD {
-            n += 1;
-            // SAFETY: a node of this list.
-            link = unsafe { next_of(link) }.load(Relaxed) & !1;
-        }
-        link == wanted
+        let (first, link) = (self.thread.first.load(Relaxed) & !1, node.link());
+        let may_be = || first != self.head() && !held::is_exact(first) && node.lock.owner() == self.tid();
+        first == link || held::contains(link) || may_be()
     }
 
     /// Tells the kernel, for as long as the returned value lives, that this thread is at nothing.
     pub(crate) fn withdraw(self) -> Announced {
-        let former = self.thread.pending.load(Relaxed);
+        let former = self.former();
         self.thread.pending.store(0, Relaxed);
         compiler_fence(SeqCst);
         Announced { thread: self.thread, former }
@@ -141,10 +138,21 @@ impl ThreadList {
     /// dropped. Operations nest, so a signal handler may have its own.
     #[inline]
     pub(crate) fn announce<T>(self, word: &T) -> Announced {
-        let former = self.thread.pending.load(Relaxed);
+        let former = self.former();
         self.thread.pending.store(link_to(word), Relaxed);
         compiler_fence(SeqCst);
         Announced { thread: self.thread, former }
+    }
+
+    /// What is announced, before something else is. If that is the single lock that the thread holds, which
+    /// [`acquire_single`](Self::acquire_single) has left so, it is recorded now.
+    #[inline]
+    fn former(self) -> usize {
+        let former = self.thread.pending.load(Relaxed);
+        if former != 0 && held::is_empty() && former == self.thread.first.load(Relaxed) {
+            held::begin(former);
+        }
+        former
     }
 
     /// Acquires a lock by `try_acquire`, and lists it if that succeeds.
@@ -155,7 +163,7 @@ impl ThreadList {
     /// # Safety
     /// The node stays mapped at its address until `release`, and is in no list if `try_acquire` succeeds.
     pub(crate) unsafe fn acquire<A>(self, node: &Node, try_acquire: impl FnOnce() -> Option<A>) -> Option<A> {
-        let former = self.thread.pending.load(Relaxed);
+        let former = self.former();
         self.thread.pending.store(node.link(), Relaxed);
         compiler_fence(SeqCst);
         let acquired = try_acquire();
@@ -226,6 +234,7 @@ impl ThreadList {
             return false;
         }
         self.thread.first.store(head, Relaxed);
+        held::clear();
         compiler_fence(SeqCst);
         release();
         compiler_fence(SeqCst);
@@ -241,7 +250,17 @@ impl ThreadList {
     /// As [`acquire`](Self::acquire).
     unsafe fn push(self, node: &Node) {
         let head = self.head();
+        if self.thread.first.load(Relaxed) == node.link() || held::contains(node.link()) {
+            // A hostile process has said that it is free.
+            // SAFETY: it is in this list.
+            unsafe { self.remove(node) };
+        }
         let next = self.thread.first.load(Relaxed);
+        if next == head {
+            held::begin(node.link());
+        } else {
+            held::push(node.link(), next);
+        }
         compiler_fence(SeqCst);
         node.next.store(next, Relaxed);
         compiler_fence(SeqCst);
@@ -259,13 +278,27 @@ impl ThreadList {
     /// The node is in this list.
     unsafe fn remove(self, node: &Node) {
         let head = self.head();
-        let next = node.next.load(Relaxed);
-        let prev = if self.thread.first.load(Relaxed) == node.link() { head } else { node.prev.load(Relaxed) };
+        let link = node.link();
+        let next = match held::before(link) {
+            Neighbour::Head => head,
+            Neighbour::Node(next) => next,
+            Neighbour::Unknown => node.next.load(Relaxed),
+        };
+        let prev = match held::behind(link) {
+            _ if self.thread.first.load(Relaxed) == link => head,
+            Neighbour::Node(prev) => prev,
+            Neighbour::Head | Neighbour::Unknown => node.prev.load(Relaxed),
+        };
         // SAFETY: `prev` is the head or a node of this list.
         unsafe { next_of(prev) }.store(next, Relaxed);
         if next != head {
             // SAFETY: `next` is a node of this list.
             unsafe { prev_of(next) }.store(prev, Relaxed);
+        }
+        if (prev, next) == (head, head) {
+            held::clear();
+        } else {
+            held::remove(link);
         }
         compiler_fence(SeqCst);
         let below = BELOW.get();
