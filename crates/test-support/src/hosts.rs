@@ -92,18 +92,26 @@ fn mount_at_proc(kind: &str, options: &str) {
     mount(Some(kind), "/proc", Some(kind), MsFlags::empty(), Some(options)).expect("root may");
 }
 
-/// Goes on in a child that is process 1 of a pid namespace, with the `/proc` of the former one. The calling process waits
-/// for it and ends as it does; when it is killed, so is the child.
+/// Goes on in a child that is process 1 of a pid namespace, with the `/proc` of the former one.
 ///
 /// # Panics
 /// If that is not allowed.
 pub fn new_pid_namespace() {
     unshare(CloneFlags::CLONE_NEWPID).expect("root may");
+    go_on_in_a_child();
+    assert_eq!(std::process::id(), 1);
+}
+
+/// Goes on in a child, for what comes into force there only. The calling process waits for it and ends as it does; when it
+/// is killed, so is the child.
+///
+/// # Panics
+/// If there is no room for one more.
+pub fn go_on_in_a_child() {
     // SAFETY: the caller has one thread.
     match unsafe { fork() }.expect("there is room for one more") {
         ForkResult::Child => {
             set_pdeathsig(Signal::SIGKILL).expect("a process may choose its signal");
-            assert_eq!(std::process::id(), 1);
         }
         ForkResult::Parent { child } => {
             let status = waitpid(child, None);

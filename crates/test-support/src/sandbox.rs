@@ -13,7 +13,15 @@ use nix::sys::prctl::set_no_new_privs;
 /// # Panics
 /// If that is not allowed.
 pub fn deny(calls: &[i64]) {
-    install(calls, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32, libc::SECCOMP_RET_ALLOW);
+    refuse(calls, libc::EPERM);
+}
+
+/// As [`deny`], with another error.
+///
+/// # Panics
+/// If that is not allowed.
+pub fn refuse(calls: &[i64], errno: i32) {
+    install(calls, libc::SECCOMP_RET_ERRNO | errno as u32, libc::SECCOMP_RET_ALLOW);
 }
 
 /// Has every other system call end the calling process and its children.

@@ -3,12 +3,15 @@
 use std::{ffi::CString, os::unix::ffi::OsStrExt, path::Path};
 
 use nix::{
-    sys::signal::{SigHandler, Signal, signal},
+    sys::{
+        resource::Resource,
+        signal::{SigHandler, Signal, signal},
+    },
     unistd::{Uid, close, seteuid},
 };
 use test_support::{hosts, sandbox};
 
-use crate::WORKS;
+use crate::{WORKS, operations::Operation, resources};
 
 pub(crate) const NOBODY: u32 = 65534;
 
@@ -20,13 +23,17 @@ pub(crate) struct Condition {
     /// Whether a process is started before.
     pub(crate) starts_before: bool,
     pub(crate) enter: fn(),
+    /// The controller of the control group that it makes.
+    pub(crate) group: Option<&'static str>,
+    /// What is tried only there.
+    pub(crate) more: &'static [(&'static str, Operation)],
     /// What does not work: a part of its error.
     errors: &'static [(&'static str, &'static str)],
 }
 
 impl Condition {
     const fn new(name: &'static str, needs_root: bool, enter: fn()) -> Self {
-        Self { name, needs_root, is_installed: false, starts_before: false, enter, errors: &[] }
+        Self { name, needs_root, is_installed: false, starts_before: false, enter, group: None, more: &[], errors: &[] }
     }
 
     pub(crate) fn expected(&self, operation: &str) -> &'static str {
@@ -74,6 +81,33 @@ pub(crate) const CONDITIONS: &[Condition] = &[
         starts_before: true,
         ..Condition::new("a filter of system calls", false, || sandbox::deny(&[libc_mkdirat()]))
     },
+    Condition::new("Docker's filter", false, resources::docker),
+    Condition::new("full /dev/shm and /tmp", true, resources::full_files),
+    Condition::new("read-only file systems", true, resources::read_only_files),
+    Condition::new("64 descriptors", false, || resources::limit(Resource::RLIMIT_NOFILE, 64)),
+    Condition::new("4 GiB of address space", false, || resources::limit(Resource::RLIMIT_AS, 4 << 30)),
+    Condition {
+        errors: &[
+            ("queue, kills", "File too large"),
+            ("joinable, kills", "File too large"),
+            ("pool tasks, kills", "File too large"),
+        ],
+        ..Condition::new("files of 8 MiB at most", false, || resources::limit(Resource::RLIMIT_FSIZE, 8 << 20))
+    },
+    Condition::new("40 processes of its user", true, || resources::few_processes(40)),
+    Condition { group: Some("pids"), ..Condition::new("40 processes in its group", true, resources::few_in_group) },
+    Condition {
+        group: Some("memory"),
+        more: &[("out of memory", resources::out_of_memory)],
+        ..Condition::new("96 MiB in its group", true, resources::little_memory)
+    },
+    Condition {
+        group: Some("freezer"),
+        more: &[("frozen holder", resources::frozen)],
+        ..Condition::new("a group that is frozen", true, || {})
+    },
+    Condition::new("a time namespace", true, resources::other_time),
+    Condition::new("one processor", false, resources::one_processor),
 ];
 
 fn libc_mkdirat() -> i64 {

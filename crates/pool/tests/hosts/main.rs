@@ -4,7 +4,9 @@
 #![allow(clippy::unwrap_used, clippy::exit, reason = "tests")]
 
 mod conditions;
+mod groups;
 mod operations;
+mod resources;
 
 use std::{
     fs::{self, File, OpenOptions, Permissions},
@@ -35,13 +37,20 @@ fn main() -> ExitCode {
     }
     let is_root = nix::unistd::geteuid().is_root();
     println!("{:<34} {:<20} {:<30} what happened", "condition", "operation", "expected");
-    let mut n_surprises = 0;
+    let (mut n_rows, mut n_skipped, mut n_surprises) = (0, 0, 0);
     for condition in CONDITIONS {
         if condition.needs_root && !is_root {
             println!("{:<34} skipped: needs root", condition.name);
+            n_skipped += 1;
+            continue;
+        }
+        if let Some(controller) = condition.group.filter(|controller| !groups::are_there(controller)) {
+            println!("{:<34} skipped: no control groups of {controller}", condition.name);
+            n_skipped += 1;
             continue;
         }
         let rows = run(condition);
+        n_rows += rows.len();
         for (operation, happened) in &rows {
             let expected = condition.expected(operation);
             let is_expected = happened.contains(expected);
@@ -49,13 +58,13 @@ fn main() -> ExitCode {
             let mark = if is_expected { "" } else { "  <-- not expected" };
             println!("{:<34} {operation:<20} {expected:<30} {happened}{mark}", condition.name);
         }
-        let n_missing = OPERATIONS.len() + 1 - rows.len();
+        let n_missing = OPERATIONS.len() + condition.more.len() + 1 - rows.len();
         if n_missing > 0 {
             println!("{:<34} ended before {n_missing} of its operations  <-- not expected", condition.name);
             n_surprises += 1;
         }
     }
-    println!("{n_surprises} surprises");
+    println!("{n_rows} rows, {n_skipped} skipped, {n_surprises} surprises");
     ExitCode::from(u8::from(n_surprises > 0))
 }
 
@@ -67,8 +76,9 @@ fn run(condition: &Condition) -> Vec<(String, String)> {
     // Not in the process under the condition: a process with another thread cannot be forked.
     let _dog = test_support::watchdog(Duration::from_secs(120) + Duration::from_millis(100) * operations::n_kills());
     let mut command = if condition.is_installed { installed(&dir.0) } else { Command::new("/proc/self/exe") };
-    command.env(CONDITION, condition.name).env(REPORT, &report);
+    command.env(CONDITION, condition.name).env(REPORT, &report).envs([groups::variable()]);
     let status = command.status().unwrap();
+    groups::remove();
     let text = fs::read_to_string(&report).unwrap();
     let rows = text.lines().filter_map(|line| line.split_once('\t'));
     let mut rows: Vec<_> = rows.map(|(operation, happened)| (operation.to_owned(), happened.to_owned())).collect();
@@ -94,7 +104,7 @@ fn under(condition: &Condition) {
         proc_core::Process::spawn(|| (), ()).unwrap().join().unwrap();
     }
     (condition.enter)();
-    for (name, operation) in OPERATIONS {
+    for (name, operation) in OPERATIONS.iter().chain(condition.more) {
         let happened = match operation() {
             Ok(figures) => format!("{WORKS}{figures}"),
             Err(e) => e.to_string().replace(['\t', '\n'], " "),

@@ -13,9 +13,9 @@ use sync::process::Lock;
 
 type Outcome = Result<(), Box<dyn Error>>;
 /// With what there is to say.
-type Figures = Result<String, Box<dyn Error>>;
+pub(crate) type Figures = Result<String, Box<dyn Error>>;
 
-type Operation = fn() -> Figures;
+pub(crate) type Operation = fn() -> Figures;
 
 pub(crate) const OPERATIONS: &[(&str, Operation)] = &[
     // First: it needs a process with one thread.
@@ -30,7 +30,7 @@ pub(crate) const OPERATIONS: &[(&str, Operation)] = &[
 
 const LIMIT: Duration = Duration::from_secs(20);
 
-fn check(is_right: bool, otherwise: impl Into<String>) -> Outcome {
+pub(crate) fn check(is_right: bool, otherwise: impl Into<String>) -> Outcome {
     if is_right { Ok(()) } else { Err(otherwise.into().into()) }
 }
 
