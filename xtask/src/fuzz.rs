@@ -1,6 +1,7 @@
 //! libFuzzer over every decoder and header: `fuzz/`, built with coverage and the address sanitizer.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -38,7 +39,7 @@ pub(crate) fn check() -> Outcome {
 
 /// Runs one target or all of them, each for so many seconds: `[TARGET] [--seconds N] [--keep]`. What they find, and all that
 /// they have learned, stays in `target/fuzz`. They begin with `fuzz/corpus`, which `--keep` makes anew: of what they know, the
-/// short inputs that reach everything.
+/// short inputs that reach everything. It adds the executions to those of all runs before, `fuzz/executions.tsv`, too.
 pub(crate) fn run(args: &[String]) -> Outcome {
     let (mut seconds, mut only, mut keeps) = ("60", None, false);
     let mut args = args.iter().map(String::as_str);
@@ -79,6 +80,9 @@ pub(crate) fn run(args: &[String]) -> Outcome {
         let n = executions(&fs::read_to_string(&log).unwrap_or_default());
         eprintln!("    {n} executions");
         (n_executions, n_run) = (n_executions + n, n_run + 1);
+        if keeps {
+            add(&root.join("fuzz/executions.tsv"), name, n).map_err(|e| format!("the count cannot be kept: {e}"))?;
+        }
         if let Err(e) = outcome {
             failed.push(format!("{e}: see {}", log.display()));
         } else if keeps {
@@ -103,6 +107,19 @@ fn executions(said: &str) -> u64 {
     counted.or_else(last).and_then(|n| n.trim().parse().ok()).unwrap_or(0)
 }
 
+/// Counts `n` more of one target.
+fn add(path: &Path, name: &str, n: u64) -> std::io::Result<()> {
+    fs::write(path, sums(&fs::read_to_string(path).unwrap_or_default(), name, n))
+}
+
+/// `NAME\tEXECUTIONS`, a line each.
+fn sums(before: &str, name: &str, n: u64) -> String {
+    let lines = before.lines().filter_map(|line| line.split_once('\t'));
+    let mut sums: BTreeMap<_, u64> = lines.filter_map(|(name, n)| Some((name, n.parse().ok()?))).collect();
+    *sums.entry(name).or_default() += n;
+    sums.iter().map(|(name, n)| format!("{name}\t{n}\n")).collect()
+}
+
 fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {
@@ -121,5 +138,11 @@ mod tests {
         assert_eq!(executions("#2\tINITED\nDone\nstat::number_of_executed_units: 4711\nstat::x: 1\n"), 4711);
         assert_eq!(executions("#2\tINITED cov: 2\n#1024\tNEW cov: 3\npanicked\n"), 1024);
         assert_eq!(executions(""), 0);
+    }
+
+    #[test]
+    fn runs_are_summed() {
+        assert_eq!(sums("", "pipe", 5), "pipe\t5\n");
+        assert_eq!(sums("pipe\t5\nqueue\t7\n", "pipe", 10), "pipe\t15\nqueue\t7\n");
     }
 }

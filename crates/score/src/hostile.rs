@@ -94,6 +94,9 @@ pub(crate) fn measure(plan: Plan) -> Result<Found, String> {
                     "    {}: {} changes, {} calls, {:?} at most, for {}",
                     kind.name, calls.n_changes, calls.n, calls.longest, calls.longest_name
                 );
+                if calls.n == 0 || calls.n_changes == 0 {
+                    bad.push(format!("{}: nothing was called or changed", kind.name));
+                }
                 n_calls += calls.n;
                 n_all += calls.n_changes;
                 if calls.longest > LIMIT + GRACE {

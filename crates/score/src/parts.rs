@@ -6,22 +6,28 @@ use std::{
     process::{Command, Stdio},
 };
 
-/// Runs `cargo` with these arguments from the root of the workspace, and returns what it printed, whether or not it failed.
-/// It stays in `target/score`, too.
-pub(crate) fn cargo(args: &[&str]) -> Result<String, String> {
+/// What a command printed, and whether it succeeded.
+#[derive(Clone, Debug)]
+pub(crate) struct Said {
+    pub(crate) text: String,
+    pub(crate) has_passed: bool,
+}
+
+/// Runs `cargo` with these arguments from the root of the workspace. What it prints stays in `target/score`, too.
+pub(crate) fn cargo(args: &[&str]) -> Result<Said, String> {
     let root = root();
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(args).current_dir(&root).stdin(Stdio::null()).stderr(Stdio::inherit());
     let output = command.output().map_err(|e| format!("cargo: {e}"))?;
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let kept = root.join("target/score");
     let name: String = args.iter().map(|arg| arg.trim_start_matches('-')).collect::<Vec<_>>().join("-");
-    let _ = fs::create_dir_all(&kept).and_then(|()| fs::write(kept.join(name.replace('/', "_")), &said));
-    Ok(said)
+    let _ = fs::create_dir_all(&kept).and_then(|()| fs::write(kept.join(name.replace('/', "_")), &text));
+    Ok(Said { text, has_passed: output.status.success() })
 }
 
 /// The crash lab, built as what ships is built.
-pub(crate) fn crash_lab(args: &[&str]) -> Result<String, String> {
+pub(crate) fn crash_lab(args: &[&str]) -> Result<Said, String> {
     cargo(&[&["run", "--quiet", "--release", "--package", "crash-lab", "--"], args].concat())
 }
 
@@ -35,10 +41,13 @@ pub(crate) fn sum_of_mode(said: &str, mode: &str) -> Result<(u64, u64), String> 
     found.ok_or_else(|| format!("the lab says nothing of {mode}"))
 }
 
-/// Whether a command succeeds.
-pub(crate) fn passes(args: &[&str]) -> bool {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.args(args).current_dir(root()).stdout(Stdio::null()).status().is_ok_and(|status| status.success())
+/// How often fuzzers have run in all, as `cargo xtask fuzz --keep` counts.
+pub(crate) fn fuzzed() -> u64 {
+    sum(&fs::read_to_string(root().join("fuzz/executions.tsv")).unwrap_or_default())
+}
+
+fn sum(counts: &str) -> u64 {
+    counts.lines().filter_map(|line| line.split_once('\t')?.1.parse::<u64>().ok()).sum()
 }
 
 pub(crate) fn root() -> PathBuf {
@@ -61,6 +70,11 @@ pub(crate) fn number_before(said: &str, what: &str) -> Result<u64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn executions_are_summed() {
+        assert_eq!((sum("pipe\t15\nqueue\t7\n"), sum("")), (22, 0));
+    }
 
     #[test]
     fn the_labs_sums_are_found() {
