@@ -16,6 +16,7 @@ mod loom;
 mod nats;
 mod profile;
 mod publish;
+mod sanitize;
 mod score;
 mod test;
 mod tidy;
@@ -55,6 +56,8 @@ usage: cargo xtask COMMAND
   demo               the flagship: counts words with a pool of processes
   bench [ARGS]       ours beside everyone's, in one run, with a report; `bench --help` says more
   tidy               what the documents name is there: links, files, commands, features, doc tests
+  sanitize [thread|address|memcheck] [CRATE]
+                     unit tests of what shares memory, under ThreadSanitizer, AddressSanitizer and valgrind's memcheck
   score [ARGS]       what is promised, as figures beside their targets and peers; `score --help` says more
   publish            packs what is to be published, each crate as a registry would take it; uploads nothing
   profile [ARGS]     instructions of single operations, by callgrind; `profile --help` says more
@@ -84,6 +87,7 @@ fn main() -> ExitCode {
         "bench" => bench::run_figures(&rest),
         "tidy" => tidy::run(),
         "publish" => publish::run(),
+        "sanitize" => sanitize::run(&rest),
         "score" => score::run(&rest),
         "profile" => profile::run_operations(&rest),
         "help" | "--help" | "-h" => {

@@ -1,0 +1,179 @@
+//! Sanitizers over the crates that share memory: their unit tests under ThreadSanitizer, AddressSanitizer and valgrind's
+//! memcheck. ThreadSanitizer sees the threads of one process, so what it checks are protocols between threads; for
+//! processes there are `cargo xtask loom` and `cargo xtask crash`.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use crate::{Outcome, cargo, run as step};
+
+const TRIPLE: &str = "x86_64-unknown-linux-gnu";
+
+const PACKAGES: [&str; 5] = ["wire", "lane", "sync", "kernel", "ipc"];
+
+/// Parts of names of tests that no tool runs, and why.
+const SKIPPED: [(&str, &str); 3] = [
+    ("stress", "a tool makes it ten to a hundred times longer"),
+    ("storm", "as above"),
+    ("claims", "they read the sources of this repository, whatever the tool"),
+];
+
+/// The standard library is not instrumented: what it does alone is not judged.
+const SUPPRESSIONS: &str = "race:^std::\nrace:^alloc::\nrace:^core::\nrace:^test::\n";
+
+struct Tool {
+    name: &'static str,
+    /// What the compiler is told. The standard library stays as it is: to build it anew takes its sources.
+    flags: &'static str,
+    /// Begins a report.
+    mark: &'static str,
+}
+
+const TOOLS: [Tool; 3] = [
+    Tool {
+        name: "thread",
+        flags: "-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer",
+        mark: "WARNING: ThreadSanitizer",
+    },
+    Tool { name: "address", flags: "-Zsanitizer=address", mark: "ERROR: AddressSanitizer" },
+    Tool { name: "memcheck", flags: "", mark: "" },
+];
+
+/// What came of one tool's run of some tests.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Sum {
+    n_tests: u64,
+    n_failed: u64,
+    n_reports: u64,
+}
+
+/// `[thread|address|memcheck]... [PACKAGE]...`: all of either, if none is named. The last line is for the scoreboard.
+pub(crate) fn run(args: &[String]) -> Outcome {
+    for arg in args {
+        if !PACKAGES.contains(&&**arg) && !TOOLS.iter().any(|tool| tool.name == arg) {
+            return Err(format!("{arg:?} is neither thread, address or memcheck, nor one of: {}", PACKAGES.join(" ")));
+        }
+    }
+    let chosen = |name: &str, is_one: fn(&str) -> bool| {
+        args.iter().any(|arg| arg == name) || !args.iter().any(|arg| is_one(arg))
+    };
+    let packages = PACKAGES.iter().filter(|name| chosen(name, |arg| PACKAGES.contains(&arg)));
+    let packages: Vec<_> = packages.copied().collect();
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
+    let root = root.canonicalize().map_err(|e| format!("{}: {e}", root.display()))?;
+    let (mut all, mut failed) = (Sum::default(), Vec::new());
+    for tool in TOOLS.iter().filter(|tool| chosen(tool.name, |arg| TOOLS.iter().any(|tool| tool.name == arg))) {
+        for (package, program) in build(tool, &packages, &root)? {
+            let sum = under(tool, &package, &program, &root)?;
+            println!(
+                "{}, {package}: {} tests, {} failed, {} reports",
+                tool.name, sum.n_tests, sum.n_failed, sum.n_reports
+            );
+            if sum.n_failed + sum.n_reports > 0 || sum.n_tests == 0 {
+                failed.push(format!("{} of {package}", tool.name));
+            }
+            all.n_tests += sum.n_tests;
+            all.n_failed += sum.n_failed;
+            all.n_reports += sum.n_reports;
+        }
+    }
+    println!("{} tests under sanitizers, {} failed, {} reports", all.n_tests, all.n_failed, all.n_reports);
+    if failed.is_empty() { Ok(()) } else { Err(format!("{}: see target/sanitize", failed.join(", "))) }
+}
+
+/// The unit tests of each package, built for the tool in a target folder of its own.
+fn build(tool: &Tool, packages: &[&str], root: &Path) -> Result<Vec<(String, PathBuf)>, String> {
+    let mut build = cargo(["test", "--no-run", "--lib", "--target", TRIPLE]);
+    build.args(packages.iter().flat_map(|name| ["--package", name]));
+    build.env("CARGO_PROFILE_DEV_DEBUG", "line-tables-only");
+    build.env("CARGO_TARGET_DIR", root.join("target").join(format!("sanitize-{}", tool.name)));
+    if !tool.flags.is_empty() {
+        build.env("RUSTFLAGS", tool.flags).env("RUSTC_BOOTSTRAP", "1");
+    }
+    step(&format!("{}: build", tool.name), &mut build)?;
+    // Now that all is built, cargo only says where.
+    let told = build.stderr(Stdio::piped()).output().map_err(|e| e.to_string())?;
+    let told = String::from_utf8_lossy(&told.stderr).into_owned();
+    let programs: Vec<_> = told.lines().filter_map(|line| executable(line, root)).collect();
+    if programs.len() == packages.len() { Ok(programs) } else { Err(format!("not all tests were built:\n{told}")) }
+}
+
+/// `Executable unittests src/lib.rs (target/debug/deps/sync-0123)`
+fn executable(line: &str, root: &Path) -> Option<(String, PathBuf)> {
+    let (_, path) = line.trim_start().strip_prefix("Executable ")?.split_once(" (")?;
+    let path = root.join(path.trim_end().trim_end_matches(')'));
+    let package = path.file_name()?.to_string_lossy().rsplit_once('-')?.0.replace('_', "-");
+    Some((package, path))
+}
+
+/// Runs the tests of one program. Every process of it writes its reports into a file of its own.
+fn under(tool: &Tool, package: &str, program: &Path, root: &Path) -> Result<Sum, String> {
+    let home = root.join("target/sanitize").join(tool.name).join(package);
+    let _ = fs::remove_dir_all(&home);
+    fs::create_dir_all(&home).map_err(|e| format!("{}: {e}", home.display()))?;
+    let log = home.join("report");
+    let mut tests = if tool.name == "memcheck" {
+        let mut valgrind = Command::new("valgrind");
+        valgrind.args(["--quiet", "--fair-sched=yes", "--error-exitcode=99", "--num-callers=30"]);
+        valgrind.arg(format!("--log-file={}.%p", log.display())).arg(program);
+        valgrind
+    } else {
+        Command::new(program)
+    };
+    let suppressions = home.join("suppressions");
+    fs::write(&suppressions, SUPPRESSIONS).map_err(|e| format!("{}: {e}", suppressions.display()))?;
+    let log = log.display();
+    tests.env("TSAN_OPTIONS", format!("log_path={log}:suppressions={}", suppressions.display()));
+    tests.env("ASAN_OPTIONS", format!("log_path={log}:detect_leaks=0"));
+    tests.env("WATCHDOG_TIMES", "40").args(["--test-threads", "2"]);
+    tests.args(SKIPPED.iter().flat_map(|(name, _)| ["--skip", name])).current_dir(root.join("crates").join(package));
+    eprintln!("==> {}: {package}", tool.name);
+    let output = tests.stdin(Stdio::null()).output().map_err(|e| format!("{}: {e}", tool.name))?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    let _ = fs::write(home.join("said"), [&*output.stdout, &*output.stderr].concat());
+    let (n_tests, n_failed) = counts(&said);
+    // A program that a tool ends says nothing of tests at its end.
+    let is_ended = !output.status.success() && n_failed == 0;
+    let mut n_reports = u64::from(is_ended);
+    for entry in fs::read_dir(&home).map_err(|e| e.to_string())?.flatten() {
+        if entry.file_name().to_string_lossy().starts_with("report.") {
+            let text = fs::read_to_string(entry.path()).unwrap_or_default();
+            n_reports += reports(&text, tool.mark);
+        }
+    }
+    Ok(Sum { n_tests, n_failed, n_reports })
+}
+
+/// How many tests have passed, and how many have failed, by the summary.
+fn counts(said: &str) -> (u64, u64) {
+    let number = |word: &str, line: &str| {
+        let before = line.split(word).next().filter(|before| before.len() < line.len())?;
+        before.trim_end().rsplit(' ').next()?.parse().ok()
+    };
+    let line = said.lines().rev().find(|line| line.starts_with("test result:")).unwrap_or_default();
+    (number(" passed", line).unwrap_or(0), number(" failed", line).unwrap_or(0))
+}
+
+/// How often a mark is there; without one, whether there is anything.
+fn reports(text: &str, mark: &str) -> u64 {
+    if mark.is_empty() { u64::from(!text.trim().is_empty()) } else { text.matches(mark).count() as u64 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn summaries_and_reports_are_read() {
+        let said = "running 3 tests\ntest result: FAILED. 12 passed; 3 failed; 0 ignored; 0 measured; 2 filtered out\n";
+        assert_eq!(counts(said), (12, 3));
+        assert_eq!(counts("nothing"), (0, 0));
+        assert_eq!(reports("x WARNING: ThreadSanitizer: race\nWARNING: ThreadSanitizer: race", TOOLS[0].mark), 2);
+        assert_eq!((reports("==1== Invalid read\n", ""), reports("", "")), (1, 0));
+        let line = "  Executable unittests src/lib.rs (target/x/debug/deps/proc_core-0a1b)";
+        assert_eq!(executable(line, Path::new("/r")).map(|(package, _)| package).as_deref(), Some("proc-core"));
+    }
+}
