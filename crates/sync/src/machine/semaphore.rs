@@ -91,7 +91,8 @@ impl SemaphoreState {
     fn take(&self, flags: u64) -> Option<u32> {
         let mut old = self.0.load(Ordering::Relaxed);
         while old & AVAILABLE != 0 {
-            let left = permits(old) - 1;
+            // A hostile process can say that there are some, and none.
+            let left = permits(old).saturating_sub(1);
             let new = with_permits(left) | (old & WAITERS) | flags;
             match self.0.compare_exchange_weak(old, new, Ordering::Acquire, Ordering::Relaxed) {
                 Ok(_) => return Some(left),
