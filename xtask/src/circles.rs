@@ -8,9 +8,6 @@ use std::{collections::BTreeMap, fs, path::Path};
 use self::{graph::Graph, paths::Module};
 use crate::Outcome;
 
-/// Crates that still give a name twice.
-const NAMED_TWICE: [&str; 1] = ["cluster"];
-
 /// Prints the circles of each crate, and fails if there is one, or a name that says two things.
 pub(crate) fn run(names: &[String]) -> Outcome {
     let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates");
@@ -44,9 +41,7 @@ pub(crate) fn run(names: &[String]) -> Outcome {
         if in_circles > 0 {
             in_knots.push(format!("{name} ({in_circles})"));
         }
-        if !NAMED_TWICE.contains(&name.as_str()) {
-            twice.extend(named_twice(&modules).map(|(of_type, places)| format!("{name}'s {of_type} in {places}")));
-        }
+        twice.extend(named_twice(&modules).map(|(of_type, places)| format!("{name}'s {of_type} in {places}")));
     }
     if !in_knots.is_empty() {
         return Err(format!("there are modules in circles: {}", in_knots.join(", ")));

@@ -18,8 +18,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::{
-    run::{self, Start, Stop},
-    worker,
+    run::{AgentConfig, Stop},
+    start, worker,
 };
 use crate::{
     address::{Address, server_settings},
@@ -190,7 +190,7 @@ impl AgentBuilder {
         let (begun, has_begun) = channel();
         let (tell, ended) = channel();
         let (end, lives) = fds::pipe()?;
-        let start = Start {
+        let config = AgentConfig {
             address: self.address,
             names,
             n_slots: self.n_slots,
@@ -201,7 +201,7 @@ impl AgentBuilder {
         };
         helper::spawn("cluster-agent", move || {
             // Nobody has to be there to hear it.
-            let _ = tell.send(run::run(start, stops, &begun));
+            let _ = tell.send(start::run(config, stops, &begun));
             drop(lives);
         })?;
         // Without a word it has ended already, and told why.

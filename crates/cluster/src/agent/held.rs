@@ -21,14 +21,16 @@ pub(super) type Packed = Result<Vec<u8>, CallError>;
 pub(super) struct Held {
     /// Where the server is told: of the latest delivery, if there was another one meanwhile.
     pub(super) ack: Subject,
+    /// When the server gave it, or was told last that it is worked on.
+    pub(super) told: Instant,
     /// Of a job's task.
     pub(super) fingerprint: Option<u64>,
     pub(super) work: Option<Arc<Task<Chunk<Packed>>>>,
-    pub(super) verdict: Option<Outgoing>,
+    pub(super) verdict: Option<UnconfirmedVerdict>,
 }
 
 /// A verdict that the coordinator has not confirmed.
-pub(super) struct Outgoing {
+pub(super) struct UnconfirmedVerdict {
     pub(super) number: u64,
     pub(super) message: Bytes,
     pub(super) sent: Instant,
@@ -138,7 +140,7 @@ impl Hand {
         let number = self.next_number;
         self.next_number += 1;
         held.work = None;
-        held.verdict = Some(Outgoing { number, message, sent: now, alone_since: None });
+        held.verdict = Some(UnconfirmedVerdict { number, message, sent: now, alone_since: None });
         self.numbers.insert(number, key.clone());
         Some(number)
     }
@@ -193,6 +195,17 @@ impl Hand {
         self.held.iter().filter(|(key, held)| wanted(key, held)).map(|(key, _)| key.clone()).collect()
     }
 
+    /// Where the server is to be told that tasks are worked on: those that it has heard nothing of for `patience`. In a
+    /// replicated stream, each word costs as much as an acknowledgement, and most tasks end before it is due.
+    pub(super) fn untold(&mut self, patience: Duration, now: Instant) -> Vec<Subject> {
+        let untold = self.held.values_mut().filter(|held| now.duration_since(held.told) >= patience);
+        let told = untold.map(|held| {
+            held.told = now;
+            held.ack.clone()
+        });
+        told.collect()
+    }
+
     /// The verdicts that have waited for an answer for too long: their tasks, numbers and messages.
     pub(super) fn overdue(&mut self, now: Instant) -> Vec<(Key, u64, Bytes)> {
         let verdicts = self.held.iter_mut().filter_map(|(key, held)| Some((key, held.verdict.as_mut()?)));
@@ -210,8 +223,9 @@ mod tests {
     use super::*;
 
     fn hand() -> (Hand, Key) {
-        let (mut hand, key) = (Hand::default(), ("c".into(), 7));
-        hand.held.insert(key.clone(), Held { ack: "ack".into(), fingerprint: None, work: None, verdict: None });
+        let (mut hand, key, now) = (Hand::default(), ("c".into(), 7), Instant::now());
+        hand.held
+            .insert(key.clone(), Held { ack: "ack".into(), told: now, fingerprint: None, work: None, verdict: None });
         (hand, key)
     }
 
@@ -235,10 +249,21 @@ mod tests {
         assert!(hand.unheard(number, now).is_none());
         assert!(hand.unheard(number, now + LEASE / 2).is_none() && !hand.is_dead("c"));
         assert!(hand.unheard(number, now + LEASE).is_some() && hand.is_dead("c"));
-        hand.held.insert(key.clone(), Held { ack: "ack".into(), fingerprint: None, work: None, verdict: None });
+        hand.held
+            .insert(key.clone(), Held { ack: "ack".into(), told: now, fingerprint: None, work: None, verdict: None });
         let number = hand.decide(&key, Bytes::new(), now).unwrap();
         hand.confirmed(number);
         assert!(!hand.is_dead("c"));
+    }
+
+    #[test]
+    fn server_is_told_of_what_it_has_heard_nothing_of() {
+        let (mut hand, key) = hand();
+        let (since, patience) = (hand.held[&key].told, Duration::from_millis(500));
+        assert!(hand.untold(patience, since).is_empty());
+        assert_eq!(hand.untold(patience, since + patience).len(), 1);
+        assert!(hand.untold(patience, since + patience).is_empty());
+        assert_eq!(hand.untold(patience, since + 2 * patience).len(), 1);
     }
 
     #[test]
@@ -255,7 +280,10 @@ mod tests {
         let (mut hand, now) = (Hand::default(), Instant::now());
         for task in 0..=N_REMEMBERED as u64 {
             let key = ("c".into(), task);
-            hand.held.insert(key.clone(), Held { ack: "ack".into(), fingerprint: None, work: None, verdict: None });
+            hand.held.insert(
+                key.clone(),
+                Held { ack: "ack".into(), told: now, fingerprint: None, work: None, verdict: None },
+            );
             let number = hand.decide(&key, Bytes::new(), now).unwrap();
             hand.confirmed(number);
         }

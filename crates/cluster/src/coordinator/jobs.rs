@@ -11,7 +11,7 @@ use futures_util::StreamExt as _;
 
 use super::queue::Queue;
 
-struct Job {
+struct JobSubscription {
     queue: Arc<Queue>,
     verdicts: Subscriber,
     /// Who wants the whole of a task.
@@ -24,11 +24,11 @@ pub(super) enum Heard {
 }
 
 #[derive(Default)]
-pub(super) struct Jobs(Vec<Job>);
+pub(super) struct Jobs(Vec<JobSubscription>);
 
 impl Jobs {
     pub(super) fn add(&mut self, queue: Arc<Queue>, verdicts: Subscriber, wholes: Subscriber) {
-        self.0.push(Job { queue, verdicts, wholes });
+        self.0.push(JobSubscription { queue, verdicts, wholes });
     }
 
     /// Listens no more to those that nobody waits for.
@@ -42,7 +42,7 @@ impl Jobs {
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<(Arc<Queue>, Heard)> {
-        for Job { queue, verdicts, wholes } in &mut self.0 {
+        for JobSubscription { queue, verdicts, wholes } in &mut self.0 {
             if let Poll::Ready(Some(verdict)) = verdicts.poll_next_unpin(context) {
                 return Poll::Ready((queue.clone(), Heard::Verdict(verdict)));
             }

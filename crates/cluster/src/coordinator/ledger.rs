@@ -40,6 +40,9 @@ enum Place {
 
 /// Tasks that may be on their way to the server at a time.
 const WINDOW: usize = 2048;
+/// How many are sent at least at a time, if there are so many: servers store what comes together for less than what comes one by
+/// one, and three of them agree on it at once.
+const BURST: usize = 256;
 /// How long the server may take to acknowledge one.
 const ACKNOWLEDGED_IN: Duration = Duration::from_secs(2);
 /// How long to wait after a refusal; doubles with each.
@@ -58,7 +61,7 @@ pub(crate) struct Ledger {
 }
 
 /// What is to be published.
-pub(crate) struct Outgoing {
+pub(crate) struct Publication {
     pub(crate) queue: Arc<Queue>,
     pub(crate) task: u64,
     pub(crate) attempt: u32,
@@ -102,8 +105,13 @@ impl Ledger {
         Some(self.entries.get(&task)?.fingerprint == Some(fingerprint))
     }
 
+    /// Whether there is room for a burst, or for all that is to be sent.
+    pub(crate) fn has_room(&self) -> bool {
+        WINDOW - self.n_sent >= BURST.min(self.queue.len())
+    }
+
     /// The next task to publish, which is `Sent` from now on.
-    pub(crate) fn next(&mut self, now: Instant) -> Option<Outgoing> {
+    pub(crate) fn next(&mut self, now: Instant) -> Option<Publication> {
         while self.n_sent < WINDOW {
             let task = self.queue.pop_front()?;
             if let Some(entry) =
@@ -112,7 +120,7 @@ impl Ledger {
                 entry.place = Place::Sent(now);
                 self.n_sent += 1;
                 let (queue, parcel) = (entry.queue.clone(), entry.parcel.clone());
-                return Some(Outgoing { queue, task, attempt: entry.attempt, parcel });
+                return Some(Publication { queue, task, attempt: entry.attempt, parcel });
             }
         }
         None
@@ -276,6 +284,21 @@ mod tests {
         assert_eq!(ledger.next(now).unwrap().task, WINDOW as u64 + 1);
         assert!(ledger.leave(2).is_some() && ledger.leave(2).is_none());
         assert_eq!(ledger.next(now).unwrap().task, WINDOW as u64 + 2);
+    }
+
+    #[test]
+    fn a_full_window_is_filled_again_by_bursts() {
+        let (mut ledger, now) = (ledger((WINDOW + BURST) as u64), Instant::now());
+        assert!(ledger.has_room());
+        while ledger.next(now).is_some() {}
+        assert!(!ledger.has_room());
+        (0..BURST as u64 - 1).for_each(|task| ledger.stored(task));
+        assert!(!ledger.has_room());
+        ledger.stored(BURST as u64 - 1);
+        assert!(ledger.has_room());
+        // The last one goes as soon as there is room for it.
+        (1..BURST).for_each(|_| drop(ledger.next(now)));
+        assert!(ledger.has_room() && ledger.next(now).is_some() && ledger.has_room());
     }
 
     #[test]

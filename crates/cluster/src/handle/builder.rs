@@ -10,7 +10,7 @@ use pool::{
 use super::{ClusterPool, defaults::Defaults};
 use crate::{
     address::{Address, server_settings},
-    coordinator::{self, Start},
+    coordinator::{self, CoordinatorConfig},
     link::Storage,
     local::Local,
     names::{DEFAULT_POOL, Names},
@@ -200,14 +200,14 @@ impl ClusterPoolBuilder {
         host_timeout: Duration,
         local: Option<Local>,
     ) -> Result<ClusterPool, PoolError> {
-        let start = Start {
+        let config = CoordinatorConfig {
             address,
             names: Names::new(&self.name)?,
             patience: self.patience,
             storage: Storage { n_replicas: self.n_replicas, host_timeout: self.host_timeout.unwrap_or(host_timeout) },
             agent_timeout: self.agent_timeout,
         };
-        let (shared, ended) = coordinator::start(start)?;
+        let (shared, ended) = coordinator::start(config)?;
         self.cut.n_workers = shared.own.n_workers.clone();
         if self.terms.timeout.is_some() && self.cut.chunk_size.is_none() {
             self.cut.chunk_size = Some(1);

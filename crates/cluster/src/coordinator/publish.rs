@@ -1,0 +1,85 @@
+//! A task's way to the server: it is published, and acknowledged there.
+
+use std::time::Instant;
+
+use async_nats::{HeaderMap, Message, connection::State as Connection};
+use bytes::Bytes;
+use serde::Deserialize;
+
+use super::{kept, ledger::Publication, queue::Queue, run::CoordinatorLoop};
+use crate::{
+    large::{self, Stub},
+    message,
+};
+
+/// What the server says of a task: there is more in it.
+#[derive(Deserialize)]
+struct Answer {
+    error: Option<Refused>,
+}
+
+#[derive(Deserialize)]
+struct Refused {
+    #[serde(default)]
+    description: String,
+}
+
+impl CoordinatorLoop {
+    /// Publishes as much as the window allows.
+    pub(super) async fn send(&self) {
+        if !self.shared.state.lock().ledger.has_room() {
+            return;
+        }
+        // What the client cannot send it keeps, and it takes no more than fits: it is not asked while it cannot send.
+        while self.client.connection_state() == Connection::Connected {
+            let next = self.shared.state.lock().ledger.next(Instant::now());
+            let Some(Publication { queue, task, attempt, parcel }) = next else { return };
+            let mut headers = HeaderMap::new();
+            headers.insert("Nats-Msg-Id", format!("{}/{task}/{attempt}", self.shared.coordinator));
+            let reply = format!("{}.{task}", self.inbox);
+            let short = self.short(&queue, task, parcel);
+            let subject = queue.subject_of(task);
+            let sent = self.client.publish_with_reply_and_headers(subject, reply, headers, short).await;
+            if sent.is_err() {
+                self.shared.state.lock().ledger.refused(task, Instant::now());
+            }
+        }
+    }
+
+    /// What is sent of a task: itself, or its stub.
+    pub(super) fn short(&self, queue: &Queue, task: u64, parcel: Bytes) -> Bytes {
+        if parcel.len() <= large::WHOLE {
+            return parcel;
+        }
+        let (coordinator, task) = queue.key(&self.shared.coordinator, task);
+        let (coordinator, len) = (coordinator.to_owned(), parcel.len() as u64);
+        let stub = Stub { queue: queue.name.clone(), coordinator, task, len };
+        message::encode_stub(&stub).unwrap_or(parcel)
+    }
+
+    /// The server has stored a task, or refuses to.
+    pub(super) fn acknowledged(&mut self, ack: &Message) {
+        let Some(task) = ack.subject.rsplit('.').next().and_then(|task| task.parse().ok()) else { return };
+        let refusal = match (ack.status, serde_json::from_slice::<Answer>(&ack.payload)) {
+            (None, Ok(answer)) => answer.error.map(|error| error.description),
+            _ => Some("it has no stream for them".to_owned()),
+        };
+        let ledger = &mut self.shared.state.lock().ledger;
+        if refusal.is_none() {
+            ledger.stored(task);
+            self.gets_on = true;
+        } else {
+            ledger.refused(task, Instant::now());
+        }
+        self.refusal = refusal;
+    }
+
+    /// An agent wants a piece of a long task.
+    pub(super) async fn give_piece(&self, wanted: Message) {
+        let Some(reply) = wanted.reply else { return };
+        let task = kept::number(&wanted.subject);
+        let whole = task.and_then(|task| self.shared.state.lock().ledger.whole(task)).unwrap_or_default();
+        // If it does not get there, the agent asks again.
+        let _ = self.client.publish(reply, large::piece(&whole, &wanted.payload, self.client.max_payload())).await;
+    }
+}
