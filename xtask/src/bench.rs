@@ -2,11 +2,10 @@
 
 use std::{
     path::{Path, PathBuf},
-    process::{Command, Stdio},
     time::SystemTime,
 };
 
-use crate::{Outcome, cargo, run};
+use crate::{Outcome, cargo, python, run};
 
 /// Packages of Python's that figures compare with.
 const PEERS: [&str; 3] = ["loky", "billiard", "pebble"];
@@ -67,25 +66,7 @@ fn iceoryx2() -> Option<PathBuf> {
     }
 }
 
-/// The interpreter of an environment of the figures' own, so that what else is installed makes no difference. Without
-/// Python there are no figures of its; without a network, none of its packages.
+/// The interpreter that has them, if there can be one.
 pub(crate) fn python() -> Option<String> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent()?;
-    let venv = root.join("target/bench/venv");
-    let (python, is_complete) = (venv.join("bin/python"), venv.join("is-complete"));
-    let is_done = |command: &mut Command| command.status().is_ok_and(|status| status.success());
-    if !python.exists() && !is_done(Command::new("python3").args(["-m", "venv"]).arg(&venv)) {
-        eprintln!("    no figures of Python's: it cannot make an environment");
-        return None;
-    }
-    if !is_complete.exists() {
-        let mut install = Command::new(&python);
-        install.args(["-m", "pip", "install", "--quiet"]).args(PEERS).stdout(Stdio::null());
-        if is_done(&mut install) {
-            std::fs::write(is_complete, "").ok()?;
-        } else {
-            eprintln!("    no figures of {}: pip cannot install them", PEERS.join(", "));
-        }
-    }
-    Some(python.to_str()?.to_owned())
+    python::with("bench", &PEERS)
 }

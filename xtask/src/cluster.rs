@@ -2,9 +2,13 @@
 
 use std::{fs, path::Path, process::Command};
 
-use crate::{Outcome, cargo, nats, run as step};
+use crate::{Outcome, cargo, nats, python, run as step};
 
-/// Runs all tests of the cluster on a server. `--faults`: only what is killed, eight times each, one after another.
+/// Packages of Python's that the bench compares with; Celery's broker is Redis, from the distribution.
+const PEERS: [&str; 4] = ["distributed==2026.8.0", "celery==5.7.0", "redis==8.1.0", "ray==2.60.0"];
+
+/// Runs all tests of the cluster on a server. `--faults [RUNS] [--release]`: only what is killed, eight times each or as often as
+/// is said, one after another. `--peers`: the bench, beside others' clusters.
 pub(crate) fn run(args: &[String]) -> Outcome {
     let server = nats::found()?;
     let mut tests = cargo(["test", "--package", "cluster"]);
@@ -15,14 +19,30 @@ pub(crate) fn run(args: &[String]) -> Outcome {
             let mut example = cargo(["run", "--quiet", "--package", "cluster", "--example", "agent"]);
             step("example agent", example.env("NATS_SERVER_BIN", &server))?;
             verify_unit()?;
+            verify_manifest()?;
             let wordcount = ["--package", "examples", "--example", "wordcount", "--features", "cluster"];
             step("wordcount of a cluster", cargo(["check", "--quiet"]).args(wordcount))?;
         }
-        ["--faults"] => {
+        ["--faults", ref options @ ..] => {
+            let n_runs = options.iter().find(|option| option.parse::<u32>().is_ok()).unwrap_or(&"8");
+            if let Some(unknown) = options.iter().find(|option| *option != n_runs && **option != "--release") {
+                return Err(format!("--faults has no option {unknown}: a number of runs, --release"));
+            }
+            tests.args(options.iter().filter(|option| *option != n_runs));
             let kills = ["costs_nothing", "cost_nothing", "leaves_no"];
-            tests.args(["--test", "it", "--", "--nocapture", "--test-threads=1"]).args(kills).env("CLUSTER_RUNS", "8");
+            tests
+                .args(["--test", "it", "--", "--nocapture", "--test-threads=1"])
+                .args(kills)
+                .env("CLUSTER_RUNS", n_runs);
         }
-        _ => return Err("the only argument is --faults".into()),
+        ["--peers"] => {
+            let mut bench = cargo(["bench", "--package", "cluster", "--bench", "cluster", "--", "--peers"]);
+            if let Some(python) = python::with("cluster", &PEERS) {
+                bench.env("BENCH_PYTHON", python);
+            }
+            return step("bench", bench.env("NATS_SERVER_BIN", &server));
+        }
+        _ => return Err("the arguments are --faults [RUNS] [--release], or --peers".into()),
     }
     step("cluster", &mut tests)
 }
@@ -52,6 +72,19 @@ fn verify_unit() -> Outcome {
             Ok(())
         }
     }
+}
+
+/// What a checker of Kubernetes's schemas says to the deployment of agents, if there is one.
+fn verify_manifest() -> Outcome {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/cluster/deploy/agent.yaml");
+    for (checker, option) in [("kubeconform", "-strict"), ("kubernetes-validate", "--strict")] {
+        if let Ok(output) = Command::new(checker).arg(option).arg(&manifest).output() {
+            let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+            return output.status.success().then_some(()).ok_or(format!("{checker} on the agent's deployment: {said}"));
+        }
+    }
+    eprintln!("SKIPPED: the schema of the agent's deployment (`pip install kubernetes-validate`, or kubeconform)");
+    Ok(())
 }
 
 /// All tests, one fault of each kind; without a server, and without a way to get one, that is said.

@@ -16,6 +16,7 @@ mod loom;
 mod nats;
 mod profile;
 mod publish;
+mod python;
 mod sanitize;
 mod score;
 mod test;
@@ -48,8 +49,10 @@ usage: cargo xtask COMMAND
   ui                 what the compiler says to misuse, against the texts that are kept
   aarch64 [--pages 4|16] [--package NAME] [TEST]...
                      the tests on an emulated aarch64, with pages of 4 and of 16 KiB
-  cluster [--faults] tests of pools over several machines, on a server of NATS: what NATS_SERVER_BIN names, what is on the
-                     PATH, or what `nats` installs; with --faults, every kind of death eight times
+  cluster [--faults [RUNS] [--release] | --peers]
+                     tests of pools over several machines, on a server of NATS: what NATS_SERVER_BIN names, what is on the
+                     PATH, or what `nats` installs; with --faults, every kind of death, eight times or RUNS; with --peers,
+                     the bench beside Dask, Celery and Ray, which pip installs
   nats               installs that server below target/, by pip and its hash, and says where
   loom               every interleaving in the state machines of the locks
   examples [NAME]    runs every example (or one) and expects success
