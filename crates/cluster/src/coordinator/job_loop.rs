@@ -7,6 +7,7 @@ use std::{
 
 use async_nats::Message;
 use pool::PoolError;
+use tokio::time::sleep;
 
 use super::{
     jobs::Jobs,
@@ -16,13 +17,16 @@ use super::{
     shared::Wake,
 };
 use crate::{
-    large, link,
+    large,
+    link::{self, Refusal},
     message::{self, Control, Verdict},
     names::JobName,
 };
 
 /// Between two comparisons of the ledger with what the server has of jobs, which it lists task by task.
 const AUDIT_OF_JOBS: Duration = Duration::from_secs(3);
+/// Between two attempts to begin with one.
+const PAUSE: Duration = Duration::from_millis(100);
 
 impl CoordinatorLoop {
     /// Listens to what comes of a job, and looks what there is of it.
@@ -35,12 +39,20 @@ impl CoordinatorLoop {
         let (client, config) = (self.client.clone(), self.config.clone());
         tokio::spawn(async move {
             let Some(job) = &queue.job else { return };
-            let begun = async {
-                link::set_up_results(&client, &config.names, &config.storage).await?;
-                kept::begin(&client, &config.names, &job.name, &queue.name).await
+            let deadline = Instant::now() + config.patience;
+            let begun = loop {
+                let begun = async {
+                    link::set_up_results(&client, &config.names, &config.storage).await?;
+                    kept::begin(&client, &config.names, &job.name, &queue.name).await
+                };
+                match begun.await {
+                    // Servers of which one was lost say nothing until another one leads.
+                    Err(Refusal::Silent(_)) if Instant::now() < deadline => sleep(PAUSE).await,
+                    begun => break begun,
+                }
             };
             // Whoever wants to know waits for it.
-            let _ = tell.send(begun.await.map_err(PoolError::from));
+            let _ = tell.send(begun.map_err(PoolError::from));
         });
     }
 

@@ -1,6 +1,7 @@
 //! The vocabulary of pools, on a cluster of this machine.
 
 use std::{
+    hint::black_box,
     pin::Pin,
     process::abort,
     task::{Context, Poll, Waker},
@@ -50,7 +51,7 @@ fn each_failure_is_told_apart_and_costs_one_task() {
     assert!(matches!(died, Err(TaskError::WorkerDied { signal: Some(6), .. })), "{died:?}");
     let late = pool.task(|| thread::sleep(Duration::from_secs(60)), ()).timeout(Duration::from_millis(100)).submit();
     assert_eq!(late.get(), Err(TaskError::TimedOut));
-    let hungry = pool.task(|| vec![1_u8; 1 << 30].len(), ()).memory_limit(64 << 20).submit();
+    let hungry = pool.task(|| black_box(vec![1_u8; 1 << 30]).len(), ()).memory_limit(64 << 20).submit();
     assert_eq!(hungry.get(), Err(TaskError::MemoryLimit));
     let poison = pool.task(|| -> u8 { abort() }, ()).retries(2).name("poison").submit();
     assert_eq!((poison.name(), poison.get()), (Some("poison"), Err(TaskError::Quarantined)));
