@@ -34,7 +34,7 @@ impl Label {
     }
 }
 
-/// The first of the parameters that stand in a type's name.
+/// The first of the parameters that stand in a type's name. `<impl …>` in it is where a method has been written.
 #[cfg(feature = "trace")]
 fn first_parameter(name: &str) -> Option<&str> {
     let (_, parameters) = name.split_once('<')?;
@@ -50,7 +50,7 @@ fn first_parameter(name: &str) -> Option<&str> {
         before = c;
         depth < 0 || depth == 0 && c == ','
     })?;
-    Some(&parameters[..end])
+    if parameters.starts_with("impl ") { first_parameter(&parameters[end..]) } else { Some(&parameters[..end]) }
 }
 
 #[cfg(test)]
@@ -73,6 +73,8 @@ mod tests {
         assert_eq!(Label("pool::thread::with<fn(u8) -> u8, u8>::{{closure}}").name(), "fn(u8) -> u8");
         let starmap = "pool::process::ProcessPool::starmap<it::add<(u8, u8)>, alloc::vec::Vec<u8>>::{{closure}}";
         assert_eq!(Label(starmap).name(), "it::add<(u8, u8)>");
+        let elsewhere = "pool::maps::<impl pool::process::Pool<u8>>::starmap<it::add<(u8, u8)>, u8>::{{closure}}";
+        assert_eq!(Label(elsewhere).name(), "it::add<(u8, u8)>");
         assert_eq!(Label("pool::process::nothing::{{closure}}").name(), "pool::process::nothing::{{closure}}");
     }
 }

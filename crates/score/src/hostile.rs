@@ -275,7 +275,9 @@ fn lock(words: &Words, random: &mut Random, calls: &mut Calls) {
     let Ok(lock) = Lock::new(0_u64) else { return };
     let _writer = Writer::at(&lock, words, random);
     for _ in 0..N_CALLS {
-        calls.call("lock_timeout", || drop(lock.lock_timeout(LIMIT).map(|guard| guard.map(|mut n| *n += 1))));
+        calls.call("lock_timeout", || {
+            drop(lock.lock_timeout(LIMIT).map(|guard| guard.map(|mut n| *n = n.wrapping_add(1))))
+        });
         calls.call("try_lock", || drop(lock.try_lock()));
     }
     calls.call("attach", || drop(again(&lock)));

@@ -463,7 +463,7 @@ fn everything_that_replaces_workers_at_once() {
             .retry_delay(Duration::from_micros(100))
             .build()
             .unwrap();
-        let ((), _kills) = under_fire(&pool, Duration::from_millis(3), |_| {
+        let ((), _kills) = under_fire(&pool, Duration::from_millis(10), |_| {
             resized(&pool, || {
                 let submit = |n: u64| {
                     let task =

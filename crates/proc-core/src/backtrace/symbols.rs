@@ -75,11 +75,17 @@ fn push_frames(loader: Option<&Loader>, library: Option<&Path>, place: Place, fr
     if frames.len() == before {
         frames.push(bare());
     }
-    // What a linker knows: functions of libraries without debug information.
-    if let Some(outermost) = frames.last_mut().filter(|frame| frame.function.is_none())
+    // What a linker knows: functions of libraries without debug information, and whole paths, of which debug information of
+    // lines alone has the last part.
+    if let Some(outermost) = frames.last_mut().filter(|frame| frame.function().is_none_or(|name| !name.contains("::")))
         && let Some(symbol) = loader.find_symbol(place.offset)
     {
-        outermost.function = Some(without_hash(addr2line::demangle_auto(symbol.into(), None).into_owned()));
+        let symbol = without_hash(addr2line::demangle_auto(symbol.into(), None).into_owned());
+        // Two functions of the same instructions may have one symbol.
+        let is_it = |name: &str| symbol.ends_with(name) || name.starts_with('{');
+        if outermost.function().is_none_or(is_it) {
+            outermost.function = Some(symbol);
+        }
     }
 }
 
