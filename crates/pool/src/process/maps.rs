@@ -29,7 +29,7 @@ impl ProcessPool {
     }
 
     /// As [`map`](Self::map), with so many items to a task, whatever the pool's own
-    /// [`chunk_size`](ProcessPoolBuilder::chunk_size).
+    /// [`chunk_size`](super::ProcessPoolBuilder::chunk_size).
     ///
     /// # Errors
     /// As [`map`](Self::map).

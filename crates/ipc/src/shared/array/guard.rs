@@ -21,7 +21,7 @@ use super::{
     elements::Elements,
 };
 
-/// An [`Array`] whose lock this thread holds.
+/// An [`Array`](super::Array) whose lock this thread holds.
 ///
 /// It is a slice of the elements, too, if these lie in the memory as they are (numbers, and what derives `Plain`), without
 /// a copy: `guard[3] += 1.0`, `guard.sort()`. From when the guard was first used as a slice until it is dropped, the
@@ -59,7 +59,7 @@ impl<T: Element + Copy> ArrayGuard<'_, T> {
         self.elements.write(i, value);
     }
 
-    /// Says that the elements are in order again, after [`OwnerDied`].
+    /// Says that the elements are in order again, after [`OwnerDied`](sync::OwnerDied).
     pub fn mark_consistent(&self) {
         self.held.mark_consistent();
     }
