@@ -159,7 +159,7 @@ impl Outbox {
         {
             let len = sink.position();
             state.writer.publish(&self.ring, FrameKind::Whole, len);
-            return Ok(self.wake_reader(lobby)?);
+            return Ok(self.wake_reader(lobby, &state.writer)?);
         }
         self.send_packed(state, lobby, value, limit)
     }
@@ -242,7 +242,7 @@ impl Outbox {
             writer.write(&self.ring, 0, prefix);
             writer.write(&self.ring, prefix.len(), bytes);
             writer.publish(&self.ring, kinds.0, prefix.len() + bytes.len());
-            return Ok(self.wake_reader(lobby)?);
+            return Ok(self.wake_reader(lobby, writer)?);
         }
         if matches!(limit, WaitLimit::None) && !writer.has_room_for_all(&self.ring, prefix.len() + bytes.len())? {
             return Err(SendStop::WouldBlock);
@@ -255,7 +255,7 @@ impl Outbox {
         writer.publish(&self.ring, kinds.1, MAX_PAYLOAD);
         let mut pieces = rest.chunks(MAX_PAYLOAD).peekable();
         while let Some(piece) = pieces.next() {
-            self.wake_reader(lobby)?;
+            self.wake_reader(lobby, writer)?;
             self.wait_for_room(writer, lobby, piece.len(), limit)?;
             writer.write(&self.ring, 0, piece);
             writer.publish(
@@ -264,7 +264,7 @@ impl Outbox {
                 piece.len(),
             );
         }
-        Ok(self.wake_reader(lobby)?)
+        Ok(self.wake_reader(lobby, writer)?)
     }
 
     /// Sends descriptors ahead of their message, so that whoever sees the message finds them there.
@@ -324,11 +324,11 @@ impl Outbox {
 
     /// Rings if the reader sleeps. Rings first and then takes note, so that a writer killed in between has rung.
     #[inline(always)]
-    fn wake_reader(&self, lobby: &Lobby) -> Result<(), SendError> {
+    fn wake_reader(&self, lobby: &Lobby, writer: &Writer) -> Result<(), SendError> {
         barrier::light();
         match self.reader_sleeps().load(Relaxed) {
             0 => Ok(()),
-            sleep => self.wake_reader_from(sleep, lobby),
+            sleep => self.wake_reader_from(sleep, lobby, writer.position()),
         }
     }
 
@@ -337,15 +337,17 @@ impl Outbox {
         &self.ring.header().to_writer.0.reader_sleeps
     }
 
-    /// `Closed` if nobody is there to take what has just been published, in any process.
+    /// `Closed` if nobody has taken what has been published up to `position`, nor ever will.
     #[cold]
-    fn wake_reader_from(&self, sleep: u32, lobby: &Lobby) -> Result<(), SendError> {
+    fn wake_reader_from(&self, sleep: u32, lobby: &Lobby, position: u64) -> Result<(), SendError> {
         match lobby.ring() {
             // Fails if the reader woke up and went to sleep again meanwhile: that sleep has its own bell.
             Rung::Heard => drop(self.reader_sleeps().compare_exchange(sleep, 0, AcqRel, Relaxed)),
             // The next message rings once more.
             Rung::NoMemory => {}
-            Rung::Ended => return Err(SendError::Closed),
+            // The reader may have woken up, taken it and left: nobody moves `head` any more.
+            Rung::Ended if self.ring.header().reader.0.head.load(Acquire) < position => return Err(SendError::Closed),
+            Rung::Ended => {}
         }
         Ok(())
     }

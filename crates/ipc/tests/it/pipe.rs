@@ -458,6 +458,21 @@ fn is_asleep(pid: u32) -> bool {
     std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap().contains(") S ")
 }
 
+/// A receiver that has said that it sleeps, finds the message all the same, and leaves before the sender rings.
+#[test]
+fn what_was_received_has_been_sent() {
+    let _dog = watchdog(LIMIT);
+    for _ in 0..3000 {
+        let (tx, rx) = channel::<u64>().unwrap();
+        let receiver = thread::spawn(move || {
+            while rx.try_recv().is_err() {}
+            drop(rx);
+        });
+        assert!(matches!(tx.send(&1), Ok(())));
+        receiver.join().unwrap();
+    }
+}
+
 #[test]
 fn send_after_the_receiver_was_killed_fails_at_once() {
     let _dog = watchdog(LIMIT);

@@ -124,6 +124,12 @@ impl Writer {
         Ok(Some(Sink::new(ring, self.tail, room)))
     }
 
+    /// Up to where this writer has published.
+    #[inline(always)]
+    pub(in crate::pipe) fn position(&self) -> u64 {
+        self.tail
+    }
+
     /// Copies `bytes` behind the next frame's word. There must be room.
     pub(in crate::pipe) fn write(&mut self, ring: &FrameRing, at: usize, bytes: &[u8]) {
         let place = ring.payload(self.tail, at + bytes.len());
