@@ -187,6 +187,8 @@ pub(crate) enum Place {
     Futex(u64),
     /// Waiting, without a limit, for one descriptor, or for a child.
     Descriptor,
+    /// Waiting, without a limit, for a packet of a socket.
+    Packet,
     Elsewhere,
     /// The kernel does not say.
     Unknown,
@@ -228,6 +230,7 @@ fn place(text: &str) -> Place {
         #[cfg(target_arch = "x86_64")]
         libc::SYS_poll if second == 1 && third as i32 == -1 => Place::Descriptor,
         libc::SYS_waitid | libc::SYS_wait4 => Place::Descriptor,
+        libc::SYS_recvmsg if third as i32 & libc::MSG_DONTWAIT == 0 => Place::Packet,
         _ => Place::Elsewhere,
     }
 }
@@ -311,6 +314,9 @@ mod tests {
         assert_eq!(place(&ppoll("0x1", "0x0")), Place::Descriptor);
         assert_eq!(place(&ppoll("0x2", "0x0")), Place::Elsewhere);
         assert_eq!(place(&ppoll("0x1", "0x7ffd")), Place::Elsewhere);
+        let recvmsg = |flags: &str| format!("{} 0x4 0x7ffd {flags} 0x0 0x0 0x0 0x1 0x2", libc::SYS_recvmsg);
+        assert_eq!(place(&recvmsg("0x40000000")), Place::Packet);
+        assert_eq!(place(&recvmsg("0x40000040")), Place::Elsewhere, "it does not wait");
         assert_eq!(place("running\n"), Place::Elsewhere);
         assert_eq!(place("-1 0x0 0x0"), Place::Elsewhere);
         assert_eq!(place(""), Place::Elsewhere);

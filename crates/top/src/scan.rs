@@ -294,7 +294,7 @@ fn waits(members: &[Member], segments: &Segments, ids: &Ids) -> Vec<WaitRow> {
                     row.holder = holder.map(|tid| ids.holder(tid, holders));
                     waits.push(row);
                 }
-                Place::Descriptor => {
+                Place::Descriptor | Place::Packet => {
                     let ends: Vec<u32> = if member.open.watched.is_empty() {
                         let children = members.iter().filter(|other| other.row.parent == member.row.pid);
                         children.map(|child| child.row.pid).collect()
@@ -304,7 +304,11 @@ fn waits(members: &[Member], segments: &Segments, ids: &Ids) -> Vec<WaitRow> {
                     if let Some((r#for, id, holders)) = pipe_of(member.row.pid, segments, ids) {
                         let others = holders.iter().copied().filter(|pid| *pid != member.row.pid).collect();
                         waits.push(row(r#for, id, 0, format!("pipe:{id}"), others));
-                    } else if thread.tid == member.row.pid && !ends.is_empty() && member.row.role != Role::Spare {
+                    } else if *place == Place::Descriptor
+                        && thread.tid == member.row.pid
+                        && !ends.is_empty()
+                        && member.row.role != Role::Spare
+                    {
                         let ends: Vec<u32> = ends.into_iter().filter(|pid| !is_helper(members, *pid)).collect();
                         if !ends.is_empty() {
                             waits.push(row(For::End, 0, u64::from(thread.tid), "one of its children".into(), ends));
