@@ -88,7 +88,6 @@ pub(crate) fn run(args: &[String]) -> Outcome {
 fn build(tool: &Tool, packages: &[&str], root: &Path) -> Result<Vec<(String, PathBuf)>, String> {
     let mut build = cargo(["test", "--no-run", "--lib", "--target", TRIPLE]);
     build.args(packages.iter().flat_map(|name| ["--package", name]));
-    build.env("CARGO_PROFILE_DEV_DEBUG", "line-tables-only");
     build.env("CARGO_TARGET_DIR", root.join("target").join(format!("sanitize-{}", tool.name)));
     if !tool.flags.is_empty() {
         build.env("RUSTFLAGS", tool.flags).env("RUSTC_BOOTSTRAP", "1");
