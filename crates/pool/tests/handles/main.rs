@@ -29,8 +29,13 @@ use test_support::watchdog;
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// What goes by a path.
+trait Travels: Serialize + DeserializeOwned + Send + Sized + 'static {}
+
+impl<T: Serialize + DeserializeOwned + Send + 'static> Travels for T {}
+
 /// A handle, and how it is found out that what has arrived is the same thing.
-trait Handle: Serialize + DeserializeOwned + Send + Sized + 'static {
+trait Handle: Travels {
     /// What stays with the test.
     type Other;
 
@@ -40,23 +45,23 @@ trait Handle: Serialize + DeserializeOwned + Send + Sized + 'static {
     fn check(self, other: Self::Other);
 }
 
-fn pass<H: Handle>(handle: H) -> H {
+fn pass<H: Travels>(handle: H) -> H {
     handle
 }
 
-fn put<H: Handle>(queue: Queue<H>, handle: H) {
+fn put<H: Travels>(queue: Queue<H>, handle: H) {
     queue.put(handle).map_err(|e| e.to_string()).unwrap();
 }
 
-fn put_joinable<H: Handle>(queue: JoinableQueue<H>, handle: H) {
+fn put_joinable<H: Travels>(queue: JoinableQueue<H>, handle: H) {
     queue.put(handle).map_err(|e| e.to_string()).unwrap();
 }
 
-fn send<H: Handle>(connection: Connection<H>, handle: H) {
+fn send<H: Travels>(connection: Connection<H>, handle: H) {
     connection.send(&handle).unwrap();
 }
 
-fn put_half<H: Handle>(queue: Producer<H>, handle: H) {
+fn put_half<H: Travels>(queue: Producer<H>, handle: H) {
     queue.put(handle).map_err(|e| e.to_string()).unwrap();
 }
 
@@ -67,9 +72,16 @@ struct Inside<H> {
     handle: Option<H>,
 }
 
+/// From a process that has ended.
+fn by_queue<H: Travels>(handle: H) -> Result<H, String> {
+    let queue = Queue::new(1).map_err(text)?;
+    Process::spawn(put::<H>, (queue.clone(), handle)).and_then(Process::join).map_err(text)?;
+    queue.get().map_err(text)
+}
+
 type Path<H> = (&'static str, fn(H) -> Result<H, String>);
 
-fn paths<H: Handle>() -> Vec<Path<H>> {
+fn paths<H: Travels>() -> Vec<Path<H>> {
     vec![
         ("a process's argument and value", |h| Process::spawn(pass::<H>, (h,)).and_then(Process::join).map_err(text)),
         ("a pool's argument and result", |h| ProcessPool::new(1).map_err(text)?.apply(pass::<H>, (h,)).map_err(text)),
@@ -84,11 +96,7 @@ fn paths<H: Handle>() -> Vec<Path<H>> {
             Process::spawn(send::<H>, (there, h)).and_then(Process::join).map_err(text)?;
             here.recv().map_err(text)
         }),
-        ("a queue, from a process that has ended", |h| {
-            let queue = Queue::new(1).map_err(text)?;
-            Process::spawn(put::<H>, (queue.clone(), h)).and_then(Process::join).map_err(text)?;
-            queue.get().map_err(text)
-        }),
+        ("a queue, from a process that has ended", by_queue),
         ("a joinable queue, from a process that has ended", |h| {
             let queue = JoinableQueue::new(1).map_err(text)?;
             Process::spawn(put_joinable::<H>, (queue.clone(), h)).and_then(Process::join).map_err(text)?;
@@ -135,7 +143,7 @@ fn paths<H: Handle>() -> Vec<Path<H>> {
 }
 
 /// For those of which there can be two.
-fn paths_of_clones<H: Handle + Clone>() -> Vec<Path<H>> {
+fn paths_of_clones<H: Travels + Clone>() -> Vec<Path<H>> {
     vec![
         ("a manager's dict", |h| {
             let dict = Manager::new().map_err(text)?.dict::<u32, H>().map_err(text)?;
@@ -166,21 +174,23 @@ fn text(e: impl std::fmt::Display) -> String {
 #[derive(Default)]
 struct Wrong(String);
 
-/// Adds a row to the table: by each of these paths the handle works where it has arrived.
-fn row<H: Handle>(name: &str, paths: Vec<Path<H>>, wrong: &mut Wrong) {
-    for (path, travel) in paths {
-        let travelled = catch_unwind(AssertUnwindSafe(|| {
-            let (handle, other) = H::make();
-            travel(handle).map(|arrived| arrived.check(other))
-        }));
-        let cell = match &travelled {
-            Ok(Ok(())) => "works",
-            Ok(Err(why)) => &format!("refused: {why}"),
-            Err(_) => "is another thing",
-        };
-        println!("{name:20} {path:45} {cell}");
-        if cell != "works" {
-            writeln!(wrong.0, "{name} by {path}: {cell}").unwrap();
+/// Adds the rows of these kinds to the table: by each of the paths the handle works where it has arrived.
+fn rows<H: Travels>(kinds: &[Kind<H>], paths: &[Path<H>], wrong: &mut Wrong) {
+    for Kind { name, make } in kinds {
+        for (path, travel) in paths {
+            let travelled = catch_unwind(AssertUnwindSafe(|| {
+                let (handle, check) = make();
+                travel(handle).map(check)
+            }));
+            let cell = match &travelled {
+                Ok(Ok(())) => "works",
+                Ok(Err(why)) => &format!("refused: {why}"),
+                Err(_) => "is another thing",
+            };
+            println!("{name:20} {path:45} {cell}");
+            if cell != "works" {
+                writeln!(wrong.0, "{name} by {path}: {cell}").unwrap();
+            }
         }
     }
 }
@@ -285,9 +295,6 @@ handle!(Connection<u32>, || ipc::pipe().unwrap(), |there, here| {
     drop(there);
     here.recv().unwrap_err();
 });
-/// What a listener hands out.
-#[derive(serde::Serialize, serde::Deserialize)]
-struct Accepted(Connection<String>);
 /// A listener's end and its client's.
 fn connections<T: Send + 'static>() -> (Connection<T>, Connection<T>) {
     static N: AtomicU32 = AtomicU32::new(0);
@@ -299,13 +306,10 @@ fn connections<T: Send + 'static>() -> (Connection<T>, Connection<T>) {
     (accepted, there.join().unwrap())
 }
 handle!(
-    Accepted => Connection<String>,
-    || {
-        let (accepted, there) = connections();
-        (Accepted(accepted), there)
-    },
+    Connection<String> => Connection<String>,
+    connections,
     |there, here| {
-        there.0.send(&"seven".into()).unwrap();
+        there.send(&"seven".into()).unwrap();
         assert_eq!(here.recv().unwrap(), "seven");
         drop(there);
         here.recv().unwrap_err();
@@ -446,55 +450,111 @@ handle!(Namespace, || twice(Manager::new().unwrap().namespace().unwrap()), |ther
     assert_eq!(here.get::<i32>("n").unwrap(), Some(7));
 });
 
+/// How one kind of handle is made, and how it is checked where it has arrived.
+struct Kind<H> {
+    name: &'static str,
+    make: fn() -> (H, Box<dyn FnOnce(H)>),
+}
+
+impl<H: Handle> Kind<H> {
+    /// The handle as it is.
+    const fn alone(name: &'static str) -> Self {
+        let make = || {
+            let (handle, other) = H::make();
+            (handle, Box::new(move |arrived: H| arrived.check(other)) as Box<dyn FnOnce(H)>)
+        };
+        Self { name, make }
+    }
+}
+
+/// An enum of kinds of handles, for which each path is compiled once: for each kind by itself, the compiler takes as long as
+/// for all other tests of pools.
+macro_rules! any_of {
+    ($(#[$attribute:meta])* $any:ident: $($variant:ident($type:ty),)*) => {
+        $(#[$attribute])*
+        #[derive(Serialize, Deserialize)]
+        enum $any {
+            $($variant($type),)*
+        }
+
+        impl $any {
+            fn kinds() -> Vec<Kind<Self>> {
+                vec![$(Kind {
+                    name: stringify!($type),
+                    make: || {
+                        let (handle, other) = <$type>::make();
+                        let check = |arrived| match arrived {
+                            Self::$variant(handle) => handle.check(other),
+                            _ => panic!("another kind of handle has arrived"),
+                        };
+                        (Self::$variant(handle), Box::new(check))
+                    },
+                }),*]
+            }
+
+            /// Each kind without the enum: by one path, and where none can travel.
+            fn each_alone(wrong: &mut Wrong) {
+                $(
+                    let from_a_queue: Path<$type> = ("a queue, alone", by_queue);
+                    rows(&[Kind::<$type>::alone(stringify!($type))], &[from_a_queue], wrong);
+                    refused::<$type>(stringify!($type), wrong);
+                )*
+            }
+        }
+    };
+}
+
+any_of! {
+    /// Of which there is one only.
+    Single:
+    Accepted(Connection<String>),
+    Fd(Fd),
+    RawValue(RawValue<u32>),
+    RawArray(RawArray<u32>),
+}
+
+any_of! {
+    /// Of which there can be two.
+    #[derive(Clone)]
+    Cloned:
+    Queue(Queue<u32>),
+    Producer(Producer<u32>),
+    Consumer(Consumer<u32>),
+    JoinableQueue(JoinableQueue<u32>),
+    Sender(Sender<u32>),
+    Receiver(Receiver<u32>),
+    Connection(Connection<u32>),
+    SharedMemory(SharedMemory),
+    Shared(Shared<AtomicU32>),
+    Value(Value<u32>),
+    Array(Array<u32>),
+    Rows(Rows<u32>),
+    Row(Row<u32>),
+    Lock(Lock<u32>),
+    RLock(RLock<u32>),
+    RwLock(RwLock<u32>),
+    Event(Event),
+    Semaphore(Semaphore),
+    BoundedSemaphore(BoundedSemaphore),
+    Barrier(Barrier),
+    Condvar(Condvar),
+    Manager(Manager),
+    Proxy(Proxy<u32>),
+    Dict(Dict<u32, u32>),
+    List(List<u32>),
+    Counter(Counter),
+    Namespace(Namespace),
+}
+
 #[test]
 fn every_handle_arrives_by_every_path() {
     let _dog = watchdog(PATIENCE);
     let mut wrong = Wrong::default();
-    macro_rules! rows {
-        ($($type:ty),* $(,)?) => {
-            $(
-                row::<$type>(stringify!($type), paths(), &mut wrong);
-                refused::<$type>(stringify!($type), &mut wrong);
-            )*
-        };
-    }
-    macro_rules! rows_of_clones {
-        ($($type:ty),* $(,)?) => {
-            rows!($($type),*);
-            $(row::<$type>(stringify!($type), paths_of_clones(), &mut wrong);)*
-        };
-    }
-    row::<Accepted>("Accepted", paths(), &mut wrong);
-    rows!(Fd, RawValue<u32>, RawArray<u32>);
-    rows_of_clones!(
-        Queue<u32>,
-        Producer<u32>,
-        Consumer<u32>,
-        JoinableQueue<u32>,
-        Sender<u32>,
-        Receiver<u32>,
-        Connection<u32>,
-        SharedMemory,
-        Shared<AtomicU32>,
-        Value<u32>,
-        Array<u32>,
-        Rows<u32>,
-        Row<u32>,
-        Lock<u32>,
-        RLock<u32>,
-        RwLock<u32>,
-        Event,
-        Semaphore,
-        BoundedSemaphore,
-        Barrier,
-        Condvar,
-        Manager,
-        Proxy<u32>,
-        Dict<u32, u32>,
-        List<u32>,
-        Counter,
-        Namespace,
-    );
+    rows(&Single::kinds(), &paths(), &mut wrong);
+    rows(&Cloned::kinds(), &paths(), &mut wrong);
+    rows(&Cloned::kinds(), &paths_of_clones(), &mut wrong);
+    Single::each_alone(&mut wrong);
+    Cloned::each_alone(&mut wrong);
     assert!(wrong.0.is_empty(), "{}", wrong.0);
 }
 
