@@ -10,6 +10,7 @@ mod demo;
 mod examples;
 mod fuzz;
 mod hosts;
+mod lanes;
 mod layers;
 mod linear;
 mod loom;
@@ -119,7 +120,8 @@ fn cargo<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
 fn run(what: &str, command: &mut Command) -> Outcome {
     eprintln!("==> {what}");
     let begun = Instant::now();
-    let status = command.status().map_err(|e| format!("{what}: cannot run {:?}: {e}", command.get_program()))?;
+    let status =
+        lanes::status_of(command).map_err(|e| format!("{what}: cannot run {:?}: {e}", command.get_program()))?;
     eprintln!("    {what}: {:.1} s", begun.elapsed().as_secs_f64());
     if status.success() { Ok(()) } else { Err(format!("{what}: {status}")) }
 }
