@@ -18,7 +18,7 @@ use kernel::sys::cpus;
 /// | `in_vain` | spins in vain since the last that was not | 0 if something was found; else 1 more |
 /// | `lonely` | how rarely a peer is let get ahead: one wait in 2 to this power | 0 if it got ahead; else 1 more, up to [`MOST_LONELY`] |
 /// | `since_ahead` | waits since that was tried | 0 when it is tried; else 1 more |
-/// | `keeps` | waits that keep the CPU yet | 1 less; [`TRIAL`] if a yield took longer than [`AWAY`] |
+/// | `keeps` | waits that keep the CPU yet | 1 less; [`TRIAL`] if a yield took longer than [`AWAY`], or no longer than [`NOBODY`] |
 ///
 /// Threads that share one may overwrite each other's counts. They are hints of how long to look, on which nothing depends
 /// that must be right, so all accesses are `Relaxed` loads and stores, and there is nothing for a model to find.
@@ -33,7 +33,7 @@ pub(crate) struct Spin {
     lonely: AtomicU32,
     /// Waits since it was tried last.
     since_ahead: AtomicU32,
-    /// So many more waits keep the CPU: whoever gets it does not give it back soon.
+    /// So many more waits keep the CPU: whoever gets it does not give it back soon, or nobody wants it.
     keeps: AtomicU32,
 }
 
@@ -55,6 +55,10 @@ const PROMPT: u32 = 50;
 
 /// Whoever kept the CPU for longer than this was no peer about to answer.
 const AWAY: Duration = Duration::from_micros(500);
+
+/// A yield that takes no longer gave the CPU to nobody: two switches take twice as long. It was a system call for nothing, and
+/// the peer, which waits for what comes after it, makes one in turn: once both do, each gives the other reason to go on.
+const NOBODY: Duration = Duration::from_nanos(1000);
 
 impl Spin {
     pub(crate) fn new(longest_pause: u32) -> Self {
@@ -113,10 +117,14 @@ impl Spin {
         }
         let begun = Instant::now();
         std::thread::yield_now();
-        if begun.elapsed() > AWAY {
+        self.learn_from_yield(begun.elapsed());
+        true
+    }
+
+    fn learn_from_yield(&self, took: Duration) {
+        if !(NOBODY..=AWAY).contains(&took) {
             self.keeps.store(TRIAL, Relaxed);
         }
-        true
     }
 
     /// Looks, ever less often, while the pauses last.
@@ -183,9 +191,14 @@ mod tests {
     }
 
     #[test]
-    fn a_cpu_that_did_not_come_back_soon_is_kept_for_some_waits() {
+    fn a_cpu_is_kept_for_some_waits_when_a_yield_brought_nothing() {
         let spin = Spin::new(8);
         spin.keeps.store(2, Relaxed);
         assert_eq!([spin.give_way(), spin.give_way(), spin.give_way()], [false, false, true]);
+        for (took, keeps) in [(NOBODY / 2, TRIAL), (NOBODY * 2, 0), (AWAY, 0), (AWAY * 2, TRIAL)] {
+            spin.keeps.store(0, Relaxed);
+            spin.learn_from_yield(took);
+            assert_eq!(spin.keeps.load(Relaxed), keeps, "{took:?}");
+        }
     }
 }
