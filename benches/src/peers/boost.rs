@@ -12,7 +12,11 @@ use std::{
 /// # Errors
 /// If it cannot be compiled, or fails.
 pub fn messages(len: usize, n_each_side: u64, n: u64) -> io::Result<f64> {
-    let missing = || io::Error::other("its headers, or a compiler, are not installed");
+    let missing = || {
+        io::Error::other(
+            "not installed: apt-get install g++ libboost-dev, or what your system calls its headers and a compiler",
+        )
+    };
     let program = program().ok_or_else(missing)?;
     let args = [len as u64, n_each_side, n / n_each_side].map(|number| number.to_string());
     let output = Command::new(program).args(args).output()?;
