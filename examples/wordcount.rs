@@ -20,6 +20,7 @@
 //! and agents here.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, HashMap},
     error::Error,
     ffi::OsString,
@@ -116,15 +117,18 @@ fn on_cluster(
     Err("built without clusters: add --features cluster".into())
 }
 
-/// What a worker finds in a batch of files.
+/// What a worker finds in a batch of files. Long vectors travel faster than a map of many short words.
 #[derive(Default, Serialize, Deserialize)]
 struct Counted {
     files: u64,
     bytes: u64,
-    /// The different words, each with a space after it. Two long vectors travel faster than a map of many short ones.
-    words: Vec<u8>,
+    /// The different short words.
+    short: Vec<u64>,
     /// How often each of them occurs.
-    numbers: Vec<u64>,
+    short_numbers: Vec<u64>,
+    /// The other different words, each with a zero after it.
+    long: Vec<u8>,
+    long_numbers: Vec<u64>,
     skipped: Vec<(OsString, String)>,
 }
 
@@ -133,7 +137,8 @@ struct Counted {
 struct Total {
     files: u64,
     bytes: u64,
-    words: Numbers<Vec<u8>>,
+    short: Numbers<u64>,
+    long: Numbers<Vec<u8>>,
     skipped: Vec<(OsString, String)>,
 }
 
@@ -142,12 +147,31 @@ impl Total {
         self.files += counted.files;
         self.bytes += counted.bytes;
         self.skipped.extend(counted.skipped);
-        for (word, number) in words_in(&counted.words).zip(counted.numbers) {
-            match self.words.get_mut(word) {
+        for (word, number) in counted.short.into_iter().zip(counted.short_numbers) {
+            *self.short.entry(word).or_default() += number;
+        }
+        for (word, number) in counted.long.split(|byte| *byte == 0).zip(counted.long_numbers) {
+            match self.long.get_mut(word) {
                 Some(total) => *total += number,
-                None => drop(self.words.insert(word.to_vec(), number)),
+                None => drop(self.long.insert(word.to_vec(), number)),
             }
         }
+    }
+
+    fn n_distinct(&self) -> usize {
+        self.short.len() + self.long.len()
+    }
+
+    fn numbers(&self) -> impl Iterator<Item = u64> {
+        self.short.values().chain(self.long.values()).copied()
+    }
+
+    /// The words that occur at least so often.
+    fn frequent(&self, least: u64) -> impl Iterator<Item = (String, u64)> {
+        let short = self.short.iter().map(|(word, n)| (Cow::Owned(bytes_of(*word)), *n));
+        let long = self.long.iter().map(|(word, n)| (Cow::Borrowed(word), *n));
+        let frequent = short.chain(long).filter(move |(_, n)| *n >= least);
+        frequent.map(|(word, n)| (String::from_utf8_lossy(&word).into_owned(), n))
     }
 }
 
@@ -164,7 +188,7 @@ fn count_batch(files: Vec<Vec<u8>>) -> Counted {
             Ok(true) => {
                 counted.files += 1;
                 counted.bytes += (text.len() - before) as u64;
-                text.push(b' ');
+                text.extend([b' '; 8]);
             }
             not_read => {
                 text.truncate(before);
@@ -172,23 +196,63 @@ fn count_batch(files: Vec<Vec<u8>>) -> Counted {
             }
         }
     }
-    for byte in &mut text {
-        let is_of_word = byte.is_ascii_alphanumeric() || *byte >= 0x80;
-        *byte = if is_of_word { byte.to_ascii_lowercase() } else { b' ' };
-    }
-    // The keys are parts of the text: no word is copied before it is known to be a new one.
-    let mut numbers = Numbers::<&[u8]>::default();
-    words_in(&text).for_each(|word| *numbers.entry(word).or_default() += 1);
-    for (word, number) in numbers {
-        counted.words.extend_from_slice(word);
-        counted.words.push(b' ');
-        counted.numbers.push(number);
+    text.iter_mut().for_each(|byte| *byte = IN_WORD[*byte as usize]);
+    // The keys are numbers, or parts of the text: no word is copied before it is known to be a new one.
+    let (mut short, mut long) = (Numbers::<u64>::default(), Numbers::<&[u8]>::default());
+    words_in(&text, |word| *short.entry(word).or_default() += 1, |word| *long.entry(word).or_default() += 1);
+    (counted.short, counted.short_numbers) = short.into_iter().unzip();
+    for (word, number) in long {
+        counted.long.extend_from_slice(word);
+        counted.long.push(0);
+        counted.long_numbers.push(number);
     }
     counted
 }
 
-fn words_in(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    text.split(|byte| *byte == b' ').filter(|word| !word.is_empty())
+/// What a byte is in a word, in lower case; 0 if it is in none.
+const IN_WORD: [u8; 256] = {
+    let mut in_word = [0; 256];
+    let mut byte = 0_u8;
+    loop {
+        if byte.is_ascii_alphanumeric() || byte >= 0x80 {
+            in_word[byte as usize] = byte.to_ascii_lowercase();
+        }
+        match byte.checked_add(1) {
+            Some(next) => byte = next,
+            None => break in_word,
+        }
+    }
+};
+
+/// Finds the words of a text that has zeros in between, and eight at its end. Those of up to seven bytes, which most are, are
+/// numbers with the first byte lowest: they are found, hashed and compared as one.
+fn words_in<'a>(text: &'a [u8], mut short: impl FnMut(u64), mut long: impl FnMut(&'a [u8])) {
+    const ONES: u64 = u64::MAX / 0xff;
+    let mut rest = text;
+    while let Some(next) = rest.first_chunk() {
+        let eight = u64::from_le_bytes(*next);
+        // Its lowest bit is in the first byte that is zero.
+        let zeros = eight.wrapping_sub(ONES) & !eight & (ONES << 7);
+        let passed = match zeros.trailing_zeros() / 8 {
+            // More than one zero, often: the indentation of a line.
+            0 => (eight.trailing_zeros() / 8) as usize,
+            8 => {
+                let len = rest.iter().position(|byte| *byte == 0).unwrap_or(rest.len());
+                long(&rest[..len]);
+                len + 1
+            }
+            len => {
+                short(eight & !(u64::MAX << (8 * len)));
+                len as usize + 1
+            }
+        };
+        rest = rest.get(passed..).unwrap_or_default();
+    }
+}
+
+/// The bytes of a short word.
+fn bytes_of(short: u64) -> Vec<u8> {
+    short.to_le_bytes().into_iter().take_while(|byte| *byte != 0).collect()
 }
 
 /// Appends the content of a file to `text`; false, and nobody knows how much of it, if it is binary.
@@ -352,24 +416,22 @@ impl Options {
     }
 
     fn print(&self, total: &Total, n_found: usize, elapsed: Duration) {
-        let mut numbers: Vec<u64> = total.words.values().copied().collect();
+        let mut numbers: Vec<u64> = total.numbers().collect();
         let n_words: u64 = numbers.iter().sum();
         // As many as the last word that is printed has: to put the others in order would take longer than to find it.
-        let least = if (1..numbers.len()).contains(&self.top) {
-            *numbers.select_nth_unstable_by(self.top - 1, |a, b| b.cmp(a)).1
-        } else {
-            0
+        let least = match self.top {
+            0 => u64::MAX,
+            top if top < numbers.len() => *numbers.select_nth_unstable_by(top - 1, |a, b| b.cmp(a)).1,
+            _ => 0,
         };
-        let is_frequent = |(_, n): &(&Vec<u8>, &u64)| **n >= least;
-        let mut top: Vec<_> =
-            total.words.iter().filter(is_frequent).map(|(word, n)| (String::from_utf8_lossy(word), *n)).collect();
+        let mut top: Vec<_> = total.frequent(least).collect();
         top.sort_unstable_by(|(a, n), (b, m)| m.cmp(n).then_with(|| a.cmp(b)));
         top.truncate(self.top);
         let mut skipped: Vec<_> = total.skipped.iter().map(|(path, why)| (path.to_string_lossy(), why)).collect();
         skipped.sort();
         if self.json {
             let report = serde_json::json!({
-                "files": total.files, "bytes": total.bytes, "words": n_words, "distinct": total.words.len(),
+                "files": total.files, "bytes": total.bytes, "words": n_words, "distinct": total.n_distinct(),
                 "top": top, "skipped": skipped, "workers": self.workers, "seconds": elapsed.as_secs_f64(),
             });
             return println!("{report}");
@@ -382,7 +444,7 @@ impl Options {
         let rate = total.bytes as f64 / 1e6 / elapsed.as_secs_f64();
         println!(
             "{n_words} words, {} distinct, in {} of {n_found} files below {}",
-            total.words.len(),
+            total.n_distinct(),
             total.files,
             self.dir.display()
         );
