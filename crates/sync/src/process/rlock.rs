@@ -59,7 +59,7 @@ kernel::serialize_as_inner!(RLock<T> where T: [Plain]);
 #[repr(C)]
 pub(super) struct SharedRLock<T> {
     pub(super) raw: RawLock,
-    /// How often the holder has locked it beside the first time; changed by the holder alone, who leaves 0.
+    /// How often the holder has locked it beside the first time; only the holder changes it, and leaves 0.
     pub(super) again: AtomicU32,
     /// How many of these have no guard.
     forgotten: AtomicU32,
@@ -166,12 +166,12 @@ impl<T: Plain> RLock<T> {
         Ok(())
     }
 
-    /// Whether anybody holds the lock; may have changed by the time it returns.
+    /// Whether the lock is held; may have changed by the time it returns.
     pub fn is_locked(&self) -> bool {
         self.0.raw.lock().owner() != 0
     }
 
-    /// Who holds the lock, for a message to a person; may have changed by the time it returns.
+    /// The holder of the lock, for a message to a person; may have changed by the time it returns.
     pub fn holder(&self) -> Option<Holder> {
         self.0.raw.holder()
     }
@@ -207,8 +207,8 @@ impl<T: Plain> SharedRLock<T> {
         self.report(ThreadList::of_holder(), acquired == Acquired::Inconsistent)
     }
 
-    /// They are 0 in a free lock, unless a holder died, or another program has overwritten the memory: so whoever acquires
-    /// it does not rely on that.
+    /// They are 0 in a free lock, unless a holder died, or another program has overwritten the memory: so a new holder
+    /// does not rely on that.
     fn set_counts(&self, [again, forgotten]: [u32; 2]) {
         self.again.store(again, Relaxed);
         self.forgotten.store(forgotten, Relaxed);
