@@ -34,7 +34,7 @@ pub(super) struct Cells {
     pub(super) busy: bool,
 }
 
-/// A cell that nobody else writes to, mapped as long as its queue is.
+/// A cell that no other thread writes to, mapped as long as its queue is.
 #[derive(Debug)]
 pub(super) struct Cell {
     pub(super) block: BlockId,

@@ -79,7 +79,7 @@ pub(crate) struct Header {
     pub(crate) orphans: Line<AtomicU32>,
     /// Hint: 1 if there may be blocks in the ring whose putters have gone.
     pub(crate) unattended: Line<AtomicU32>,
-    /// When somebody last looked for the dead, on the monotonic clock in milliseconds: leases, everything.
+    /// The last look for dead participants, on the monotonic clock in milliseconds: for leases, for everything.
     pub(crate) last_look: Line<AtomicU64>,
     pub(crate) last_sweep: Line<AtomicU64>,
     /// How many slots have memory.

@@ -30,7 +30,7 @@ use super::{
 };
 use crate::{spin::Spin, sys::double_word};
 
-/// Of many that wait, each look at a slot takes its cache line from who works on it.
+/// Where many wait, each look at a slot takes its cache line from the thread that works on it.
 const LONGEST_PAUSE: u32 = 8;
 
 /// An untyped queue, as one process has it.
