@@ -61,10 +61,10 @@ impl<'de, A: Serialize + DeserializeOwned + 'static> de::Visitor<'de> for Packed
 
     fn visit_borrowed_bytes<E: de::Error>(self, mut bytes: &'de [u8]) -> Result<Items<A>, E> {
         if bytes.is_empty() {
-            // Nobody's: this is how it is found out what the type reads.
+            // No task's: an empty input shows what the type reads.
             return Ok(Items { items: Vec::new(), n_before: 0 });
         }
-        // What the owner says is believed by its worker.
+        // A worker trusts what its owner says.
         let len = decode(&mut bytes).map_err(E::custom)?;
         let mut items = Vec::new();
         decode_all(len, &mut bytes, &mut items).map_err(E::custom)?;

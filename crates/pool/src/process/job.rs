@@ -1,4 +1,4 @@
-//! A task, from both sides: the pool's, which runs it, and that of whoever waits for its result.
+//! A task, from both sides: the pool's, which runs it, and the waiter's, which wants its result.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -174,7 +174,7 @@ impl<K: Kind> Handle<K::Output> for Job<K> {
 
     fn wait(&self, deadline: Option<Deadline>) -> bool {
         if !self.pool.is_owner() {
-            // A fork of the owner: nobody will bring a result here.
+            // A fork of the owner: no result will come here.
             self.core.complete(Err(TaskError::Closed));
         }
         if passed(deadline) {

@@ -34,7 +34,7 @@ impl Statm {
         self.0[5]
     }
 
-    /// What is in memory and belongs to no file and to nobody else.
+    /// What is in memory and belongs to no file and to no other process.
     fn private_bytes(&self) -> u64 {
         self.0[1].saturating_sub(self.0[2])
     }

@@ -1,8 +1,8 @@
 //! The turns of the service, for threads that wait for what it does.
 //!
-//! | word | meaning | who writes it |
+//! | word | meaning | which thread writes it |
 //! |---|---|---|
-//! | less than `GONE` | how many turns are over, modulo that | whoever has done what others may wait for: the next number |
+//! | less than `GONE` | how many turns are over, modulo that | a thread that has done what others may wait for: the next number |
 //! | `GONE` | the service and all workers are gone, for good | the service, last |
 //!
 //! A waiter reads the word, looks for what it waits for, and sleeps while the word is the same. The word is written with

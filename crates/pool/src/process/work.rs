@@ -1,4 +1,4 @@
-//! A task, as those see it who move tasks between workers: what is given to a worker, and what comes of it.
+//! A task, as the scheduler sees it: what is given to a worker, and what comes of it.
 
 use std::{
     io,
@@ -167,7 +167,7 @@ pub(super) struct End {
 pub(super) enum Verdict {
     /// Nothing: its result is known.
     Over,
-    /// Its result is known: those who sleep until then are to be woken.
+    /// Its result is known: the threads that sleep until then are to be woken.
     Wake(Arc<dyn Work>),
     /// It is to run (on) at once.
     Again(Arc<dyn Work>),

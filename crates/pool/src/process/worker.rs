@@ -51,13 +51,13 @@ pub(super) fn run(
 ) {
     // Without descriptors nothing can be done here; the owner learns of this worker's end.
     let Ok(mut lane) = lane.open() else { return };
-    // Of a service or a terminal, sent to all its processes at once. Whether the tasks are to end now, the owner says.
+    // A service or a terminal sends these to all its processes at once. The owner decides whether the tasks are to end now.
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
         let _ = current_process().disregard(signal);
     }
     let mut limiter = Limiter::new(memory_limit, is_to_be_confined());
     let mut gauge = recycle_above.and_then(Gauge::new);
-    // What is opened here for later has been.
+    // All that is needed later has been opened by now.
     if !confines_after_initializer {
         enter_confinement();
     }
@@ -68,7 +68,7 @@ pub(super) fn run(
         result.fds.clear();
         let read = claim.read(&mut task).and_then(|()| claim.fds());
         if read.as_ref().is_err_and(|e| e.raw_os_error() == Some(Errno::EBADF as i32)) {
-            // An earlier task has closed all descriptors: somebody else's turn.
+            // An earlier task has closed all descriptors: this task is for another worker.
             return claim.give_back();
         }
         let called = read.map_err(|e| CallError::Arguments(e.to_string()));
@@ -86,11 +86,11 @@ pub(super) fn run(
             claim.note(0);
         }
         if claim.tag() == INITIALIZER && called.is_ok() {
-            // Before anybody takes this worker for one that has started.
+            // Before the owner takes this worker for one that has started.
             enter_confinement();
         }
         let unfit = called.is_err() && claim.tag() == INITIALIZER;
-        // What the initializer takes, each worker has: to replace it would not help.
+        // Each worker has the memory that its initializer took: a replacement would not help.
         let is_too_large = claim.tag() != INITIALIZER && gauge.as_mut().is_some_and(Gauge::exceeds);
         let mark = if is_too_large { TOO_LARGE } else { 0 };
         let ended = match called {

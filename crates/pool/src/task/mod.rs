@@ -1,4 +1,4 @@
-//! One task, from the side of whoever waits for it.
+//! One task, from the side of its waiter.
 
 mod core;
 
@@ -31,7 +31,7 @@ impl<R> Task<R> {
     /// Waits for the result and takes it.
     ///
     /// Blocks until the task has ended. A thread of a [`ThreadPool`](crate::ThreadPool) that waits here for a task of
-    /// its own pool runs it itself if nobody has begun with it.
+    /// its own pool runs it itself if no thread has begun with it.
     ///
     /// # Errors
     /// Why there is no result. [`TaskError::Taken`] the second time.

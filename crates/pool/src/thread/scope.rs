@@ -108,7 +108,7 @@ impl<'scope, 'env> Scope<'scope, 'env> {
         let mut state = self.state.lock();
         loop {
             if let Some(job) = state.jobs.pop_front() {
-                // Somebody is to be there for the next task, while this one runs.
+                // Another thread is to be there for the next task, while this one runs.
                 let is_last = state.n_idle <= state.jobs.len();
                 drop(state);
                 if is_last {
@@ -146,7 +146,7 @@ impl fmt::Debug for Scope<'_, '_> {
 pub struct ScopedTask<'scope, R>(Arc<dyn Handle<R> + 'scope>);
 
 impl<R> ScopedTask<'_, R> {
-    /// Waits for the result and takes it. If nobody has begun with the task, the calling thread runs it.
+    /// Waits for the result and takes it. If no thread has begun with the task, the calling thread runs it.
     ///
     /// # Errors
     /// As [`Task::get`](crate::Task::get).

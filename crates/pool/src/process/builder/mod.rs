@@ -197,7 +197,7 @@ impl ProcessPoolBuilder {
     /// |---|---|
     /// | `env`, `env_remove`, `env_clear`, `current_dir`, `limit`, `nice`, `cpu_affinity`, `crash_report`, `log_overflow`, `log_prefix` | as for any process, before its initializer |
     /// | `forward_logs` | as the pool's own, which counts if both are given |
-    /// | `stdin`, `stdout`, `stderr` | opened by [`build`](Self::build), once (`stdout_lines` and `stderr_lines` as for any process); each worker has a copy of the descriptor. A pipe is an error: nobody has its other end |
+    /// | `stdin`, `stdout`, `stderr` | opened by [`build`](Self::build), once (`stdout_lines` and `stderr_lines` as for any process); each worker has a copy of the descriptor. A pipe is an error: no process has its other end |
     /// | `confine` | before its initializer, or after it: `confine_after_initializer` (feature `confine`) |
     /// | `start_method`, `fork_server` | as the pool's own; both, or one beside a [`preload`](Self::preload), are an error |
     /// | `daemon`, `process_group` | no effect: every worker ends with its pool, and is the leader of a group |
@@ -230,7 +230,7 @@ impl ProcessPoolBuilder {
     /// [`resize`](ProcessPool::resize) two may share one.
     ///
     /// What a worker allocates and touches is on its own node of memory, as the kernel does by itself for a process that stays on
-    /// one; what it shares with its owner is on the node of whoever touched it first. Of this and the
+    /// one; what it shares with its owner is on the node of the process that touched it first. Of this and the
     /// [`cpu_affinity`](Builder::cpu_affinity) of a [`worker`](Self::worker), this counts. A CPU that has been switched off
     /// meanwhile is an error of the start.
     ///
@@ -250,8 +250,8 @@ impl ProcessPoolBuilder {
         self
     }
 
-    /// Has the [`confine`](proc_core::Builder::confine) of the [`worker`](Self::worker) come into force after its initializer,
-    /// which may then open what tasks may not; by default it does before.
+    /// Puts the [`confine`](proc_core::Builder::confine) of the [`worker`](Self::worker) into force after its initializer,
+    /// which may then open what tasks may not; the default is before it.
     ///
     /// Threads that the initializer leaves running are confined, too, by `compute` without paths and ports; with another
     /// confinement, this is an error of [`build`](Self::build).

@@ -45,7 +45,7 @@ impl Shared {
         done()
     }
 
-    /// One turn of the service is over, or what else somebody may be waiting for has happened.
+    /// One turn of the service is over, or something else has happened that a thread may be waiting for.
     pub(in super::super) fn turned(&self) {
         self.turns.next();
     }
