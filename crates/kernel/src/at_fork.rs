@@ -1,4 +1,4 @@
-//! What must be forgotten in a forked child: whoever keeps per-process state registers how to reset it.
+//! What must be forgotten in a forked child: code that keeps per-process state registers how to reset it.
 //!
 //! Runs in children of `fork(2)` in all its forms that go through the C library (`libc::fork`, and
 //! proc-core's). A child of the fork server is a fresh image and needs no reset.
@@ -19,7 +19,7 @@ type Hooks = Vec<fn()>;
 static HOOKS: Mutex<Hooks> = Mutex::new(Vec::new());
 static GENERATION: AtomicU32 = AtomicU32::new(0);
 
-/// Has `hook` called in every child that this process forks from now on, and in their forked children, on the thread
+/// Calls `hook` in every child that this process forks from now on, and in their forked children, on the thread
 /// that lives on there. Hooks run in the order of their registration and must not block.
 pub fn on_child(hook: fn()) {
     install();

@@ -46,7 +46,7 @@ impl<T> Drop for Context<T> {
     }
 }
 
-/// Has `pack` write a value, and collects its descriptors.
+/// Calls `pack` to write a value, and collects its descriptors.
 pub(super) fn sending(
     mut bytes: Vec<u8>,
     n_before: usize,

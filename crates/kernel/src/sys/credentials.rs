@@ -208,8 +208,8 @@ fn get() -> Option<[Half; 2]> {
     (got == 0).then_some(halves)
 }
 
-/// Has the calling thread keep its capabilities when it executes a program that has none itself, which a user other than root
-/// would lose. As far as that is allowed. System calls only.
+/// Keeps the calling thread's capabilities when it executes a program that has none itself, where a user other than root
+/// would lose them. As far as that is allowed. System calls only.
 pub fn keep_over_exec() {
     let Some(mut halves) = get() else { return };
     if halves.iter().all(|half| half.permitted == 0) {
@@ -231,7 +231,7 @@ fn prctl(option: i32, first: u64, second: u64) -> nix::Result<()> {
     Errno::result(unsafe { libc::prctl(option, first, second, 0, 0) }).map(drop)
 }
 
-/// Whether this program was started with more rights than whoever started it has.
+/// Whether this program was started with more rights than the process that started it has.
 pub fn is_privileged_start() -> bool {
     // SAFETY: asks what the kernel told the loader.
     unsafe { libc::getauxval(libc::AT_SECURE) != 0 }

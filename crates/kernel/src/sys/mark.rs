@@ -68,11 +68,11 @@ pub fn is_single_threaded() -> bool {
         // SAFETY: null, or a byte that is there as long as the program, and written to by the C library.
         (!told.is_null()).then(|| unsafe { AtomicU8::from_ptr(told.cast::<c_char>().cast()) })
     });
-    // Relaxed: while there is one thread, nobody else writes it.
+    // Relaxed: while there is one thread, no other one writes it.
     told.is_some_and(|told| told.load(Relaxed) != 0)
 }
 
-/// The umask of a process with one thread. For a moment it is another one, with which nobody else may do anything.
+/// The umask of a process with one thread. For a moment it is another one, which no other thread must use.
 pub fn umask() -> u32 {
     let umask = nix::sys::stat::umask(Mode::S_IRWXG | Mode::S_IRWXO);
     nix::sys::stat::umask(umask);

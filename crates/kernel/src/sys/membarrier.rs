@@ -9,7 +9,7 @@ pub fn register_among_processes() -> bool {
     call(libc::MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED)
 }
 
-/// Has each thread that runs, of each registered process, pass a fence; false if the kernel does not have it.
+/// Makes each thread that runs, of each registered process, pass a fence; false if the kernel does not have it.
 pub fn in_all_processes() -> bool {
     call(libc::MEMBARRIER_CMD_GLOBAL_EXPEDITED)
 }
@@ -19,7 +19,7 @@ pub fn register_this_process() -> bool {
     call(libc::MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED)
 }
 
-/// Has each thread of the calling process that runs pass a fence; false if the process is not registered.
+/// Makes each thread of the calling process that runs pass a fence; false if the process is not registered.
 pub fn in_this_process() -> bool {
     call(libc::MEMBARRIER_CMD_PRIVATE_EXPEDITED)
 }

@@ -1,7 +1,7 @@
 //! What the kernel tells of those that it has killed for want of memory.
 //!
-//! A process that is killed so gets `SIGKILL` like any other, and nobody is told. But the kernel counts, for each control group
-//! and for the machine.
+//! A process that is killed so gets `SIGKILL` like any other, and no process is told. But the kernel counts, for each control
+//! group and for the machine.
 
 use std::{fs, path::PathBuf};
 

@@ -2,8 +2,8 @@
 //! descriptor.
 //!
 //! # Safety
-//! The mapping that keeps an opening is made where nothing was, is accessible to nobody, and is unmapped once, by the
-//! process that made it.
+//! The mapping that keeps an opening is made where nothing was, cannot be accessed, and is unmapped once, by the process
+//! that made it.
 #![allow(unsafe_code)]
 
 use std::{
@@ -101,7 +101,7 @@ impl Kept {
 
 impl Drop for Kept {
     fn drop(&mut self) {
-        // SAFETY: made by `new`, in this process, and reachable by nobody.
+        // SAFETY: made by `new`, in this process, and never accessed.
         let unmapped = unsafe { munmap(self.0, LENGTH.get()) };
         debug_assert!(unmapped.is_ok());
     }

@@ -83,7 +83,7 @@ pub fn wait_exit(fd: BorrowedFd<'_>, deadline: Option<Deadline>) -> nix::Result<
     }
 }
 
-/// How a process ended that somebody else has reaped; `None` before Linux 6.15, which did not keep it.
+/// How a process ended that other code has reaped; `None` before Linux 6.15, which did not keep it.
 ///
 /// The process must have ended. It is about to be reaped, at most.
 pub fn kept_status(fd: BorrowedFd<'_>) -> Option<ExitStatus> {

@@ -26,8 +26,8 @@ pub fn write() {
     call(gcov_exit());
 }
 
-/// Has LLVM's runtime make the name of its file anew: it did so before the fork, with another pid for `%p`, and does it
-/// again only for another pattern.
+/// Makes LLVM's runtime name its file anew: it did so before the fork, with another pid for `%p`, and does it again only
+/// for another pattern.
 fn name_file() {
     let Some(set) = llvm_profile_set_filename() else { return };
     // SAFETY: the runtime's own function of that name takes a pattern.

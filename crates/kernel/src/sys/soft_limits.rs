@@ -48,7 +48,7 @@ impl Drop for MemoryRelief {
     }
 }
 
-/// Whether there is a limit that nobody in this process can lift.
+/// Whether there is a limit that this process cannot lift.
 pub fn are_final() -> bool {
     MEMORY.into_iter().any(|which| {
         let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
