@@ -124,7 +124,7 @@ impl Builder {
         self
     }
 
-    /// Has it started by this server, whose memory it shares. Of this and [`start_method`](Self::start_method), the last
+    /// Starts it by this server, whose memory it shares. Of this and [`start_method`](Self::start_method), the last
     /// call counts.
     pub fn fork_server(mut self, server: &ForkServer) -> Self {
         self.start_method = Some(StartMethod::ForkServer);
@@ -179,11 +179,11 @@ impl Builder {
         self
     }
 
-    /// Has `f` called with its name and each line that it writes to its standard output. Of this and
+    /// Calls `f` with its name and each line that it writes to its standard output. Of this and
     /// [`stdout`](Self::stdout), the last call counts.
     ///
-    /// `f` is called by a thread of this crate's, or by who waits for the process: all lines have come before `join` or `wait`
-    /// returns (unless `f` blocks: that is waited for for a second). Lines are without their end, and as UTF-8, with a
+    /// A thread of this crate calls `f`, or one that waits for the process: all lines have come before `join` or `wait`
+    /// returns (unless `f` blocks: they wait a second for that). Lines are without their end, and as UTF-8, with a
     /// replacement for what is none; one of more than 64 KiB comes in parts. One line is given at a time, of all processes
     /// whose lines or records come here. While `f` blocks, none of the others' come, each `join` and each death of a pool's
     /// worker waits for it for a second, and a process waits once its pipe is full: let it be quick, or hand the line on.
@@ -300,7 +300,7 @@ impl Builder {
         self
     }
 
-    /// Has the function say when its confinement, if it has one, comes into force: by [`enter_confinement`](crate::enter_confinement).
+    /// Leaves it to the function when its confinement, if it has one, comes into force: by [`enter_confinement`](crate::enter_confinement).
     #[doc(hidden)]
     pub fn defer_confinement(#[allow(unused_mut, reason = "without the feature")] mut self) -> Self {
         #[cfg(feature = "confine")]

@@ -56,7 +56,7 @@ mod constructor {
 
 /// Turns this process into a fork server or a child if that is what it was started for; else returns at once.
 ///
-/// Nobody needs to call this: it happens by itself before `main`. Without the default feature `auto-entry` it does
+/// A program need not call this: it happens by itself before `main`. Without the default feature `auto-entry` it does
 /// not, and a program that starts processes must call it first thing in `main`, while there is one thread.
 pub fn init() {
     if let Some(role) = take_marker() {

@@ -24,7 +24,7 @@ type Step = fn();
 /// Each with the generation of forks that it is for: a forked child has nothing of its parent's to see to.
 static STEPS: Mutex<[Option<(u32, Step)>; N_STAGES]> = Mutex::new([None; N_STAGES]);
 
-/// Has `step` called in that stage of the exit: once, however often this is called.
+/// Registers `step` for that stage of the exit: it is called once, however often this is called.
 pub(crate) fn register(stage: Stage, step: Step) {
     static AT_EXIT: Once = Once::new();
     AT_EXIT.call_once(|| at_exit::register(run));

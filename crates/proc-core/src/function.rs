@@ -3,8 +3,8 @@
 //!
 //! # Safety
 //! A [`Function`] that comes from elsewhere is only ever an offset. It is called after a check that it lies inside
-//! this program's code; whoever sends it has been found to run the same build (`entry`), so that the place is the
-//! trampoline that [`Function::of`] named there.
+//! this program's code; its sender was found to run the same build (`entry`), so that the place is the trampoline that
+//! [`Function::of`] named there.
 #![allow(unsafe_code)]
 
 use std::{

@@ -37,7 +37,7 @@ thread_local! {
 }
 
 impl Panic {
-    /// Has the panics of this process noted from now on, with their locations, for [`of`](Self::of). In those that this
+    /// Notes the panics of this process from now on, with their locations, for [`of`](Self::of). In those that this
     /// crate starts they are anyway. A hook that the program sets later has to call the one that was there.
     pub fn note_locations() {
         static INSTALL: Once = Once::new();
@@ -100,7 +100,7 @@ pub(crate) fn install_hook() {
     });
 }
 
-/// Has a panic that will abort the process, because the program is built so, told before.
+/// Reports a panic that will abort the process, because the program is built so, before it does.
 pub(crate) fn on_abort(tell: impl Fn(&Panic) + Send + Sync + 'static) {
     if cfg!(panic = "abort") {
         let _ = ON_ABORT.set(Box::new(tell));

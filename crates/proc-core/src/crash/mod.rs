@@ -76,8 +76,8 @@ pub enum CrashCause {
     #[cfg(feature = "confine")]
     RefusedCall,
     /// The kernel killed it, for want of memory: it has counted one more such death in the control group, or on the machine
-    /// where there is none, since the last child that was killed. (If it was another process there, and this one was killed by
-    /// somebody at the same time, that cannot be told.)
+    /// where there is none, since the last child that was killed. (If the kernel killed another process there, and a signal
+    /// killed this one at the same time, that cannot be told.)
     #[doc(alias = "OOM")]
     OutOfMemory,
 }

@@ -64,7 +64,7 @@ impl Ready {
         self.say(&Word::Ready { pid: self.pid });
     }
 
-    /// Has the launcher's `start` return this error. The daemon is to end then; it is killed if it takes two seconds.
+    /// Makes the launcher's `start` return this error. The daemon is to end then; it is killed if it takes two seconds.
     pub fn fail(&self, error: impl Display) {
         let message = error.to_string();
         self.say(&Word::Failed(DaemonFailure::Failed { message: cut(message) }));
