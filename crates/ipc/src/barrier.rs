@@ -29,7 +29,7 @@ pub(crate) fn forks() -> u32 {
     FORKS.load(Relaxed)
 }
 
-/// Has [`forks`] count from now on. Every user of a queue or pipe calls it first.
+/// Makes [`forks`] count from now on. Every user of a queue or pipe calls it first.
 pub(crate) fn watch_forks() {
     static RESET: Once = Once::new();
     RESET.call_once(|| at_fork::on_child(in_child));

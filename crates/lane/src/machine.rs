@@ -216,7 +216,7 @@ impl Sleep {
 pub(super) struct Bell(pub(super) AtomicU32);
 
 impl Bell {
-    /// Has it rung at the next result; the owner has to look once more for one that is there already.
+    /// Makes the worker ring it at the next result; the owner has to look once more for one that is there already.
     pub(super) fn arm(&self) {
         self.0.store(1, Relaxed);
         // Pairs with that of `is_to_ring`: the worker sees the wish, or the look that follows sees its result.

@@ -22,7 +22,7 @@ fn rung(bell: &OwnedFd) -> bool {
     rung
 }
 
-/// Has the worker echo one task.
+/// Makes the worker echo one task.
 fn echo(worker: &mut WorkerLane) -> Vec<u8> {
     let mut task = Vec::new();
     let mut claim = worker.claim().unwrap();

@@ -140,7 +140,7 @@ impl Shared {
         Ok((queue, begun))
     }
 
-    /// Has the server forget a job. Blocks until it has.
+    /// Makes the server forget a job. Blocks until it has.
     pub(crate) fn forget(&self, job: JobName) -> Result<(), PoolError> {
         let (tell, told) = mpsc::channel();
         self.wake(Wake::Forgotten(job, tell));

@@ -108,7 +108,7 @@ impl Manager {
         self.create_with(std::convert::identity, (object,))
     }
 
-    /// Has the server make an object: `make` is called there. For objects that do not serialise.
+    /// Makes an object in the server: `make` is called there. For objects that do not serialise.
     ///
     /// # Errors
     /// `Panicked` if `make` does; else as [`create`](Self::create).

@@ -65,7 +65,7 @@ impl Wakers {
         Until { wakers: self, entry: None, attempt }
     }
 
-    /// Has an event rung at each change; whether that side of the queue is ready then, `is_ready` says.
+    /// Rings an event at each change; `is_ready` says whether that side of the queue is ready then.
     pub(super) fn watch<'a>(&'a self, is_ready: impl Fn() -> bool + Send + 'a) -> io::Result<Watch<'a>> {
         let (bell, event) = Bell::new()?;
         let waker = Waker::from(Arc::new(bell));
@@ -106,7 +106,7 @@ impl Wakers {
         self.until(&mut attempt).await
     }
 
-    /// Has `waker` woken once; the number is for [`leave`](Self::leave).
+    /// Wakes `waker` once; the number is for [`leave`](Self::leave).
     fn enter(&self, id: Option<u64>, waker: &Waker) -> u64 {
         let waker = waker.clone();
         let mut list = self.list.lock();

@@ -247,7 +247,7 @@ impl OwnerLane {
         self.memory.get().bell.disarm();
     }
 
-    /// Has the worker leave once it finds nothing to do.
+    /// Makes the worker leave once it finds nothing to do.
     pub fn stop(&self) {
         self.memory.get().sleep.stop();
     }

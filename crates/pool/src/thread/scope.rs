@@ -67,7 +67,7 @@ pub(super) fn run<'env, R>(n_workers: usize, f: impl for<'scope> FnOnce(&'scope 
 }
 
 impl<'scope, 'env> Scope<'scope, 'env> {
-    /// Has a thread of the scope run `f(args…)`.
+    /// Runs `f(args…)` on a thread of the scope.
     ///
     /// If no thread can be started, the calling one runs it here and now.
     pub fn apply_async<F, A>(&self, f: F, args: A) -> ScopedTask<'scope, F::Output>

@@ -132,7 +132,7 @@ impl Raw {
         self.segment.find_record(block).is_some()
     }
 
-    /// Has the record of a block mapped: `Damaged` if there is no such block.
+    /// Maps the record of a block: `Damaged` if there is no such block.
     #[inline]
     pub(crate) fn reach(&self, block: BlockId) -> Result<(), Stop> {
         match self.segment.find_record(block) {

@@ -75,7 +75,7 @@ impl ProcessPoolBuilder {
         self
     }
 
-    /// Has every worker call `f(args…)` before its first task, also those that replace others.
+    /// Makes every worker call `f(args…)` before its first task, also those that replace others.
     ///
     /// If it panics, or its worker dies of it again and again, the pool is broken: [`build`](Self::build) fails, or
     /// later every task does. It may take its time, whatever the [`task_timeout`](Self::task_timeout): `build` waits.
@@ -176,7 +176,7 @@ impl ProcessPoolBuilder {
         self
     }
 
-    /// Has `load(args…)` called once, in a [`ForkServer`] of the pool's own, before there are workers. Tasks find what it
+    /// Calls `load(args…)` once, in a [`ForkServer`] of the pool's own, before there are workers. Tasks find what it
     /// returned with [`preloaded`](proc_core::preloaded()), in memory that all workers share. What it may leave behind and
     /// what happens if it is killed is said there; a failed load is a [`PoolError::Start`] of [`build`](Self::build).
     #[doc(alias = "set_forkserver_preload")]
@@ -261,14 +261,14 @@ impl ProcessPoolBuilder {
         self
     }
 
-    /// Has the workers started by this server. Of this and [`preload`](Self::preload), the latter counts, and both before
+    /// Starts the workers by this server. Of this and [`preload`](Self::preload), the latter counts, and both before
     /// [`start_method`](Self::start_method).
     pub fn fork_server(mut self, server: &ForkServer) -> Self {
         self.settings.fork_server = Some(server.clone());
         self
     }
 
-    /// Has `f` called with a worker's name and each line that it writes to its standard output; by default that is this
+    /// Calls `f` with a worker's name and each line that it writes to its standard output; by default that is this
     /// process's own. For a file or nothing instead, say so of the [`worker`](Self::worker):
     /// `.worker(Process::builder().stdout(Stdio::null()))`. If both are given, this counts.
     ///
@@ -321,7 +321,7 @@ impl ProcessPoolBuilder {
         self
     }
 
-    /// Has what the workers run added to `trace`.
+    /// Adds what the workers run to `trace`.
     #[cfg(feature = "trace")]
     pub fn trace(mut self, trace: &crate::Trace) -> Self {
         self.settings.trace = Some(trace.clone());

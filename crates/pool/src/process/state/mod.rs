@@ -287,7 +287,7 @@ impl State {
             && self.workers().all(|worker| worker.held.iter().all(Option::is_none))
     }
 
-    /// Has a worker started for a resting seat; true if there is one.
+    /// Asks for a worker on a resting seat; true if there is one.
     pub(super) fn wake_seat(&mut self) -> bool {
         let resting = self.seats.iter_mut().find(|seat| matches!(seat, Seat::Resting));
         resting.map(|seat| *seat = Seat::Vacant(None)).is_some()
