@@ -57,7 +57,7 @@ impl<R: Send + 'static> Blocking<R> {
         Ok(Self { state, generation: at_fork::generation() })
     }
 
-    /// The result, once; before it is there, has `waker` woken when it is, in place of those of earlier calls.
+    /// The result, once. If it is not there yet, `waker` is woken when it is, in place of those of earlier calls.
     pub fn poll(&mut self, waker: &Waker) -> Poll<R> {
         // A waker's `clone` and `drop` are code of others: not under the lock.
         let next = State::Waiting(waker.clone());

@@ -208,7 +208,7 @@ macro_rules! serialize_as_inner {
     };
 }
 
-/// What is wrong with an `H` that is serialised by an `S`, to wherever.
+/// The error of an `H` that is serialised by an `S` outside a hand-over.
 #[cold]
 fn nowhere<H, S>() -> String {
     format!(

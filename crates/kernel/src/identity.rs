@@ -52,8 +52,8 @@ impl PidNamespace {
     }
 
     /// Whether the calling process may be in another namespace than one that it was forked from: then what it has
-    /// inherited may hold ids that mean something else to it. True if it cannot be found out. What hands ids to forked
-    /// children asks for [`current`](Self::current) before.
+    /// inherited may hold ids that mean something else to it. True if it cannot be found out. Code that hands ids to forked
+    /// children must call [`current`](Self::current) before.
     pub fn may_have_changed() -> bool {
         match Self::current() {
             Some(namespace) => namespace.inode() != FIRST_NAMESPACE.load(Relaxed),

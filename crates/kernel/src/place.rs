@@ -27,9 +27,9 @@ use crate::{
     sys::{fds, mode, ofd_lock},
 };
 
-/// How long to wait for another process that has its [turn](Place::take_turn), which takes it microseconds.
+/// How long to wait for another process's [turn](Place::take_turn), which takes microseconds.
 const LONGEST_TURN: Duration = Duration::from_secs(5);
-/// How often to look whether its turn is over.
+/// How often to look whether that turn is over.
 const LOOK: Duration = Duration::from_millis(1);
 
 /// A name in a directory. Holds one descriptor.
@@ -40,7 +40,7 @@ pub struct Place {
     path: PathBuf,
 }
 
-/// A file that was found at a place: which one it is, kept from being another one's number by a descriptor.
+/// A file that was found at a place. While its descriptor is open, no other file gets its number.
 #[derive(Debug)]
 pub struct Found {
     file: OwnedFd,
@@ -270,7 +270,7 @@ mod tests {
             }
         });
         assert_eq!(fs::read_dir(&dir.0).unwrap().count(), 0);
-        // What a killed process leaves is the next one's.
+        // The next turn takes over what a killed process leaves.
         fs::write(dir.0.join(".name.turn"), "").unwrap();
         drop(Place::of(&path).unwrap().take_turn().unwrap());
         assert_eq!(fs::read_dir(&dir.0).unwrap().count(), 0);

@@ -18,7 +18,7 @@ use nix::{
 
 use crate::{at_fork, fds::above_standard_streams, fork_local::ForkLocal, helper, waker::wake};
 
-/// Those that are told at once.
+/// Events that one call takes at most.
 const EVENTS: usize = 64;
 
 /// A forked child has its own: the threads of its parent's are not there.
@@ -33,7 +33,7 @@ struct Reactor {
 #[derive(Debug, Default)]
 struct Waiting {
     next_id: u64,
-    /// To be woken, by what the kernel has been told to name.
+    /// The wakers, by the number that the kernel returns with each event.
     wakers: HashMap<u64, Waker>,
     /// The program has closed all descriptors of the process: the next wait takes another reactor.
     is_over: bool,
@@ -216,7 +216,7 @@ mod tests {
         a.write_all(b"x").unwrap();
         let (tell, told) = mpsc::channel();
         let waker = Waker::from(Arc::new(Tell(tell)));
-        // Of what is readable already, one is told after what became so before.
+        // What is readable already is reported after what became readable before.
         for _ in 0..3 {
             other.wake(b.as_fd(), &waker).unwrap();
             told.recv().unwrap();

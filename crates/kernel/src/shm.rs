@@ -42,7 +42,7 @@ mod tests;
 use self::label::Label;
 pub use self::{named::NamedMemory, safe::ShmSafe};
 
-/// Whether this process may write up to `end` in a file: beyond its limit (`RLIMIT_FSIZE`) lies no error but SIGXFSZ.
+/// Whether this process may write up to `end` in a file: beyond its limit (`RLIMIT_FSIZE`) a write is no error but a SIGXFSZ.
 ///
 /// # Errors
 /// `EFBIG` if it may not.

@@ -168,7 +168,7 @@ fn watch<'a>(sources: &[&'a dyn Waitable]) -> io::Result<Vec<Watch<'a>>> {
     sources.iter().map(|source| source.watch()).collect()
 }
 
-/// Which are ready, when at least one is or the deadline has passed, or earlier.
+/// Waits until at least one is ready or the deadline has passed, or shorter; returns which are ready.
 fn look(watches: &[Watch<'_>], deadline: Option<Deadline>) -> io::Result<Vec<usize>> {
     let mut ready: Vec<_> = (0..watches.len()).filter(|i| watches[*i].is_ready()).collect();
     let patience = if ready.is_empty() { deadline.map(|d| d.remaining()) } else { Some(Duration::ZERO) };
@@ -206,7 +206,7 @@ impl Future for WaitAny<'_> {
             let error = watches.take().and_then(Result::err);
             return Poll::Ready(Err(error.expect("a future is not polled after its end")));
         };
-        // Twice: an event that was rung before is taken in by the first look, and says that things may have changed.
+        // Twice: the first look takes in an event that was rung before, which says that something may have changed.
         for _ in 0..2 {
             let ready = look(watched, Deadline::after(Duration::ZERO))?;
             if !ready.is_empty() {

@@ -54,7 +54,7 @@ use crate::{
 pub enum Verdict {
     /// It has left or died, and does nothing any more.
     Dead,
-    /// It has not, or not completely.
+    /// It has neither left nor died, or not completely.
     Alive,
     /// It cannot be found out here. To be treated as alive: waited for, never acted on.
     Unknown,
@@ -181,7 +181,7 @@ impl<'a> Register<'a> {
                 continue;
             }
             if ofd_lock::try_share(file.as_fd(), byte_of(number))? {
-                // It is a witness only if it is seen by the way that others look.
+                // The lock is a witness only if others see it, who look in this way.
                 let is_seen = ofd_lock::is_locked(self.file, byte_of(number))?;
                 return if is_seen { Ok((number, kept)) } else { Err(Errno::EOPNOTSUPP.into()) };
             }

@@ -111,7 +111,7 @@ impl Credentials {
         }
     }
 
-    /// Whether a process that has these has nothing that it would not have with `other`.
+    /// Whether these allow nothing that `other` does not allow.
     fn is_within(&self, other: &Self) -> bool {
         let (own, others) = (&self.capabilities, &other.capabilities);
         self.uids.iter().all(|uid| other.uids.contains(uid))
@@ -125,7 +125,7 @@ impl Credentials {
     }
 
     fn assume_all(&self, before: &Self) -> nix::Result<()> {
-        // What is there but not in effect may be needed on the way.
+        // Capabilities that are permitted but not in effect may be needed here.
         let mut all = before.capabilities;
         all.effective = all.permitted;
         all.set()?;
@@ -141,7 +141,7 @@ impl Credentials {
             prctl(libc::PR_CAPBSET_DROP, capability, 0)?;
         }
         if before.uids != self.uids {
-            // Those that this process is to keep would be lost with user 0.
+            // Capabilities that this process is to keep would be lost with user 0.
             prctl(libc::PR_SET_KEEPCAPS, 1, 0)?;
             let [real, effective, saved] = self.uids.map(Uid::from_raw);
             setresuid(real, effective, saved)?;

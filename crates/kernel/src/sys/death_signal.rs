@@ -1,4 +1,4 @@
-//! Having the kernel kill this process when the last write end of a pipe is closed.
+//! Makes the kernel kill this process when the last write end of a pipe is closed.
 //!
 //! # Safety
 //! `fcntl` with integers on a descriptor of ours.

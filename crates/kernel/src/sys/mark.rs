@@ -1,4 +1,4 @@
-//! What tells at little cost that the rights of the calling process are what they were.
+//! A cheap check whether the rights of the calling process are what they were.
 //!
 //! # Safety
 //! System calls with integers, and arrays of ours that outlive the call; a byte of the C library that is there for good.
@@ -20,8 +20,8 @@ use nix::{
 
 use super::{credentials, fds::above_standard_streams};
 
-/// Users, groups, capabilities but for the bounding and ambient ones, and `no_new_privs`. Only of a process without filters of
-/// system calls, of which nothing but their presence is told so cheaply.
+/// Users, groups, capabilities but for the bounding and ambient ones, and `no_new_privs`. Only for a process without filters
+/// of system calls: that there are some is all that can be asked so cheaply.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mark {
     ids: [u32; 6],

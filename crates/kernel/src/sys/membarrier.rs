@@ -1,4 +1,4 @@
-//! Has the threads of other CPUs pass a full fence, so that they need none of their own (`membarrier(2)`).
+//! Makes the threads of other CPUs pass a full fence, so that they need none of their own (`membarrier(2)`).
 //!
 //! # Safety
 //! One system call that takes integers, and touches no memory of ours.

@@ -49,7 +49,7 @@ impl From<&FileStat> for FileId {
 /// The process opens no files any more.
 static IS_GIVEN_UP: AtomicBool = AtomicBool::new(false);
 
-/// Notes that the calling process may open no files any more, and that to try may be its end.
+/// Notes that the calling process may open no files any more, and that an attempt may kill it.
 pub fn give_up() {
     // Relaxed: the caller is about to confine itself, and asks later, on this thread or on one that it starts.
     IS_GIVEN_UP.store(true, Relaxed);

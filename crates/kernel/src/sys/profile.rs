@@ -1,7 +1,7 @@
 //! What compilers' runtimes write at a program's exit: counters of coverage and for profile-guided optimisation.
 //!
-//! They do so in functions that `exit(3)` calls. A child of ours ends without them, since what the program registered for
-//! its exit is not the child's; this is.
+//! They do so in functions that `exit(3)` calls. A child of ours does not call what the program registered for its exit, but
+//! it writes these counters.
 //!
 //! # Safety
 //! Calls functions by the addresses that the linker gives them, if the program has them.

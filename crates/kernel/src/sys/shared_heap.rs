@@ -54,7 +54,7 @@ impl Drop for Gathering {
     fn drop(&mut self) {
         // Its default.
         set_parameter(Parameter::MaxMappings, 65_536);
-        // A change of any parameter ends their adaptation to what the program frees. It would end here.
+        // A change of any parameter ends their adaptation to what the program frees. These values are where it would end.
         set_parameter(Parameter::MappingThreshold, 32 << 20);
         set_parameter(Parameter::TrimThreshold, 64 << 20);
         set_parameter(Parameter::MaxArenas, 0);
@@ -93,7 +93,7 @@ fn trim() {
 #[cfg(not(target_env = "gnu"))]
 fn trim() {}
 
-/// What cannot be undone has failed: a part of the heap is gone, and with it the process must go.
+/// A step that cannot be undone has failed: a part of the heap is gone, and the process must end.
 #[derive(Debug)]
 pub struct HeapLost(pub Errno);
 

@@ -44,8 +44,8 @@ fn set_mask(mask: u64) -> u64 {
     former
 }
 
-/// Whether the kernel reaps this process's children itself, since it does not care for them: a child that ends is gone, and
-/// its pid may be another's at once.
+/// Whether the kernel reaps this process's children itself (SIGCHLD is ignored, or `SA_NOCLDWAIT` is set): a child that ends
+/// is gone, and its pid may be another's at once.
 pub fn children_are_ignored() -> bool {
     // SAFETY: a sigaction is plain data.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
