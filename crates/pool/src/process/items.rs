@@ -20,7 +20,7 @@ impl<A: Serialize + DeserializeOwned + 'static> Serialize for Items<A> {
         encode_all(&self.items, &mut bytes)
             .map_err(|(at, e)| ser::Error::custom(format_args!("item {} of the input: {e}", self.n_before + at)))?;
         if TypeInfo::of::<A>().may_hold_handles() {
-            // Each of them has been compared; as a run they would be read, with all their handles, a second time.
+            // Each of them has been compared already; as a run, all would be read a second time, with their handles.
             return serializer.serialize_newtype_struct(COMPARED, &Run(&bytes));
         }
         serializer.serialize_bytes(&bytes)

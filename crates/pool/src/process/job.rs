@@ -25,16 +25,16 @@ use crate::{
 pub(super) trait Kind: Send + Sync + 'static {
     type Output: Send + 'static;
 
-    /// Of a task on many, the item to begin with, and whether results are to be tagged.
+    /// For a task on many items: the item to begin with, and whether results are to be tagged.
     fn stream(&self) -> Option<u32>;
 
     /// Takes in what a worker left behind.
     fn take(&self, end: End, arena: &[u8]) -> Next<Self::Output>;
 
-    /// Goes on without the call that a worker died of.
+    /// Skips the call that a worker died of.
     fn give_up(&self, why: TaskError) -> Next<Self::Output>;
 
-    /// The result, if it goes on no further.
+    /// The result, if no further call is made.
     fn finish(&self) -> Result<Self::Output, TaskError>;
 
     /// How many calls ended with a value, and how many without.

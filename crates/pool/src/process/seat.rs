@@ -23,7 +23,7 @@ pub(super) enum Seat {
 }
 
 pub(super) struct Worker {
-    /// Tells it from all others of the pool, whichever seat it has.
+    /// A number that no other worker of the pool has, whichever seat it is on.
     pub(super) id: u64,
     pub(super) process: Process<()>,
     pub(super) lane: OwnerLane,
@@ -44,7 +44,7 @@ pub(super) struct Worker {
     /// Tasks that it may still be given.
     pub(super) budget: usize,
     pub(super) done: u64,
-    /// Once it has had a task with a limit on memory.
+    /// Present once it has had a task with a limit on memory.
     pub(super) watch: Option<Watch>,
     pub(super) row: Row,
 }
@@ -56,7 +56,7 @@ pub(super) enum Life {
     Working,
     /// It was told to leave when it has nothing to do.
     Leaving {
-        /// For there was nothing to do for long.
+        /// Because there was nothing to do for long.
         is_idle: bool,
     },
     /// It is being killed for the task in a slot.

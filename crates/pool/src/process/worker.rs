@@ -153,7 +153,7 @@ fn call(claim: &Claim<'_>, task: &[u8], fds: Vec<OwnedFd>, result: &mut Packed) 
     function.call(args, fds, result)
 }
 
-/// Beside the item to begin with: each result has one of these bytes before it, so that a failure can stand for one.
+/// Beside the item to begin with: each result follows one of these bytes, which says whether it is a value or a failure.
 pub(super) const TAGGED: u32 = 1 << 31;
 pub(super) const ITEM_VALUE: u8 = 0;
 /// Before a packed [`CallError`].
@@ -164,13 +164,13 @@ pub(super) const ITEM_FAILURE: u8 = 1;
 pub(super) struct Returned {
     /// How long it took.
     pub(super) nanos: u64,
-    /// What became of the item at which it ended early: packed, without room in the stream; or, of results without
-    /// tags, the first that failed.
+    /// The result of the item at which the chunk ended early: a packed value that had no room in the stream, or, where
+    /// results have no tags, the first failure.
     pub(super) last: Option<Result<Vec<u8>, CallError>>,
 }
 
-/// With so many descriptors in a stream the rest of the chunk is for another round. So there is room for those of the next
-/// item, and the owner need not hold those of a whole chunk at a time.
+/// With so many descriptors in a stream, the rest of the chunk goes into another round. So there is room for the descriptors
+/// of the next item, and the owner need not hold those of a whole chunk at a time.
 const ENOUGH_FDS: usize = 64;
 
 /// Encodes a result, and sends its descriptors ahead.

@@ -149,7 +149,7 @@ impl<R> Core<R> {
         }
     }
 
-    /// True if it is done; otherwise has `waker` woken once it is.
+    /// True if it is done; otherwise `waker` is woken once it is.
     pub(crate) fn notify(&self, waker: &Waker) -> bool {
         let mut slot = self.slot.lock();
         let done = self.is_done();

@@ -120,7 +120,7 @@ impl ProcessPoolBuilder {
     /// The longest that a task may run. One that runs longer is killed with its worker, and ends in
     /// [`TaskError::TimedOut`](crate::TaskError::TimedOut); time in the queue does not count. It also makes every item
     /// of `map` and its like a task of its own, unless there is a [`chunk_size`](Self::chunk_size): then the time is
-    /// for the chunk. The time is seen to while the task runs: one that has ended before the pool came to look keeps its
+    /// for the chunk. The pool looks at the time while the task runs: a task that has ended before that look keeps its
     /// result.
     pub fn task_timeout(mut self, timeout: Duration) -> Self {
         self.settings.terms.timeout = Some(timeout);
@@ -306,14 +306,14 @@ impl ProcessPoolBuilder {
         self
     }
 
-    /// Whether the workers' records (of the crate `log`) come out of this process's logger: as
+    /// Whether this process's logger logs the workers' records (of the crate `log`): as
     /// [`Builder::forward_logs`], which is that of one worker, and true by default if this process has a logger. Records carry the
     /// name and the pid of the worker; those of a worker that died come out before its task ends in
     /// [`TaskError::WorkerDied`](crate::TaskError::WorkerDied).
     ///
     /// With the feature `tracing`, so do their events, out of the default subscriber.
     ///
-    /// What else can be said of forwarding is said of a [`worker`](Self::worker).
+    /// Other settings of forwarding are those of a [`worker`](Self::worker).
     #[cfg(feature = "log")]
     #[doc(alias = "get_logger")]
     pub fn forward_logs(mut self, wanted: bool) -> Self {
@@ -335,7 +335,7 @@ impl ProcessPoolBuilder {
     }
 
     /// Items of `map` and its like that make one task. By default it adapts to their speed: about 0.8 ms a task, and
-    /// smaller towards the end of the input; no more than have room for their results in 64 KiB.
+    /// smaller towards the end of the input; at most as many as have room for their results in 64 KiB.
     #[doc(alias = "chunksize")]
     pub fn chunk_size(mut self, n_items: usize) -> Self {
         self.cut.chunk_size = Some(n_items);

@@ -54,7 +54,7 @@ impl Shared {
         self.turns.end();
     }
 
-    /// Whether the service and all workers are gone; if not, has `waker` woken once they are.
+    /// Whether the service and all workers are gone; if not, `waker` is woken once they are.
     pub(in super::super) fn poll_gone(&self, waker: &Waker) -> bool {
         self.turns.poll_end(waker)
     }

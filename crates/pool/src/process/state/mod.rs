@@ -49,7 +49,7 @@ pub(super) struct State {
     has_large: bool,
     /// The pool's, for tasks that have none of their own.
     terms: Terms,
-    /// Some task has a deadline, or a limit that the service has to keep an eye on.
+    /// Some task has a deadline, or a limit that the service has to watch.
     is_timed: bool,
     /// Tasks that no worker has, in the order in which they were given.
     backlog: VecDeque<Arc<dyn Work>>,
@@ -70,9 +70,9 @@ pub(super) struct State {
     n_helpers: usize,
     /// How many threads wait for the pool's end.
     n_joining: usize,
-    /// Starts in a row that came to nothing.
+    /// Failed starts in a row.
     n_failed_starts: u32,
-    /// Whether a worker has ever got so far as to run its initializer to the end.
+    /// Whether a worker has ever run its initializer to the end.
     has_had_workers: bool,
     retried: u64,
     restarts: u64,

@@ -127,7 +127,7 @@ impl State {
         self.backlog.insert(at, work);
     }
 
-    /// Takes back what a worker has not begun with: `n_wanted` after the oldest `n_kept` of all that it has.
+    /// Takes tasks back that a worker has not begun with: up to `n_wanted`, but not the oldest `n_kept`.
     pub(in crate::process) fn recall(&mut self, seat: usize, n_kept: usize, n_wanted: usize) {
         let Seat::Taken(worker) = &mut self.seats[seat] else { return };
         let slots: Vec<usize> = worker.lane.slots().skip(n_kept).take(n_wanted).map(|(slot, _)| slot).collect();
@@ -138,7 +138,7 @@ impl State {
     /// Gives tasks of the backlog to workers that have room, and lets idle ones take from the others.
     pub(super) fn hand_out(&mut self, batch: &mut Batch) {
         self.replace_large();
-        // What is recalled has waited behind a task that may take long: that one counts for the time that it has taken.
+        // Recalled tasks have waited behind a task that may take long: it counts for the time that it has taken so far.
         let now = (self.backlog.is_empty() && self.balance()).then(Instant::now);
         if !self.backlog.is_empty() {
             self.fill_up(now, batch);
@@ -148,11 +148,11 @@ impl State {
         }
     }
 
-    /// Gives tasks of the backlog to workers for as long as one has room. All are looked at once, and not again for each task.
+    /// Gives tasks of the backlog to workers while one has room. Looks at all workers once, not once for each task.
     fn fill_up(&mut self, now: Option<Instant>, batch: &mut Batch) {
         let wait_at = |state: &Self, seat| state.wait_at(seat, now).map(|wait| Reverse((wait, seat)));
         let mut rooms: BinaryHeap<_> = (0..self.seats.len()).filter_map(|seat| wait_at(self, seat)).collect();
-        // Where there is room is known before a task is looked at, which may have been long ago.
+        // A room is found before a task is touched, which may be in no cache any more.
         while let Some(Reverse((_, seat))) = rooms.pop()
             && let Some(work) = self.backlog.pop_front()
         {
@@ -199,7 +199,7 @@ impl State {
             worker.since = Instant::now();
         }
         if arm {
-            // Before the task can be seen, so that its result cannot come before the wish to be told of it.
+            // Before the worker can see the task: its result must not come before the bell is armed.
             worker.lane.arm();
         }
         let given = work
