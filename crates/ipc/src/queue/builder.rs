@@ -17,7 +17,7 @@ use super::{
 /// What the shortest blocks of a queue hold unless told otherwise, and a multiple of which they hold.
 const DEFAULT_FITTED: usize = 64;
 const DEFAULT_DELIVERIES: u8 = 5;
-/// Types of up to that size have blocks made to their measure without being asked.
+/// Types of up to that size get blocks of their size by default.
 const AUTOMATIC_BYTES: usize = 512;
 
 impl<T: Serialize + DeserializeOwned> Queue<T> {

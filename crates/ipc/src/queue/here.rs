@@ -1,4 +1,4 @@
-//! What the calling process is to a queue, and what its threads keep there.
+//! The calling process as a participant of a queue, and what its threads keep there.
 //!
 //! A thread keeps the cells that it has put messages in, to use them again. It finds what it keeps by one look at a
 //! thread-local pointer. What threads keep belongs to the handle of the queue, and is found by the thread's number: when
@@ -65,10 +65,10 @@ impl Drop for ThreadNumber {
 #[derive(Debug, Default)]
 pub(super) struct Here(AtomicPtr<Member>);
 
-/// What a process is to a queue.
+/// A process as a participant of a queue.
 #[derive(Debug)]
 pub(super) struct Member {
-    /// What blocks know it by.
+    /// The holder that blocks name it by.
     pub(super) holder: Holder,
     forks: u32,
     key: u64,

@@ -281,7 +281,7 @@ fn from_after(from: NonNull<u8>, bytes: usize) -> NonNull<u8> {
 impl<T: Serialize + DeserializeOwned> Queue<T> {
     #[inline]
     pub(super) fn put_message(&self, value: &T, patience: Patience) -> Result<(), PutStop> {
-        // Of other types that are written as a number it is not known whether they read the same one.
+        // Other types that are written as a number may not read the same number.
         if wire::is_number::<T>()
             && let Some(number) = number::of(value)
         {

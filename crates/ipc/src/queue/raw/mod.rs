@@ -42,7 +42,7 @@ pub(crate) struct Raw {
     /// Whether taken items are leased until done.
     pub(crate) leases: bool,
     pub(crate) max_deliveries: u8,
-    /// What this process is to the queue, once it has entered the participants.
+    /// This process as a participant, once it has entered.
     pub(super) here: Here,
     /// How many slots have memory, as far as is known here. All four of these numbers only say how far this process need not
     /// ask: `Relaxed`, since the mapping that they speak of is acquired by `Segment::reach_slots`, and one that is read too
@@ -146,7 +146,7 @@ impl Raw {
         Participants(self.segment.participants())
     }
 
-    /// What blocks know this process by.
+    /// The holder that blocks name this process by.
     #[inline]
     pub(crate) fn me(&self) -> Result<Holder, Stop> {
         self.check()?;
