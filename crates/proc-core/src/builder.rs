@@ -248,7 +248,7 @@ impl Builder {
         self
     }
 
-    /// Whether its records (of the crate `log`) come out of this process's logger; true by default, if this process has one
+    /// Whether this process's logger logs its records (of the crate `log`); true by default, if this process has one
     /// ([`log::max_level`] is not `Off`) when the child is started.
     ///
     /// Nothing has to be set up in the child: its logger is one that forwards, and its `max_level` is this process's. Each record
@@ -262,8 +262,8 @@ impl Builder {
     /// (`request{id=7}:query`). Spans themselves stay in the child.
     ///
     /// A child that sets a logger itself cannot do so a second time: set this to false for it (`env_logger::init` would
-    /// panic). A logger that a constructor has set before is kept, and so is, by [`StartMethod::Fork`], this process's. All that goes for a subscriber, too. What a
-    /// bare `fork(2)` in the child logs goes nowhere.
+    /// panic). A logger that a constructor has set before is kept, and so is, by [`StartMethod::Fork`], this process's. All
+    /// that goes for a subscriber, too. What a bare `fork(2)` in the child logs goes nowhere.
     #[cfg(feature = "log")]
     #[doc(alias = "get_logger")]
     #[doc(alias = "QueueHandler")]
@@ -272,8 +272,8 @@ impl Builder {
         self
     }
 
-    /// What becomes of its records while this process takes them more slowly than they come; by default each waits for a
-    /// second at most.
+    /// What becomes of its records while they come faster than this process takes them; by default each waits for a second
+    /// at most.
     #[cfg(feature = "log")]
     pub fn log_overflow(mut self, overflow: LogOverflow) -> Self {
         self.logs.overflow = overflow;

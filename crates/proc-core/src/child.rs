@@ -148,7 +148,7 @@ fn confined_or_end(confined: Result<(), Refusal>, report: &Report) {
     }
 }
 
-/// Does in a fork server what its children would each do for themselves, and take page faults for.
+/// Does once, in a fork server, what each of its children would do for itself, with page faults.
 pub(crate) fn warm_up() {
     Image::get();
     ProcessIdentity::warm_up();
@@ -197,7 +197,7 @@ fn set_up(identity: ProcessIdentity, options: &Options, mut fds: Vec<OwnedFd>) -
     options.apply(fds)
 }
 
-/// Ends this process, whose call has ended without a value.
+/// Ends this process after its call ended without a value.
 pub(crate) fn fail(report: &Report, error: CallError) -> ! {
     fail_by(report, &Failure::Call(error))
 }

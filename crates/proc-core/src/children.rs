@@ -60,7 +60,7 @@ pub(crate) struct Child {
     logs: Option<Tap>,
     /// Its standard output and error, if their lines come here.
     captured: [Option<Arc<CapturedStream>>; 2],
-    /// What holds for it, if it was confined.
+    /// What of its confinement holds, if it has one.
     #[cfg(feature = "confine")]
     pub(crate) confined: OnceLock<crate::confine::Confined>,
     end: OnceLock<End>,

@@ -112,13 +112,13 @@ impl Function {
         Image::get().offset_of(trampoline as usize).map(|offset| Self { offset }).ok_or(ForeignCode)
     }
 
-    /// What says to another process of this program which function it is.
+    /// The bytes by which another process of this program knows which function it is.
     pub fn to_bytes(self) -> [u8; 8] {
         self.offset.to_ne_bytes()
     }
 
-    /// Whether this program lists it among its functions, which is more than that it lies inside its code: to be asked of
-    /// what comes from a network. `None` if there is no list, because the program was stripped.
+    /// Whether this program lists it among its functions; that it lies inside the program's code is less. Call it for a
+    /// function that comes from a network. `None` if there is no list, because the program was stripped.
     pub fn is_listed(self) -> Option<bool> {
         listed().map(|listed| listed.contains(&self.offset))
     }

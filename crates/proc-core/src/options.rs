@@ -1,4 +1,4 @@
-//! What can be asked of a process besides its function: environment, directory, streams, limits, scheduling.
+//! The settings of a process besides its function: environment, directory, streams, limits, scheduling.
 //!
 //! # Safety
 //! Changes the environment of a process that has only just begun and has one thread.

@@ -17,7 +17,7 @@ use kernel::sys::seqpacket;
 /// What is said to the launcher; the last by the process between the two.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Word {
-    /// Of the daemon's own: a word from the process between might come after it.
+    /// The daemon's own word: one from the process between might come after it.
     Ready {
         pid: u32,
     },
