@@ -1,11 +1,11 @@
 //! Whether an event is set, and whether threads wait for it.
 //!
 //! # State table
-//! | bits  | name    | meaning                                                                        |
-//! |-------|---------|--------------------------------------------------------------------------------|
-//! | 0–30  | count   | how often it was set or cleared: odd while it is set                           |
-//! | 31    | WAITERS | threads may be asleep on the word; they sleep only while the event is not set  |
-//! | 32–63 |         | always 0                                                                       |
+//! | bits  | name    | meaning                                                                       |
+//! |-------|---------|-------------------------------------------------------------------------------|
+//! | 0–30  | count   | how often it was set or cleared: odd while it is set                          |
+//! | 31    | WAITERS | threads may be asleep on the word; they sleep only while the event is not set |
+//! | 32–63 |         | always 0                                                                      |
 //!
 //! While threads may sleep, setting and waking are one system call, so a killed setter has done both or neither. It
 //! changes the lowest bit and nothing else, so two setters at a time are as good as one.

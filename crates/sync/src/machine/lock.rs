@@ -4,7 +4,7 @@
 //! | bits  | name    | meaning                                                                               |
 //! |-------|---------|---------------------------------------------------------------------------------------|
 //! | 0–29  | owner   | thread id of the holder, 0 if there is none                                           |
-//! | 30    | DIED    | the data are not in order: a holder died or panicked, and nobody has repaired them yet |
+//! | 30    | DIED    | the data are not in order: a holder died or panicked, and none has repaired them yet  |
 //! | 31    | WAITERS | threads may be asleep on the word                                                     |
 //! | 32–62 | turn    | while WAITERS is set: another number after each acquisition; else 0                   |
 //! | 63    | CLAIMED | a newcomer is to let a waiter go first; the next acquisition clears it                |

@@ -143,7 +143,7 @@ impl<T: Plain> RLock<T> {
     /// # Errors
     /// [`OwnerDied`] with the data, if they may be half changed.
     pub fn into_inner(self) -> Result<T, OwnerDied<T>> {
-        // SAFETY: the guard keeps everybody else out, and `Plain` data may be copied bit by bit.
+        // SAFETY: the guard keeps all other threads out, and `Plain` data may be copied bit by bit.
         let copy = |guard: RLockGuard<'_, T>| unsafe { std::ptr::read(&raw const guard.lock.data) };
         match self.lock() {
             Ok(guard) => Ok(copy(guard)),

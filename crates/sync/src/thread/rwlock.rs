@@ -110,7 +110,7 @@ impl<T: ?Sized> RwLock<T> {
         self.0.is_locked()
     }
 
-    /// The data, without locking: nobody else can have the lock.
+    /// The data, without locking: no other thread can have the lock.
     pub fn get_mut(&mut self) -> &mut T {
         self.0.get_mut()
     }

@@ -233,7 +233,7 @@ impl<T: Plain> Deref for RwLockReadGuard<'_, T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        // SAFETY: nobody writes while this thread has its seat; any bits are a `T`.
+        // SAFETY: no thread writes while this thread has its seat; any bits are a `T`.
         unsafe { &*self.lock.0.data.get() }
     }
 }
@@ -300,14 +300,14 @@ impl<T: Plain> Deref for RwLockWriteGuard<'_, T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        // SAFETY: nobody else is in; any bits are a `T`.
+        // SAFETY: no other thread is in; any bits are a `T`.
         unsafe { &*self.lock.0.data.get() }
     }
 }
 
 impl<T: Plain> DerefMut for RwLockWriteGuard<'_, T> {
     fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: nobody else is in, and the guard is borrowed exclusively; any bits are a `T`.
+        // SAFETY: no other thread is in, and the guard is borrowed exclusively; any bits are a `T`.
         unsafe { &mut *self.lock.0.data.get() }
     }
 }
