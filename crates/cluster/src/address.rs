@@ -13,7 +13,7 @@ pub(crate) struct Address {
     pub(crate) authorities: Option<PathBuf>,
     /// What this program shows in its turn: certificate and key.
     pub(crate) certificate: Option<(PathBuf, PathBuf)>,
-    /// Whether everybody on the way may read and change what is sent.
+    /// Whether others on the way may read and change what is sent.
     pub(crate) is_plain: bool,
 }
 
@@ -97,8 +97,8 @@ macro_rules! server_settings {
                 self
             }
 
-            /// Whether to speak without TLS to a server on another machine, for everybody on the way to read and to change;
-            /// by default not.
+            /// Whether to speak without TLS to a server on another machine, so that others on the way can read and change
+            /// all that is sent; by default not.
             pub fn allow_plain(mut self, allowed: bool) -> Self {
                 self.address.is_plain = allowed;
                 self

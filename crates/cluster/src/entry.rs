@@ -58,7 +58,7 @@ impl Orders {
     fn take() -> Option<Self> {
         env::var_os(SERVER)?;
         if credentials::is_privileged_start() {
-            // Whoever started it has fewer rights than it has, and no say in what it does.
+            // The process that started it has fewer rights than it has, and must not tell it what to do.
             return None;
         }
         let take = |name: &str| {

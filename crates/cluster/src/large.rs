@@ -1,8 +1,8 @@
 //! Messages that are longer than is good for a server.
 //!
-//! What is sent then is a *stub*: who has the whole, and how long it is. Whoever gets the stub asks for the whole, piece by
-//! piece. Arguments stay in the coordinator's ledger, and results in the agent's hand: both are there for as long as anybody
-//! can want them, and nothing is left on a server.
+//! What is sent then is a *stub*: which process has the whole, and how long it is. The receiver of the stub asks for the
+//! whole, piece by piece. Arguments stay in the coordinator's ledger, and results with the agent: both are there for as long
+//! as they may be asked for, and nothing is left on a server.
 
 use std::time::Duration;
 
@@ -40,9 +40,9 @@ struct Wanted {
 /// Why there is no whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Missing {
-    /// Whoever had it has let go of it.
+    /// The process that had it has dropped it.
     Gone,
-    /// Whoever had it does not answer.
+    /// The process that had it does not answer.
     Unreachable,
 }
 

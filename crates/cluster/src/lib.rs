@@ -42,7 +42,7 @@
 //! has, and gives again what was lost there. A task whose host is lost runs again elsewhere, so that tasks must bear that.
 //!
 //! # Who may do what
-//! Whoever may give tasks can call the program's functions, with any arguments, on all hosts with agents. So beyond this
+//! A user that may give tasks can call the program's functions, with any arguments, on all hosts with agents. So beyond this
 //! machine TLS is required, unless plain text is allowed by name, and a server should know its users: by tokens, passwords
 //! (`nats://user:password@host`), or certificates. With a user for each role, this is all that they need, for a pool `P`:
 //!

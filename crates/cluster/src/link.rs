@@ -35,7 +35,8 @@ const CAPACITY: usize = 1 << 16;
 
 /// Connects, and tries for as long as `patience` lasts. Once made, the connection is made again whenever it is lost.
 ///
-/// What is sent to it goes by subjects that begin with `_INBOX_` and its role, so that a server can say who may listen to what.
+/// What is sent to it goes by subjects that begin with `_INBOX_` and its role, so that a server can say which user may listen
+/// to what.
 pub(crate) async fn connect(address: &Address, role: &str, patience: Duration) -> Result<Client, PoolError> {
     let deadline = Instant::now() + patience;
     loop {
@@ -146,7 +147,7 @@ pub(crate) async fn set_up(
 }
 
 async fn create(client: &Client, name: &str, stream: &Value) -> Result<(), Refusal> {
-    /// Somebody made it with other settings, which then hold.
+    /// Another process has made it with other settings, which then hold.
     const IN_USE: u64 = 10058;
     match ask(client, &format!("STREAM.CREATE.{name}"), stream).await {
         Err(Refusal::Server { code: IN_USE, .. }) => Ok(()),

@@ -25,7 +25,7 @@ const SEVERAL: u8 = 5;
 pub(crate) struct Parcel {
     /// The subject says so, too.
     pub(crate) queue: QueueName,
-    /// Who wants the verdict.
+    /// The coordinator that wants the verdict.
     pub(crate) coordinator: String,
     /// The coordinator's number of it.
     pub(crate) task: u64,

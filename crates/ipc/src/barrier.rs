@@ -3,7 +3,7 @@
 //!
 //! A publisher stores "ready" and then loads "is anyone asleep"; a sleeper stores "asleep" and then loads "is it
 //! ready". Each needs its store to be seen before its load, which costs a fence (7 ns) on every message. Instead the
-//! sleeper, who has time, makes every running thread of the registered processes go through one.
+//! sleeper, which has time, makes every running thread of the registered processes go through one.
 
 use std::sync::{
     Once, OnceLock,
@@ -29,7 +29,7 @@ pub(crate) fn forks() -> u32 {
     FORKS.load(Relaxed)
 }
 
-/// Has [`forks`] count from now on. Every user of a queue or pipe calls it first.
+/// Makes [`forks`] count from now on. Every user of a queue or pipe calls it first.
 pub(crate) fn watch_forks() {
     static RESET: Once = Once::new();
     RESET.call_once(|| at_fork::on_child(in_child));
@@ -51,7 +51,7 @@ fn in_child() {
     FORKS.fetch_add(1, Relaxed);
 }
 
-/// Between a publication and the look at who sleeps.
+/// Between a publication and the look for sleepers.
 #[inline]
 pub(crate) fn light() {
     if STATE.load(Relaxed) == REGISTERED {
@@ -61,7 +61,7 @@ pub(crate) fn light() {
     }
 }
 
-/// Between a compare-and-swap that publishes something and the look at who sleeps, and the same for sleepers: on x86-64 the
+/// Between a compare-and-swap that publishes something and the look for sleepers, and the same for sleepers: on x86-64 the
 /// swap itself is the fence.
 #[inline(always)]
 pub(crate) fn after_swap() {

@@ -11,7 +11,7 @@ use std::{
 
 use kernel::sys::cpus;
 
-/// Learns from the last waits whether it pays to look on, and to let others have the CPU.
+/// Learns from the last waits whether it pays to go on looking, and to let others have the CPU.
 ///
 /// | word | meaning | moved by each wait |
 /// |---|---|---|
@@ -33,18 +33,18 @@ pub(crate) struct Spin {
     lonely: AtomicU32,
     /// Waits since it was tried last.
     since_ahead: AtomicU32,
-    /// So many more waits keep the CPU: whoever gets it does not give it back soon, or nobody wants it.
+    /// So many more waits keep the CPU: a thread that gets it does not give it back soon, or no thread wants it.
     keeps: AtomicU32,
 }
 
-/// Pauses before sleeping; about the time that waking a sleeper takes: whoever comes within it was worth waiting for.
+/// Pauses before sleeping; about the time that waking a sleeper takes: a message that comes within it was worth the wait.
 const LONG: u32 = 2000;
 const SHORT: u32 = 30;
 
 /// While spinning does not pay, one wait in so many tries again.
 const TRIAL: u32 = 32;
 
-/// How long a peer is let get ahead at most: so many looks, with so many pauses after each.
+/// How long to let a peer get ahead at most: so many looks, with so many pauses after each.
 const AHEAD_LOOKS: u32 = 12;
 const AHEAD_PAUSES: u32 = 8;
 /// After vain tries, one wait in 2 to the power of that is still one.
@@ -53,11 +53,11 @@ const MOST_LONELY: u32 = 10;
 /// A peer that runs answers within so many pauses; one that does not may be waiting for this very CPU.
 const PROMPT: u32 = 50;
 
-/// Whoever kept the CPU for longer than this was no peer about to answer.
+/// A thread that kept the CPU for longer than this was no peer about to answer.
 const AWAY: Duration = Duration::from_micros(500);
 
-/// A yield that takes no longer gave the CPU to nobody: two switches take twice as long. It was a system call for nothing, and
-/// the peer, which waits for what comes after it, makes one in turn: once both do, each gives the other reason to go on.
+/// A yield that takes no longer gave the CPU to no thread: two switches take twice as long. The system call was for nothing,
+/// and the peer, which waits for what comes after it, makes one in turn: once both do, each gives the other reason to go on.
 const NOBODY: Duration = Duration::from_nanos(1000);
 
 impl Spin {
@@ -145,7 +145,7 @@ impl Spin {
     }
 }
 
-/// On a single processor, whoever spins keeps the other from running.
+/// On a single processor, a thread that spins keeps the other from running.
 fn is_alone() -> bool {
     static ALONE: OnceLock<bool> = OnceLock::new();
     *ALONE.get_or_init(|| cpus::available() == 1)

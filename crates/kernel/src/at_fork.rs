@@ -1,4 +1,4 @@
-//! What must be forgotten in a forked child: whoever keeps per-process state registers how to reset it.
+//! What must be forgotten in a forked child: code that keeps per-process state registers how to reset it.
 //!
 //! Runs in children of `fork(2)` in all its forms that go through the C library (`libc::fork`, and
 //! proc-core's). A child of the fork server is a fresh image and needs no reset.
@@ -19,7 +19,7 @@ type Hooks = Vec<fn()>;
 static HOOKS: Mutex<Hooks> = Mutex::new(Vec::new());
 static GENERATION: AtomicU32 = AtomicU32::new(0);
 
-/// Has `hook` called in every child that this process forks from now on, and in their forked children, on the thread
+/// Calls `hook` in every child that this process forks from now on, and in their forked children, on the thread
 /// that lives on there. Hooks run in the order of their registration and must not block.
 pub fn on_child(hook: fn()) {
     install();
@@ -48,7 +48,7 @@ fn hooks() -> MutexGuard<'static, Hooks> {
     HOOKS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Runs `f`, and has forks by other threads wait meanwhile (those that go through the C library). For what must not be
+/// Runs `f`; forks by other threads (those that go through the C library) wait meanwhile. For what must not be
 /// halfway done in a forked child; it takes microseconds. `f` may call this again.
 pub fn while_nobody_forks<R>(f: impl FnOnce() -> R) -> R {
     install();
@@ -92,8 +92,8 @@ thread_local! {
     static HELD: ThreadSlot<Held> = const { ThreadSlot::new() };
 }
 
-/// For a child that was made by a bare system call (`sys::clone`), by a process with one thread: does what the C library's
-/// fork would have had done in it.
+/// For a child that a process with one thread made by a bare system call (`sys::clone`): does in the child what the C
+/// library's fork would have caused there.
 pub fn note_bare_fork() {
     before();
     in_child();

@@ -35,7 +35,7 @@ enum State<R> {
 }
 
 impl<R: Send + 'static> Blocking<R> {
-    /// Has a helper thread call `attempt` until it gives a result, and has `waker` woken then. Each attempt may take twice as
+    /// A helper thread calls `attempt` until it gives a result, and wakes `waker` then. Each attempt may take twice as
     /// long as the one before, and an hour at most; it may come back sooner.
     ///
     /// # Errors
@@ -57,7 +57,7 @@ impl<R: Send + 'static> Blocking<R> {
         Ok(Self { state, generation: at_fork::generation() })
     }
 
-    /// The result, once; before it is there, has `waker` woken when it is, in place of those of earlier calls.
+    /// The result, once. If it is not there yet, `waker` is woken when it is, in place of those of earlier calls.
     pub fn poll(&mut self, waker: &Waker) -> Poll<R> {
         // A waker's `clone` and `drop` are code of others: not under the lock.
         let next = State::Waiting(waker.clone());
@@ -130,7 +130,7 @@ struct CrewState {
 
 static CREW: ForkLocal<Crew> = ForkLocal::new();
 
-/// Has a helper thread make the call.
+/// A helper thread makes the call.
 fn run(call: Call) -> io::Result<()> {
     let crew = CREW.get();
     let mut state = lock(&crew.state);

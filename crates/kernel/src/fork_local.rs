@@ -43,7 +43,7 @@ impl<T: Default> ForkLocal<T> {
                 return made;
             }
             let fresh: *mut _ = Box::leak(Box::new(Made { generation, value: OnceLock::new() }));
-            // Whoever loses this race leaks a few bytes, once a process.
+            // The loser of this race leaks a few bytes, once a process.
             let _ = self.current.compare_exchange(current, fresh, Ordering::AcqRel, Ordering::Acquire);
         }
     }

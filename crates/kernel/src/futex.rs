@@ -43,7 +43,7 @@ impl Deadline {
 /// How a wait ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wait {
-    /// Somebody called [`wake`], or a signal arrived, or nothing happened at all: look at the word again.
+    /// Another thread called [`wake`], or a signal arrived, or nothing happened at all: look at the word again.
     Woken,
     /// The word did not hold the expected value when the kernel looked.
     Changed,

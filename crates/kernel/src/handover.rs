@@ -6,11 +6,11 @@
 //! number means nothing elsewhere.
 //!
 //! The serialised form of a descriptor says which of those it is that go along. Each path has a socket for them, where the
-//! kernel keeps them as `SCM_RIGHTS`, whoever dies: their sender may have ended before they are received.
+//! kernel keeps them as `SCM_RIGHTS`, whichever process dies: their sender may have ended before they are received.
 //!
 //! # Safety
 //! A descriptor number noted while serialising is used after `Serialize::serialize` returned; the `Parcel` therefore
-//! borrows the value, and [`serialize_fd`] is unsafe for those who might hand in a short-lived one.
+//! borrows the value, and [`serialize_fd`] is unsafe, as its caller might hand in a short-lived one.
 #![allow(unsafe_code)]
 
 mod context;
@@ -208,7 +208,7 @@ macro_rules! serialize_as_inner {
     };
 }
 
-/// What is wrong with an `H` that is serialised by an `S`, to wherever.
+/// The error of an `H` that is serialised by an `S` outside a hand-over.
 #[cold]
 fn nowhere<H, S>() -> String {
     format!(

@@ -1,5 +1,5 @@
 //! Threads of our own that run beside the user's: few, started on demand, without signals, and not counted as "other
-//! threads" when somebody asks for a fork.
+//! threads" when the program asks for a fork.
 
 use std::{
     io,

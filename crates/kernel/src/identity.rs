@@ -1,4 +1,4 @@
-//! Which process somebody is, so that a reused pid is not mistaken for its former bearer.
+//! Which process a pid means, so that a reused pid is not mistaken for its former bearer.
 
 use std::{
     num::NonZero,
@@ -15,8 +15,8 @@ use crate::{
 
 /// A process, told apart from later bearers of the same pid by the time it started.
 ///
-/// Two words, fit for shared memory. Meaningful inside one pid namespace, and to those who can see the process in `/proc`:
-/// what must not err about a process that is out of sight, in order to act on it, is a [`Participant`]'s.
+/// Two words, fit for shared memory. Meaningful inside one pid namespace, to processes that see this one in `/proc`. To act
+/// on a process that may be out of sight, without error, use a [`Participant`].
 ///
 /// [`Participant`]: crate::liveness::Participant
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -52,8 +52,8 @@ impl PidNamespace {
     }
 
     /// Whether the calling process may be in another namespace than one that it was forked from: then what it has
-    /// inherited may hold ids that mean something else to it. True if it cannot be found out. What hands ids to forked
-    /// children asks for [`current`](Self::current) before.
+    /// inherited may hold ids that mean something else to it. True if it cannot be found out. Code that hands ids to forked
+    /// children must call [`current`](Self::current) before.
     pub fn may_have_changed() -> bool {
         match Self::current() {
             Some(namespace) => namespace.inode() != FIRST_NAMESPACE.load(Relaxed),
@@ -114,7 +114,7 @@ impl ProcessId {
         self.start_time << PID_BITS | u64::from(self.pid) & PID_MASK
     }
 
-    /// The process that [`to_word`](Self::to_word) made the word of; any word is somebody's.
+    /// The process that [`to_word`](Self::to_word) made the word of; any word is taken for a process.
     pub fn from_word(word: u64) -> Self {
         Self { pid: (word & PID_MASK) as u32, start_time: word >> PID_BITS }
     }

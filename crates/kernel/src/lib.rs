@@ -1,10 +1,10 @@
 //! What the workspace uses of Linux, for processes that share memory.
 //!
 //! For our own crates: what their users need of it is exported by those, `proc_core::shm` above all. No constructor before
-//! `main`, no thread that nobody asked for, and nothing that knows how processes are started.
+//! `main`, no thread that the program did not ask for, and nothing that knows how processes are started.
 //!
-//! * [`shm`]: memory that processes share. [`futex`]: words in it that they sleep on. [`liveness`]: who uses it, and who is
-//!   dead. [`identity`]: which process a pid means.
+//! * [`shm`]: memory that processes share. [`futex`]: words in it that they sleep on. [`liveness`]: which processes use it,
+//!   and which of them are dead. [`identity`]: which process a pid means.
 //! * [`at_fork`], [`fork_local`]: what a forked child must forget.
 //! * [`handover`]: values and the descriptors inside them, on their way to another process. [`fds`]: where our descriptors
 //!   lie. [`place`]: names in the file system.

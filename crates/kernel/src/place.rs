@@ -1,7 +1,7 @@
 //! A name in a directory of the file system, used where strangers may write too.
 //!
 //! A path is looked up once, to open its directory. Everything after that goes by the directory's descriptor and the
-//! last name: nobody can lead it elsewhere by a symbolic link or by moving directories about.
+//! last name: no other user can lead it elsewhere by a symbolic link or by moving directories about.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -27,9 +27,9 @@ use crate::{
     sys::{fds, mode, ofd_lock},
 };
 
-/// How long to wait for another process that has its [turn](Place::take_turn), which takes it microseconds.
+/// How long to wait for another process's [turn](Place::take_turn), which takes microseconds.
 const LONGEST_TURN: Duration = Duration::from_secs(5);
-/// How often to look whether its turn is over.
+/// How often to look whether that turn is over.
 const LOOK: Duration = Duration::from_millis(1);
 
 /// A name in a directory. Holds one descriptor.
@@ -40,7 +40,7 @@ pub struct Place {
     path: PathBuf,
 }
 
-/// A file that was found at a place: which one it is, kept from being another one's number by a descriptor.
+/// A file that was found at a place. While its descriptor is open, no other file gets its number.
 #[derive(Debug)]
 pub struct Found {
     file: OwnedFd,
@@ -103,10 +103,10 @@ impl Place {
         Ok(unlinkat(&self.dir, self.name.as_os_str(), UnlinkatFlags::NoRemoveDir)?)
     }
 
-    /// Keeps all others of this user from taking what lies there over, until dropped.
+    /// Until dropped, no other process of this user takes over what lies there.
     ///
-    /// The lock is on a file beside it, `.NAME.turn`, that nobody else can open and that is removed in the end. It is not
-    /// on the directory or the file: whoever can read those can lock them, and hold everybody up. A process that is
+    /// The lock is on a file beside it, `.NAME.turn`, that no other user can open and that is removed in the end. It is not
+    /// on the directory or the file: any user that can read those can lock them, and hold all others up. A process that is
     /// killed in its turn may leave the file behind; the next turn takes that.
     ///
     /// # Errors
@@ -126,7 +126,7 @@ impl Place {
             }
             if ofd_lock::try_exclude(file.as_fd(), 1)? {
                 let there = fstatat(&self.dir, name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW);
-                // Whoever had it before has removed it.
+                // Its former holder has removed it.
                 if there.is_ok_and(|there| FileId::from(&there) == FileId::from(&stat)) {
                     return Ok(Turn { place: self, name, _locked: file });
                 }
@@ -174,7 +174,7 @@ impl Found {
     }
 }
 
-/// Being the only one who takes over what lies at a [`Place`].
+/// The right to take over what lies at a [`Place`], which one process at a time has.
 #[derive(Debug)]
 #[must_use = "the turn is over when this is dropped"]
 pub struct Turn<'a> {
@@ -184,7 +184,7 @@ pub struct Turn<'a> {
 }
 
 impl Drop for Turn<'_> {
-    /// Removed while it is locked, so that nobody's is removed but ours.
+    /// Removed while it is locked, so that only our own file is removed.
     fn drop(&mut self) {
         let _ = unlinkat(&self.place.dir, self.name.as_os_str(), UnlinkatFlags::NoRemoveDir);
     }
@@ -235,7 +235,7 @@ mod tests {
         fs::write(here.join("name"), "ours").unwrap();
         let place = Place::of(&here.join("name")).unwrap();
         let found = place.find().unwrap().unwrap();
-        // Somebody else moves the directory away, and puts a link to another one there.
+        // Another process moves the directory away, and puts a link to another one there.
         fs::rename(&here, dir.0.join("moved")).unwrap();
         symlink(&there, &here).unwrap();
         assert!(place.holds(found.id()));
@@ -270,7 +270,7 @@ mod tests {
             }
         });
         assert_eq!(fs::read_dir(&dir.0).unwrap().count(), 0);
-        // What a killed process leaves is the next one's.
+        // The next turn takes over what a killed process leaves.
         fs::write(dir.0.join(".name.turn"), "").unwrap();
         drop(Place::of(&path).unwrap().take_turn().unwrap());
         assert_eq!(fs::read_dir(&dir.0).unwrap().count(), 0);

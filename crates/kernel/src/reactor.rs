@@ -1,7 +1,7 @@
 //! Descriptors that futures wait for: one helper thread watches them by epoll(7) and wakes the tasks. No runtime is
 //! needed, and none is disturbed.
 //!
-//! The thread starts with the first wait of that kind, and sleeps while nobody waits.
+//! The thread starts with the first wait of that kind, and sleeps while there are no waiters.
 
 use std::{
     collections::HashMap,
@@ -18,7 +18,7 @@ use nix::{
 
 use crate::{at_fork, fds::above_standard_streams, fork_local::ForkLocal, helper, waker::wake};
 
-/// Those that are told at once.
+/// Events that one call takes at most.
 const EVENTS: usize = 64;
 
 /// A forked child has its own: the threads of its parent's are not there.
@@ -33,13 +33,13 @@ struct Reactor {
 #[derive(Debug, Default)]
 struct Waiting {
     next_id: u64,
-    /// To be woken, by what the kernel has been told to name.
+    /// The wakers, by the number that the kernel returns with each event.
     wakers: HashMap<u64, Waker>,
-    /// Somebody has closed all descriptors of the process: the next wait takes another reactor.
+    /// The program has closed all descriptors of the process: the next wait takes another reactor.
     is_over: bool,
 }
 
-/// Has one task woken when one descriptor is readable. Dropping it ends that, and leaves nothing behind.
+/// Wakes one task when one descriptor is readable. Dropping it ends that, and leaves nothing behind.
 #[derive(Debug, Default)]
 pub struct Readable(Option<Entry>);
 
@@ -54,8 +54,8 @@ struct Entry {
 }
 
 impl Readable {
-    /// Has `waker` woken, once, as soon as `fd` is readable or closed at the other end: at once, if it is now. What an
-    /// earlier call said is forgotten. Always for the same descriptor.
+    /// Wakes `waker`, once, as soon as `fd` is readable or closed at the other end: at once, if it is now. The waker of an
+    /// earlier call is forgotten. Always for the same descriptor.
     ///
     /// # Errors
     /// If descriptors, memory or threads are short; `EPERM` for a file that is always readable.
@@ -143,7 +143,7 @@ impl Reactor {
         }
     }
 
-    /// Has all look for themselves: they find their descriptors closed, too, or begin anew.
+    /// Wakes all tasks to look for themselves: they find their descriptors closed, too, or begin anew.
     #[cold]
     fn end(&self) {
         at_fork::while_nobody_forks(|| {
@@ -216,7 +216,7 @@ mod tests {
         a.write_all(b"x").unwrap();
         let (tell, told) = mpsc::channel();
         let waker = Waker::from(Arc::new(Tell(tell)));
-        // Of what is readable already, one is told after what became so before.
+        // What is readable already is reported after what became readable before.
         for _ in 0..3 {
             other.wake(b.as_fd(), &waker).unwrap();
             told.recv().unwrap();
@@ -241,7 +241,7 @@ mod tests {
         let mut never = Readable::default();
         never.wake(d.as_fd(), &waker).unwrap();
         drop((never, readable, waker));
-        // Nobody has the waker any more.
+        // There is no other copy of the waker any more.
         assert_eq!(told.recv(), Err(mpsc::RecvError));
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! # Safety
 //! A [`SharedMemory`] is never unmapped while a handle exists, and its file is sealed against shrinking, so every
-//! address inside it stays valid. (One with a name is not sealed: who cuts it off has its users killed by SIGBUS.) Other
+//! address inside it stays valid. (One with a name is not sealed: to truncate it kills its users by SIGBUS.) Other
 //! processes write to it at any time: it is only handed out as raw pointers, or as types that are [`ShmSafe`].
 #![allow(unsafe_code)]
 
@@ -42,7 +42,7 @@ mod tests;
 use self::label::Label;
 pub use self::{named::NamedMemory, safe::ShmSafe};
 
-/// Whether this process may write up to `end` in a file: beyond its limit (`RLIMIT_FSIZE`) lies no error but SIGXFSZ.
+/// Whether this process may write up to `end` in a file: beyond its limit (`RLIMIT_FSIZE`) a write is no error but a SIGXFSZ.
 ///
 /// # Errors
 /// `EFBIG` if it may not.
@@ -161,7 +161,7 @@ struct Mapping {
     fd: OwnedFd,
     ptr: NonNull<u8>,
     len: usize,
-    /// Whether it stays mapped when nobody has a handle any more. See [`ShmSafe::is_pinned`].
+    /// Whether it stays mapped when there are no handles any more. See [`ShmSafe::is_pinned`].
     pinned: AtomicBool,
 }
 
@@ -185,7 +185,7 @@ impl Drop for Mapping {
         if *self.pinned.get_mut() {
             return;
         }
-        // SAFETY: the range is this mapping's own, and nobody holds a handle to it any more.
+        // SAFETY: the range is this mapping's own, and there are no handles to it any more.
         let unmapped = unsafe { munmap(self.ptr.cast(), self.len) };
         debug_assert!(unmapped.is_ok());
     }
@@ -244,10 +244,10 @@ impl<T: ShmSafe> Shared<T> {
         let memory = SharedMemory::new(VALUE_OFFSET + size_of::<T>().max(1))?;
         // SAFETY: the block is longer than `VALUE_OFFSET`.
         let place = unsafe { memory.as_ptr().add(VALUE_OFFSET) }.cast::<T>();
-        // SAFETY: `place` is inside the block, aligned (`LAYOUT`), and nobody else knows the block yet.
+        // SAFETY: `place` is inside the block, aligned (`LAYOUT`), and no other thread knows the block yet.
         unsafe { place.write(value) };
         let header = header(&memory);
-        // Relaxed, and then Release: whoever finds the magic number finds all of these, and the value.
+        // Relaxed, and then Release: a process that finds the magic number finds all of these, and the value.
         header.value_bytes.store(size_of::<T>() as u64, Ordering::Relaxed);
         header.namespace.store(PidNamespace::current().map_or(0, PidNamespace::inode), Ordering::Relaxed);
         label::write::<T>(&header.label);
@@ -308,7 +308,7 @@ impl<T: ShmSafe> Clone for Shared<T> {
 
 impl<T: ShmSafe> Drop for Shared<T> {
     fn drop(&mut self) {
-        // The last handle's word counts: whoever holds a lock in there has a handle, unless it forgot its guard.
+        // The last handle decides: a holder of a lock in there has a handle, unless it forgot its guard.
         // Relaxed: read when the last handle of the memory is dropped, which the count of handles orders after this.
         self.memory.0.pinned.store(self.is_pinned(), Ordering::Relaxed);
     }

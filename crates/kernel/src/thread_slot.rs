@@ -4,7 +4,7 @@ use std::{cell::RefCell, mem::ManuallyDrop, ops::Deref};
 
 /// What a `thread_local!` holds that is used in the destructors of others, and in functions that run at the exit.
 ///
-/// It has no destructor, so that std never says that it is gone. Whoever puts something into it takes it out again;
+/// It has no destructor, so that std never says that it is gone. The code that puts something into it takes it out again;
 /// what is left there is never freed.
 pub(crate) struct ThreadSlot<T>(ManuallyDrop<RefCell<Option<T>>>);
 

@@ -28,10 +28,10 @@ use crate::{fds::above_standard_streams, futex::Deadline, reactor::Readable};
 /// | a queue of `ipc`, or its `readable()` | there is a message, or the queue is closed |
 /// | `writable()` of a queue | there is room, or the queue is closed |
 /// | a `Connection`, a `Receiver` | there is a message, or the other end is gone |
-/// | a `Listener` | somebody connects |
+/// | a `Listener` | a client connects |
 /// | anything else that is [`AsFd`]: a socket, a pipe, a timer | its descriptor is readable, or closed at the other end |
 pub trait Waitable {
-    /// Begins to watch it; for those who implement it for what has no descriptor.
+    /// Begins to watch it; for types of ours that have no descriptor.
     ///
     /// # Errors
     /// If what is needed for that cannot be had.
@@ -110,7 +110,7 @@ impl Wake for Bell {
 /// those that are ready, none after the time-out.
 ///
 /// A process or a task is ready once it has ended; a connection, a queue or a descriptor when something can be taken from
-/// it without blocking, its end included; a listener when somebody connects; what `writable` of a queue gives when there
+/// it without blocking, its end included; a listener when a client connects; what `writable` of a queue gives when there
 /// is room in it. A call leaves nothing behind: no thread for it, no waker, no descriptor.
 ///
 /// # Errors
@@ -155,8 +155,8 @@ pub fn wait_any(sources: &[&dyn Waitable], timeout: Option<Duration>) -> io::Res
 ///
 /// async fn first(listener: &TcpListener, control: &UnixStream) -> std::io::Result<&'static str> {
 ///     match wait_any_async(&[listener, control]).await?.first() {
-///         Some(0) => Ok("somebody connects"),
-///         _ => Ok("somebody says something"),
+///         Some(0) => Ok("a client connects"),
+///         _ => Ok("there is a command"),
 ///     }
 /// }
 /// ```
@@ -168,7 +168,7 @@ fn watch<'a>(sources: &[&'a dyn Waitable]) -> io::Result<Vec<Watch<'a>>> {
     sources.iter().map(|source| source.watch()).collect()
 }
 
-/// Which are ready, when at least one is or the deadline has passed, or earlier.
+/// Waits until at least one is ready or the deadline has passed, or shorter; returns which are ready.
 fn look(watches: &[Watch<'_>], deadline: Option<Deadline>) -> io::Result<Vec<usize>> {
     let mut ready: Vec<_> = (0..watches.len()).filter(|i| watches[*i].is_ready()).collect();
     let patience = if ready.is_empty() { deadline.map(|d| d.remaining()) } else { Some(Duration::ZERO) };
@@ -206,7 +206,7 @@ impl Future for WaitAny<'_> {
             let error = watches.take().and_then(Result::err);
             return Poll::Ready(Err(error.expect("a future is not polled after its end")));
         };
-        // Twice: an event that was rung before is taken in by the first look, and says that things may have changed.
+        // Twice: the first look takes in an event that was rung before, which says that something may have changed.
         for _ in 0..2 {
             let ready = look(watched, Deadline::after(Duration::ZERO))?;
             if !ready.is_empty() {

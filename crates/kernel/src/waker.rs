@@ -5,7 +5,7 @@ use std::{
     task::Waker,
 };
 
-/// Wakes a task. A panic of its waker has been told by the panic hook and ends here: whoever wakes works for others, too.
+/// Wakes a task. The panic hook reports a panic of its waker, which ends here: the calling thread works for others, too.
 ///
 /// Not under a lock that a poll takes: some wakers poll their task at once.
 pub fn wake(waker: Waker) {

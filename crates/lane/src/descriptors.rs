@@ -1,5 +1,5 @@
 //! Descriptors on their way through a lane's socket: each packet names the position of its task. They are sent before the
-//! slot's word says that they were, so whoever reads the word finds them there.
+//! slot's word says that they were, so the side that reads the word finds them there.
 
 use std::{
     fmt, io,
@@ -47,7 +47,7 @@ pub(crate) struct Received {
 }
 
 impl Received {
-    /// The `n` descriptors of the task at `position`. Closes what came for earlier tasks, which nobody asked for.
+    /// The `n` descriptors of the task at `position`. Closes those of earlier tasks, which were not taken.
     pub(crate) fn take(&mut self, socket: &Fd, position: u64, n: usize) -> io::Result<Vec<OwnedFd>> {
         let mut fds = Vec::new();
         while fds.len() < n {

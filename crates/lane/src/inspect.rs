@@ -209,7 +209,7 @@ mod tests {
             owner.poll(&mut Vec::new()).unwrap();
             from = n + 1;
         }
-        // Nobody looked for a while.
+        // There was no look for a while.
         assert_eq!(step(&file, from - 100).unwrap().n_passed, 100);
     }
 

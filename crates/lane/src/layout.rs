@@ -45,8 +45,8 @@ pub(super) fn n_fds(form: u32) -> usize {
     (form >> 1) as usize
 }
 
-/// A task on its way to the worker, and its result on its way back. All but the word is written and read by whoever the
-/// word says has the slot, and published by it, so all of that is `Relaxed`.
+/// A task on its way to the worker, and its result on its way back. All but the word is written and read by the side that
+/// has the slot, as the word says, and published by the word, so all of that is `Relaxed`.
 #[repr(C, align(64))]
 pub(super) struct Slot {
     pub(super) word: SlotWord,
@@ -117,7 +117,7 @@ impl Memory {
         let reserved = std::mem::offset_of!(Layout, buffers) as i64;
         fallocate(memory.as_fd(), FallocateFlags::empty(), 0, reserved)?;
         let this = Self::view(memory);
-        // Release, and Acquire where it is read: whoever sees it sees the zeros of a fresh lane.
+        // Release, and Acquire where it is read: a process that sees it sees the zeros of a fresh lane.
         this.get().magic.store(MAGIC, Release);
         Ok(this)
     }

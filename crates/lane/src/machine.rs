@@ -2,29 +2,29 @@
 //!
 //! A slot's word is a lap of the ring, and in its lowest two bits a phase:
 //!
-//! | phase | meaning | who leaves it |
+//! | phase | meaning | which side moves it on |
 //! |---|---|---|
 //! | `FREE` | no task | the owner: gives a task (`READY`), or passes over the slot (`FREE` of the next lap) |
-//! | `READY` | a task that nobody has begun | the worker: claims it (`TAKEN`); the owner: recalls it (`FREE` of the next lap). Both by compare-and-swap, so that one of them wins |
+//! | `READY` | a task that has not been begun | the worker: claims it (`TAKEN`); the owner: recalls it (`FREE` of the next lap). Both by compare-and-swap, so that one of them wins |
 //! | `TAKEN` | the worker is running it, or was when it died | the worker: finishes it (`DONE`), or gives it back (`READY`) |
 //! | `DONE` | its result is in the slot | the owner: releases it (`FREE` of the next lap) |
 //!
-//! | `asleep` | meaning | who writes it |
+//! | `asleep` | meaning | which side writes it |
 //! |---|---|---|
 //! | 0 | the worker looks at the ring by itself | the worker, when it has slept; the owner, when it wakes it |
 //! | 1 | the worker sleeps, or looks once more and then does | the worker |
 //!
-//! | `stop` | meaning | who writes it |
+//! | `stop` | meaning | which side writes it |
 //! |---|---|---|
 //! | 0 | the worker waits for tasks | |
 //! | 1 | the worker is to leave when it finds none | the owner, once |
 //!
-//! | `bell` | meaning | who writes it |
+//! | `bell` | meaning | which side writes it |
 //! |---|---|---|
 //! | 0 | the owner looks for results by itself | the owner; the worker that is about to ring |
 //! | 1 | the owner wants to be told of the next result | the owner |
 //!
-//! Sleep and bell are the same dance. One side publishes, runs a fence, and reads whether the other sleeps; the other
+//! Sleep and bell are the same protocol. One side publishes, runs a fence, and reads whether the other sleeps; the other
 //! announces its sleep, runs a fence, and looks once more for what may have been published. Of two fences (`SeqCst`) one
 //! comes first, so at least one side sees what the other stored. The accesses around them can be `Relaxed`.
 
@@ -50,7 +50,7 @@ pub(super) fn split(word: u64) -> (u64, u64) {
 /// What has become of a task that was given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SlotState {
-    /// Nobody has begun with it.
+    /// The worker has not begun with it.
     Ready,
     /// The worker is, or was when it died, running it.
     Taken,
@@ -76,7 +76,7 @@ pub(super) enum Found {
 pub(super) struct SlotWord(pub(super) AtomicU64);
 
 impl SlotWord {
-    /// The lap, and whether there is a task; for whoever takes a lane over.
+    /// The lap, and whether there is a task; for a process that takes the lane over.
     pub(super) fn lap(&self) -> (u64, bool) {
         // Acquire: what belongs to the task is read next.
         let (lap, phase) = split(self.0.load(Acquire));
@@ -125,7 +125,7 @@ impl SlotWord {
 
     /// Puts a task back that was claimed, as one that has not been begun. By the worker.
     pub(super) fn give_back(&self, lap: u64) {
-        // Release: the owner, or who takes the lane over, sees all that the worker did to the slot.
+        // Release: the owner, or a process that takes the lane over, sees all that the worker did to the slot.
         self.0.store(word(lap, phase::READY), Release);
     }
 
@@ -167,7 +167,7 @@ pub(super) struct Sleep {
 }
 
 impl Sleep {
-    /// Whether the worker is to leave. A task given before the order to stop is visible to whoever sees the order.
+    /// Whether the worker is to leave. If it sees the order to stop, it sees all tasks that were given before.
     #[inline]
     pub(super) fn is_to_stop(&self) -> bool {
         // Acquire: for that.
@@ -216,7 +216,7 @@ impl Sleep {
 pub(super) struct Bell(pub(super) AtomicU32);
 
 impl Bell {
-    /// Has it rung at the next result; the owner has to look once more for one that is there already.
+    /// Makes the worker ring it at the next result; the owner has to look once more for one that is there already.
     pub(super) fn arm(&self) {
         self.0.store(1, Relaxed);
         // Pairs with that of `is_to_ring`: the worker sees the wish, or the look that follows sees its result.

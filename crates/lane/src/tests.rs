@@ -22,7 +22,7 @@ fn rung(bell: &OwnedFd) -> bool {
     rung
 }
 
-/// Has the worker echo one task.
+/// Makes the worker echo one task.
 fn echo(worker: &mut WorkerLane) -> Vec<u8> {
     let mut task = Vec::new();
     let mut claim = worker.claim().unwrap();
@@ -213,7 +213,7 @@ fn sleeping_workers_are_woken_for_tasks_and_for_the_end() {
     for _ in 0..2000 {
         owner.push(0, None, &[]).unwrap().unwrap();
         owner.notify();
-        // A ring may come late, and be found by the next one who waits.
+        // A ring may come late, and be found by the next waiter.
         while poll_bytes(&mut owner).is_none() {
             if !owner.arm() {
                 poll(&mut [PollFd::new(bell.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE).unwrap();

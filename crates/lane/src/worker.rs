@@ -81,7 +81,7 @@ pub struct WorkerLane {
 
 const MIN_SPINS: u32 = 256;
 const MAX_SPINS: u32 = 2048;
-/// The owner may be waiting for this very CPU: let it run before it has to wake anybody.
+/// The owner may be waiting for this very CPU: let it run before it has to wake this worker.
 const SPINS_TO_A_YIELD: u32 = 64;
 
 impl WorkerLane {
@@ -157,7 +157,7 @@ impl WorkerLane {
     }
 
     fn sleep(&mut self) {
-        // Before a system call another one is cheap; and who sleeps without a bell is not heard of again.
+        // Before a system call another one is cheap; and a worker that sleeps without a bell is not heard of again.
         self.is_cut_off = fcntl(&self.bell, FcntlArg::F_GETFD).is_err();
         if self.is_cut_off {
             return;

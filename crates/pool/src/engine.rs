@@ -18,7 +18,7 @@ pub use crate::{
     terms::Terms,
 };
 
-/// The other end of a [`Task`], which somebody else works on.
+/// The other end of a [`Task`], for code outside of this crate that works on it.
 pub struct Promise<R>(Arc<Promised<R>>);
 
 struct Promised<R> {

@@ -44,8 +44,8 @@ pub(crate) fn gather<I: Iterator, R: Send + 'static>(
 
 struct Gather<R> {
     tasks: Vec<Task<Chunk<R>>>,
-    /// How many of them have not ended. Each takes itself off once, and who brings it to 0 joins the results. `AcqRel`: that one
-    /// sees what all others did before.
+    /// How many of them have not ended. Each takes itself off once, and the one that brings it to 0 joins the results.
+    /// `AcqRel`: that one sees what all others did before.
     n_left: AtomicUsize,
     core: Core<Vec<R>>,
 }

@@ -36,8 +36,8 @@
 //! A [`ProcessPool`]'s owner shares one [lane] with each worker, and nothing is shared between workers. A
 //! task and its result lie in one slot of it, whose one word says whether the task was begun and whether it has ended;
 //! so at a worker's death the owner knows which task was running, and that the others were not. There is no lock that a
-//! dead process could hold. Whoever gives a task or waits for one moves results along; a thread of the pool's own does it
-//! otherwise, replaces workers, and keeps the time, asleep in one `poll` on all of them.
+//! dead process could hold. A thread that gives a task or waits for one moves results along; otherwise the pool's own
+//! thread does it. That thread replaces workers and keeps the time, asleep in one `poll` on all of them.
 //!
 //! With the feature `tracing`, the pool tells of each start, death, retry and late task under the target `pool`;
 //! [`ProcessPool::stats`] counts them without. With the feature `trace`, a `Trace` keeps what each worker ran and when, for

@@ -124,7 +124,7 @@ impl Builder {
         self
     }
 
-    /// Has it started by this server, whose memory it shares. Of this and [`start_method`](Self::start_method), the last
+    /// Starts it by this server, whose memory it shares. Of this and [`start_method`](Self::start_method), the last
     /// call counts.
     pub fn fork_server(mut self, server: &ForkServer) -> Self {
         self.start_method = Some(StartMethod::ForkServer);
@@ -179,11 +179,11 @@ impl Builder {
         self
     }
 
-    /// Has `f` called with its name and each line that it writes to its standard output. Of this and
+    /// Calls `f` with its name and each line that it writes to its standard output. Of this and
     /// [`stdout`](Self::stdout), the last call counts.
     ///
-    /// `f` is called by a thread of this crate's, or by who waits for the process: all lines have come before `join` or `wait`
-    /// returns (unless `f` blocks: that is waited for for a second). Lines are without their end, and as UTF-8, with a
+    /// A thread of this crate calls `f`, or one that waits for the process: all lines have come before `join` or `wait`
+    /// returns (unless `f` blocks: they wait a second for that). Lines are without their end, and as UTF-8, with a
     /// replacement for what is none; one of more than 64 KiB comes in parts. One line is given at a time, of all processes
     /// whose lines or records come here. While `f` blocks, none of the others' come, each `join` and each death of a pool's
     /// worker waits for it for a second, and a process waits once its pipe is full: let it be quick, or hand the line on.
@@ -248,7 +248,7 @@ impl Builder {
         self
     }
 
-    /// Whether its records (of the crate `log`) come out of this process's logger; true by default, if this process has one
+    /// Whether this process's logger logs its records (of the crate `log`); true by default, if this process has one
     /// ([`log::max_level`] is not `Off`) when the child is started.
     ///
     /// Nothing has to be set up in the child: its logger is one that forwards, and its `max_level` is this process's. Each record
@@ -262,8 +262,8 @@ impl Builder {
     /// (`request{id=7}:query`). Spans themselves stay in the child.
     ///
     /// A child that sets a logger itself cannot do so a second time: set this to false for it (`env_logger::init` would
-    /// panic). A logger that a constructor has set before is kept, and so is, by [`StartMethod::Fork`], this process's. All that goes for a subscriber, too. What a
-    /// bare `fork(2)` in the child logs goes nowhere.
+    /// panic). A logger that a constructor has set before is kept, and so is, by [`StartMethod::Fork`], this process's. All
+    /// that goes for a subscriber, too. What a bare `fork(2)` in the child logs goes nowhere.
     #[cfg(feature = "log")]
     #[doc(alias = "get_logger")]
     #[doc(alias = "QueueHandler")]
@@ -272,8 +272,8 @@ impl Builder {
         self
     }
 
-    /// What becomes of its records while this process takes them more slowly than they come; by default each waits for a
-    /// second at most.
+    /// What becomes of its records while they come faster than this process takes them; by default each waits for a second
+    /// at most.
     #[cfg(feature = "log")]
     pub fn log_overflow(mut self, overflow: LogOverflow) -> Self {
         self.logs.overflow = overflow;
@@ -300,7 +300,7 @@ impl Builder {
         self
     }
 
-    /// Has the function say when its confinement, if it has one, comes into force: by [`enter_confinement`](crate::enter_confinement).
+    /// Leaves it to the function when its confinement, if it has one, comes into force: by [`enter_confinement`](crate::enter_confinement).
     #[doc(hidden)]
     pub fn defer_confinement(#[allow(unused_mut, reason = "without the feature")] mut self) -> Self {
         #[cfg(feature = "confine")]

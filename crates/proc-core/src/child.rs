@@ -148,7 +148,7 @@ fn confined_or_end(confined: Result<(), Refusal>, report: &Report) {
     }
 }
 
-/// Does in a fork server what its children would each do for themselves, and take page faults for.
+/// Does once, in a fork server, what each of its children would do for itself, with page faults.
 pub(crate) fn warm_up() {
     Image::get();
     ProcessIdentity::warm_up();
@@ -158,7 +158,7 @@ pub(crate) fn warm_up() {
     rehearse();
 }
 
-/// Takes page faults that a child would take later, while nobody waits for it: does what its run will do, as far as
+/// Takes page faults that a child would take later, while no owner waits for it: does what its run will do, as far as
 /// that has no effect.
 #[inline]
 pub(crate) fn rehearse() {
@@ -197,7 +197,7 @@ fn set_up(identity: ProcessIdentity, options: &Options, mut fds: Vec<OwnedFd>) -
     options.apply(fds)
 }
 
-/// Ends this process, whose call has ended without a value.
+/// Ends this process after its call ended without a value.
 pub(crate) fn fail(report: &Report, error: CallError) -> ! {
     fail_by(report, &Failure::Call(error))
 }
@@ -209,7 +209,7 @@ pub(crate) fn fail_by(report: &Report, failure: &Failure) -> ! {
     exit(code)
 }
 
-/// Ends a process that was started by somebody who is not its owner, or garbled what it was to do.
+/// Ends a process whose starter is not its owner, or garbled what it was to do.
 #[allow(clippy::print_stderr, reason = "it has nobody else to tell")]
 pub(crate) fn refuse(why: &str) -> ! {
     eprintln!("proc-core: this process was started with {why}; it ends without having run anything");
@@ -221,7 +221,7 @@ pub(crate) fn refuse(why: &str) -> ! {
 const OWNERS_END: u16 = 1_000;
 
 /// As [`refuse`], and silently if the owner at the other end of the socket ends meanwhile: that explains everything, and is
-/// nobody's fault.
+/// no error.
 pub(crate) fn refuse_owner(socket: BorrowedFd<'_>, why: &str) -> ! {
     if seqpacket::hangs_up_within(socket, OWNERS_END) {
         exit(REFUSED)

@@ -1,4 +1,4 @@
-//! The children of the calling process: who they are, how they end, and what becomes of them at its exit.
+//! The children of the calling process: which they are, how they end, and what becomes of them at its exit.
 
 use std::{
     collections::BTreeMap,
@@ -60,7 +60,7 @@ pub(crate) struct Child {
     logs: Option<Tap>,
     /// Its standard output and error, if their lines come here.
     captured: [Option<Arc<CapturedStream>>; 2],
-    /// What holds for it, if it was confined.
+    /// What of its confinement holds, if it has one.
     #[cfg(feature = "confine")]
     pub(crate) confined: OnceLock<crate::confine::Confined>,
     end: OnceLock<End>,
@@ -71,7 +71,7 @@ pub(crate) struct Child {
 #[derive(Clone, Copy, Debug)]
 enum End {
     Exited(ExitStatus),
-    /// By somebody else.
+    /// By another part of the program, or by the kernel.
     Reaped,
 }
 
@@ -106,7 +106,7 @@ impl Child {
         status
     }
 
-    /// Has what it has logged and written come out; of one that has ended, all of it.
+    /// Passes on what it has logged and written; of one that has ended, all of it.
     pub(crate) fn drain(&self) {
         let [stdout, stderr] = &self.captured;
         if self.logs.is_none() && stdout.is_none() && stderr.is_none() {
@@ -173,7 +173,7 @@ impl Child {
         self.end.get().is_none() && !pidfd::has_exited(self.pidfd.as_fd())
     }
 
-    /// Sends a signal to it, or to its whole group; to nobody if it has ended.
+    /// Sends a signal to it, or to its whole group; to no process if it has ended.
     pub(crate) fn signal(&self, signal: i32) -> Result<(), ProcessError> {
         // Not reaped while this is held, so that its group cannot be another's.
         let _reaping = lock(&self.reaping);
@@ -189,7 +189,7 @@ impl Child {
         }
     }
 
-    /// Not once somebody else has reaped it: then its group's number may be another's.
+    /// Not once other code has reaped it: then its group's number may be another's.
     fn signal_group(&self, signal: i32) -> nix::Result<()> {
         match pidfd::send_signal_to_group(self.pidfd.as_fd(), signal) {
             // An older kernel, or a filter.
@@ -249,7 +249,7 @@ pub(crate) fn is_registered(pid: u32) -> bool {
     lock(CHILDREN.get()).contains_key(&pid)
 }
 
-/// Sees to it that a child nobody has a handle to any more is reaped when it ends.
+/// Ensures that a child without handles is reaped when it ends.
 pub(crate) fn reap_in_background(child: &Arc<Child>) {
     if !matches!(child.try_wait(), Ok(None)) {
         return;

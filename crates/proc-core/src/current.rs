@@ -1,4 +1,4 @@
-//! Who the calling process is, who its parent is, and how many CPUs it may use.
+//! The calling process: its identity, its parent, and how many CPUs it may use.
 
 use std::{
     io,
@@ -88,7 +88,7 @@ impl CurrentProcess {
         self.daemon
     }
 
-    /// Has the calling process go on when it gets `signal`, as if nothing had happened; but a system call that the signal
+    /// Makes the calling process go on when it gets `signal`, as if nothing had happened; but a system call that the signal
     /// interrupts may fail with `EINTR`. Programs that it executes get the signal's default.
     ///
     /// For children that their owner ends: a service manager or a terminal sends its signal to all processes of a service at

@@ -1,12 +1,12 @@
 //! Children do not outlive their owner: the kernel kills them the moment it is gone, however it went.
 //!
-//! The owner has a pipe. It alone holds the write end, which nobody ever writes to; when the owner dies the kernel
-//! closes it, and signals everybody who asked to be signalled at that ([`death_signal`]). No thread watches, none of
-//! the traps of `PR_SET_PDEATHSIG` (which fires when the *thread* that forked ends), and a stopped child dies too.
+//! The owner has a pipe. It alone holds the write end, and never writes to it. When the owner dies the kernel closes it,
+//! and signals all processes that asked to be signalled at that ([`death_signal`]). No thread watches, none of the traps of
+//! `PR_SET_PDEATHSIG` (which fires when the *thread* that forked ends), and a stopped child dies too.
 //!
-//! A child is tied by whoever makes it as soon as it exists, and ties itself again: so it is of no use to stop it before. What
-//! remains are the microseconds between the two, if both are stopped in them and the owner dies then. The link is a
-//! descriptor of the child: it is gone when the child executes another program, or closes all of its descriptors.
+//! The process that makes a child ties it as soon as it exists, and the child ties itself again: so it is of no use to stop it
+//! before. What remains are the microseconds between the two, if both are stopped in them and the owner dies then. The link is
+//! a descriptor of the child: it is gone when the child executes another program, or closes all of its descriptors.
 //!
 //! # Safety
 //! In a forked child the write end is closed by number; nothing else ever owns that descriptor there.
@@ -62,7 +62,8 @@ fn ends() -> nix::Result<&'static (OwnedFd, Opener)> {
         let opener = Opener::new()?;
         let (read_end, write_end) = pipe2(OFlag::O_CLOEXEC)?;
         let (read_end, write_end) = (above_standard_streams(read_end)?, above_standard_streams(write_end)?);
-        // Others are to open it too, who may be other users by then. Who can reach it here can see all that we have open.
+        // Children are to open it too, and may be other users by then. Another process that can reach it here can see all
+        // that we have open anyway.
         // Where a confinement refuses it, children that are another user by then are not tied, and say so.
         let _ = fchmod(&read_end, Mode::S_IRUSR | Mode::S_IRGRP | Mode::S_IROTH);
         WRITE_END.store(write_end.as_raw_fd(), Relaxed);

@@ -56,7 +56,7 @@ mod constructor {
 
 /// Turns this process into a fork server or a child if that is what it was started for; else returns at once.
 ///
-/// Nobody needs to call this: it happens by itself before `main`. Without the default feature `auto-entry` it does
+/// A program need not call this: it happens by itself before `main`. Without the default feature `auto-entry` it does
 /// not, and a program that starts processes must call it first thing in `main`, while there is one thread.
 pub fn init() {
     if let Some(role) = take_marker() {
@@ -104,8 +104,8 @@ fn enter(role: &str) -> ! {
     }
 }
 
-/// The other end was made by our parent, under our user. Of one that is going to be asked, the user is not looked at: it may
-/// have been another one when it made the socket.
+/// Whether our parent made the other end, under our user. If the parent is going to be asked, the user does not matter: it
+/// may have been another one when it made the socket.
 fn is_parents(socket: BorrowedFd<'_>, is_to_be_asked: bool) -> bool {
     getsockopt(&socket, PeerCredentials).is_ok_and(|peer| {
         let is_our_user = is_to_be_asked || peer.uid() == unistd::getuid().as_raw();
@@ -113,7 +113,7 @@ fn is_parents(socket: BorrowedFd<'_>, is_to_be_asked: bool) -> bool {
     })
 }
 
-/// Nothing is open but the standard streams, the socket and the link.
+/// After this, nothing is open but the standard streams, the socket and the link.
 fn prepare(socket: &OwnedFd, link: Option<&OwnedFd>) -> Result<(), Errno> {
     fds::fill_standard_streams()?;
     let kept: Vec<RawFd> = [socket].into_iter().chain(link).map(AsRawFd::as_raw_fd).collect();

@@ -70,7 +70,7 @@ pub enum ProcessError {
         /// Why.
         source: io::Error,
     },
-    /// The process ended, but somebody else collected its status (a `waitpid(-1)`, an ignored `SIGCHLD`), and this kernel
+    /// The process ended, but its status was collected elsewhere (a `waitpid(-1)`, an ignored `SIGCHLD`), and this kernel
     /// does not keep it; since Linux 6.15 it does.
     StatusLost {
         /// The process's name.

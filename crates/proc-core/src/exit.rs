@@ -6,12 +6,12 @@ use kernel::{at_fork, sys::at_exit};
 
 use crate::lock::lock;
 
-/// When in the end of a process something happens; the first comes first.
+/// The stages of a process's exit, in their order.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Stage {
     /// Threads may need the children.
     Threads,
-    /// A supervisor would start anew what ends before it.
+    /// Before the children: a supervisor would start them anew.
     Supervisors,
     Children,
     ForkServer,
@@ -21,10 +21,10 @@ const N_STAGES: usize = Stage::ForkServer as usize + 1;
 
 type Step = fn();
 
-/// Each with the generation of forks that it is for: a forked child has nothing of its parent's to see to.
+/// Each with the generation of forks that it is for: a forked child does not run its parent's steps.
 static STEPS: Mutex<[Option<(u32, Step)>; N_STAGES]> = Mutex::new([None; N_STAGES]);
 
-/// Has `step` called in that stage of the exit: once, however often this is called.
+/// Registers `step` for that stage of the exit: it is called once, however often this is called.
 pub(crate) fn register(stage: Stage, step: Step) {
     static AT_EXIT: Once = Once::new();
     AT_EXIT.call_once(|| at_exit::register(run));
@@ -33,7 +33,7 @@ pub(crate) fn register(stage: Stage, step: Step) {
 
 fn run() {
     for stage in 0..N_STAGES {
-        // A step may register one of a later stage.
+        // A step may register another one for a later stage.
         let step = lock(&STEPS)[stage];
         if let Some((_, step)) = step.filter(|(generation, _)| *generation == at_fork::generation()) {
             step();

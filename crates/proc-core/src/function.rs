@@ -3,8 +3,8 @@
 //!
 //! # Safety
 //! A [`Function`] that comes from elsewhere is only ever an offset. It is called after a check that it lies inside
-//! this program's code; whoever sends it has been found to run the same build (`entry`), so that the place is the
-//! trampoline that [`Function::of`] named there.
+//! this program's code; its sender was found to run the same build (`entry`), so that the place is the trampoline that
+//! [`Function::of`] named there.
 #![allow(unsafe_code)]
 
 use std::{
@@ -112,13 +112,13 @@ impl Function {
         Image::get().offset_of(trampoline as usize).map(|offset| Self { offset }).ok_or(ForeignCode)
     }
 
-    /// What says to another process of this program which function it is.
+    /// The bytes by which another process of this program knows which function it is.
     pub fn to_bytes(self) -> [u8; 8] {
         self.offset.to_ne_bytes()
     }
 
-    /// Whether this program lists it among its functions, which is more than that it lies inside its code: to be asked of
-    /// what comes from a network. `None` if there is no list, because the program was stripped.
+    /// Whether this program lists it among its functions; that it lies inside the program's code is less. Call it for a
+    /// function that comes from a network. `None` if there is no list, because the program was stripped.
     pub fn is_listed(self) -> Option<bool> {
         listed().map(|listed| listed.contains(&self.offset))
     }

@@ -1,4 +1,4 @@
-//! The start of a process, from what was said of it.
+//! The start of a process, by the settings of its builder.
 
 use std::{
     os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
@@ -101,7 +101,7 @@ impl Builder {
         })
     }
 
-    /// Whether this process may start one, and what will hold for it.
+    /// Checks that this process may start another; returns what of the confinement will hold for that.
     #[cfg(feature = "confine")]
     fn check_confinement(&mut self) -> Result<Option<Confined>, ProcessError> {
         if !may_start_processes() {

@@ -12,8 +12,8 @@
 //! # Ok::<(), proc_core::ProcessError>(())
 //! ```
 //!
-//! A child may be killed at any instruction: whoever waits for it is told at once how it ended. It dies with its owner, even if
-//! that is killed.
+//! A child may be killed at any instruction: its waiter is told at once how it ended. It dies with its owner, even if that is
+//! killed.
 //!
 //! # For people who know Python's multiprocessing
 //!

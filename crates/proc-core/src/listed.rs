@@ -1,8 +1,7 @@
 //! The functions that the program itself lists as ones that can be called in another process.
 //!
-//! An offset that comes from another process of one's own may be taken for what it says. One that comes from a network is
-//! looked up here: in the program's table of symbols, where each trampoline has its name. It has none in a program that was
-//! stripped.
+//! An offset that comes from another process of this program is trusted. One that comes from a network is looked up here: in
+//! the program's table of symbols, where each trampoline has its name. A program that was stripped has no such table.
 
 use std::{
     collections::HashSet,
@@ -13,7 +12,7 @@ use std::{
 
 use kernel::fds::above_standard_streams;
 
-/// What the names of all [`Function`](crate::function::Function)s have in them, by either way of mangling.
+/// What the names of all [`Function`](crate::function::Function)s contain, by either way of mangling.
 const TRAMPOLINE: &[u8] = b"proc_core8function10trampoline";
 
 /// The offsets; `None` if the program has no table.

@@ -1,4 +1,4 @@
-//! What can be asked of a process besides its function: environment, directory, streams, limits, scheduling.
+//! The settings of a process besides its function: environment, directory, streams, limits, scheduling.
 //!
 //! # Safety
 //! Changes the environment of a process that has only just begun and has one thread.
@@ -192,7 +192,7 @@ impl Options {
     }
 }
 
-/// Has std print no backtraces at panics where memory is limited for good: it needs tens of megabytes, under a lock, and
+/// Makes std print no backtraces at panics where memory is limited for good: it needs tens of megabytes, under a lock, and
 /// if it is refused some, the report of that waits for the same lock for ever. The owner gets the backtrace all the same.
 pub(crate) fn print_no_backtraces_without_memory() {
     if soft_limits::are_final() {
@@ -200,7 +200,7 @@ pub(crate) fn print_no_backtraces_without_memory() {
     }
 }
 
-/// Has std print no backtraces at panics. The owner gets them all the same. In a process with one thread.
+/// Makes std print no backtraces at panics. The owner gets them all the same. In a process with one thread.
 pub(crate) fn print_no_backtraces() {
     let Some(setting) = std::env::var_os("RUST_BACKTRACE").filter(|setting| setting != "0") else { return };
     if std::env::var_os("RUST_LIB_BACKTRACE").is_none() {

@@ -1,4 +1,4 @@
-//! What the way in which a process ended, and what it left, amount to.
+//! The value, or the error, of a process: by how it ended and what it left.
 
 use std::{io, os::unix::process::ExitStatusExt, process::ExitStatus};
 
@@ -11,11 +11,11 @@ use crate::{
 };
 use kernel::handover::Packed;
 
-/// The value of a process that has ended so, and left that.
+/// The value of a process that has ended with `status` and left `left`.
 pub(crate) fn value_of(name: &str, pid: u32, status: ExitStatus, left: Left) -> Result<Packed, ProcessError> {
     let Left { found, crash } = left;
     let name = name.to_owned();
-    // A program that is built to abort at a panic has told of it before.
+    // A program that is built to abort at a panic has reported it before.
     let has_panicked = matches!(found, Ok(Found::Failure(Failure::Call(CallError::Panicked(_)))));
     if let Some(signal) = status.signal()
         && !(has_panicked && signal == libc::SIGABRT)
@@ -25,7 +25,7 @@ pub(crate) fn value_of(name: &str, pid: u32, status: ExitStatus, left: Left) -> 
     let decode = |message| ProcessError::Decode { name: name.clone(), pid, message };
     match found.map_err(|e| decode(format!("its report cannot be read: {e}")))? {
         Found::Value(value) => Ok(value),
-        // Not a killed one: that was dealt with above. What was executed is not this library.
+        // It was not killed: that was dealt with above. The program that was executed does not contain this library.
         Found::Unread if status.code() != Some(REFUSED) => {
             let operation = format!("run process {name} ({pid})");
             Err(ProcessError::Start { operation, source: io::Error::other(spawn::NotThisProgram(status)) })

@@ -1,4 +1,4 @@
-//! What is told of a panic to another process.
+//! What is reported of a panic to another process.
 
 use std::{
     any::Any,
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::{backtrace::Backtrace, crash::last_panic};
 use kernel::sys::soft_limits::MemoryRelief;
 
-/// A panic, told in text.
+/// A panic, as text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Panic {
     /// The panic's message; for a payload that is no text, a note that says so.
@@ -37,7 +37,7 @@ thread_local! {
 }
 
 impl Panic {
-    /// Has the panics of this process noted from now on, with their locations, for [`of`](Self::of). In those that this
+    /// Notes the panics of this process from now on, with their locations, for [`of`](Self::of). In those that this
     /// crate starts they are anyway. A hook that the program sets later has to call the one that was there.
     pub fn note_locations() {
         static INSTALL: Once = Once::new();
@@ -94,13 +94,13 @@ pub(crate) fn install_hook() {
             if let Some(tell) = ON_ABORT.get().filter(|_| cfg!(panic = "abort")) {
                 tell(&panic);
             }
-            // While the thread is being torn down there is no place for it: its text is in its payload, too.
+            // While the thread ends there may be no place for it: its text is in its payload, too.
             let _ = LAST.try_with(|last| last.replace(Some(panic)));
         }));
     });
 }
 
-/// Has a panic that will abort the process, because the program is built so, told before.
+/// Reports a panic that will abort the process, because the program is built so, before it does.
 pub(crate) fn on_abort(tell: impl Fn(&Panic) + Send + Sync + 'static) {
     if cfg!(panic = "abort") {
         let _ = ON_ABORT.set(Box::new(tell));

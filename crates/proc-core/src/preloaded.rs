@@ -9,8 +9,8 @@ static LOADED: OnceLock<Loaded> = OnceLock::new();
 /// What the loader of this process's [`ForkServer`](crate::ForkServer) returned, if that was a `T`. `None` in a process that
 /// was not started by a fork server with a loader, and if the loader returned something else.
 ///
-/// The memory is the server's own, shared with its other children, until somebody writes to it (through a `Mutex` or an atomic in
-/// it): from then on, this process has its own copy of that page. Nothing that is written is seen by others.
+/// The memory is the server's own, shared with its other children, until this process writes to it (through a `Mutex` or an
+/// atomic in it): from then on, it has its own copy of that page. Nothing that is written is seen by others.
 ///
 /// # Examples
 /// ```

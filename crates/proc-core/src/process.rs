@@ -70,8 +70,8 @@ impl<R: Serialize + DeserializeOwned> Process<R> {
         let (name, pid) = (child.name.clone(), child.pid);
         let Left { found, crash } = child.left();
         let status = match status {
-            // Somebody else has collected its status, but what it left says how it ended: a child that leaves something
-            // exits right after it.
+            // Another part of the program has collected its status, but what it left says how it ended: a child that leaves
+            // something exits right after it.
             Err(ProcessError::StatusLost { .. }) if matches!(found, Ok(Found::Value(_) | Found::Failure(_))) => {
                 ExitStatus::default()
             }
@@ -270,8 +270,8 @@ impl ProcessHandle {
         }
     }
 
-    /// Has what it has logged, and has not come out yet, come out now. [`wait`](Self::wait) and [`join`](Process::join) do
-    /// that for a child that has ended; this is for who learns of the end in another way. Blocks while the program's logger is
+    /// Passes on what it has logged and was not passed on yet. [`wait`](Self::wait) and [`join`](Process::join) do that for a
+    /// child that has ended; this is for programs that learn of the end in another way. Blocks while the program's logger is
     /// called, but no longer than a second for a call that does not come back.
     pub fn drain_output(&self) {
         self.0.drain();

@@ -47,9 +47,9 @@ pub(crate) enum Failure {
 /// What the owner finds.
 #[derive(Debug)]
 pub(crate) enum Found {
-    /// No word of an end: it died, or called `exit`, or executed another program.
+    /// No report: it died, or called `exit`, or executed another program.
     Nothing,
-    /// It has not even taken what it was sent.
+    /// No report, and it has not received its request.
     Unread,
     Value(Packed),
     Failure(Failure),
@@ -96,13 +96,13 @@ impl Report {
             seqpacket::send(self.as_fd(), &[IoSlice::new(&[kind]), IoSlice::new(body)], &fds)
         };
         match sent {
-            // An owner that has let go of it does not want to know.
+            // An owner that has dropped its end does not want the report.
             Ok(()) | Err(Errno::EPIPE | Errno::ECONNRESET) => Ok(()),
             Err(e) => Err(e.into()),
         }
     }
 
-    /// In the owner, after the child's exit: what it left. Once. If it was killed, what comes after its value counts, too.
+    /// In the owner, after the child's exit, once: what it left. If it was killed, what comes after its value counts, too.
     pub(crate) fn read(&self, was_killed: bool) -> Left {
         let mut left = Left { found: Ok(Found::Nothing), crash: None };
         let mut packet = vec![0; 1 + INLINE_BYTES];
@@ -114,7 +114,7 @@ impl Report {
             // Never waits: a grandchild may have the other end still.
             let mut fds = Vec::new();
             let len = match seqpacket::receive_now(self.as_fd(), &mut packet, &mut control, &mut fds) {
-                // Said once, before what there is to receive.
+                // The kernel reports this once, before what there is to receive.
                 Err(Errno::ECONNRESET) if !is_unread => {
                     is_unread = true;
                     continue;

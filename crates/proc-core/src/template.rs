@@ -1,4 +1,4 @@
-//! A builder to start any number of processes by, alike but for their names: the workers of a pool.
+//! A builder for any number of processes that differ only in their names: the workers of a pool.
 
 use std::{io, sync::Arc};
 
@@ -13,13 +13,14 @@ use crate::{
     },
 };
 
-/// What a [`Builder`] was told, kept to make others of.
+/// The settings of a [`Builder`], kept to make others with them.
 ///
 /// Standard streams are opened once, and each process gets a copy of the descriptor: they share the position in a file.
 #[derive(Debug)]
 pub struct Template(Builder);
 
-/// Why a builder is no template: it asks for what only one process can have, or what its owner must be able to rely on.
+/// Why a builder cannot be a template: it has a setting that only one process can have, or that takes from the owner what it
+/// relies on.
 #[derive(Debug)]
 pub enum Unfit {
     /// An option does not go with it: its name, and why.
@@ -61,7 +62,7 @@ impl Template {
         self.0.start_method
     }
 
-    /// Another builder that was told the same.
+    /// Another builder with the same settings.
     pub fn builder(&self) -> Builder {
         let Builder { name, daemon, start_method, fork_server, options, streams, lines, logs } = &self.0;
         let opened = |stream: &Option<Stream>| match stream {

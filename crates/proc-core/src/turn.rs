@@ -1,7 +1,7 @@
 //! One thread at a time calls what the program gave us to call beside its own threads: its logger, its callbacks for output.
 //!
-//! Who waits for the turn waits as long as whoever has it gets on, and no longer than [`PATIENCE`] beyond that: a logger may
-//! hang, or wait for a lock that the waiter holds. A fork waits for the turn, too, so that no child is made with the
+//! A waiter for the turn waits as long as the holder makes progress, and no longer than [`PATIENCE`] beyond that: a logger
+//! may hang, or wait for a lock that the waiter holds. A fork waits for the turn, too, so that no child is made with the
 //! program's logger locked for ever.
 
 use std::{
@@ -18,7 +18,7 @@ use std::{
 use crate::lock::lock;
 use kernel::{at_fork, fork_local::ForkLocal};
 
-/// How long the one who has the turn may take for one call before others go on without it.
+/// How long the holder of the turn may take for one call before others go on without it.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Default)]
@@ -30,7 +30,7 @@ struct Turns {
 #[derive(Debug, Default)]
 struct TurnState {
     is_taken: bool,
-    /// Those who wait, the first first.
+    /// Waiters, the first first.
     queue: VecDeque<u64>,
     n_tickets: u64,
     /// Calls that have come back.
@@ -38,7 +38,7 @@ struct TurnState {
 }
 
 static TURNS: ForkLocal<Turns> = ForkLocal::new();
-/// Whether anybody has ever had the turn. Orders nothing.
+/// Whether a thread has ever had the turn. Orders nothing.
 static IS_USED: AtomicBool = AtomicBool::new(false);
 
 thread_local! {
@@ -56,7 +56,7 @@ pub(crate) enum Waited {
     Turn(Turn),
     /// The calling thread has it: it is inside a call.
     Mine,
-    /// Somebody else has it, and does not get on.
+    /// Another thread has it, and makes no progress.
     Stuck,
 }
 
@@ -93,13 +93,13 @@ fn wait<'a>(turns: &'a Turns, state: MutexGuard<'a, TurnState>) -> (MutexGuard<'
     (state, waited.timed_out())
 }
 
-/// For a fork: as [`take`], if anybody has ever had the turn. To be given back by [`Turn::forget_in_child`] in the child.
+/// For a fork: as [`take`], if a thread has ever had the turn. To be given back by [`Turn::forget_in_child`] in the child.
 pub(crate) fn take_to_fork() -> Waited {
     if IS_USED.load(Relaxed) { take() } else { Waited::Mine }
 }
 
 impl Turn {
-    /// Calls what the program gave us. A panic of it has been told by the panic hook, and concerns that call alone.
+    /// Calls what the program gave us. The panic hook reports a panic of it, which concerns that call alone.
     pub(crate) fn call(&self, f: impl FnOnce()) {
         let _ = catch_unwind(AssertUnwindSafe(f));
         lock(&self.0.state).n_calls += 1;

@@ -5,7 +5,7 @@ use std::{error::Error, fmt, io};
 /// The lock is yours, but its former holder was killed or panicked while it held it: the data may be half changed.
 ///
 /// [`into_inner`](Self::into_inner) gives the guard. Put the data in order and say so with `mark_consistent()` of the
-/// guard; as long as nobody does, every later holder is told the same.
+/// guard; until a holder does, every later one is told the same.
 ///
 /// With `?` it becomes a `Box<dyn Error>` or an [`io::Error`]; the lock is released then, and the next one to lock it
 /// is told. (It is no [`Error`] itself: that would keep `?` from guards that borrow their lock.)

@@ -17,14 +17,14 @@
 //! action and time-out are given where one waits: `wait_timeout_with`.
 //!
 //! # What this is not
-//! Locks between machines, or between containers that do not share their process ids. Strictly fair: whoever comes in
-//! time gets the lock; who waits claims it in the end. Proof against a hostile process: one that was given a lock can
-//! write to its memory.
+//! Locks between machines, or between containers that do not share their process ids. Strictly fair: a newcomer may get
+//! the lock before a waiter, but a waiter claims it in the end. Proof against a hostile process: one that was given a lock
+//! can write to its memory.
 //!
 //! # How it works
 //! A lock of the process scope is a word in shared memory that the thread which holds it has in the list that the
-//! kernel goes through when a thread dies. Nobody who waits or wakes leaves a count behind that its death would make
-//! wrong; what a killed waiter was woken for, the kernel passes on.
+//! kernel goes through when a thread dies. No waiter or waker leaves a count behind that its death would make wrong; the
+//! kernel passes on the wake-up of a killed waiter.
 #![deny(unsafe_code)]
 
 #[cfg_attr(all(test, loom), allow(dead_code, unused_imports, reason = "the rest is not compiled with loom"))]

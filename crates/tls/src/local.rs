@@ -17,7 +17,7 @@ use crate::token;
 
 /// A value for each thread that asks for one, made when it first does.
 ///
-/// Belongs to an object or to a `static`. Every thread sees its own value only; whoever has the `Local` alone
+/// Belongs to an object or to a `static`. Every thread sees its own value only; code that has the `Local` alone
 /// (`&mut self`) sees those of all threads. `T` need not be `Sync`, so `Cell` and `RefCell` serve for values that change.
 ///
 /// No access blocks, except that the very first of each thread takes a lock for a moment. One costs about as much as
@@ -231,7 +231,7 @@ where
 impl<T> Place<T> {
     #[inline(never)]
     fn get_later(&self) -> Option<Ref<'_, T>> {
-        // The newest is this thread's, or nobody's: the others' threads have ended.
+        // The newest is this thread's, or none is: the threads of all others have ended.
         cell::Ref::filter_map(self.later.get()?.borrow(), |later| {
             later.last().filter(|newest| newest.token == token::current()).map(|newest| &newest.value)
         })

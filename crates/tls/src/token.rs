@@ -1,4 +1,4 @@
-//! Who a thread is, for good: unlike thread ids and pthread handles, tokens are never given out twice.
+//! A thread's identity, for good: unlike thread ids and pthread handles, tokens are never given out twice.
 
 use std::{
     cell::Cell,

@@ -1,9 +1,9 @@
-//! Who cannot go on, and because of whom.
+//! Which threads cannot go on, and because of which others.
 //!
-//! A thread that waits for a lock depends on the one that holds it; a thread that waits for a message depends on any of
-//! those who have the queue. A wait is hopeless if all it depends on are hopeless: stopped, dead, or waiting hopelessly
-//! themselves. A look is a look at things in motion, one after another, so a wait counts once it has been seen twice. What
-//! then is said of a deadlock is true, provided that nobody outside of the program has the queue.
+//! A thread that waits for a lock depends on the one that holds it; a thread that waits for a message depends on all
+//! processes that have the queue. A wait is hopeless if all it depends on are hopeless: stopped, dead, or waiting hopelessly
+//! themselves. A look reads changing things one after another, so a wait counts once it has been seen twice. What is said of
+//! a deadlock then is true, provided that no process outside of the program has the queue.
 
 use std::collections::{HashMap, HashSet};
 
@@ -23,7 +23,7 @@ pub(crate) fn findings(snapshot: &Snapshot) -> Vec<Finding> {
     tids.sort_by_key(|tid| graph.waits[tid].r#for == For::End);
     for tid in tids {
         let wait = graph.waits[&tid];
-        // Who waits for the end of one of those is told of with it.
+        // A thread that waits for the end of one of those is reported with it.
         let is_told =
             told.contains(&wait.pid) || wait.r#for == For::End && wait.any.iter().any(|pid| told.contains(pid));
         if is_told {
@@ -40,16 +40,16 @@ struct Graph<'a> {
     processes: HashMap<u32, &'a ProcessRow>,
     /// By thread.
     waits: HashMap<u32, &'a WaitRow>,
-    /// The threads whose wait nobody can end.
+    /// The threads whose wait no process can end.
     hopeless: HashSet<u32>,
 }
 
 fn is_idle(wait: &WaitRow) -> bool {
-    // A worker without a task waits for whatever the future brings, and so does whoever waits at an unknown word.
+    // A worker without a task may wait for ever, and so may a thread that waits at an unknown word.
     matches!(wait.r#for, For::Task | For::Word)
 }
 
-/// The largest set of threads that wait for nobody outside of it who can act.
+/// The largest set of threads that wait for no thread outside of it that can act.
 fn hopeless(processes: &HashMap<u32, &ProcessRow>, waits: &HashMap<u32, &WaitRow>) -> HashSet<u32> {
     let mut hopeless: HashSet<u32> = waits.values().filter(|wait| !is_idle(wait)).map(|wait| wait.tid).collect();
     loop {
@@ -68,7 +68,7 @@ fn hopeless(processes: &HashMap<u32, &ProcessRow>, waits: &HashMap<u32, &WaitRow
                 // Out of sight is not dead.
                 None => true,
             },
-            // Nobody in sight has it: who knows.
+            // No process in sight has it: nothing is known.
             None if wait.any.is_empty() => true,
             None if wait.r#for == For::End => {
                 let is_over = |pid: &u32| processes.get(pid).is_none_or(|row| row.is_dead());

@@ -103,7 +103,7 @@ fn keep_waits(before: &Snapshot, now: &mut Snapshot) {
 }
 
 fn add_rates(before: &Snapshot, now: &mut Snapshot, seconds: f64) {
-    // What is smaller than before is of another section, or of somebody who came later.
+    // A count that is smaller than before is of another section, or of a later process.
     let rate = |now: u64, before: u64| now.checked_sub(before).map(|n| n as f64 / seconds);
     for row in &mut now.processes {
         let old = before.processes.iter().find(|old| old.pid == row.pid);

@@ -1,7 +1,7 @@
-//! Whom the ids of processes and threads mean that stand in shared memory.
+//! Which processes and threads the ids in shared memory mean.
 //!
-//! They are those of the pid namespace of whoever wrote them: in a container, 2 is another process than outside. The kernel
-//! says of each thread what its id is in its own namespace.
+//! They are those of the writer's pid namespace: in a container, 2 is another process than outside. The kernel says of each
+//! thread what its id is in its own namespace.
 
 use std::collections::{HashMap, HashSet};
 

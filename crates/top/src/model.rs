@@ -154,7 +154,7 @@ pub(crate) struct QueueRow {
     pub(crate) leased: Vec<(u32, u64)>,
     pub(crate) n_orphans: u64,
     pub(crate) n_dead_letters: u64,
-    /// Somebody may sleep until there is a message, room.
+    /// Whether there may be sleepers that wait for a message, for room.
     pub(crate) sleeps: [bool; 2],
     pub(crate) holders: Vec<u32>,
 }
@@ -211,8 +211,8 @@ pub(crate) struct OtherRow {
     pub(crate) holders: Vec<u32>,
 }
 
-/// For how long something has been as it is. No kernel and no segment says when it began, for that would cost those who
-/// do it a look at the clock each time: what is known is what the looks have seen.
+/// For how long something has been as it is. No kernel and no segment says when it began, for that would cost each operation
+/// a look at the clock: what is known is what the looks have seen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Seen {
     /// Since the first look that saw it: it began up to one look earlier.
@@ -221,7 +221,7 @@ pub(crate) struct Seen {
     pub(crate) is_older: bool,
 }
 
-/// What somebody waits for.
+/// What a thread waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum For {
@@ -260,7 +260,7 @@ impl For {
     }
 }
 
-/// A thread that waits, and who could end that.
+/// A thread that waits, and the threads and processes that could end that.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct WaitRow {
     pub(crate) pid: u32,
@@ -290,7 +290,7 @@ pub(crate) enum FindingKind {
     Stopped,
     /// The chain ends in one that has ended.
     Dead,
-    /// Nobody in sight can end the wait.
+    /// No process in sight can end the wait.
     Stuck,
 }
 

@@ -1,4 +1,4 @@
-//! What the kernel tells of processes: `/proc`, read as any user may read it. Nobody is traced or stopped for it.
+//! What the kernel tells of processes: `/proc`, read as any user may read it. No process is traced or stopped for it.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -97,7 +97,7 @@ impl MemoryFile {
 }
 
 /// The kernel's number of the mount that all memory files are on. The name of any other file may be like theirs, and to look
-/// at it may take for ever: in a container anybody may serve a file system.
+/// at it may take for ever: in a container any user may serve a file system.
 fn mount_of_memory() -> Option<u64> {
     static MOUNT: LazyLock<Option<u64>> = LazyLock::new(|| {
         let memory = SharedMemory::new(1).ok()?;
@@ -106,7 +106,7 @@ fn mount_of_memory() -> Option<u64> {
     *MOUNT
 }
 
-/// What the kernel says of a descriptor, without asking whoever serves its file.
+/// What the kernel says of a descriptor, without asking the process that serves its file.
 struct FdInfo(String);
 
 impl FdInfo {

@@ -1,4 +1,4 @@
-//! One look at a program: its processes, their memory files, and who waits for whom.
+//! One look at a program: its processes, their memory files, and which thread waits for which.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -401,7 +401,7 @@ fn add_segment(snapshot: &mut Snapshot, id: u64, memory: &MemoryFile, segment: &
             put_per_second: None,
             taken_per_second: None,
             leases: view.leases,
-            // 0 is nobody known.
+            // 0 is no known process.
             leased: view.leased.iter().map(|(pid, n)| (outer(*pid).unwrap_or(0), *n)).collect(),
             n_orphans: view.n_orphans,
             n_dead_letters: view.n_dead_letters,

@@ -4,13 +4,13 @@
 #[derive(Clone, Copy)]
 pub(super) enum Ack {
     Done,
-    /// Give it to somebody.
+    /// Give it to an agent.
     Again,
     /// The same, a second later.
     Later,
     /// It is being worked on.
     Working,
-    /// Nobody wants it.
+    /// It is wanted no longer.
     Never,
 }
 

@@ -1,4 +1,4 @@
-//! Agents, from the side of whoever starts one.
+//! Agents, from the side of the program that starts one.
 
 use std::{
     collections::BTreeMap,
@@ -88,10 +88,11 @@ impl Agent {
         }
     }
 
-    /// Has it take no further tasks, give those back that no worker has begun, and end when the others have. Returns at once.
+    /// Tells it to take no further tasks, give back those that no worker has begun, and end when the others have. Returns at
+    /// once.
     #[doc(alias = "drain")]
     pub fn stop(&self) {
-        // If there is nobody to tell, it has ended.
+        // If this fails, it has ended.
         let _ = self.stop.send(Stop::Drain);
     }
 
@@ -112,7 +113,7 @@ impl Agent {
 impl Drop for Agent {
     fn drop(&mut self) {
         let _ = self.stop.send(Stop::Now);
-        // What it says was wanted by nobody.
+        // The program did not ask for the outcome.
         let _ = self.wait();
     }
 }
@@ -165,9 +166,9 @@ impl AgentBuilder {
     /// Whether it calls functions that it cannot look up in the program's symbols, because those were stripped; by default
     /// not.
     ///
-    /// A task names its function by a place in the program. Whoever may give tasks to the server can name another place, where
-    /// no function begins, and have the worker do what no Rust program does. With symbols, a place that is no function's is
-    /// refused. Without, this is for servers whose users could as well log in on the agent's host.
+    /// A task names its function by a place in the program. A client that may give tasks to the server can name another place,
+    /// where no function begins, and make the worker do what no Rust program does. With symbols, a place that is no function's
+    /// is refused. Without, this is for servers whose users could as well log in on the agent's host.
     pub fn trust_places(mut self, trusts: bool) -> Self {
         self.trusts_places = trusts;
         self
@@ -200,7 +201,7 @@ impl AgentBuilder {
             functions,
         };
         helper::spawn("cluster-agent", move || {
-            // Nobody has to be there to hear it.
+            // Fails if the handle is gone.
             let _ = tell.send(start::run(config, stops, &begun));
             drop(lives);
         })?;

@@ -34,7 +34,7 @@ pub(super) struct UnconfirmedVerdict {
     pub(super) number: u64,
     pub(super) message: Bytes,
     pub(super) sent: Instant,
-    /// Since when nobody has been there to take it.
+    /// Since when no coordinator has been there to take it.
     pub(super) alone_since: Option<Instant>,
 }
 
@@ -158,7 +158,7 @@ impl Hand {
         held
     }
 
-    /// Nobody was there to take this verdict. After a lease, the task is let go of.
+    /// No coordinator was there to take this verdict. After a lease, the task is dropped.
     pub(super) fn unheard(&mut self, number: u64, now: Instant) -> Option<Held> {
         let key = self.numbers.get(&number)?;
         let verdict = self.held.get_mut(key)?.verdict.as_mut()?;

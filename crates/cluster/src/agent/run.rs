@@ -61,7 +61,7 @@ pub(super) struct AgentInputs {
     pub(super) tasks: Subscriber,
     pub(super) confirmations: Subscriber,
     pub(super) control: Subscriber,
-    /// Who wants the whole of a verdict.
+    /// Requests for the whole of a verdict.
     pub(super) wholes: Subscriber,
     pub(super) stops: UnboundedReceiver<Stop>,
 }
@@ -237,7 +237,7 @@ impl AgentLoop {
         self.publish(ack, None, Bytes::from_static(word)).await;
     }
 
-    /// If it cannot be sent, whoever waits for it gets it at the next look, or the task comes again.
+    /// If it cannot be sent, the coordinator gets it at the next look, or the task comes again.
     pub(super) async fn publish(&self, subject: impl Into<Subject>, reply: Option<String>, payload: Bytes) {
         let subject = subject.into();
         let _ = match reply {

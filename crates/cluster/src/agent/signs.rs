@@ -13,7 +13,7 @@ use crate::message::{self, Beat};
 
 /// How often coordinators and the server are told that the agent lives, and works on what it holds.
 const BEAT: Duration = Duration::from_secs(1);
-/// How long who is to end waits for a server to come back.
+/// How long an agent that is to end waits for a server to come back.
 const ALONE: Duration = Duration::from_secs(5);
 /// For the last words.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -23,7 +23,7 @@ impl AgentLoop {
         if self.client.connection_state() != Connection::Connected {
             self.sources.iter_mut().for_each(|source| source.puller.forget());
             let apart = now.duration_since(*self.apart.get_or_insert(now));
-            // What it has can be told to nobody. Others are given it once there is a server again.
+            // Without a server it cannot give its tasks back. The server gives them to others once it is there again.
             if self.stop == Some(Stop::Drain) && apart >= ALONE {
                 self.stop(Stop::Now).await;
             }

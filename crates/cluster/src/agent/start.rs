@@ -48,7 +48,7 @@ pub(super) fn run(config: AgentConfig, stops: UnboundedReceiver<Stop>, begun: &S
             told: None,
             apart: None,
         };
-        // Whoever wanted to know may have gone; it stops this one then.
+        // The caller may have gone; then it stops this agent.
         let _ = begun.send(());
         agent.run(inputs).await
     })

@@ -132,7 +132,7 @@ impl AgentLoop {
         }));
     }
 
-    /// What a task is to call. A place comes from a network, where whoever may give tasks can make one up; and it
+    /// What a task is to call. A place comes from a network, where a client that may give tasks can make one up; and it
     /// means nothing but in a task for this build.
     ///
     /// # Errors
@@ -174,7 +174,7 @@ impl AgentLoop {
         self.decide(key, busy, ends).await;
     }
 
-    /// Tasks that take long are not taken ahead of those who could begin with them at once.
+    /// Long tasks are not taken ahead, as other agents could begin with them at once.
     pub(super) fn learn(&mut self, busy: Duration) {
         let each = busy.max(Duration::from_micros(1)).as_nanos();
         let wanted = usize::try_from(AHEAD.as_nanos() * self.config.n_slots as u128 / each).unwrap_or(MAX_AHEAD);

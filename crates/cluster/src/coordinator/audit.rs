@@ -13,7 +13,7 @@ const SET_UP: Duration = Duration::from_secs(5);
 impl CoordinatorLoop {
     /// Compares the ledger with the server: a task that was stored there, is there no more, and has no verdict, was lost.
     ///
-    /// Where nothing gets on, somebody may have deleted the consumer, which is made again then.
+    /// If nothing makes progress, the consumer may have been deleted; then it is made again.
     pub(super) async fn audit(&mut self, now: Instant, still: Duration) {
         if let Some(audit) = self.audit.take_if(|audit| audit.is_finished()) {
             let lost = audit.await.unwrap_or_default();

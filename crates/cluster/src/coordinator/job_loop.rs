@@ -51,7 +51,7 @@ impl CoordinatorLoop {
                     begun => break begun,
                 }
             };
-            // Whoever wants to know waits for it.
+            // Fails if the caller does not wait for it any more.
             let _ = tell.send(begun.map_err(PoolError::from));
         });
     }

@@ -14,7 +14,7 @@ use super::queue::Queue;
 struct JobSubscription {
     queue: Arc<Queue>,
     verdicts: Subscriber,
-    /// Who wants the whole of a task.
+    /// Requests for the whole of a task.
     wholes: Subscriber,
 }
 
@@ -31,7 +31,7 @@ impl Jobs {
         self.0.push(JobSubscription { queue, verdicts, wholes });
     }
 
-    /// Listens no more to those that nobody waits for.
+    /// Stops listening to jobs that no handle waits for.
     pub(super) fn forget_idle(&mut self) {
         self.0.retain(|job| Arc::strong_count(&job.queue) > 1);
     }

@@ -1,4 +1,4 @@
-//! What a coordinator looks at several times a second: who is there, and whether tasks get on.
+//! What a coordinator looks at several times a second: which agents are there, and whether tasks get on.
 
 use std::{
     sync::Arc,

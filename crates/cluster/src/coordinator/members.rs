@@ -21,10 +21,10 @@ pub struct Host {
     pub n_held: usize,
 }
 
-/// Whoever has said nothing for so long is not counted any more. Its tasks are given to others by the server.
+/// An agent that has said nothing for so long is not counted any more. The server gives its tasks to others.
 const HEARD_WITHIN: Duration = Duration::from_millis(3500);
 
-/// More tasks at a time are believed of no agent.
+/// An agent that claims to run more tasks at a time is not believed.
 const MAX_SLOTS: usize = 1 << 16;
 
 /// Agents of this build, and of others.
@@ -37,13 +37,13 @@ impl Members {
             self.0.remove(&beat.agent);
             return;
         }
-        // Whoever may speak here may say any number; sums of these do not overflow.
+        // A client that may publish here may say any number; sums of these do not overflow.
         beat.slots = beat.slots.min(MAX_SLOTS);
         beat.n_held = beat.n_held.min(MAX_SLOTS);
         self.0.insert(beat.agent.clone(), (now, beat));
     }
 
-    /// Forgets who was not heard of lately.
+    /// Forgets agents that were not heard of lately.
     pub(crate) fn forget(&mut self, now: Instant) {
         self.0.retain(|_, (heard, _)| now.duration_since(*heard) < HEARD_WITHIN);
     }

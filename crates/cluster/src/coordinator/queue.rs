@@ -57,7 +57,7 @@ impl Queue {
         }
     }
 
-    /// Who its tasks say that they are of, and a task's number there.
+    /// The owner that its tasks name, and a task's number there.
     pub(crate) fn key<'a>(&'a self, coordinator: &'a str, task: u64) -> (&'a str, u64) {
         match &self.job {
             None => (coordinator, task),

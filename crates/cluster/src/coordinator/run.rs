@@ -53,7 +53,7 @@ pub(super) struct CoordinatorInputs {
     pub(super) acks: Subscriber,
     pub(super) verdicts: Subscriber,
     pub(super) beats: Subscriber,
-    /// Who wants the whole of a task.
+    /// Requests for the whole of a task.
     pub(super) wholes: Subscriber,
     pub(super) jobs: Jobs,
     /// Verdicts on tasks of jobs that were not heard of.

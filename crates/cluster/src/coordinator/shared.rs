@@ -112,7 +112,7 @@ impl Shared {
     }
 
     pub(crate) fn wake(&self, what: Wake) {
-        // Nobody listens once the thread has ended, and there is nothing to do then.
+        // Fails once the thread has ended, and there is nothing to do then.
         let _ = self.wake.send(what);
     }
 
@@ -140,7 +140,7 @@ impl Shared {
         Ok((queue, begun))
     }
 
-    /// Has the server forget a job. Blocks until it has.
+    /// Makes the server forget a job. Blocks until it has.
     pub(crate) fn forget(&self, job: JobName) -> Result<(), PoolError> {
         let (tell, told) = mpsc::channel();
         self.wake(Wake::Forgotten(job, tell));
@@ -283,7 +283,7 @@ impl HasInputs for Shared {
     }
 
     fn left(&self) {
-        // Under the lock, so that nobody who has just looked at the inputs goes to sleep after this.
+        // Under the lock, so that no thread that has just looked at the inputs goes to sleep after this.
         drop(self.state.lock());
         self.changed.notify_all();
     }

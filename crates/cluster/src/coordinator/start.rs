@@ -32,7 +32,7 @@ pub(crate) fn start(config: CoordinatorConfig) -> Result<(Arc<Shared>, mpsc::Rec
             Err(e) => Err(e.into()),
         };
         if let Err(e) = outcome {
-            // Whoever waits for it may have gone.
+            // The caller that waits for it may have gone.
             let _ = begun.send(Err(e));
         }
         drop(ended);

@@ -59,7 +59,7 @@ impl ClusterPool {
     /// A server of its own on this machine, with `n_agents` agents of one worker each: for tests and first steps.
     ///
     /// The server is the program that the environment's `NATS_SERVER_BIN` names, or `nats-server` on the `PATH`. It listens
-    /// on the loopback interface, for those who know a word that only this pool and its agents do, and keeps its files in a
+    /// on the loopback interface, for clients with a token that only this pool and its agents have, and keeps its files in a
     /// directory of its own below [`std::env::temp_dir`]. Blocks until all agents are there.
     ///
     /// # Errors

@@ -44,7 +44,7 @@ pub use self::{builder::ClusterPoolBuilder, function::RegisteredFunction, job::J
 ///
 /// # Crash safety
 /// A task has exactly one result, whatever is killed on the way: worker, agent, host, server. It **may run more than
-/// once**, also without retries: if its host is lost, the server gives it to another one, and nobody can know how far the
+/// once**, also without retries: if its host is lost, the server gives it to another one, and it is unknown how far the
 /// lost one had come. Where a worker process dies and its agent lives, it runs at most once by default, and at least once
 /// with retries, as in a [`ProcessPool`](pool::ProcessPool).
 ///

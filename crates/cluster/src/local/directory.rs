@@ -1,6 +1,6 @@
 //! Where a server of a pool's own keeps its files.
 //!
-//! Each has a lock, which the kernel drops with the guard that holds it. What nobody holds is removed by whoever comes next.
+//! Each has a lock, which the kernel drops with the guard that holds it. The next server removes those that no guard holds.
 
 use std::{
     env, fs, io,
@@ -19,7 +19,7 @@ const LOCK: &str = "lock";
 /// A younger one may be about to be locked.
 const ABANDONED_AFTER: Duration = Duration::from_secs(60);
 
-/// A path for a new one, which nobody can guess.
+/// A path for a new one, which cannot be guessed.
 pub(super) fn path(secret: &str) -> PathBuf {
     env::temp_dir().join(format!("{}{secret}", prefix()))
 }

@@ -24,13 +24,13 @@ use super::directory;
 pub(super) struct Server {
     program: PathBuf,
     directory: PathBuf,
-    /// Whoever knows it may use the server.
+    /// A client that knows it may use the server.
     pub(super) token: String,
     /// 0 as long as there was none.
     pub(super) port: u16,
 }
 
-/// Without the token, which is nobody's business.
+/// Without the token, which is secret.
 impl std::fmt::Debug for Server {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Server").field("directory", &self.directory).field("port", &self.port).finish_non_exhaustive()
@@ -88,7 +88,7 @@ impl Server {
         }
     }
 
-    /// In a file, for arguments can be read by everybody.
+    /// In a file, as all users can read arguments.
     fn write_settings(&self, path: &Path) -> io::Result<()> {
         let port = if self.port == 0 { -1 } else { i32::from(self.port) };
         // Each of its values is one of the server's language, too.
@@ -109,8 +109,8 @@ fn read_port(file: &Path) -> Option<u16> {
     ports["nats"][0].as_str()?.rsplit(':').next()?.parse().ok()
 }
 
-/// Runs the server until `owner`, a pipe, has no writer any more, or somebody terminates this process. A server that dies is
-/// started again, with the same port and the same files. `report` is told the first one's port, or why there is none.
+/// Runs the server until `owner`, a pipe, has no writer any more, or this process gets a signal to terminate. A server that
+/// dies is started again, with the same port and the same files. `report` is told the first one's port, or why there is none.
 pub(super) fn run(mut server: Server, owner: Fd, report: Option<Fd>) -> Result<(), String> {
     let end = block_termination().map_err(|e| e.to_string())?;
     let _lock = directory::hold(&server.directory).map_err(|e| format!("{}: {e}", server.directory.display()))?;
@@ -145,7 +145,7 @@ pub(super) fn run(mut server: Server, owner: Fd, report: Option<Fd>) -> Result<(
 
 fn tell(report: Option<Fd>, what: &str) {
     if let Some(report) = report {
-        // Whoever wanted to know has ended.
+        // Fails if the owner has ended.
         let _ = fs::File::from(report.0).write_all(what.as_bytes());
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! The server is a child of a *guard*, a process that the pool's supervisor starts beside the agents. The agents die with
 //! their owner by the kernel's hand; the guard survives it for a moment: it sees that its pipe has lost its writer, kills the
-//! server and removes its files. So nothing is left behind whoever is killed: the server dies with its guard, the guard is
-//! started again by the supervisor as long as there is an owner, and what is left of both is removed by the next one.
+//! server and removes its files. So nothing is left behind, whichever process is killed: the server dies with its guard, the
+//! supervisor starts the guard again as long as there is an owner, and the next guard removes what is left of both.
 
 mod directory;
 mod guard;

@@ -33,7 +33,7 @@ impl<T> Item<T> {
         self.value
     }
 
-    /// Whether somebody had it before and died or dropped it without `task_done`.
+    /// Whether another taker had it before and died or dropped it without `task_done`.
     pub fn redelivered(&self) -> bool {
         self.deliveries() > 1
     }

@@ -29,15 +29,15 @@ use crate::{
 /// [`task_done`](Item::task_done), and [`join`](Self::join) waits until none is unfinished.
 ///
 /// **Delivery: at least once.** An item whose holder dies, or drops it without `task_done`, is delivered again, to the
-/// next getter and ahead of the queue, marked as [`redelivered`](Item::redelivered); whoever gets it may be repeating
+/// next getter and ahead of the queue, marked as [`redelivered`](Item::redelivered); that getter may be repeating
 /// what was done before. After [`max_deliveries`](Builder::max_deliveries) such deliveries (5 unless said) it becomes
 /// a dead letter, which counts as done and waits in [`dead_letters`](Self::dead_letters). An item that is held for long
-/// holds up nobody: it has left the ring.
+/// does not hold up others: it has left the ring.
 ///
 /// # Crash safety
-/// Whatever process is killed, at whatever instruction: an item whose `put` has returned is delivered until somebody's
+/// Whatever process is killed, at whatever instruction: an item whose `put` has returned is delivered until a holder's
 /// `task_done` has returned; then never again. What is unfinished is not counted but looked up, so it is never wrong.
-/// A dead holder is noticed within some 20 ms by anybody who waits in `get` or `join`.
+/// A process that waits in `get` or `join` notices a dead holder within some 20 ms.
 ///
 /// # Examples
 /// ```
@@ -104,7 +104,7 @@ impl<T> JoinableQueue<T> {
 
     /// Waits until every item that was put has been dealt with: those put meanwhile too.
     ///
-    /// Waits also for items that nobody takes, and does not wait for dead letters.
+    /// Waits also for items that no process takes, and does not wait for dead letters.
     ///
     /// # Errors
     /// [`GetError::Damaged`] if another process has overwritten the queue's memory.
@@ -165,7 +165,7 @@ impl<T> JoinableQueue<T> {
     }
 
     /// Closes the queue for all its users: from now on putting is an error, and getting is one once nothing is left
-    /// to take. Items still lent out can be done, or come back when their holder dies, for who asks again.
+    /// to take. Items still lent out can be done, or come back when their holder dies, for a getter that asks again.
     ///
     /// Python's `JoinableQueue.close()`, by which one process says that *it* puts no more, is to drop the handle.
     pub fn close(&self) {
@@ -296,9 +296,9 @@ impl<T: DeserializeOwned> JoinableQueue<T> {
         Ok(items)
     }
 
-    /// Takes the items that were given up on: delivered too often to somebody who died or dropped them.
+    /// Takes the dead letters: items that were delivered too often to processes that died or dropped them.
     ///
-    /// They stay in the queue's memory, whoever dies, until they are taken, by any one process. Those that are no `T` stay
+    /// They stay in the queue's memory, whichever process dies, until one process takes them. Those that are no `T` stay
     /// for [`undecodable_letters`](Self::undecodable_letters).
     ///
     /// # Errors
@@ -325,7 +325,7 @@ impl<T: DeserializeOwned> JoinableQueue<T> {
         match content.decode() {
             Ok(value) => Ok(Item::new(value, lease)),
             Err(e) => {
-                // Nobody could do better with it.
+                // No other getter could decode it.
                 lease.give_up();
                 Err(GetStop::Decode(e))
             }

@@ -14,7 +14,7 @@ use nix::sys::socket::UnixAddr;
 pub enum Address {
     /// A path in the file system, of at most 107 bytes. Its directory decides who can reach it.
     Path(PathBuf),
-    /// A name that exists only while somebody listens at it. All processes of the network namespace can reach it.
+    /// A name that exists only while a process listens at it. All processes of the network namespace can reach it.
     Abstract(Vec<u8>),
 }
 

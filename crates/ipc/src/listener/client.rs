@@ -37,8 +37,8 @@ impl Client {
     /// Connects to the process that listens at `address`, which must belong to the same user. Waits until it accepts.
     ///
     /// # Errors
-    /// `ENOENT`, `ECONNREFUSED` if nobody listens there; `PermissionDenied` if somebody else does; `EMFILE`/`ENFILE` if
-    /// descriptors are short.
+    /// `ENOENT`, `ECONNREFUSED` if no process listens there; `PermissionDenied` if a process of another user does;
+    /// `EMFILE`/`ENFILE` if descriptors are short.
     pub fn connect<T>(address: impl Into<Address>) -> io::Result<Connection<T>> {
         Self::to(address).open()
     }

@@ -41,8 +41,8 @@ const MAX_TURNED_AWAY: usize = 64;
 ///
 /// # Crash safety
 /// A path is removed when the listener is dropped. One that a killed listener left behind is taken over by the next; one
-/// that somebody listens at is an error. Clients that wait to be accepted when the listener dies get an error. A client
-/// that dies at any moment, or says nothing, delays nobody.
+/// that another process listens at is an error. Clients that wait to be accepted when the listener dies get an error. A
+/// client that dies at any moment, or says nothing, does not delay the others.
 ///
 /// # Examples
 /// ```

@@ -18,7 +18,7 @@ use nix::{
 
 /// A path that a socket of this process is bound to; removed when dropped.
 ///
-/// It is looked up once. From then on it is a name in that directory, and a file that a descriptor names: whoever may
+/// It is looked up once. From then on it is a name in that directory, and a file that a descriptor names: a user that may
 /// write the directory can take the name away, but not have anything else changed or removed in its stead.
 #[derive(Debug)]
 pub(super) struct Claimed {
@@ -29,7 +29,7 @@ pub(super) struct Claimed {
 }
 
 impl Claimed {
-    /// Binds `socket` to `path`, gives that its mode, and has the socket `listen`. A path that nobody is bound to any
+    /// Binds `socket` to `path`, gives that its mode, and has the socket `listen`. A path that no process is bound to any
     /// more is taken over.
     pub(super) fn bind(
         socket: &OwnedFd,
@@ -39,7 +39,7 @@ impl Claimed {
     ) -> io::Result<Self> {
         let address = UnixAddr::new(path)?;
         let place = Place::of(path)?;
-        // Between finding out that a path is abandoned and removing it, nobody else must do so and bind to it.
+        // Between finding out that a path is abandoned and removing it, no other process must do so and bind to it.
         let turn = place.take_turn()?;
         match place.find()? {
             None => {}
@@ -68,7 +68,7 @@ impl Claimed {
 }
 
 impl Drop for Claimed {
-    /// While the socket is open: nobody takes the path for abandoned, and so takes it over, before it is removed.
+    /// While the socket is open: no process takes the path for abandoned, and so takes it over, before it is removed.
     fn drop(&mut self) {
         if self.pid == std::process::id() && self.place.holds(self.file.id()) {
             let _ = self.place.remove();
@@ -79,13 +79,13 @@ impl Drop for Claimed {
 /// Whether it is a socket's path, and that socket is gone.
 ///
 /// Asked with a socket of another type, which cannot connect. So one that is bound and does not listen yet is told from
-/// none, and nobody who listens hears of it.
+/// none, and no listener hears of it.
 fn is_abandoned(found: &Found, address: &UnixAddr) -> io::Result<bool> {
     if !found.is_socket() {
         return Ok(false);
     }
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let probe = socket(AddressFamily::Unix, SockType::Datagram, flags, None)?;
-    // `EPROTOTYPE`: somebody has it, with another kind of socket.
+    // `EPROTOTYPE`: a process has it, with another kind of socket.
     Ok(connect(probe.as_raw_fd(), address) == Err(Errno::ECONNREFUSED))
 }

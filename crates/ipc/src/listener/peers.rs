@@ -15,7 +15,7 @@ pub enum Peers {
     SameUser,
     /// Processes of the user with this id, and of this process's own.
     User(u32),
-    /// Everybody who can reach the address.
+    /// All that can reach the address.
     Anyone,
 }
 

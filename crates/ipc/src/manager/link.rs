@@ -70,7 +70,7 @@ impl Link {
         f()
     }
 
-    /// Has the server call `function` and waits for what it returns.
+    /// Makes the server call `function` and waits for what it returns.
     pub(super) fn call<A, R>(self: &Arc<Self>, function: Function, args: &A) -> Result<R, ManagerError>
     where
         A: Serialize + DeserializeOwned,

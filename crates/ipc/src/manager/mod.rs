@@ -43,7 +43,7 @@ use crate::pipe::socket::Socket;
 /// is gone, in all processes, or with the process that started it. An object goes when the last of its proxies is.
 ///
 /// # Crash safety
-/// A call happens or it does not, whatever becomes of the caller; nobody else notices. If the server is killed, the
+/// A call happens or it does not, whatever becomes of the caller; no other process notices. If the server is killed, the
 /// objects are gone: every call, those under way included, reports [`ManagerError::Closed`].
 ///
 /// # Examples
@@ -108,7 +108,7 @@ impl Manager {
         self.create_with(std::convert::identity, (object,))
     }
 
-    /// Has the server make an object: `make` is called there. For objects that do not serialise.
+    /// Makes an object in the server: `make` is called there. For objects that do not serialise.
     ///
     /// # Errors
     /// `Panicked` if `make` does; else as [`create`](Self::create).

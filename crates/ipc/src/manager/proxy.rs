@@ -21,7 +21,7 @@ use super::{
 pub struct Proxy<T> {
     link: Arc<Link>,
     id: u64,
-    /// The end of a pipe whose other end the server watches, to see when nobody has the object any more.
+    /// The end of a pipe whose other end the server watches, to see when no process has the object any more.
     held: Arc<Fd>,
     object: PhantomData<fn(T)>,
 }

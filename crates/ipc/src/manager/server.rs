@@ -63,7 +63,7 @@ struct Object {
 }
 
 impl Server {
-    /// Lets go of an object that nobody has a proxy of any more.
+    /// Lets go of an object that no process has a proxy of any more.
     fn forget(&self, id: u64) {
         let object = self.objects.lock().remove(&id);
         if let Some(object) = object {
@@ -82,9 +82,9 @@ pub(super) fn is_here() -> bool {
     SERVER.get().is_some()
 }
 
-/// The server's life: ends when nobody has the other end of `door` any more.
+/// The server's life: ends when no process has the other end of `door` any more.
 pub(super) fn serve(door: Socket) {
-    // What is typed at the terminal is for those who use the objects. Inherited by the threads to come.
+    // What is typed at the terminal is for the users of the objects. Inherited by the threads to come.
     let mut interrupt = SigSet::empty();
     interrupt.add(Signal::SIGINT);
     let _ = interrupt.thread_block();
@@ -125,7 +125,7 @@ fn admit(door: &Socket) -> bool {
             true
         }
         Ok(Packet::Bell | Packet::Nothing) => true,
-        // Others' objects are not to go for that; whoever knocked is still there.
+        // Others' objects must not go for that; the request is still in the socket.
         Err(Errno::ENOMEM | Errno::ENOBUFS) => {
             thread::sleep(WANT);
             true
@@ -134,7 +134,7 @@ fn admit(door: &Socket) -> bool {
     }
 }
 
-/// Begins a connection; whoever does not get an answer sees the socket close.
+/// Begins a connection; a caller that gets no answer sees the socket close.
 fn begin(socket: OwnedFd) {
     let Ok(end) = handshake::offer(socket, NO_LIMIT) else { return };
     let _ = thread::Builder::new().name("Manager".into()).spawn(move || attend(&Connection::new(end)));

@@ -1,7 +1,7 @@
 //! Sending and receiving as futures, for any runtime or none.
 //!
-//! A pipe's descriptor says when there is something to receive. Nothing says when there is room again but the sleep of a
-//! sender, so a message that finds none is sent by a helper thread.
+//! A pipe's descriptor says when there is something to receive. Only a sleeping sender is told when there is room again, so
+//! a helper thread sends a message that finds none.
 
 use std::{
     fmt,

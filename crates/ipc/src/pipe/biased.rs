@@ -4,25 +4,25 @@
 //! speed. So the lock is biased towards the thread that used it first: that thread enters with plain loads and stores.
 //! Another thread revokes the bias with `membarrier`. After a few revocations the lock becomes an ordinary mutex.
 //!
-//! | `bias` | who enters how |
+//! | `bias` | which thread enters, and how |
 //! |---|---|
-//! | `NOBODY` | anyone: takes `turn`, and biases the lock towards itself |
+//! | `NOBODY` | any thread: takes `turn`, and biases the lock towards itself |
 //! | a thread, and the number of its bias | that thread: `busy = 1`, then reads `bias` again; others: take `turn`, revoke the bias, wait for `busy == 0` |
-//! | `SHARED` | anyone: holds `turn` throughout |
+//! | `SHARED` | any thread: holds `turn` throughout |
 //!
 //! | `busy` (one for each bias) | meaning | who writes it |
 //! |---|---|---|
 //! | 0 | the biased thread is outside | the biased thread |
-//! | 1 | it is inside, or about to find out that it has lost its bias | the biased thread; whoever biases the lock, before it does |
+//! | 1 | it is inside, or about to find out that it has lost its bias | the biased thread; a thread that biases the lock, before it does |
 //!
 //! # Why at most one thread is inside
-//! Under `SHARED`, whoever is inside holds `turn`. Under a bias, the biased thread is inside: it came in while `busy`
+//! Under `SHARED`, the thread inside holds `turn`. Under a bias, the biased thread is inside: it came in while `busy`
 //! was 0, and saw its bias once more after `busy` had become 1. Each bias has a `busy` of its own, since a thread may
 //! still write its own for a moment after it has lost the bias.
 //!
-//! Whoever revokes a bias stores `bias`, has every thread of this process run a fence, and waits for `busy == 0`. If the
+//! A revoker of a bias stores `bias`, makes every thread of this process run a fence, and waits for `busy == 0`. If the
 //! biased thread's second look at `bias` comes before that fence, the revoker sees `busy == 1`. If it comes after it, the
-//! biased thread sees the new `bias`. Without the fence neither is so: then the bias is put back, and the caller gets
+//! biased thread sees the new `bias`. Without the fence neither holds: then the bias is put back, and the caller gets
 //! [`Blocked::Refused`].
 //!
 //! # Safety
@@ -48,7 +48,7 @@ use crate::{
 pub(super) struct Biased<T> {
     bias: AtomicUsize,
     busy: [AtomicU32; MAX_BIASES],
-    /// Held by whoever enters without the bias; counts how often the lock has been biased.
+    /// Held by a thread that enters without the bias; counts how often the lock has been biased.
     turn: Mutex<usize>,
     value: UnsafeCell<T>,
 }
@@ -71,7 +71,7 @@ const _: () = assert!(THREAD_ID_STEP > BIAS_NUMBER && THREAD_ID_STEP > SHARED);
 pub(super) enum WaitLimit {
     /// Not at all (or a moment, if another thread is just passing through).
     None,
-    /// Until then; `None` is for ever.
+    /// Until that deadline; `None` is for ever.
     Until(Option<Deadline>),
 }
 
@@ -80,7 +80,7 @@ pub(super) enum WaitLimit {
 pub(super) enum Blocked {
     /// The deadline passed.
     TimedOut,
-    /// The lock is biased towards somebody else, and the kernel refuses the `membarrier(2)` that revoking it takes.
+    /// The lock is biased towards another thread, and the kernel refuses the `membarrier(2)` that revoking it takes.
     Refused,
 }
 
@@ -144,7 +144,7 @@ impl<T> Biased<T> {
         let busy = self.busy(bias);
         // Relaxed: only this thread writes it while it has the bias.
         assert!(busy.load(Relaxed) == 0, "a value's own Serialize used the connection that it is being sent over");
-        // Relaxed, and in this order for whoever revokes the bias: see the module.
+        // Relaxed, and in this order for a thread that revokes the bias: see the module.
         busy.store(1, Relaxed);
         light_fence();
         if self.bias.load(Relaxed) == bias {
@@ -161,10 +161,10 @@ impl<T> Biased<T> {
 
     #[inline(always)]
     fn leave(&self, bias: usize) {
-        // Release: whoever sees the 0 sees what was done inside.
+        // Release: a thread that sees the 0 sees what was done inside.
         self.busy(bias).store(0, Release);
         light_fence();
-        // Relaxed, after the store for whoever revokes the bias: it sees the 0, or this sees that it may be asleep.
+        // Relaxed, after the store, for a thread that revokes the bias: it sees the 0, or this sees that it may be asleep.
         if self.bias.load(Relaxed) != bias {
             self.wake(bias);
         }
@@ -186,7 +186,7 @@ impl<T> Biased<T> {
         if bias == SHARED {
             return Ok(Guard::Shared(self, turn));
         }
-        // A bias of this thread's own was lost and put back meanwhile: there is nobody to wait for.
+        // This thread's own bias was lost and put back meanwhile: there is no other thread to wait for.
         if bias != NOBODY && bias & !BIAS_NUMBER != me {
             self.bias.store(SHARED, Relaxed);
             let revoked = if barrier::among_threads() {
@@ -268,7 +268,7 @@ impl<T> Deref for Guard<'_, T> {
     fn deref(&self) -> &T {
         match self {
             Self::Biased(inside) => inside,
-            // SAFETY: under `SHARED`, whoever holds `turn` is inside alone.
+            // SAFETY: under `SHARED`, the holder of `turn` is inside alone.
             Self::Shared(lock, _) => unsafe { &*lock.value.get() },
         }
     }

@@ -1,32 +1,32 @@
-//! Who uses one half of an end: one process at a time, told apart by what stands in [`TurnWords`].
+//! Which process uses one half of an end: one at a time, as the [`TurnWords`] say.
 //!
 //! Nearly always it is the same process, so the half is biased towards it: that process marks itself `busy` and checks
-//! whether the bias is still its own, both with plain accesses. Another process revokes the bias, has all processors run a
-//! fence, and waits until `busy` is 0 again. From then on both take turns. Who takes turns alone for a while gets the bias
-//! again.
+//! whether the bias is still its own, both with plain accesses. Another process revokes the bias, makes all processors run
+//! a fence, and waits until `busy` is 0 again. From then on both take turns. A user that takes turns alone for a while gets
+//! the bias again.
 //!
 //! | word | meaning | who may move it |
 //! |---|---|---|
-//! | `holder` | the user whose turn it is, or 0 | 0 to itself: anyone; the dead to itself: anyone; to 0: the holder |
+//! | `holder` | the user whose turn it is, or 0 | 0 or a dead user to itself: any user; to 0: the holder |
 //! | `bias` | the user that needs no turn, or 0 | the holder; to 0: its user, when it closes the end |
 //! | `biased` | the user that may write `busy`, or 0 | 0 or the dead to itself: the holder; to 0: that user |
 //! | `busy` | the biased user is inside | the biased user; to 0 once it is dead or has acknowledged: the holder |
 //! | `last` | the user that was inside last | the holder; to 0: that user, when it closes the end |
-//! | `waiting` | a process sleeps until there is no holder | 1: sleepers; 0: whoever stops being the holder |
+//! | `waiting` | a process sleeps until there is no holder | 1: sleepers; 0: the holder that leaves |
 //! | `refused` | 1 once a user of this half was refused `membarrier(2)` | 1: any user |
 //!
-//! A user is one end in one process ([`Users`]); no two ever have the same name. Nobody takes over from a user of whom it
-//! is not known whether it is dead.
+//! A user is one end in one process ([`Users`]); no two ever have the same name. No user takes over from another one unless
+//! that one is known to be dead.
 //!
-//! A user that has lost its bias may still write `busy` once before it finds out. So nobody else becomes `biased` before
+//! A user that has lost its bias may still write `busy` once before it finds out. So no other user becomes `biased` before
 //! that user has acknowledged (`biased = 0`), has closed the end, or is dead.
 //!
 //! # Without `membarrier`
 //! The kernel may refuse it to one process and not to another (a filter of system calls). A process that is refused says
-//! so in `refused`, and nobody gets the bias from then on: all take turns, with fences of their own. Somebody may have it
-//! already. That bias cannot be revoked by the process that is refused: it asks (`bias = 0`) and waits until the biased
-//! user has acknowledged, which that user does at its next operation. If no acknowledgement comes, the bias is put back, so
-//! that whoever has the turn next revokes it again, and the caller gets [`Blocked::Refused`].
+//! so in `refused`, and no user gets the bias from then on: all take turns, with fences of their own. A user may have it
+//! already. The refused process cannot revoke that bias: it asks (`bias = 0`) and waits until the biased user has
+//! acknowledged, which that user does at its next operation. If no acknowledgement comes, the bias is put back, so that the
+//! next to have the turn revokes it again, and the caller gets [`Blocked::Refused`].
 
 use std::{
     sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst},
@@ -51,7 +51,7 @@ pub(super) struct Claim {
     forks: u32,
     /// The generation in which it got the bias.
     biased_since: u32,
-    /// Turns taken without anybody else's in between.
+    /// Turns taken without those of other users in between.
     in_a_row: u32,
 }
 
@@ -61,7 +61,7 @@ const NEVER: u32 = u32::MAX;
 /// Turns in a row after which the half gets biased; then every power of two.
 const ENOUGH: u32 = 16;
 
-/// How long to sleep before asking whether whoever is waited for is still alive.
+/// How long to sleep before asking whether the user that is waited for is still alive.
 const NAP: Duration = Duration::from_millis(2);
 const MOMENT: Duration = Duration::from_millis(1);
 
@@ -82,7 +82,7 @@ impl Claim {
         if self.biased_since != barrier::forks() {
             return None;
         }
-        // Relaxed, and in this order for whoever revokes the bias and then has all processors run a fence: it sees
+        // Relaxed, and in this order for a user that revokes the bias and then makes all processors run a fence: it sees
         // `busy`, or this sees that the bias is gone.
         words.busy.store(1, Relaxed);
         light_fence();
@@ -99,7 +99,7 @@ impl Claim {
     #[cold]
     fn acknowledge(&mut self, words: &TurnWords) {
         self.biased_since = NEVER;
-        // Release: whoever sees it sees what this user did inside.
+        // Release: a user that sees it sees what this user did inside.
         words.biased.store(0, Release);
     }
 
@@ -135,7 +135,7 @@ impl Claim {
         turn.0.last.load(Relaxed) != self.user
     }
 
-    /// Notes that this user knows how things stand, and biases the half towards it if it seems to be alone.
+    /// Notes that this user has read the current state, and biases the half towards it if it seems to be alone.
     pub(super) fn settle(&mut self, turn: &Turn<'_>, users: &Users) {
         let words = turn.0;
         // Relaxed, as all of these: the next to have the turn acquires them with `holder`.
@@ -154,7 +154,7 @@ impl Claim {
         }
     }
 
-    /// Whose it is, as others see it; never 0 once it has been inside.
+    /// Which user it is, as others see it; never 0 once it has been inside.
     pub(super) fn user(&self) -> u64 {
         self.user
     }
@@ -162,9 +162,9 @@ impl Claim {
     /// Gives back what the next user would otherwise have to revoke.
     pub(super) fn give_up(&mut self, words: &TurnWords) {
         if self.biased_since == barrier::forks() {
-            // Whoever gets the bias does so when it is free and nobody is `biased`: in this order.
+            // A user gets the bias when it is free and no user is `biased`: in this order.
             let _ = words.last.compare_exchange(self.user, 0, Relaxed, Relaxed);
-            // Release: whoever finds no bias sees what this user did inside.
+            // Release: a user that finds no bias sees what this user did inside.
             let _ = words.bias.compare_exchange(self.user, 0, Release, Relaxed);
             self.acknowledge(words);
         }
@@ -202,7 +202,7 @@ fn become_holder(words: &TurnWords, users: &Users, me: u64, deadline: Option<Dea
     }
 }
 
-/// Takes the bias away from whoever has it, and waits until that user is outside.
+/// Takes the bias away from the user that has it, and waits until that user is outside.
 fn revoke(words: &TurnWords, users: &Users, deadline: Option<Deadline>, has_inherited: bool) -> Result<(), Blocked> {
     // Acquire: a user that gave the bias up had left before.
     let is_revoked = words.bias.swap(0, Acquire) != 0;
@@ -236,7 +236,7 @@ fn wait_until_outside(words: &TurnWords, users: &Users, deadline: Option<Deadlin
         if deadline.is_some_and(|d| d.has_passed()) {
             return Err(Blocked::TimedOut);
         }
-        // A user that leaves wakes nobody, which would cost it something each time.
+        // A user that leaves wakes no waiter, as that would cost it something each time.
         sleep(MOMENT);
     }
     Ok(())
@@ -270,7 +270,7 @@ pub(super) struct BiasedTurn<'a>(&'a TurnWords);
 impl Drop for BiasedTurn<'_> {
     #[inline(always)]
     fn drop(&mut self) {
-        // Release: whoever sees the 0 sees what was done inside.
+        // Release: a user that sees the 0 sees what was done inside.
         self.0.busy.store(0, Release);
     }
 }

@@ -52,7 +52,8 @@ pub fn pipe<T>() -> io::Result<(Connection<T>, Connection<T>)> {
 /// an argument of a process, leaves no copy behind that would hide the end of file.
 ///
 /// The descriptor ([`AsFd`]) is readable while there may be something to receive, and when the other end is closed; it
-/// stops being so when a `try_recv` says `Empty` (not where a filter refuses `membarrier(2)`). The first use takes two more descriptors. It tells one process only.
+/// stops being so when a `try_recv` says `Empty` (not where a filter refuses `membarrier(2)`). The first use takes two more
+/// descriptors. It tells one process only.
 ///
 /// # Crash safety
 /// If a process that has an end is killed at any instruction, then
@@ -134,10 +135,10 @@ impl<T: Serialize + DeserializeOwned> Connection<T> {
     /// Sends a value. Waits while there is no room.
     ///
     /// # Errors
-    /// [`Closed`](SendError::Closed) if the other end is gone; `Encode` if the value does not serialise or would not arrive equal; `Damaged` if
-    /// somebody has overwritten the pipe's memory; `Io` if the kernel refuses to pass a descriptor on, or, with
-    /// `PermissionDenied`, if a filter refuses `membarrier(2)` to this thread while another thread or process that is
-    /// not refused it keeps this end to itself: nothing was sent then.
+    /// [`Closed`](SendError::Closed) if the other end is gone; `Encode` if the value does not serialise or would not arrive
+    /// equal; `Damaged` if another process has overwritten the pipe's memory; `Io` if the kernel refuses to pass a
+    /// descriptor on, or, with `PermissionDenied`, if a filter refuses `membarrier(2)` to this thread while another thread
+    /// or process that is not refused it keeps this end to itself: nothing was sent then.
     ///
     /// # Panics
     /// If the value's own `Serialize` sends through the same end.
@@ -168,7 +169,7 @@ impl<T: DeserializeOwned> Connection<T> {
     ///
     /// # Errors
     /// [`Closed`](RecvError::Closed) if the other end is gone and all it sent has been received; `Decode` if the message
-    /// is not a `T`; `Damaged` if somebody has overwritten the pipe's memory; `Io` if the kernel refuses, also
+    /// is not a `T`; `Damaged` if another process has overwritten the pipe's memory; `Io` if the kernel refuses, also
     /// `membarrier(2)`, as in [`send`](Self::send): nothing was received then.
     #[inline]
     pub fn recv(&self) -> Result<T, RecvError> {

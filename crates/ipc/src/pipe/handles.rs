@@ -29,7 +29,7 @@ pub(super) struct Handles {
     max: usize,
 }
 
-/// Whoever took a message, and is to have its descriptors; or not, if this is dropped.
+/// The taker of a message, which gets its descriptors unless this is dropped.
 #[derive(Debug)]
 pub(super) struct Taker {
     pub(super) id: u64,
@@ -37,7 +37,7 @@ pub(super) struct Taker {
 }
 
 impl Handles {
-    /// Takes in no more packets once `max` descriptors wait for a message that nobody has taken.
+    /// Takes in no more packets once `max` descriptors wait for messages that have not been taken.
     pub(super) fn new(max: usize) -> Self {
         Self { waiting: VecDeque::new(), takers: Vec::new(), max }
     }
@@ -51,7 +51,7 @@ impl Handles {
         self.waiting.push_back((id, fds));
     }
 
-    /// Is to be said before the message counts as taken: a thread that sees no message then sees its taker.
+    /// To be called before the message counts as taken: a thread that sees no message then sees its taker.
     pub(super) fn taker(&mut self, id: u64) -> Taker {
         let alive = Arc::new(());
         self.takers.retain(|(_, alive)| alive.strong_count() > 0);
@@ -63,7 +63,7 @@ impl Handles {
         self.waiting.iter().filter(|(of, _)| *of == id).map(|(_, fds)| fds.len()).sum()
     }
 
-    /// Whether anything has come of a later message. Then everything has of this one.
+    /// Whether descriptors of a later message have come. Then all of this one's have.
     pub(super) fn is_past(&self, id: u64) -> bool {
         self.waiting.iter().any(|(of, _)| *of > id)
     }
@@ -72,12 +72,12 @@ impl Handles {
         self.waiting.is_empty()
     }
 
-    /// Whether as much waits as may, without a taker.
+    /// Whether as many descriptors wait without a taker as may.
     pub(super) fn is_full(&self) -> bool {
         self.has_untaken(MAX_PACKETS, self.max)
     }
 
-    /// Whether more waits, without a taker, than there is a reason for while a message is there to be taken.
+    /// Whether more descriptors wait without a taker than there is a reason for while there is a message to take.
     pub(super) fn are_many(&self) -> bool {
         self.has_untaken(MANY, MANY)
     }

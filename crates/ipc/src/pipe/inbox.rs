@@ -226,7 +226,7 @@ impl Inbox {
         Ok(self.nothing(state)?)
     }
 
-    /// Whoever waits for the next frame looks at the shared `head` too, which nobody else may move meanwhile.
+    /// A thread that waits for the next frame looks at the shared `head` too, which no other user may move meanwhile.
     fn nothing(&self, state: &Receiving) -> Result<TakenMessage, Damaged> {
         let position = state.reader.position();
         if self.words().head.load(Relaxed) == position { Ok(TakenMessage::Nothing(position)) } else { Err(Damaged) }
@@ -299,7 +299,7 @@ impl Inbox {
         }
     }
 
-    /// Sleeps until a frame stands at `position`; or another thread has taken it, so that whatever stands there is old.
+    /// Sleeps until a frame stands at `position`; or another thread has taken it, so that what stands there is old.
     fn wait_for_frame(&self, lobby: &Lobby, position: u64, limit: WaitLimit) -> Result<(), RecvStop> {
         let there = || self.ring.has_frame(position) || self.words().head.load(Relaxed) != position;
         let announce = || {
@@ -344,7 +344,7 @@ impl Inbox {
 }
 
 impl Drop for Inbox {
-    /// Tells a writer that there is reason to ask the kernel whether anybody still reads.
+    /// Tells a writer that there is reason to ask the kernel whether there is still a reader.
     fn drop(&mut self) {
         let words = &self.ring.header().reader.0;
         let Receiving { claim, begun, .. } = self.state.get_mut();

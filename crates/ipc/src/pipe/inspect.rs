@@ -1,4 +1,4 @@
-//! Reads a pipe from outside: what lies in it, and who sleeps at which end.
+//! Reads a pipe from outside: what lies in it, and which process sleeps at which end.
 
 use std::mem::offset_of;
 
@@ -23,13 +23,13 @@ pub struct RingView {
     pub tail: u64,
     /// How many have been taken.
     pub head: u64,
-    /// The pid of whoever sleeps until there is something to receive.
+    /// The pid of the process that sleeps until there is something to receive.
     pub sleeping_reader: Option<u32>,
-    /// Somebody sleeps until there is room.
+    /// A sender sleeps until there is room.
     pub has_sleeping_writer: bool,
-    /// The pid of who used the receiving end last.
+    /// The pid of the process that used the receiving end last.
     pub reader: Option<u32>,
-    /// The pid of who used the sending end last.
+    /// The pid of the process that used the sending end last.
     pub writer: Option<u32>,
 }
 

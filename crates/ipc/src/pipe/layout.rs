@@ -5,8 +5,8 @@
 //! | `tail` | the writer | where the next frame goes, as of its last publication |
 //! | `head` | the reader | up to where frames have been taken |
 //! | `n_with_fds` | the writer | how many messages with descriptors there were: their ids |
-//! | `turn` | see `claim.rs` | who uses this half of the end |
-//! | `listener` | whoever sleeps on the end's socket | that user, or 0 |
+//! | `turn` | see `claim.rs` | which user has this half of the end |
+//! | `listener` | the user that sleeps on the end's socket | that user, or 0 |
 //! | `begun` | the reader | the user that has taken a part of a message, or 0 |
 //! | `n_sleeps` | the reader | how many sleeps there were: their numbers |
 //! | `reader_sleeps` | the reader; cleared by the writer after ringing | 0, or the number of this sleep |
@@ -17,16 +17,16 @@
 //!
 //! | access | ordering | reason |
 //! |---|---|---|
-//! | store of a frame's first word | `Release`, loaded `Acquire` | whoever sees the frame sees its bytes, and the 0 in the word after it |
+//! | store of a frame's first word | `Release`, loaded `Acquire` | a reader that sees the frame sees its bytes, and the 0 in the word after it |
 //! | that 0; the bytes of a payload | `Relaxed` | published by the store above |
 //! | store of `head` | `Release`, loaded `Acquire` | the bytes have been copied before the writer may overwrite them |
 //! | store of `tail` | `Relaxed` | for the next user of the end, who has acquired its turn; it walks on over frames that are published |
 //! | `n_with_fds`, `n_sleeps` | `Relaxed` | only that no two numbers are the same; the half's turn orders the rest |
-//! | `begun` | `Release`, loaded `Acquire`; cleared `Relaxed` | whoever sees a user there leaves the message to it; what clearing it means is ordered by the turn |
+//! | `begun` | `Release`, loaded `Acquire`; cleared `Relaxed` | a reader that sees a user there leaves the message to it; what clearing it means is ordered by the turn |
 //! | `reader_sleeps`, `writer_sleeps` | `Relaxed`, cleared by a swap, `AcqRel` | between the store and the sleeper's last look, and between a publication and the look at these, stand the two sides of an asymmetric fence (`../barrier.rs`). The swap comes after the bell |
-//! | `reader_left` | `Release`, loaded `Acquire` | whoever sees the count asks the kernel after the descriptor was closed |
+//! | `reader_left` | `Release`, loaded `Acquire` | a writer that sees the count asks the kernel after the descriptor was closed |
 //! | `listener` | `Acquire` to take, `Release` to leave | what one listener took in is done with before the next listens |
-//! | `magic` | `Release`, loaded `Acquire`; the other constants `Relaxed` | whoever finds the magic number finds the rest |
+//! | `magic` | `Release`, loaded `Acquire`; the other constants `Relaxed` | a process that finds the magic number finds the rest |
 //!
 //! Positions count bytes since the pipe was made; their place in the ring is the position modulo its length. A frame
 //! begins with a word of its own, which is what publishes it:

@@ -1,11 +1,11 @@
-//! Where threads wait that found a ring empty or full.
+//! Threads that found a ring empty or full wait here.
 //!
 //! One of them, the leader, sleeps on the socket; the others on a condition variable. Whatever wakes the leader, it takes
-//! in all packets and has everybody look again. So a bell that was meant for another thread is not lost, and the end of
+//! in all packets and has all threads look again. So a bell that was meant for another thread is not lost, and the end of
 //! file reaches all.
 //!
-//! The leader's process says in shared memory that it listens. In other processes that wait at the same end, nobody
-//! takes packets in meanwhile, as they may be meant for the leader; they look again every millisecond.
+//! The leader's process says in shared memory that it listens. Other processes that wait at the same end take no packets in
+//! meanwhile, as these may be meant for the leader; they look again every millisecond.
 
 use std::{
     io,
@@ -35,7 +35,7 @@ pub(super) struct Lobby {
     socket: Socket,
     post: Post,
     pollable: OnceLock<Pollable>,
-    /// The other end is closed; for good, once seen. `Release` and `Acquire`: whoever sees it sees all messages before it.
+    /// The other end is closed; for good, once seen. `Release` and `Acquire`: a thread that sees it sees all messages before.
     ended: AtomicBool,
     state: Mutex<LobbyState>,
     news: Condvar,
@@ -76,12 +76,12 @@ impl Drop for Listening<'_> {
 
 #[derive(Debug)]
 struct LobbyState {
-    /// Somebody sleeps on the socket, and will take in what comes.
+    /// A leader sleeps on the socket, and will take in what comes.
     led: bool,
     /// Nothing more will come through the socket.
     drained: bool,
-    /// Descriptors are next in the socket, and as many as may wait for their message already: until one is taken, only
-    /// those take packets in who would take it.
+    /// Descriptors are next in the socket, and as many as may wait for their message already: until a message is taken,
+    /// only threads that would take one take packets in.
     full: bool,
     fds: Handles,
 }
@@ -155,8 +155,8 @@ impl Lobby {
         rung
     }
 
-    /// Sleeps until `there` is true. `announce` says where the peer sees it that somebody sleeps, and returns whether
-    /// the bell can be relied on to ring.
+    /// Sleeps until `there` is true. `announce` tells the peer that there is a sleeper, and returns whether the bell can be
+    /// relied on to ring.
     pub(super) fn wait(
         &self,
         what: For,
@@ -200,7 +200,7 @@ impl Lobby {
                 }
             } else {
                 state.led = true;
-                // While others wait for their message, which of what comes may be taken in depends on what it is.
+                // While descriptors wait for their message, it depends on the next packet whether it may be taken in.
                 let max_fds = state.fds.is_empty().then(|| state.fds.per_packet());
                 let woken = MutexGuard::unlocked(&mut state, || self.sleep(deadline, at_most, max_fds));
                 state.led = false;
@@ -319,7 +319,7 @@ impl Lobby {
     }
 
     /// Takes in what has come, of which the `first` packet has been received already, until what is waited for is there,
-    /// or too many descriptors wait for their message: the rest stays in the socket, and wakes who sleeps there next.
+    /// or too many descriptors wait for their message: the rest stays in the socket, and wakes the next sleeper there.
     fn take_in(
         &self,
         state: &mut LobbyState,

@@ -1,7 +1,7 @@
 //! Pipes between two processes.
 //!
 //! [`pipe`] makes two ends that both send and receive, [`channel`] one that sends and one that receives. Messages are
-//! values; see [`Connection`] for what becomes of them when somebody dies.
+//! values; see [`Connection`] for what becomes of them when a process dies.
 //!
 //! How it works is in `README.md` beside this file.
 

@@ -48,7 +48,7 @@ struct Sending {
     health: Health,
 }
 
-/// When to ask the kernel whether anybody still receives: a system call, too much for every message.
+/// When to ask the kernel whether there is still a receiver: a system call, too much for every message.
 #[derive(Default)]
 struct Health {
     /// The hints that are nearly free, as of the last look: receivers dropped, and deaths that this process knows of.
@@ -215,8 +215,8 @@ impl Outbox {
         Ok(())
     }
 
-    /// Asks the kernel whether anybody still receives, unless the bell is about to find that out: a reader that sleeps now
-    /// gets one, or wakes up first, and then it lives.
+    /// Asks the kernel whether there is still a receiver, unless the bell is about to find that out: a reader that sleeps
+    /// now gets one, or wakes up first, and then it lives.
     #[inline(never)]
     fn ask_whether_ended(&self, lobby: &Lobby) -> bool {
         self.reader_sleeps().load(Relaxed) == 0 && lobby.ask_whether_ended()
@@ -267,7 +267,7 @@ impl Outbox {
         Ok(self.wake_reader(lobby, writer)?)
     }
 
-    /// Sends descriptors ahead of their message, so that whoever sees the message finds them there.
+    /// Sends descriptors ahead of their message, so that a reader that sees the message finds them there.
     fn send_fds(
         &self,
         lobby: &Lobby,
@@ -337,7 +337,7 @@ impl Outbox {
         &self.ring.header().to_writer.0.reader_sleeps
     }
 
-    /// `Closed` if nobody has taken what has been published up to `position`, nor ever will.
+    /// `Closed` if what has been published up to `position` was not taken, and never will be.
     #[cold]
     fn wake_reader_from(&self, sleep: u32, lobby: &Lobby, position: u64) -> Result<(), SendError> {
         match lobby.ring() {
@@ -345,7 +345,7 @@ impl Outbox {
             Rung::Heard => drop(self.reader_sleeps().compare_exchange(sleep, 0, AcqRel, Relaxed)),
             // The next message rings once more.
             Rung::NoMemory => {}
-            // The reader may have woken up, taken it and left: nobody moves `head` any more.
+            // The reader may have woken up, taken it and left: `head` does not move any more.
             Rung::Ended if self.ring.header().reader.0.head.load(Acquire) < position => return Err(SendError::Closed),
             Rung::Ended => {}
         }

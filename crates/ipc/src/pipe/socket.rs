@@ -35,7 +35,7 @@ const FDS_BYTES: usize = 8;
 /// What came in one packet.
 #[derive(Debug)]
 pub(crate) enum Packet {
-    /// Somebody should look at the rings again.
+    /// Waiters should look at the rings again.
     Bell,
     /// Descriptors of the message at that position. Some may be missing, if this process could not hold more.
     Fds(u64, Vec<OwnedFd>),
@@ -195,14 +195,14 @@ impl Socket {
         self.receive_as(max_fds, libc::MSG_PEEK | libc::MSG_DONTWAIT)
     }
 
-    /// Has the next look be at the first packet.
+    /// Makes the next look start at the first packet.
     pub(crate) fn look_at_first(&self) -> nix::Result<()> {
         seqpacket::peek_at_first(self.0.as_fd())
     }
 
-    /// Asks for so much room, which the kernel may bound, for what is sent and has not been received.
+    /// Asks for so much room for what is sent and has not been received; the kernel may bound it.
     pub(crate) fn ask_for_room(&self, bytes: usize) {
-        // With less there is less room.
+        // If the kernel gives less, there is less room.
         let _ = setsockopt(&self.0, SndBuf, &bytes);
     }
 
@@ -235,7 +235,7 @@ impl Socket {
         }
         let fds = fds.into_iter().map(above_standard_streams).collect::<Result<_, _>>()?;
         Ok(match len {
-            // So may an empty packet be, which nobody sends who means well.
+            // So may an empty packet be, which no honest peer sends.
             0 if self.has_ended() => Packet::End,
             8 => Packet::Fds(u64::from_ne_bytes(payload), fds),
             _ => Packet::Bell,

@@ -214,7 +214,7 @@ fn descriptors_that_a_frame_promises_need_not_come() {
     let peer = Connection::<Vec<Fd>>::new(parts(memory, there, EndKind::B).duplex().unwrap());
     let fd = || Fd::from(std::fs::File::open("/dev/null").unwrap());
     peer.send(&vec![fd(), fd()]).unwrap();
-    // Somebody takes the packet away.
+    // Another process takes the packet away.
     assert!(matches!(end.end_socket().receive(2).unwrap(), super::socket::Packet::Fds(1, fds) if fds.len() == 2));
     assert!(matches!(end.recv(), Err(RecvError::Decode(_))));
     peer.send(&vec![fd()]).unwrap();

@@ -1,8 +1,8 @@
-//! The words that say who uses one half of an end.
+//! The words that say which process uses one half of an end.
 
 use crate::platform::{AtomicU32, AtomicU64};
 
-/// Who uses one half of an end, in the pipe's memory. What each means, and who may move it: `claim.rs`.
+/// Which process uses one half of an end, in the pipe's memory. `claim.rs` says what each word means, and who may move it.
 #[derive(Debug)]
 #[repr(C)]
 pub(super) struct TurnWords {

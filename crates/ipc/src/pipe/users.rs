@@ -9,7 +9,7 @@ use kernel::{
 
 use super::layout;
 
-/// A pipe's memory, and what one end in this process knows of who else uses it.
+/// A pipe's memory, and what one end in this process knows of its other users.
 #[derive(Debug)]
 pub(super) struct Users {
     memory: SharedMemory,
@@ -26,7 +26,7 @@ impl Users {
         self.register().me().to_word()
     }
 
-    /// Whether whoever that word names does nothing any more.
+    /// Whether the user that the word names is dead.
     pub(super) fn is_gone(&self, word: u64) -> bool {
         Participant::from_word(word).is_none_or(|user| self.register().verdict(user) == Verdict::Dead)
     }

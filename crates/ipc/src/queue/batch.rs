@@ -44,8 +44,8 @@ impl<T: DeserializeOwned> Queue<T> {
     /// Takes up to `max` messages: waits for the first, and takes what else is there.
     ///
     /// # Errors
-    /// As [`get`](Self::get), of the first message. One further on that is no `T` is left out, and its error is what the next
-    /// `get_many` of this process returns.
+    /// As [`get`](Self::get), of the first message. A later one that is no `T` is left out; the next `get_many` of this process
+    /// returns its error.
     pub fn get_many(&self, max: usize) -> Result<Vec<T>, GetError> {
         self.get_many_from(max, || self.get())
     }

@@ -3,10 +3,10 @@
 //!
 //! | word | values | who moves it, and how |
 //! |---|---|---|
-//! | a record's state | free -> `held(p)`, and what README.md has of it | who claims it: a swap; its holder: a store |
+//! | a record's state | free -> `held(p)`, and what README.md has of it | the process that claims it: a swap; its holder: a store |
 //! | a record's place | the position that its message goes to, and 1; 0 for none | its holder: a store, before the slot is swapped |
 //! | a record's `len`, `reserved` | bytes of the message, bytes that have memory | its holder: a store |
-//! | a pool's `high` | how many records have memory | who puts memory behind more: a maximum |
+//! | a pool's `high` | how many records have memory | the process that puts memory behind more: a maximum |
 //! | a pool's `free`, the header's `unattended` | hints: where to look first; that there may be something to collect | anyone |
 //!
 //! | access | ordering | reason |
@@ -14,15 +14,15 @@
 //! | claim of a free block | `Acquire` | what the former holder did with the bytes is over |
 //! | a block becomes free | `Release` | the same, from the other side |
 //! | store of a place | `Release` | the block's bytes and length are written before a slot can name it |
-//! | `len`, `reserved` | `Relaxed` | they pass on with the record: whoever has it by a swap or a slot has acquired them. A look without that is checked against the block's size |
+//! | `len`, `reserved` | `Relaxed` | they pass on with the record: a holder, by a swap or a slot, has acquired them. A look without that is checked against the block's size |
 //! | `high` | `AcqRel`, read `Acquire` | the records have memory before the number says so. |
 //! | a look whether a block may be free | `Relaxed` | a hint: the claim itself is a swap |
 //! | `free` | `Relaxed` | a hint |
 //! | `unattended` | `Relaxed`; cleared by a swap, `AcqRel` | a hint; the swap lets one of several begin to collect, after what the hint spoke of |
 //!
 //! # Safety
-//! A block's bytes are written and read only by who holds it. Another process that does not keep to that can change
-//! them; they are plain bytes, and are copied before anybody interprets them.
+//! Only the holder of a block writes and reads its bytes. Another process that does not keep to that can change
+//! them; they are plain bytes, and are copied before they are interpreted.
 #![allow(unsafe_code)]
 
 use std::{
@@ -51,8 +51,8 @@ const SUSPICIOUS_BYTES: usize = 1 << 20;
 /// Memory that is kept for the next message to be decoded, at most: 4 MiB, and what the codec says of them.
 const MAX_SPARE: usize = (4 << 20) + 4096;
 
-/// Through how many blocks of a class its users rotate, so that one does not wait for the very cache lines that the other
-/// has just let go of. Large ones are few, as their memory is worth more.
+/// Through how many blocks of a class its users rotate, so that one user does not wait for the very cache lines that
+/// another has just let go of. Large ones are few, as their memory is worth more.
 const ROTATION: [u32; CLASSES] = [64, 64, 8, 4];
 /// Larger messages fit into no cache, and have nothing to gain by rotation.
 const CACHED_BYTES: usize = 4 << 20;
@@ -91,7 +91,7 @@ impl<'a> Block<'a> {
         Ok(block)
     }
 
-    /// Takes the message at `spot`, which lies in a block; `None` if somebody else does.
+    /// Takes the message at `spot`, which lies in a block; `None` if another getter has taken it.
     pub(crate) fn take_from_ring(raw: &'a Raw, spot: &Spot, payload: u64) -> Result<Option<Self>, Stop> {
         let me = raw.me()?;
         raw.reach(BlockId::from_bits(payload))?;
@@ -194,7 +194,7 @@ impl Raw {
         self.plausible_len_of(id).ok_or_else(|| self.quarantine())
     }
 
-    /// The same of a block that may be somebody else's by now; `None` if it cannot be so long.
+    /// The same of a block that may have another holder by now; `None` if it cannot be so long.
     pub(super) fn plausible_len_of(&self, id: BlockId) -> Option<usize> {
         let len = usize::try_from(self.segment.record(id).len.load(Relaxed) & !HAS_HANDLES).ok()?;
         let is_plausible = len <= self.segment.geometry.classes[usize::from(id.class)].block_bytes
@@ -260,7 +260,7 @@ impl Raw {
                 self.collect_unattended(me);
                 collected = true;
             } else if !swept && high > 0 {
-                // What the dead held comes first: nobody else may ever look for it. There are many blocks to a step.
+                // Blocks that the dead held come first: no other process may ever look for them. A step has many blocks.
                 self.sweep_the_dead();
                 swept = true;
             } else if high < shape.count {
@@ -279,11 +279,11 @@ impl Raw {
         if self.segment.may_have(bytes) { Ok(high) } else { Err(self.quarantine()) }
     }
 
-    /// Has memory put behind some more records of a class, and behind their blocks if they are short.
+    /// Puts memory behind some more records of a class, and behind their blocks if they are short.
     #[cold]
     fn provide_blocks(&self, class: u8, first: u32) -> Result<(), Stop> {
         let shape = &self.segment.geometry.classes[usize::from(class)];
-        // The more there are, the longer is the search that found none of them free: so that each costs the same in the end.
+        // The more there are, the longer the search that finds none free; so more are added at a time, at the same cost each.
         let step = (first / 8).next_multiple_of(RECORDS_STEP).max(RECORDS_STEP);
         let border = if first < shape.near { shape.near } else { shape.count };
         let end = (first + step).min(border);
@@ -303,7 +303,7 @@ impl Raw {
         if record.reserved.load(Relaxed) > KEPT_BYTES {
             self.release_memory(id);
         }
-        // A free block is nowhere: whoever takes it must not be found at its former place.
+        // A free block has no place: its next holder must not be found at the former one.
         record.state.second.store(0, Relaxed);
         record.state.first.store(BlockState::Free.to_word(), Release);
     }
@@ -329,7 +329,7 @@ impl Raw {
         Ok((0..).zip(highs).flat_map(|(class, high)| (0..high).map(move |index| BlockId { class, index })))
     }
 
-    /// Gives back the memory of all free blocks: done by who finds nothing to do.
+    /// Gives back the memory of all free blocks: an idle process does this.
     pub(crate) fn trim(&self) {
         drop(self.spare.try_lock().map(|mut spare| std::mem::take(&mut *spare)));
         let Ok(me) = self.me() else { return };

@@ -17,7 +17,7 @@ use super::{
 /// What the shortest blocks of a queue hold unless told otherwise, and a multiple of which they hold.
 const DEFAULT_FITTED: usize = 64;
 const DEFAULT_DELIVERIES: u8 = 5;
-/// Types of up to that size have blocks made to their measure without being asked.
+/// Types of up to that size get blocks of their size by default.
 const AUTOMATIC_BYTES: usize = 512;
 
 impl<T: Serialize + DeserializeOwned> Queue<T> {
@@ -105,8 +105,8 @@ impl<T> Builder<T> {
         self
     }
 
-    /// How often an item of a [`JoinableQueue`](crate::JoinableQueue) is given to somebody who dies or drops it, before it is set aside as a
-    /// dead letter: 5 times unless said, at least once.
+    /// How often an item of a [`JoinableQueue`](crate::JoinableQueue) is delivered to a taker that dies or drops it, before
+    /// it is set aside as a dead letter: 5 times unless said, at least once.
     #[must_use]
     pub fn max_deliveries(mut self, times: u8) -> Self {
         self.max_deliveries = times.max(1);

@@ -1,16 +1,16 @@
 //! Cells: the blocks in which a thread puts messages of some dozens or hundreds of bytes.
 //!
-//! A cell stays its putter's. Whoever gets the message copies it *before* it is taken: if somebody else has taken it
-//! meanwhile, and the putter has written something else there, then the swap that takes it fails, and the copy is thrown
-//! away. So neither side changes whose the block is, and there is nothing to give back.
+//! A cell stays its putter's. A getter copies the message *before* it takes it: if another getter has taken it meanwhile,
+//! and the putter has written something else there, then the swap that takes it fails, and the copy is thrown away. So
+//! neither side changes whose the block is, and there is nothing to give back.
 //!
 //! A thread uses its cells in the order in which it has put them into the ring, so the one that it put there first is the
 //! first to be free.
 //!
 //! # Safety
-//! A cell's bytes are written only by the thread that keeps it, while its last message is not in the ring any more. A copy
-//! of what was written at the same time is thrown away, unread. What a thread keeps is used by that thread alone, and by no
-//! code of users: while a `Serialize` runs, nothing of it is borrowed, and the cell in use is marked.
+//! Only the thread that keeps a cell writes its bytes, once its last message is not in the ring any more. A copy that was
+//! made during a write is thrown away, unread. What a thread keeps is used by that thread alone, and by no code of users:
+//! while a `Serialize` runs, nothing of it is borrowed, and the cell in use is marked.
 #![allow(unsafe_code)]
 
 use std::{
@@ -49,7 +49,7 @@ impl<'a> Filling<'a> {
     #[inline(always)]
     pub(super) fn take(raw: &'a Raw, class: Option<u8>) -> Option<Self> {
         let mut kept = raw.here.get()?.kept()?;
-        // SAFETY: it is this thread's, and nobody else's while no code of users runs.
+        // SAFETY: it is this thread's, and has no other user while no code of users runs.
         let class = class.unwrap_or(unsafe { kept.as_mut() }.usual) & 1;
         // Made in one place, so that it can stay in registers.
         let cell = Self::next(raw, kept, class).or_else(|| Self::another(raw, kept, class))?;
@@ -123,7 +123,7 @@ impl<'a> Filling<'a> {
             return Err(Stop::System(io::ErrorKind::Other));
         }
         let raw = self.raw;
-        // SAFETY: it is this thread's, and nobody else's as no code of users runs from here on.
+        // SAFETY: it is this thread's, and has no other user, as no code of users runs from here on.
         let kept = unsafe { self.kept.as_mut() };
         kept.usual = u8::from(len > raw.cell_bytes(0));
         // SAFETY: as in `memory`; nothing else refers to it as no code of users runs from here on.
@@ -180,7 +180,7 @@ impl Raw {
         self.look(position).is_some_and(|spot| spot.word.laps_ahead_of(spot.lap) > 0)
     }
 
-    /// Gives up a cell of this process: to nobody, or to the ring while its message is there.
+    /// Gives up a cell of this process: it becomes free, or the ring's while its message is there.
     pub(super) fn let_go_of_cell(&self, block: BlockId, place: u64, me: Holder) {
         if place == 0 || self.is_taken_from(place.wrapping_sub(1)) {
             return self.free_block(block);

@@ -143,7 +143,7 @@ pub(crate) fn encoded_len<T: Serialize + DeserializeOwned>(value: &T) -> Option<
     Some(counter.position())
 }
 
-/// Serialises `value` to exactly the `len` bytes that `encoded_len` promised; false if it changed its mind.
+/// Serialises `value` to exactly the `len` bytes that `encoded_len` returned; false if it takes another number this time.
 ///
 /// # Safety
 /// `start` must be good for writing `len` bytes.

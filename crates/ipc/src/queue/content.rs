@@ -120,7 +120,7 @@ impl Raw {
         }
     }
 
-    /// Takes the next message if it has handles. It is taken once they are here: whatever stands in the way, it stays.
+    /// Takes the next message if it has handles. It is taken once they are here; if that fails, it stays.
     fn try_take_with_handles(&self, store: &Store, key: &Key<'_>) -> Result<Option<Content>, Stop> {
         let spot = match self.next() {
             Err(Stop::WouldBlock) => return Ok(None),
@@ -132,16 +132,16 @@ impl Raw {
             return Ok(None);
         }
         let content = match self.copy_with_handles(store, key, id) {
-            // Nothing is thrown away for one look in vain.
+            // One failed look is no reason to throw the message away.
             Err(Stop::Damaged) => self.copy_with_handles(store, key, id),
             content => content,
         };
         if self.word(spot.slot) != Some(spot.word) {
-            // Somebody has taken it as bytes, and the block may be another message's.
+            // Another getter has taken it as bytes, and the block may be another message's.
             return Ok(None);
         }
         let (content, is_first) = match content {
-            // It would be so for whoever comes next, too.
+            // The next getter would find it damaged, too.
             Err(Stop::Damaged) => {
                 drop(Block::take_from_ring(self, &spot, payload)?);
                 return Err(Stop::Damaged);

@@ -1,7 +1,7 @@
-//! Who has a block, on whatever memory; see README.md.
+//! Which process has a block, on whatever memory; see README.md.
 //!
-//! A block passes to the ring, and from there to its taker, by the swap of the slot alone. Its record follows: whoever
-//! needs it to, brings it up to date on behalf of who should have. So nobody ever waits for the one who should have.
+//! A block passes to the ring, and from there to its taker, by the swap of the slot alone. Its record follows: a process
+//! that needs it up to date does that on behalf of the taker. So no process ever waits for the taker.
 
 use super::{
     ring::{Dequeue, Locate, Ring, Spot},
@@ -11,10 +11,10 @@ use super::{
 /// Where the block of a record is that says "at that place of the ring".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Whereabouts {
-    /// Not in the ring, and not taken from there by anybody whose record it is not yet.
+    /// Not in the ring, nor taken from it by a taker that the record does not name yet.
     Elsewhere,
     InRing,
-    /// Somebody has taken it from there, as this slot says.
+    /// A getter has taken it from there, as this slot says.
     Taken(Spot, u64),
 }
 
@@ -53,7 +53,7 @@ pub(crate) trait Custody: Ring {
         self.pass_on(taken.block, place, to);
     }
 
-    /// Passes a block on that was at that place of the ring, unless that has been done.
+    /// Passes on a block that was at that place of the ring, unless that has been done.
     fn pass_on(&self, block: BlockId, place: u64, to: BlockState) {
         loop {
             let (word, at) = self.record(block);
@@ -67,12 +67,12 @@ pub(crate) trait Custody: Ring {
         }
     }
 
-    /// Where a block is whose record says `place`. If the record still is what it was when this returns, it is true.
+    /// Where a block is whose record says `place`. The answer is true if the record is unchanged when this returns.
     fn whereabouts(&self, block: BlockId, place: u64) -> Whereabouts {
         let Some(position) = place.checked_sub(1) else { return Whereabouts::Elsewhere };
         loop {
             let Some(spot) = self.look(position) else {
-                // What this process cannot look at is not its to decide.
+                // This process does not decide about a slot that it cannot read.
                 let exists = self.positions().split(position).is_some();
                 return if exists { Whereabouts::InRing } else { Whereabouts::Elsewhere };
             };
@@ -96,8 +96,8 @@ pub(crate) trait Custody: Ring {
         }
     }
 
-    /// Settles a record that says its block is somewhere in the ring, or with `dead` if that is somebody: true if the
-    /// block was nobody's, and its record says `to` now.
+    /// Settles a record that says that its block is somewhere in the ring, or that `dead` holds it: true if the block had
+    /// no owner, and its record says `to` now.
     fn collect(&self, block: BlockId, dead: Option<Holder>, to: BlockState) -> bool {
         loop {
             let (word, place) = self.record(block);

@@ -8,10 +8,10 @@
 //! | 1.. | sequence: changes with each wake-up |
 //!
 //! A sleeper sets bit 0, looks once more, and sleeps while the word stays as it is; woken, it looks before it does so
-//! again. Who has put or taken something looks at bit 0 after its swap, clears it, steps the sequence and wakes two. If
-//! two were asleep it sets bit 0 again, for there may be more; who was woken and sees more work wakes the next. A sleeper
-//! killed after it was woken takes that wake-up with it: that is why two are woken, and why nobody sleeps longer than
-//! [`RECHECK`] without another look.
+//! again. After its swap, a putter or getter looks at bit 0, clears it, steps the sequence and wakes two. If two were
+//! asleep it sets bit 0 again, for there may be more; a woken thread that sees more work wakes the next. A sleeper killed
+//! after it was woken takes that wake-up with it: that is why two are woken, and why none sleeps longer than [`RECHECK`]
+//! without another look.
 
 use std::{
     sync::atomic::Ordering::{Acquire, Relaxed},
@@ -29,11 +29,11 @@ use super::{
 /// The longest sleep without a look: bounds what a killed process can do to others.
 const RECHECK: Duration = Duration::from_millis(40);
 
-/// How many messages a peer is let get ahead.
+/// How many messages a waiter lets a peer get ahead.
 const AHEAD: u64 = 16;
 
 impl Raw {
-    /// Repeats `attempt` until it goes ahead, fails for good, or patience ends: then with why it stopped last.
+    /// Repeats `attempt` until it succeeds, fails for good, or patience ends; then returns why it stopped last.
     #[inline]
     pub(crate) fn patiently<R>(
         &self,
@@ -112,7 +112,7 @@ impl Raw {
         })
     }
 
-    /// One who was woken wakes the next if there is more to do than it does itself.
+    /// A woken thread wakes the next one if there is more to do than it does itself.
     fn pass_on_wake(&self, side: Side) {
         let more = match side {
             Side::Items => self.has_none() == Ok(false),

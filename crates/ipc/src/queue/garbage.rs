@@ -1,4 +1,4 @@
-//! What the dead leave behind, and who clears it away: whoever needs blocks or has nothing else to do. Nobody waits for it.
+//! Clears away what dead processes leave behind. A process does so that needs blocks or is idle; no process waits for it.
 //!
 //! The order of the looks matters: the word first, then whose index it names, then whether that participant lives, and a
 //! compare-and-swap from the very word that was read. An index passes to another participant only after every word that
@@ -19,12 +19,12 @@ use super::{
     word::{BlockState, Holder, Owner, SlotWord, Taken},
 };
 
-/// How often somebody who sleeps looks for the dead: milliseconds.
+/// How often a sleeper looks for dead participants: milliseconds.
 const GARBAGE_EVERY_MS: u64 = 500;
 const LEASED_GARBAGE_EVERY_MS: u64 = 60;
 
 impl Raw {
-    /// Settles everything that names a dead participant, then its index is free for another.
+    /// Settles everything that names a dead participant. Then its index is free for another.
     pub(crate) fn sweep(&self, owner: Owner, dead: Participant) {
         if self.check().is_err() {
             return;
@@ -58,7 +58,7 @@ impl Raw {
         self.participants().leave(owner, dead);
     }
 
-    /// Brings the records of all blocks up to date that a slot says were taken by that participant; false if some slots
+    /// Brings up to date the records of all blocks that were taken by that participant, as slots say; false if some slots
     /// cannot be read here.
     fn settle_all_taken_by(&self, owner: Owner) -> bool {
         for slot in 0..self.reserved_slots() {
@@ -78,7 +78,7 @@ impl Raw {
         word.is_taken().then_some(Spot { position, lap: word.lap(), slot, word })
     }
 
-    /// Sweeps after everybody who is dead.
+    /// Sweeps after all dead participants.
     #[cold]
     pub(crate) fn sweep_the_dead(&self) {
         for (owner, participant) in self.participants().taken() {
@@ -123,7 +123,7 @@ impl Raw {
         }
     }
 
-    /// Whether none of all this queue's users has looked for that long; if so, the caller is to.
+    /// Whether no user of this queue has looked for that long; if so, the caller is to look.
     pub(crate) fn may_look_together(&self, shared: &AtomicU64, every_ms: u64) -> bool {
         // Relaxed: it is the time of a look, by which nothing else is read.
         let (now, last) = (monotonic_ms(), shared.load(Relaxed));

@@ -28,7 +28,8 @@ use crate::{GetError, GetTimeoutError, PutError, PutTimeoutError, TryGetError, T
 
 /// How long a wait lasts before it looks whether the other half was killed.
 const LOOK_AFTER: Duration = Duration::from_millis(40);
-/// After how many puts that found room at once one looks, too: else a queue without a `maxsize` would fill up for nobody.
+/// A producer also looks at each of so many puts that found room at once: else a queue without a `maxsize` would fill up,
+/// with no consumer left.
 const LOOK_EVERY: u32 = 64;
 
 /// The half of a [`Queue`] that puts; see [`Queue::split`].
@@ -65,7 +66,7 @@ struct LiveHalf<T> {
 }
 
 impl<T> LiveHalf<T> {
-    /// Whether nobody has the other half any more. Then the queue is closed from now on.
+    /// Whether no process has the other half any more. Then the queue is closed from now on.
     #[cold]
     fn is_other_gone(&self) -> bool {
         let is_gone = seqpacket::has_hung_up(self.other_half.as_fd());
@@ -91,7 +92,7 @@ impl<T> LiveHalf<T> {
                 _ => (Patience::For(LOOK_AFTER), false),
             };
             match attempt(slice) {
-                // Whoever is gone has put and taken before; and now the queue is closed.
+                // The other half has done all its puts and gets before; and now the queue is closed.
                 Err(stop) if is_level(&stop) && self.is_other_gone() => {
                     return attempt(Patience::Now).map_err(|stop| if is_level(&stop) { closed } else { stop });
                 }
@@ -105,7 +106,7 @@ impl<T> LiveHalf<T> {
 impl<T> Drop for LiveHalf<T> {
     fn drop(&mut self) {
         self.presence = None;
-        // Of several that are dropped at once, the last one to close its descriptor sees that nobody is left.
+        // Of several that are dropped at once, the last one to close its descriptor sees that no other is left.
         if seqpacket::has_hung_up(self.this_half.as_fd()) {
             self.queue.close();
         }
@@ -113,11 +114,11 @@ impl<T> Drop for LiveHalf<T> {
 }
 
 impl<T> Queue<T> {
-    /// Makes two halves of the queue: who has only one can only put, or only get. Once all producers are gone, or all
+    /// Makes two halves of the queue: one can only put, the other can only get. Once all producers are gone, or all
     /// consumers, of all processes, the queue is closed for the other half; by a drop at once, by `kill -9` soon.
     ///
-    /// A producer that was killed counts as one that has finished: whether all has been put that was to be, its
-    /// [`Process::join`](proc_core::Process::join) says. A half blocks: it is no future, and not for `wait_any`.
+    /// A producer that was killed counts as one that has finished: its [`Process::join`](proc_core::Process::join) says
+    /// whether it put all that it was to put. A half blocks: it is no future, and not for `wait_any`.
     ///
     /// Other handles of the same queue stay what they are, and count for neither. A half takes three descriptors more than
     /// the queue does. A child by [`fork`](proc_core::Process::fork) has a copy of its parent's halves until it ends.

@@ -1,4 +1,4 @@
-//! What the calling process is to a queue, and what its threads keep there.
+//! The calling process as a participant of a queue, and what its threads keep there.
 //!
 //! A thread keeps the cells that it has put messages in, to use them again. It finds what it keeps by one look at a
 //! thread-local pointer. What threads keep belongs to the handle of the queue, and is found by the thread's number: when
@@ -6,7 +6,7 @@
 //!
 //! # Safety
 //! A [`Here`]'s pointer is null or comes from `Box::into_raw`; what it points at is freed by `drop` alone. In a forked child
-//! it is replaced, and its parent's is left where it is: nobody knows in what state its threads were. A [`Kept`] is used
+//! it is replaced, and its parent's is left where it is: the state of its threads is unknown. A [`Kept`] is used
 //! only by the thread whose number it has, of which there is one at a time, and through a pointer that is valid as long as
 //! the key beside it is that of the queue in use: keys are never given twice.
 #![allow(unsafe_code)]
@@ -25,7 +25,7 @@ use parking_lot::Mutex;
 
 use super::{barrier, kept::Kept, word::BlockId, word::Holder};
 
-/// How long a thread waits for its number. A forked child may find the lock held for ever by a thread that is not there.
+/// How long a thread waits for its number. In a forked child the lock may be held for ever by a thread that is not there.
 const MOMENT: Duration = Duration::from_millis(100);
 
 /// The numbers of threads that have ended, and the first that no thread ever had.
@@ -65,10 +65,10 @@ impl Drop for ThreadNumber {
 #[derive(Debug, Default)]
 pub(super) struct Here(AtomicPtr<Member>);
 
-/// What a process is to a queue.
+/// A process as a participant of a queue.
 #[derive(Debug)]
 pub(super) struct Member {
-    /// What blocks know it by.
+    /// The holder that blocks name it by.
     pub(super) holder: Holder,
     forks: u32,
     key: u64,
@@ -95,11 +95,11 @@ impl Here {
         loop {
             let former = self.0.load(Acquire);
             if let Some(member) = self.get() {
-                // SAFETY: from `Box::into_raw` above, and nobody else has seen it.
+                // SAFETY: from `Box::into_raw` above, and no other thread has seen it.
                 drop(unsafe { Box::from_raw(fresh) });
                 return member.holder;
             }
-            // Release: it is whole when others see it. Acquire: whoever lost the race reads the winner's.
+            // Release: it is whole when others see it. Acquire: the loser of the race reads the winner's.
             if self.0.compare_exchange(former, fresh, AcqRel, Acquire).is_ok() {
                 return holder;
             }
@@ -136,7 +136,7 @@ impl Member {
         NonNull::new(kept)
     }
 
-    /// Every cell that is kept, and its place in the ring. Nobody uses the handle any more.
+    /// Every cell that is kept, and its place in the ring. The handle is no longer in use.
     pub(super) fn each_cell(&self, mut each: impl FnMut(BlockId, u64)) {
         for kept in self.threads.lock().iter().flatten() {
             kept.each(&mut each);

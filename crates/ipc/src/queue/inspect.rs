@@ -1,4 +1,4 @@
-//! Reads a queue from outside: how full it is, and who has what of it.
+//! Reads a queue from outside: how full it is, and which process has what of it.
 
 use std::mem::offset_of;
 
@@ -18,7 +18,7 @@ use super::{
 pub struct QueueView {
     /// How many messages fit in; `None` if it grows.
     pub capacity: Option<u64>,
-    /// How many there are, about: as far as those who put and take have said so.
+    /// How many there are, about: the hints of putters and getters may lag behind.
     pub depth: u64,
     /// How many were put into the section that putters use now. Only differences mean something.
     pub n_put: u64,
@@ -28,11 +28,11 @@ pub struct QueueView {
     pub is_closed: bool,
     /// Whether it leases its items.
     pub leases: bool,
-    /// Somebody may sleep until there is a message, room, an item done.
+    /// Whether there may be sleepers that wait for a message, for room, for an item to be done.
     pub sleeps: [bool; 3],
-    /// Pids of those who use it, as they see themselves; those who had no need to enter are missing.
+    /// Pids of the processes that use it, as they see themselves; those that had no need to enter are missing.
     pub users: Vec<u32>,
-    /// The pids of those who have items on lease, and how many.
+    /// The pids of the processes that have items on lease, and how many.
     pub leased: Vec<(u32, u64)>,
     /// Items whose taker died or gave them back, which wait for the next one.
     pub n_orphans: u64,

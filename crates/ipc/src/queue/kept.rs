@@ -28,13 +28,13 @@ pub(super) struct Kept {
 #[derive(Debug, Default)]
 pub(super) struct Cells {
     pub(super) turn: Vec<Cell>,
-    /// Whose turn it is: of those that are in the ring, it was put there first.
+    /// The next cell to use: of those that are in the ring, it was put there first.
     pub(super) next: usize,
-    /// That one is being filled. A message whose `Serialize` puts another one into the same queue is in the middle of it.
+    /// That cell is being filled. Still so when a message's `Serialize` puts another message into the same queue.
     pub(super) busy: bool,
 }
 
-/// A cell that nobody else writes to, mapped as long as its queue is.
+/// A cell that no other thread writes to, mapped as long as its queue is.
 #[derive(Debug)]
 pub(super) struct Cell {
     pub(super) block: BlockId,

@@ -16,7 +16,7 @@ use crate::sys::double_word::DoubleWord;
 
 /// Room for the header. No part of the layout depends on how long a page is.
 pub(crate) const HEADER_BYTES: usize = 4096;
-/// What is mapped by itself begins at a multiple of that: of the largest page size there is.
+/// Each part that is mapped by itself begins at a multiple of this, the largest page size there is.
 const PART: usize = 64 * 1024;
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"ipcQueue");
 pub(crate) const VERSION: u32 = 4;
@@ -53,7 +53,7 @@ impl<T> std::ops::Deref for Line<T> {
     }
 }
 
-/// At the very begin.
+/// At the start of the file.
 #[repr(C)]
 pub(crate) struct Header {
     pub(crate) magic: AtomicU64,
@@ -79,7 +79,7 @@ pub(crate) struct Header {
     pub(crate) orphans: Line<AtomicU32>,
     /// Hint: 1 if there may be blocks in the ring whose putters have gone.
     pub(crate) unattended: Line<AtomicU32>,
-    /// When somebody last looked for the dead, on the monotonic clock in milliseconds: leases, everything.
+    /// The last look for dead participants, on the monotonic clock in milliseconds: for leases, for everything.
     pub(crate) last_look: Line<AtomicU64>,
     pub(crate) last_sweep: Line<AtomicU64>,
     /// How many slots have memory.

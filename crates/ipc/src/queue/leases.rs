@@ -1,10 +1,10 @@
 //! Items on loan: what `JoinableQueue` adds to the ring.
 //!
-//! An item lies in a block, always. When it is taken from the ring, its block becomes a lease of its taker's, by the same
+//! An item always lies in a block. When it is taken from the ring, its block becomes a lease of its taker's, by the same
 //! two steps by which blocks of other queues pass to theirs: so it is in the ring or leased, or the slot that it was in
-//! says who is to have it. A lease whose taker died becomes an orphan, which the next getter takes over, or a dead letter
-//! if that happened too often. It stays in its block all the time, and nothing ever goes back into the ring: who looks at
-//! the ring first and at the blocks after it misses nothing. The steps themselves are in `leasing.rs`.
+//! names its taker. A lease whose taker died becomes an orphan, which the next getter takes over, or a dead letter if that
+//! happened too often. It stays in its block all the time, and nothing ever goes back into the ring: a look at the ring
+//! first and at the blocks after it misses nothing. The steps themselves are in `leasing.rs`.
 
 use std::{
     sync::{
@@ -31,9 +31,9 @@ use super::{
     word::{BlockId, BlockState, Kind, Owner},
 };
 
-/// How often somebody looks whether the holders of leases live, if anybody waits: milliseconds.
+/// How often waiters look whether the holders of leases live: milliseconds.
 const LEASES_EVERY_MS: u64 = 15;
-/// Of very many items a look takes long, and comes the more seldom: that many times as long lies between two.
+/// A look at very many items takes long, and so is rarer: that many times as long lies between two looks.
 const BETWEEN_LOOKS: u64 = 30;
 /// How often a joiner that sleeps looks for itself.
 const JOINER_RECHECK: std::time::Duration = std::time::Duration::from_millis(20);
@@ -70,7 +70,7 @@ impl Lease {
         });
     }
 
-    /// Nobody can do anything with the item: it becomes a dead letter.
+    /// No getter can do anything with the item: it becomes a dead letter.
     pub(crate) fn give_up(mut self) {
         let deliveries = self.deliveries;
         self.end(|raw, id, word| raw.move_to_dead_letters(id, word, deliveries));
@@ -192,7 +192,7 @@ impl Raw {
         Lease { raw: self.clone(), id, word, len, deliveries, forks: barrier::forks() }
     }
 
-    /// Looks whether the holders of leases live, unless somebody did just now.
+    /// Looks whether the holders of leases live, unless another user of the queue did just now.
     pub(crate) fn seek_orphans(&self) {
         let look_ms = self.look_ms.load(Relaxed);
         if self.may_look_together(&self.segment.header().last_look, LEASES_EVERY_MS.max(look_ms * BETWEEN_LOOKS)) {
@@ -280,7 +280,7 @@ impl Raw {
                 continue;
             }
             let mut letter = Letter { raw: self, id, word, is_taken: true };
-            // Damage is no reason to keep it.
+            // A damaged one is not kept.
             let content = self.len_of(id).and_then(|len| self.content(id, len, key.as_ref()))?;
             letter.is_taken = false;
             // The type's own code runs now, which may use this queue.
@@ -294,7 +294,7 @@ impl Raw {
     }
 }
 
-/// A dead letter in hand: gone if it was taken, else laid back, also when who looks at it panics.
+/// A dead letter in hand: gone if it was taken, else put back, also if the code that looks at it panics.
 struct Letter<'a> {
     raw: &'a Raw,
     id: BlockId,
@@ -307,7 +307,7 @@ impl Drop for Letter<'_> {
         if self.is_taken {
             self.raw.free_done(self.id);
         } else {
-            // Nobody but this process changes a block that it holds. Release: as the swaps.
+            // Only this process changes a block that it holds. Release: as the swaps.
             self.raw.segment.record(self.id).state.first.store(self.word, Release);
         }
     }

@@ -3,11 +3,11 @@
 //!
 //! | word | values | who moves it, and how |
 //! |---|---|---|
-//! | a block's state | `leased(t, n)` -> `held(t)` done; -> `orphan(n)` given up or swept; -> `dead letter` after so many deliveries | `t`, or whoever sweeps after its death: one swap |
+//! | a block's state | `leased(t, n)` -> `held(t)` done; -> `orphan(n)` given up or swept; -> `dead letter` after so many deliveries | `t`, or the process that sweeps after its death: one swap |
 //! | the same | `orphan(n)` -> `leased(u, n + 1)` | the getter `u`: one swap |
-//! | the same | `dead letter` -> `held(v)` -> `dead letter` or free | who opens it: a swap, and a store to put it back, since it is the holder's alone |
+//! | the same | `dead letter` -> `held(v)` -> `dead letter` or free | the process that opens it: a swap, and a store to put it back, since it is the holder's alone |
 //! | `orphans` | 1: there may be an orphan; 0: none has come since the last getter began to look | 1 after each orphan's swap; 0 before a look |
-//! | `done` | as an event count (`events.rs`) | joiners set the bit, and whoever ends the last item clears it |
+//! | `done` | as an event count (`events.rs`) | joiners set the bit, and the holder that ends the last item clears it |
 //!
 //! | access | ordering | reason |
 //! |---|---|---|
@@ -15,8 +15,8 @@
 //! | load of a block's state | `Acquire` | the item's bytes are as the state says |
 //! | failed swap of a state | `Relaxed` | the word is not used |
 //! | `orphans` set and cleared | `AcqRel` | a swap, not a store: of two, the later sees what the earlier saw. A getter that clears the hint after an orphan was made sees the orphan in its look |
-//! | `orphans` before a get | `Relaxed` | a hint: who misses it looks again after at most 64 items, or when the ring is empty |
-//! | `orphans` where a wait depends on it | `Acquire` in joiners; `Relaxed` in a getter's last look | the look that follows sees the orphan. A getter has announced its wait before, with a fence; whoever adopts swaps `orphans` and looks for waiters after that |
+//! | `orphans` before a get | `Relaxed` | a hint: a getter that misses it looks again after at most 64 items, or when the ring is empty |
+//! | `orphans` where a wait depends on it | `Acquire` in joiners; `Relaxed` in a getter's last look | the look that follows sees the orphan. A getter has announced its wait before, with a fence; a getter that adopts swaps `orphans` and looks for waiters after that |
 //! | `done` | `AcqRel`, looked at `Relaxed` | as an event count: `after_swap` is the fence between the end of an item and the look |
 
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
@@ -56,23 +56,23 @@ pub(crate) trait Leasing: Custody {
     /// Gives back a block that this process holds, and what belongs to its item.
     fn free_finished(&self, block: BlockId);
 
-    /// Whether somebody has made an orphan that no getter has looked for since.
+    /// Whether there may be an orphan that no getter has looked for yet.
     fn may_have_orphans(&self) -> bool {
         self.orphans().load(Acquire) != 0
     }
 
     /// Takes over an item that lost its taker.
     fn adopt(&self, to: Holder) -> Result<Option<Leased>, Stop> {
-        // Before the look: whoever makes an orphan after it sets the hint again.
+        // Before the look: an orphan that is made after it sets the hint again.
         self.orphans().swap(0, AcqRel);
-        // Relaxed: the orphans were there before, and nobody else has seen the 0 as their absence for good.
+        // Relaxed: the orphans were there before, and no other getter takes the 0 as their absence for good.
         for block in self.all_blocks().inspect_err(|_| self.orphans().store(1, Relaxed))? {
             let (word, _) = self.record(block);
             let BlockState::Orphan { deliveries } = BlockState::from_word(word) else { continue };
             let deliveries = deliveries.saturating_add(1);
             let leased = BlockState::Leased { to, deliveries };
             if self.swap_state(block, word, leased) {
-                // There may be more, and who looked meanwhile found no hint, and sleeps.
+                // There may be more, and a getter that looked meanwhile found no hint, and sleeps.
                 self.announce_orphan();
                 return Ok(Some(Leased { block, word: leased.to_word(), deliveries }));
             }
@@ -88,7 +88,7 @@ pub(crate) trait Leasing: Custody {
         }
     }
 
-    /// Gives a leased item to the next getter, or makes it a dead letter, for which nobody waits.
+    /// Gives a leased item to the next getter, or makes it a dead letter, for which no getter waits.
     fn abandon(&self, block: BlockId, word: u64, deliveries: u8) {
         if deliveries >= self.max_deliveries() {
             self.move_to_dead_letters(block, word, deliveries);
@@ -144,7 +144,7 @@ pub(crate) trait Leasing: Custody {
         matches!(self.leased_state(block), BlockState::Leased { .. } | BlockState::Orphan { .. })
     }
 
-    /// Whose a block is, after it has become its taker's if it was to.
+    /// Whose a block is, after its record has been brought up to date if it was taken.
     fn leased_state(&self, block: BlockId) -> BlockState {
         let (word, place) = self.record(block);
         let state = BlockState::from_word(word);

@@ -34,7 +34,7 @@ const BLOCK_ALIGN: usize = 64;
 /// Dropped unsent, it goes back.
 ///
 /// # Crash safety
-/// As long as it has not been sent nobody sees it; if this process dies, its memory goes back to the queue.
+/// As long as it has not been sent no getter sees it; if this process dies, its memory goes back to the queue.
 pub struct Loan<'a, T: ?Sized = [u8]> {
     block: Block<'a>,
     memory: BlockMemory,

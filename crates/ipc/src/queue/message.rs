@@ -1,7 +1,6 @@
 //! Between the values that users put and get and the bytes that the ring carries.
 //!
-//! User code, which a `Serialize` may be, runs before the one step by which a message is put, and after the one by which it
-//! is taken.
+//! User code, such as a `Serialize`, runs before the one step that puts a message, and after the one that takes it.
 //!
 //! # Safety
 //! Writes serialised bytes into blocks that this process holds.
@@ -282,7 +281,7 @@ fn from_after(from: NonNull<u8>, bytes: usize) -> NonNull<u8> {
 impl<T: Serialize + DeserializeOwned> Queue<T> {
     #[inline]
     pub(super) fn put_message(&self, value: &T, patience: Patience) -> Result<(), PutStop> {
-        // Of other types that are written as a number it is not known whether they read the same one.
+        // Other types that are written as a number may not read the same number.
         if wire::is_number::<T>()
             && let Some(number) = number::of(value)
         {
@@ -315,7 +314,7 @@ impl<T: DeserializeOwned> Queue<T> {
         if !self.raw.take_at_once(&mut buffer) {
             return self.get_encoded_patiently(&mut buffer, patience);
         }
-        // Once only, and with no word on the way of a value: what has just been written is not moved without waiting for it.
+        // Decoded once, straight into its place: to move a value that was just written waits for the write.
         match wire::decode(buffer.as_bytes()) {
             Ok(value) => Ok(value),
             Err(e) => Err(GetStop::undecodable(e)),

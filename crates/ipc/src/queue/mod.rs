@@ -71,8 +71,8 @@ use crate::{GetError, GetTimeoutError, PutError, PutTimeoutError, TryGetError, T
 /// limit (an error, which gives the message back). See [`builder`](Self::builder) for that, for the usual length of a
 /// message, and for the limit of a single one (1 GiB unless said otherwise).
 ///
-/// Who has to wait spins first, for some 25 to 50 microseconds as long as that has paid lately (not at all with one
-/// CPU), gives its CPU once to whoever waits for that, and then sleeps.
+/// A thread that has to wait spins first, for some 25 to 50 microseconds as long as that has paid lately (not at all with
+/// one CPU), yields its CPU once, and then sleeps.
 ///
 /// Messages come out in the order in which they went in. A queue does not know which of its users will put again, so a
 /// `get` waits also when every other process has gone; [`close`](Self::close) it, or send a last message, to end
@@ -87,8 +87,8 @@ use crate::{GetError, GetTimeoutError, PutError, PutTimeoutError, TryGetError, T
 /// # Crash safety
 /// Whatever process is killed, at whatever instruction: a message whose `put` has returned is in the queue; one whose
 /// `put` was interrupted is there whole or not at all. A message that was being taken goes with its taker; none is
-/// delivered twice. A message is put in one step, and taken in one: processes that are slow, stopped or dead hold up
-/// nobody, wherever they are, and *empty*, *full* and *closed* are exact whatever they were in the middle of.
+/// delivered twice. A message is put in one step, and taken in one: processes that are slow, stopped or dead never hold up
+/// others, wherever they are, and *empty*, *full* and *closed* are exact whatever they were in the middle of.
 ///
 /// # Examples
 /// ```
@@ -120,7 +120,7 @@ impl<T> Queue<T> {
     }
 
     /// Whether there is no message to get right now: exact, as are [`is_full`](Self::is_full) and
-    /// [`TryGetError::Empty`]. Whoever has put a message finds one, unless others have taken it.
+    /// [`TryGetError::Empty`]. A process that has put a message finds one, unless others have taken it.
     #[doc(alias = "empty")]
     pub fn is_empty(&self) -> bool {
         self.raw.is_empty()
@@ -139,8 +139,8 @@ impl<T> Queue<T> {
     }
 
     /// Closes the queue for all its users: from now on putting is an error, and getting is one once the queue is empty.
-    /// Wakes everybody who waits. A `put` at the same time comes before the close, and its message will be got, or after
-    /// it, and fails: that is one moment for all users.
+    /// Wakes all waiters. A `put` at the same time comes before the close, and its message will be got, or after it, and
+    /// fails: the close is one moment for all users.
     ///
     /// Python's `Queue.close()`, by which one process says that *it* puts no more, is to drop the handle; and of a queue that
     /// was [split](Self::split), the last such drop closes it.
@@ -149,7 +149,7 @@ impl<T> Queue<T> {
     }
 
     /// Closes the queue for all its users, as [`close`](Self::close) does. If `immediate`, what is in the queue is thrown away,
-    /// and whoever gets is told at once that the queue is closed.
+    /// and getters are told at once that the queue is closed.
     ///
     /// # References
     /// Python's [`queue.Queue.shutdown`](https://docs.python.org/3/library/queue.html#queue.Queue.shutdown).

@@ -1,7 +1,7 @@
-//! Who uses a queue: a table of participants, so that a word can name one in 13 bits.
+//! The processes that use a queue: a table of participants, so that a word can name one in 13 bits.
 //!
-//! An entry is one word: it is taken by one compare-and-swap, and there is no moment at which it belongs to somebody
-//! unnamed. Entry 0 stays empty, so owner 0 is nobody. The entry of a dead participant is cleared only after every word
+//! An entry is one word: it is taken by one compare-and-swap, and there is no moment at which it has an owner that it does
+//! not name. Entry 0 stays empty, so owner 0 means none. The entry of a dead participant is cleared only after every word
 //! that named it has been settled (`garbage.rs`).
 
 use std::sync::atomic::{
@@ -21,8 +21,8 @@ impl Participants<'_> {
     /// Takes an empty entry; `None` if there is none.
     pub(crate) fn enter(self, participant: Participant) -> Option<Owner> {
         let entry = participant.to_word();
-        // Acquire: whoever left the entry has settled all words that named it. Release: what this participant did before is
-        // seen by whoever reads the entry.
+        // Acquire: all words that named the entry's former owner have been settled. Release: a process that reads the entry
+        // sees what this participant did before.
         let free = |i: &usize| self.0[*i].compare_exchange(0, entry, AcqRel, Relaxed).is_ok();
         (1..PARTICIPANTS).find(free).map(|i| Owner(i as u16))
     }

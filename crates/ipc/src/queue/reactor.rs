@@ -1,8 +1,8 @@
 //! Queues among the things that a thread or a task can wait for: one thread a process (for each 127 queues) watches
-//! their event counts with `futex_waitv(2)`, and tells whoever asked.
+//! their event counts with `futex_waitv(2)`, and notifies the waiters.
 //!
-//! It starts with the first wait of that kind, and sleeps while nobody waits. Kernels before 5.16 lack the call; there
-//! it looks every few milliseconds.
+//! It starts with the first wait of that kind, and sleeps while there are no waiters. Kernels before 5.16 lack the call;
+//! there it looks every few milliseconds.
 
 use std::{
     fmt, io,
@@ -33,7 +33,7 @@ use super::{
 
 /// As many words as one call takes, less the one by which the thread itself is woken.
 const WATCHED: usize = 127;
-/// The longest the thread sleeps without a look, while somebody waits.
+/// The longest the thread sleeps without a look, while there are waiters.
 const RECHECK: Duration = Duration::from_millis(40);
 /// The same where the kernel cannot wait for several words.
 const POLL: Duration = Duration::from_millis(2);
@@ -43,7 +43,7 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(0);
 
 pub(super) type Notify = Arc<dyn Fn() + Send + Sync>;
 
-/// What somebody waits for.
+/// What a waiter waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wanted {
     /// Messages, or room for one.
@@ -94,7 +94,7 @@ struct ReactorEntry {
     notified_at: Option<u32>,
 }
 
-/// Somebody is being notified, until this is dropped.
+/// A waiter is being notified, until this is dropped.
 pub(crate) struct Registration {
     id: u64,
     reactor: Arc<Reactor>,
@@ -115,7 +115,7 @@ impl fmt::Debug for Registration {
     }
 }
 
-/// Has `notify` called whenever what is wanted may have come to be, and at least once if it is there. It is called on the
+/// Calls `notify` whenever what is wanted may have come to be, and at least once if it is there. It is called on the
 /// reactor's thread, and must not block or panic.
 pub(crate) fn register(raw: &Arc<Raw>, wanted: Wanted, notify: Notify) -> io::Result<Registration> {
     // Relaxed: only that no two are the same.
@@ -184,7 +184,7 @@ impl Reactor {
     fn look(&self, due: bool) -> (Vec<(Arc<Raw>, Wanted)>, Vec<u32>) {
         let entries = self.entries.lock().clone();
         if due {
-            // As others who sleep here do now and then: what the dead had taken comes back.
+            // As other sleepers do now and then: what dead processes had taken comes back.
             entries.iter().for_each(|entry| entry.raw.collect_garbage(false));
         }
         let seen: Vec<u32> = entries.iter().map(|entry| entry.wanted.announce(&entry.raw)).collect();
@@ -192,8 +192,8 @@ impl Reactor {
             if entry.wanted.is_there(&entry.raw) && (due || entry.notified_at != Some(*seen)) {
                 self.note(entry.id, *seen);
                 (entry.notify)();
-                // It was told, but may leave the message to others. The event count stays as it is: whoever is not
-                // asleep yet looks after the message came, and a step would have every reactor tell all once more.
+                // The waiter was notified, but may leave the message to others. The event count stays as it is: a thread
+                // that is not asleep yet looks after the message came, and a step would make every reactor notify again.
                 entry.raw.wake(entry.wanted.word(&entry.raw), 2);
             }
         }

@@ -82,7 +82,7 @@ impl<'a> Retry<'a> {
         Self { raw, wanted, waker: None }
     }
 
-    /// Sees to it that the task is woken; then the operation must be tried once more.
+    /// Arranges for the task to be woken; then the operation must be tried once more.
     fn arm(&mut self, context: &Context<'_>) -> io::Result<()> {
         // Under the lock nothing of the waker's own runs.
         let fresh = Arc::new(context.waker().clone());

@@ -1,8 +1,8 @@
-//! Where the descriptors of messages are while the messages are in the queue: in the kernel, which keeps them whoever dies.
+//! The descriptors of messages, while the messages are in the queue: the kernel keeps them, whichever process dies.
 //!
 //! A packet of the store's socket has the descriptors of one message, and a ticket that names the block in which the
-//! message lies. As long as the block is somebody's or in the ring, and says the same ticket, the packet is wanted; once
-//! it is not, whoever comes across it removes it. README.md has the protocol.
+//! message lies. As long as the block is held or in the ring, and says the same ticket, the packet is wanted. An unwanted
+//! one is removed by the next process that comes across it. README.md has the protocol.
 
 use std::{
     io,
@@ -23,7 +23,7 @@ pub(crate) const MAX_MESSAGE_FDS: usize = MAX_FDS;
 
 /// More room than the kernel gives unasked, as far as it may be had.
 const ROOM_BYTES: usize = 1 << 20;
-/// How long those wait for the lock who do not want to wait: for one who has it and runs.
+/// How long an operation that does not want to wait still waits for the lock: its holder may be running.
 const MOMENT: Duration = Duration::from_millis(10);
 /// What the kernel counts for a packet, at least.
 const LEAST_PACKET_BYTES: usize = 256;
@@ -33,12 +33,12 @@ const LEAST_PACKET_BYTES: usize = 256;
 pub(crate) struct Store {
     entrance: Socket,
     exit: Socket,
-    /// Held by whoever looks through the packets or removes some.
+    /// Held by a process that looks through the packets or removes some.
     lock: Lock<()>,
 }
 
-/// The right to look through the packets and to remove some. Whoever is killed with it leaves all as it was, or one packet
-/// less that nobody wanted, or one twice.
+/// The right to look through the packets and to remove some. A holder that is killed leaves all as it was, or has removed
+/// one unwanted packet, or leaves one packet twice.
 #[derive(Debug)]
 pub(crate) struct Key<'a> {
     _lock: LockGuard<'a, ()>,
@@ -84,7 +84,7 @@ impl Store {
         self.send(ticket, fds).map_err(|e| if e == Errno::EAGAIN { Stop::WouldBlock } else { e.into() })
     }
 
-    /// Whether there is no room now for the descriptors of another message, once what nobody wants is gone.
+    /// Whether there is no room now for the descriptors of another message, once unwanted packets are removed.
     pub(crate) fn is_full(&self, is_wanted: impl Fn(Ticket) -> bool) -> nix::Result<bool> {
         if self.has_room()? {
             return Ok(false);
@@ -95,8 +95,8 @@ impl Store {
         Ok(!self.has_room()?)
     }
 
-    /// Waits for the key. `WouldBlock` if another has it until patience ends, an error for who had none: one that is stopped
-    /// keeps it.
+    /// Waits for the key. If another process keeps it that long (it may be stopped), `WouldBlock` when patience ends, or
+    /// `ResourceBusy` for a caller that has none.
     pub(crate) fn key(&self, patience: Patience) -> Result<Key<'_>, Stop> {
         match patience {
             Patience::Now => self.key_within(MOMENT).ok_or(Stop::System(io::ErrorKind::ResourceBusy)),
@@ -105,30 +105,30 @@ impl Store {
         }
     }
 
-    /// Removes what nobody wants of the packet of a message that has been taken: the first packet, or what is now first.
+    /// Removes the packet of a message that has been taken if it is the first, else the first packets that are unwanted.
     pub(crate) fn remove_taken(&self, key: &Key<'_>, is_first: bool, is_wanted: impl Fn(Ticket) -> bool) {
-        // Without success the next one does it.
+        // If it fails, the next one does it.
         if !is_first || self.remove_first().is_err() {
             self.remove_unwanted(key, is_wanted);
         }
     }
 
-    /// Removes the first packets, as long as nobody wants them: what a message leaves here that is done with. Where
-    /// another has the key, it, or the next, does that.
+    /// Removes the first packets, as long as they are unwanted: those of messages that are done with. If another process
+    /// has the key, that one, or the next, does it.
     pub(crate) fn tidy(&self, is_wanted: impl Fn(Ticket) -> bool) {
         if let Some(key) = self.key_within(MOMENT) {
             self.remove_unwanted(&key, is_wanted);
         }
     }
 
-    /// Removes all packets that nobody wants: what the dead leave here, and what lies behind a message that is long wanted.
+    /// Removes all unwanted packets: those that dead processes leave, and those behind a packet that is long wanted.
     pub(crate) fn clear(&self, is_wanted: impl Fn(Ticket) -> bool) {
         let Some(key) = self.key_within(MOMENT) else { return };
         if !self.has_unwanted(&is_wanted).unwrap_or(false) {
             return;
         }
         let mut first_moved = None;
-        // The socket may be anybody's who has the queue: there is an end to it, whatever comes in.
+        // Any process that has the queue can send to the socket, so the number of steps is bounded.
         for _ in 0..=self.n_bytes().unwrap_or(0) / LEAST_PACKET_BYTES {
             self.remove_unwanted(&key, &is_wanted);
             let Ok(Some((ticket, fds))) = self.look_first(MAX_FDS) else { return };
@@ -136,7 +136,7 @@ impl Store {
                 return;
             }
             first_moved.get_or_insert(ticket);
-            // To the end, and only then away from the beginning: whoever is killed in between leaves it there twice.
+            // To the end, and only then away from the beginning: a process that is killed in between leaves it there twice.
             let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
             if self.send(ticket, &fds).is_err() || self.remove_first().is_err() {
                 return;
@@ -182,7 +182,7 @@ impl Store {
         self.exit.look_at_first()?;
         Ok(match self.exit.look(max_fds)? {
             Packet::Fds(ticket, fds) => Some((Ticket(ticket), fds)),
-            // Of somebody who does not keep to the rules: nobody's.
+            // From a process that does not keep to the rules: it belongs to no message.
             Packet::Bell => Some((Ticket(0), Vec::new())),
             Packet::End | Packet::Nothing => None,
         })

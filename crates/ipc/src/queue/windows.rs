@@ -51,7 +51,7 @@ impl Window {
         Ok(Self { start: start.cast(), len })
     }
 
-    /// Has the first `len` bytes mapped at once instead of page by page, which takes several times as long. Where that
+    /// Maps the first `len` bytes at once instead of page by page, which takes several times as long. Where that
     /// is not possible they are mapped page by page.
     pub(super) fn populate(&self, len: usize) {
         // SAFETY: the range is this window's own; its bytes do not change.

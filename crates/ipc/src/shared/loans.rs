@@ -10,9 +10,9 @@
 //! | `SPLIT`       | the array has been split into rows, for good         |
 //!
 //! Only the thread that holds the lock reads or changes the word. It is `Relaxed` everywhere: the lock orders what one
-//! holder does before what the next one does. A guard that has lent counts until it is dropped, as nobody can tell when a
-//! reference is used for the last time. What a dead holder has left there, or a program that has overwritten the memory, is
-//! removed by the first guard of the next one.
+//! holder does before what the next one does. A guard that has lent counts until it is dropped, as the last use of a
+//! reference cannot be told. The first guard of the next holder removes what a dead holder has left there, or a program
+//! that has overwritten the memory.
 
 use std::{
     cell::Cell,
@@ -41,13 +41,13 @@ impl Loans {
         self.now() < SPLIT
     }
 
-    /// From now on nobody reads or writes. Nobody has lent.
+    /// From now on no guard reads or writes. None has lent a reference.
     pub(super) fn split(&self) {
         self.change(SPLIT);
     }
 
-    /// The guard, if its value may be read. If not, the guard is gone before the panic: a refusal changes nothing, so that
-    /// nobody need be told of it by the lock.
+    /// The guard, if its value may be read. If not, the guard is gone before the panic: a refusal changes nothing, so the
+    /// lock need not report it to the next holder.
     #[inline]
     #[track_caller]
     pub(super) fn readable<T: Lends>(guard: RLockGuard<'_, T>) -> RLockGuard<'_, T> {
@@ -122,7 +122,7 @@ impl Lends for Loans {
     }
 }
 
-/// What a thread gets when it locks. Of the first guard, nobody has lent anything.
+/// What a thread gets when it locks. When it is the thread's first guard, no reference is lent.
 #[inline]
 pub(super) fn locked<'a, T: Lends>(
     locked: Result<RLockGuard<'a, T>, OwnerDied<RLockGuard<'a, T>>>,

@@ -61,7 +61,7 @@ macro_rules! lockless {
                 }
 
                 fn load(atomic: &$atomic) -> Self {
-                    // Acquire: what was done before the store is seen by who sees that.
+                    // Acquire: a thread that sees the store sees what was done before it.
                     $from(atomic.load(Ordering::Acquire))
                 }
 
@@ -94,11 +94,11 @@ lockless! {
 type Atomic<T> = <<T as Element>::Stored as Lockless>::Atomic;
 
 /// A value of up to eight bytes in shared memory, without a lock: reading and writing it takes some nanoseconds, and
-/// nobody waits.
+/// no thread waits.
 ///
 /// Each `get` and `set` happens whole; what is done in several steps is not protected (use
-/// [`as_atomic`](Self::as_atomic), or [`Value`](crate::Value)). Who sees a value that was set also sees what had been
-/// done before that. Clones and handed-over copies are the same value. Takes one descriptor and one page.
+/// [`as_atomic`](Self::as_atomic), or [`Value`](crate::Value)). A process that sees a value that was set also sees what had
+/// been done before that. Clones and handed-over copies are the same value. Takes one descriptor and one page.
 ///
 /// # Crash safety
 /// A `set` happens or does not.

@@ -2,7 +2,7 @@
 //!
 //! # Safety
 //! The rows lie in memory that holds them (checked when a handle is made), suitably aligned (pages are), one behind the
-//! other. Each is reached only by who holds its lock; any bits are elements. The array that the memory was of refuses all
+//! other. Only the holder of its lock reaches a row; any bits are elements. The array that the memory was of refuses all
 //! use.
 #![allow(unsafe_code)]
 
@@ -27,12 +27,12 @@ const MAX_ROWS: usize = 1024;
 /// The rows of an array, which several processes can change at the same time. Made by
 /// [`Array::split_rows`](crate::Array::split_rows).
 ///
-/// Who locks a row has it as a slice; who [locks](Self::lock) all has one slice of all, without a copy. Clones and
+/// To lock a row gives it as a slice; to [lock](Self::lock) all gives one slice of all, without a copy. Clones and
 /// handed-over copies are the same rows; a [`Row`] is a handle to one. Takes one descriptor, and one for each 63 rows.
 ///
 /// # Crash safety
 /// If the holder of a row is killed, or panics, the next one to lock the row, or all, is told by [`OwnerDied`], with the
-/// guard; the row is as it left it. Nobody waits for the dead.
+/// guard; the row is as the dead holder left it. No process waits for a dead one.
 pub struct Rows<T: Element<Stored = T> + Plain + Copy> {
     locks: Locks,
     memory: SharedMemory,
@@ -85,7 +85,7 @@ impl<T: Element<Stored = T> + Plain + Copy> Rows<T> {
     /// If the calling thread holds one of them already, or too many other locks.
     pub fn lock(&self) -> Result<RowsGuard<'_, T>, OwnerDied<RowsGuard<'_, T>>> {
         let (mut locks, mut died) = (Vec::with_capacity(self.len()), None);
-        // Everybody who locks several takes them in this order.
+        // Every thread that locks several takes them in this order.
         for i in 0..self.len() {
             match self.locks.lock(i) {
                 Ok(lock) => locks.push(lock),
@@ -141,7 +141,7 @@ impl<T: Element<Stored = T> + Plain + Copy> Row<T> {
         self.rows.locks.lock(self.index).map(|lock| self.guard(lock)).map_err(|died| died.map(|lock| self.guard(lock)))
     }
 
-    /// As [`lock`](Self::lock), if that is possible at once; `None` if anybody holds it.
+    /// As [`lock`](Self::lock), if that is possible at once; `None` if it is held.
     ///
     /// # Errors
     /// As [`lock`](Self::lock).

@@ -31,9 +31,9 @@ use super::loans::{GuardLoan, Lends, Loans, locked};
 /// Takes one descriptor and one page. [`RawValue`](crate::RawValue) is one without a lock.
 ///
 /// # Crash safety
-/// `set`, `update` and `fetch_add` happen or do not: whoever is killed inside leaves the former value or the new one,
-/// whatever its size, and nobody waits for the dead. Who is killed holding [`lock`](Self::lock)'s guard may leave a value
-/// that is half changed; the next `lock` says so, the other methods go on with what is there.
+/// `set`, `update` and `fetch_add` happen or do not: a process that is killed inside leaves the former value or the new
+/// one, whatever its size, and no process waits for a dead one. A process that is killed holding [`lock`](Self::lock)'s
+/// guard may leave a value that is half changed; the next `lock` says so, the other methods go on with what is there.
 ///
 /// # Panics
 /// Reading a value whose memory holds no `T`, which happens only if a program has overwritten it;
@@ -97,18 +97,18 @@ impl<S: Plain> Twin<S> {
         self.current.load(Ordering::Relaxed) as usize & 1
     }
 
-    /// Where the value is. Good to read from while nobody has lent it mutably.
+    /// Where the value is. Good to read from while no guard has lent it mutably.
     fn place(&self) -> *mut S {
         self.places[self.index()].as_ptr()
     }
 
-    /// A copy. Nobody has lent the value mutably.
+    /// A copy. No guard has lent the value mutably.
     fn read(&self) -> S {
         // SAFETY: `Plain` data may be copied bit by bit, and this thread alone can change them.
         unsafe { self.place().read() }
     }
 
-    /// Nobody has lent the value.
+    /// No guard has lent the value.
     fn write(&self, value: S) {
         let other = self.index() ^ 1;
         self.places[other].set(value);
@@ -160,7 +160,7 @@ impl<T: Element + Copy> Value<T> {
         twin.write(value.store());
     }
 
-    /// Changes the value to what `f` makes of it, and returns that. Nobody else changes it meanwhile. Waits for the lock.
+    /// Changes the value to what `f` makes of it, and returns that. No other thread changes it meanwhile. Waits for the lock.
     ///
     /// # Panics
     /// As [`get`](Self::get) and [`set`](Self::set); and when `f` does.
@@ -277,8 +277,8 @@ impl<T: Element<Stored = T> + Plain + Copy> Deref for ValueGuard<'_, T> {
     #[track_caller]
     fn deref(&self) -> &T {
         self.loan.share(&self.twin);
-        // SAFETY: this thread holds the lock, nobody has lent the value mutably, and until the guard is dropped nobody
-        // changes it but through `&mut` of the guard; any bits are a `T`.
+        // SAFETY: this thread holds the lock, no guard has lent the value mutably, and until the guard is dropped the value
+        // changes only through `&mut` of the guard; any bits are a `T`.
         unsafe { &*self.twin.place() }
     }
 }
@@ -287,8 +287,8 @@ impl<T: Element<Stored = T> + Plain + Copy> DerefMut for ValueGuard<'_, T> {
     #[track_caller]
     fn deref_mut(&mut self) -> &mut T {
         self.loan.exclude(&self.twin);
-        // SAFETY: this thread holds the lock, nobody else has lent the value, and until the guard is dropped nobody reads
-        // or changes it but through the guard, which is borrowed exclusively; any bits are a `T`.
+        // SAFETY: this thread holds the lock, no other guard has lent the value, and until the guard is dropped the value is
+        // read and changed only through the guard, which is borrowed exclusively; any bits are a `T`.
         unsafe { &mut *self.twin.place() }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! # Safety
 //! One instruction (x86-64) or one load-exclusive/store-exclusive pair (aarch64) on memory that is borrowed as two
-//! atomic words; each half is an atomic word of its own for everybody who looks at it alone.
+//! atomic words; each half is an atomic word of its own for code that looks at it alone.
 #![allow(unsafe_code)]
 
 use std::sync::atomic::AtomicU64;
@@ -29,7 +29,7 @@ impl DoubleWord {
     #[inline(always)]
     pub(crate) fn swap(&self, from: (u64, u64), to: (u64, u64)) -> bool {
         let swapped: u8;
-        // SAFETY: 16 bytes, aligned to 16, that are borrowed, and that everybody changes atomically. `rbx` is the
+        // SAFETY: 16 bytes, aligned to 16, that are borrowed, and that all code changes atomically. `rbx` is the
         // compiler's own, so it is put back; `rdi` and `r8` are named so that no operand can be `rbx`.
         unsafe {
             std::arch::asm!(
@@ -54,7 +54,7 @@ impl DoubleWord {
     #[inline]
     pub(crate) fn swap(&self, from: (u64, u64), to: (u64, u64)) -> bool {
         let (differs, failed): (u64, u32);
-        // SAFETY: 16 bytes, aligned to 16, that are borrowed, and that everybody changes atomically. What was read is
+        // SAFETY: 16 bytes, aligned to 16, that are borrowed, and that all code changes atomically. What was read is
         // stored again where it differs: only the store proves that both halves were read at one moment.
         unsafe {
             std::arch::asm!(

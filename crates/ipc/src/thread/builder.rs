@@ -83,8 +83,8 @@ impl<T> Builder<T> {
         self
     }
 
-    /// How often an item of a [`JoinableQueue`] is given to somebody who drops it, before it is set aside as a dead letter:
-    /// 5 times unless said, at least once.
+    /// How often an item of a [`JoinableQueue`] is delivered to a taker that drops it, before it is set aside as a dead
+    /// letter: 5 times unless said, at least once.
     #[must_use]
     pub fn max_deliveries(mut self, times: u8) -> Self {
         self.max_deliveries = times.max(1);

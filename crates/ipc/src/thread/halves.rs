@@ -19,7 +19,7 @@ pub struct Producer<T>(Arc<Half<T>>);
 /// Clones are the same half. Once the last one is dropped, putting is an error.
 pub struct Consumer<T>(Arc<Half<T>>);
 
-/// Shared by the clones of one half. Whoever is left of the other half only sees a closed queue.
+/// Shared by the clones of one half. The other half then only sees a closed queue.
 struct Half<T> {
     queue: Queue<T>,
 }
@@ -31,7 +31,7 @@ impl<T> Drop for Half<T> {
 }
 
 impl<T> Queue<T> {
-    /// Makes two halves of the queue: who has only one can only put, or only get. When all producers have been dropped, or
+    /// Makes two halves of the queue: one can only put, the other can only get. When all producers have been dropped, or
     /// all consumers, the queue is closed for the other half.
     ///
     /// Other handles of the same queue stay what they are, and count for neither.

@@ -36,7 +36,7 @@ impl<T> Item<T> {
         entry.value
     }
 
-    /// Whether somebody had it before and let go of it without `task_done`.
+    /// Whether another taker had it before and dropped it without `task_done`.
     pub fn redelivered(&self) -> bool {
         self.deliveries() > 1
     }

@@ -178,7 +178,7 @@ impl<T> JoinableQueue<T> {
         *self.0.unfinished.lock()
     }
 
-    /// Takes the items that were given up on: delivered too often to somebody who dropped them.
+    /// Takes the dead letters: items that were delivered too often to threads that dropped them.
     pub fn dead_letters(&self) -> Vec<T> {
         mem::take(&mut self.0.dead_letters.lock())
     }

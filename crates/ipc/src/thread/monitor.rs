@@ -7,7 +7,7 @@ use parking_lot::{Condvar, Mutex};
 use super::wakers::Wakers;
 use crate::{GetError, GetTimeoutError, PutError, PutTimeoutError, TryGetError, TryPutError};
 
-/// A mutex around some order of values; condition variables and wakers for those who find it full or empty.
+/// A mutex around some order of values; condition variables and wakers for threads that find it full or empty.
 pub(super) struct Monitor<S> {
     state: Mutex<MonitorState<S>>,
     not_empty: Condvar,

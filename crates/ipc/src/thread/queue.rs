@@ -76,7 +76,7 @@ impl<T> Queue<T> {
         let sender = self.0.sender.read().unwrap_or_else(PoisonError::into_inner);
         let Some(open) = &*sender else { return Err(TryPutError::Closed(value)) };
         let sent = open.try_send(value);
-        // Before anybody is woken: what a waker does, or what is dropped with it, may close the queue.
+        // Before any waiter is woken: what a waker does, or what is dropped with it, may close the queue.
         drop(sender);
         self.has_put(sent).map_err(|e| match e {
             TrySendError::Full(value) => TryPutError::Full(value),
@@ -261,7 +261,7 @@ impl<T> Queue<T> {
         result.inspect(|_| self.0.putters.wake_all())
     }
 
-    /// A sender for those who wait, who must not hold the lock meanwhile.
+    /// A sender for a thread that waits, which must not hold the lock meanwhile.
     fn sender(&self) -> Option<Sender<T>> {
         self.0.sender.read().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -15,16 +15,16 @@ use proc_core::Watch;
 
 use crate::{GetError, PutError, TryGetError, TryPutError};
 
-/// Who is to be woken when one side of a queue may have become ready.
+/// The futures to wake when one side of a queue may have become ready.
 ///
 /// | `n_waiting` | meaning |
 /// |---|---|
 /// | 0 | no future waits |
 /// | n | the list holds n wakers |
 ///
-/// A future enters the list, which changes the count, and then tries once more. Who changes the queue looks at the count
-/// after that. Each is in the total order of `SeqCst`, and so is the queue's own step: of two that happen at once, the
-/// future sees the change, or the other one sees the count. (A monitor's step is made under its lock. Crossbeam's is a
+/// A future enters the list, which changes the count, and then tries once more. A thread that changes the queue looks at
+/// the count after that. Each is in the total order of `SeqCst`, and so is the queue's own step: of two that happen at
+/// once, the future sees the change, or the thread sees the count. (A monitor's step is made under its lock. Crossbeam's is a
 /// `SeqCst` swap of its tail or head, which its `try_` methods look at after a `SeqCst` fence.)
 ///
 /// All are woken, since one that is dropped would take the only wake-up with it.
@@ -65,7 +65,7 @@ impl Wakers {
         Until { wakers: self, entry: None, attempt }
     }
 
-    /// Has an event rung at each change; whether that side of the queue is ready then, `is_ready` says.
+    /// Rings an event at each change; `is_ready` says whether that side of the queue is ready then.
     pub(super) fn watch<'a>(&'a self, is_ready: impl Fn() -> bool + Send + 'a) -> io::Result<Watch<'a>> {
         let (bell, event) = Bell::new()?;
         let waker = Waker::from(Arc::new(bell));
@@ -106,7 +106,7 @@ impl Wakers {
         self.until(&mut attempt).await
     }
 
-    /// Has `waker` woken once; the number is for [`leave`](Self::leave).
+    /// Wakes `waker` once; the number is for [`leave`](Self::leave).
     fn enter(&self, id: Option<u64>, waker: &Waker) -> u64 {
         let waker = waker.clone();
         let mut list = self.list.lock();

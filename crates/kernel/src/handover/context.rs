@@ -5,7 +5,7 @@ use std::os::fd::{OwnedFd, RawFd};
 use super::error::Error;
 use crate::thread_slot::ThreadSlot;
 
-/// Of the descriptors that are noted while a value is written, those count that were noted while it was written last.
+/// A value may be written more than once. The descriptors that were noted when it was written last count.
 const JOURNAL: wire::Journal = wire::Journal {
     mark: || SENDING.with(|sending| sending.borrow().as_ref().map_or(0, |sending| sending.fds.len())),
     rewind: |mark| {
@@ -17,7 +17,7 @@ const JOURNAL: wire::Journal = wire::Journal {
     },
 };
 
-/// A hand-over under way: so many descriptors go before these.
+/// A hand-over under way: `n_before` descriptors precede these.
 pub(super) struct Sending {
     pub(super) n_before: usize,
     pub(super) fds: Vec<RawFd>,
@@ -46,7 +46,7 @@ impl<T> Drop for Context<T> {
     }
 }
 
-/// Has `pack` write a value, and collects its descriptors.
+/// Calls `pack` to write a value, and collects its descriptors.
 pub(super) fn sending(
     mut bytes: Vec<u8>,
     n_before: usize,

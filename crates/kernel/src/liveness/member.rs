@@ -21,8 +21,8 @@ use crate::{
     sys::open_file::{FileId, Kept},
 };
 
-/// What one handle of a segment knows of the segment's register: which file that is in, and who the calling process is
-/// there.
+/// What one handle of a segment knows of the segment's register: which file it is in, and the calling process's
+/// participant there.
 ///
 /// When it is dropped, the process has left: to the others it is as good as dead. So whatever names it is settled
 /// before. In a forked child, dropping the parent's does nothing.
@@ -42,8 +42,8 @@ pub(super) struct Member {
 }
 
 impl Membership {
-    /// For a handle of the segment in `file`; to be made while nobody can have closed that descriptor. One system call:
-    /// the process enters the register when it is first asked who it is.
+    /// For a handle of the segment in `file`; to be made while that descriptor cannot have been closed. One system call:
+    /// the process enters the register when its participant is first asked for.
     ///
     /// # Errors
     /// `EBADF` if `file` is not open.
@@ -55,13 +55,13 @@ impl Membership {
         self.file
     }
 
-    /// Who the calling process is, if it has entered.
+    /// The calling process's participant, if it has entered.
     pub(super) fn get(&self) -> Option<Participant> {
         let member = self.member(self.member.load(Acquire))?;
         member.is_of_this_process().then_some(member.participant)
     }
 
-    /// Who the calling process is; enters it by `enter` if it has not.
+    /// The calling process's participant; enters it by `enter` if it has not.
     pub(super) fn get_or_enter(&self, enter: impl Fn() -> Member) -> Participant {
         loop {
             let former = self.member.load(Acquire);
@@ -71,7 +71,7 @@ impl Membership {
             let entered = Box::into_raw(Box::new(enter()));
             // What a forked child replaces is its parent's. It is left where it is: another thread may be looking at it.
             if self.member.compare_exchange(former, entered, AcqRel, Acquire).is_err() {
-                // SAFETY: from `Box::into_raw` above, and nobody else has seen it.
+                // SAFETY: from `Box::into_raw` above, and no other thread has seen it.
                 drop(unsafe { Box::from_raw(entered) });
             }
         }

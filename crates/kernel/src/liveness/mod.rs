@@ -1,4 +1,4 @@
-//! Who uses a shared segment, and which of them are dead.
+//! Which processes use a shared segment, and which of them are dead.
 //!
 //! A process that cannot see others in `/proc` (in a chroot, in a pid namespace, under hidepid) must not take them for
 //! dead. So the answer does not come from `/proc`: each participant of a segment holds a lock on a byte of the segment's
@@ -6,10 +6,10 @@
 //! folder says how, and what is used where a lock cannot be had.
 //!
 //! # A verdict that holds
-//! A word in shared memory names its owner by a [`Participant`]. Who would have to wait for that owner looks in this
-//! order: at the word; at the [verdict](Register::verdict) about the participant that it names; and then swaps the word,
-//! from the very value that it read. A participant is never anybody else's name, and a dead one stays dead, so the
-//! verdict is true of the word that was read whatever has happened meanwhile.
+//! A word in shared memory names its owner by a [`Participant`]. A process that would have to wait for that owner looks in
+//! this order: at the word; at the [verdict](Register::verdict) about the participant that it names; and then swaps the
+//! word, from the very value that it read. A participant never names another process, and a dead one stays dead, so the
+//! verdict is true of the word that was read, whatever has happened meanwhile.
 //!
 //! Where words are too short for a participant and hold an index into a table of participants instead, the table's entry
 //! is read between the word and the verdict, and is taken by a compare-and-swap from 0. An entry is cleared by a
@@ -54,7 +54,7 @@ use crate::{
 pub enum Verdict {
     /// It has left or died, and does nothing any more.
     Dead,
-    /// It has not, or not completely.
+    /// It has neither left nor died, or not completely.
     Alive,
     /// It cannot be found out here. To be treated as alive: waited for, never acted on.
     Unknown,
@@ -82,7 +82,7 @@ const FIRST_BYTE: i64 = 1 << 62;
 /// Numbers that are tried, if the segment's memory was overwritten so that they have been given out already.
 const MAX_TRIES: u32 = 16;
 
-/// The register of those who use a segment, as one handle of it sees it.
+/// The register of the processes that use a segment, as one handle of it sees it.
 #[derive(Clone, Copy, Debug)]
 pub struct Register<'a> {
     file: BorrowedFd<'a>,
@@ -96,15 +96,15 @@ impl<'a> Register<'a> {
         Self { file, words, here }
     }
 
-    /// Who the calling process is. The first call in a process enters it, in about ten system calls; a forked child is
-    /// another participant than its parent.
+    /// The calling process's participant. The first call in a process enters it, in about ten system calls; a forked child
+    /// is another participant than its parent.
     ///
     /// Never fails: where a lock cannot be had, [`Participant::witness`] is another one.
     pub fn me(&self) -> Participant {
         self.here.get_or_enter(|| self.enter())
     }
 
-    /// Who the calling process is, if it has entered.
+    /// The calling process's participant, if it has entered.
     pub fn me_if_entered(&self) -> Option<Participant> {
         self.here.get()
     }
@@ -114,7 +114,7 @@ impl<'a> Register<'a> {
         let verdict = match participant.witness() {
             Some(Witness::Lock) => self.ask_the_lock(participant),
             Some(Witness::Pid) => self.ask_the_pid(participant),
-            // Nobody writes that: a process that was overwritten is as good as gone.
+            // No process writes that: the word was overwritten, and its process counts as gone.
             None => Verdict::Dead,
         };
         if verdict == Verdict::Dead {
@@ -181,7 +181,7 @@ impl<'a> Register<'a> {
                 continue;
             }
             if ofd_lock::try_share(file.as_fd(), byte_of(number))? {
-                // It is a witness only if it is seen by the way that others look.
+                // The lock is a witness only if others see it, who look in this way.
                 let is_seen = ofd_lock::is_locked(self.file, byte_of(number))?;
                 return if is_seen { Ok((number, kept)) } else { Err(Errno::EOPNOTSUPP.into()) };
             }
@@ -198,7 +198,7 @@ impl RegisterWords {
 
     /// Whether the number has been given out; else no process wrote the word that it stands in.
     fn has_been(&self, number: u64) -> bool {
-        // Relaxed: who read a word with the number in it, by Acquire, sees a count that includes it.
+        // Relaxed: a process that read a word with the number in it, by Acquire, sees a count that includes it.
         let entered = self.entered.load(Relaxed);
         number <= entered || entered >= word::NUMBERS
     }
@@ -206,7 +206,7 @@ impl RegisterWords {
     /// The index of a namespace, counted from 1; 0 if it is unknown, or there are too many.
     fn place_of(&self, namespace: Option<PidNamespace>) -> usize {
         let Some(inode) = namespace.map(PidNamespace::inode) else { return 0 };
-        // A place is given once, for good: Release for whoever reads its index in a word; Acquire for who finds it given.
+        // A place is given once, for good: Release for a process that reads its index in a word; Acquire if it was given.
         let is_its_place = |place: &AtomicU32| match place.compare_exchange(0, inode, AcqRel, Acquire) {
             Ok(_) => true,
             Err(taken) => taken == inode,

@@ -61,7 +61,7 @@ fn through_another_file_nobody_is_dead() {
     let other = self::words();
     let register = Register::new(other.memory().as_fd(), &words, &handle.here);
     assert_eq!([living, dead].map(|participant| register.verdict(participant)), [Verdict::Unknown; 2]);
-    // Nor does anybody take a lock there.
+    // Nor does any process take a lock there.
     let unlocked = register.me();
     assert_eq!(unlocked.witness(), Some(Witness::Pid));
     assert_eq!(there.register().verdict(unlocked), Verdict::Alive);

@@ -11,7 +11,7 @@ use std::num::NonZero;
 
 /// A process among those that use a segment, from when it entered until it left or died; never another's afterwards.
 ///
-/// As a word of shared memory it is never 0, so that 0 can stand for nobody.
+/// As a word of shared memory it is never 0, so that 0 can mean none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Participant(NonZero<u64>);
 
@@ -52,7 +52,7 @@ impl Participant {
         self.0.get()
     }
 
-    /// The participant that [`to_word`](Self::to_word) made the word of; `None` for 0. Any other word is somebody's.
+    /// The participant that [`to_word`](Self::to_word) made the word of; `None` for 0. Any other word is taken for one.
     pub fn from_word(word: u64) -> Option<Self> {
         NonZero::new(word).map(Self)
     }
@@ -67,7 +67,7 @@ impl Participant {
     }
 
     /// The pid of the process, as itself sees it: for a message to a person. In another pid namespace it is another
-    /// process's, or nobody's; and so it may be after the process's end.
+    /// process's, or no process's; and so it may be after the process's end.
     pub fn pid(self) -> u32 {
         (self.0.get() >> PID_SHIFT) as u32 & ((1 << PID_BITS) - 1)
     }

@@ -23,15 +23,15 @@ const DIRECTORY: &str = "/dev/shm";
 /// A block of shared memory with a name, for processes that are no relatives. It is a [`SharedMemory`].
 ///
 /// Prefer the anonymous kind, handed over: a name is the one thing that `kill -9` can leave behind. The file belongs to
-/// the user and nobody else can open it; who can, may also cut it off, upon which access to it is a SIGBUS. So root does
-/// not open another user's either.
+/// the user, and no other user can open it. A process that can open it may also truncate it; then access to it is a
+/// SIGBUS. So root does not open another user's either.
 ///
 /// The block cannot be handed over like an anonymous one, since its length is not sealed: pass its name.
 ///
 /// # Crash safety
 /// The name appears with the whole block behind it or not at all. It goes when the creator's handle is dropped; if the
-/// creator is killed before that, it stays until somebody calls [`unlink`](Self::unlink). The memory itself lives as long
-/// as anybody has it.
+/// creator is killed before that, it stays until a process calls [`unlink`](Self::unlink). The memory itself lives as long
+/// as any process has it.
 ///
 /// # Examples
 /// ```
@@ -105,7 +105,7 @@ impl NamedMemory {
         &self.name
     }
 
-    /// Removes a name, whoever made it. Those who have the memory keep it.
+    /// Removes a name, whichever process made it. Processes that have the memory keep it.
     ///
     /// # Errors
     /// `ENOENT` if there is none; `EINVAL` for a bad name.

@@ -1,4 +1,4 @@
-//! What runs when the process ends in an orderly way: `main` returns, or somebody calls `exit`.
+//! What runs when the process ends in an orderly way: `main` returns, or the program calls `exit`.
 //!
 //! # Safety
 //! The C library is given a plain function that lives as long as the program.
@@ -8,8 +8,8 @@ use std::sync::{Mutex, Once, PoisonError};
 
 static HOOKS: Mutex<Vec<fn()>> = Mutex::new(Vec::new());
 
-/// Has `hook` called at exit, on the thread that exits; the last one registered first. Thread-locals with a destructor
-/// are gone by then.
+/// Calls `hook` at exit, on the thread that exits; the last one registered first. Thread-locals with a destructor are gone
+/// by then.
 pub fn register(hook: fn()) {
     static INSTALL: Once = Once::new();
     INSTALL.call_once(|| {

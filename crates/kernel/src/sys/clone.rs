@@ -24,7 +24,7 @@ pub struct Cloner {
     robust_list_bytes: libc::size_t,
 }
 
-/// Who we are after the clone.
+/// Which process this is after the clone.
 #[derive(Debug)]
 pub enum Cloned {
     /// The process that called.

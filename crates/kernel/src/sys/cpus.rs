@@ -29,8 +29,8 @@ pub fn available() -> usize {
     available
 }
 
-/// Whether the machine has several. Those that a thread may run on are another matter: whoever it waits for may be bound to
-/// another one. Looked up once a process, in a file.
+/// Whether the machine has several. Those that a thread may run on are another matter: the peer that it waits for may be
+/// bound to another one. Looked up once a process, in a file.
 #[inline]
 pub fn are_several() -> bool {
     static SEVERAL: OnceLock<bool> = OnceLock::new();

@@ -111,7 +111,7 @@ impl Credentials {
         }
     }
 
-    /// Whether a process that has these has nothing that it would not have with `other`.
+    /// Whether these allow nothing that `other` does not allow.
     fn is_within(&self, other: &Self) -> bool {
         let (own, others) = (&self.capabilities, &other.capabilities);
         self.uids.iter().all(|uid| other.uids.contains(uid))
@@ -125,7 +125,7 @@ impl Credentials {
     }
 
     fn assume_all(&self, before: &Self) -> nix::Result<()> {
-        // What is there but not in effect may be needed on the way.
+        // Capabilities that are permitted but not in effect may be needed here.
         let mut all = before.capabilities;
         all.effective = all.permitted;
         all.set()?;
@@ -141,7 +141,7 @@ impl Credentials {
             prctl(libc::PR_CAPBSET_DROP, capability, 0)?;
         }
         if before.uids != self.uids {
-            // Those that this process is to keep would be lost with user 0.
+            // Capabilities that this process is to keep would be lost with user 0.
             prctl(libc::PR_SET_KEEPCAPS, 1, 0)?;
             let [real, effective, saved] = self.uids.map(Uid::from_raw);
             setresuid(real, effective, saved)?;
@@ -208,8 +208,8 @@ fn get() -> Option<[Half; 2]> {
     (got == 0).then_some(halves)
 }
 
-/// Has the calling thread keep its capabilities when it executes a program that has none itself, which a user other than root
-/// would lose. As far as that is allowed. System calls only.
+/// Keeps the calling thread's capabilities when it executes a program that has none itself, where a user other than root
+/// would lose them. As far as that is allowed. System calls only.
 pub fn keep_over_exec() {
     let Some(mut halves) = get() else { return };
     if halves.iter().all(|half| half.permitted == 0) {
@@ -231,7 +231,7 @@ fn prctl(option: i32, first: u64, second: u64) -> nix::Result<()> {
     Errno::result(unsafe { libc::prctl(option, first, second, 0, 0) }).map(drop)
 }
 
-/// Whether this program was started with more rights than whoever started it has.
+/// Whether this program was started with more rights than the process that started it has.
 pub fn is_privileged_start() -> bool {
     // SAFETY: asks what the kernel told the loader.
     unsafe { libc::getauxval(libc::AT_SECURE) != 0 }

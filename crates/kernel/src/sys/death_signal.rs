@@ -1,4 +1,4 @@
-//! Having the kernel kill this process when the last write end of a pipe is closed.
+//! Makes the kernel kill this process when the last write end of a pipe is closed.
 //!
 //! # Safety
 //! `fcntl` with integers on a descriptor of ours.
@@ -48,8 +48,8 @@ pub fn arm(own: BorrowedFd<'_>) -> nix::Result<()> {
     arm_for(own, getpid().as_raw())
 }
 
-/// [`arm`], by somebody else on behalf of the process `pid`, which holds the same opening. Before that one has run, if it can
-/// be.
+/// [`arm`], by another process on behalf of the process `pid`, which holds the same opening. If possible, before that one
+/// has run.
 pub fn arm_for(opening: BorrowedFd<'_>, pid: i32) -> nix::Result<()> {
     prepare(opening, pid)?;
     set(opening, libc::F_SETFL, libc::O_ASYNC | libc::O_NONBLOCK)

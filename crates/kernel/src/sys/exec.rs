@@ -29,8 +29,8 @@ struct Plan {
     errno: i32,
 }
 
-/// This program's arguments. Where it was run by naming it to the dynamic loader, that is the program in `/proc/self/exe`,
-/// and what came before this one's name belongs to it.
+/// This program's arguments. If it was run by the dynamic loader (`ld.so program`), the loader is `/proc/self/exe`, and the
+/// arguments before this program's name are the loader's: they are among these, too.
 fn arguments() -> Vec<CString> {
     let args: Vec<Vec<u8>> = std::env::args_os().map(OsStringExt::into_vec).collect();
     let all = std::fs::read("/proc/self/cmdline").unwrap_or_default();
@@ -43,7 +43,7 @@ fn arguments() -> Vec<CString> {
 
 /// Starts `/proc/self/exe` with this process's arguments and environment, plus `(name, value)`. Of the descriptors that
 /// are to be closed on exec it keeps `inherited` and `link` open, under the same numbers.
-/// The life of the new process hangs on `link` from the start: it is armed before there is a new program that could be
+/// The new process dies with the writers of `link` from the start: it is armed before there is a new program that could be
 /// stopped.
 ///
 /// All signals are blocked in the new program until it says otherwise.

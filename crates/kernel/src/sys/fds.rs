@@ -46,7 +46,7 @@ impl Occupied {
         while (0..=2).any(|number| unsafe { libc::fcntl(number, libc::F_GETFD) } < 0) {
             let fd = open_nothing(OFlag::O_CLOEXEC)?;
             if fd.as_raw_fd() > 2 {
-                // Somebody else has taken the number meanwhile.
+                // Another thread has taken the number meanwhile.
                 break;
             }
             null.push(fd);
@@ -57,7 +57,7 @@ impl Occupied {
 
 /// Standard stream `number`, which may be closed: then whatever is asked about it is EBADF.
 pub fn standard_stream(number: RawFd) -> BorrowedFd<'static> {
-    // SAFETY: nobody owns the standard streams, so none that is open is closed by its owner.
+    // SAFETY: the standard streams have no owner, so none that is open is closed by its owner.
     unsafe { BorrowedFd::borrow_raw(number) }
 }
 
@@ -81,7 +81,7 @@ pub fn open_nothing(flags: OFlag) -> nix::Result<OwnedFd> {
 
 /// Puts `fd` in the place of standard stream `number`.
 pub fn replace_standard_stream(fd: BorrowedFd<'_>, number: RawFd) -> nix::Result<()> {
-    // SAFETY: closes what was standard stream `number`, which nobody owns.
+    // SAFETY: closes what was standard stream `number`, which has no owner.
     Errno::result(unsafe { libc::dup2(fd.as_raw_fd(), number) }).map(drop)
 }
 
@@ -90,10 +90,10 @@ pub fn adopt(number: RawFd) -> nix::Result<OwnedFd> {
     // SAFETY: only asks; a wrong number is EBADF.
     Errno::result(unsafe { libc::fcntl(number, libc::F_GETFD) })?;
     if number <= 2 {
-        // SAFETY: it is open, and nobody closes standard streams.
+        // SAFETY: it is open, and no code closes standard streams.
         return duplicate(unsafe { BorrowedFd::borrow_raw(number) });
     }
-    // SAFETY: it is open, and this process has just begun: nobody else can have taken charge of it.
+    // SAFETY: it is open, and this process has just begun: no other code can have taken charge of it.
     let inherited = unsafe { OwnedFd::from_raw_fd(number) };
     fcntl(&inherited, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
     Ok(inherited)
@@ -106,7 +106,7 @@ pub fn close_all_but(kept: &[RawFd]) {
     let mut from = 3;
     for fd in kept.into_iter().chain([u32::MAX]) {
         if from < fd {
-            // SAFETY: what lies in the range was inherited by accident and is owned by nobody here.
+            // SAFETY: what lies in the range was inherited by accident and has no owner here.
             unsafe { libc::syscall(libc::SYS_close_range, from, fd.saturating_sub(1), 0) };
         }
         from = fd.saturating_add(1);

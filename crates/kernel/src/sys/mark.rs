@@ -1,4 +1,4 @@
-//! What tells at little cost that the rights of the calling process are what they were.
+//! A cheap check whether the rights of the calling process are what they were.
 //!
 //! # Safety
 //! System calls with integers, and arrays of ours that outlive the call; a byte of the C library that is there for good.
@@ -20,8 +20,8 @@ use nix::{
 
 use super::{credentials, fds::above_standard_streams};
 
-/// Users, groups, capabilities but for the bounding and ambient ones, and `no_new_privs`. Only of a process without filters of
-/// system calls, of which nothing but their presence is told so cheaply.
+/// Users, groups, capabilities but for the bounding and ambient ones, and `no_new_privs`. Only for a process without filters
+/// of system calls: that there are some is all that can be asked so cheaply.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mark {
     ids: [u32; 6],
@@ -68,11 +68,11 @@ pub fn is_single_threaded() -> bool {
         // SAFETY: null, or a byte that is there as long as the program, and written to by the C library.
         (!told.is_null()).then(|| unsafe { AtomicU8::from_ptr(told.cast::<c_char>().cast()) })
     });
-    // Relaxed: while there is one thread, nobody else writes it.
+    // Relaxed: while there is one thread, no other one writes it.
     told.is_some_and(|told| told.load(Relaxed) != 0)
 }
 
-/// The umask of a process with one thread. For a moment it is another one, with which nobody else may do anything.
+/// The umask of a process with one thread. For a moment it is another one, which no other thread must use.
 pub fn umask() -> u32 {
     let umask = nix::sys::stat::umask(Mode::S_IRWXG | Mode::S_IRWXO);
     nix::sys::stat::umask(umask);

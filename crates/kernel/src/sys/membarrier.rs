@@ -1,4 +1,4 @@
-//! Has the threads of other CPUs pass a full fence, so that they need none of their own (`membarrier(2)`).
+//! Makes the threads of other CPUs pass a full fence, so that they need none of their own (`membarrier(2)`).
 //!
 //! # Safety
 //! One system call that takes integers, and touches no memory of ours.
@@ -9,7 +9,7 @@ pub fn register_among_processes() -> bool {
     call(libc::MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED)
 }
 
-/// Has each thread that runs, of each registered process, pass a fence; false if the kernel does not have it.
+/// Makes each thread that runs, of each registered process, pass a fence; false if the kernel does not have it.
 pub fn in_all_processes() -> bool {
     call(libc::MEMBARRIER_CMD_GLOBAL_EXPEDITED)
 }
@@ -19,7 +19,7 @@ pub fn register_this_process() -> bool {
     call(libc::MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED)
 }
 
-/// Has each thread of the calling process that runs pass a fence; false if the process is not registered.
+/// Makes each thread of the calling process that runs pass a fence; false if the process is not registered.
 pub fn in_this_process() -> bool {
     call(libc::MEMBARRIER_CMD_PRIVATE_EXPEDITED)
 }

@@ -93,7 +93,8 @@ pub fn holding(name: &str, parts: &[&[u8]]) -> io::Result<File> {
 
 /// Reads a memory file that another process made.
 ///
-/// `EFBIG` for one that claims more than it holds: a file of holes costs its maker nothing, and the reader its life.
+/// `EFBIG` for one that claims more than it holds: a file of holes costs its maker nothing, and could kill the reader for
+/// want of memory.
 /// `ENOMEM` if there is no room for what it holds.
 pub fn read_whole(file: OwnedFd) -> io::Result<Vec<u8>> {
     // Only memory files have seals; anything else might block.

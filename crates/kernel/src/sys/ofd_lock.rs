@@ -34,7 +34,7 @@ pub fn is_locked(fd: BorrowedFd<'_>, byte: i64) -> nix::Result<bool> {
 
 /// The length of the exclusive lock on the first byte; `None` if no opening has one.
 ///
-/// Shared locks do not count: everybody who may read the file can have one.
+/// Shared locks do not count: any process that may read the file can have one.
 pub fn excluded(fd: BorrowedFd<'_>) -> nix::Result<Option<i64>> {
     let mut lock = lock(libc::F_RDLCK, 0, 1);
     fcntl(fd, FcntlArg::F_GETLK(&mut lock))?;

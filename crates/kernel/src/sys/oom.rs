@@ -1,7 +1,7 @@
-//! What the kernel tells of those that it has killed for want of memory.
+//! What the kernel tells of processes that it has killed for want of memory.
 //!
-//! A process that is killed so gets `SIGKILL` like any other, and nobody is told. But the kernel counts, for each control group
-//! and for the machine.
+//! A process that is killed so gets `SIGKILL` like any other, and no process is told. But the kernel counts, for each control
+//! group and for the machine.
 
 use std::{fs, path::PathBuf};
 
@@ -18,7 +18,7 @@ pub fn group_limit() -> Option<u64> {
     Group::current()?.limit()
 }
 
-/// The control group that has to do with memory.
+/// The control group that limits memory.
 enum Group {
     Unified(PathBuf),
     Old(PathBuf),
@@ -62,7 +62,7 @@ impl Group {
     }
 }
 
-/// Of the line with that name.
+/// The value in the line with that name.
 fn value(lines: &str, name: &str) -> Option<u64> {
     let of = |line: &str| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok();
     lines.lines().find_map(of)

@@ -2,8 +2,8 @@
 //! descriptor.
 //!
 //! # Safety
-//! The mapping that keeps an opening is made where nothing was, is accessible to nobody, and is unmapped once, by the
-//! process that made it.
+//! The mapping that keeps an opening is made where nothing was, cannot be accessed, and is unmapped once, by the process
+//! that made it.
 #![allow(unsafe_code)]
 
 use std::{
@@ -49,7 +49,7 @@ impl From<&FileStat> for FileId {
 /// The process opens no files any more.
 static IS_GIVEN_UP: AtomicBool = AtomicBool::new(false);
 
-/// Notes that the calling process may open no files any more, and that to try may be its end.
+/// Notes that the calling process may open no files any more, and that an attempt may kill it.
 pub fn give_up() {
     // Relaxed: the caller is about to confine itself, and asks later, on this thread or on one that it starts.
     IS_GIVEN_UP.store(true, Relaxed);
@@ -101,7 +101,7 @@ impl Kept {
 
 impl Drop for Kept {
     fn drop(&mut self) {
-        // SAFETY: made by `new`, in this process, and reachable by nobody.
+        // SAFETY: made by `new`, in this process, and never accessed.
         let unmapped = unsafe { munmap(self.0, LENGTH.get()) };
         debug_assert!(unmapped.is_ok());
     }

@@ -83,9 +83,9 @@ pub fn wait_exit(fd: BorrowedFd<'_>, deadline: Option<Deadline>) -> nix::Result<
     }
 }
 
-/// How a process ended that somebody else has reaped; `None` before Linux 6.15, which did not keep it.
+/// How a process ended that other code has reaped; `None` before Linux 6.15, which did not keep it.
 ///
-/// The process must have ended. It is about to be reaped, at most.
+/// The process must have ended, and have been reaped or be about to be.
 pub fn kept_status(fd: BorrowedFd<'_>) -> Option<ExitStatus> {
     /// The first version of the kernel's `pidfd_info`.
     #[repr(C)]
@@ -99,7 +99,7 @@ pub fn kept_status(fd: BorrowedFd<'_>) -> Option<ExitStatus> {
     const GET_INFO: libc::Ioctl = 0xc040_ff0b_u32 as libc::Ioctl;
     const WITH_EXIT: u64 = 1 << 3;
     const _: () = assert!(size_of::<Info>() == 64, "the size is a part of the command");
-    // Between its end, as poll tells it, and the kernel's keeping its status are microseconds.
+    // The kernel keeps the status some microseconds after poll reports the end.
     for _ in 0..100 {
         let mut info = Info { mask: WITH_EXIT, ..Info::default() };
         // SAFETY: the kernel writes at most the 64 bytes that the command names.

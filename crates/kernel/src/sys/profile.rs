@@ -1,7 +1,7 @@
 //! What compilers' runtimes write at a program's exit: counters of coverage and for profile-guided optimisation.
 //!
-//! They do so in functions that `exit(3)` calls. A child of ours ends without them, since what the program registered for
-//! its exit is not the child's; this is.
+//! They do so in functions that `exit(3)` calls. A child of ours does not call what the program registered for its exit, but
+//! it writes these counters.
 //!
 //! # Safety
 //! Calls functions by the addresses that the linker gives them, if the program has them.
@@ -26,8 +26,8 @@ pub fn write() {
     call(gcov_exit());
 }
 
-/// Has LLVM's runtime make the name of its file anew: it did so before the fork, with another pid for `%p`, and does it
-/// again only for another pattern.
+/// Makes LLVM's runtime name its file anew: it did so before the fork, with another pid for `%p`, and does it again only
+/// for another pattern.
 fn name_file() {
     let Some(set) = llvm_profile_set_filename() else { return };
     // SAFETY: the runtime's own function of that name takes a pattern.

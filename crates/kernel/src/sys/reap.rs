@@ -1,4 +1,4 @@
-//! Collecting one child's exit status, by descriptor: never anybody else's child.
+//! Collecting one child's exit status, by descriptor: never that of a child that other code started.
 //!
 //! # Safety
 //! `waitid` fills a `siginfo_t` of ours; its fields are read only after a success, where they are all set.
@@ -16,7 +16,7 @@ use nix::errno::Errno;
 
 use super::pidfd;
 
-/// Reaps the child if it has ended. `ECHILD` if somebody else reaped it, or it is no child of ours.
+/// Reaps the child if it has ended. `ECHILD` if other code has reaped it, or it is no child of ours.
 pub fn now(pidfd: BorrowedFd<'_>) -> nix::Result<Option<ExitStatus>> {
     wait(pidfd, libc::WEXITED | libc::WNOHANG)
 }

@@ -1,4 +1,4 @@
-//! A pair of `SOCK_SEQPACKET` sockets: whole packets, descriptors beside them, no name that anybody could connect to.
+//! A pair of `SOCK_SEQPACKET` sockets: whole packets, descriptors beside them, no name that a stranger could connect to.
 //!
 //! # Safety
 //! Descriptors that the kernel installed for a received packet are taken charge of, each once.
@@ -191,7 +191,7 @@ pub fn hangs_up_within(socket: BorrowedFd<'_>, time: impl Into<PollTimeout>) -> 
     poll(&mut poll_fds, time).is_ok_and(|n| n > 0)
 }
 
-/// Has the next `MSG_PEEK` be at the first packet, and each after it at the one after.
+/// Makes the next `MSG_PEEK` look at the first packet, and each after it at the one after.
 pub fn peek_at_first(socket: BorrowedFd<'_>) -> nix::Result<()> {
     let (offset, len) = (0_i32, size_of::<i32>() as u32);
     let option = (libc::SOL_SOCKET, libc::SO_PEEK_OFF);
@@ -208,12 +208,12 @@ pub fn n_bytes_sent(socket: BorrowedFd<'_>) -> nix::Result<usize> {
     Ok(usize::try_from(n).unwrap_or(0))
 }
 
-/// Has those who receive from the socket get `EAGAIN` after so many seconds without a packet.
+/// Makes receivers on the socket get `EAGAIN` after so many seconds without a packet.
 pub fn limit_waits(socket: BorrowedFd<'_>, seconds: i64) -> nix::Result<()> {
     setsockopt(&socket, ReceiveTimeout, &TimeVal::seconds(seconds))
 }
 
-/// Takes no more packets, but for those that have come already: whoever sends another one gets `EPIPE`.
+/// Takes no more packets, but for those that have come already: the sender of another one gets `EPIPE`.
 pub fn close_for_receiving(socket: BorrowedFd<'_>) -> nix::Result<()> {
     shutdown(socket.as_raw_fd(), Shutdown::Read)
 }

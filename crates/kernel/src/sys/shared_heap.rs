@@ -1,8 +1,8 @@
 //! The heap of the C library's allocator, moved into a sealed memory file at the same addresses.
 //!
 //! A fork copies the page tables of private memory, and a process that ends takes them apart again: with 1 GiB, that takes
-//! hundreds of milliseconds (measured on 4 KiB pages), and page tables of 2 MiB. A mapping of a file that nobody has written
-//! to has nothing to copy: a forked child finds its pages in the file when it first reads them. So a process that has loaded
+//! hundreds of milliseconds (measured on 4 KiB pages), and page tables of 2 MiB. A mapping of a file that was not written to
+//! has nothing to copy: a forked child finds its pages in the file when it first reads them. So a process that has loaded
 //! much, and is about to fork often, [`gather`](Gathering::begin)s all that it allocates on one heap and [`share`]s that.
 //!
 //! What is not moved: what the program maps itself, what an allocator other than the C library's maps, thread-locals, statics,
@@ -54,7 +54,7 @@ impl Drop for Gathering {
     fn drop(&mut self) {
         // Its default.
         set_parameter(Parameter::MaxMappings, 65_536);
-        // A change of any parameter ends their adaptation to what the program frees. It would end here.
+        // A change of any parameter ends their adaptation to what the program frees. These values are where it would end.
         set_parameter(Parameter::MappingThreshold, 32 << 20);
         set_parameter(Parameter::TrimThreshold, 64 << 20);
         set_parameter(Parameter::MaxArenas, 0);
@@ -93,7 +93,7 @@ fn trim() {
 #[cfg(not(target_env = "gnu"))]
 fn trim() {}
 
-/// What cannot be undone has failed: a part of the heap is gone, and with it the process must go.
+/// A step that cannot be undone has failed: a part of the heap is gone, and the process must end.
 #[derive(Debug)]
 pub struct HeapLost(pub Errno);
 
@@ -119,11 +119,11 @@ pub fn share() -> Result<usize, HeapLost> {
     while n_moved < heap.len() {
         let step = heap.start + n_moved..heap.start + n_moved + STEP_BYTES;
         let bytes = std::ptr::slice_from_raw_parts(step.start as *const u8, STEP_BYTES);
-        // SAFETY: a part of the heap, which is mapped and readable, and which nobody writes to.
+        // SAFETY: a part of the heap, which is mapped and readable, and which no thread writes to.
         if copy(unsafe { &*bytes }, file.as_fd(), n_moved).is_err() {
             break;
         }
-        // SAFETY: the file has there what the heap has, and nobody has written to it since.
+        // SAFETY: the file has there what the heap has, and no thread has written to it since.
         match unsafe { map_over(&step, file.as_fd(), n_moved) } {
             Ok(()) => n_moved += STEP_BYTES,
             Err(errno) if is_mapped(step.start) => {
@@ -133,7 +133,7 @@ pub fn share() -> Result<usize, HeapLost> {
             Err(errno) => return Err(HeapLost(errno)),
         }
     }
-    // Where it fails, a child that may do everything could write to it by way of /proc; nobody else has a descriptor.
+    // Where it fails, a child that may do everything could write to it by way of /proc; no other process has a descriptor.
     let _ = memfd::seal_contents(&file);
     Ok(n_moved)
 }

@@ -44,8 +44,8 @@ fn set_mask(mask: u64) -> u64 {
     former
 }
 
-/// Whether the kernel reaps this process's children itself, since it does not care for them: a child that ends is gone, and
-/// its pid may be another's at once.
+/// Whether the kernel reaps this process's children itself (SIGCHLD is ignored, or `SA_NOCLDWAIT` is set): a child that ends
+/// is gone, and its pid may be another's at once.
 pub fn children_are_ignored() -> bool {
     // SAFETY: a sigaction is plain data.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
@@ -54,7 +54,7 @@ pub fn children_are_ignored() -> bool {
     asked == 0 && (action.sa_sigaction == libc::SIG_IGN || action.sa_flags & libc::SA_NOCLDWAIT != 0)
 }
 
-/// Has the calling process go on as if nothing had happened when it gets this signal. Programs that it executes do not
+/// Makes the calling process go on as if nothing had happened when it gets this signal. Programs that it executes do not
 /// inherit that, as they would if the signal were ignored.
 pub fn disregard(signal: Signal) -> nix::Result<()> {
     extern "C" fn nothing(_: libc::c_int) {}

@@ -1,4 +1,4 @@
-//! Writing to a pipe that nobody reads, in a program that SIGPIPE would end.
+//! Writing to a pipe without a reader, in a program that SIGPIPE would end.
 //!
 //! # Safety
 //! Takes one pending signal from the calling thread.

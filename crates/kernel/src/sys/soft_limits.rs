@@ -1,4 +1,4 @@
-//! Lifts the soft limits on memory for as long as something runs that must not be refused any.
+//! Lifts the soft limits on memory while code runs whose allocations must not fail.
 //!
 //! # Safety
 //! Asks for limits and sets them, in plain structures.
@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 /// Limits that make an allocation fail.
 const MEMORY: [libc::__rlimit_resource_t; 2] = [libc::RLIMIT_DATA, libc::RLIMIT_AS];
 
-/// What was lifted, by how many threads that are at it.
+/// Which limits were lifted, and how many threads use that now.
 struct Lifted {
     n_users: usize,
     former: [Option<libc::rlimit>; 2],
@@ -48,7 +48,7 @@ impl Drop for MemoryRelief {
     }
 }
 
-/// Whether there is a limit that nobody in this process can lift.
+/// Whether there is a limit that this process cannot lift.
 pub fn are_final() -> bool {
     MEMORY.into_iter().any(|which| {
         let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };

@@ -20,7 +20,7 @@ pub struct Cpu {
     pub core: u32,
 }
 
-/// The CPUs that the calling thread may run on, by number. What `/sys` does not say of one is taken for a core of its own in
+/// The CPUs that the calling thread may run on, by number. A CPU that `/sys` says nothing of counts as a core of its own in
 /// the first package, on the first node.
 ///
 /// # Errors
@@ -48,7 +48,7 @@ fn node_in(folder: &str) -> Option<u32> {
     names.filter_map(|name| name.strip_prefix("node")?.parse().ok()).next()
 }
 
-/// Of what a virtual machine does not know, the kernel says -1, which is no number.
+/// The number in a file; `None` for -1, by which the kernel says that a virtual machine does not know it.
 fn read<N: FromStr>(path: &str) -> Option<N> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
 }

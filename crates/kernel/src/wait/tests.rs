@@ -27,7 +27,7 @@ fn block_on<R>(future: impl Future<Output = R>) -> R {
     }
 }
 
-/// Ready when `flag` is set; rung by whoever sets it.
+/// Ready when `flag` is set; the thread that sets it rings.
 struct Flag {
     flag: AtomicBool,
     bell: std::sync::Mutex<Option<Bell>>,

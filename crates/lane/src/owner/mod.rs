@@ -236,7 +236,7 @@ impl OwnerLane {
         if n == 0 { Ok(Vec::new()) } else { self.received.take(&self.socket, position, n.min(MAX_RESULT_FDS)) }
     }
 
-    /// Has the bell rung at the next result. True if there is one already: then nobody may sleep.
+    /// Makes the worker ring the bell at the next result. True if there is one already: then the owner must not sleep.
     pub fn arm(&self) -> bool {
         self.memory.get().bell.arm();
         self.has_finished()
@@ -247,7 +247,7 @@ impl OwnerLane {
         self.memory.get().bell.disarm();
     }
 
-    /// Has the worker leave once it finds nothing to do.
+    /// Makes the worker leave once it finds nothing to do.
     pub fn stop(&self) {
         self.memory.get().sleep.stop();
     }

@@ -78,7 +78,7 @@ impl OwnerLane {
             Ok(()) => Ok(true),
             Err(e) => {
                 if fds.len() > MAX_FDS {
-                    // Some may have been sent, of a task that never was: nobody comes to this slot in this lap.
+                    // Some may have been sent, of a task that was not given: neither side comes to this slot in this lap.
                     let (index, lap) = (slot_of(self.tail), lap_of(self.tail));
                     self.memory.get().slots[index].word.release(lap);
                     self.tail += 1;

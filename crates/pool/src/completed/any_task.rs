@@ -23,7 +23,7 @@ impl<R> Waitable for Task<R> {
     }
 }
 
-/// Has a task wake `waker` when it ends, until this is dropped.
+/// Makes a task wake `waker` when it ends, until this is dropped.
 struct Subscription<'a, R> {
     task: &'a Task<R>,
     waker: Waker,

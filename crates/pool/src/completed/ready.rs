@@ -17,13 +17,13 @@ use parking_lot::Mutex;
 
 /// Which tasks have ended and were not looked at yet. One thread at a time looks.
 ///
-/// | word | meaning | who moves it |
+/// | word | meaning | which thread moves it |
 /// |---|---|---|
-/// | `pushed` | how often there was enough to look at; sleepers wait for it to change | whoever pushes, after the index is in the list |
+/// | `pushed` | how often there was enough to look at; sleepers wait for it to change | the thread that pushes, after the index is in the list |
 /// | `sleeping` | 1: the one thread that looks sleeps, or is about to | that thread |
 ///
-/// All accesses are `SeqCst`: whoever pushes counts and then looks whether a thread sleeps; that thread says so and then has the
-/// kernel compare the count. In the single order of these, at least one sees the other.
+/// All accesses are `SeqCst`: a thread that pushes counts, and then looks whether a thread sleeps; a sleeper says so, and then
+/// has the kernel compare the count. In the single order of these, at least one sees the other.
 pub(super) struct Ready {
     /// With so many there is something to look at.
     n_wanted: usize,

@@ -32,7 +32,7 @@ impl Handle<u8> for Bare {
     }
 }
 
-/// A task that counts how often somebody looks whether it has ended.
+/// A task that counts how often it is asked whether it has ended.
 struct Watched<'a>(Task<u8>, &'a Cell<usize>);
 
 impl AnyTask for Watched<'_> {}

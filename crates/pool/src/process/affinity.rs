@@ -17,7 +17,7 @@ pub enum Affinity {
 }
 
 impl Affinity {
-    /// The CPUs in the order in which workers get them, of those that the calling thread may run on.
+    /// The CPUs that the calling thread may run on, in the order in which workers get them.
     pub(super) fn order(self) -> io::Result<Vec<usize>> {
         Ok(self.sort(topology::allowed()?))
     }
@@ -26,7 +26,7 @@ impl Affinity {
         // Threads of one core, cores of one package and packages of one node become neighbours.
         cpus.sort_by_key(|cpu| (cpu.node, cpu.package, cpu.core, cpu.number));
         if self == Self::Spread {
-            // Which one it is of those that have so much in common with it.
+            // Its index among those that have as much in common with it.
             let (mut of_core, mut of_package, mut of_node) = (HashMap::new(), HashMap::new(), HashMap::new());
             let mut keyed: Vec<_> = cpus
                 .into_iter()

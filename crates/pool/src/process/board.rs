@@ -1,4 +1,4 @@
-//! What a pool shows of itself to those who look from outside: a page of shared memory that it only writes.
+//! What a pool shows of itself to the outside: a page of shared memory that it only writes.
 //!
 //! | words | what |
 //! |---|---|

@@ -27,7 +27,7 @@ pub(super) struct Many<R> {
 struct SoFar<R> {
     /// The item to go on with.
     next: u32,
-    /// An item has failed: from the next round on results are tagged, so that others may without ending it.
+    /// An item has failed: from the next round on results are tagged, so that further failures do not end the round.
     is_tagged: bool,
     /// How many items of the input come before the first, for errors.
     n_before: usize,

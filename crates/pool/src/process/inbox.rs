@@ -1,8 +1,8 @@
 //! Tasks that were given while another thread had the pool's lock.
 //!
-//! Nobody waits for that lock. A giver puts its task into the inbox, runs a fence, and tries the lock; if it fails, the
-//! giver goes away. Whoever has had the lock gives it back, runs a fence, and looks into the inbox. Of two fences (`SeqCst`)
-//! one comes first: if the giver's, the other thread sees the task; if the other's, the giver finds the lock free.
+//! No giver waits for that lock. A giver puts its task into the inbox, runs a fence, and tries the lock; if that fails, the
+//! giver returns. The lock's holder gives it back, runs a fence, and looks into the inbox. Of two fences (`SeqCst`) one
+//! comes first: if the giver's, the holder sees the task; if the holder's, the giver finds the lock free.
 
 use std::sync::atomic::Ordering::SeqCst;
 
@@ -31,14 +31,14 @@ impl<T> Inbox<T> {
         }
     }
 
-    /// Tries the lock under which tasks are taken; if it fails, whoever has it sees what this thread has put in.
+    /// Tries the lock under which tasks are taken; if it fails, the holder sees what this thread has put in.
     pub(super) fn try_lock<'a, S>(&self, state: &'a Mutex<S>) -> Option<MutexGuard<'a, S>> {
         // Pairs with that of `has_new`.
         fence(SeqCst);
         state.try_lock()
     }
 
-    /// Whether there are tasks. To be asked by whoever has had the lock, after giving it back.
+    /// Whether there are tasks. A thread that has had the lock calls it after giving the lock back.
     pub(super) fn has_new(&self) -> bool {
         // Pairs with that of `try_lock`.
         fence(SeqCst);

@@ -46,7 +46,7 @@ pub struct BoardView {
 pub struct DeathView {
     /// Its pid.
     pub pid: u32,
-    /// What it died of, and what it told of that.
+    /// What it died of, and what it reported about that.
     pub text: String,
 }
 

@@ -20,7 +20,7 @@ impl<A: Serialize + DeserializeOwned + 'static> Serialize for Items<A> {
         encode_all(&self.items, &mut bytes)
             .map_err(|(at, e)| ser::Error::custom(format_args!("item {} of the input: {e}", self.n_before + at)))?;
         if TypeInfo::of::<A>().may_hold_handles() {
-            // Each of them has been compared; as a run they would be read, with all their handles, a second time.
+            // Each of them has been compared already; as a run, all would be read a second time, with their handles.
             return serializer.serialize_newtype_struct(COMPARED, &Run(&bytes));
         }
         serializer.serialize_bytes(&bytes)
@@ -61,10 +61,10 @@ impl<'de, A: Serialize + DeserializeOwned + 'static> de::Visitor<'de> for Packed
 
     fn visit_borrowed_bytes<E: de::Error>(self, mut bytes: &'de [u8]) -> Result<Items<A>, E> {
         if bytes.is_empty() {
-            // Nobody's: this is how it is found out what the type reads.
+            // No task's: an empty input shows what the type reads.
             return Ok(Items { items: Vec::new(), n_before: 0 });
         }
-        // What the owner says is believed by its worker.
+        // A worker trusts what its owner says.
         let len = decode(&mut bytes).map_err(E::custom)?;
         let mut items = Vec::new();
         decode_all(len, &mut bytes, &mut items).map_err(E::custom)?;

@@ -1,4 +1,4 @@
-//! A task, from both sides: the pool's, which runs it, and that of whoever waits for its result.
+//! A task, from both sides: the pool's, which runs it, and the waiter's, which wants its result.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -25,16 +25,16 @@ use crate::{
 pub(super) trait Kind: Send + Sync + 'static {
     type Output: Send + 'static;
 
-    /// Of a task on many, the item to begin with, and whether results are to be tagged.
+    /// For a task on many items: the item to begin with, and whether results are to be tagged.
     fn stream(&self) -> Option<u32>;
 
     /// Takes in what a worker left behind.
     fn take(&self, end: End, arena: &[u8]) -> Next<Self::Output>;
 
-    /// Goes on without the call that a worker died of.
+    /// Skips the call that a worker died of.
     fn give_up(&self, why: TaskError) -> Next<Self::Output>;
 
-    /// The result, if it goes on no further.
+    /// The result, if no further call is made.
     fn finish(&self) -> Result<Self::Output, TaskError>;
 
     /// How many calls ended with a value, and how many without.
@@ -174,7 +174,7 @@ impl<K: Kind> Handle<K::Output> for Job<K> {
 
     fn wait(&self, deadline: Option<Deadline>) -> bool {
         if !self.pool.is_owner() {
-            // A fork of the owner: nobody will bring a result here.
+            // A fork of the owner: no result will come here.
             self.core.complete(Err(TaskError::Closed));
         }
         if passed(deadline) {

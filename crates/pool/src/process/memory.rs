@@ -1,5 +1,5 @@
-//! How much memory a task may take: a limit that the kernel keeps in the worker, and an eye on it from the owner, for a
-//! task may raise its worker's limit.
+//! How much memory a task may take: the kernel enforces a limit in the worker, and the owner watches the worker, as a task
+//! may raise that limit.
 
 use std::{
     fs::File,
@@ -34,7 +34,7 @@ impl Statm {
         self.0[5]
     }
 
-    /// What is in memory and belongs to no file and to nobody else.
+    /// What is in memory and belongs to no file and to no other process.
     fn private_bytes(&self) -> u64 {
         self.0[1].saturating_sub(self.0[2])
     }
@@ -52,7 +52,7 @@ pub(super) struct Limiter {
     is_set: bool,
 }
 
-/// Where the kernel is asked, and what it had as limits before there was one here.
+/// The file that the kernel is asked by, and the limits that it had before.
 struct Kernel {
     statm: File,
     soft: u64,
@@ -60,9 +60,9 @@ struct Kernel {
 }
 
 impl Limiter {
-    /// `opens_now`: what it needs for a task's own limit cannot be opened later.
+    /// `opens_now`: the file that a task's own limit needs cannot be opened later.
     pub(super) fn new(of_pool: Option<u64>, opens_now: bool) -> Self {
-        // At once if every task has one: a task may close what there is to open it by.
+        // At once if every task has one: a task may take away the means to open it.
         let kernel = if of_pool.is_some() || opens_now { Kernel::open() } else { None };
         Self { of_pool, kernel, is_set: false }
     }
@@ -72,7 +72,7 @@ impl Limiter {
         self.is_set
     }
 
-    /// Sets the limit for a task anew, above what is there now; what a [`Watch`] is to compare with.
+    /// Sets the limit for a task anew, above what is there now; returns what a [`Watch`] compares with.
     pub(super) fn begin(&mut self, own: Option<u64>) -> Option<u64> {
         let Some(limit) = own.or(self.of_pool) else {
             if let Some(kernel) = self.kernel.as_ref().filter(|_| self.is_set) {
@@ -130,7 +130,7 @@ impl Gauge {
 /// How often a busy worker is looked at.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// The owner's eye on one worker.
+/// The owner's watch over one worker's memory.
 pub(super) struct Watch {
     statm: File,
     /// The task that it was last seen with, and what it had when it was seen with that first.
@@ -157,7 +157,7 @@ impl Watch {
         if self.task != task {
             (self.task, self.at_first) = (task, has);
         }
-        // More than was seen is not believed.
+        // A note of more than was seen is not believed.
         let had = if noted == 0 { self.at_first } else { noted.min(self.at_first) };
         has.saturating_sub(had) > limit
     }

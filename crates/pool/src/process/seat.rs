@@ -13,17 +13,17 @@ use crate::{TaskError, terms::Terms};
 
 /// A worker's place.
 pub(super) enum Seat {
-    /// Nobody; the service starts a worker then or later.
+    /// No worker; the service starts one then or later.
     Vacant(Option<Instant>),
     Taken(Box<Worker>),
-    /// Nobody, until there is work: the worker left because there was none.
+    /// No worker, until there is work: the former one left because there was none.
     Resting,
-    /// Nobody, and nobody is wanted there.
+    /// No worker, and none is wanted there.
     Closed,
 }
 
 pub(super) struct Worker {
-    /// Tells it from all others of the pool, whichever seat it has.
+    /// A number that no other worker of the pool has, whichever seat it is on.
     pub(super) id: u64,
     pub(super) process: Process<()>,
     pub(super) lane: OwnerLane,
@@ -32,8 +32,8 @@ pub(super) struct Worker {
     pub(super) life: Life,
     /// It is given nothing more, and is to be told to leave when it has nothing to do.
     pub(super) parting: Option<Parting>,
-    /// It was to be killed, and the kernel refuses that: it has rights that its owner has given up since. It is let go of as
-    /// if it had ended.
+    /// It was to be killed, and the kernel refuses that: it has rights that its owner has given up since. It is treated as if
+    /// it had ended.
     pub(super) is_out_of_reach: bool,
     /// Since when it has been running the task at the front of its lane, as far as the owner knows: never too early.
     pub(super) since: Instant,
@@ -44,7 +44,7 @@ pub(super) struct Worker {
     /// Tasks that it may still be given.
     pub(super) budget: usize,
     pub(super) done: u64,
-    /// Once it has had a task with a limit on memory.
+    /// Present once it has had a task with a limit on memory.
     pub(super) watch: Option<Watch>,
     pub(super) row: Row,
 }
@@ -56,7 +56,7 @@ pub(super) enum Life {
     Working,
     /// It was told to leave when it has nothing to do.
     Leaving {
-        /// For there was nothing to do for long.
+        /// Because there was nothing to do for long.
         is_idle: bool,
     },
     /// It is being killed for the task in a slot.
@@ -105,7 +105,7 @@ impl Worker {
         Some(work)
     }
 
-    /// Has it leave when it has nothing to do.
+    /// Tells it to leave when it has nothing to do.
     pub(super) fn leave(&mut self, is_idle: bool) {
         self.life = Life::Leaving { is_idle };
         self.lane.stop();

@@ -1,4 +1,4 @@
-//! The pool's own thread in the owner: starts workers, reaps them, keeps the time, and takes results that nobody else
+//! The pool's own thread in the owner: starts workers, reaps them, keeps the time, and takes results that no other thread
 //! takes. It sleeps in one `poll(2)` on the bell and on all workers.
 
 use std::{
@@ -124,8 +124,8 @@ fn try_start(shared: &Shared, seat: usize) -> Result<(Process<()>, OwnerLane, Ro
 enum Wait {
     /// At most for so long.
     For(Option<Duration>),
-    /// For so long, since all workers have tasks in hand. Tasks that come meanwhile are given out by who brings them, or
-    /// wait: a thread that brings many would find the lock taken again and again by one that sees to each.
+    /// For so long, since all workers have tasks in hand. Tasks that come meanwhile are given out by their givers, or wait:
+    /// a thread that gives many would find the lock taken again and again if the service saw to each.
     Doze(Duration),
 }
 
@@ -156,7 +156,7 @@ fn look(shared: &Shared, wait: Wait) -> Vec<u64> {
     };
     let patience = match wait {
         Wait::Doze(doze) => Some(doze),
-        // A task may have come while this thread had the lock: whoever gave it relies on that.
+        // A task may have come while this thread had the lock: its giver relies on this look.
         Wait::For(_) if shared.has_new_tasks() => Some(Duration::ZERO),
         Wait::For(patience) => patience,
     };

@@ -1,8 +1,8 @@
 //! The turns of the service, for threads that wait for what it does.
 //!
-//! | word | meaning | who writes it |
+//! | word | meaning | which thread writes it |
 //! |---|---|---|
-//! | less than `GONE` | how many turns are over, modulo that | whoever has done what others may wait for: the next number |
+//! | less than `GONE` | how many turns are over, modulo that | a thread that has done what others may wait for: the next number |
 //! | `GONE` | the service and all workers are gone, for good | the service, last |
 //!
 //! A waiter reads the word, looks for what it waits for, and sleeps while the word is the same. The word is written with
@@ -25,7 +25,7 @@ const GONE: u32 = u32::MAX;
 #[derive(Default)]
 pub(super) struct Turns {
     word: AtomicU32,
-    /// To be woken at the end.
+    /// The wakers to wake at the end.
     on_end: Wakers,
 }
 
@@ -64,7 +64,7 @@ impl Turns {
         self.on_end.wake_all();
     }
 
-    /// Whether the last turn is over; if not, has `waker` woken once it is.
+    /// Whether the last turn is over; if not, `waker` is woken once it is.
     pub(super) fn poll_end(&self, waker: &Waker) -> bool {
         self.on_end.poll(waker, || self.now().is_last())
     }

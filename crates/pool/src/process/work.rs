@@ -1,4 +1,4 @@
-//! A task, as those see it who move tasks between workers: what is given to a worker, and what comes of it.
+//! A task, as the scheduler sees it: what is given to a worker, and what comes of it.
 
 use std::{
     io,
@@ -27,7 +27,7 @@ pub(super) const LIMITED_TASK: u32 = 2;
 pub(super) trait Work: Send + Sync {
     fn header(&self) -> &Header;
 
-    /// Of a task on many, the item to begin with, and whether results are to be tagged.
+    /// For a task on many items: the item to begin with, and whether results are to be tagged.
     fn stream(&self) -> Option<u32>;
 
     /// Whether its result is known, so that it need not run.
@@ -46,7 +46,7 @@ pub(super) trait Work: Send + Sync {
 /// What all tasks have.
 pub(super) struct Header {
     pub(super) id: u64,
-    /// The packed function and its packed arguments; before them, of a task with a limit on memory of its own, that.
+    /// The packed function and its packed arguments; before them the task's own limit on memory, if it has one.
     payload: Vec<u8>,
     /// The function that it calls.
     #[cfg_attr(not(feature = "trace"), expect(dead_code, reason = "traces alone ask for it; it takes no room"))]
@@ -115,7 +115,7 @@ impl Header {
         self.terms.as_ref()?.name.as_deref()
     }
 
-    /// What a worker is to take it for.
+    /// The tag by which a worker knows what it is.
     pub(super) fn tag(&self) -> u32 {
         if self.terms.as_ref().is_some_and(|terms| terms.memory_limit.is_some()) { LIMITED_TASK } else { TASK }
     }
@@ -139,7 +139,7 @@ impl Header {
         self.deaths.store(0, Relaxed);
     }
 
-    /// Counts a death: after how long to try again, or with which error not to.
+    /// Counts a death. Returns how long to wait before the next try, or the error of a task that is not tried again.
     pub(super) fn died(&self, why: TaskError, settings: &Settings) -> Result<Duration, TaskError> {
         let retries = self.term(&settings.terms, |terms| terms.retries).unwrap_or(0);
         if retries == 0 || !matches!(why, TaskError::WorkerDied { .. }) {
@@ -153,9 +153,9 @@ impl Header {
     }
 }
 
-/// How a worker ended a task. Bytes are given by their place in an arena.
+/// How a worker ended a task. Ranges say where in an arena the bytes lie.
 pub(super) struct End {
-    /// The tag and the bytes of the result; why there is none if the worker died.
+    /// The tag and the bytes of the result; if the worker died, why there is none.
     pub(super) result: Result<(u32, io::Result<Range<usize>>), Box<TaskError>>,
     /// What was published item by item.
     pub(super) progress: Option<Progress>,
@@ -167,7 +167,7 @@ pub(super) struct End {
 pub(super) enum Verdict {
     /// Nothing: its result is known.
     Over,
-    /// Its result is known: those who sleep until then are to be woken.
+    /// Its result is known: the threads that sleep until then are to be woken.
     Wake(Arc<dyn Work>),
     /// It is to run (on) at once.
     Again(Arc<dyn Work>),

@@ -51,13 +51,13 @@ pub(super) fn run(
 ) {
     // Without descriptors nothing can be done here; the owner learns of this worker's end.
     let Ok(mut lane) = lane.open() else { return };
-    // Of a service or a terminal, sent to all its processes at once. Whether the tasks are to end now, the owner says.
+    // A service or a terminal sends these to all its processes at once. The owner decides whether the tasks are to end now.
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
         let _ = current_process().disregard(signal);
     }
     let mut limiter = Limiter::new(memory_limit, is_to_be_confined());
     let mut gauge = recycle_above.and_then(Gauge::new);
-    // What is opened here for later has been.
+    // All that is needed later has been opened by now.
     if !confines_after_initializer {
         enter_confinement();
     }
@@ -68,7 +68,7 @@ pub(super) fn run(
         result.fds.clear();
         let read = claim.read(&mut task).and_then(|()| claim.fds());
         if read.as_ref().is_err_and(|e| e.raw_os_error() == Some(Errno::EBADF as i32)) {
-            // An earlier task has closed all descriptors: somebody else's turn.
+            // An earlier task has closed all descriptors: this task is for another worker.
             return claim.give_back();
         }
         let called = read.map_err(|e| CallError::Arguments(e.to_string()));
@@ -86,11 +86,11 @@ pub(super) fn run(
             claim.note(0);
         }
         if claim.tag() == INITIALIZER && called.is_ok() {
-            // Before anybody takes this worker for one that has started.
+            // Before the owner takes this worker for one that has started.
             enter_confinement();
         }
         let unfit = called.is_err() && claim.tag() == INITIALIZER;
-        // What the initializer takes, each worker has: to replace it would not help.
+        // Each worker has the memory that its initializer took: a replacement would not help.
         let is_too_large = claim.tag() != INITIALIZER && gauge.as_mut().is_some_and(Gauge::exceeds);
         let mark = if is_too_large { TOO_LARGE } else { 0 };
         let ended = match called {
@@ -153,7 +153,7 @@ fn call(claim: &Claim<'_>, task: &[u8], fds: Vec<OwnedFd>, result: &mut Packed) 
     function.call(args, fds, result)
 }
 
-/// Beside the item to begin with: each result has one of these bytes before it, so that a failure can stand for one.
+/// Beside the item to begin with: each result follows one of these bytes, which says whether it is a value or a failure.
 pub(super) const TAGGED: u32 = 1 << 31;
 pub(super) const ITEM_VALUE: u8 = 0;
 /// Before a packed [`CallError`].
@@ -164,13 +164,13 @@ pub(super) const ITEM_FAILURE: u8 = 1;
 pub(super) struct Returned {
     /// How long it took.
     pub(super) nanos: u64,
-    /// What became of the item at which it ended early: packed, without room in the stream; or, of results without
-    /// tags, the first that failed.
+    /// The result of the item at which the chunk ended early: a packed value that had no room in the stream, or, where
+    /// results have no tags, the first failure.
     pub(super) last: Option<Result<Vec<u8>, CallError>>,
 }
 
-/// With so many descriptors in a stream the rest of the chunk is for another round. So there is room for those of the next
-/// item, and the owner need not hold those of a whole chunk at a time.
+/// With so many descriptors in a stream, the rest of the chunk goes into another round. So there is room for the descriptors
+/// of the next item, and the owner need not hold those of a whole chunk at a time.
 const ENOUGH_FDS: usize = 64;
 
 /// Encodes a result, and sends its descriptors ahead.

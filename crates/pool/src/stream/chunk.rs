@@ -22,7 +22,7 @@ pub struct Chunk<R> {
 }
 
 impl<R> Chunk<R> {
-    /// One of `n_items` that nobody has worked on.
+    /// One of `n_items` that no worker has worked on.
     pub(crate) fn new(n_items: usize) -> Self {
         Self { values: Vec::with_capacity(n_items), failures: Vec::new(), busy: Duration::ZERO, n_rounds: 0 }
     }

@@ -12,7 +12,7 @@ use crate::{Task, TaskError};
 
 /// Chunks that one worker should have in hand, so that it need not wait for the next.
 const CHUNKS_EACH: usize = 4;
-/// How long a chunk should take: much longer than handing it over, much shorter than anybody's patience.
+/// How long a chunk should take: much longer than handing it over, much shorter than a person notices.
 const CHUNK_TIME: Duration = Duration::from_micros(800);
 /// Results of eight bytes, so many, fit a worker's stream buffer.
 const MAX_CHUNK: usize = 8000;

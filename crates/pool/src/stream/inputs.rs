@@ -67,7 +67,7 @@ impl<P: HasInputs> Open<P> {
         Self { pool: pool.clone(), id: pool.inputs().enter(), reader: thread::current().id() }
     }
 
-    /// To be called by who reads.
+    /// To be called by the thread that reads.
     pub fn is_read(&mut self) {
         let reader = thread::current().id();
         if self.reader != reader {

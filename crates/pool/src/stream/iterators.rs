@@ -55,7 +55,7 @@ macro_rules! iterators {
                 }
 
                 /// The results as a [`Stream`](futures_core::Stream), on any runtime. The input is still read by
-                /// whoever polls, and must not block.
+                /// the task that polls, and must not block.
                 pub fn into_stream(self) -> $stream<I, R> {
                     $stream(self)
                 }

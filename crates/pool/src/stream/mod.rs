@@ -34,7 +34,7 @@ pub(crate) fn map<I: Iterator, R>(
     let mut all = Vec::with_capacity(results.feed.input.size_hint().0);
     loop {
         results.fill();
-        // Nobody waits for single results: be woken for several at a time.
+        // The caller wants all results, not single ones: wake up for several at a time.
         if results.out.front().is_some_and(|(_, first)| !first.ready()) {
             results.out[results.out.len() / 2].1.0.wait(deadline);
             if !results.out.wait(deadline) {

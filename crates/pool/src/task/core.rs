@@ -21,11 +21,11 @@ use crate::TaskError;
 
 /// A place for one result.
 ///
-/// | `state` | meaning | who moves it there |
+/// | `state` | meaning | which thread moves it there |
 /// |---|---|---|
 /// | 0 | pending | |
 /// | `SLEEPERS` | pending, and a thread may sleep on the word | a sleeper, from 0 |
-/// | `DONE`, with `SUCCEEDED` or without | the result is, or was, in the slot; for good | whoever stores the first result, under the slot's lock |
+/// | `DONE`, with `SUCCEEDED` or without | the result is, or was, in the slot; for good | the thread that stores the first result, under the slot's lock |
 ///
 /// Orderings: the end is a `Release` swap and is read by `Acquire`: a thread that finds the task done sees what the task did. A
 /// sleeper's own mark is `Relaxed`, since the kernel compares the word before it sleeps; a failed one is `Acquire`, as it may have
@@ -62,7 +62,7 @@ struct Slot<R> {
 struct Listeners<R> {
     callbacks: Vec<Callback<R>>,
     wakers: Vec<Waker>,
-    /// Of who polls the task itself.
+    /// The waker of the future that polls the task itself.
     poller: Option<Waker>,
 }
 
@@ -114,7 +114,7 @@ impl<R> Core<R> {
         let done = if result.is_ok() { DONE | SUCCEEDED } else { DONE };
         slot.result = Some(result);
         let listeners = slot.listeners.take();
-        // Under the lock, so that whoever looks at the slot sees the word and the result agree.
+        // Under the lock, so that a thread that looks at the slot sees the word and the result agree.
         let before = self.state.swap(done, Release);
         drop(slot);
         if let Some(listeners) = listeners {
@@ -123,12 +123,12 @@ impl<R> Core<R> {
         Ok(if before == SLEEPERS { Stored::Sleepers } else { Stored::Yes })
     }
 
-    /// Wakes those who sleep until there is a result.
+    /// Wakes the threads that sleep until there is a result.
     pub(crate) fn wake(&self) {
         futex::wake(&self.state, u32::MAX);
     }
 
-    /// The panic that it ended with, if nobody has taken that.
+    /// The panic that it ended with, if no waiter has taken that.
     pub(crate) fn untaken_panic(&self) -> Option<TaskError> {
         match &self.slot.lock().result {
             Some(Err(why @ TaskError::Panicked { .. })) => Some(why.clone()),
@@ -149,7 +149,7 @@ impl<R> Core<R> {
         }
     }
 
-    /// True if it is done; otherwise has `waker` woken once it is.
+    /// True if it is done; otherwise `waker` is woken once it is.
     pub(crate) fn notify(&self, waker: &Waker) -> bool {
         let mut slot = self.slot.lock();
         let done = self.is_done();
@@ -162,7 +162,7 @@ impl<R> Core<R> {
         done
     }
 
-    /// For people; `None` while the slot is in use, for this may be called by who uses it.
+    /// For people; `None` while the slot is in use, as the thread that uses it may call this.
     pub(super) fn n_wakers(&self) -> Option<usize> {
         self.slot.try_lock().map(|slot| slot.listeners.as_ref().map_or(0, |listeners| listeners.wakers.len()))
     }
@@ -174,7 +174,7 @@ impl<R> Core<R> {
         }
     }
 
-    /// As [`notify`](Self::notify), for the one who owns the task: of several wakers only the last is woken.
+    /// As [`notify`](Self::notify), for the owner of the task: of several wakers only the last is woken.
     pub(crate) fn poll(&self, waker: &Waker) -> bool {
         let mut slot = self.slot.lock();
         let done = self.is_done();

@@ -1,4 +1,4 @@
-//! One task, from the side of whoever waits for it.
+//! One task, from the side of its waiter.
 
 mod core;
 
@@ -31,7 +31,7 @@ impl<R> Task<R> {
     /// Waits for the result and takes it.
     ///
     /// Blocks until the task has ended. A thread of a [`ThreadPool`](crate::ThreadPool) that waits here for a task of
-    /// its own pool runs it itself if nobody has begun with it.
+    /// its own pool runs it itself if no thread has begun with it.
     ///
     /// # Errors
     /// Why there is no result. [`TaskError::Taken`] the second time.
@@ -87,7 +87,7 @@ impl<R> Task<R> {
         self.0.cancel()
     }
 
-    /// Has the task cancelled, as by [`cancel`](Self::cancel), when the handle is dropped.
+    /// Cancels the task, as [`cancel`](Self::cancel) does, when the handle is dropped.
     ///
     /// # Examples
     /// ```
@@ -110,7 +110,7 @@ impl<R> Task<R> {
         self.0.name()
     }
 
-    /// Has `callback` called with the result when there is one; at once if there is one already.
+    /// Calls `callback` with the result when there is one; at once if there is one already.
     ///
     /// It runs before any [`get`](Self::get) returns, on a thread of the pool, one after another; so it must not wait
     /// for this task. A panic in it is dropped. Not called for a result that was taken before.

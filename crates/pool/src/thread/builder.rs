@@ -69,7 +69,7 @@ impl ThreadPoolBuilder {
         Self { name: name.into(), ..self }
     }
 
-    /// Has every thread call `f(args…)` before its first task.
+    /// Makes every thread call `f(args…)` before its first task.
     pub fn initializer<F, A>(self, f: F, args: A) -> Self
     where
         F: Call<A> + Send + Sync + 'static,
@@ -103,7 +103,7 @@ impl ThreadPoolBuilder {
         Self { max_pending: Some(n_tasks), ..self }
     }
 
-    /// Has what the threads run added to `trace`.
+    /// Adds what the threads run to `trace`.
     #[cfg(feature = "trace")]
     pub fn trace(self, trace: &crate::Trace) -> Self {
         Self { trace: Some(trace.clone()), ..self }

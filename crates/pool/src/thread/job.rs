@@ -18,8 +18,8 @@ use crate::{
 
 /// A task of a thread pool: what is to be called, and the place for its result, in one allocation.
 ///
-/// Whoever takes the function out runs it: a thread that found the job in a queue, one that waits for it, or, in order
-/// to drop it, one that cancels it. A job whose function is gone is passed over.
+/// The thread that takes the function out runs it: one that found the job in a queue, or one that waits for it. A thread
+/// that cancels the job takes it out to drop it. A job whose function is gone is passed over.
 pub(super) struct ThreadJob<F, R> {
     work: Mutex<Option<F>>,
     core: Core<R>,
@@ -33,7 +33,7 @@ pub(super) struct ThreadJob<F, R> {
 enum Owner {
     /// The pool at this address.
     Pool(usize),
-    /// A scope, whose tasks anybody may run who waits for them.
+    /// A scope: any thread that waits for one of its tasks may run it.
     Scope,
 }
 

@@ -267,7 +267,7 @@ impl ThreadPool {
     /// tasks to their scope, and have scopes of their own.
     ///
     /// # Panics
-    /// After all tasks have ended: if `f` panicked, with its panic; else if a task did, and nobody has
+    /// After all tasks have ended: if `f` panicked, with its panic; else if a task did, and the caller has not
     /// [taken](ScopedTask::get) that, with the message of the first.
     ///
     /// # Examples

@@ -1,8 +1,8 @@
 //! Which threads of a pool are there, and which of them sleep.
 //!
-//! | word | meaning | who writes it |
+//! | word | meaning | which thread writes it |
 //! |---|---|---|
-//! | `n_idle` | how long the list of sleepers is | whoever has the list's lock, after each change of it |
+//! | `n_idle` | how long the list of sleepers is | the holder of the list's lock, after each change of it |
 //! | `n_live` | threads that have not left | a thread that leaves; the last one finds it at 0 |
 //!
 //! Two pairs of steps must not miss each other:
@@ -48,7 +48,7 @@ impl Presence {
         self.sleepers.lock()
     }
 
-    /// Wakes a sleeper, if there is one, for a task that has just been queued. False if all threads have left: then nobody
+    /// Wakes a sleeper, if there is one, for a task that has just been queued. False if all threads have left: then none
     /// looks into the queue any more.
     pub(super) fn notify(&self) -> bool {
         // Pairs with those of `rest` and `leave`.
@@ -83,7 +83,7 @@ impl Presence {
         sleepers.iter().for_each(|(_, thread)| thread.unpark());
     }
 
-    /// Sleeps until somebody wakes this thread, unless there is news then. Calls `when_listed` with the list's lock held.
+    /// Sleeps until another thread wakes this one, unless there is news. Calls `when_listed` with the list's lock held.
     pub(super) fn rest(&self, index: usize, when_listed: impl FnOnce(), has_news: impl Fn() -> bool) {
         {
             let mut sleepers = self.sleepers.lock();
@@ -93,7 +93,7 @@ impl Presence {
         }
         // Pairs with those of `notify` and `wake_all`.
         fence(SeqCst);
-        // Whoever wakes a thread has taken it off the list before; a park may also end without a reason.
+        // A waker takes the thread off the list before it wakes it; a park may also end without a reason.
         let is_listed = || self.sleepers.lock().iter().any(|(i, _)| *i == index);
         while !has_news() && is_listed() {
             park();

@@ -67,7 +67,7 @@ pub(super) fn run<'env, R>(n_workers: usize, f: impl for<'scope> FnOnce(&'scope 
 }
 
 impl<'scope, 'env> Scope<'scope, 'env> {
-    /// Has a thread of the scope run `f(args…)`.
+    /// Runs `f(args…)` on a thread of the scope.
     ///
     /// If no thread can be started, the calling one runs it here and now.
     pub fn apply_async<F, A>(&self, f: F, args: A) -> ScopedTask<'scope, F::Output>
@@ -108,7 +108,7 @@ impl<'scope, 'env> Scope<'scope, 'env> {
         let mut state = self.state.lock();
         loop {
             if let Some(job) = state.jobs.pop_front() {
-                // Somebody is to be there for the next task, while this one runs.
+                // Another thread is to be there for the next task, while this one runs.
                 let is_last = state.n_idle <= state.jobs.len();
                 drop(state);
                 if is_last {
@@ -146,7 +146,7 @@ impl fmt::Debug for Scope<'_, '_> {
 pub struct ScopedTask<'scope, R>(Arc<dyn Handle<R> + 'scope>);
 
 impl<R> ScopedTask<'_, R> {
-    /// Waits for the result and takes it. If nobody has begun with the task, the calling thread runs it.
+    /// Waits for the result and takes it. If no thread has begun with the task, the calling thread runs it.
     ///
     /// # Errors
     /// As [`Task::get`](crate::Task::get).

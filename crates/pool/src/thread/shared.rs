@@ -1,6 +1,6 @@
-//! What the threads of a pool share: the queue, who is asleep, and the way to the end.
+//! What the threads of a pool share: the queue, the list of sleepers, and the way to the end.
 //!
-//! Whoever takes a task takes the oldest of the pool's queue, so that tasks start in the order in which they were given.
+//! A thread takes the oldest task of the pool's queue, so that tasks start in the order in which they were given.
 //! A thread whose last tasks took next to nothing takes several at once into its hand, [`HAND_TIME`] worth: otherwise
 //! the threads would spend more time on the queue than on the tasks.
 //!
@@ -40,7 +40,7 @@ pub(super) trait ThreadWork: Send + Sync {
     /// Runs it; `None` if it was taken already.
     fn run(&self) -> Option<Ran>;
 
-    /// The panic that it ended with, if nobody has taken that.
+    /// The panic that it ended with, if no waiter has taken that.
     fn untaken_panic(&self) -> Option<TaskError>;
 
     /// Ends it without running it.
@@ -73,13 +73,13 @@ pub(super) struct Threads {
 
 /// The states of a pool, each later than the one before. It is only ever moved on.
 ///
-/// | state | meaning | who enters it |
+/// | state | meaning | entered by |
 /// |---|---|---|
 /// | `OPEN` | takes tasks | |
-/// | `CLOSED` | what was given runs to its end, and so do inputs that were open | whoever closes the pool |
-/// | `TERMINATED` | what has not begun is refused | whoever terminates it |
+/// | `CLOSED` | what was given runs to its end, and so do inputs that were open | `close` |
+/// | `TERMINATED` | what has not begun is refused | `terminate` |
 ///
-/// Written with `Release` and read with `Acquire`: whoever sees a later state sees what was queued before it.
+/// Written with `Release` and read with `Acquire`: a thread that sees a later state sees what was queued before it.
 const OPEN: u8 = 0;
 const CLOSED: u8 = 1;
 const TERMINATED: u8 = 2;

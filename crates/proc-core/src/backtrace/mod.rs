@@ -1,4 +1,4 @@
-//! Where a panic, or a crash, came from: return addresses, taken where it happened and named where somebody reads them.
+//! Where a panic, or a crash, came from: return addresses, taken where it happened and named where they are read.
 //!
 //! Names and line numbers take a hundred milliseconds and many megabytes. The process that failed therefore only takes
 //! note of its return addresses ([`capture`]), as places in the files that its code comes from. Its owner, which runs

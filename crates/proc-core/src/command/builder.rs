@@ -179,7 +179,7 @@ fn explain(error: io::Error) -> io::Error {
 fn open(child: &mut Child) -> io::Result<OwnedFd> {
     match pidfd::open(child.id()) {
         Ok(pidfd) if reap::is_ours(pidfd.as_fd()) => Ok(pidfd),
-        // Somebody else has reaped it.
+        // Other code has reaped it.
         Ok(_) | Err(Errno::ESRCH) => Err(Errno::ESRCH.into()),
         Err(e) => {
             let _ = child.kill();

@@ -128,7 +128,7 @@ impl Exchange {
             }
             let rest = &self.to_write[self.written..];
             self.written += write(&mut pipes.stdin, rest)?;
-            // What the program itself wrote before it ended fits into the pipe. More comes from somebody else.
+            // What the program itself wrote before it ended fits into the pipe. More comes from another process.
             let go = if has_ended { PIPE_CAPACITY } else { GO };
             let fits = read(&mut pipes.stdout, &mut self.read.stdout, go, limit)?
                 & read(&mut pipes.stderr, &mut self.read.stderr, go, limit)?;
@@ -159,7 +159,7 @@ fn write(pipe: &mut Option<ChildStdin>, data: &[u8]) -> io::Result<usize> {
     match sigpipe::withheld(|| open.write(&data[..data.len().min(GO)])) {
         Ok(n) => Ok(n),
         Err(e) if is_later(&e) => Ok(0),
-        // Nobody reads any more. Whether that is an error, the program's status says.
+        // There is no reader any more. The program's status says whether that is an error.
         Err(e) if e.kind() == io::ErrorKind::BrokenPipe => {
             *pipe = None;
             Ok(0)

@@ -1,7 +1,7 @@
 //! A program's process opens itself before it executes the program, and sends its descriptor to us.
 //!
-//! So the descriptor is right even where the kernel, or somebody else, reaps our children: by the time that we could open
-//! it by its pid, that may be another process's.
+//! So the descriptor is right even where the kernel, or another part of the program, reaps our children: by the time that we
+//! could open it by its pid, that may be another process's.
 //!
 //! # Safety
 //! What runs between fork and exec makes system calls only: another thread may have held the allocator's lock.
@@ -22,7 +22,7 @@ use kernel::sys::{pidfd, seqpacket};
 pub(super) struct Introduction(OwnedFd);
 
 impl Introduction {
-    /// Has the process introduce itself. It is executed all the same if it cannot.
+    /// Makes the process introduce itself. It is executed all the same if it cannot.
     pub(super) fn ask(command: &mut Command) -> nix::Result<Self> {
         let (ours, theirs) = seqpacket::pair()?;
         let introduce = move || {

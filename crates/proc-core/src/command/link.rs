@@ -22,8 +22,8 @@ use nix::{
     sys::stat::Mode,
 };
 
-/// Has the program killed when the pipe that `read_end` belongs to has no writer any more. The pipe must be open when
-/// the command is spawned.
+/// Makes the kernel kill the program when the pipe that `read_end` belongs to has no writer any more. The pipe must be open
+/// when the command is spawned.
 pub(super) fn tie(command: &mut Command, read_end: BorrowedFd<'_>) -> io::Result<()> {
     let path = CString::new(format!("/proc/self/fd/{}", read_end.as_raw_fd()))?;
     // SAFETY: system calls only, and the path is made already.

@@ -37,14 +37,14 @@ const NAMESPACES: [i32; 7] = [
 const TYPE_MASK: u64 = 0xf;
 /// Of what is sent: connects on the way.
 const FASTOPEN: u64 = libc::MSG_FASTOPEN as u64;
-/// That, and out of band, which nobody needs, and in which kernels had errors.
+/// That, and out of band, which no program needs, and in which kernels had errors.
 const UNUSUAL: u64 = FASTOPEN | libc::MSG_OOB as u64;
 /// Of `fcntl`, as `F_SETOWN`. Not in `libc`.
 const F_SETOWN_EX: i32 = 15;
-/// Of `ioctl`: who is signalled of a descriptor's events. Not in `libc`.
+/// Of `ioctl`: which process is signalled of a descriptor's events. Not in `libc`.
 const FIOSETOWN: u64 = 0x8901;
 const SIOCSPGRP: u64 = 0x8902;
-/// Of `ioctl`: signals who is at the terminal, as setting its size does. Not in `libc` for all.
+/// Of `ioctl`: signals the terminal's processes, as setting its size does. Not in `libc` for all.
 const TIOCSIG: u64 = 0x4004_5436;
 const TIOCVHANGUP: u64 = 0x5437;
 /// Of `ioprio_set`: the second argument is a thread. Not in `libc`.
@@ -167,7 +167,7 @@ fn allowed(confinement: &Confinement, pid: u32) -> Rules {
     for call in [libc::SYS_tgkill, libc::SYS_rt_sigqueueinfo, libc::SYS_rt_tgsigqueueinfo, libc::SYS_kill] {
         rules.when(call, [int(0, Eq, pid)]);
     }
-    // Asks whether it lives, and signals nobody.
+    // Asks whether it lives, and signals no process.
     for call in [libc::SYS_kill, libc::SYS_tkill] {
         rules.when(call, [int(1, Eq, 0)]);
     }

@@ -67,7 +67,7 @@ pub(super) fn change_mask(how: i32, signal: i32) {
     unsafe { libc::pthread_sigmask(how, set.as_ptr(), null_mut()) };
 }
 
-/// What std prints in a process whose `main` it has set up, which a child of ours is not.
+/// Prints what std would print; std does so only in a process whose `main` it has set up, unlike a child of ours.
 pub(super) fn print_overflow(happened: &Happened) {
     let len = happened.name.iter().position(|byte| *byte == 0).unwrap_or(NAME_BYTES);
     let name = if happened.pid == happened.tid { b"main" } else { &happened.name[..len] };

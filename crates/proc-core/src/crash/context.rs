@@ -84,7 +84,7 @@ mod arch {
     }
 }
 
-/// Elsewhere frames are all that is told.
+/// On other architectures only frames are reported.
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod arch {
     use super::{Position, c_void};

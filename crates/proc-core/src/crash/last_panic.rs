@@ -1,7 +1,7 @@
 //! The text of the last panic, where a signal handler can read it.
 //!
 //! # Safety
-//! The text belongs to whoever has set [`IS_TAKEN`]; nobody waits for it.
+//! The text belongs to the thread that has set [`IS_TAKEN`]; no thread waits for it.
 #![allow(unsafe_code)]
 
 use std::{
@@ -17,7 +17,7 @@ use super::packet::PANIC_BYTES;
 
 struct PanicText(UnsafeCell<(usize, [u8; PANIC_BYTES])>);
 
-// SAFETY: used by whoever has set `IS_TAKEN` only.
+// SAFETY: used only by the thread that has set `IS_TAKEN`.
 unsafe impl Sync for PanicText {}
 
 static TEXT: PanicText = PanicText(UnsafeCell::new((0, [0; PANIC_BYTES])));

@@ -18,13 +18,13 @@ use crate::backtrace::{Backtrace, Frame};
 use kernel::sys::oom;
 use packet::{Happened, NO_MEMORY, OVERFLOW, Where};
 
-/// How a process came to its end, as it told itself when a signal for a fault of its own reached it: `SIGSEGV`,
-/// `SIGBUS`, `SIGILL`, `SIGFPE` or `SIGABRT`.
+/// How a process came to its end, as it reported itself when it got a signal for a fault of its own: `SIGSEGV`, `SIGBUS`,
+/// `SIGILL`, `SIGFPE` or `SIGABRT`.
 ///
-/// Of a process that was killed from outside (`SIGKILL`) there is one if it seems that the kernel did so for want of memory
-/// ([`CrashCause::OutOfMemory`]): with nothing of its own. There is none for other kills, or for a process that has put handlers of its own in the place
-/// of ours. A stack overflow leaves none on a thread without an alternate signal stack: in a child, those that were not
-/// started with [`thread`](crate::thread).
+/// A process that was killed from outside (`SIGKILL`) has one only if it seems that the kernel killed it for want of memory
+/// ([`CrashCause::OutOfMemory`]); it then says nothing of the process itself. There is none for other kills, or for a process
+/// that has replaced our handlers by its own. A stack overflow leaves none on a thread without an alternate signal stack: in a
+/// child, those that were not started with [`thread`](crate::thread).
 ///
 /// # Examples
 /// ```
@@ -42,7 +42,7 @@ use packet::{Happened, NO_MEMORY, OVERFLOW, Where};
 #[derive(Clone)]
 pub struct CrashReport(pub(crate) Box<Told>);
 
-/// In a place of its own: reports lie in errors, and those in every result, which is moved more often than it is one.
+/// On the heap: reports lie in errors, and these in every result. A result is moved often, and is seldom an error.
 #[derive(Clone)]
 pub(crate) struct Told {
     happened: Happened,
@@ -76,8 +76,8 @@ pub enum CrashCause {
     #[cfg(feature = "confine")]
     RefusedCall,
     /// The kernel killed it, for want of memory: it has counted one more such death in the control group, or on the machine
-    /// where there is none, since the last child that was killed. (If it was another process there, and this one was killed by
-    /// somebody at the same time, that cannot be told.)
+    /// where there is none, since the last child that was killed. (If the kernel killed another process there, and a signal
+    /// killed this one at the same time, that cannot be told.)
     #[doc(alias = "OOM")]
     OutOfMemory,
 }
@@ -115,7 +115,7 @@ impl CrashReport {
         })))
     }
 
-    /// Of a process that was killed, if it was the kernel, for want of memory.
+    /// The report of a killed process, if the kernel killed it for want of memory.
     pub(crate) fn of_kill(pid: u32) -> Option<Self> {
         out_of_memory::explains_a_kill().then(|| {
             Self(Box::new(Told {

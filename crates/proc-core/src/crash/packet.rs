@@ -32,7 +32,7 @@ pub(super) const NO_MEMORY: u8 = 2;
 pub(super) struct Happened {
     pub(super) signal: i32,
     pub(super) code: i32,
-    /// Who sent the signal, if the code says that somebody did.
+    /// The process that sent the signal, if the code says that it was sent.
     pub(super) sender: i32,
     pub(super) pid: i32,
     pub(super) tid: i32,

@@ -1,8 +1,8 @@
 //! The three processes: the launcher, the one between, and the daemon.
 //!
 //! All words travel over one pair of sockets. The launcher has one end; the daemon speaks into the other, and the
-//! process between as well: it is the daemon's parent for as long as somebody waits, so that its exit status is known
-//! and nobody else can get its pid. It ends when the launcher closes its end, and leaves the daemon to `init`; told
+//! process between as well: it is the daemon's parent for as long as the launcher waits, so that its exit status is known
+//! and no other process can get its pid. It ends when the launcher closes its end, and leaves the daemon to `init`; told
 //! to [`GIVE_UP`], it ends the daemon first.
 //!
 //! # Safety
@@ -92,7 +92,7 @@ fn await_ready(channel: OwnedFd, timeout: Option<Duration>) -> Result<u32, Daemo
     Err(error)
 }
 
-/// The next word; `None` if the deadline passes before, `ECONNRESET` if there is nobody left to say one.
+/// The next word; `None` if the deadline passes before, `ECONNRESET` if no process is left to say one.
 fn hear(channel: &OwnedFd, deadline: Option<Deadline>) -> nix::Result<Option<Word>> {
     loop {
         let mut fds = [PollFd::new(channel.as_fd(), PollFlags::POLLIN)];
@@ -163,7 +163,7 @@ fn watch(daemon: Pid, channel: &OwnedFd) {
         // Where the program ignores its children, the kernel has reaped it, and may have kept how it ended.
         match reap::blocking(&pidfd).ok().or_else(|| pidfd::kept_status(pidfd.as_fd())) {
             Some(status) => Word::Ended { wait_status: status.into_raw() }.say(channel),
-            // The launcher sees that nobody is left to say a word.
+            // The launcher sees that no process is left to say a word.
             None => return,
         }
         ended = true;

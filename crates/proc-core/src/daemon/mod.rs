@@ -1,4 +1,4 @@
-//! Daemons: processes without a terminal that outlive whoever started them.
+//! Daemons: processes without a terminal that outlive the process that started them.
 //!
 //! ```no_run
 //! use proc_core::daemon::{Daemonize, Daemonized};
@@ -40,7 +40,7 @@ pub use ready::Ready;
 /// nearest subreaper), has `/` as its working directory, umask 022, and `/dev/null` for its standard streams, unless
 /// told otherwise. Descriptors that this program itself was started with are closed in it, except the standard streams and
 /// those that were marked close-on-exec since; those that this program has opened stay, for they belong to values that the
-/// daemon has as well. (Without the feature `auto-entry` nobody takes note at the start: then whatever is not marked
+/// daemon has as well. (Without the feature `auto-entry` no note is taken at the start: then whatever is not marked
 /// close-on-exec counts as inherited.)
 ///
 /// # Crash safety

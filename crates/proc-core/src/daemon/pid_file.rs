@@ -1,12 +1,12 @@
 //! The file that holds a daemon's pid.
 //!
-//! What counts is its lock, not what it says. The daemon locks the first bytes of the file exclusively, and how many of
-//! them says who it is: its pid and its pid namespace, in one number. The kernel keeps that lock for as long as the
+//! What counts is its lock, not what it says. The daemon locks the first bytes of the file exclusively. The number of bytes
+//! identifies it: it is its pid and its pid namespace, in one number. The kernel keeps that lock for as long as the
 //! daemon has its memory ([`Kept`]): nothing that the daemon opens or closes drops it, a forked child has no part in it,
-//! and the daemon's end in whatever way releases it. Only who may write the file can have such a lock, so it must belong
-//! to root or to the calling user.
+//! and the daemon's end in whatever way releases it. Only a process that may write the file can have such a lock, so the
+//! file must belong to root or to the calling user.
 //!
-//! A file that nobody holds is never written to: it is removed and made anew, in one [turn](Place::take_turn). So no
+//! A file that no daemon holds is never written to: it is removed and made anew, in one [turn](Place::take_turn). So no
 //! lock that a stranger has on the old one matters.
 
 use std::{
@@ -45,7 +45,7 @@ struct Held {
     _lock: Kept,
 }
 
-/// Who holds a pid file, as the length of the lock says.
+/// The holder of a pid file, as the length of the lock says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Holder {
     pid: u32,
@@ -94,7 +94,7 @@ pub(super) fn claim(path: &Path, umask: Mode) -> Result<(), DaemonFailure> {
         }
         place.remove().map_err(|e| failed("replace", e))?;
     }
-    // Until it is locked, nobody else can open it.
+    // Until it is locked, no other user can open it.
     let private = Mode::S_IRUSR | Mode::S_IWUSR;
     let locked = place.open(OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL, private);
     let locked = locked.map_err(|e| failed("make", e.into()))?;
@@ -198,7 +198,7 @@ fn says_a_pid(file: OwnedFd) -> io::Result<bool> {
     Ok(text.len() < LONGEST && text.trim_ascii().iter().all(u8::is_ascii_digit))
 }
 
-/// Who holds the file, and which one that is.
+/// The holder of the file, and which file that is.
 fn find(pid_file: &Path) -> io::Result<Option<(Holder, FileId)>> {
     let place = match Place::of(pid_file) {
         Ok(place) => place,
@@ -227,7 +227,7 @@ pub fn pid_of(pid_file: impl AsRef<Path>) -> io::Result<Option<u32>> {
 ///
 /// # Errors
 /// [`DaemonError::NotRunning`] if no daemon holds the file, [`DaemonError::System`] for one of another user and for what
-/// [`pid_of`] does not believe: nobody is signalled then.
+/// [`pid_of`] does not believe: no process is signalled then.
 pub fn stop(pid_file: impl AsRef<Path>) -> Result<(), DaemonError> {
     stop_timeout(pid_file, Duration::from_secs(10))
 }

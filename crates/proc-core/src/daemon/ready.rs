@@ -17,7 +17,7 @@ use kernel::sys::seqpacket;
 /// What is said to the launcher; the last by the process between the two.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Word {
-    /// Of the daemon's own: a word from the process between might come after it.
+    /// The daemon's own word: one from the process between might come after it.
     Ready {
         pid: u32,
     },
@@ -64,7 +64,7 @@ impl Ready {
         self.say(&Word::Ready { pid: self.pid });
     }
 
-    /// Has the launcher's `start` return this error. The daemon is to end then; it is killed if it takes two seconds.
+    /// Makes the launcher's `start` return this error. The daemon is to end then; it is killed if it takes two seconds.
     pub fn fail(&self, error: impl Display) {
         let message = error.to_string();
         self.say(&Word::Failed(DaemonFailure::Failed { message: cut(message) }));

@@ -25,7 +25,7 @@ use super::{
 use crate::start::stdio::{Stream, Streams};
 use kernel::sys::fds;
 
-/// Everything that can be found out before the fork has been.
+/// All that can be found out before the fork.
 pub(super) struct Plan {
     pid_file: Option<PathBuf>,
     working_dir: PathBuf,
@@ -38,7 +38,7 @@ pub(super) struct Plan {
 
 struct User {
     id: Uid,
-    /// Unknown for one that has a number only.
+    /// Unknown for a user without a name.
     account: Option<(CString, Gid)>,
 }
 

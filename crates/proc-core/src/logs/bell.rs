@@ -1,6 +1,6 @@
 //! The word of a doorbell.
 //!
-//! | value | meaning | who leaves it |
+//! | value | meaning | which side changes it |
 //! |---|---|---|
 //! | `AWAKE` | the owner will look at all rings before it sleeps | the owner, when it is about to sleep |
 //! | `ASLEEP` | the owner sleeps, or looks once more and then does | a child: adds 1 and wakes it, in one step; the owner, when it is awake |
@@ -26,9 +26,9 @@ const AWAKE: u32 = ASLEEP + 1;
 pub(super) struct Bell(pub(super) AtomicU32);
 
 impl Bell {
-    /// Notes that the owner is awake, in a word that nobody else has yet.
+    /// Notes that the owner is awake, in a word that no other process has yet.
     pub(super) fn reset(&self) {
-        // Relaxed: who reads it got the descriptor after this.
+        // Relaxed: a process that reads it got the descriptor after this.
         self.0.store(AWAKE, Relaxed);
     }
 
@@ -38,12 +38,12 @@ impl Bell {
         // Pairs with that of `sleep`.
         fence(SeqCst);
         if self.0.load(Relaxed) != AWAKE {
-            // In one step: a child that is killed between two would leave a sleeper that everybody takes for awake.
+            // In one step: a child that is killed between two would leave a sleeper that all others take for awake.
             futex::change_and_wake(&self.0, Change::Increment, u32::MAX);
         }
     }
 
-    /// Sleeps until somebody rings, unless `has_work` then. One thread of the owner's.
+    /// Sleeps until a child rings, unless `has_work` then. One thread of the owner's.
     pub(super) fn sleep(&self, has_work: impl FnOnce() -> bool) {
         self.0.store(ASLEEP, Relaxed);
         // Pairs with that of `ring`.

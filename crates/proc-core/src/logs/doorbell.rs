@@ -47,7 +47,7 @@ impl Doorbell {
         self.bell().ring();
     }
 
-    /// Sleeps until somebody rings, unless `has_work` then. One thread of the owner's.
+    /// Sleeps until a child rings, unless `has_work` then. One thread of the owner's.
     pub fn sleep(&self, has_work: impl FnOnce() -> bool) {
         self.bell().sleep(has_work);
     }

@@ -16,7 +16,7 @@ pub(super) const PID: &str = "process.pid";
 /// The target of what is logged here about the forwarding itself.
 pub(super) const TARGET: &str = "proc_core::logs";
 
-/// Who logged.
+/// The process that logged.
 #[derive(Clone, Debug)]
 pub(super) struct Origin {
     pub(super) name: String,
@@ -54,8 +54,8 @@ pub(super) fn notice(level: Level, message: &str) -> Parts<'_> {
     Parts { head, fields: Vec::new(), message: Some(message), n_cut: 0 }
 }
 
-/// The record's key-values, and who it is from: unless it says so itself, having been forwarded to the child by one of its own
-/// children.
+/// The record's key-values, and the process that it is from: unless it says so itself, having been forwarded to the child by
+/// one of its own children.
 struct ForwardedFields<'a> {
     parts: &'a Parts<'a>,
     origin: &'a Origin,

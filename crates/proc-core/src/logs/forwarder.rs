@@ -11,7 +11,7 @@ struct Forwarder(#[expect(dead_code, reason = "it gives it a place of its own")]
 
 static FORWARDER: Forwarder = Forwarder(0);
 
-/// Has this process forward. It keeps a logger, or a subscriber, that a constructor has set.
+/// Makes this process forward. It keeps a logger, or a subscriber, that a constructor has set.
 pub(crate) fn attach(terms: Terms, fds: Vec<OwnedFd>) -> nix::Result<()> {
     let has_logger = terms.log_level > 0 && (log::set_logger(&FORWARDER).is_ok() || is_ours());
     if !subscriber::install(terms.event_level) && !has_logger {

@@ -1,4 +1,4 @@
-//! In place of the rest without the features: nobody forwards.
+//! In place of the rest without the features: no child forwards.
 
 use std::{
     io,

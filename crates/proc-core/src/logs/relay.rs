@@ -32,7 +32,7 @@ use kernel::{fork_local::ForkLocal, helper};
 /// How many records of one child come out before those of others have their turn.
 const BATCH: usize = 64;
 
-/// All children that forward to this process, and who listens to them.
+/// All children that forward to this process, and the doorbell of the thread that listens to them.
 #[derive(Debug, Default)]
 struct Relay {
     sources: Mutex<Vec<Arc<Source>>>,
@@ -53,7 +53,7 @@ pub(crate) struct Conduit {
 }
 
 impl Conduit {
-    /// Makes one, and sees to it that somebody listens.
+    /// Makes one, and ensures that a thread listens.
     pub(super) fn open(subscriber: OwnersSubscriber) -> io::Result<Self> {
         let ring = Ring::new()?;
         let mut place = lock(&RELAY.get().doorbell);
@@ -84,8 +84,9 @@ impl Conduit {
             has_ended: AtomicBool::new(false),
         });
         lock(&RELAY.get().sources).push(Arc::clone(&source));
-        // It may have logged already, and woken somebody who did not know of it. With that in `Doorbell::ring`: either it wakes
-        // somebody who knows of it by now, or this sees what it has logged. Not rung for nothing: that costs each start a wake-up.
+        // The child may have logged already, and woken a thread that did not know of it. With the fence in `Doorbell::ring`:
+        // either it wakes a thread that knows of it by now, or this sees what it has logged. Not rung for nothing: that costs
+        // each start a wake-up.
         fence(SeqCst);
         if !source.is_empty() {
             self.doorbell.ring();
@@ -94,7 +95,7 @@ impl Conduit {
     }
 }
 
-/// The records of one child, for whoever knows of its end.
+/// The records of one child, for the thread that learns of its end.
 #[derive(Debug)]
 pub(crate) struct Tap {
     source: Arc<Source>,
@@ -102,7 +103,7 @@ pub(crate) struct Tap {
 }
 
 impl Tap {
-    /// After the child's end: has the rest come out. Waits for other calls of the program's logger, as long as they come back.
+    /// After the child's end: passes on the rest. Waits for other calls of the program's logger, as long as they come back.
     pub(crate) fn finish(&self) {
         self.source.has_ended.store(true, Relaxed);
         if !self.source.is_open() {
@@ -126,7 +127,7 @@ impl Tap {
     }
 }
 
-/// Nobody knows of the child any more: it has been reaped, and has no handle.
+/// The child is not known any more: it has been reaped, and has no handle.
 impl Drop for Tap {
     fn drop(&mut self) {
         if self.source.is_open() {
@@ -136,7 +137,7 @@ impl Drop for Tap {
     }
 }
 
-/// Has all records come out that are there, at this process's exit.
+/// Passes on all records that are there, at this process's exit.
 pub(crate) fn drain_all() {
     let sources = RELAY.get().sources();
     if !sources.is_empty()
@@ -185,7 +186,7 @@ fn listen(doorbell: &Doorbell) {
 struct Source {
     origin: Origin,
     subscriber: OwnersSubscriber,
-    /// For whoever has the turn.
+    /// For the holder of the turn.
     intake: Mutex<Intake>,
     /// The child has ended: what is there is all there will be. Orders nothing; a child's end comes before.
     has_ended: AtomicBool,

@@ -1,14 +1,14 @@
 //! Bytes from one process to another, record by record, in shared memory. The README beside this file has the protocol.
 //!
-//! | word | meaning | who moves it | ordering |
+//! | word | meaning | which side moves it | ordering |
 //! |---|---|---|---|
 //! | `tail` | up to where there are records | the writer | stored `Release` after the words, loaded `Acquire` before them |
 //! | `head` | up to where they have been read | the reader | stored `Release` after the words were read, loaded `Acquire` before they are written over |
 //! | `lost` | how many records found no room | the writer | `Relaxed`: a number for people |
-//! | `waiting` | 1: the writer sleeps, or is about to | the writer; 0 by who wakes it, too | `Relaxed`, with a full fence on both sides: between it and the writer's last look at `head`, and between the store of `head` and the reader's look at it |
+//! | `waiting` | 1: the writer sleeps, or is about to | the writer; to 0 the reader that wakes it, too | `Relaxed`, with a full fence on both sides: between it and the writer's last look at `head`, and between the store of `head` and the reader's look at it |
 //! | the words of a record | | the writer | `Relaxed`: `tail` publishes them |
 //!
-//! Where each side reads its own word, `Relaxed`: nobody else writes it.
+//! Where each side reads its own word, `Relaxed`: the other side does not write it.
 //!
 //! # Safety
 //! The layout is made of atomics, which any bytes are valid for, and the block's length is checked before it is looked at.
@@ -74,7 +74,7 @@ impl Ring {
     /// As [`SharedMemory::sparse`].
     pub fn new() -> io::Result<Self> {
         let ring = Self::view(SharedMemory::sparse(size_of::<Layout>())?);
-        // Orders nothing: who reads it got the descriptor after this.
+        // Orders nothing: a process that reads it got the descriptor after this.
         ring.get().magic.store(MAGIC, Relaxed);
         Ok(ring)
     }
@@ -170,7 +170,7 @@ impl Writer {
             word.store(u64::from_ne_bytes(last), Relaxed);
         }
         self.tail += n_words;
-        // Release: who sees it sees the words. From here on the record is there, whatever happens to this process.
+        // Release: a reader that sees it sees the words. From here on the record is there, whatever happens to this process.
         layout.tail.store(self.tail, Release);
         doorbell.ring();
         true

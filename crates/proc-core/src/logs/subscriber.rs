@@ -47,7 +47,7 @@ impl OwnersSubscriber {
     }
 }
 
-/// Has the calling process's events forwarded; false if it has another subscriber.
+/// Forwards the calling process's events; false if it has another subscriber.
 #[cfg(feature = "tracing")]
 pub(super) fn install(level: u8) -> bool {
     level > 0 && super::events::install(super::events::filter(level))

@@ -1,7 +1,8 @@
 //! What a child writes to its standard output or error comes line by line to a function of its owner's.
 //!
-//! A pipe for each stream; a thread of the owner's sleeps in `poll` on all of them. At the child's end, who waits for it
-//! takes what is left in the pipe, so that it has come before `join` returns. Calls are made in the owner's [turn](crate::turn).
+//! A pipe for each stream; a thread of the owner's sleeps in `poll` on all of them. At the child's end, a thread that waits for
+//! it takes what is left in the pipe, so that it has come before `join` returns. Calls are made in the owner's
+//! [turn](crate::turn).
 //! A child whose owner does not read waits when the pipe is full, as with every pipe, and dies with its owner.
 
 mod text;
@@ -68,7 +69,7 @@ pub(crate) struct Capture {
 }
 
 impl Capture {
-    /// Makes one, and sees to it that somebody listens; with the child's end.
+    /// Makes one, and ensures that a thread listens; with the child's end.
     pub(crate) fn open(line: LineFn) -> io::Result<(Self, OwnedFd)> {
         let (reader, writer) = fds::pipe()?;
         fcntl(&reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
@@ -114,7 +115,7 @@ struct StreamState {
 }
 
 impl CapturedStream {
-    /// Has all come that the child has written. After its end, what is no whole line is one.
+    /// Passes on all that the child has written. After its end, an unfinished line counts as a line.
     pub(crate) fn drain(&self, has_ended: bool) {
         let Waited::Turn(turn) = turn::take() else { return };
         self.read(&turn, REST);
@@ -179,7 +180,7 @@ impl Captures {
                 let _ = woken.read(&mut [0; 64]);
             }
             for ((stream, _), _) in open.iter().zip(is_ready).filter(|(_, is_ready)| *is_ready) {
-                // Who does not get on is waited for again: there is a second between two looks.
+                // A holder that makes no progress is waited for again: there is a second between two looks.
                 if let Waited::Turn(turn) = turn::take() {
                     stream.read(&turn, BATCH);
                 }

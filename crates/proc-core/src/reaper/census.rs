@@ -1,10 +1,10 @@
-//! Who descends from whom, as `/proc` has it.
+//! Which process descends from which, as `/proc` has it.
 
 use std::{collections::HashSet, fs};
 
 use kernel::{identity::ProcessId, sys::proc_fs::Stat};
 
-/// The process that it is about: a pid alone may be somebody else's by now.
+/// The process that it is about: a pid alone may be another process's by now.
 pub(super) fn who(stat: &Stat) -> ProcessId {
     ProcessId { pid: stat.pid, start_time: stat.start_time }
 }

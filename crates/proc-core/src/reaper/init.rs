@@ -25,10 +25,10 @@ use kernel::sys::{fds, pidfd};
 /// Runs a command as process 1 of a container should: passes signals on to it, reaps every orphan, and returns how it
 /// ended.
 ///
-/// For a program that does nothing else: **all** children of the calling process are reaped, whoever started them. It
+/// For a program that does nothing else: **all** children of the calling process are reaped, whichever code started them. It
 /// need not be process 1; otherwise it adopts the orphans among its own descendants. A signal that the terminal sent to
-/// the whole process group is not passed on, because the command had it already. Whoever else is in the container when
-/// this program exits is killed by the kernel.
+/// the whole process group is not passed on, because the command had it already. The kernel kills all other processes in the
+/// container when this program exits.
 ///
 /// Call it in a program with one thread: the signals are blocked in this one.
 ///

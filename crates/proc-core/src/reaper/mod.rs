@@ -1,7 +1,7 @@
 //! Zombies and orphans: children that have ended and were not waited for, and those whose parent has ended.
 //!
 //! [`zombies`] lists the former. A [`Reaper`] looks after the latter: an orphan becomes a child of the nearest ancestor
-//! that asked for it (a *subreaper*; in the end that is `init`), and somebody must collect its exit status there.
+//! that asked for it (a *subreaper*; in the end that is `init`), which must collect its exit status.
 //! [`init`] is for a program that is process 1 of a container.
 //!
 //! # Whose child is it?
@@ -11,7 +11,7 @@
 //!
 //! - it has been seen before, as the child of another process; or
 //! - it is in a session that is neither its own nor one that this process has been in. A child begins in its parent's
-//!   session and can only leave it for one of its own, so this one's parent was somebody else.
+//!   session and can only leave it for one of its own, so this one's parent was another process.
 //!
 //! It looks ten to a hundred times a second while there are descendants. An orphan whose parent ended sooner than that,
 //! and made no session, stays in doubt, and stays a zombie once it ends ([`Reaper::in_doubt`] counts these). Two options
@@ -29,17 +29,17 @@ pub use service::{OrphanExit, Reaper, ReaperBuilder};
 
 use kernel::fork_local::ForkLocal;
 
-/// A child of the calling process that has ended, and that nobody has waited for yet.
+/// A child of the calling process that has ended, and was not waited for yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Zombie {
-    /// Its pid, which nobody else gets before it has been waited for.
+    /// Its pid, which no other process gets before it has been waited for.
     pub pid: u32,
     /// What `/proc/PID/comm` says: the first 15 bytes of its name.
     pub name: String,
 }
 
-/// The zombies among the calling process's children, whoever started them. Reaps none.
+/// The zombies among the calling process's children, whichever code started them. Reaps none.
 ///
 /// # Examples
 /// ```

@@ -64,15 +64,15 @@ impl ReaperBuilder {
     /// Every other child is an orphan then, whatever the speed at which it lost its parent; except for those that are
     /// children already.
     ///
-    /// Whoever uses `std::process::Command` all the same may find that its child's status is gone.
+    /// Code that uses `std::process::Command` all the same may find that its child's status is gone.
     pub fn exclusive(mut self) -> Self {
         self.exclusive = true;
         self
     }
 
-    /// Takes a zombie for an orphan's when it has been one for so long without anybody having reaped it.
+    /// Takes a zombie for an orphan's when no code has reaped it for so long.
     ///
-    /// Whoever waits for a child later than this gets `ECHILD`.
+    /// Code that waits for a child later than this gets `ECHILD`.
     pub fn claim_after(mut self, time: Duration) -> Self {
         self.claim_after = Some(time);
         self
@@ -90,7 +90,7 @@ impl ReaperBuilder {
 /// Makes the calling process the parent of all orphans among its descendants, and reaps them when they end, until it is
 /// dropped. Runs on a helper thread.
 ///
-/// It never takes the exit status of a child away from whoever started that child: see the [module](super).
+/// It never takes the exit status of a child away from the code that started that child: see the [module](super).
 ///
 /// # Crash safety
 /// If this process dies, its orphans go to the next subreaper further up, or to `init`. Children of this crate die with
@@ -121,7 +121,7 @@ struct ReaperState {
     missed: AtomicUsize,
 }
 
-/// Exits that nobody has received are kept up to this number.
+/// Exits that were not received are kept up to this number.
 const LONGEST_BACKLOG: usize = 1 << 16;
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
@@ -162,13 +162,13 @@ impl Reaper {
         Ok(Self { shared, exits })
     }
 
-    /// How the orphans that have been reaped ended, in the order in which they were found. Those that nobody receives
+    /// How the orphans that have been reaped ended, in the order in which they were found. Those that are not received
     /// are kept, up to 65,536.
     pub fn exits(&self) -> &Receiver<OrphanExit> {
         &self.exits
     }
 
-    /// How many children are zombies without anybody knowing whether they were adopted. See the [module](super).
+    /// How many children are zombies of which it is unknown whether they were adopted. See the [module](super).
     pub fn in_doubt(&self) -> usize {
         // Relaxed, as `missed`: a number by itself.
         self.shared.in_doubt.load(Relaxed)
@@ -196,7 +196,7 @@ struct Watch {
     shared: Arc<ReaperState>,
     /// Children before we were a subreaper: not adopted.
     earlier: HashSet<ProcessId>,
-    /// Seen as somebody else's children.
+    /// Seen as other processes' children.
     distant: HashSet<ProcessId>,
     /// The sessions that this process has been in since then.
     sessions: HashSet<u32>,
@@ -262,7 +262,7 @@ impl Watch {
     }
 
     fn judge(&mut self, zombies: &[&Stat]) {
-        // Nobody is between a start and knowing what was started.
+        // No thread is between a start and knowing what was started.
         let starts = STARTS.get().write().unwrap_or_else(PoisonError::into_inner);
         let awaited = if self.options.exclusive { census::held_by_descriptor() } else { HashSet::new() };
         drop(starts);
@@ -284,7 +284,7 @@ impl Watch {
 
     fn reap(&self, zombie: &Stat) {
         let Ok(pidfd) = pidfd::open(zombie.pid) else { return };
-        // Somebody who waits for any child may have been faster, and the pid be another's.
+        // A thread that waits for any child may have been faster, and the pid may be another's.
         if Stat::of(zombie.pid).is_none_or(|now| who(&now) != who(zombie)) {
             return;
         }

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::lock::lock;
 
-/// Events that nobody receives are kept up to this number; later ones are dropped.
+/// Events that are not received are kept up to this number; later ones are dropped.
 const LONGEST_BACKLOG: usize = 1 << 16;
 
 impl Supervisor {

@@ -100,7 +100,7 @@ impl Run {
 
     /// Whether it was the command to stop.
     fn obey(&mut self, command: Command) -> bool {
-        // Whoever has asked may be gone by now.
+        // The caller may be gone by now.
         match command {
             Command::Which(reply) => drop(reply.send(self.children.iter().map(Supervised::info).collect())),
             Command::Start(spec, reply) => drop(reply.send(self.start_child(spec))),
@@ -269,7 +269,7 @@ impl Run {
     }
 
     fn tell(&self, event: Event) {
-        // Nobody may be listening, or not fast enough.
+        // The program may not be listening, or not fast enough.
         let _ = self.report.try_send(event);
     }
 }

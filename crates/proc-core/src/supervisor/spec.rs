@@ -109,13 +109,13 @@ pub enum Event {
         /// Its pid.
         pid: u32,
     },
-    /// It ended by itself, or was killed by somebody else.
+    /// It ended by itself, or another process killed it.
     Exited {
         /// The child.
         id: String,
         /// What was its pid.
         pid: u32,
-        /// How; `None` if somebody else has reaped it.
+        /// How; `None` if another part of the program has reaped it.
         status: Option<ExitStatus>,
     },
     /// The supervisor stopped it.

@@ -196,7 +196,7 @@ fn polite(name: String) {
     println!("{name} ends");
 }
 
-/// Ends, with its supervisor still at work, when nobody holds the other end of its standard input.
+/// Ends, with its supervisor still at work, when no process holds the other end of its standard input.
 fn owner() {
     let child = |id: &str| ChildSpec::new(id, polite, (id.to_owned(),)).shutdown(Shutdown::Infinity);
     let supervisor = Supervisor::builder().child(child("a")).child(child("b")).child(child("c")).start().unwrap();

@@ -160,7 +160,7 @@ impl<R> Prepared<R> {
         }
         thread.0.life.store(STARTED, std::sync::atomic::Ordering::Release);
         registry::add(&thread);
-        // Held until the handle is in it, so that whoever joins finds it there.
+        // Held until the handle is in it, so that a thread that joins finds it there.
         let mut place = handle.thread.0.os.lock().unwrap_or_else(PoisonError::into_inner);
         let started = os.spawn({
             let thread = thread.clone();

@@ -33,7 +33,7 @@ thread_local! {
     static LOCATION: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
-/// Has `hook` called, on the thread concerned, when the function of a thread of this module panics, instead of the
+/// Calls `hook`, on the thread concerned, when the function of a thread of this module panics, instead of the
 /// message that is printed otherwise.
 ///
 /// Panics that the function catches itself print nothing then. `hook` must not panic. What replaced the panic hook of `std` after the first thread was started is not overruled:

@@ -26,8 +26,8 @@ pub(super) struct Inner {
     daemon: bool,
     /// 0 as long as the kernel does not know the thread. `Relaxed`: stored before `life` says that it has started.
     pub(super) native_id: AtomicU32,
-    /// [`NEW`], then [`STARTED`], then [`ENDED`], each stored by the thread itself; a futex. `Release` and `Acquire`: whoever sees
-    /// its end sees what it did.
+    /// [`NEW`], then [`STARTED`], then [`ENDED`], each stored by the thread itself; a futex. `Release` and `Acquire`: a thread
+    /// that sees its end sees what it did.
     pub(super) life: AtomicU32,
     pub(super) os: Mutex<Option<std::thread::JoinHandle<()>>>,
 }
@@ -118,7 +118,7 @@ impl Thread {
             }
             futex::wait(&self.0.life, life, deadline);
         }
-        // Whoever comes first also waits for the destructors of its thread-local variables.
+        // The first to come also waits for the destructors of its thread-local variables.
         let os = self.0.os.lock().unwrap_or_else(PoisonError::into_inner).take();
         os.map(std::thread::JoinHandle::join).is_none_or(|result| result.is_ok())
     }

@@ -30,7 +30,7 @@ static REGISTRY: ForkLocal<Registry> = ForkLocal::new();
 struct Current {
     generation: u32,
     thread: Thread,
-    /// Not started by us, so nobody else notes its end.
+    /// Not started by us, so no other code notes its end.
     stranger: bool,
 }
 
@@ -102,7 +102,7 @@ fn non_daemon() -> Option<Thread> {
     alive().values().find(|thread| !thread.is_daemon() && thread.native_id() != Some(me)).cloned()
 }
 
-/// Has the end of this process, and of those forked from it, wait for threads that are no daemons.
+/// Makes the end of this process, and of those forked from it, wait for threads that are no daemons.
 pub(super) fn join_all_at_exit() {
     exit::register(Stage::Threads, join_all);
 }

@@ -18,7 +18,7 @@ use kernel::futex::{self, Deadline};
 
 /// A thread that waits a while and then runs a function, unless it has been cancelled by then.
 ///
-/// Like any thread that is no daemon it keeps the process from ending: cancel it if nobody needs it any more. Dropping
+/// Like any thread that is no daemon it keeps the process from ending: cancel it if it is not needed any more. Dropping
 /// it does not cancel it.
 ///
 /// # Examples
@@ -38,8 +38,8 @@ pub struct Timer {
     fate: Arc<AtomicU32>,
 }
 
-// A timer's fate; a futex. It is decided once, by a swap from `PENDING`: `AcqRel`, so that what was done before a cancel is seen by
-// who finds it cancelled.
+// A timer's fate; a futex. It is decided once, by a swap from `PENDING`: `AcqRel`, so that a thread that finds it cancelled sees
+// what was done before the cancel.
 const PENDING: u32 = 0;
 const CANCELLED: u32 = 1;
 const FIRED: u32 = 2;

@@ -1,25 +1,25 @@
-//! Who has come to a barrier, and whether they may go on.
+//! Which threads have come to a barrier, and whether they may go on.
 //!
-//! Everybody who waits holds a seat: a lock of its own, so that the kernel marks it when its holder dies. How many
-//! wait is how many seats are held; there is no count that a killed process could leave wrong. The gate is locked to take
-//! a seat, to give one up, and for every change to Filling, and never while sleeping.
+//! Each waiter holds a seat: a lock of its own, so that the kernel marks it when the waiter dies. As many threads wait as
+//! seats are held; there is no count that a killed process could leave wrong. The gate is locked to take a seat, to give
+//! one up, and for every change to Filling, and never while sleeping.
 //!
-//! Whoever has a deadline waits for the gate no longer than that: its holder may be stopped. Every change but that to
-//! Broken is a compare-and-swap, with the gate or without, so that none undoes another. A seat that is given up without
-//! the gate leaves the phase as it is: who comes next finds that all have left, as after a death. `abort` and `reset` need
-//! no gate: a reset changes Filling and Broken to Resetting, even if no seat is held, and who comes next makes that
-//! Filling.
+//! A caller with a deadline waits for the gate no longer than that: the gate's holder may be stopped. Every change but
+//! that to Broken is a compare-and-swap, with the gate or without, so that none undoes another. A seat that is given up
+//! without the gate leaves the phase as it is: the next to come finds that all have left, as after a death. `abort` and
+//! `reset` need no gate: a reset changes Filling and Broken to Resetting, even if no seat is held, and the next to come
+//! makes that Filling.
 //!
 //! # State table of the phase
-//! | bits 30–31 | name      | meaning                                                     |
-//! |------------|-----------|-------------------------------------------------------------|
-//! | 0          | Filling   | whoever comes waits until all have come                     |
-//! | 1          | Draining  | all have come, and leave; who comes now waits until they left |
-//! | 2          | Resetting | those who waited leave with an error; as above              |
-//! | 3          | Broken    | everybody gets an error                                     |
+//! | bits 30–31 | name      | meaning                                                           |
+//! |------------|-----------|-------------------------------------------------------------------|
+//! | 0          | Filling   | a thread that comes waits until all have come                     |
+//! | 1          | Draining  | all have come, and leave; a newcomer waits until they have left   |
+//! | 2          | Resetting | the waiters leave with an error; a newcomer waits as above        |
+//! | 3          | Broken    | all get an error                                                  |
 //!
-//! The other bits are 0, so the kernel takes the word for a lock that nobody holds, and wakes one sleeper when somebody
-//! dies who has it announced (`sys::robust`). Who was woken looks at the seats.
+//! The other bits are 0, so the kernel takes the word for a lock without a holder, and wakes one sleeper when a thread
+//! dies that has announced it (`sys::robust`). The woken thread looks at the seats.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
@@ -31,8 +31,9 @@ use kernel::futex::Deadline;
 
 use super::{Acquired, AtomicU64, Futex, Ordering::SeqCst};
 
-/// How long a waiter sleeps before it looks around by itself: a second one may die while the first is woken for it, or
-/// somebody at the few instructions where it changes the gate. Never in a model, where nobody is to depend on it.
+/// How long a waiter sleeps before it looks at the seats without having been woken: a second waiter may die while another
+/// is woken for the first, or a thread may die at the few instructions where it changes the gate. Never in a model: no
+/// thread is to depend on it there.
 const LOOK_AROUND: Duration = if cfg!(all(test, loom)) { Duration::MAX } else { Duration::from_millis(50) };
 
 /// A lock that is marked if its holder dies.
@@ -43,7 +44,7 @@ pub(crate) trait Seat {
     /// Gives it up, if the calling thread holds it.
     fn release(&self);
     fn is_held(&self) -> bool;
-    /// Whether the last to hold it died, and nobody has acquired it or set it right since.
+    /// Whether its last holder died, and it was neither acquired nor marked consistent since.
     fn is_dead(&self) -> bool;
     fn mark_consistent(&self);
 }
@@ -99,7 +100,7 @@ impl<L: Seat, const N: usize> BarrierState<L, N> {
         Self { gate, phase: AtomicU64::new(0), parties: parties.into(), unused: 0.into(), seats }
     }
 
-    /// The word that its operations are to have announced.
+    /// The word that a thread must have announced while it is at an operation.
     pub(crate) fn state(&self) -> &AtomicU64 {
         &self.phase
     }
@@ -133,7 +134,7 @@ impl<L: Seat, const N: usize> BarrierState<L, N> {
         let _ = self.swap(Phase::Filling, Phase::Resetting, futex) || self.swap(Phase::Broken, Phase::Resetting, futex);
     }
 
-    /// Waits until all have come, which the last one does `action` for; returns which seat it was.
+    /// Waits until all have come; the last one then calls `action`. Returns the caller's seat.
     pub(crate) fn wait(
         &self,
         futex: &impl Futex,
@@ -165,7 +166,7 @@ impl<L: Seat, const N: usize> BarrierState<L, N> {
     /// None once the deadline has passed.
     fn enter(&self, deadline: Option<Deadline>) -> Option<Inside<'_, L, N>> {
         if self.gate.acquire(deadline)? == Acquired::Inconsistent {
-            // Every change is one step, so whoever died inside left a state that somebody wanted.
+            // Every change is one step, so the holder that died left the state as it was before or after a change.
             self.gate.mark_consistent();
         }
         Some(Inside { barrier: self })
@@ -193,7 +194,7 @@ impl<L: Seat, const N: usize> BarrierState<L, N> {
                 }
                 Phase::Draining | Phase::Resetting => {
                     if !self.seats().any(L::is_held) {
-                        // The last to leave was killed before it could do this, or there was nobody at a reset.
+                        // The last to leave was killed before it could do this, or the reset found no waiter.
                         inside.open(phase, futex);
                         continue;
                     }
@@ -230,7 +231,7 @@ impl<L: Seat, const N: usize> BarrierState<L, N> {
         is_done
     }
 
-    /// Sleeps for a while, or until the phase changes or somebody dies; false once the deadline has passed.
+    /// Sleeps for a while, or until the phase changes or a holder of a seat dies; false once the deadline has passed.
     fn sleep(&self, phase: Phase, futex: &impl Futex, deadline: Option<Deadline>) -> bool {
         let mut round = 0;
         while futex.spin(round) {

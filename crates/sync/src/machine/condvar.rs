@@ -1,19 +1,19 @@
-//! Who is to be told that something changed.
+//! How waiters learn that something changed.
 //!
 //! # State table
 //! | word          | meaning                                                                                      |
 //! |---------------|----------------------------------------------------------------------------------------------|
-//! | `notified`    | low half: how often anybody was notified; waiters sleep while it stands as when they came      |
-//! | `registered`  | bit 0: somebody may be asleep; above: how many have come to wait, ever                        |
+//! | `notified`    | low half: how many notifications there were; a waiter sleeps while it is as when it came     |
+//! | `registered`  | bit 0: waiters may be asleep; above: how many have come to wait, ever                        |
 //!
 //! A notifier never waits for a waiter, and a waiter leaves nothing behind that would have to be taken back. A waiter
 //! reads `notified` before it registers; a notifier looks at `registered` before it counts `notified` up and wakes,
-//! both in one system call. So whoever had registered by then has been woken or will not fall asleep, and if fewer
-//! slept than were to be woken, bit 0 can go unless somebody came since.
+//! both in one system call. So a waiter that had registered by then has been woken or will not fall asleep. If fewer
+//! slept than were to be woken, bit 0 can go unless a waiter came since.
 //!
 //! Orderings: `SeqCst` throughout, since each side writes one word and looks at the other. In the single order of these
-//! accesses a notifier that finds nobody registered came before the waiter, which still holds its lock. `Relaxed` only where
-//! a compare-and-swap checks what was loaded.
+//! accesses a notifier that finds no waiter registered came before the waiter, which still holds its lock. `Relaxed` only
+//! where a compare-and-swap checks what was loaded.
 
 use kernel::futex::Deadline;
 

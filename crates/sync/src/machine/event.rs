@@ -1,13 +1,13 @@
-//! Whether an event is set, and whether anybody waits for it.
+//! Whether an event is set, and whether threads wait for it.
 //!
 //! # State table
-//! | bits  | name    | meaning                                                                 |
-//! |-------|---------|-------------------------------------------------------------------------|
-//! | 0–30  | count   | how often it was set or cleared: odd while it is set                     |
-//! | 31    | WAITERS | somebody may be asleep on the word; threads sleep only while it is clear |
-//! | 32–63 |         | always 0                                                                |
+//! | bits  | name    | meaning                                                                       |
+//! |-------|---------|-------------------------------------------------------------------------------|
+//! | 0–30  | count   | how often it was set or cleared: odd while it is set                          |
+//! | 31    | WAITERS | threads may be asleep on the word; they sleep only while the event is not set |
+//! | 32–63 |         | always 0                                                                      |
 //!
-//! While somebody may sleep, setting and waking are one system call, so a killed setter has done both or neither. It
+//! While threads may sleep, setting and waking are one system call, so a killed setter has done both or neither. It
 //! changes the lowest bit and nothing else, so two setters at a time are as good as one.
 //!
 //! Orderings: setting and clearing are `SeqCst`, which includes the `Release` that pairs with the `Acquire` of each look. `Relaxed`: loads
@@ -24,7 +24,7 @@ const WAITERS: u64 = 1 << 31;
 #[repr(transparent)]
 pub(crate) struct EventState(AtomicU64);
 
-/// Whether a word says that the event is set, and whether somebody waits for that.
+/// Whether a word says that the event is set, and whether threads may wait for that.
 #[cfg(feature = "inspect")]
 pub(crate) fn decode(word: u64) -> (bool, bool) {
     (is_set(word), word & WAITERS != 0)
@@ -59,7 +59,7 @@ impl EventState {
     pub(crate) fn clear(&self) {
         let mut old = self.0.load(Ordering::Relaxed);
         while is_set(old) {
-            // Nobody sleeps while it is set, so WAITERS can go.
+            // No thread sleeps while it is set, so WAITERS can go.
             let new = (old + 1) & COUNT;
             match self.0.compare_exchange_weak(old, new, Ordering::SeqCst, Ordering::Relaxed) {
                 Ok(_) => return,
@@ -83,7 +83,7 @@ impl EventState {
         self.wait_since(self.count(), futex, deadline)
     }
 
-    /// As [`wait`](Self::wait), of one that came when the count was that.
+    /// As [`wait`](Self::wait), for a caller that came when the count was `count`.
     pub(crate) fn wait_since(&self, count: u64, futex: &impl Futex, deadline: Option<Deadline>) -> bool {
         let mut round = 0;
         loop {

@@ -4,23 +4,24 @@
 //! | bits  | name    | meaning                                                                               |
 //! |-------|---------|---------------------------------------------------------------------------------------|
 //! | 0–29  | owner   | thread id of the holder, 0 if there is none                                           |
-//! | 30    | DIED    | the data are not in order: a holder died or panicked, and nobody has repaired them yet |
-//! | 31    | WAITERS | somebody may be asleep on the word                                                    |
+//! | 30    | DIED    | the data are not in order: a holder died or panicked, and none has repaired them yet  |
+//! | 31    | WAITERS | threads may be asleep on the word                                                     |
 //! | 32–62 | turn    | while WAITERS is set: another number after each acquisition; else 0                   |
-//! | 63    | CLAIMED | who comes anew is to let somebody else go first; goes with the next acquisition       |
+//! | 63    | CLAIMED | a newcomer is to let a waiter go first; the next acquisition clears it                |
 //!
 //! The low half is what the kernel expects of a robust futex: when a holder dies, the kernel replaces the owner by
 //! DIED, keeps WAITERS, and wakes one sleeper.
 //!
-//! A release keeps WAITERS: of two sleepers the one that was woken may be killed before it gets here, or find that
-//! somebody was faster, and the other must still be known of. WAITERS goes only when a release finds nobody asleep
-//! and the whole word still as it left it; `turn` makes sure that it is the same and not merely looks alike, because
-//! whoever fell asleep since then did so after an acquisition. A free lock without waiters is 0, so that it can be
-//! acquired without having been looked at.
+//! A release keeps WAITERS: of two sleepers, the one that was woken may be killed before it acquires the lock, or find
+//! that another thread was faster; WAITERS then still stands for the other sleeper. A release clears WAITERS only if it
+//! wakes no sleeper and the whole word is as it left it. A thread that fell asleep since then did so after an
+//! acquisition, which changed `turn`. A free lock without waiters is 0, so that it can be acquired without being read
+//! first.
 //!
-//! A word that somebody has overwritten may name a thread that never heard of the lock, and would never release it. Who
-//! has slept for long asks whether the holder can be one ([`Futex::wait_for`]); if not, it is as if it had died. But not
-//! where the lock is known in several pid namespaces: there the id may be that of a thread which cannot be asked about.
+//! A peer that misbehaves may overwrite the word with the id of a thread that never uses the lock, and so never releases
+//! it. A thread that has slept for long checks whether that thread can be the holder ([`Futex::wait_for`]). If it cannot,
+//! it is treated as a holder that died. This is not done where several pid namespaces use the lock: there the id may
+//! belong to a thread that the sleeper cannot ask about.
 //!
 //! # Orderings
 //! | access | ordering | reason |
@@ -28,18 +29,19 @@
 //! | acquisition, `owner` | `SeqCst` | Acquire: what former holders did is seen. And more: a reader and a writer of an `RwLock` each acquire one lock and then look at the other's `owner`; in the single order of these four, at least one sees the other |
 //! | release | `Release` | pairs with the acquisition |
 //! | flags, claims, sleep, turns | `Relaxed` | they say who waits, and nothing about the data. The kernel compares the word itself before a sleep |
-//! | `is_inconsistent`, `mark_*` | `Relaxed` | of the holder, whose acquisition has ordered them; else a message to a person |
-//! | NAMESPACES | `Relaxed` after an `Acquire` fence | set before such a thread acquires the lock, so whoever has read its name in the word sees it |
+//! | `is_inconsistent`, `mark_*` | `Relaxed` | the holder calls them, and its acquisition has ordered them; for any other caller the answer is only information |
+//! | NAMESPACES | `Relaxed` after an `Acquire` fence | set before such a thread acquires the lock, so a thread that has read its id in the word sees it |
 //!
 //! # Fairness
-//! Whoever comes may take a free lock, also before those who wait: a lock that waited for each to wake up would stand
-//! idle most of the time. But who has stayed away from it for a while (it slept, or [backed off](Futex::back_off)) and
-//! finds it taken again claims it: whoever comes anew lets the claimant go first, and then stays away itself. So of two
-//! that do nothing else, each has the lock for some microseconds, without the other tearing at its cache line.
+//! A newcomer may take a free lock before the waiters: a lock that waited for each of them to wake up would stand idle
+//! most of the time. But a thread that has stayed away from the lock for a while (it slept, or
+//! [backed off](Futex::back_off)) and finds it taken again claims it: newcomers let the claimant go first, and then stay
+//! away themselves. So of two threads that do nothing else, each has the lock for some microseconds, and the other does
+//! not pull its cache line away.
 //!
-//! A claim stands while its maker is awake. One that has slept in vain [`MANY_SLEEPS`] times leaves it standing when it
-//! goes to sleep again, and is waited for, at most for a [`NAP`]. A claim is a request and names nobody: if its maker
-//! is killed, it costs the next comer a nap and is gone.
+//! A claim stands while its maker is awake. A thread that has slept in vain [`MANY_SLEEPS`] times leaves its claim
+//! standing when it sleeps again, and newcomers wait for it, at most for a [`NAP`]. A claim does not name its maker: if
+//! that is killed, the next newcomer naps once, and its acquisition clears the claim.
 
 use std::time::Duration;
 
@@ -70,7 +72,7 @@ pub(crate) struct LockState {
     turns: AtomicU64,
 }
 
-/// What a lock's first word says to one who looks from outside.
+/// A lock's first word, for a program that looks from outside.
 #[cfg(feature = "inspect")]
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LockWord(pub(crate) u64);
@@ -90,13 +92,13 @@ impl LockWord {
         self.0 & WAITERS != 0
     }
 
-    /// What the second word says: how many turns there were, and whether ids may mean others.
+    /// What the second word says: how many turns there were, and whether ids may be of another pid namespace.
     pub(crate) fn turns(second: u64) -> (u64, bool) {
         (second & !NAMESPACES, second & NAMESPACES != 0)
     }
 }
 
-/// A lock is yours; and whether its data are in order.
+/// The caller holds the lock; and whether its data are in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Acquired {
     Orderly,
@@ -128,14 +130,14 @@ impl LockState {
         self.state.load(Ordering::Relaxed) & DIED != 0
     }
 
-    /// Acquires the lock if nobody holds it or waits for it, and its data are in order.
+    /// Acquires the lock if it has no holder and no waiters, and its data are in order.
     #[inline]
     pub(crate) fn try_acquire_idle(&self, me: u32) -> bool {
         // SeqCst: as for `owner`; the Acquire that it includes pairs with the release.
         self.state.compare_exchange(0, u64::from(me), Ordering::SeqCst, Ordering::Relaxed).is_ok()
     }
 
-    /// Acquires the lock if it is free, whoever claims it.
+    /// Acquires the lock if it is free, claimed or not.
     pub(crate) fn try_acquire(&self, me: u32) -> Option<Acquired> {
         let mut old = self.state.load(Ordering::Relaxed);
         while old & OWNER == 0 {
@@ -152,7 +154,7 @@ impl LockState {
         None
     }
 
-    /// Another number than ever before, or than 2³¹ ago, in its place in the word.
+    /// A number that was not used before, or not for 2³¹ turns, in its place in the word.
     fn next_turn(&self) -> u64 {
         (self.turns.fetch_add(1, Ordering::Relaxed) << 32) & !CLAIMED
     }
@@ -183,7 +185,7 @@ impl LockState {
         }
     }
 
-    /// Has whoever comes anew leave the lock, once it is free, to somebody who has stayed away from it.
+    /// Claims the lock: once it is free, newcomers leave it to a thread that has stayed away from it.
     pub(super) fn claim(&self) {
         let seen = self.state.load(Ordering::Relaxed);
         if seen & OWNER != 0 && seen & CLAIMED == 0 {
@@ -192,7 +194,7 @@ impl LockState {
         }
     }
 
-    /// Leaves a free lock that somebody claims to that one, for a while; true if somebody did.
+    /// Leaves a free lock that is claimed to the claimant, for a while; true if it was claimed.
     fn give_way(&self, futex: &impl Futex, deadline: Option<Deadline>) -> bool {
         let mut round = 0;
         loop {
@@ -224,7 +226,7 @@ impl LockState {
             }
         }
         if slept {
-            // The wake-up was meant for one who would acquire the lock, and wake the next when releasing it.
+            // The wake-up was meant for a thread that acquires the lock, and wakes the next when it releases it.
             futex.wake(&self.state, 1);
         }
         true
@@ -255,7 +257,7 @@ impl LockState {
             Slept::TimedOut => false,
             Slept::ForNobody if self.has_other_namespaces() => true,
             Slept::ForNobody => {
-                // As the kernel does when a holder dies. If it fails, somebody was faster.
+                // As the kernel does when a holder dies. If it fails, another thread was faster.
                 let free = (asleep & !OWNER) | DIED;
                 let _ = self.state.compare_exchange(asleep, free, Ordering::Relaxed, Ordering::Relaxed);
                 true
@@ -263,20 +265,20 @@ impl LockState {
         }
     }
 
-    /// Gives up the lock that `me` holds in the most frequent case: nobody waits for it, and its data are in order.
+    /// Gives up the lock that `me` holds in the most frequent case: it has no waiters, and its data are in order.
     #[inline]
     pub(crate) fn release_idle(&self, me: u32) -> bool {
         self.state.compare_exchange(u64::from(me), 0, Ordering::Release, Ordering::Relaxed).is_ok()
     }
 
-    /// Gives up the lock that `me` holds, and wakes somebody for it.
+    /// Gives up the lock that `me` holds, and wakes a waiter.
     #[cold]
     #[inline(never)]
     pub(crate) fn release(&self, me: u32, futex: &impl Futex) {
         let held = self.state.fetch_sub(u64::from(me), Ordering::Release);
         if held & WAITERS != 0 && futex.wake(&self.state, 1) == 0 {
             let left = held - u64::from(me);
-            // If it fails, somebody came in between and sees to WAITERS.
+            // If it fails, another thread came in between, and its release handles WAITERS.
             let _ = self.state.compare_exchange(left, left & DIED, Ordering::Relaxed, Ordering::Relaxed);
         }
     }
@@ -288,7 +290,7 @@ impl LockState {
         }
     }
 
-    /// To be asked after the word was looked at: who is named there has said so before.
+    /// Call it after reading the word: the thread named there has set the flag before.
     pub(crate) fn has_other_namespaces(&self) -> bool {
         fence(Ordering::Acquire);
         self.turns.load(Ordering::Relaxed) & NAMESPACES != 0

@@ -1,7 +1,7 @@
 //! The state machines: what the words of a lock, a semaphore, … mean and how they change.
 //!
 //! Each machine is one or two 64-bit words. Its low half is the futex word that the kernel compares before it puts
-//! somebody to sleep; the high half is ours alone. How to sleep and wake is a parameter ([`Futex`]), so that loom runs
+//! a thread to sleep; the high half is ours alone. How to sleep and wake is a parameter ([`Futex`]), so that loom runs
 //! the very code that ships.
 
 mod barrier;
@@ -36,7 +36,7 @@ pub(crate) trait Futex {
     /// Sleeps while the word is `expected`; returns false once the deadline has passed. May return true for no reason.
     fn wait(&self, state: &AtomicU64, expected: u32, deadline: Option<Deadline>) -> bool;
 
-    /// As [`wait`](Self::wait), for the thread `holder`; tells if that turns out to have nothing to do with the word.
+    /// As [`wait`](Self::wait), for the thread `holder`; says so if that thread cannot be the word's holder.
     fn wait_for(&self, holder: u32, state: &AtomicU64, expected: u32, deadline: Option<Deadline>) -> Slept {
         let _ = holder;
         if self.wait(state, expected, deadline) { Slept::Woken } else { Slept::TimedOut }
@@ -45,8 +45,8 @@ pub(crate) trait Futex {
     /// Wakes at most `n` sleepers; returns how many.
     fn wake(&self, state: &AtomicU64, n: u32) -> u32;
 
-    /// Adds 1 to the word and wakes at most `n` sleepers, as one step: nobody falls asleep in between, and no kill
-    /// comes in between. Returns how many woke.
+    /// Adds 1 to the word and wakes at most `n` sleepers, as one step: no thread falls asleep and none is killed in
+    /// between. Returns how many woke.
     fn increment_and_wake(&self, state: &AtomicU64, n: u32) -> u32;
 
     /// Sets the lowest bit of the word and wakes all sleepers, as one step.
@@ -58,8 +58,8 @@ pub(crate) trait Futex {
     /// As [`spin`](Self::spin), where what is looked for is likely to come.
     fn spin_patiently(&self, round: u32) -> bool;
 
-    /// Lets others go on for a moment before looking again, if this thread fights with them: it `has_given_way` just now,
-    /// or [has contended](Self::has_contended) a moment ago. Returns whether it did.
+    /// Waits a moment before looking again, if this thread contends with others: it `has_given_way` just now, or
+    /// [has contended](Self::has_contended) a moment ago. Returns whether it did.
     fn back_off(&self, has_given_way: bool) -> bool;
 
     /// Remembers that this thread found a lock taken.
@@ -72,7 +72,7 @@ pub(crate) enum Slept {
     /// By a wake-up, or for no reason.
     Woken,
     TimedOut,
-    /// With the discovery that the holder is none: somebody has overwritten the word.
+    /// The supposed holder cannot be one: the word has been overwritten.
     ForNobody,
 }
 

@@ -1,21 +1,22 @@
-//! How many permits are left, and whether anybody waits for one.
+//! How many permits are left, and whether threads wait for one.
 //!
 //! # State table
 //! | bits  | name      | meaning                                                      |
 //! |-------|-----------|--------------------------------------------------------------|
 //! | 0–29  |           | always 0                                                     |
 //! | 30    | AVAILABLE | `permits` is not 0                                           |
-//! | 31    | WAITERS   | somebody may be asleep who has not been told of a release yet |
+//! | 31    | WAITERS   | threads may be asleep that no release has woken yet          |
 //! | 32–63 | permits   | how many can be acquired at once                             |
 //!
-//! Threads sleep only while the low half is WAITERS alone. A release takes WAITERS away and wakes as many as there are
-//! permits; each that wakes puts WAITERS back, as it cannot know whether others still sleep. In between, those others
-//! are in the care of the woken one. If that is killed, or a releaser between its two steps, the kernel wakes one
-//! more: every caller has the word announced as the operation it is at (`sys::robust`), and since bits 0–29 name
-//! nobody, the kernel takes it for a lock that its owner had just released.
+//! Threads sleep only while the low half is WAITERS alone. A release clears WAITERS and wakes as many threads as there
+//! are permits. Each that wakes sets WAITERS again, as it cannot know whether others still sleep. In between, it is the
+//! woken thread that must see to those others. If it is killed, or a releaser is between its two steps, the kernel wakes
+//! one more: every caller has announced the word as the operation it is at (`sys::robust`), and since bits 0–29 name no
+//! owner, the kernel takes it for a lock that its owner has just released.
 //!
-//! Orderings: a release is `Release` and taking a permit `Acquire`, so what was done before the one is seen after the
-//! other. All else is `Relaxed`: loads that a compare-and-swap checks, and WAITERS, which the kernel compares itself.
+//! Orderings: a release is `Release` and taking a permit `Acquire`, so what a thread did before the release is seen after
+//! taking the permit. All else is `Relaxed`: loads that a compare-and-swap checks, and WAITERS, which the kernel compares
+//! itself.
 
 use kernel::futex::Deadline;
 
@@ -29,7 +30,7 @@ const ONE: u64 = 1 << 32;
 #[repr(transparent)]
 pub(crate) struct SemaphoreState(AtomicU64);
 
-/// How many permits a word says there are, and whether somebody waits for one.
+/// How many permits a word says there are, and whether threads may wait for one.
 #[cfg(feature = "inspect")]
 pub(crate) fn decode(word: u64) -> (u32, bool) {
     (permits(word), word & WAITERS != 0)
@@ -69,7 +70,7 @@ impl SemaphoreState {
         loop {
             if let Some(left) = self.take(slept) {
                 if slept != 0 && left != 0 {
-                    // Whoever released them may have been killed before it could wake more than one of us.
+                    // The releaser may have been killed before it could wake more than one of us.
                     futex.wake(&self.0, 1);
                 }
                 return true;
@@ -91,7 +92,7 @@ impl SemaphoreState {
     fn take(&self, flags: u64) -> Option<u32> {
         let mut old = self.0.load(Ordering::Relaxed);
         while old & AVAILABLE != 0 {
-            // A hostile process can say that there are some, and none.
+            // A hostile process can set AVAILABLE although there are no permits.
             let left = permits(old).saturating_sub(1);
             let new = with_permits(left) | (old & WAITERS) | flags;
             match self.0.compare_exchange_weak(old, new, Ordering::Acquire, Ordering::Relaxed) {

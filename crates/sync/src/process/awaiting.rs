@@ -1,7 +1,7 @@
 //! Locks, semaphores and events as futures, for any runtime or none.
 //!
-//! A task that has to wait is stood in for by a helper thread, which waits as any other thread does: so nothing is new in
-//! shared memory, and whoever is killed disturbs the others as little as before. What is there already takes no thread.
+//! If a task has to wait, a helper thread waits in its place, as any other thread does: so nothing is new in shared
+//! memory, and a killed process disturbs the others as little as before. An operation that need not wait takes no thread.
 
 use std::{
     fmt,

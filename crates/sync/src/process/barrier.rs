@@ -2,7 +2,7 @@
 //!
 //! # Safety
 //! The state is made of atomics and locks. The locks stay where they are while they are held: only [`Barrier::new`] makes
-//! a [`SeatLock`], in a handle that keeps it mapped for whoever waits there, and pinned if somebody holds one.
+//! a [`SeatLock`], in a handle that keeps it mapped while threads wait there, and pinned while a seat is held.
 #![allow(unsafe_code)]
 
 use std::{
@@ -29,9 +29,9 @@ pub(super) const MAX_PARTIES: usize = 256;
 /// Clones and handed-over copies are the same barrier. It takes one descriptor and five pages; at most 256 parties.
 ///
 /// # Crash safety
-/// If somebody is killed while it waits, the barrier is broken, since the number can no longer be reached: the others
-/// get [`BrokenBarrier`], at once or 50 ms later, and so does everybody after them until [`reset`](Self::reset). Who is
-/// killed after all had come is not missed.
+/// If a waiter is killed, the barrier is broken, since the number can no longer be reached: the others get
+/// [`BrokenBarrier`], at once or 50 ms later, and so do all that come later, until [`reset`](Self::reset). A waiter that
+/// is killed after all have come breaks nothing.
 ///
 /// # Examples
 /// ```
@@ -107,7 +107,7 @@ impl Barrier {
         self.wait_timeout(remaining(deadline))
     }
 
-    /// As [`wait`](Self::wait); whoever comes last calls `action`, and all are let go when that has returned. If it
+    /// As [`wait`](Self::wait); the last to come calls `action`, and all are let go when that has returned. If it
     /// panics, the barrier is broken, and the panic goes on.
     ///
     /// # Errors
@@ -126,13 +126,13 @@ impl Barrier {
         self.wait_by(Deadline::after(timeout), action)
     }
 
-    /// Breaks the barrier: who waits, and who comes later, gets an error until [`reset`](Self::reset). Waits for nobody.
+    /// Breaks the barrier: those that wait or come later get an error until [`reset`](Self::reset). Does not block.
     pub fn abort(&self) {
         let _announced = robust::announce(self.0.0.state());
         self.0.0.abort(&Kernel);
     }
 
-    /// Puts the barrier back to its beginning; who waits gets an error. Waits for nobody.
+    /// Puts the barrier back to its beginning; those that wait get an error. Does not block.
     pub fn reset(&self) {
         let _announced = robust::announce(self.0.0.state());
         self.0.0.reset(&Kernel);

@@ -1,4 +1,4 @@
-//! [`Condvar`]: sleep until somebody says that something changed.
+//! [`Condvar`]: sleep until another thread says that something changed.
 //!
 //! # Safety
 //! The state is made of atomics.
@@ -25,9 +25,9 @@ use crate::{OwnerDied, WaitTimeoutResult, machine, sys::kernel::Kernel, time::re
 ///
 /// # Crash safety
 /// Waiters and notifiers can be killed at any instruction; the others carry on. A notification that was being made is
-/// made or not; one that had reached the waiter that was killed is gone with it, as a message that somebody took is
-/// gone with its taker. If a waiter is killed as the holder of the lock, the others are told so by
-/// [`OwnerDied`], and whoever repairs the data calls `notify_all`.
+/// made or not; one that had reached the waiter that was killed is gone with it, as a message is gone with the process
+/// that took it. If a waiter is killed as the holder of the lock, the others are told so by [`OwnerDied`]; the one that
+/// repairs the data calls `notify_all`.
 ///
 /// # Examples
 /// ```

@@ -20,11 +20,11 @@ use crate::{machine, sys::kernel::Kernel, time::remaining};
 ///
 /// Clones and handed-over copies are the same event. It takes one descriptor and one page.
 ///
-/// Whoever waits when it is set is let go, even if it is cleared again at once. What happened before `set` is seen by
-/// those that it let go. All methods can be called from signal handlers.
+/// All that wait when it is set are let go, even if it is cleared again at once. They see what happened before `set`. All
+/// methods can be called from signal handlers.
 ///
 /// # Crash safety
-/// Anybody can be killed at any instruction: the event is set, and all waiters are on their way, or it is not.
+/// Any process can be killed at any instruction: the event is set, and all waiters are on their way, or it is not.
 ///
 /// # Examples
 /// ```

@@ -1,4 +1,4 @@
-//! Reads locks and their kin from outside: who holds them, and whether anybody waits.
+//! Reads locks and their kin from outside: who holds them, and whether there are waiters.
 
 use std::mem::offset_of;
 
@@ -28,17 +28,17 @@ pub struct SyncView {
     pub kind: Kind,
     /// Thread ids: who holds the lock (several read), who has come to the barrier.
     pub holders: Vec<u32>,
-    /// Of an `RwLock`: whether somebody writes, or waits until all readers have left.
+    /// Of an `RwLock`: whether a writer writes, or waits until all readers have left.
     pub is_writing: bool,
-    /// A holder died or panicked, and nobody has put the data in order.
+    /// A holder died or panicked, and no later holder has put the data in order.
     pub is_inconsistent: bool,
-    /// Somebody may be asleep.
+    /// There may be sleepers.
     pub has_waiters: bool,
     /// It is used in several pid namespaces, where ids mean different threads.
     pub has_other_namespaces: bool,
     /// How often its holder holds an `RLock` beside the first time.
     pub again: u32,
-    /// How often the lock was acquired while somebody waited.
+    /// How often the lock was acquired while threads waited.
     pub n_turns: u64,
     /// Permits left, and the limit.
     pub permits: Option<(u32, u32)>,
@@ -144,7 +144,7 @@ pub fn read(source: &(impl Source + ?Sized), kind: Kind) -> Result<SyncView, Unr
             let (is_set, waiters) = inspect::event(copy(8)?.u64(0));
             (view.is_set, view.has_waiters) = (Some(is_set), waiters);
         }
-        // Whether somebody may be asleep is the lowest bit of the second word.
+        // The lowest bit of the second word says whether there may be sleepers.
         Kind::Condvar => view.has_waiters = copy(16)?.u64(8) & 1 != 0,
         Kind::Barrier => {
             type Seats = BarrierState<RawLock, { barrier::MAX_PARTIES }>;
@@ -159,7 +159,7 @@ pub fn read(source: &(impl Source + ?Sized), kind: Kind) -> Result<SyncView, Unr
     Ok(view)
 }
 
-/// The thread that holds the lock whose word is at `at` in a block; `None` if nobody does, or no lock can be there.
+/// The thread that holds the lock whose word is at `at` in a block; `None` if the lock is free, or no lock can be there.
 pub fn holder_at(source: &(impl Source + ?Sized), at: u64) -> Option<u32> {
     if !at.is_multiple_of(size_of::<RawLock>() as u64) {
         return None;

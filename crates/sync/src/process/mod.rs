@@ -1,16 +1,16 @@
-//! For processes: what lies in shared memory, and survives `kill -9` of anybody who uses it.
+//! For processes: what lies in shared memory, and survives `kill -9` of any process that uses it.
 //!
 //! # Where it runs
 //! On Linux with the GNU C library, whose list of what a thread holds the locks are entered in. If the library keeps
 //! that list in another way than is known here, `new` says so with `Unsupported`, as does the arrival of a handle that
-//! was handed over; nothing is locked that nobody would release.
-//! There is no second kind of lock for that case: it would be one that nobody's tests reach.
+//! was handed over; no lock is acquired that would not be released at its holder's death.
+//! There is no second kind of lock for that case: hardly any test would reach it.
 //!
 //! # In async functions
 //! [`Lock::lock_async`], [`Semaphore::acquire_async`] and [`Event::wait_async`] wait without blocking a thread of the runtime.
-//! What a dropped future would have to take back has none: a [`Barrier`] that somebody leaves is broken for the others, and
-//! a notification of a [`Condvar`] that had reached a dropped future would be lost. For the threads of one process the
-//! runtime has its own.
+//! Where a dropped future would have to take something back, there is none: a [`Barrier`] that one party leaves is broken
+//! for the others, and a notification of a [`Condvar`] that had reached a dropped future would be lost. For the threads of
+//! one process the runtime has its own.
 //!
 //! # lock_api
 //! `lock_api`'s traits are implemented for the [threads' locks](crate::thread#lock_api) only. Here they could not tell the

@@ -2,7 +2,7 @@
 //!
 //! # Safety
 //! A lock is listed with the kernel from its acquisition to its release, so its memory must stay where it is in
-//! between. Whoever acquires one promises that, so all functions that do are `unsafe`. The promise is kept by handles:
+//! between. The caller that acquires one promises that, so all functions that do are `unsafe`. Handles keep the promise:
 //! guards borrow the handle that keeps the lock mapped, and a forgotten guard has it pinned (`ShmSafe::is_pinned`).
 #![allow(unsafe_code)]
 
@@ -59,8 +59,8 @@ impl RawLock {
         unsafe { list.acquire(&self.node, || self.node.lock.try_acquire(list.tid())) }
     }
 
-    /// Acquires the lock in the most frequent case, and in as few instructions as that takes: nobody holds it or waits
-    /// for it, its data are in order, and the thread holds no other.
+    /// Acquires the lock in the most frequent case, and in as few instructions as that takes: it has no holder and no
+    /// waiters, its data are in order, and the thread holds no other.
     ///
     /// # Safety
     /// As [`try_acquire`](Self::try_acquire).
@@ -115,7 +115,7 @@ impl RawLock {
     #[cold]
     #[inline(never)]
     fn release_surely(&self, list: ThreadList) {
-        // Whoever the word names as the owner: a hostile process may have written there.
+        // The list decides, not the owner in the word: a hostile process may have written there.
         if list.holds(&self.node) {
             let release = || {
                 if self.node.lock.owner() == list.tid() {
@@ -134,7 +134,7 @@ impl RawLock {
         }
     }
 
-    /// Sleeps until nobody holds the lock, without acquiring it; false once the deadline has passed.
+    /// Sleeps until the lock has no holder, without acquiring it; false once the deadline has passed.
     pub(crate) fn wait_while_held(&self, deadline: Option<Deadline>) -> bool {
         let _announced = self.list().announce(&self.node);
         self.node.lock.wait_while_held(&Kernel, deadline)
@@ -151,7 +151,7 @@ impl RawLock {
         self.node.lock.owner() != 0
     }
 
-    /// Whether the last to hold the lock died, and nobody has acquired it or set it right since.
+    /// Whether the last holder died, and the lock was neither acquired nor marked consistent since.
     pub(crate) fn is_dead(&self) -> bool {
         !self.is_held() && self.node.lock.is_inconsistent()
     }

@@ -59,7 +59,7 @@ kernel::serialize_as_inner!(RLock<T> where T: [Plain]);
 #[repr(C)]
 pub(super) struct SharedRLock<T> {
     pub(super) raw: RawLock,
-    /// How often the holder has locked it beside the first time; changed by the holder alone, who leaves 0.
+    /// How often the holder has locked it beside the first time; only the holder changes it, and leaves 0.
     pub(super) again: AtomicU32,
     /// How many of these have no guard.
     forgotten: AtomicU32,
@@ -143,7 +143,7 @@ impl<T: Plain> RLock<T> {
     /// # Errors
     /// [`OwnerDied`] with the data, if they may be half changed.
     pub fn into_inner(self) -> Result<T, OwnerDied<T>> {
-        // SAFETY: the guard keeps everybody else out, and `Plain` data may be copied bit by bit.
+        // SAFETY: the guard keeps all other threads out, and `Plain` data may be copied bit by bit.
         let copy = |guard: RLockGuard<'_, T>| unsafe { std::ptr::read(&raw const guard.lock.data) };
         match self.lock() {
             Ok(guard) => Ok(copy(guard)),
@@ -166,12 +166,12 @@ impl<T: Plain> RLock<T> {
         Ok(())
     }
 
-    /// Whether anybody holds the lock; may have changed by the time it returns.
+    /// Whether the lock is held; may have changed by the time it returns.
     pub fn is_locked(&self) -> bool {
         self.0.raw.lock().owner() != 0
     }
 
-    /// Who holds the lock, for a message to a person; may have changed by the time it returns.
+    /// The holder of the lock, for a message to a person; may have changed by the time it returns.
     pub fn holder(&self) -> Option<Holder> {
         self.0.raw.holder()
     }
@@ -207,8 +207,8 @@ impl<T: Plain> SharedRLock<T> {
         self.report(ThreadList::of_holder(), acquired == Acquired::Inconsistent)
     }
 
-    /// They are 0 in a free lock, unless a holder died, or another program has overwritten the memory: so whoever acquires
-    /// it does not rely on that.
+    /// They are 0 in a free lock, unless a holder died, or another program has overwritten the memory: so a new holder
+    /// does not rely on that.
     fn set_counts(&self, [again, forgotten]: [u32; 2]) {
         self.again.store(again, Relaxed);
         self.forgotten.store(forgotten, Relaxed);

@@ -25,10 +25,10 @@ use crate::{
 /// Clones and handed-over copies are the same semaphore. It takes one descriptor and one page.
 ///
 /// # Crash safety
-/// Whoever waits or releases can be killed at any instruction: permits are conserved, and the others carry on; a
+/// Waiters and releasers can be killed at any instruction: permits are conserved, and the others carry on; a
 /// wake-up that had reached a killed waiter is passed on by the kernel. What a killed process had *acquired* stays
-/// acquired, as in Python: a permit may be released by another process than the one that acquired it, so nobody can
-/// know that it is lost. Where one holder's death must set free what it held, use [`Lock`](super::Lock).
+/// acquired, as in Python: a permit may be released by another process than the one that acquired it, so no process can
+/// know that it is lost. Where a holder's death must release what it held, use [`Lock`](super::Lock).
 ///
 /// # Examples
 /// ```
@@ -108,7 +108,7 @@ impl Semaphore {
         self.acquire_timeout(remaining(deadline))
     }
 
-    /// Adds `n` permits, whoever acquired them or none. Never blocks.
+    /// Adds `n` permits, whether or not the caller acquired them. Never blocks.
     ///
     /// # Errors
     /// [`TooManyReleases`] if there were more than `u32::MAX` then.
@@ -194,7 +194,7 @@ pub struct Permit<'a> {
 }
 
 impl Permit<'_> {
-    /// Keeps the permit acquired until somebody calls `release`.
+    /// Keeps the permit acquired until any process calls `release`.
     pub fn forget(self) {
         mem::forget(self);
     }
@@ -203,7 +203,7 @@ impl Permit<'_> {
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
         if self.generation == at_fork::generation() {
-            // It can only fail if somebody else has released what this permit stands for.
+            // It can only fail if another caller has released what this permit stands for.
             let _ = self.semaphore.release(1);
         }
     }

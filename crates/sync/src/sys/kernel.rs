@@ -34,11 +34,11 @@ thread_local! {
     static CONTENDED: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
-/// Who finds a lock taken twice within this time fights for it with somebody who does little else.
+/// A thread that finds a lock taken twice within this time contends with a thread that does little else.
 const FIGHT: Duration = Duration::from_micros(1);
 
-/// How long to stay away from a lock that one fights for. Two CPUs that take its cache line from each other for every
-/// single acquisition are several times slower than two of which each has it for a while.
+/// How long to stay away from a contended lock. Two CPUs that take its cache line from each other for every single
+/// acquisition are several times slower than two of which each has it for a while.
 const TRUCE: Duration = Duration::from_micros(4);
 
 /// For how long to take it on trust that a thread holds what its word says.

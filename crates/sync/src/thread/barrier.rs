@@ -30,7 +30,7 @@ pub struct Barrier {
 #[derive(Debug)]
 struct State {
     phase: Phase,
-    /// Who has come and has not left.
+    /// How many have come and not left.
     inside: usize,
 }
 
@@ -69,7 +69,7 @@ impl Barrier {
         self.wait_until(Some(deadline), || ())
     }
 
-    /// As [`wait`](Self::wait); whoever comes last calls `action`, and all are let go when that has returned. If it
+    /// As [`wait`](Self::wait); the last to come calls `action`, and all are let go when that has returned. If it
     /// panics, the barrier is broken, and the panic goes on.
     ///
     /// # Errors
@@ -88,12 +88,12 @@ impl Barrier {
         self.wait_until(Instant::now().checked_add(timeout), action)
     }
 
-    /// Breaks the barrier: who waits, and who comes later, gets an error until [`reset`](Self::reset).
+    /// Breaks the barrier: those that wait or come later get an error until [`reset`](Self::reset).
     pub fn abort(&self) {
         self.change(|state| state.phase = Phase::Broken);
     }
 
-    /// Puts the barrier back to its beginning; who waits gets an error.
+    /// Puts the barrier back to its beginning; those that wait get an error.
     pub fn reset(&self) {
         self.change(|state| {
             if matches!(state.phase, Phase::Filling | Phase::Broken) {

@@ -1,4 +1,4 @@
-//! [`Condvar`]: sleep until somebody says that something changed.
+//! [`Condvar`]: sleep until another thread says that something changed.
 
 use std::{
     panic::{RefUnwindSafe, UnwindSafe},

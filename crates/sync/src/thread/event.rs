@@ -9,7 +9,7 @@ use parking_lot::{Condvar, Mutex};
 
 /// A flag that threads set, clear and wait for.
 ///
-/// Whoever waits when it is set is let go, even if it is cleared again at once.
+/// All that wait when it is set are let go, even if it is cleared again at once.
 ///
 /// # Examples
 /// ```

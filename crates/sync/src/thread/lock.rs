@@ -69,7 +69,7 @@ impl<T: ?Sized> Lock<T> {
         self.0.is_locked()
     }
 
-    /// The data, without locking: nobody else can have the lock.
+    /// The data, without locking: no other thread can have the lock.
     pub fn get_mut(&mut self) -> &mut T {
         self.0.get_mut()
     }

@@ -117,7 +117,7 @@ impl<T: ?Sized> RLock<T> {
         self.lock_again().or_else(|| self.raw.try_lock_until(deadline).then(|| self.first()))
     }
 
-    /// The data, without locking: nobody else can have the lock.
+    /// The data, without locking: no other thread can have the lock.
     pub fn get_mut(&mut self) -> &mut T {
         &mut self.data
     }

@@ -85,7 +85,7 @@ impl<T: ?Sized> RwLock<T> {
         self.0.upgradable_read()
     }
 
-    /// Lets a writer in; sleeps for as long as anybody else is in.
+    /// Lets a writer in; sleeps for as long as readers or another writer are in.
     pub fn write(&self) -> RwLockWriteGuard<'_, T> {
         self.0.write()
     }
@@ -105,12 +105,12 @@ impl<T: ?Sized> RwLock<T> {
         self.0.try_write_until(deadline)
     }
 
-    /// Whether anybody reads or writes; may have changed by the time it returns.
+    /// Whether a reader or a writer is in; may have changed by the time it returns.
     pub fn is_locked(&self) -> bool {
         self.0.is_locked()
     }
 
-    /// The data, without locking: nobody else can have the lock.
+    /// The data, without locking: no other thread can have the lock.
     pub fn get_mut(&mut self) -> &mut T {
         self.0.get_mut()
     }

@@ -70,7 +70,7 @@ impl Semaphore {
         self.take(Some(deadline))
     }
 
-    /// Adds `n` permits, whoever acquired them or none.
+    /// Adds `n` permits, whether or not the caller acquired them.
     ///
     /// # Errors
     /// [`TooManyReleases`] if there were more than `u32::MAX` then.
@@ -156,7 +156,7 @@ impl BoundedSemaphore {
 pub struct Permit<'a>(&'a Semaphore);
 
 impl Permit<'_> {
-    /// Keeps the permit acquired until somebody calls `release`.
+    /// Keeps the permit acquired until any thread calls `release`.
     pub fn forget(self) {
         mem::forget(self);
     }
@@ -164,7 +164,7 @@ impl Permit<'_> {
 
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        // It can only fail if somebody else has released what this permit stands for.
+        // It can only fail if another caller has released what this permit stands for.
         let _ = self.0.release(1);
     }
 }

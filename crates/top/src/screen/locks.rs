@@ -1,4 +1,4 @@
-//! Locks and their kin: who holds them, who waits.
+//! Locks and their kin: which threads hold them, which wait.
 
 use std::cmp::Reverse;
 

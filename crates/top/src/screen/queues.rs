@@ -31,7 +31,7 @@ pub(super) fn rows(snapshot: &Snapshot, app: &App) -> Vec<Row> {
     rows
 }
 
-/// Who waits at a queue, and for how long.
+/// Which threads wait at a queue, and for how long.
 fn blocked(queue: &QueueRow, snapshot: &Snapshot) -> String {
     let at = snapshot.waits.iter().filter(|wait| wait.id == queue.id);
     let who = at.filter_map(|wait| {

@@ -1,4 +1,4 @@
-//! Who waits for whom.
+//! Which thread waits for which.
 
 use std::cmp::Reverse;
 

@@ -2,7 +2,7 @@
 //!
 //! A writer prepares a frame where its word still reads 0, zeroes the word after it, and publishes by storing the word.
 //! A reader copies a published frame out and then moves `head`. So a process killed at any instruction leaves a frame
-//! that is there or is not; whoever uses the same end next finds `tail` by walking over what is published.
+//! that is there or is not; the next user of the same end finds `tail` by walking over what is published.
 //!
 //! # Safety
 //! Offsets are positions masked by the ring's length, frame lengths are checked against it before use, and every byte is
@@ -60,7 +60,7 @@ pub(super) fn create(n: u32) -> io::Result<SharedMemory> {
     let memory = SharedMemory::new(DATA_OFFSET + n as usize * RING_BYTES as usize)?;
     let header = header(&memory);
     for ring in &header.rings {
-        // Nobody has looked yet, so the first frame rings the bell: the descriptor is pollable from the start.
+        // No reader has looked yet, so the first frame rings the bell: the descriptor is pollable from the start.
         ring.to_writer.0.reader_sleeps.store(1, Relaxed);
     }
     header.abi.store(ABI, Relaxed);
@@ -107,7 +107,7 @@ impl FrameRing {
         &self.users
     }
 
-    /// Who sleeps on the socket of the end that reads this ring, or of one that only writes it.
+    /// Which user sleeps on the socket of the end that reads this ring, or of an end that only writes it.
     pub(super) fn listener(&self, reads: bool) -> &AtomicU64 {
         if reads { &self.header().reader.0.listener } else { &self.header().writer.0.listener }
     }

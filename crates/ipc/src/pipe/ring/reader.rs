@@ -46,7 +46,7 @@ pub(in crate::pipe) struct Reader {
 }
 
 impl Reader {
-    /// What there is to know when another process has used this end meanwhile.
+    /// Reads the current state, after another process has used this end.
     pub(in crate::pipe) fn reload(ring: &FrameRing) -> Result<Self, Damaged> {
         Ok(Self { head: plausible(ring.header().reader.0.head.load(Acquire))? })
     }
@@ -63,7 +63,7 @@ impl Reader {
             if kind != FrameKind::Skip {
                 return Ok(Some((kind, len)));
             }
-            // A skip always reaches the end, so that two in a row cannot be.
+            // A skip always reaches the ring's end, so there are never two in a row.
             if frame_bytes(len) != CAPACITY - (self.head & (CAPACITY - 1)) {
                 return Err(Damaged);
             }

@@ -27,7 +27,7 @@ pub(in crate::pipe) struct Writer {
 }
 
 impl Writer {
-    /// What there is to know when another process has used this end meanwhile.
+    /// Reads the current state, after another process has used this end.
     pub(in crate::pipe) fn reload(ring: &FrameRing) -> Result<Self, Damaged> {
         let words = &ring.header().writer.0;
         let mut tail = plausible(words.tail.load(Acquire))?;

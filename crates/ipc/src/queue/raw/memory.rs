@@ -129,7 +129,7 @@ impl Ring for Raw {
     fn provide(&self, slot: u32) -> Result<(), Stop> {
         let geometry = &self.segment.geometry;
         self.refresh_reserved();
-        // Slots are put into one after another: whoever is sent further by what is written there would fill the file.
+        // Slots are filled one after another. A forged word that sends a putter further must not make it fill the file.
         if slot.saturating_sub(self.reserved_slots()) > SLOTS_STEP {
             return Err(self.quarantine());
         }

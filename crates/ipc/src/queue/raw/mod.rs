@@ -30,7 +30,7 @@ use super::{
 };
 use crate::{spin::Spin, sys::double_word};
 
-/// Of many that wait, each look at a slot takes its cache line from who works on it.
+/// Where many wait, each look at a slot takes its cache line from the thread that works on it.
 const LONGEST_PAUSE: u32 = 8;
 
 /// An untyped queue, as one process has it.
@@ -42,7 +42,7 @@ pub(crate) struct Raw {
     /// Whether taken items are leased until done.
     pub(crate) leases: bool,
     pub(crate) max_deliveries: u8,
-    /// What this process is to the queue, once it has entered the participants.
+    /// This process as a participant, once it has entered.
     pub(super) here: Here,
     /// How many slots have memory, as far as is known here. All four of these numbers only say how far this process need not
     /// ask: `Relaxed`, since the mapping that they speak of is acquired by `Segment::reach_slots`, and one that is read too
@@ -132,7 +132,7 @@ impl Raw {
         self.segment.find_record(block).is_some()
     }
 
-    /// Has the record of a block mapped: `Damaged` if there is no such block.
+    /// Maps the record of a block: `Damaged` if there is no such block.
     #[inline]
     pub(crate) fn reach(&self, block: BlockId) -> Result<(), Stop> {
         match self.segment.find_record(block) {
@@ -146,7 +146,7 @@ impl Raw {
         Participants(self.segment.participants())
     }
 
-    /// What blocks know this process by.
+    /// The holder that blocks name this process by.
     #[inline]
     pub(crate) fn me(&self) -> Result<Holder, Stop> {
         self.check()?;

@@ -22,7 +22,7 @@ pub(crate) trait Dequeue: Locate {
         true
     }
 
-    /// Takes a message that lies in a block, and leaves word of who took which.
+    /// Takes a message that lies in a block; the slot then says which participant took which block.
     fn take_block(&self, spot: &Spot, payload: u64, taken: u64) -> bool {
         let free = spot.word.after(SlotWord::free_taken(next_lap(spot.lap)));
         if !self.swap(spot.slot, (spot.word, payload), (free, taken)) {
@@ -42,7 +42,7 @@ pub(crate) trait Dequeue: Locate {
         }
     }
 
-    /// The message that the hint leads to, if it is of that kind and nothing at all stands in the way.
+    /// The message that the hint leads to, if it is of that kind and can be taken at once.
     #[inline(always)]
     fn peek(&self, what: What) -> Option<Peeked<Self::At<'_>>> {
         let (lap, slot, at) = self.reach(self.hint(Side::Items).load(Acquire), Side::Items)?;
@@ -65,15 +65,15 @@ pub(crate) trait Dequeue: Locate {
         true
     }
 
-    /// Takes a number if nothing at all stands in the way.
+    /// Takes a number if that is possible at once.
     #[inline(always)]
     fn take_number_at_once(&self) -> Option<u64> {
         let peeked = self.peek(What::NUMBER)?;
         self.take_peeked(&peeked).then_some(peeked.payload)
     }
 
-    /// Takes the numbers that are next, as long as nothing stands in the way; says how many, and whether there was
-    /// nothing behind them. The hint is moved, and putters are woken, once for all.
+    /// Takes the numbers that are next, as long as that is possible at once; returns how many, and whether there was
+    /// nothing behind them. The hint is moved, and putters are woken, once for all of them.
     fn take_numbers(&self, into: &mut [u64]) -> (usize, bool) {
         let (positions, head) = (self.positions(), self.hint(Side::Items));
         let mut position = head.load(Acquire);

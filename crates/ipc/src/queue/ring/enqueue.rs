@@ -7,10 +7,10 @@ use super::{
     Locate, PUT_SOON, Ring, SLEEPERS, Side, Spot, Stop,
 };
 
-/// Steps of putters, and of whoever closes the ring.
+/// Steps of putters, and of the process that closes the ring.
 pub(crate) trait Enqueue: Locate {
-    /// Puts a message if nothing at all stands in the way; false if something does, and nothing has been done. `aim` is
-    /// told of the position before the try.
+    /// Puts a message if that is possible at once; false if it is not, and nothing has been done. `aim` is called with the
+    /// position before the try.
     #[inline(always)]
     fn put_at_once(&self, what: What, payload: u64, aim: impl FnOnce(u64)) -> bool {
         let position = self.hint(Side::Space).load(Acquire);
@@ -67,13 +67,13 @@ pub(crate) trait Enqueue: Locate {
         }
     }
 
-    /// Has the ring, which is full, go on in its next section: marks the position at which a putter would have to wait,
+    /// Makes the ring, which is full, go on in its next section: marks the position at which a putter would have to wait,
     /// as a close does. `WouldBlock` if there is no other section.
     #[cold]
     fn grow(&self, full: &Spot) -> Result<(), Stop> {
         let next = self.positions().next_section(full.position).ok_or(Stop::WouldBlock)?;
         let (_, slot) = self.positions().split(next).ok_or(Stop::WouldBlock)?;
-        // Before the mark: who comes there may close the ring, which must not fail.
+        // Before the mark: the next process to come there may close the ring, which must not fail.
         if !self.may_put(slot) {
             self.provide(slot)?;
         }
@@ -84,7 +84,7 @@ pub(crate) trait Enqueue: Locate {
     #[inline(always)]
     fn was_put(&self, at: Self::At<'_>, lap: u64, slot: u32) {
         self.expect(at, PUT_SOON);
-        // Release: whoever goes by the hint sees the slot put.
+        // Release: a process that starts from the hint sees the slot put.
         self.hint(Side::Space).store(self.positions().after(lap, slot), Release);
         self.after_swap();
         if self.event(Side::Items).load(Relaxed) & SLEEPERS != 0 {
@@ -92,8 +92,8 @@ pub(crate) trait Enqueue: Locate {
         }
     }
 
-    /// Closes the ring: marks the first position where no message is, so that none will ever be. If the ring is full, its
-    /// oldest message is in that slot, and leaves the mark behind when it is taken.
+    /// Closes the ring: marks the first position without a message, so that none will ever be put there. If the ring is
+    /// full, its oldest message is in that slot, and leaves the mark behind when it is taken.
     fn close(&self) -> Result<(), Stop> {
         loop {
             let spot = self.find(Side::Space)?;
@@ -116,7 +116,7 @@ pub(crate) trait Enqueue: Locate {
         Ok(self.find(Side::Space)?.word.is_end())
     }
 
-    /// Why a message could not be put, if it could not.
+    /// An error if no message could be put: why.
     fn has_room(&self) -> Result<(), Stop> {
         let spot = self.find(Side::Space)?;
         match self.may_go_on(&spot) {

@@ -10,9 +10,9 @@ use super::{
     Ring, Side, Spot, Stop,
 };
 
-/// Steps in which honest memory always gives an answer, unless others go on all the time.
+/// In so many steps undamaged memory always gives an answer, unless others put and take all the time.
 const MAX_STEPS: u32 = 1 << 20;
-/// A walk of more steps than this moves the hint for others.
+/// A search of more steps than this moves the hint for others.
 const SHORT_WALK: u32 = 8;
 
 /// Steps that only look.
@@ -102,7 +102,7 @@ pub(crate) trait Locate: Ring {
             let head = self.find(Side::Items)?;
             let tail = self.find(Side::Space)?;
             let n = self.distance(head, tail.position)?;
-            // Nobody has taken anything meanwhile.
+            // Nothing was taken meanwhile.
             let again = self.look(head.position).ok_or_else(|| self.why_not(Some(head.position)))?;
             if !again.is_passed(Side::Items) && !again.leads_on(Side::Items) {
                 return Ok(n);
@@ -115,7 +115,7 @@ pub(crate) trait Locate: Ring {
         let positions = self.positions();
         let (mut from, mut n) = (from, 0);
         while !positions.are_together(from.position, tail) {
-            // Nobody puts anything there any more, so it is where putters left.
+            // Nothing is put there any more, so it is where putters left.
             let end = if from.is_passed(Side::Space) { self.find_in_section(from, Side::Space)? } else { from };
             n += positions.distance(from.position, end.position).unwrap_or(0);
             let Some(next) = positions.next_section(from.position) else { return Ok(0) };

@@ -1,20 +1,20 @@
 //! The steps of the ring, on whatever memory: a queue's, or that of a model, in which loom tries every interleaving of
-//! them. What they add up to is in README.md.
+//! them. README.md has the protocol that they make.
 //!
 //! | word | values | who moves it, and how |
 //! |---|---|---|
-//! | a slot's word and payload | `free(lap)`, `ready(lap, what)`, each with a mark (end, grown) or without | a putter, a getter, or whoever closes or grows the ring: one swap from exactly what it has read |
-//! | `tail`, `head`: the hint of each side | a position up to which all has been put (taken) | anyone who has found it: a store, which may also put it back |
-//! | `items`, `space`: the event count of each side | see `events.rs` | a sleeper sets the bit; whoever wakes clears it and steps the sequence |
+//! | a slot's word and payload | `free(lap)`, `ready(lap, what)`, each with a mark (end, grown) or without | a putter, a getter, or a process that closes or grows the ring: one swap from exactly what it has read |
+//! | `tail`, `head`: the hint of each side | a position up to which all has been put (taken) | any user that has found it: a store, which may also move it backwards |
+//! | `items`, `space`: the event count of each side | see `events.rs` | a sleeper sets the bit; a waker clears it and steps the sequence |
 //!
 //! | access | ordering | reason |
 //! |---|---|---|
-//! | swap of a slot | `AcqRel` | Release: what was written to the message is there when the slot says `ready`, and what was read of it was read before the slot says `free`. Acquire: both are seen by whoever has swapped next |
+//! | swap of a slot | `AcqRel` | Release: what was written to the message is there when the slot says `ready`, and what was read of it was read before the slot says `free`. Acquire: the process that swaps next sees both |
 //! | load of a slot's word or payload | `Acquire` | the message that the word speaks of is seen; a load of the word that follows in the program follows in time, too |
 //! | load of a hint | `Acquire` | pairs with its store: a slot that the hint says is passed is seen to be passed |
-//! | store of a hint | `Release` | see above; whoever stores has seen all slots before it passed |
+//! | store of a hint | `Release` | see above; the process that stores it has seen that all slots before it are passed |
 //! | look at an event count after a swap | `Relaxed` | `after_swap` is a full fence between the swap and this load. A sleeper runs the same fence between its announcement and its last look at the slots, so at least one of two sees the other |
-//! | announcement of a sleeper, wake-up | `AcqRel` | Release: whoever is woken by a new sequence, or reads it, sees what was put (taken) before. Acquire: whoever wakes orders its next look at the slots after the announcement that it read |
+//! | announcement of a sleeper, wake-up | `AcqRel` | Release: a thread that is woken by a new sequence, or reads it, sees what was put (taken) before. Acquire: the waker's next look at the slots comes after the announcement that it read |
 //! | failed swap of an event count | `Relaxed` | the value is only used for the next try |
 
 use std::{
@@ -49,7 +49,7 @@ const SEQUENCE: u32 = 2;
 const PUT_SOON: usize = 4;
 pub(crate) const TAKEN_SOON: usize = 8;
 
-/// Why an operation did not go ahead.
+/// Why an operation did not succeed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stop {
     /// Full for a put, empty for a get.
@@ -68,8 +68,8 @@ pub(crate) trait Ring {
 
     fn positions(&self) -> &Positions;
 
-    /// The tail for those who look for space, the head for those who look for items: a position up to which, exclusively,
-    /// everything has been put or taken. It may lag behind any amount, and never leads.
+    /// The tail for putters, the head for getters: a position up to which, exclusively, everything has been put or taken.
+    /// It may lag behind any amount, and never leads.
     fn hint(&self, side: Side) -> &AtomicU64;
 
     fn event(&self, side: Side) -> &AtomicU32;
@@ -100,19 +100,19 @@ pub(crate) trait Ring {
     /// Whether there is memory behind the slot, and behind the one after it: that is for the mark of a close.
     fn may_put(&self, slot: u32) -> bool;
 
-    /// Has memory put behind a slot, and the one after it.
+    /// Puts memory behind a slot, and the one after it.
     fn provide(&self, slot: u32) -> Result<(), Stop>;
 
-    /// Sees to it that the block of the message that was taken from `spot` last has passed to its taker.
+    /// Ensures that the block of the message that was taken from `spot` last has passed to its taker.
     fn settle_taken(&self, spot: &Spot, payload: u64) -> Result<(), Stop>;
 
-    /// Marks the memory as damaged: from then on nothing in it is believed.
+    /// Marks the memory as damaged: from then on nothing in it is trusted.
     fn quarantine(&self) -> Stop;
 
-    /// Between a swap that publishes something and the look at who sleeps or has closed; a sleeper has the other half.
+    /// The fence between a swap that publishes something and the look for sleepers or a close; a sleeper runs it, too.
     fn after_swap(&self);
 
-    /// Wakes so many of those who sleep on an event count; says how many there were.
+    /// Wakes up to `n` sleepers of an event count; returns how many there were.
     fn wake(&self, event: &AtomicU32, n: u32) -> usize;
 
     /// A slot's payload. It belongs to the word that is there both before and after.
@@ -141,7 +141,7 @@ pub(crate) trait Ring {
         self.reach_any(position, side)
     }
 
-    /// As [`reach`](Self::reach), without its short cut: what a ring that has one falls back on.
+    /// As [`reach`](Self::reach), without its short cut: the fallback of a ring that has one.
     #[cold]
     #[inline(never)]
     fn reach_any(&self, position: u64, side: Side) -> Option<(u64, u32, Self::At<'_>)> {

@@ -1,7 +1,7 @@
 //! Where blocks are mapped, and what memory they take.
 //!
 //! # Safety
-//! As the [module](super)'s. Whoever asks for a block's address has claimed the block.
+//! As the [module](super)'s. A caller that asks for a block's address has claimed the block.
 #![allow(unsafe_code)]
 
 use std::{io, ptr::NonNull, sync::Arc, time::Duration};
@@ -80,7 +80,7 @@ impl Segment {
         class.blocks_at + u64::from(id.index) * class.block_bytes as u64
     }
 
-    /// Has memory put behind the first `len` bytes of a block.
+    /// Puts memory behind the first `len` bytes of a block.
     pub(crate) fn reserve_block(&self, id: BlockId, len: usize) -> io::Result<()> {
         reserve(&self.fd, self.block_offset(id), len)
     }
@@ -117,7 +117,7 @@ pub(crate) struct BlockMemory {
 
 // SAFETY: an address that is valid in every thread of the process.
 unsafe impl Send for BlockMemory {}
-// SAFETY: as above; reading and writing there is up to who owns the block.
+// SAFETY: as above; reading and writing there is up to the block's owner.
 unsafe impl Sync for BlockMemory {}
 
 fn retry(mut call: impl FnMut() -> nix::Result<()>) -> io::Result<()> {

@@ -60,7 +60,7 @@ pub(crate) struct Segment {
     slots: NonNull<Slot>,
     further_slots: FurtherSections,
     further_records: [FurtherSections; CLASSES - 1],
-    /// What this process knows of who uses the queue.
+    /// What this process knows of the queue's users.
     membership: Membership,
     /// The mapped windows of the classes of blocks that are mapped by the dozen.
     windows: [BlockWindows; CLASSES - 1],
@@ -76,7 +76,7 @@ impl Segment {
         reserve(&fd, geometry.slots_at as u64, slots as usize * size_of::<Slot>())?;
         let segment = Self::map(fd, geometry)?;
         let header = segment.header();
-        // Relaxed, and then Release: whoever finds the magic number finds all of these.
+        // Relaxed, and then Release: a process that finds the magic number finds all of these.
         header.version.store(VERSION, Relaxed);
         header.leases.store(leases.into(), Relaxed);
         header.capacity.store(geometry.capacity(), Relaxed);
@@ -136,7 +136,7 @@ impl Segment {
         unsafe { start.cast().as_ref() }
     }
 
-    /// Who uses the queue, and which of them are dead.
+    /// The processes that use the queue, and which of them are dead.
     pub(crate) fn register(&self) -> Register<'_> {
         Register::new(self.fd.as_fd(), &self.header().register, &self.membership)
     }
@@ -250,7 +250,7 @@ impl Segment {
         (shape.record_at(first), len as usize * size_of::<Record>())
     }
 
-    /// Has memory put behind `bytes` bytes of control memory.
+    /// Puts memory behind `bytes` bytes of control memory.
     pub(crate) fn reserve_control(&self, offset: u64, bytes: usize) -> io::Result<()> {
         reserve(&self.fd, offset, bytes)
     }

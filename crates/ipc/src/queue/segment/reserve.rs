@@ -12,7 +12,7 @@ pub(super) fn offset(bytes: u64) -> i64 {
     i64::try_from(bytes).expect("`Geometry` keeps files far below 2^63 bytes")
 }
 
-/// Has memory put behind a part of the file. A signal undoes the call that it interrupts, and a timer's next signal would
+/// Puts memory behind a part of the file. A signal undoes the call that it interrupts, and a timer's next signal would
 /// undo the same call again: so a call that was interrupted is repeated in smaller pieces.
 pub(super) fn reserve(fd: &OwnedFd, at: u64, len: usize) -> io::Result<()> {
     let (mut done, mut piece) = (0, len);

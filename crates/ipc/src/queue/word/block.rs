@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | 0 | free | – |
 //! | 1 | held by a process, or in the ring since a process put it there | holder 3..52 |
-//! | 2 | in the ring, and nobody's otherwise: who put it there has gone | – |
+//! | 2 | in the ring, with no other owner: its putter has gone | – |
 //! | 3 | leased to the taker of an item | holder 3..52, deliveries 52..60 |
 //! | 4 | orphan: an item that waits for its next taker | deliveries 52..60 |
 //! | 5 | dead letter: an item delivered too often | deliveries 52..60 |
@@ -70,7 +70,7 @@ impl CellAt {
     }
 }
 
-/// Who took the message of a slot that was in a block, and which block.
+/// The taker of the message in a slot that lay in a block, and which block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Taken {
     pub(crate) by: Owner,
@@ -87,7 +87,7 @@ impl Taken {
     }
 }
 
-/// An index into the participants; 0 is nobody.
+/// An index into the participants; 0 means none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Owner(pub(crate) u16);
 

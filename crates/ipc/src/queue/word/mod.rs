@@ -37,7 +37,7 @@ pub(crate) enum Kind {
     Short = 2,
     /// A [`CellAt`]: the message is copied before it is taken, and its block stays its putter's.
     Cell = 3,
-    /// A block's [`to_bits`](BlockId::to_bits): whoever takes the message gets the block.
+    /// A block's [`to_bits`](BlockId::to_bits): the taker of the message gets the block.
     Block = 4,
 }
 

@@ -38,7 +38,7 @@ impl<T: Element + Copy> Elements<T> {
 
     #[track_caller]
     pub(super) fn write(&self, i: usize, value: T) {
-        // SAFETY: inside the array, and nobody has a reference.
+        // SAFETY: inside the array, and there are no references to it.
         unsafe { self.place(i).write(value.store()) }
     }
 
@@ -47,7 +47,7 @@ impl<T: Element + Copy> Elements<T> {
             return (0..self.len).map(|i| self.read(i)).collect();
         }
         let mut all = Vec::with_capacity(self.len);
-        // SAFETY: as many of the same type, from shared memory to what nobody else knows yet.
+        // SAFETY: as many of the same type, from shared memory to memory that no other thread knows yet.
         unsafe { ptr::copy_nonoverlapping(self.start.as_ptr().cast::<T>(), all.as_mut_ptr(), self.len) };
         // SAFETY: they were copied just now.
         unsafe { all.set_len(self.len) };
@@ -58,7 +58,7 @@ impl<T: Element + Copy> Elements<T> {
     pub(super) fn write_all(&self, elements: &[T]) {
         assert!(elements.len() == self.len, "there are {} elements, and not {}", self.len, elements.len());
         if Self::are_stored_as_they_are() {
-            // SAFETY: as many of the same type; nobody has a reference into the array, so `elements` is elsewhere.
+            // SAFETY: as many of the same type; there are no references into the array, so `elements` is elsewhere.
             unsafe { ptr::copy_nonoverlapping(elements.as_ptr(), self.start.as_ptr().cast::<T>(), self.len) };
         } else {
             elements.iter().enumerate().for_each(|(i, element)| self.write(i, *element));

@@ -71,8 +71,8 @@ impl<T: Element<Stored = T> + Plain + Copy> Deref for ArrayGuard<'_, T> {
     #[track_caller]
     fn deref(&self) -> &[T] {
         self.loan.share(&self.held);
-        // SAFETY: the memory holds `len` elements, any bits are some, this thread holds their lock, nobody has lent them
-        // mutably, and until the guard is dropped nobody changes them but through `&mut` of the guard.
+        // SAFETY: the memory holds `len` elements, any bits are some, this thread holds their lock, no guard has lent them
+        // mutably, and until the guard is dropped they change only through `&mut` of the guard.
         unsafe { NonNull::slice_from_raw_parts(self.elements.start, self.elements.len).as_ref() }
     }
 }
@@ -81,7 +81,7 @@ impl<T: Element<Stored = T> + Plain + Copy> DerefMut for ArrayGuard<'_, T> {
     #[track_caller]
     fn deref_mut(&mut self) -> &mut [T] {
         self.loan.exclude(&self.held);
-        // SAFETY: as above; and nobody else has lent them, or reads them but through the guard, which is borrowed
+        // SAFETY: as above; and no other guard has lent them, and they are read only through the guard, which is borrowed
         // exclusively.
         unsafe { NonNull::slice_from_raw_parts(self.elements.start, self.elements.len).as_mut() }
     }

@@ -35,9 +35,9 @@ use super::{
 /// same array. Takes two descriptors. [`RawArray`](crate::RawArray) is one without a lock.
 ///
 /// # Crash safety
-/// Setting one element of up to eight bytes happens or does not. Who is killed while it changes larger ones, or several,
-/// may leave some changed and some not: the next [`lock`](Self::lock) says so, the other methods go on with what is
-/// there. Nobody waits for the dead.
+/// Setting one element of up to eight bytes happens or does not. A process that is killed while it changes larger ones, or
+/// several, may leave some changed and some not: the next [`lock`](Self::lock) says so, the other methods go on with what
+/// is there. No process waits for a dead one.
 ///
 /// # Panics
 /// Reading an element whose memory holds no `T`, which happens only if a program has overwritten it;
@@ -141,7 +141,7 @@ impl<T: Element + Copy> Array<T> {
         self.elements().write(i, value);
     }
 
-    /// Changes the element at `i` to what `f` makes of it, and returns that. Nobody else changes it meanwhile.
+    /// Changes the element at `i` to what `f` makes of it, and returns that. No other thread changes it meanwhile.
     ///
     /// # Panics
     /// If there is no such element; and when `f` does.

@@ -19,7 +19,7 @@ impl ProcessPoolBuilder {
     ///
     /// # Errors
     /// If workers cannot be started, or an initializer failed; [`PoolError::Setting`] if a number is 0 that must not be;
-    /// [`PoolError::Worker`] if [`worker`](Self::worker) was told something that is nothing for workers.
+    /// [`PoolError::Worker`] if [`worker`](Self::worker) was given a setting that workers cannot have.
     pub fn build(mut self) -> Result<ProcessPool, PoolError> {
         self.cut.check(self.settings.n_workers)?;
         PoolError::refuse_zero("max_pending", self.max_pending)?;

@@ -75,7 +75,7 @@ impl ProcessPoolBuilder {
         self
     }
 
-    /// Has every worker call `f(args…)` before its first task, also those that replace others.
+    /// Makes every worker call `f(args…)` before its first task, also those that replace others.
     ///
     /// If it panics, or its worker dies of it again and again, the pool is broken: [`build`](Self::build) fails, or
     /// later every task does. It may take its time, whatever the [`task_timeout`](Self::task_timeout): `build` waits.
@@ -120,7 +120,7 @@ impl ProcessPoolBuilder {
     /// The longest that a task may run. One that runs longer is killed with its worker, and ends in
     /// [`TaskError::TimedOut`](crate::TaskError::TimedOut); time in the queue does not count. It also makes every item
     /// of `map` and its like a task of its own, unless there is a [`chunk_size`](Self::chunk_size): then the time is
-    /// for the chunk. The time is seen to while the task runs: one that has ended before the pool came to look keeps its
+    /// for the chunk. The pool looks at the time while the task runs: a task that has ended before that look keeps its
     /// result.
     pub fn task_timeout(mut self, timeout: Duration) -> Self {
         self.settings.terms.timeout = Some(timeout);
@@ -176,7 +176,7 @@ impl ProcessPoolBuilder {
         self
     }
 
-    /// Has `load(args…)` called once, in a [`ForkServer`] of the pool's own, before there are workers. Tasks find what it
+    /// Calls `load(args…)` once, in a [`ForkServer`] of the pool's own, before there are workers. Tasks find what it
     /// returned with [`preloaded`](proc_core::preloaded()), in memory that all workers share. What it may leave behind and
     /// what happens if it is killed is said there; a failed load is a [`PoolError::Start`] of [`build`](Self::build).
     #[doc(alias = "set_forkserver_preload")]
@@ -197,7 +197,7 @@ impl ProcessPoolBuilder {
     /// |---|---|
     /// | `env`, `env_remove`, `env_clear`, `current_dir`, `limit`, `nice`, `cpu_affinity`, `crash_report`, `log_overflow`, `log_prefix` | as for any process, before its initializer |
     /// | `forward_logs` | as the pool's own, which counts if both are given |
-    /// | `stdin`, `stdout`, `stderr` | opened by [`build`](Self::build), once (`stdout_lines` and `stderr_lines` as for any process); each worker has a copy of the descriptor. A pipe is an error: nobody has its other end |
+    /// | `stdin`, `stdout`, `stderr` | opened by [`build`](Self::build), once (`stdout_lines` and `stderr_lines` as for any process); each worker has a copy of the descriptor. A pipe is an error: no process has its other end |
     /// | `confine` | before its initializer, or after it: `confine_after_initializer` (feature `confine`) |
     /// | `start_method`, `fork_server` | as the pool's own; both, or one beside a [`preload`](Self::preload), are an error |
     /// | `daemon`, `process_group` | no effect: every worker ends with its pool, and is the leader of a group |
@@ -230,7 +230,7 @@ impl ProcessPoolBuilder {
     /// [`resize`](ProcessPool::resize) two may share one.
     ///
     /// What a worker allocates and touches is on its own node of memory, as the kernel does by itself for a process that stays on
-    /// one; what it shares with its owner is on the node of whoever touched it first. Of this and the
+    /// one; what it shares with its owner is on the node of the process that touched it first. Of this and the
     /// [`cpu_affinity`](Builder::cpu_affinity) of a [`worker`](Self::worker), this counts. A CPU that has been switched off
     /// meanwhile is an error of the start.
     ///
@@ -250,8 +250,8 @@ impl ProcessPoolBuilder {
         self
     }
 
-    /// Has the [`confine`](proc_core::Builder::confine) of the [`worker`](Self::worker) come into force after its initializer,
-    /// which may then open what tasks may not; by default it does before.
+    /// Puts the [`confine`](proc_core::Builder::confine) of the [`worker`](Self::worker) into force after its initializer,
+    /// which may then open what tasks may not; the default is before it.
     ///
     /// Threads that the initializer leaves running are confined, too, by `compute` without paths and ports; with another
     /// confinement, this is an error of [`build`](Self::build).
@@ -261,14 +261,14 @@ impl ProcessPoolBuilder {
         self
     }
 
-    /// Has the workers started by this server. Of this and [`preload`](Self::preload), the latter counts, and both before
+    /// Starts the workers by this server. Of this and [`preload`](Self::preload), the latter counts, and both before
     /// [`start_method`](Self::start_method).
     pub fn fork_server(mut self, server: &ForkServer) -> Self {
         self.settings.fork_server = Some(server.clone());
         self
     }
 
-    /// Has `f` called with a worker's name and each line that it writes to its standard output; by default that is this
+    /// Calls `f` with a worker's name and each line that it writes to its standard output; by default that is this
     /// process's own. For a file or nothing instead, say so of the [`worker`](Self::worker):
     /// `.worker(Process::builder().stdout(Stdio::null()))`. If both are given, this counts.
     ///
@@ -306,14 +306,14 @@ impl ProcessPoolBuilder {
         self
     }
 
-    /// Whether the workers' records (of the crate `log`) come out of this process's logger: as
+    /// Whether this process's logger logs the workers' records (of the crate `log`): as
     /// [`Builder::forward_logs`], which is that of one worker, and true by default if this process has a logger. Records carry the
     /// name and the pid of the worker; those of a worker that died come out before its task ends in
     /// [`TaskError::WorkerDied`](crate::TaskError::WorkerDied).
     ///
     /// With the feature `tracing`, so do their events, out of the default subscriber.
     ///
-    /// What else can be said of forwarding is said of a [`worker`](Self::worker).
+    /// Other settings of forwarding are those of a [`worker`](Self::worker).
     #[cfg(feature = "log")]
     #[doc(alias = "get_logger")]
     pub fn forward_logs(mut self, wanted: bool) -> Self {
@@ -321,7 +321,7 @@ impl ProcessPoolBuilder {
         self
     }
 
-    /// Has what the workers run added to `trace`.
+    /// Adds what the workers run to `trace`.
     #[cfg(feature = "trace")]
     pub fn trace(mut self, trace: &crate::Trace) -> Self {
         self.settings.trace = Some(trace.clone());
@@ -335,7 +335,7 @@ impl ProcessPoolBuilder {
     }
 
     /// Items of `map` and its like that make one task. By default it adapts to their speed: about 0.8 ms a task, and
-    /// smaller towards the end of the input; no more than have room for their results in 64 KiB.
+    /// smaller towards the end of the input; at most as many as have room for their results in 64 KiB.
     #[doc(alias = "chunksize")]
     pub fn chunk_size(mut self, n_items: usize) -> Self {
         self.cut.chunk_size = Some(n_items);

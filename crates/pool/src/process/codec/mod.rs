@@ -1,5 +1,5 @@
-//! How the items of a map and their results are packed: one after another. Numbers, and what consists of nothing else, go
-//! in their full width and without tags; what else there is is packed as everywhere.
+//! How the items of a map and their results are packed: one after another. Numbers, and types that consist of nothing else,
+//! go in their full width and without tags; all others are packed as everywhere.
 
 mod run;
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! Many values in a row. Numbers, and structs and tuples of numbers, which are most of what is mapped over, are packed one
-//! as long as the other: numbers as they lie in memory, so that they are copied all at once.
+//! Many values in a row. Numbers, and structs and tuples of numbers, which are most of what is mapped over, all have the same
+//! packed length: numbers go as they lie in memory, so that they are copied all at once.
 
 use serde::{
     Serialize,
@@ -9,11 +9,11 @@ use wire::{Error, Flat, TypeInfo, extend_plain, is_plain, plain_bytes};
 
 use super::{decode, short};
 
-/// How the values of a row are packed. It is said before a row of all types but numbers.
+/// How the values of a row are packed. It precedes each row, except rows of numbers.
 pub(crate) enum Form<T> {
     /// As each is alone.
     Each,
-    /// One as long as the other.
+    /// All of the same length.
     Flat(Flat<T>),
 }
 
@@ -26,7 +26,7 @@ impl<T: Serialize + DeserializeOwned> Form<T> {
         }
     }
 
-    /// A word, so that what comes behind it lies as it would without.
+    /// A word, so that what follows is aligned as without it.
     pub(crate) fn word(&self) -> [u8; 8] {
         u64::from(matches!(self, Self::Flat(_))).to_ne_bytes()
     }

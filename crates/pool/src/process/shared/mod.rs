@@ -1,4 +1,4 @@
-//! What the threads of the owner share: whoever is there moves things on.
+//! What the threads of the owner share: each of them moves tasks and results on.
 //!
 //! Givers of tasks, waiters for results and the pool's own thread all run [`Shared::pump`]. It never blocks: if another
 //! thread has the lock, that one looks into the inbox again after giving the lock back, and finds what was put there.
@@ -48,10 +48,11 @@ pub(super) struct Shared {
     pub(super) callbacks: Callbacks,
     /// A copy of the state's phase, to look at in passing. It only goes on. `SeqCst`, for `n_settling`.
     phase: AtomicU8,
-    /// Results taken from lanes and not yet dealt with: more under the lock, less after it. `SeqCst`, as is `phase`: who
-    /// brings it down looks then whether the pool is closed, and who closes the pool whether it is 0. One of them sees the other.
+    /// Results taken from lanes and not yet dealt with: more under the lock, less after it. `SeqCst`, as is `phase`: a thread
+    /// that lowers it then looks whether the pool is closed, and a thread that closes the pool then looks whether it is 0. One
+    /// of them sees the other.
     n_settling: AtomicUsize,
-    /// What those see who look from outside; the counts of tasks are nowhere else.
+    /// What is seen from outside; the counts of tasks are nowhere else.
     board: Board,
     /// How often a waiter looks for results before it sleeps: more while that pays, less while it does not. `Relaxed`: a hint.
     spins: AtomicU32,
@@ -140,12 +141,11 @@ impl Shared {
         self.state.lock().broken().cloned()
     }
 
-    /// Moves on what there is to move on, unless another thread is at it. `collect`: takes results, too.
+    /// Moves tasks on, unless another thread does so. `collect`: takes results, too.
     pub(super) fn pump(&self, collect: bool) {
         loop {
             let Some(state) = self.inbox.try_lock(&self.state) else {
-                // Who has the lock may not look whether what this thread has settled was the last that a closed pool stayed
-                // for.
+                // This thread may have settled the last task of a closed pool, and the lock's holder may not see that.
                 if !self.is_open() {
                     self.ring();
                 }
@@ -157,12 +157,12 @@ impl Shared {
         }
     }
 
-    /// Whether there are tasks in the inbox. To be asked by whoever has had the lock, after giving it back.
+    /// Whether there are tasks in the inbox. A thread that has had the lock calls it after giving the lock back.
     pub(super) fn has_new_tasks(&self) -> bool {
         self.inbox.has_new()
     }
 
-    /// Has the service see to tasks that came while the calling thread, which does not pump, had the lock.
+    /// Wakes the service for tasks that came while the calling thread, which does not pump, had the lock.
     fn looked(&self) {
         if self.has_new_tasks() {
             self.ring();
@@ -232,7 +232,7 @@ impl Shared {
         let n_ended = batch.n_ended();
         let mut again = false;
         let mut retries: Vec<(Arc<dyn Work>, Duration)> = Vec::new();
-        // Who waits for one task after another is woken once, and then finds all of these done.
+        // A thread that waits for one task after another is woken once, and then finds all of these done.
         let mut to_wake: Vec<Arc<dyn Work>> = Vec::new();
         batch.settle(|verdict| match verdict {
             Verdict::Over => {}
@@ -270,12 +270,12 @@ impl Shared {
         }
     }
 
-    /// Tells those who look from outside what has become of the workers.
+    /// Shows on the board what has become of the workers.
     pub(super) fn tell(&self, state: &State) {
         self.board.tell(&state.news());
     }
 
-    /// Takes a task off whoever has it, for it has been cancelled.
+    /// Takes a task that was cancelled away from its worker.
     pub(super) fn withdraw(&self, header: &Header) {
         let is_lost = {
             let mut state = self.state.lock();
@@ -306,7 +306,7 @@ impl Shared {
         let _ = nix::unistd::read(self.bell.as_fd(), &mut [0; 8]);
     }
 
-    /// Has the pool have so many workers; says so to the maps, too, by `n_workers`.
+    /// Makes the pool have so many workers; tells the maps, too, by `n_workers`.
     pub(super) fn resize(&self, n: usize, n_workers: &AtomicUsize) -> Result<(), PoolError> {
         PoolError::refuse_zero("workers", Some(n))?;
         if !self.is_owner() {
@@ -357,7 +357,7 @@ impl Shared {
         self.ring();
     }
 
-    /// Marks the pool as broken, to those who look in passing.
+    /// Marks the pool as broken, for threads that look at `phase` in passing.
     pub(super) fn mark_broken(&self) {
         self.phase.fetch_max(Phase::Closed as u8, SeqCst);
     }

@@ -45,7 +45,7 @@ impl Shared {
         done()
     }
 
-    /// One turn of the service is over, or what else somebody may be waiting for has happened.
+    /// One turn of the service is over, or something else has happened that a thread may be waiting for.
     pub(in super::super) fn turned(&self) {
         self.turns.next();
     }
@@ -54,7 +54,7 @@ impl Shared {
         self.turns.end();
     }
 
-    /// Whether the service and all workers are gone; if not, has `waker` woken once they are.
+    /// Whether the service and all workers are gone; if not, `waker` is woken once they are.
     pub(in super::super) fn poll_gone(&self, waker: &Waker) -> bool {
         self.turns.poll_end(waker)
     }

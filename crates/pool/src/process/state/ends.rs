@@ -1,4 +1,4 @@
-//! Ends otherwise than well: tasks that are withdrawn, workers that are killed or have died, the end of the pool.
+//! Abnormal ends: tasks that are withdrawn, workers that are killed or have died, the end of the pool.
 
 use std::{
     os::unix::process::ExitStatusExt,
@@ -25,7 +25,7 @@ const MAX_DEATHS: usize = 64;
 const MAX_FAILED_STARTS: usize = 8;
 
 impl State {
-    /// Has all workers leave, for good.
+    /// Makes all workers leave, for good.
     pub(in crate::process) fn dismiss_all(&mut self) {
         self.dismissed = true;
         for seat in &mut self.seats {
@@ -67,7 +67,7 @@ impl State {
         worker.lane.slots().any(|(slot, state)| slot == place.slot && state == SlotState::Taken)
     }
 
-    /// Takes a task off whoever has it; kills the worker that is running it.
+    /// Takes a task away from its worker; kills the worker if it is running the task.
     pub(in crate::process) fn withdraw(&mut self, packed_place: u32) {
         let Some(place) = Place::unpack(packed_place) else { return };
         let Some(Seat::Taken(worker)) = self.seats.get_mut(place.seat) else { return };

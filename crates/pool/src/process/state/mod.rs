@@ -1,8 +1,8 @@
 //! Which worker holds what: the scheduling of a process pool, all of it under one lock.
 //!
 //! The fields are seen by the files of this folder only: `schedule.rs` gives workers tasks and takes results, `sleep.rs` says
-//! when the service looks again, `ends.rs` deals with workers and tasks that end otherwise than well, `size.rs` changes how
-//! many workers there are.
+//! when the service looks again, `ends.rs` deals with workers and tasks that end abnormally, `size.rs` changes how many
+//! workers there are.
 
 mod delayed;
 mod ends;
@@ -49,7 +49,7 @@ pub(super) struct State {
     has_large: bool,
     /// The pool's, for tasks that have none of their own.
     terms: Terms,
-    /// Some task has a deadline, or a limit that the service has to keep an eye on.
+    /// Some task has a deadline, or a limit that the service has to watch.
     is_timed: bool,
     /// Tasks that no worker has, in the order in which they were given.
     backlog: VecDeque<Arc<dyn Work>>,
@@ -70,9 +70,9 @@ pub(super) struct State {
     n_helpers: usize,
     /// How many threads wait for the pool's end.
     n_joining: usize,
-    /// Starts in a row that came to nothing.
+    /// Failed starts in a row.
     n_failed_starts: u32,
-    /// Whether a worker has ever got so far as to run its initializer to the end.
+    /// Whether a worker has ever run its initializer to the end.
     has_had_workers: bool,
     retried: u64,
     restarts: u64,
@@ -91,7 +91,7 @@ pub(super) enum Phase {
 
 /// Most results taken at a time, so that the lock is not held for long.
 pub(super) const BATCH: usize = 64;
-/// How long a worker's tasks are taken to be before it has ended one.
+/// How long a worker's tasks are assumed to take before it has ended one.
 const FIRST_PACE: Duration = Duration::from_micros(3200);
 
 impl State {
@@ -214,7 +214,7 @@ impl State {
         self.backlog.len()
     }
 
-    /// What those are told who look from outside.
+    /// What is shown to the outside.
     pub(super) fn news(&self) -> News<'_> {
         let mut pids = self.workers().map(|worker| worker.process.pid());
         News {
@@ -287,7 +287,7 @@ impl State {
             && self.workers().all(|worker| worker.held.iter().all(Option::is_none))
     }
 
-    /// Has a resting seat filled again; true if there is one.
+    /// Asks for a worker on a resting seat; true if there is one.
     pub(super) fn wake_seat(&mut self) -> bool {
         let resting = self.seats.iter_mut().find(|seat| matches!(seat, Seat::Resting));
         resting.map(|seat| *seat = Seat::Vacant(None)).is_some()

@@ -1,4 +1,4 @@
-//! Who gets the next task, and when it is taken back for another.
+//! Which worker gets the next task, and when it is taken back for another.
 
 use std::{
     cmp::Reverse,
@@ -25,7 +25,7 @@ use crate::{
 const DEPTH_TIME: Duration = Duration::from_micros(3200);
 /// What it takes to wake a worker.
 const WAKE_TIME: Duration = Duration::from_micros(5);
-/// Of so many idle workers it is found out whether one is awake.
+/// How many idle workers are looked at, to find one that is awake.
 const IDLE_LOOKS: usize = 8;
 
 impl State {
@@ -127,7 +127,7 @@ impl State {
         self.backlog.insert(at, work);
     }
 
-    /// Takes back what a worker has not begun with: `n_wanted` after the oldest `n_kept` of all that it has.
+    /// Takes tasks back that a worker has not begun with: up to `n_wanted`, but not the oldest `n_kept`.
     pub(in crate::process) fn recall(&mut self, seat: usize, n_kept: usize, n_wanted: usize) {
         let Seat::Taken(worker) = &mut self.seats[seat] else { return };
         let slots: Vec<usize> = worker.lane.slots().skip(n_kept).take(n_wanted).map(|(slot, _)| slot).collect();
@@ -138,7 +138,7 @@ impl State {
     /// Gives tasks of the backlog to workers that have room, and lets idle ones take from the others.
     pub(super) fn hand_out(&mut self, batch: &mut Batch) {
         self.replace_large();
-        // What is recalled has waited behind a task that may take long: that one counts for the time that it has taken.
+        // Recalled tasks have waited behind a task that may take long: it counts for the time that it has taken so far.
         let now = (self.backlog.is_empty() && self.balance()).then(Instant::now);
         if !self.backlog.is_empty() {
             self.fill_up(now, batch);
@@ -148,11 +148,11 @@ impl State {
         }
     }
 
-    /// Gives tasks of the backlog to workers for as long as one has room. All are looked at once, and not again for each task.
+    /// Gives tasks of the backlog to workers while one has room. Looks at all workers once, not once for each task.
     fn fill_up(&mut self, now: Option<Instant>, batch: &mut Batch) {
         let wait_at = |state: &Self, seat| state.wait_at(seat, now).map(|wait| Reverse((wait, seat)));
         let mut rooms: BinaryHeap<_> = (0..self.seats.len()).filter_map(|seat| wait_at(self, seat)).collect();
-        // Where there is room is known before a task is looked at, which may have been long ago.
+        // A room is found before a task is touched, which may be in no cache any more.
         while let Some(Reverse((_, seat))) = rooms.pop()
             && let Some(work) = self.backlog.pop_front()
         {
@@ -164,7 +164,7 @@ impl State {
         }
     }
 
-    /// Has those leave that have had their last task, and have ended it.
+    /// Tells those workers to leave that have had their last task, and have ended it.
     fn see_off(&mut self) {
         for seat in &mut self.seats {
             let Seat::Taken(worker) = seat else { continue };
@@ -177,7 +177,7 @@ impl State {
         }
     }
 
-    /// Gives a task to the worker with the least to do; gives it back if nobody has room.
+    /// Gives a task to the worker with the least to do; gives it back if no worker has room.
     pub(super) fn give(&mut self, work: Arc<dyn Work>, batch: &mut Batch) -> Option<Arc<dyn Work>> {
         match self.least_loaded() {
             Some(seat) => self.give_to(seat, work, batch),
@@ -190,7 +190,7 @@ impl State {
             return None;
         }
         let arm = self.asleep && self.n_helpers == 0;
-        // Behind another task although somebody is idle: should that one take long, the service must see to this one.
+        // Behind another task although a worker is idle: should that task take long, the service must see to this one.
         let is_stacked = matches!(&self.seats[seat], Seat::Taken(worker) if !worker.lane.is_empty());
         self.is_service_wanted |= self.asleep && is_stacked && self.workers().any(Worker::is_idle);
         let Seat::Taken(worker) = &mut self.seats[seat] else { return Some(work) };
@@ -199,7 +199,7 @@ impl State {
             worker.since = Instant::now();
         }
         if arm {
-            // Before the task can be seen, so that its result cannot come before the wish to be told of it.
+            // Before the worker can see the task: its result must not come before the bell is armed.
             worker.lane.arm();
         }
         let given = work
@@ -243,8 +243,8 @@ impl State {
     }
 
     /// How long a task would wait there; `None` if there is no room. A sleeping worker counts for the time that waking it
-    /// takes, so that a burst of tiny tasks does not wake everybody, one by one. With `now`, whoever is busy will be for as long
-    /// as it has been with its task.
+    /// takes, so that a burst of tiny tasks does not wake all of them, one by one. With `now`, a busy worker is expected to
+    /// stay busy for as long as it has been with its task.
     fn wait_at(&self, seat: usize, now: Option<Instant>) -> Option<Duration> {
         let Seat::Taken(worker) = &self.seats[seat] else { return None };
         let n_held = worker.lane.len();
@@ -258,7 +258,7 @@ impl State {
         })
     }
 
-    /// Takes tasks back from the fullest lane while somebody is idle: nobody waits behind a long task, and who is idle
+    /// Takes tasks back from the fullest lane while a worker is idle: no task waits behind a long one, and the idle worker
     /// gets the oldest. True if there were any.
     pub(super) fn balance(&mut self) -> bool {
         let n_waiting = |seat: &Seat| match seat {
@@ -274,7 +274,7 @@ impl State {
         true
     }
 
-    /// Whether a task stands behind another one while somebody is idle: all right for a moment.
+    /// Whether a task stands behind another one while a worker is idle: all right for a moment.
     pub(super) fn is_unbalanced(&self) -> bool {
         self.busy_workers().any(|worker| worker.lane.len() > 1) && self.workers().any(Worker::is_idle)
     }

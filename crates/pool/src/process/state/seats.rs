@@ -1,4 +1,4 @@
-//! [`Seats`]: some of a pool's seats, a bit for each, so that whoever looks for them need not look at all.
+//! [`Seats`]: some of a pool's seats, a bit for each, so that a search for them need not look at all seats.
 
 use std::iter;
 

@@ -1,7 +1,7 @@
 //! How many workers there are: growing, shrinking, and replacing one that has become too large.
 //!
-//! The first `n_wanted` seats are the pool's. Whoever has another one, *aside*, ends what it is running, gets nothing more,
-//! and leaves; nobody follows it there.
+//! The first `n_wanted` seats are the pool's. A worker on another one, *aside*, ends what it is running, gets nothing more,
+//! and leaves; no worker follows it there.
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -9,7 +9,7 @@ use super::State;
 use crate::process::seat::{Life, Parting, Place, Seat, Worker};
 
 impl State {
-    /// Has the pool have `n` workers from now on.
+    /// Makes the pool have `n` workers from now on.
     pub(in crate::process) fn resize(&mut self, n: usize) {
         let before = std::mem::replace(&mut self.n_wanted, n);
         for seat in n..before {
@@ -24,7 +24,7 @@ impl State {
         self.is_service_wanted = true;
     }
 
-    /// Has nobody on a seat that is not the pool's any more.
+    /// Empties a seat that is not the pool's any more.
     fn give_up(&mut self, seat: usize) {
         match &mut self.seats[seat] {
             Seat::Taken(worker) => {
@@ -33,7 +33,7 @@ impl State {
                 let may_stay = may_stay(worker);
                 let resting = self.seats[..self.n_wanted].iter().position(|seat| matches!(seat, Seat::Resting));
                 match resting.filter(|_| may_stay) {
-                    // Rather this one than a new one when there is work again.
+                    // When there is work again, this worker is better than a new one.
                     Some(resting) => self.take_back(seat, resting),
                     None => self.recall(seat, 0, usize::MAX),
                 }
@@ -42,7 +42,7 @@ impl State {
         }
     }
 
-    /// Has somebody on a seat that is the pool's now: of those aside one that has not been told to leave, or a new worker.
+    /// Puts a worker on a seat that is the pool's now: one aside that has not been told to leave, or a new one.
     fn occupy(&mut self, seat: usize) {
         let stays = |seat: &Seat| matches!(seat, Seat::Taken(worker) if may_stay(worker));
         if stays(&self.seats[seat]) {
@@ -57,7 +57,7 @@ impl State {
         }
     }
 
-    /// Moves a worker to a seat of the pool, and has it stay.
+    /// Moves a worker to a seat of the pool, where it stays.
     fn take_back(&mut self, from: usize, to: usize) {
         self.relocate(from, to);
         if let Seat::Taken(worker) = &mut self.seats[to] {
@@ -89,8 +89,8 @@ impl State {
         }
     }
 
-    /// Has workers that have become too large replaced, before they have ended what they are running. No more than as many
-    /// again as the pool has are there at a time: beyond that the old one ends first.
+    /// Replaces workers that have become too large, before they have ended what they are running. At most as many workers
+    /// are aside at a time as the pool has: beyond that the old one ends first.
     pub(in crate::process) fn replace_large(&mut self) {
         if !std::mem::take(&mut self.has_large) || self.is_dismissed() {
             return;

@@ -22,7 +22,7 @@ const TINY_PACE: Duration = Duration::from_micros(2);
 const AUDIT: Duration = Duration::from_secs(1);
 
 impl State {
-    /// Has the service told of results, until `next`; false if there is a result already.
+    /// The service sleeps until `next`, and workers ring for results; false if there is a result already.
     pub(in crate::process) fn put_service_to_sleep(&mut self, next: Option<Instant>) -> bool {
         if self.n_helpers == 0 && self.arm_all() {
             return false;
@@ -46,7 +46,8 @@ impl State {
         std::mem::take(&mut self.is_service_wanted)
     }
 
-    /// Has the service woken if it sleeps beyond the time at which it has to look at the task that a worker begins with.
+    /// Asks for the service to be woken if it sleeps beyond the time at which it must look at the task that a worker begins
+    /// with.
     pub(super) fn begins(&mut self, seat: usize) {
         if !self.is_timed || !self.asleep {
             return;
@@ -71,8 +72,8 @@ impl State {
         self.asleep && self.n_helpers == 0 && self.arm_all()
     }
 
-    /// Deals with what is due, and tells when the next thing is. What was due already counts: whoever asks is about to sleep,
-    /// and may have looked just before.
+    /// Deals with what is due, and returns when the next thing is due. What was due already counts: the caller is about to
+    /// sleep, and may have looked just before.
     pub(in crate::process) fn timers(&mut self, now: Instant, settings: &Settings) -> Option<Instant> {
         let mut next = self.delayed.peek().map(|delayed| delayed.until.max(now));
         while self.delayed.peek().is_some_and(|delayed| delayed.until <= now) {
@@ -128,7 +129,7 @@ impl State {
         self.delayed.push(Delayed { until: Instant::now() + delay, work });
     }
 
-    /// Has every busy worker ring at its next result; true if there is one already.
+    /// Makes every busy worker ring at its next result; true if there is one already.
     pub(super) fn arm_all(&self) -> bool {
         self.busy_workers().fold(false, |any, worker| worker.lane.arm() | any)
     }
@@ -172,7 +173,7 @@ mod tests {
         assert_eq!(state.timers(now, &settings), None);
     }
 
-    /// A task that nobody has, and that nobody looks into.
+    /// A task that no worker has, and whose header is never read.
     struct Waiting;
 
     impl Work for Waiting {

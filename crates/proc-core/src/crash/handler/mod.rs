@@ -7,7 +7,7 @@
 //!   that a broken program can bring to a fault or a halt is the walk over its stack. So the first packet is sent before;
 //!   a second fault, or an alarm after a second, ends the walk ([`give_up`]), and the process by the first signal.
 //! * When it is done, the action that it replaced is in place again. It returns to the instruction at fault, which faults
-//!   again, or sends the signal again if somebody had sent it. So a handler that the program had runs as if it were
+//!   again, or sends the signal again if a process had sent it. So a handler that the program had runs as if it were
 //!   alone, and a core dump shows the fault itself.
 //! * In a process that is confined it opens nothing: what it reads has been opened before ([`confine`]).
 //! * Of two threads that fault at once, one reports and the other waits for that.
@@ -64,7 +64,7 @@ pub(crate) fn install() {
     });
 }
 
-/// Has a fault of this process reported over `socket`, which is to stay open.
+/// Makes the handler report a fault of this process over `socket`, which is to stay open.
 pub(crate) fn arm(socket: BorrowedFd<'_>) {
     disarm();
     // Where it cannot be known again later, nothing is sent to it.
@@ -95,7 +95,7 @@ pub(crate) fn confine(ends_at_refusal: bool) {
     }
 }
 
-/// Has nothing reported, until [`arm`].
+/// Makes the handler report nothing, until [`arm`].
 pub(crate) fn disarm() {
     STATE.process.store(0, Relaxed);
     STATE.flags.store(0, Relaxed);
@@ -262,7 +262,7 @@ fn send_where() {
     for (place, address) in addresses.chunks_exact_mut(8).zip(&FRAMES[..n_frames]) {
         place.copy_from_slice(&address.load(Relaxed).to_ne_bytes());
     }
-    // SAFETY: the reporter's, or that of who gives up in its stead, when it no longer changes it.
+    // SAFETY: the reporter's, or that of the thread that gives up in its stead, when it no longer changes it.
     let maps = unsafe { &*MAPS.0.get() };
     calls::send(
         STATE.socket.load(Relaxed),
@@ -301,7 +301,7 @@ fn former(signal: i32) -> Option<&'static HandlerCell<MaybeUninit<libc::sigactio
     SIGNALS.iter().position(|known| *known == signal).and_then(|index| FORMER.get(index))
 }
 
-/// Whether nobody else had a handler for it.
+/// Whether there was no other handler for it.
 fn is_default(signal: i32) -> bool {
     former(signal).is_some_and(|former| {
         // SAFETY: zeros, or written by the call that put the handler in place.

@@ -1,6 +1,6 @@
 //! What the handler shares with the code that prepares it, and with itself on another thread.
 //!
-//! | word of [`STATE`] | values | who moves it | ordering |
+//! | word of [`STATE`] | values | which code moves it | ordering |
 //! |---|---|---|---|
 //! | `process` | 0, then the process that is to report | `arm`, before there is a second thread | `Release`, loaded `Acquire`: the socket is there when it is |
 //! | `socket`, `socket_inode` | what `arm` was given | `arm` | `Relaxed`: published by `process` |
@@ -12,7 +12,7 @@
 //! The other words are written before they are needed, on the thread that needs them or before there are others: `Relaxed`.
 //!
 //! # Safety
-//! What is not atomic is in a [`HandlerCell`], and belongs to whoever has claimed it: the comment beside each says who.
+//! What is not atomic is in a [`HandlerCell`], and belongs to the thread that has claimed it: the comment beside each says which.
 #![allow(unsafe_code)]
 
 use std::{
@@ -28,7 +28,7 @@ pub(super) const SIGNALS: [i32; 5] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL,
 /// The walk takes about 7 KiB.
 pub(in crate::crash) const STACK_BYTES: usize = 64 * 1024;
 
-/// Memory that belongs to whoever has claimed it, by the rule beside each use.
+/// Memory that belongs to the thread that has claimed it, by the rule beside each use.
 pub(super) struct HandlerCell<T>(pub(super) UnsafeCell<T>);
 
 // SAFETY: each use says whose it is.

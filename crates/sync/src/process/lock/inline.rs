@@ -2,7 +2,7 @@
 //!
 //! # Safety
 //! The data are reached only through a guard, whose owner holds the raw lock; they are `Plain`, so whatever a killed
-//! holder left there is a value. A lock stays where it is while it is held: who locks promises that.
+//! holder left there is a value. A lock stays where it is while it is held: the caller that locks it promises that.
 #![allow(unsafe_code)]
 
 use std::{
@@ -97,7 +97,7 @@ impl<T: Plain> InlineLock<T> {
         work(&mut Locked { lock: self, not_send: PhantomData })
     }
 
-    /// Who holds the lock, for a message to a person; may have changed by the time it returns.
+    /// The holder of the lock, for a message to a person; may have changed by the time it returns.
     pub fn holder(&self) -> Option<Holder> {
         self.raw.holder()
     }
@@ -241,7 +241,7 @@ impl<'a, T: Plain> WaitGuard for LockGuard<'a, T> {
     }
 
     fn relock(unlocked: Self::Unlocked) -> Result<Self, OwnerDied<Self>> {
-        // SAFETY: who made the guard that was given up has promised that it stays where it is for as long as a guard.
+        // SAFETY: the caller that made the given-up guard has promised that the lock stays where it is as long as a guard.
         unsafe { unlocked.0.lock() }
     }
 }

@@ -1,7 +1,7 @@
 //! A guard of a part of the data.
 //!
 //! # Safety
-//! A part stays where it is, and is reached by nobody else, for as long as the guard of the whole lives, which is inside.
+//! A part stays where it is, and is reached in no other way, for as long as the guard of the whole lives, which is inside.
 #![allow(unsafe_code)]
 
 use std::{

@@ -4,8 +4,8 @@
 //! The data are reached only through a guard, whose owner holds the raw lock; they are `Plain`, so whatever a killed
 //! holder left there is a value.
 //!
-//! A lock stays where it is while it is held, which those promise who acquire an [`InlineLock`]: a guard of a [`Lock`]
-//! borrows the handle that keeps it mapped, and if it is forgotten, the memory stays mapped for good, since
+//! A lock stays where it is while it is held. The caller that acquires an [`InlineLock`] promises that. A guard of a
+//! [`Lock`] borrows the handle that keeps it mapped, and if it is forgotten, the memory stays mapped for good, since
 //! [`ShmSafe::is_pinned`] says so.
 #![allow(unsafe_code)]
 
@@ -38,8 +38,8 @@ pub use self::{
 /// # Crash safety
 /// If the holder is killed, or its thread ends, at whatever instruction, the next one to lock gets
 /// [`OwnerDied`] with the guard, at once; a waiter is woken for that. The same if the holder panics. The data are as
-/// the holder left them. Until somebody puts them in order and calls [`mark_consistent`](LockGuard::mark_consistent),
-/// everyone who locks is told. A process that dies while it waits for the lock disturbs nobody.
+/// the holder left them. Until a holder puts them in order and calls [`mark_consistent`](LockGuard::mark_consistent),
+/// each later holder is told. A process that dies while it waits for the lock does not disturb the others.
 ///
 /// A process that overwrites the lock's memory can make it look held. After waiting one second, a waiter checks whether
 /// the thread that the lock names has that memory at all, and takes it for a dead holder if not. A thread that has the
@@ -48,15 +48,15 @@ pub use self::{
 ///
 /// # Pid namespaces
 /// The kernel tells holders by their thread ids, which two threads of different pid namespaces may share. A lock can be
-/// used in several namespaces: nobody takes itself for the holder because of its id, and holders that are out of sight
+/// used in several namespaces: no thread takes itself for the holder because of its id, and holders that are out of sight
 /// are waited for. But each operation is slower in a process that was forked into another namespace than its parent's;
-/// nobody sees through overwritten memory; [`holder`](Self::holder) is unknown; and one case is left. If a waiter is
+/// overwritten memory is not detected; [`holder`](Self::holder) is unknown; and one case is left. If a waiter is
 /// killed while a thread with its own id holds the lock, which it acquired after the waiter fell asleep and less than a
 /// second ago, then the kernel takes the waiter for the holder, and the next one to lock is let in and told `OwnerDied`.
 ///
 /// # Forks
 /// A child that is forked while its parent holds the lock holds nothing, whatever the start method: the parent is the
-/// holder, and the child waits for it like anybody else. A fork also leaves the child a copy of the guard, which
+/// holder, and the child waits for it like any other process. A fork also leaves the child a copy of the guard, which
 /// changes nothing: dropping it releases nothing, also when the child has acquired the lock itself meanwhile, and
 /// [`mark_consistent`](LockGuard::mark_consistent) does nothing. But it still leads to the data, which the parent may
 /// be changing: a child leaves it alone and locks through its handle. All locks of this scope behave so.
@@ -163,17 +163,17 @@ impl<T: Plain> Lock<T> {
         }
     }
 
-    /// Sleeps until nobody holds the lock, without acquiring it; false once the deadline has passed.
+    /// Sleeps until the lock has no holder, without acquiring it; false once the deadline has passed.
     pub(super) fn wait_while_held(&self, deadline: Deadline) -> bool {
         self.0.raw.wait_while_held(Some(deadline))
     }
 
-    /// Whether anybody holds the lock; may have changed by the time it returns.
+    /// Whether the lock is held; may have changed by the time it returns.
     pub fn is_locked(&self) -> bool {
         self.0.raw.lock().owner() != 0
     }
 
-    /// Who holds the lock, for a message to a person; may have changed by the time it returns.
+    /// The holder of the lock, for a message to a person; may have changed by the time it returns.
     pub fn holder(&self) -> Option<Holder> {
         self.0.raw.holder()
     }

@@ -1,9 +1,9 @@
-//! [`RwLock`]: many readers, or one writer. Who may be in, `shared.rs` says.
+//! [`RwLock`]: many readers, or one writer. `shared.rs` says who may be in.
 //!
 //! # Safety
-//! The data are written only by who holds the gate and has found all seats empty since, and read only by who has found
-//! the gate open since it took a seat. They are `Plain`. The locks stay where they are while they are held, as a `Lock`
-//! does.
+//! Only a thread that holds the gate, and has found all seats empty since, writes the data. Only a thread that has found
+//! the gate open since it took a seat reads them. They are `Plain`. The locks stay where they are while they are held, as
+//! a `Lock` does.
 #![allow(unsafe_code)]
 
 mod mapped;
@@ -42,7 +42,7 @@ use self::shared::first_seat;
 /// # Crash safety
 /// A reader that is killed leaves no trace, and a writer that waited for it goes on at once. If a writer is killed or
 /// panics after it was let in, readers and writers get [`OwnerDied`], with the guard, until a writer calls
-/// [`mark_consistent`](RwLockWriteGuard::mark_consistent); if it was killed while it waited, nobody notices.
+/// [`mark_consistent`](RwLockWriteGuard::mark_consistent); if it was killed while it waited, the others do not notice.
 ///
 /// # Examples
 /// ```
@@ -120,7 +120,7 @@ impl<T: Plain + Sync> RwLock<T> {
         }
     }
 
-    /// Lets a writer in; sleeps for as long as anybody else is in.
+    /// Lets a writer in; sleeps for as long as readers or another writer are in.
     ///
     /// # Errors
     /// [`OwnerDied`], which holds the guard, if the data may be half changed.
@@ -156,12 +156,12 @@ impl<T: Plain + Sync> RwLock<T> {
         self.write_timeout(remaining(deadline))
     }
 
-    /// Whether anybody reads or writes, or a writer waits for readers to leave; may have changed by the time it returns.
+    /// Whether a reader or a writer is in, or a writer waits for readers to leave; may have changed by the time it returns.
     pub fn is_locked(&self) -> bool {
         self.0.gate.is_held() || self.0.seats.iter().any(RawLock::is_held)
     }
 
-    /// Waits until nobody is in and returns a copy of the data; other handles can go on using the lock.
+    /// Waits until no reader or writer is in and returns a copy of the data; other handles can go on using the lock.
     ///
     /// # Errors
     /// [`OwnerDied`] with the data, if they may be half changed.
@@ -179,7 +179,7 @@ impl<T: Plain + Sync> RwLock<T> {
         self.0.gate.holder()
     }
 
-    /// A guard for who has taken a seat.
+    /// A guard for a reader that has taken a seat.
     #[inline]
     fn reader_at(&self, seat: usize) -> Result<Read<'_, T>, OwnerDied<Read<'_, T>>> {
         let shared = &*self.0;
@@ -188,7 +188,7 @@ impl<T: Plain + Sync> RwLock<T> {
         if is_inconsistent { Err(OwnerDied::new(guard)) } else { Ok(guard) }
     }
 
-    /// A guard for who has passed the gate.
+    /// A guard for a writer that has passed the gate.
     #[inline]
     fn let_in(&self, acquired: Acquired) -> Result<Write<'_, T>, OwnerDied<Write<'_, T>>> {
         let shared = &*self.0;
@@ -233,7 +233,7 @@ impl<T: Plain> Deref for RwLockReadGuard<'_, T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        // SAFETY: nobody writes while this thread has its seat; any bits are a `T`.
+        // SAFETY: no thread writes while this thread has its seat; any bits are a `T`.
         unsafe { &*self.lock.0.data.get() }
     }
 }
@@ -283,7 +283,7 @@ impl<'a, T: Plain> RwLockWriteGuard<'a, T> {
         let lock = guard.lock;
         let shared = &*lock.0;
         let list = guard.tenure.list().expect("the copy of a guard in a forked child holds nothing");
-        // Behind the gate, where whoever else sits down gives way soon.
+        // Behind the gate, where any other reader that takes a seat gives it up soon.
         let seat = loop {
             if let Some(seat) = shared.sit_down() {
                 break seat;
@@ -300,14 +300,14 @@ impl<T: Plain> Deref for RwLockWriteGuard<'_, T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        // SAFETY: nobody else is in; any bits are a `T`.
+        // SAFETY: no other thread is in; any bits are a `T`.
         unsafe { &*self.lock.0.data.get() }
     }
 }
 
 impl<T: Plain> DerefMut for RwLockWriteGuard<'_, T> {
     fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: nobody else is in, and the guard is borrowed exclusively; any bits are a `T`.
+        // SAFETY: no other thread is in, and the guard is borrowed exclusively; any bits are a `T`.
         unsafe { &mut *self.lock.0.data.get() }
     }
 }

@@ -1,15 +1,15 @@
-//! Who may be in: the gate and the seats.
+//! The gate and the seats, which say who may be in.
 //!
 //! A writer holds the gate. A reader holds one of the seats, each a lock of its own, so that the kernel gives it up
 //! when the reader dies. A reader takes a seat and then looks at the gate; a writer takes the gate and then looks at
 //! the seats, so at least one of two sees the other. The reader gives way; the writer waits.
 //!
 //! A reader that has given way waits for the gate as a writer does, and takes its seat behind it. So the gate's own
-//! fairness is that of readers and writers: nobody comes back so fast that others never get in.
+//! fairness is that of readers and writers: no thread comes back so fast that others never get in.
 //!
 //! Orderings: acquisitions, and looks whether a lock is held, are `SeqCst` (`machine/lock.rs`): so of a reader and a writer at
-//! least one sees the other. `writing` is `Relaxed`: it changes behind the gate, and is looked at by who has passed it, or by a
-//! reader that has found the gate open.
+//! least one sees the other. `writing` is `Relaxed`: it changes behind the gate, and it is read by a thread that has passed
+//! the gate, or by a reader that has found it open.
 //!
 //! # Safety
 //! See the module above.
@@ -64,7 +64,7 @@ impl<T: Plain> SharedRwLock<T> {
         }
     }
 
-    /// Takes a seat for good: nobody is at the gate, or it was taken behind the gate. `None` once the deadline has passed.
+    /// Takes a seat for good: while the gate is open, or else behind the gate. `None` once the deadline has passed.
     pub(super) fn take_seat(&self, deadline: Option<Deadline>) -> Option<usize> {
         let seat = self.try_take_seat();
         if seat.is_some() {

@@ -6,14 +6,14 @@
 //! the library would do it, since our neighbours in the list may be its mutexes.
 //!
 //! Beside the list there is one place for the operation that the thread is at ([`announce`](ThreadList::announce)).
-//! If it dies there, the kernel looks at that one word too: held by the thread, the word is marked as the listed ones
-//! are; held by nobody, one sleeper is woken, as the thread may have been about to wake it, or may have been woken in
+//! If it dies there, the kernel looks at that one word too. If the thread holds it, the word is marked as the listed ones
+//! are; if it has no holder, one sleeper is woken, as the thread may have been about to wake it, or may have been woken in
 //! its stead.
 //!
 //! The kernel knows holders by their thread ids. Those of a process that was forked into another pid namespace may be
-//! those of other holders, and even of the guards that it has inherited. It is *abroad*: it takes the slow path
-//! each time, on which it is noted that the lock is used in several namespaces, and who asks whether a thread holds it
-//! looks into that thread's list.
+//! those of other holders, and even of the guards that it has inherited. It is *abroad*: it takes the slow path each time,
+//! which notes that the lock is used in several namespaces; a check whether a thread holds it then looks into that
+//! thread's list.
 //!
 //! | word | meaning | who writes it |
 //! |---|---|---|
@@ -244,7 +244,7 @@ impl ThreadList {
 
     /// Lists a lock that this thread has just acquired, and still has announced.
     ///
-    /// The `prev` of the first node is not kept: whoever comes before it sets it.
+    /// The `prev` of the first node is not kept: the next node to be pushed sets it.
     ///
     /// # Safety
     /// As [`acquire`](Self::acquire).
