@@ -99,7 +99,7 @@ impl From<Findings> for Reading {
             form: if is_plain { Form::Compact } else { Form::Named },
             has_handles: findings.has_handles || !is_plain,
             known: if is_plain { Known::new(&findings.parts) } else { Known::default() },
-            shape: findings.steps.filter(|_| is_plain && !findings.has_handles).and_then(|steps| Shape::new(&steps)),
+            shape: findings.outline.filter(|_| is_plain && !findings.has_handles).and_then(Shape::new),
             asks_for_names: findings.asks_for_names,
         }
     }

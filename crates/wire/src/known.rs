@@ -132,13 +132,10 @@ impl Known {
         }
     }
 
-    /// As [`confirmed`](Self::confirmed), of the part that is read as the how-manieth, if it is.
-    #[inline(always)]
-    pub(crate) fn confirmed_at(&self, at: usize, part: &Part) -> Option<&'static [&'static str]> {
-        match self.entries.get(at) {
-            Some(entry) if entry.part.is_identical(part) => entry.confirmed(),
-            _ => self.find_confirmed(part.outer, part.name, part.number),
-        }
+    /// Whether values with each of them that has names came back as they were.
+    #[inline]
+    pub(crate) fn are_names_confirmed(&self) -> bool {
+        self.entries.iter().all(|entry| entry.names.is_empty() || entry.confirmed().is_some())
     }
 
     /// In registers: where it is not called, no part need be made.

@@ -52,6 +52,7 @@ mod id_hash;
 mod info;
 mod journal;
 mod known;
+mod name_hash;
 mod named;
 mod numbers;
 mod once;
