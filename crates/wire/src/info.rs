@@ -18,6 +18,7 @@ use crate::{
     once::Once,
     probe::{self, Findings},
     shape::Shape,
+    sparse::Sparse,
 };
 
 /// What is known of a type, in this process: in which form its values go, and whether they came back as they were.
@@ -27,7 +28,7 @@ pub struct TypeInfo {
     name: &'static str,
     reading: Once<Reading>,
     probe: fn() -> Findings,
-    pub(crate) back: fn(&[u8], &mut Vec<u8>) -> Result<(), Error>,
+    pub(crate) back: fn(&[u8], &mut Sparse<'_>) -> Result<(), Error>,
     /// A value came back as it was.
     is_tried: AtomicBool,
 }

@@ -1,6 +1,9 @@
 //! What the reading side of a type reads by position.
 
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::{
+    ops::Range,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+};
 
 use crate::sites::{Site, Sites};
 
@@ -160,6 +163,8 @@ pub(crate) struct Met {
     pub(crate) parts: Vec<usize>,
     /// Those that no value came back with.
     pub(crate) sites: Vec<Site>,
+    /// Where its long vectors of numbers are in what was written.
+    pub(crate) vectors: Vec<Range<usize>>,
 }
 
 impl Met {
