@@ -102,9 +102,12 @@ impl Send for ByProcess {
         // The child reads while this process writes, and the other way round: a pipe is shorter than some values.
         let child = Process::spawn(echo, (there,)).map_err(text);
         let piped = child.and_then(|child| {
-            let there = here.send(value).map_err(text).and_then(|()| here.recv().map_err(text));
+            let sent = here.send(value).map_err(text);
+            let back = sent.clone().and_then(|()| here.recv().map_err(text));
             drop(here);
-            child.join().map_err(text)?.and(there)
+            // The child has no more than a closed pipe to tell where the value was refused here.
+            let echoed = child.join().map_err(text)?;
+            sent.and(echoed).and(back)
         });
         vec![("process", argument.map_err(text)), ("pipe", piped)]
     }

@@ -19,6 +19,7 @@ use crate::{
     named, numbers,
     ser::{Careful, Compact, Encoder},
     sink::Sink,
+    sparse::Sparse,
 };
 
 /// Larger values are not read back, of those in the compact form. What vectors of numbers take, which is read at once,
@@ -68,7 +69,8 @@ fn encode_with_care<T: Serialize + ?Sized>(
     let begin = bytes.len();
     let reading = info.reading();
     if info.form() == Form::Compact {
-        let mut encoder = Encoder::new(bytes, Careful::Trial(&reading.known, Met::default()));
+        let mut sink = Sparse::all(bytes);
+        let mut encoder = Encoder::new(&mut sink, Careful::Trial(&reading.known, Met::default()));
         match encoder.value(value) {
             Ok(()) => {
                 let has_handles = encoder.has_handles();
@@ -81,7 +83,7 @@ fn encode_with_care<T: Serialize + ?Sized>(
                 }
                 // Numbers that were copied as they lie in memory come back so: there is nothing of a user's between.
                 let is_copied = numbers::of(value).is_some();
-                if is_copied || compare(info, value, &bytes[begin..]).is_ok() {
+                if is_copied || compare(info, value, &bytes[begin..], &vectors(&met, bytes)).is_ok() {
                     reading.known.confirm(&met);
                     info.set_tried();
                     return Ok(());
@@ -93,21 +95,26 @@ fn encode_with_care<T: Serialize + ?Sized>(
         bytes.truncate(begin);
         mark.rewind();
     }
-    let written = named::write(value, bytes)?;
+    let written = named::write(value, &mut Sparse::all(bytes))?;
     // To read handles takes copies of their descriptors, and maps memory. It is done where a value may arrive as another.
     let is_whole = written.has_handles && !written.has_gaps && !reading.asks_for_names;
     if written.is_compared || is_whole {
         return Ok(());
     }
-    let Err(why) = compare(info, value, &bytes[begin..]) else { return Ok(()) };
+    let Err(why) = compare(info, value, &bytes[begin..], &[]) else { return Ok(()) };
     // Names that the two sides do not share (`rename(serialize = …)`) are none the less in the same place.
     bytes.truncate(begin);
     mark.rewind();
-    let by_position = Encoder::new(bytes, Careful::Positional).value(value);
-    if by_position.and_then(|()| compare(info, value, &bytes[begin..])).is_ok() {
+    let by_position = Encoder::new(&mut Sparse::all(bytes), Careful::Positional).value(value);
+    if by_position.and_then(|()| compare(info, value, &bytes[begin..], &[])).is_ok() {
         return Ok(());
     }
     Err(refusal(info, &why))
+}
+
+/// The long vectors of numbers in what was written.
+fn vectors<'a>(met: &Met, bytes: &'a [u8]) -> Vec<&'a [u8]> {
+    met.vectors.iter().map(|place| &bytes[place.clone()]).collect()
 }
 
 /// How often to read a value back that seems to come back as another: some are written otherwise each time that they have
@@ -115,24 +122,45 @@ fn encode_with_care<T: Serialize + ?Sized>(
 /// some ten thousand times.
 const MAX_READS: usize = 16;
 
-/// Reads `bytes` and compares what they are with `value`, as far as serde tells.
-fn compare<T: Serialize + ?Sized>(info: &TypeInfo, value: &T, bytes: &[u8]) -> Result<(), Error> {
+/// What a value looks like in the named form, but for long vectors.
+#[derive(PartialEq)]
+struct Sketch {
+    bytes: Vec<u8>,
+    vectors: Vec<(usize, usize)>,
+}
+
+impl Sketch {
+    fn of(write: impl FnOnce(&mut Sparse<'_>) -> Result<(), Error>, vectors: &[&[u8]]) -> Result<Self, Error> {
+        let mut bytes = Vec::new();
+        let mut sink = Sparse::without(vectors, &mut bytes);
+        write(&mut sink)?;
+        let vectors = sink.into_left_out();
+        Ok(Self { bytes, vectors })
+    }
+}
+
+/// Reads `bytes`, in which there are these long vectors, and compares what they are with `value`, as far as serde tells.
+fn compare<T: Serialize + ?Sized>(info: &TypeInfo, value: &T, bytes: &[u8], vectors: &[&[u8]]) -> Result<(), Error> {
     comparing(|| {
-        let mut there = Vec::new();
-        let Some(first) = read_back(info, bytes)? else { return Ok(()) };
-        named::write(value, &mut there)?;
-        let is_same = |a: &[u8], b: &[u8]| a == b || digest(a) == digest(b);
+        let write = || Sketch::of(|sink| named::write(value, sink).map(drop), vectors);
+        let Some(first) = read_back(info, bytes, vectors)? else { return Ok(()) };
+        let there = write()?;
+        if there == first {
+            return Ok(());
+        }
+        if !vectors.is_empty() {
+            return compare(info, value, bytes, &[]);
+        }
+        let is_same = |a: &Sketch, b: &Sketch| a == b || digest(&a.bytes) == digest(&b.bytes);
         if is_same(&there, &first) {
             return Ok(());
         }
         // Some write something else each time.
-        let mut again = Vec::new();
-        named::write(value, &mut again)?;
-        if !is_same(&there, &again) {
+        if !is_same(&there, &write()?) {
             return Ok(());
         }
         for _ in 1..MAX_READS {
-            match read_back(info, bytes)? {
+            match read_back(info, bytes, vectors)? {
                 Some(back) if is_same(&back, &first) => {}
                 _ => return Ok(()),
             }
@@ -143,10 +171,10 @@ fn compare<T: Serialize + ?Sized>(info: &TypeInfo, value: &T, bytes: &[u8]) -> R
 
 /// What the value that `bytes` are looks like in the named form; `None` if the type's own code panics. Where it panics here
 /// it need not do so where the value goes.
-fn read_back(info: &TypeInfo, bytes: &[u8]) -> Result<Option<Vec<u8>>, Error> {
-    let mut back = Vec::new();
-    match catch_unwind(AssertUnwindSafe(|| (info.back)(bytes, &mut back))) {
-        Ok(read) => read.map(|()| Some(back)),
+fn read_back(info: &TypeInfo, bytes: &[u8], vectors: &[&[u8]]) -> Result<Option<Sketch>, Error> {
+    let read = || Sketch::of(|sink| (info.back)(bytes, sink), vectors);
+    match catch_unwind(AssertUnwindSafe(read)) {
+        Ok(back) => back.map(Some),
         Err(payload) => {
             // It may panic again in its `Drop`.
             std::mem::forget(payload);

@@ -7,18 +7,17 @@
 mod de;
 mod ser;
 
-use std::{fmt, marker::PhantomData};
+use std::{fmt, marker::PhantomData, slice};
 
 use serde::{Serialize, de::DeserializeOwned};
 
 use self::{de::Reader, ser::Writer};
-use crate::{codec::encode, error::Error, info::TypeInfo, known::Known, shape::Shape};
+use crate::{codec::encode, error::Error, info::TypeInfo, shape::Shape};
 
 /// How the values of a type go that are the same few numbers each time.
 pub struct Flat<T> {
     info: &'static TypeInfo,
     shape: &'static Shape,
-    known: &'static Known,
     values: PhantomData<fn(T) -> T>,
 }
 
@@ -28,9 +27,8 @@ impl<T: Serialize + DeserializeOwned> Flat<T> {
     /// `None` if what its values consist of differs from one to the other.
     pub fn of() -> Option<Self> {
         let info = TypeInfo::of::<T>();
-        let reading = info.reading();
-        let shape = reading.shape.as_ref()?;
-        Some(Self { info, shape, known: &reading.known, values: PhantomData })
+        let shape = info.reading().shape.as_ref()?;
+        Some(Self { info, shape, values: PhantomData })
     }
 
     /// Appends `values`, one as long as the other, and not a word about what they are. False, and nothing is appended, if
@@ -46,8 +44,7 @@ impl<T: Serialize + DeserializeOwned> Flat<T> {
         let is_written = values.chunks(N_AT_ONCE).all(|values| {
             let begin = bytes.len();
             bytes.resize(begin + values.len() * stride, 0);
-            let places = bytes[begin..].chunks_exact_mut(stride);
-            values.iter().zip(places).all(|(value, place)| self.write(value, place))
+            self.write(values, &mut bytes[begin..])
         });
         if !is_written {
             bytes.truncate(begin);
@@ -63,23 +60,27 @@ impl<T: Serialize + DeserializeOwned> Flat<T> {
             bytes.clear();
             bytes.resize(self.shape.stride, 0);
         }
-        self.is_tried_with(value) && self.write(value, bytes)
+        self.is_tried_with(value) && self.write(slice::from_ref(value), bytes)
     }
 
-    #[inline]
-    fn write(self, value: &T, place: &mut [u8]) -> bool {
-        let mut writer = Writer::new(self.known, place);
-        value.serialize(&mut writer).is_ok() && writer.has_written(self.shape)
+    /// Writes values to their places. The only caller of their `serialize`, which is therefore inlined, and never itself: so what is
+    /// found out about a value is constants.
+    #[inline(never)]
+    fn write(self, values: &[T], places: &mut [u8]) -> bool {
+        values.iter().zip(places.chunks_exact_mut(self.shape.stride)).all(|(value, place)| {
+            let mut writer = Writer::new(place);
+            value.serialize(&mut writer).is_ok() && writer.has_written(self.shape)
+        })
     }
 
-    /// Whether a value of the type has come back as it was, or this one does.
+    /// Whether values with each of its structs have come back as they were, or this one does.
     #[inline]
     fn is_tried_with(self, value: &T) -> bool {
         #[cold]
         fn try_with<T: Serialize>(info: &TypeInfo, value: &T) -> bool {
             encode(info, value, &mut Vec::new()).is_ok() && info.is_tried()
         }
-        self.info.is_tried() || try_with(self.info, value)
+        (self.info.is_tried() || try_with(self.info, value)) && self.info.reading().known.are_names_confirmed()
     }
 
     /// Takes `n` values that [`encode`](Self::encode) wrote from the front of `bytes`, and appends them to `values`.

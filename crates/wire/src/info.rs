@@ -18,6 +18,7 @@ use crate::{
     once::Once,
     probe::{self, Findings},
     shape::Shape,
+    sparse::Sparse,
 };
 
 /// What is known of a type, in this process: in which form its values go, and whether they came back as they were.
@@ -27,7 +28,7 @@ pub struct TypeInfo {
     name: &'static str,
     reading: Once<Reading>,
     probe: fn() -> Findings,
-    pub(crate) back: fn(&[u8], &mut Vec<u8>) -> Result<(), Error>,
+    pub(crate) back: fn(&[u8], &mut Sparse<'_>) -> Result<(), Error>,
     /// A value came back as it was.
     is_tried: AtomicBool,
 }
@@ -99,7 +100,7 @@ impl From<Findings> for Reading {
             form: if is_plain { Form::Compact } else { Form::Named },
             has_handles: findings.has_handles || !is_plain,
             known: if is_plain { Known::new(&findings.parts) } else { Known::default() },
-            shape: findings.steps.filter(|_| is_plain && !findings.has_handles).and_then(|steps| Shape::new(&steps)),
+            shape: findings.outline.filter(|_| is_plain && !findings.has_handles).and_then(Shape::new),
             asks_for_names: findings.asks_for_names,
         }
     }

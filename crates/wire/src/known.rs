@@ -1,6 +1,9 @@
 //! What the reading side of a type reads by position.
 
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::{
+    ops::Range,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+};
 
 use crate::sites::{Site, Sites};
 
@@ -132,13 +135,10 @@ impl Known {
         }
     }
 
-    /// As [`confirmed`](Self::confirmed), of the part that is read as the how-manieth, if it is.
-    #[inline(always)]
-    pub(crate) fn confirmed_at(&self, at: usize, part: &Part) -> Option<&'static [&'static str]> {
-        match self.entries.get(at) {
-            Some(entry) if entry.part.is_identical(part) => entry.confirmed(),
-            _ => self.find_confirmed(part.outer, part.name, part.number),
-        }
+    /// Whether values with each of them that has names came back as they were.
+    #[inline]
+    pub(crate) fn are_names_confirmed(&self) -> bool {
+        self.entries.iter().all(|entry| entry.names.is_empty() || entry.confirmed().is_some())
     }
 
     /// In registers: where it is not called, no part need be made.
@@ -163,6 +163,8 @@ pub(crate) struct Met {
     pub(crate) parts: Vec<usize>,
     /// Those that no value came back with.
     pub(crate) sites: Vec<Site>,
+    /// Where its long vectors of numbers are in what was written.
+    pub(crate) vectors: Vec<Range<usize>>,
 }
 
 impl Met {

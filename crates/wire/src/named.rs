@@ -6,6 +6,8 @@ use crate::{
     de::Decoder,
     error::Error,
     ser::{Careful, Encoder},
+    sink::Sink,
+    sparse::Sparse,
     tag,
 };
 
@@ -14,7 +16,7 @@ use crate::{
 /// # Errors
 /// If it does not serialise.
 pub fn encode_named<T: Serialize + ?Sized>(value: &T, bytes: &mut Vec<u8>) -> Result<(), Error> {
-    write(value, bytes).map(drop)
+    write(value, &mut Sparse::all(bytes)).map(drop)
 }
 
 /// What is in a value that was written.
@@ -27,9 +29,9 @@ pub(crate) struct Written {
 }
 
 /// Appends the named form.
-pub(crate) fn write<T: Serialize + ?Sized>(value: &T, bytes: &mut Vec<u8>) -> Result<Written, Error> {
-    bytes.push(tag::NAMED);
-    let mut encoder = Encoder::new(bytes, Careful::Named);
+pub(crate) fn write<T: Serialize + ?Sized>(value: &T, sink: &mut Sparse<'_>) -> Result<Written, Error> {
+    sink.push(tag::NAMED)?;
+    let mut encoder = Encoder::new(sink, Careful::Named);
     encoder.value(value)?;
     Ok(Written { has_handles: encoder.has_handles(), has_gaps: encoder.has_gaps(), is_compared: encoder.is_compared() })
 }
@@ -69,6 +71,6 @@ pub fn take<T: DeserializeOwned>(bytes: &mut &[u8]) -> Result<T, Error> {
 }
 
 /// Reads `bytes` as a `T` and appends that in the named form.
-pub(crate) fn back<T: Serialize + DeserializeOwned>(bytes: &[u8], to: &mut Vec<u8>) -> Result<(), Error> {
+pub(crate) fn back<T: Serialize + DeserializeOwned>(bytes: &[u8], to: &mut Sparse<'_>) -> Result<(), Error> {
     write(&decode::<T>(bytes)?, to).map(drop)
 }

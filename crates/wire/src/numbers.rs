@@ -16,7 +16,7 @@ use serde::{
     forward_to_deserialize_any,
 };
 
-use crate::{once::Once, tag};
+use crate::{journal::is_comparing, once::Once, populate::populate, sparse, tag};
 
 /// Numbers as they lie in memory.
 pub(crate) struct Numbers<'a> {
@@ -206,6 +206,9 @@ macro_rules! numbers {
                 {
                     let mut vector = ManuallyDrop::new(Vec::<$type>::with_capacity(numbers.len));
                     let n_bytes = numbers.bytes.len().min(numbers.len * size_of::<$type>());
+                    if n_bytes >= sparse::LONG && is_comparing() {
+                        populate(vector.spare_capacity_mut());
+                    }
                     // SAFETY:
                     // - there are `n_bytes` to be read, and the new vector has room for them.
                     // - they do not overlap, since it is new.

@@ -59,12 +59,24 @@ pub(crate) fn probe<'de, T: Deserialize<'de>>() -> Findings {
 const MAX_PASSES: usize = 2000;
 impl Probe<'_> {
     fn elements(&mut self, len: usize) -> Row<'_> {
-        Row { state: self.state, left: len }
+        Row { state: self.state, left: len, names: [].iter() }
     }
 
     fn row<'de, V: Visitor<'de>>(self, visitor: V, len: usize) -> Result<V::Value, Error> {
+        self.fields(visitor, len, &[])
+    }
+
+    /// With names if it is a struct's.
+    fn fields<'de, V: Visitor<'de>>(
+        self,
+        visitor: V,
+        len: usize,
+        names: &'static [&'static str],
+    ) -> Result<V::Value, Error> {
         self.state.step(Step::open(len));
-        self.state.make_up(visitor, &[len], |visitor, len, state| visitor.visit_seq(Probe { state }.elements(len)))
+        self.state.make_up(visitor, &[len], |visitor, left, state| {
+            visitor.visit_seq(Row { state, left, names: names.iter() })
+        })
     }
 }
 
@@ -179,7 +191,7 @@ impl<'de> de::Deserializer<'de> for Probe<'_> {
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         self.state.note_choice();
         if self.state.is_winding_up() {
-            return visitor.visit_map(Row { state: self.state, left: 0 });
+            return visitor.visit_map(Row { state: self.state, left: 0, names: [].iter() });
         }
         self.state
             .make_up(visitor, made_up::LENGTHS, |visitor, len, state| visitor.visit_map(Probe { state }.elements(len)))
@@ -206,7 +218,8 @@ impl<'de> de::Deserializer<'de> for Probe<'_> {
         visitor: V,
     ) -> Result<V::Value, Error> {
         self.state.know(Part::fields(name, fields.len()), fields);
-        self.state.enter(key_of::<V>(), |state| Probe { state }.row(visitor, fields.len()))
+        self.state.name(name);
+        self.state.enter(key_of::<V>(), |state| Probe { state }.fields(visitor, fields.len(), fields))
     }
 
     fn deserialize_enum<V: Visitor<'de>>(

@@ -1,6 +1,6 @@
 //! What all values of a type look like, where they are the same few numbers each time.
 
-use crate::{numbers, tag};
+use crate::{name_hash::NameHash, numbers, tag};
 
 /// What a value consists of, in order: a byte for each number, tuple and struct.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,10 +34,24 @@ impl Step {
     }
 }
 
+/// What a `Deserialize` asked for, in order.
+pub(crate) struct Outline {
+    pub(crate) steps: Vec<Step>,
+    /// Of structs and their fields.
+    pub(crate) names: NameHash,
+}
+
+impl Outline {
+    pub(crate) fn new() -> Self {
+        Self { steps: Vec::new(), names: NameHash::new() }
+    }
+}
+
 /// What all values of a type look like.
 #[derive(Debug)]
 pub(crate) struct Shape {
     pub(crate) trail: Trail,
+    pub(crate) names: NameHash,
     pub(crate) n_bytes: usize,
     /// From one value to the next: whole words, unless they are few.
     pub(crate) stride: usize,
@@ -45,10 +59,10 @@ pub(crate) struct Shape {
 
 impl Shape {
     /// `None` if there is nothing in it, or too much.
-    pub(crate) fn new(steps: &[Step]) -> Option<Self> {
+    pub(crate) fn new(Outline { steps, names }: Outline) -> Option<Self> {
         let n_bytes = if steps.len() > MAX_STEPS { 0 } else { steps.iter().map(|step| step.n_bytes()).sum() };
         let stride = if n_bytes < 16 { n_bytes } else { n_bytes.next_multiple_of(8) };
-        (n_bytes > 0).then(|| Self { trail: Trail::of(steps), n_bytes, stride })
+        (n_bytes > 0).then(|| Self { trail: Trail::of(&steps), names, n_bytes, stride })
     }
 }
 
@@ -57,11 +71,7 @@ impl Shape {
 /// It is compared once, at the end. What is written of one value is inlined into few functions, in which what its steps add
 /// to this is a constant.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Trail {
-    /// Each as it is stored: to read what was just written in two pieces as one would take as long as all the rest.
-    low: u64,
-    high: u64,
-}
+pub(crate) struct Trail(u128);
 
 impl Trail {
     /// So many bits has a step.
@@ -71,20 +81,19 @@ impl Trail {
     /// same number, not even where its first steps have left it at the upper end.
     #[inline(always)]
     pub(crate) fn new() -> Self {
-        Self { low: 1, high: 0 }
+        Self(1)
     }
 
     /// After something that no shape has, whatever is done about it: with no mark it is never the same as a shape's.
     #[inline(always)]
     pub(crate) fn lose(&mut self) {
-        *self = Self { low: 0, high: 0 };
+        self.0 = 0;
     }
 
     /// Takes a step.
     #[inline(always)]
     pub(crate) fn push(&mut self, step: Step) {
-        self.high = self.high << Self::STEP_BITS | self.low >> (u64::BITS - Self::STEP_BITS);
-        self.low = self.low << Self::STEP_BITS | u64::from(step.0);
+        self.0 = self.0 << Self::STEP_BITS | u128::from(step.0);
     }
 
     fn of(steps: &[Step]) -> Self {
@@ -96,13 +105,13 @@ impl Trail {
     /// Whether these are the same steps.
     #[inline(always)]
     pub(crate) fn is(&self, other: &Self) -> bool {
-        (self.low ^ other.low) | (self.high ^ other.high) == 0
+        self.0 == other.0
     }
 }
 
 /// All steps are shorter than this, and none is the mark. Of a longest shape the mark is in the number still.
 const _: () = assert!(OPEN as usize + MAX_STEPS < 1 << Trail::STEP_BITS && tag::UNIT > 1);
-const _: () = assert!((MAX_STEPS as u32 + 2) * Trail::STEP_BITS <= 2 * u64::BITS);
+const _: () = assert!((MAX_STEPS as u32 + 2) * Trail::STEP_BITS <= u128::BITS);
 
 #[cfg(test)]
 mod tests {
@@ -115,7 +124,7 @@ mod tests {
 
     /// The other way round from a trail to its steps, if they are not too many: so no other row has the same trail.
     fn back(trail: &Trail) -> Vec<Step> {
-        let (mut rest, mut steps) = (u128::from(trail.high) << 64 | u128::from(trail.low), Vec::new());
+        let (mut rest, mut steps) = (trail.0, Vec::new());
         while rest > 1 {
             steps.insert(0, Step((rest & 0x3f) as u8));
             rest >>= 6;

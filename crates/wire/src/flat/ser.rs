@@ -8,32 +8,31 @@ use serde::{
 use crate::{
     COMPARED, HANDLE,
     error::Stop,
-    known::{Known, Part},
+    name_hash::NameHash,
     shape::{Shape, Step, Trail},
     tag,
 };
 
 /// Writes one value. Any error means that it is not of the shape.
 pub(super) struct Writer<'a> {
-    known: &'a Known,
     place: &'a mut [u8],
     /// How many bytes have been written.
-    len: usize,
+    len: u32,
     trail: Trail,
-    /// How many structs have begun.
-    n_structs: usize,
+    /// Those of its structs and their fields.
+    names: NameHash,
 }
 
 impl<'a> Writer<'a> {
     #[inline(always)]
-    pub(super) fn new(known: &'a Known, place: &'a mut [u8]) -> Self {
-        Self { known, place, len: 0, trail: Trail::new(), n_structs: 0 }
+    pub(super) fn new(place: &'a mut [u8]) -> Self {
+        Self { place, len: 0, trail: Trail::new(), names: NameHash::new() }
     }
 
-    /// Whether all has been written that values of the shape consist of, and nothing else.
+    /// Whether all has been written that values of the shape consist of, and nothing else, by the names by which it is read.
     #[inline(always)]
     pub(super) fn has_written(&self, shape: &Shape) -> bool {
-        self.trail.is(&shape.trail)
+        self.trail.is(&shape.trail) & (self.names == shape.names)
     }
 
     /// Refuses something for good: a `Serialize` may write something else in its place. Inlined: what
@@ -47,22 +46,22 @@ impl<'a> Writer<'a> {
     #[inline(always)]
     fn leaf<const N: usize>(&mut self, tag: u8, bytes: [u8; N]) -> Result<(), Stop> {
         self.trail.push(Step::leaf(tag));
-        // By an index: a slice to be cut is stored twice for each number.
-        match self.place.get_mut(self.len..).and_then(|rest| rest.first_chunk_mut()) {
-            Some(place) => *place = bytes,
-            None => return Err(self.refuse()),
+        // By an index: a slice to be cut is stored twice for each number. If the place ends before it, there are other numbers
+        // than in the shape, which shows at the end.
+        let begin = self.len as usize;
+        if let Some(place) = self.place.get_mut(begin..begin.wrapping_add(N)) {
+            place.copy_from_slice(&bytes);
         }
-        self.len += N;
+        self.len = self.len.wrapping_add(N as u32);
         Ok(())
     }
 
     #[inline(always)]
-    fn fields(&mut self, name: &'static str, len: usize) -> Result<&'static [&'static str], Stop> {
+    fn open(&mut self, len: usize) -> ElementWriter<'_, 'a> {
         self.trail.push(Step::open(len));
-        let part = Part::fields(name, len);
-        let Some(names) = self.known.confirmed_at(self.n_structs, &part) else { return Err(self.refuse()) };
-        self.n_structs += 1;
-        Ok(names)
+        let inner = Self { place: std::mem::take(&mut self.place), ..*self };
+        self.trail.lose();
+        ElementWriter { outer: self, inner }
     }
 }
 
@@ -85,7 +84,7 @@ impl<'w, 'a> Serializer for &'w mut Writer<'a> {
     type SerializeTuple = ElementWriter<'w, 'a>;
     type SerializeTupleStruct = ElementWriter<'w, 'a>;
     type SerializeTupleVariant = Impossible<(), Stop>;
-    type SerializeStruct = FieldWriter<'w, 'a>;
+    type SerializeStruct = ElementWriter<'w, 'a>;
     type SerializeStructVariant = Impossible<(), Stop>;
 
     numbers!(
@@ -126,20 +125,18 @@ impl<'w, 'a> Serializer for &'w mut Writer<'a> {
 
     #[inline(always)]
     fn serialize_tuple(self, len: usize) -> Result<ElementWriter<'w, 'a>, Stop> {
-        self.trail.push(Step::open(len));
-        Ok(ElementWriter(self))
+        Ok(self.open(len))
     }
 
     #[inline(always)]
-    fn serialize_tuple_struct(self, name: &'static str, len: usize) -> Result<ElementWriter<'w, 'a>, Stop> {
-        self.fields(name, len)?;
-        Ok(ElementWriter(self))
+    fn serialize_tuple_struct(self, _name: &'static str, len: usize) -> Result<ElementWriter<'w, 'a>, Stop> {
+        Ok(self.open(len))
     }
 
     #[inline(always)]
-    fn serialize_struct(self, name: &'static str, len: usize) -> Result<FieldWriter<'w, 'a>, Stop> {
-        let names = self.fields(name, len)?.iter();
-        Ok(FieldWriter { writer: self, names })
+    fn serialize_struct(self, name: &'static str, len: usize) -> Result<ElementWriter<'w, 'a>, Stop> {
+        self.names.push(name);
+        Ok(self.open(len))
     }
 
     fn serialize_str(self, _v: &str) -> Result<(), Stop> {
@@ -201,13 +198,13 @@ impl<'w, 'a> Serializer for &'w mut Writer<'a> {
     }
 }
 
-/// Elements to come. How many come shows at the end, in what comes after them.
-pub(super) struct ElementWriter<'w, 'a>(&'w mut Writer<'a>);
-
-/// Fields to come, and the names that they have where they are read.
-pub(super) struct FieldWriter<'w, 'a> {
-    writer: &'w mut Writer<'a>,
-    names: std::slice::Iter<'static, &'static str>,
+/// Elements or fields to come. How many come shows at the end, in what comes after them.
+///
+/// The writer is moved in here and back at the end: so it is a local variable of a `serialize`, in registers, where it would be stored and
+/// read again for each number behind a reference.
+pub(super) struct ElementWriter<'w, 'a> {
+    outer: &'w mut Writer<'a>,
+    inner: Writer<'a>,
 }
 
 macro_rules! elements {
@@ -219,11 +216,12 @@ macro_rules! elements {
 
                 #[inline(always)]
                 fn $name<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Stop> {
-                    value.serialize(&mut *self.0)
+                    value.serialize(&mut self.inner)
                 }
 
                 #[inline(always)]
                 fn end(self) -> Result<(), Stop> {
+                    *self.outer = self.inner;
                     Ok(())
                 }
             }
@@ -235,24 +233,23 @@ elements!(
     SerializeTupleStruct: serialize_field;
 );
 
-impl SerializeStruct for FieldWriter<'_, '_> {
+impl SerializeStruct for ElementWriter<'_, '_> {
     type Ok = ();
     type Error = Stop;
 
     #[inline(always)]
     fn serialize_field<T: Serialize + ?Sized>(&mut self, key: &'static str, value: &T) -> Result<(), Stop> {
-        if self.names.next() != Some(&key) {
-            return Err(self.writer.refuse());
-        }
-        value.serialize(&mut *self.writer)
+        self.inner.names.push(key);
+        value.serialize(&mut self.inner)
     }
 
     fn skip_field(&mut self, _key: &'static str) -> Result<(), Stop> {
-        Err(self.writer.refuse())
+        Err(self.inner.refuse())
     }
 
     #[inline(always)]
     fn end(self) -> Result<(), Stop> {
+        *self.outer = self.inner;
         Ok(())
     }
 }

@@ -1,5 +1,7 @@
 //! Made-up elements, entries and variants.
 
+use std::slice;
+
 use serde::de::{
     DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess, VariantAccess, Visitor,
     value::U32Deserializer,
@@ -12,10 +14,15 @@ use crate::{error::Error, known::Part};
 pub(super) struct Row<'a> {
     pub(super) state: &'a mut State,
     pub(super) left: usize,
+    /// Of a struct's fields.
+    pub(super) names: slice::Iter<'static, &'static str>,
 }
 
 impl Row<'_> {
     fn advance(&mut self) -> bool {
+        if let Some(name) = self.names.next() {
+            self.state.name(name);
+        }
         let is_one = self.left > 0;
         self.left = self.left.saturating_sub(1);
         is_one

@@ -5,7 +5,7 @@ use serde::de::{DeserializeSeed, Visitor};
 use crate::{
     error::{Error, Trouble},
     known::Part,
-    shape::Step,
+    shape::{Outline, Step},
 };
 
 /// What is known of the reading side.
@@ -19,7 +19,7 @@ pub(crate) struct Findings {
     /// There is no part of it that it has not been seen reading.
     pub(crate) is_complete: bool,
     /// What it read in the last pass, if that is the same each time.
-    pub(crate) steps: Option<Vec<Step>>,
+    pub(crate) outline: Option<Outline>,
 }
 
 /// A bound for types inside types.
@@ -89,7 +89,7 @@ pub(super) fn key_of<'de, V: Visitor<'de>>() -> Key {
 
 impl State {
     pub(super) fn begin(&mut self) {
-        self.findings.steps = (!self.has_choices).then(Vec::new);
+        self.findings.outline = (!self.has_choices).then(Outline::new);
         self.active.clear();
         self.is_new = false;
         self.n_values = 0;
@@ -105,15 +105,22 @@ impl State {
 
     /// Notes what it reads next.
     pub(super) fn step(&mut self, step: Step) {
-        if let Some(steps) = &mut self.findings.steps {
-            steps.push(step);
+        if let Some(outline) = &mut self.findings.outline {
+            outline.steps.push(step);
+        }
+    }
+
+    /// Notes the name of the struct or field that it reads next.
+    pub(super) fn name(&mut self, name: &str) {
+        if let Some(outline) = &mut self.findings.outline {
+            outline.names.push(name);
         }
     }
 
     /// Notes that it reads something that has not the same parts each time.
     pub(super) fn note_choice(&mut self) {
         self.has_choices = true;
-        self.findings.steps = None;
+        self.findings.outline = None;
     }
 
     pub(super) fn know(&mut self, part: Part, names: &'static [&'static str]) {

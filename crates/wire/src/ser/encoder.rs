@@ -8,6 +8,7 @@ use crate::{
     numbers,
     sink::Sink,
     sites::Site,
+    sparse,
     stack::Room,
     tag::{self, LONG},
 };
@@ -25,6 +26,10 @@ pub(crate) trait Style {
 
     /// The same of something that is not there in each value.
     fn see(&mut self, site: Site) -> Result<(), Self::Error>;
+
+    /// Takes note of a vector of numbers, `len` bytes at this place.
+    #[inline(always)]
+    fn note_vector(&mut self, _at: usize, _len: usize) {}
 }
 
 /// By position, if the reading side has been seen to read the same; else it ends with [`Error::needs_names`].
@@ -81,6 +86,14 @@ impl Style for Careful<'_> {
             met.add_site(site);
         }
         Ok(())
+    }
+
+    fn note_vector(&mut self, at: usize, len: usize) {
+        if let Self::Trial(_, met) = self
+            && len >= sparse::LONG
+        {
+            met.vectors.push(at..at + len);
+        }
     }
 }
 
@@ -164,6 +177,7 @@ impl<'a, S: Sink, Y: Style> Encoder<'a, S, Y> {
                 self.sink.extend(&[tag::ARRAY, numbers.tag])?;
                 self.len(numbers.len)?;
                 self.in_vectors += numbers.bytes.len();
+                self.style.note_vector(self.sink.position(), numbers.bytes.len());
                 Ok(self.sink.extend(numbers.bytes)?)
             }
             None => value.serialize(self),

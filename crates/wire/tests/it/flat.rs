@@ -168,20 +168,24 @@ fn a_refusal_that_is_ignored_stays_one() {
     is_refused(Either(1));
 }
 
-/// Has its fields in another order when the first is 0.
+/// Has its fields in another order when the first is 0, other names when it is 1 or 2, and fewer when it is 3.
 #[derive(Deserialize)]
-struct Swapped {
+struct Fields {
     a: u32,
     b: u32,
 }
 
-impl Serialize for Swapped {
+impl Serialize for Fields {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         use serde::ser::SerializeStruct;
-        let mut fields = serializer.serialize_struct("Swapped", 2)?;
-        let of_a = ("a", &self.a);
-        let of_b = ("b", &self.b);
-        for (name, value) in if self.a == 0 { [of_b, of_a] } else { [of_a, of_b] } {
+        let mut fields = serializer.serialize_struct(if self.a == 2 { "Field" } else { "Fields" }, 2)?;
+        let names = match self.a {
+            0 => ["b", "a"],
+            1 => ["a", "c"],
+            _ => ["a", "b"],
+        };
+        let values = if self.a == 0 { [&self.b, &self.a] } else { [&self.a, &self.b] };
+        for (name, value) in names.into_iter().zip(values).take(if self.a == 3 { 1 } else { 2 }) {
             fields.serialize_field(name, value)?;
         }
         fields.end()
@@ -189,8 +193,8 @@ impl Serialize for Swapped {
 }
 
 #[test]
-fn fields_in_another_order_are_refused() {
+fn fields_in_another_order_or_by_other_names_are_refused() {
     let mut bytes = Vec::new();
-    assert!(Flat::of().unwrap().encode(&[Swapped { a: 1, b: 2 }], &mut bytes));
-    is_refused(Swapped { a: 0, b: 2 });
+    assert!(Flat::of().unwrap().encode(&[Fields { a: 9, b: 2 }], &mut bytes));
+    (0..4).for_each(|a| is_refused(Fields { a, b: 2 }));
 }

@@ -50,6 +50,36 @@ fn large_ones_are_tried_too() {
     assert_eq!(encode_compact(info, &image, &mut Counter::default()), Ok(()));
 }
 
+/// Also where they are not copied to be compared.
+#[test]
+fn large_ones_that_come_back_as_others_are_noticed() {
+    #[derive(Serialize, Deserialize)]
+    struct Halves {
+        first: Vec<u16>,
+        second: Vec<u16>,
+    }
+    /// Reads them the other way round.
+    #[derive(Serialize, Deserialize)]
+    #[serde(rename = "Halves", from = "Halves")]
+    struct Exchanged {
+        first: Vec<u16>,
+        second: Vec<u16>,
+    }
+    impl From<Halves> for Exchanged {
+        fn from(Halves { first, second }: Halves) -> Self {
+            Self { first: second, second: first }
+        }
+    }
+    let of = |n: u16| vec![n; 1 << 18];
+    let encoded = |first, second| encode(TypeInfo::of::<Exchanged>(), &Exchanged { first, second }, &mut Vec::new());
+    assert!(encoded(of(1), of(2)).unwrap_err().to_string().contains("another value than it was"));
+    let mut last_differs = of(1);
+    *last_differs.last_mut().unwrap() = 2;
+    assert!(encoded(of(1), last_differs).is_err());
+    assert!(encoded(of(1), vec![1]).is_err());
+    encoded(of(1), of(1)).unwrap();
+}
+
 /// The same bytes as other types, which serde gives their elements one by one.
 #[test]
 fn for_types_that_know_nothing_of_it() {

@@ -35,6 +35,10 @@ fn a_row_is_its_values() {
     survives(&(0..1000).map(|n| item(n, n as usize % 50)).collect::<Vec<_>>());
     survives(&(0..300).map(|n| "ä text ".repeat(n)).collect::<Vec<_>>());
     survives(&(0..300).map(|n| vec![n as u16; n]).collect::<Vec<_>>());
+    // Long ones between short ones.
+    for every in 2..5 {
+        survives(&(0..300).map(|n| "text".repeat(if n % every == 0 { 20 * n } else { n % 9 })).collect::<Vec<_>>());
+    }
     survives(&(0..50).map(|n| (n, vec![String::from("x"); 200 * n])).collect::<Vec<_>>());
     survives(&(0..50).map(|n| serde_json::json!({ "n": n })).collect::<Vec<_>>());
 }
