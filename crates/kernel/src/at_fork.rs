@@ -16,8 +16,16 @@ use crate::thread_slot::ThreadSlot;
 
 type Hooks = Vec<fn()>;
 
-static HOOKS: Mutex<Hooks> = Mutex::new(Vec::new());
-static GENERATION: AtomicU32 = AtomicU32::new(0);
+/// Together on one line, since each fork writes to all of them, in the parent and in the child: each copies one page for it.
+#[repr(align(64))]
+struct Forks {
+    /// Held by a fork, and by those that forks are to wait for.
+    forking: Mutex<()>,
+    hooks: Mutex<Hooks>,
+    generation: AtomicU32,
+}
+
+static FORKS: Forks = Forks { forking: Mutex::new(()), hooks: Mutex::new(Vec::new()), generation: AtomicU32::new(0) };
 
 /// Calls `hook` in every child that this process forks from now on, and in their forked children, on the thread
 /// that lives on there. Hooks run in the order of their registration and must not block.
@@ -32,7 +40,7 @@ pub fn on_child(hook: fn()) {
 pub fn generation() -> u32 {
     install();
     // Relaxed: it only changes in a child's one thread, before that runs anything else.
-    GENERATION.load(Relaxed)
+    FORKS.generation.load(Relaxed)
 }
 
 #[inline]
@@ -45,7 +53,7 @@ fn install() {
 }
 
 fn hooks() -> MutexGuard<'static, Hooks> {
-    HOOKS.lock().unwrap_or_else(PoisonError::into_inner)
+    FORKS.hooks.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Runs `f`; forks by other threads (those that go through the C library) wait meanwhile. For what must not be
@@ -55,12 +63,10 @@ pub fn while_nobody_forks<R>(f: impl FnOnce() -> R) -> R {
     if MINE.get() {
         return f();
     }
-    let _nobody_forks = FORKING.lock().unwrap_or_else(PoisonError::into_inner);
+    let _nobody_forks = FORKS.forking.lock().unwrap_or_else(PoisonError::into_inner);
     let _mine = Mine::new();
     f()
 }
-
-static FORKING: Mutex<()> = Mutex::new(());
 
 thread_local! {
     /// Whether this thread keeps the others from forking. A signal handler that forks there does not wait for itself.
@@ -100,7 +106,7 @@ pub fn note_bare_fork() {
 }
 
 extern "C" fn before() {
-    let forking = (!MINE.get()).then(|| FORKING.lock().unwrap_or_else(PoisonError::into_inner));
+    let forking = (!MINE.get()).then(|| FORKS.forking.lock().unwrap_or_else(PoisonError::into_inner));
     HELD.with(|held| held.replace(Some(Held { hooks: hooks(), _forking: forking })));
 }
 
@@ -109,7 +115,7 @@ extern "C" fn in_parent() {
 }
 
 extern "C" fn in_child() {
-    GENERATION.fetch_add(1, Relaxed);
+    FORKS.generation.fetch_add(1, Relaxed);
     let held = HELD.with(|held| held.take());
     for hook in held.iter().flat_map(|held| held.hooks.iter()) {
         hook();

@@ -110,6 +110,11 @@ pub fn pack_owned<T: Serialize + DeserializeOwned>(value: &T) -> Result<Packed, 
     pack_owned_behind(Vec::new(), value)
 }
 
+/// Finds out what a value of this type is like, so that a forked child need not before it packs one.
+pub fn get_ready<T: Serialize + DeserializeOwned>() {
+    let _ = TypeInfo::of::<T>().may_hold_handles();
+}
+
 /// As [`pack_owned`]: the value's bytes come behind those that are there. Of a type without handles no more is done than to serialise it.
 ///
 /// # Errors

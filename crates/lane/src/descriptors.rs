@@ -43,7 +43,6 @@ pub(crate) fn send_result(socket: &Fd, position: u64, n_before: usize, fds: &[Ow
 pub(crate) struct Received {
     /// What belongs to a later task waits here for it.
     early: Option<(u64, Vec<OwnedFd>)>,
-    control: Vec<u8>,
 }
 
 impl Received {
@@ -74,11 +73,8 @@ impl Received {
         if self.early.is_some() {
             return Ok(self.early.take());
         }
-        if self.control.is_empty() {
-            self.control = seqpacket::control_buffer();
-        }
         let (mut position, mut fds) = ([0; 8], Vec::new());
-        match seqpacket::receive_now(socket.as_fd(), &mut position, &mut self.control, &mut fds) {
+        match seqpacket::receive_now(socket.as_fd(), &mut position, &mut fds) {
             // With `EMSGSIZE` not all of them could be taken in.
             Ok(8) | Err(Errno::EMSGSIZE) => Ok(Some((u64::from_ne_bytes(position), fds))),
             // Its peer, which no one else has, is this process's or gone.

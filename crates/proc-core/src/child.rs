@@ -25,7 +25,7 @@ use crate::{
 };
 use kernel::{
     handover::{self, Packed},
-    sys::{at_exit, open_file, profile, seqpacket, signals, soft_limits},
+    sys::{at_exit, open_file, profile, seqpacket, signals},
 };
 
 /// The exit code of a process whose function panicked: that of a Rust program whose `main` did.
@@ -36,9 +36,7 @@ pub(crate) const REFUSED: i32 = 126;
 /// Runs what `body` asks for. `fds` came with it, over `socket`.
 pub(crate) fn run_request(socket: OwnedFd, body: &[u8], mut fds: Vec<OwnedFd>) -> ! {
     let mut args = body;
-    let Some((inherited, request)) = <(Option<Inherited>, Request)>::take(&mut args) else {
-        refuse("a request that does not decode")
-    };
+    let Some((inherited, request)) = take_request(&mut args) else { refuse("a request that does not decode") };
     if request.fingerprint != Image::get().fingerprint {
         refuse("a request from another build of this program");
     }
@@ -50,7 +48,7 @@ pub(crate) fn run_request(socket: OwnedFd, body: &[u8], mut fds: Vec<OwnedFd>) -
     let mut of_options = fds.split_off(n_of_owner);
     let of_owner = fds;
     let handed_over = of_options.split_off(n_of_options);
-    let report = Report::from(socket);
+    let report = Box::new(Report::from(socket));
     if let Some(inherited) = inherited
         && let Err((what, errno)) = inherited.apply(of_owner)
     {
@@ -60,9 +58,15 @@ pub(crate) fn run_request(socket: OwnedFd, body: &[u8], mut fds: Vec<OwnedFd>) -
     run(report, request.identity, request.options, of_options, |value| request.function.call(args, handed_over, value))
 }
 
+/// The request at the front of `from`. One piece of code, which each child rehearses.
+#[inline(never)]
+fn take_request(from: &mut &[u8]) -> Option<(Option<Inherited>, Request)> {
+    <(Option<Inherited>, Request)>::take(from)
+}
+
 /// Runs `target` as a child that was forked from the owner itself.
 pub(crate) fn run_closure<R: Serialize + DeserializeOwned>(
-    report: Report,
+    report: Box<Report>,
     identity: ProcessIdentity,
     options: Options,
     fds: Vec<OwnedFd>,
@@ -73,7 +77,7 @@ pub(crate) fn run_closure<R: Serialize + DeserializeOwned>(
 }
 
 fn run(
-    report: Report,
+    report: Box<Report>,
     identity: ProcessIdentity,
     options: Options,
     fds: Vec<OwnedFd>,
@@ -85,7 +89,7 @@ fn run(
     }
     options::print_no_backtraces_without_memory();
     // Leaked, so that it is open to the end, for a panic that aborts.
-    let report: &'static Report = Box::leak(Box::new(report));
+    let report: &'static Report = Box::leak(report);
     if !options.no_crash_report {
         crash::handler::install();
         crash::handler::arm(report.as_fd());
@@ -95,7 +99,7 @@ fn run(
     #[cfg(feature = "confine")]
     confine_as(options.confinement, !options.no_crash_report, report);
     signals::unblock_all();
-    let mut value = Packed::default();
+    let mut value = room_for_value();
     match target(&mut value) {
         Ok(()) => match report.value(&value) {
             Ok(()) => exit(0),
@@ -103,6 +107,12 @@ fn run(
         },
         Err(e) => fail(report, e),
     }
+}
+
+/// Room for a small value: what makes it longer is code on a page of its own.
+#[inline]
+fn room_for_value() -> Packed {
+    Packed { bytes: Vec::with_capacity(64), fds: Vec::new() }
 }
 
 /// Confines this process, whose handles are in place, if it is to be.
@@ -156,6 +166,14 @@ pub(crate) fn warm_up() {
     crash::handler::install();
     // What is found out once a process, and memory: what the allocator has split here is not split again in each child.
     rehearse();
+    stock_small_blocks();
+}
+
+/// Leaves some blocks of each small size with the allocator. Each child finds them on one or two pages, and does not touch
+/// the allocator's own state for them.
+pub(crate) fn stock_small_blocks() {
+    let sizes = (1..=8).flat_map(|n| [16 * n + 8; 4]);
+    drop(std::hint::black_box(sizes.map(Vec::<u8>::with_capacity).collect::<Vec<_>>()));
 }
 
 /// Takes page faults that a child would take later, while no owner waits for it: does what its run will do, as far as
@@ -163,22 +181,20 @@ pub(crate) fn warm_up() {
 #[inline]
 pub(crate) fn rehearse() {
     profile::begin();
-    // The stream buffers of C and the masks: code and data of the C library.
+    // The stream buffers of C: code and data of the C library.
     at_exit::flush_streams();
-    std::mem::forget(signals::block_all());
     // A request without anything in it.
     let zeros = [0; 128];
-    let _ = std::hint::black_box(<(Option<Inherited>, Request)>::take(&mut &zeros[..]));
-    let _ = soft_limits::are_final();
+    let _ = std::hint::black_box(take_request(&mut &zeros[..]));
+    drop(std::hint::black_box(std::hint::black_box(&zeros[..]).to_vec()));
     crash::handler::disarm();
-    // More than the allocator keeps at hand.
-    drop(std::hint::black_box(Vec::<u8>::with_capacity(2048)));
-    let mut value = Packed::default();
+    let mut value = room_for_value();
     let called = function::run(&mut value, || {
         // Registers the thread-locals of a hand-over, too, which has the loader look a function up.
-        let nothing = handover::pack(&()).and_then(|nothing| handover::unpack::<()>(nothing.bytes(), Vec::new()));
-        nothing.map_err(|e| CallError::Arguments(e.to_string()))?;
-        Ok(7_u64)
+        let args = handover::pack_behind(room_for_value().bytes, &(7_u64,))
+            .and_then(|args| handover::unpack::<(u64,)>(args.bytes(), Vec::new()));
+        let (value,) = args.map_err(|e| CallError::Arguments(e.to_string()))?;
+        Ok(value)
     });
     debug_assert!(called.is_ok());
     let _ = std::io::stdout().flush();

@@ -12,7 +12,7 @@ use nix::sys::signal::Signal;
 
 use crate::start::plain::plain;
 use kernel::{
-    fork_local::ForkLocal,
+    fork_local::{ChildPlace, ForkLocal},
     sys::{attributes, cpus, signals},
 };
 
@@ -32,7 +32,7 @@ static CHILDREN_NAMED: ForkLocal<AtomicU64> = ForkLocal::new();
 impl ProcessIdentity {
     /// The identity of a child that the calling process is about to start.
     pub(crate) fn of_child(name: Option<String>, daemon: bool) -> Self {
-        let parent_name = current_process().name;
+        let CurrentProcess { name: parent_name, pid: parent_pid, .. } = current_process();
         let name = name.unwrap_or_else(|| {
             let number = CHILDREN_NAMED.get().fetch_add(1, Relaxed) + 1;
             // A grandchild of the main process is called Process-1:2, as in Python.
@@ -41,7 +41,7 @@ impl ProcessIdentity {
                 None => format!("Process-{number}"),
             }
         });
-        Self { name, daemon, parent_name, parent_pid: std::process::id() }
+        Self { name, daemon, parent_name, parent_pid }
     }
 
     /// Makes it the calling process's own, and shows the name in `/proc/PID/comm` (cut to 15 bytes by the kernel).
@@ -53,6 +53,11 @@ impl ProcessIdentity {
     /// Makes the place for an identity, in a fork server, where its children will find it.
     pub(crate) fn warm_up() {
         SELF.get();
+    }
+
+    /// Where a child that the calling process is about to fork has its identity.
+    pub(crate) fn place_for_child() -> ChildPlace<Mutex<Option<Self>>> {
+        SELF.place_for_child()
     }
 
     fn current() -> Option<Self> {

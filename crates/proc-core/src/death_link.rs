@@ -4,16 +4,16 @@
 //! and signals all processes that asked to be signalled at that ([`death_signal`]). No thread watches, none of the traps of
 //! `PR_SET_PDEATHSIG` (which fires when the *thread* that forked ends), and a stopped child dies too.
 //!
-//! The process that makes a child ties it as soon as it exists, and the child ties itself again: so it is of no use to stop it
-//! before. What remains are the microseconds between the two, if both are stopped in them and the owner dies then. The link is
-//! a descriptor of the child: it is gone when the child executes another program, or closes all of its descriptors.
+//! The process that makes a child ties it as soon as it exists, and before it has anything to run: so it is of no use to stop
+//! it before. What remains are the microseconds between the two, if both are stopped in them and the owner dies then. The link
+//! is a descriptor of the child: it is gone when the child executes another program, or closes all of its descriptors.
 //!
 //! # Safety
 //! In a forked child the write end is closed by number; nothing else ever owns that descriptor there.
 #![allow(unsafe_code)]
 
 use std::{
-    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
     sync::{
         Mutex, Once, OnceLock, PoisonError,
         atomic::{AtomicI32, Ordering::Relaxed},
@@ -30,7 +30,10 @@ use kernel::{
     at_fork,
     fds::above_standard_streams,
     fork_local::ForkLocal,
-    sys::death_signal::{self, Opener},
+    sys::{
+        death_signal::{self, Opener},
+        fds,
+    },
 };
 
 #[derive(Default)]
@@ -78,7 +81,7 @@ fn close_inherited_write_end() {
     let number: RawFd = WRITE_END.swap(-1, Relaxed);
     if number >= 0 {
         // SAFETY: the number was made by `pipe2` and forgotten; this process has had no chance to reuse it.
-        unsafe { libc::close(number) };
+        fds::close(unsafe { OwnedFd::from_raw_fd(number) });
     }
 }
 
@@ -99,8 +102,15 @@ pub(crate) fn hold(own: OwnedFd) {
     if death_signal::has_fired(own.as_fd()) {
         death_signal::die();
     }
+    keep(own);
+}
+
+/// Keeps a link open that whoever made the calling process has tied it with.
+#[inline]
+pub(crate) fn keep(own: OwnedFd) {
     // What a fork may have left here belongs to the parent's life.
-    *OWNER.lock().unwrap_or_else(PoisonError::into_inner) = Some(own);
+    let former = OWNER.lock().unwrap_or_else(PoisonError::into_inner).replace(own);
+    former.into_iter().for_each(fds::close);
 }
 
 /// Lets the calling process outlive its owner.

@@ -1,6 +1,12 @@
 //! What this process does when it exits, in which order.
 
-use std::sync::{Mutex, Once};
+use std::sync::{
+    Mutex, Once,
+    atomic::{
+        AtomicU32,
+        Ordering::{Acquire, Release},
+    },
+};
 
 use kernel::{at_fork, sys::at_exit};
 
@@ -21,22 +27,31 @@ const N_STAGES: usize = Stage::ForkServer as usize + 1;
 
 type Step = fn();
 
-/// Each with the generation of forks that it is for: a forked child does not run its parent's steps.
-static STEPS: Mutex<[Option<(u32, Step)>; N_STAGES]> = Mutex::new([None; N_STAGES]);
+/// The generation of forks in which each step was registered: a forked child does not run its parent's steps. Not under the lock:
+/// a process that takes a lock after a fork copies the page that it lies on. Stored by `Release` after the step, and loaded by
+/// `Acquire`.
+static REGISTERED_IN: [AtomicU32; N_STAGES] = [const { AtomicU32::new(NEVER) }; N_STAGES];
+const NEVER: u32 = u32::MAX;
 
-/// Registers `step` for that stage of the exit: it is called once, however often this is called.
+static STEPS: Mutex<[Option<Step>; N_STAGES]> = Mutex::new([None; N_STAGES]);
+
+/// Registers `step`, the only one of that stage of the exit: it is called once, however often this is called.
 pub(crate) fn register(stage: Stage, step: Step) {
     static AT_EXIT: Once = Once::new();
-    AT_EXIT.call_once(|| at_exit::register(run));
-    lock(&STEPS)[stage as usize] = Some((at_fork::generation(), step));
+    let (registered_in, generation) = (&REGISTERED_IN[stage as usize], at_fork::generation());
+    if registered_in.load(Acquire) != generation {
+        AT_EXIT.call_once(|| at_exit::register(run));
+        lock(&STEPS)[stage as usize] = Some(step);
+        registered_in.store(generation, Release);
+    }
 }
 
 fn run() {
-    for stage in 0..N_STAGES {
-        // A step may register another one for a later stage.
-        let step = lock(&STEPS)[stage];
-        if let Some((_, step)) = step.filter(|(generation, _)| *generation == at_fork::generation()) {
-            step();
+    // A step may register another one for a later stage.
+    for (stage, registered_in) in REGISTERED_IN.iter().enumerate() {
+        if registered_in.load(Acquire) == at_fork::generation() {
+            let step = lock(&STEPS)[stage];
+            step.into_iter().for_each(|step| step());
         }
     }
 }

@@ -5,7 +5,10 @@ use std::{
     cell::RefCell,
     fmt,
     panic::PanicHookInfo,
-    sync::{Once, OnceLock},
+    sync::{
+        Once, OnceLock,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
 };
 
 use serde::{Deserialize, Serialize};
@@ -80,24 +83,26 @@ static ON_ABORT: OnceLock<OnAbort> = OnceLock::new();
 
 /// Notes where each panic comes from, before the hook that was there prints it. For processes that this crate started.
 pub(crate) fn install_hook() {
-    static INSTALL: Once = Once::new();
-    INSTALL.call_once(|| {
-        let former = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |info| {
-            // The hook below may print a backtrace, which takes much memory, under a lock of std's: if it is refused
-            // some, the report of that asks for the same lock, and the process hangs for good.
-            let relief = MemoryRelief::begin();
-            let panic = note(info);
-            last_panic::note(&panic.message, &panic);
-            former(info);
-            drop(relief);
-            if let Some(tell) = ON_ABORT.get().filter(|_| cfg!(panic = "abort")) {
-                tell(&panic);
-            }
-            // While the thread ends there may be no place for it: its text is in its payload, too.
-            let _ = LAST.try_with(|last| last.replace(Some(panic)));
-        }));
-    });
+    static IS_INSTALLED: AtomicBool = AtomicBool::new(false);
+    // Relaxed: it orders nothing; std has a lock for the hook.
+    if IS_INSTALLED.swap(true, Relaxed) {
+        return;
+    }
+    let former = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        // The hook below may print a backtrace, which takes much memory, under a lock of std's: if it is refused
+        // some, the report of that asks for the same lock, and the process hangs for good.
+        let relief = MemoryRelief::begin();
+        let panic = note(info);
+        last_panic::note(&panic.message, &panic);
+        former(info);
+        drop(relief);
+        if let Some(tell) = ON_ABORT.get().filter(|_| cfg!(panic = "abort")) {
+            tell(&panic);
+        }
+        // While the thread ends there may be no place for it: its text is in its payload, too.
+        let _ = LAST.try_with(|last| last.replace(Some(panic)));
+    }));
 }
 
 /// Reports a panic that will abort the process, because the program is built so, before it does.

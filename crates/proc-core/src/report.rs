@@ -105,15 +105,18 @@ impl Report {
     /// In the owner, after the child's exit, once: what it left. If it was killed, what comes after its value counts, too.
     pub(crate) fn read(&self, was_killed: bool) -> Left {
         let mut left = Left { found: Ok(Found::Nothing), crash: None };
-        let mut packet = vec![0; 1 + INLINE_BYTES];
-        let mut control = seqpacket::control_buffer();
+        let mut most_bytes = 1 + INLINE_BYTES;
         // A crash that a handler of the program has dealt with may come before the value.
         let mut happened: Option<Vec<u8>> = None;
         let mut is_unread = false;
         loop {
             // Never waits: a grandchild may have the other end still.
-            let mut fds = Vec::new();
-            let len = match seqpacket::receive_now(self.as_fd(), &mut packet, &mut control, &mut fds) {
+            let (mut packet, mut fds) = (Vec::new(), Vec::new());
+            let received = seqpacket::next_len(self.as_fd()).and_then(|len| {
+                packet.resize(len.clamp(1, most_bytes), 0);
+                seqpacket::receive_now(self.as_fd(), &mut packet, &mut fds)
+            });
+            let len = match received {
                 // The kernel reports this once, before what there is to receive.
                 Err(Errno::ECONNRESET) if !is_unread => {
                     is_unread = true;
@@ -133,9 +136,10 @@ impl Report {
             };
             match packet[0] {
                 crash::packet::HAPPENED if happened.is_none() => {
-                    happened = Some(packet[..len].to_vec());
                     left.crash = CrashReport::parse(&packet[..len], None);
-                    packet.resize(crash::packet::MAX_BYTES, 0);
+                    packet.truncate(len);
+                    happened = Some(packet);
+                    most_bytes = crash::packet::MAX_BYTES;
                 }
                 crash::packet::WHERE if happened.is_some() => {
                     let happened = happened.as_deref().unwrap_or_default();

@@ -45,6 +45,7 @@ fn name_file() {
 
 type Function = unsafe extern "C" fn();
 
+#[inline]
 fn call(function: Option<Function>) {
     if let Some(function) = function {
         // SAFETY: a runtime's function for this very purpose. It takes nothing; what it returns is not looked at.

@@ -5,7 +5,10 @@
 //! macros over what the kernel wrote.
 #![allow(unsafe_code)]
 
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::{
+    mem::MaybeUninit,
+    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+};
 
 use nix::errno::Errno;
 
@@ -36,21 +39,24 @@ pub fn receive<const ROOM: usize>(
     flags: i32,
     mut take: impl FnMut(OwnedFd),
 ) -> nix::Result<(usize, i32)> {
-    let mut control = Control([0; ROOM]);
+    // Zeroing it would take longer than to receive.
+    let mut control = MaybeUninit::<Control<ROOM>>::uninit();
     let mut iov = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
     // SAFETY: a msghdr is plain data; all zeros is an empty message.
     let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
     message.msg_iov = &raw mut iov;
     message.msg_iovlen = 1;
-    message.msg_control = control.0.as_mut_ptr().cast();
+    message.msg_control = control.as_mut_ptr().cast();
     // Without the padding, in which there may be room for one more.
     // SAFETY: computes a length.
     let control_len = unsafe { libc::CMSG_LEN((max_fds.min(MAX_FDS) * size_of::<RawFd>()) as u32) };
     assert!(control_len as usize <= ROOM, "there is room for as many as are asked for");
     message.msg_controllen = control_len as _;
     let len = loop {
+        let flags = flags | libc::MSG_CMSG_CLOEXEC;
+        // By the kernel's call itself: the C library's function lies on a page that a child needs for nothing else.
         // SAFETY: the message and all it points at outlive the call.
-        let received = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, flags | libc::MSG_CMSG_CLOEXEC) };
+        let received = unsafe { libc::syscall(libc::SYS_recvmsg, socket.as_raw_fd(), &raw mut message, flags) };
         match Errno::result(received) {
             Err(Errno::EINTR) => {}
             len => break len?,

@@ -1,27 +1,27 @@
 //! A pair of `SOCK_SEQPACKET` sockets: whole packets, descriptors beside them, no name that a stranger could connect to.
 //!
 //! # Safety
-//! Descriptors that the kernel installed for a received packet are taken charge of, each once.
+//! System calls with buffers that outlive them, whose lengths are said.
 #![allow(unsafe_code)]
 
 use std::{
-    io::{IoSlice, IoSliceMut},
-    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+    io::IoSlice,
+    os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd},
 };
 
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::socket::{
-        AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, Shutdown, SockFlag, SockType, recvmsg, sendmsg,
-        setsockopt, shutdown, socketpair, sockopt::ReceiveTimeout,
+        AddressFamily, ControlMessage, MsgFlags, Shutdown, SockFlag, SockType, sendmsg, setsockopt, shutdown,
+        socketpair, sockopt::ReceiveTimeout,
     },
     sys::time::{TimeVal, TimeValLike},
 };
 
 use super::{
     fds::above_standard_streams,
-    scm_rights::{self, ROOM_FOR_FEW},
+    scm_rights::{self, ROOM_FOR_ALL, ROOM_FOR_FEW},
 };
 
 pub use super::scm_rights::MAX_FDS;
@@ -43,13 +43,35 @@ pub fn send_now(socket: BorrowedFd<'_>, parts: &[IoSlice<'_>], fds: &[RawFd]) ->
 }
 
 fn send_as(socket: BorrowedFd<'_>, parts: &[IoSlice<'_>], fds: &[RawFd], flags: MsgFlags) -> nix::Result<()> {
-    let rights = [ControlMessage::ScmRights(fds)];
-    let control = if fds.is_empty() { &rights[..0] } else { &rights[..] };
+    if fds.is_empty() {
+        return send_parts(socket, parts, flags);
+    }
+    let control = [ControlMessage::ScmRights(fds)];
     loop {
-        match sendmsg::<()>(socket.as_raw_fd(), parts, control, flags | MsgFlags::MSG_NOSIGNAL, None) {
+        match sendmsg::<()>(socket.as_raw_fd(), parts, &control, flags | MsgFlags::MSG_NOSIGNAL, None) {
             Ok(_) => return Ok(()),
             Err(Errno::EINTR) => {}
             Err(e) => return Err(e),
+        }
+    }
+}
+
+/// A packet without descriptors. By the kernel's call itself: the C library's function lies on a page that a child needs for
+/// nothing else.
+#[inline]
+fn send_parts(socket: BorrowedFd<'_>, parts: &[IoSlice<'_>], flags: MsgFlags) -> nix::Result<()> {
+    // SAFETY: a msghdr is plain data; all zeros is an empty message.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    // A slice for reading has the layout of an iovec, of which the kernel does not change what it points at.
+    message.msg_iov = parts.as_ptr().cast_mut().cast();
+    message.msg_iovlen = parts.len() as _;
+    let flags = flags.bits() | libc::MSG_NOSIGNAL;
+    loop {
+        // SAFETY: the message and all it points at outlive the call.
+        let sent = unsafe { libc::syscall(libc::SYS_sendmsg, socket.as_raw_fd(), &raw const message, flags) };
+        match Errno::result(sent) {
+            Err(Errno::EINTR) => {}
+            sent => return sent.map(drop),
         }
     }
 }
@@ -97,54 +119,40 @@ pub fn send_small(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[RawFd]) -> nix::R
 /// Receives one packet into `buffer` and appends its descriptors to `fds`; its length, 0 if the peer is gone. Waits.
 ///
 /// `EMSGSIZE` for a packet, or a set of descriptors, that did not fit: it is lost.
-pub fn receive(
-    socket: BorrowedFd<'_>,
-    buffer: &mut [u8],
-    control: &mut [u8],
-    fds: &mut Vec<OwnedFd>,
-) -> nix::Result<usize> {
-    receive_as(socket, buffer, control, fds, MsgFlags::empty())
+pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8], fds: &mut Vec<OwnedFd>) -> nix::Result<usize> {
+    receive_as(socket, buffer, fds, 0)
 }
 
 /// [`receive`], and `EAGAIN` if there is no packet.
-pub fn receive_now(
-    socket: BorrowedFd<'_>,
-    buffer: &mut [u8],
-    control: &mut [u8],
-    fds: &mut Vec<OwnedFd>,
-) -> nix::Result<usize> {
-    receive_as(socket, buffer, control, fds, MsgFlags::MSG_DONTWAIT)
+pub fn receive_now(socket: BorrowedFd<'_>, buffer: &mut [u8], fds: &mut Vec<OwnedFd>) -> nix::Result<usize> {
+    receive_as(socket, buffer, fds, libc::MSG_DONTWAIT)
 }
 
-fn receive_as(
-    socket: BorrowedFd<'_>,
-    buffer: &mut [u8],
-    control: &mut [u8],
-    fds: &mut Vec<OwnedFd>,
-    flags: MsgFlags,
-) -> nix::Result<usize> {
-    let mut parts = [IoSliceMut::new(buffer)];
-    let message = loop {
-        match recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(control), flags | MsgFlags::MSG_CMSG_CLOEXEC) {
+/// How long the next packet is, which stays there; 0 if the peer is gone, `EAGAIN` if there is none.
+pub fn next_len(socket: BorrowedFd<'_>) -> nix::Result<usize> {
+    let flags = libc::MSG_PEEK | libc::MSG_TRUNC | libc::MSG_DONTWAIT;
+    loop {
+        // SAFETY: room for no byte.
+        match Errno::result(unsafe { libc::recv(socket.as_raw_fd(), std::ptr::null_mut(), 0, flags) }) {
             Err(Errno::EINTR) => {}
-            result => break result?,
-        }
-    };
-    // Taken charge of before any error is reported, so that none is leaked.
-    for control in message.cmsgs()? {
-        if let ControlMessageOwned::ScmRights(received) = control {
-            // SAFETY: the kernel just installed these for us.
-            let received = received.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
-            let received: Vec<_> = received.collect();
-            for fd in received {
-                fds.push(above_standard_streams(fd)?);
-            }
+            len => return len.map(|len| len as usize),
         }
     }
-    if message.flags.intersects(MsgFlags::MSG_TRUNC | MsgFlags::MSG_CTRUNC) {
+}
+
+fn receive_as(socket: BorrowedFd<'_>, buffer: &mut [u8], fds: &mut Vec<OwnedFd>, flags: i32) -> nix::Result<usize> {
+    let mut low = Ok(());
+    // Taken charge of before any error is reported, so that none is leaked.
+    let take = |fd| match above_standard_streams(fd) {
+        Ok(fd) => fds.push(fd),
+        Err(e) => low = Err(e),
+    };
+    let (len, flags) = scm_rights::receive::<ROOM_FOR_ALL>(socket, buffer, MAX_FDS, flags, take)?;
+    low?;
+    if flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) != 0 {
         return Err(Errno::EMSGSIZE);
     }
-    Ok(message.bytes)
+    Ok(len)
 }
 
 /// [`receive`] for a packet with at most one descriptor. Does not allocate. If it shall not `wait`, `EAGAIN` if there is
@@ -218,11 +226,6 @@ pub fn close_for_receiving(socket: BorrowedFd<'_>) -> nix::Result<()> {
     shutdown(socket.as_raw_fd(), Shutdown::Read)
 }
 
-/// A buffer for the descriptors of one packet.
-pub fn control_buffer() -> Vec<u8> {
-    nix::cmsg_space!([RawFd; MAX_FDS])
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::fd::AsFd;
@@ -252,6 +255,23 @@ mod tests {
         send(here.as_fd(), &[IoSlice::new(b"x")], &[0]).unwrap();
         let (len, fd) = receive_small(there.as_fd(), &mut [0], false).unwrap();
         assert_eq!((len, fd.is_some()), (1, true));
+    }
+
+    #[test]
+    fn the_length_of_the_next_packet_is_told_and_the_packet_stays() {
+        let (here, there) = pair().unwrap();
+        assert_eq!(next_len(there.as_fd()), Err(Errno::EAGAIN));
+        for len in [1, 300] {
+            send(here.as_fd(), &[IoSlice::new(&vec![7; len])], &[]).unwrap();
+        }
+        for len in [1, 300] {
+            assert_eq!(next_len(there.as_fd()), Ok(len));
+            let mut packet = vec![0; len];
+            assert_eq!(receive_now(there.as_fd(), &mut packet, &mut Vec::new()), Ok(len));
+            assert_eq!(packet, vec![7; len]);
+        }
+        drop(here);
+        assert_eq!(next_len(there.as_fd()), Ok(0));
     }
 
     #[test]

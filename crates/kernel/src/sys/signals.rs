@@ -14,11 +14,13 @@ pub struct Blocked {
 }
 
 /// Blocks every signal that can be blocked, for the calling thread.
+#[inline]
 pub fn block_all() -> Blocked {
     Blocked { former: set_mask(!OF_THE_C_LIBRARY) }
 }
 
 /// Unblocks every signal, for the calling thread.
+#[inline]
 pub fn unblock_all() {
     set_mask(0);
 }
@@ -34,6 +36,7 @@ const OF_THE_C_LIBRARY: u64 = 0b11 << 31;
 
 /// Sets the calling thread's mask, and returns the former one. By the kernel's call itself: the C library's functions for
 /// sets of signals lie on pages that a child needs for nothing else.
+#[inline]
 fn set_mask(mask: u64) -> u64 {
     let mut former = 0_u64;
     // SAFETY: two sets of the kernel's size, which is said.

@@ -104,7 +104,7 @@ fn hear(channel: &OwnedFd, deadline: Option<Deadline>) -> nix::Result<Option<Wor
         }
     }
     let mut buffer = [0; LONGEST_WORD];
-    match seqpacket::receive(channel.as_fd(), &mut buffer, &mut [], &mut Vec::new())? {
+    match seqpacket::receive(channel.as_fd(), &mut buffer, &mut Vec::new())? {
         0 => Err(Errno::ECONNRESET),
         n => wire::decode(&buffer[..n]).map(Some).map_err(|_| Errno::EBADMSG),
     }
@@ -151,7 +151,7 @@ fn watch(daemon: Pid, channel: &OwnedFd) {
             continue;
         }
         if fds[0].any() == Some(true) {
-            let heard = seqpacket::receive(channel.as_fd(), &mut [0; 16], &mut [], &mut Vec::new());
+            let heard = seqpacket::receive(channel.as_fd(), &mut [0; 16], &mut Vec::new());
             if heard == Ok(GIVE_UP.len()) && !ended {
                 if !matches!(pidfd::wait_exit(pidfd.as_fd(), Deadline::after(GRACE)), Ok(true)) {
                     let _ = pidfd::send_signal(pidfd.as_fd(), libc::SIGKILL);

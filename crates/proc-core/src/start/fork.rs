@@ -14,8 +14,7 @@ use nix::errno::Errno;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    child::run_closure,
-    children,
+    child, children,
     current::ProcessIdentity,
     death_link,
     error::ProcessError,
@@ -26,7 +25,7 @@ use crate::{
     turn::{self, Turn, Waited},
 };
 use kernel::{
-    helper,
+    handover, helper,
     sys::{fds, pidfd, reap, signals},
 };
 
@@ -98,6 +97,9 @@ pub(crate) fn start<R: Serialize + DeserializeOwned>(
     let of_options = of_options.iter().map(duplicate).collect::<Result<_, _>>()?;
     // Made here, where it takes no page faults: each page that the child is the first to touch costs it one.
     let (identity, options) = (identity.clone(), options.clone());
+    let (place, childs_report) = (ProcessIdentity::place_for_child(), Box::new(childs_report));
+    handover::get_ready::<R>();
+    child::stock_small_blocks();
     // It is flushed at the child's end.
     let _ = std::io::stdout();
     // Signals stay blocked in the child until it can tell of its end.
@@ -110,8 +112,9 @@ pub(crate) fn start<R: Serialize + DeserializeOwned>(
         }
         Split::Child(link) => {
             death_link::tie(link).map_err(failed("link the child to its owner's life"))?;
-            drop(report);
-            run_closure(childs_report, identity, options, of_options, target)
+            fds::close(report);
+            place.settle();
+            child::run_closure(childs_report, identity, options, of_options, target)
         }
     }
 }
@@ -145,6 +148,7 @@ unsafe fn split() -> Result<Split, ProcessError> {
     let pid = Errno::result(unsafe { libc::fork() }).map_err(failed("fork"))?;
     if pid == 0 {
         turn.into_iter().for_each(Turn::forget_in_child);
+        fds::close(place);
         if let Some((mut go, tell)) = gate {
             drop(tell);
             while go.read(&mut [0]).is_err_and(|e| e.kind() == ErrorKind::Interrupted) {}

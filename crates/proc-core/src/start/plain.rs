@@ -23,7 +23,8 @@ macro_rules! numbers {
                 to.extend_from_slice(&self.to_ne_bytes());
             }
 
-            fn take(from: &mut &[u8]) -> Option<Self> {
+            #[inline]
+    fn take(from: &mut &[u8]) -> Option<Self> {
                 let (bytes, rest) = from.split_first_chunk()?;
                 *from = rest;
                 Some(Self::from_ne_bytes(*bytes))
@@ -38,6 +39,7 @@ impl Plain for bool {
         to.push((*self).into());
     }
 
+    #[inline]
     fn take(from: &mut &[u8]) -> Option<Self> {
         u8::take(from).map(|byte| byte != 0)
     }
@@ -48,6 +50,7 @@ fn put_bytes(bytes: &[u8], to: &mut Vec<u8>) {
     to.extend_from_slice(bytes);
 }
 
+#[inline]
 fn take_bytes(from: &mut &[u8]) -> Option<Vec<u8>> {
     let len = usize::take(from)?;
     let (bytes, rest) = from.split_at_checked(len)?;
@@ -60,6 +63,7 @@ impl Plain for String {
         put_bytes(self.as_bytes(), to);
     }
 
+    #[inline]
     fn take(from: &mut &[u8]) -> Option<Self> {
         Self::from_utf8(take_bytes(from)?).ok()
     }
@@ -70,6 +74,7 @@ impl Plain for OsString {
         put_bytes(self.as_bytes(), to);
     }
 
+    #[inline]
     fn take(from: &mut &[u8]) -> Option<Self> {
         take_bytes(from).map(Self::from_vec)
     }
@@ -80,6 +85,7 @@ impl Plain for PathBuf {
         put_bytes(self.as_os_str().as_bytes(), to);
     }
 
+    #[inline]
     fn take(from: &mut &[u8]) -> Option<Self> {
         OsString::take(from).map(Self::from)
     }
@@ -91,6 +97,7 @@ impl<T: Plain> Plain for Option<T> {
         self.iter().for_each(|value| value.put(to));
     }
 
+    #[inline]
     fn take(from: &mut &[u8]) -> Option<Self> {
         if bool::take(from)? { T::take(from).map(Some) } else { Some(None) }
     }
@@ -102,8 +109,14 @@ impl<T: Plain> Plain for Vec<T> {
         self.iter().for_each(|value| value.put(to));
     }
 
+    #[inline]
     fn take(from: &mut &[u8]) -> Option<Self> {
-        (0..usize::take(from)?).map(|_| T::take(from)).collect()
+        // Of none, which is the rule, on no page but this one.
+        let mut values = Self::new();
+        for _ in 0..usize::take(from)? {
+            values.push(T::take(from)?);
+        }
+        Some(values)
     }
 }
 
@@ -112,6 +125,7 @@ impl<T: Plain + Copy + Default, const N: usize> Plain for [T; N] {
         self.iter().for_each(|value| value.put(to));
     }
 
+    #[inline]
     fn take(from: &mut &[u8]) -> Option<Self> {
         let mut values = [T::default(); N];
         for value in &mut values {
@@ -127,6 +141,7 @@ impl<A: Plain, B: Plain> Plain for (A, B) {
         self.1.put(to);
     }
 
+    #[inline]
     fn take(from: &mut &[u8]) -> Option<Self> {
         Some((A::take(from)?, B::take(from)?))
     }
@@ -140,7 +155,8 @@ macro_rules! plain {
                 $($(#[$attr])* self.$field.put(to);)*
             }
 
-            fn take(from: &mut &[u8]) -> Option<Self> {
+            #[inline]
+    fn take(from: &mut &[u8]) -> Option<Self> {
                 Some(Self { $($(#[$attr])* $field: $crate::start::plain::Plain::take(from)?),* })
             }
         }

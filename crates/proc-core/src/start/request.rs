@@ -62,14 +62,13 @@ fn send_frames(socket: BorrowedFd<'_>, body: &[&[u8]], fds: &[RawFd], flags: u32
 #[derive(Debug)]
 pub(crate) struct Receiver {
     packet: Vec<u8>,
-    control: Vec<u8>,
     large: Vec<u8>,
 }
 
 impl Receiver {
     pub(crate) fn new() -> Self {
         let packet = vec![0; FRAME_BYTES + INLINE_BYTES];
-        Self { packet, control: seqpacket::control_buffer(), large: Vec::new() }
+        Self { packet, large: Vec::new() }
     }
 
     /// The next message; `None` once the sender is gone. `EBADMSG` for what is not a message of ours, `EMSGSIZE` for
@@ -77,7 +76,7 @@ impl Receiver {
     pub(crate) fn receive(&mut self, socket: BorrowedFd<'_>) -> nix::Result<Option<(&[u8], Vec<OwnedFd>)>> {
         let mut fds = Vec::new();
         let (len, flags, n_fds) = loop {
-            let len = seqpacket::receive(socket, &mut self.packet, &mut self.control, &mut fds)?;
+            let len = seqpacket::receive(socket, &mut self.packet, &mut fds)?;
             if len == 0 {
                 return Ok(None);
             }
@@ -90,7 +89,7 @@ impl Receiver {
         let mut frame = [0; FRAME_BYTES];
         while fds.len() < n_fds {
             let before = fds.len();
-            let len = match seqpacket::receive(socket, &mut frame, &mut self.control, &mut fds) {
+            let len = match seqpacket::receive(socket, &mut frame, &mut fds) {
                 // Idle, but in the middle of a message.
                 Err(Errno::EAGAIN) => continue,
                 len => len?,

@@ -73,7 +73,7 @@ impl Streams {
         drop(occupied);
         drop(there);
         let mut streams = Vec::new();
-        let received = seqpacket::receive(here.as_fd(), &mut [0; 1], &mut seqpacket::control_buffer(), &mut streams);
+        let received = seqpacket::receive(here.as_fd(), &mut [0; 1], &mut streams);
         // Taken out first: `wait` closes the pipe to standard input.
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         match child.wait() {

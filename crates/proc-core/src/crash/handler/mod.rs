@@ -25,10 +25,7 @@ use std::{
     mem::MaybeUninit,
     os::fd::{AsRawFd, BorrowedFd, RawFd},
     ptr::null_mut,
-    sync::{
-        Once,
-        atomic::Ordering::{Acquire, Relaxed, Release},
-    },
+    sync::atomic::Ordering::{Acquire, Relaxed, Release},
 };
 
 pub(super) use self::state::STACK_BYTES;
@@ -49,19 +46,19 @@ const WALK_SECONDS: u32 = 1;
 
 /// Installs the handler in this process, and an alternate stack for its calling thread, which must be its only one.
 pub(crate) fn install() {
-    static INSTALL: Once = Once::new();
-    INSTALL.call_once(|| {
-        // SAFETY: a stack_t is plain data.
-        let mut stack: libc::stack_t = unsafe { std::mem::zeroed() };
-        stack.ss_sp = STACK.0.get().cast();
-        stack.ss_size = STACK_BYTES;
-        // SAFETY: static memory that nothing else uses.
-        unsafe { libc::sigaltstack(&raw const stack, null_mut()) };
-        for (signal, former) in SIGNALS.into_iter().zip(&FORMER) {
-            set_action(signal, on_signal, former.0.get().cast());
-        }
-        IS_INSTALLED.store(true, Relaxed);
-    });
+    if IS_INSTALLED.load(Relaxed) {
+        return;
+    }
+    // SAFETY: a stack_t is plain data.
+    let mut stack: libc::stack_t = unsafe { std::mem::zeroed() };
+    stack.ss_sp = STACK.0.get().cast();
+    stack.ss_size = STACK_BYTES;
+    // SAFETY: static memory that nothing else uses.
+    unsafe { libc::sigaltstack(&raw const stack, null_mut()) };
+    for (signal, former) in SIGNALS.into_iter().zip(&FORMER) {
+        set_action(signal, on_signal, former.0.get().cast());
+    }
+    IS_INSTALLED.store(true, Relaxed);
 }
 
 /// Makes the handler report a fault of this process over `socket`, which is to stay open.

@@ -24,7 +24,7 @@ use kernel::{
     sys::{
         attributes,
         clone::{Cloned, Cloner},
-        credentials, death_signal, memfd, seqpacket, signals,
+        credentials, death_signal, fds, memfd, seqpacket, signals,
     },
 };
 
@@ -76,10 +76,12 @@ pub(crate) fn serve(owner: OwnedFd) -> ! {
             received = seqpacket::receive_small(owner.as_fd(), &mut what, true);
         }
         let done = match received {
-            Ok((1, None)) if what == [SPARE] => match make_spare(&cloner, &opener, &link) {
+            Ok((1, None)) if what == [SPARE] => match make_spare(&cloner, &opener, &link, has_loaded) {
                 Ok(Forked::Helper(made)) => Ok(Some(made)),
-                Ok(Forked::Spare { socket, own_link }) => {
-                    drop((owner, link, opener, status));
+                Ok(Forked::Spare { socket, own_link, owners_end }) => {
+                    for of_helper in [owners_end, owner, link, opener.into(), status.into()] {
+                        fds::close(of_helper);
+                    }
                     be_spare(socket, own_link, receiver, has_loaded)
                 }
                 Err(e) => Err(e),
@@ -113,19 +115,25 @@ struct Made {
 /// Who one is.
 enum Forked {
     Helper(Made),
-    Spare { socket: OwnedFd, own_link: OwnedFd },
+    Spare { socket: OwnedFd, own_link: OwnedFd, owners_end: OwnedFd },
 }
 
-fn make_spare(cloner: &Cloner, opener: &death_signal::Opener, link: &OwnedFd) -> nix::Result<Forked> {
+fn make_spare(cloner: &Cloner, opener: &death_signal::Opener, link: &OwnedFd, has_loaded: bool) -> nix::Result<Forked> {
     let (owners_end, socket) = seqpacket::pair()?;
+    if !has_loaded {
+        seqpacket::limit_waits(socket.as_fd(), IDLE)?;
+    }
     let own_link = opener.open_anew(link.as_fd())?;
     match cloner.clone_sibling()? {
         Cloned::Original { pid, pidfd } => {
-            // It does so itself. But it may be stopped before it has, and then nothing would end it with its owner.
-            let _ = death_signal::arm_for(own_link.as_fd(), pid);
-            Ok(Forked::Helper(Made { pid, pidfd, owners_end }))
+            // Before its owner learns of it, and gives it a request: until then it ends with this helper, which has its owner's end.
+            match death_signal::arm_for(own_link.as_fd(), pid) {
+                // Somebody has killed it, and its owner has reaped it, who finds that out.
+                Ok(()) | Err(Errno::ESRCH) => Ok(Forked::Helper(Made { pid, pidfd, owners_end })),
+                Err(e) => Err(e),
+            }
         }
-        Cloned::Child => Ok(Forked::Spare { socket, own_link }),
+        Cloned::Child => Ok(Forked::Spare { socket, own_link, owners_end }),
     }
 }
 
@@ -143,16 +151,12 @@ fn take_over(rights: OwnedFd, status: &File) -> nix::Result<()> {
     if credentials::is_privileged_start() { Ok(()) } else { nix::sys::prctl::set_dumpable(true) }
 }
 
-/// The spare's side.
+/// The spare's side. It has been tied to its owner's life.
 fn be_spare(socket: OwnedFd, link: OwnedFd, mut receiver: Receiver, has_loaded: bool) -> ! {
-    if death_link::tie(link).is_err() {
-        child::refuse("a link to its owner's life that does not hold")
-    }
+    death_link::keep(link);
     if has_loaded {
         // What was loaded may have made state of its process that is not for forked children.
         at_fork::note_bare_fork();
-    } else {
-        let _ = seqpacket::limit_waits(socket.as_fd(), IDLE);
     }
     child::rehearse();
     loop {
