@@ -160,7 +160,8 @@ fn a_fork_server_killed_during_starts() -> Result<(), ProcessError> {
     assert_eq!(succeeded + lost, 1_000);
     // A child that was killed may have run before that.
     assert!((succeeded..=succeeded + lost).contains(&ran), "{succeeded} succeeded, {lost} lost, {ran} ran");
-    assert!(succeeded > 500, "{succeeded}");
+    // How many are lost depends on how soon the killer finds each server.
+    assert!(succeeded > 100, "{succeeded}");
     assert_eq!(n_zombies, 0);
     Ok(())
 }
