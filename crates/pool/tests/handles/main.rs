@@ -453,15 +453,18 @@ handle!(Namespace, || twice(Manager::new().unwrap().namespace().unwrap()), |ther
 /// How one kind of handle is made, and how it is checked where it has arrived.
 struct Kind<H> {
     name: &'static str,
-    make: fn() -> (H, Box<dyn FnOnce(H)>),
+    make: fn() -> (H, Check<H>),
 }
+
+/// Looks at what has arrived.
+type Check<H> = Box<dyn FnOnce(H)>;
 
 impl<H: Handle> Kind<H> {
     /// The handle as it is.
     const fn alone(name: &'static str) -> Self {
         let make = || {
             let (handle, other) = H::make();
-            (handle, Box::new(move |arrived: H| arrived.check(other)) as Box<dyn FnOnce(H)>)
+            (handle, Box::new(move |arrived: H| arrived.check(other)) as Check<H>)
         };
         Self { name, make }
     }
