@@ -25,7 +25,7 @@ static LEAVING: ForkLocal<Mutex<Vec<OwnedFd>>> = ForkLocal::new();
 pub(crate) fn see_off(pidfd: OwnedFd, is_killed: bool) {
     let deadline = Deadline::after(if is_killed { MOMENT } else { Duration::ZERO });
     match pidfd::wait_exit(pidfd.as_fd(), deadline) {
-        // Fails if somebody else has reaped it.
+        // Fails if another part of the program has reaped it.
         Ok(true) => drop(reap::now(pidfd.as_fd())),
         _ => lock(LEAVING.get()).push(pidfd),
     }

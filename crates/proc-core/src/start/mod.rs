@@ -80,8 +80,8 @@ pub(crate) struct Started {
 }
 
 impl Started {
-    /// Ends and reaps it, unless somebody else has reaped it. In bounded time: one that cannot be killed, or does not end, is
-    /// left to end by itself, and reaped later.
+    /// Ends and reaps it, unless another part of the program has reaped it. In bounded time: one that cannot be killed, or does
+    /// not end, is left to end by itself, and reaped later.
     pub(crate) fn kill(self) {
         let sent = pidfd::send_signal(self.pidfd.as_fd(), libc::SIGKILL);
         leaving::see_off(self.pidfd, sent.is_ok());

@@ -141,7 +141,7 @@ fn launch(now: &Conditions, plan: Option<&Preload>) -> Result<Helper, ProcessErr
     let mut n_killed = 0;
     loop {
         match preload::load(Helper::execute(now)?, plan) {
-            // By somebody else. Once more, but not for ever: it may be the kernel, for want of memory.
+            // Not by this process. Tried once more, but not for ever: the kernel may have killed it for want of memory.
             Err(e) if preload::was_killed(&e) && n_killed < LOADS - 1 => n_killed += 1,
             loaded => return loaded,
         }

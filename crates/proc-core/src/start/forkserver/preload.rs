@@ -96,7 +96,7 @@ pub(super) fn load(mut helper: Helper, plan: &Preload) -> Result<Helper, Process
     Err(error)
 }
 
-/// Whether that is the error of a server that somebody has killed; or of one whose status nobody knows, since a debugger has it.
+/// Whether that is the error of a server that was killed, or of one whose status is not known, since a debugger has it.
 pub(super) fn was_killed(error: &ProcessError) -> bool {
     match error {
         ProcessError::Preload(PreloadError::Ended(e)) => {

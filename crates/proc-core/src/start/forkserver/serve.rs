@@ -128,7 +128,7 @@ fn make_spare(cloner: &Cloner, opener: &death_signal::Opener, link: &OwnedFd, ha
         Cloned::Original { pid, pidfd } => {
             // Before its owner learns of it, and gives it a request: until then it ends with this helper, which has its owner's end.
             match death_signal::arm_for(own_link.as_fd(), pid) {
-                // Somebody has killed it, and its owner has reaped it, who finds that out.
+                // It was killed, and its owner has reaped it: the owner finds that out.
                 Ok(()) | Err(Errno::ESRCH) => Ok(Forked::Helper(Made { pid, pidfd, owners_end })),
                 Err(e) => Err(e),
             }
