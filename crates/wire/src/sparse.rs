@@ -48,18 +48,16 @@ impl Sink for Sparse<'_> {
 
     #[inline]
     fn extend(&mut self, bytes: &[u8]) -> Result<(), Full> {
-        let piece = || self.known.iter().position(|known| *known == bytes);
-        match if bytes.len() < LONG { None } else { piece() } {
-            Some(piece) => self.left_out.push((self.bytes.len(), piece)),
-            None => {
-                if bytes.len() >= LONG {
-                    // It is the first value, and most likely there has been nothing there.
-                    self.bytes.reserve(bytes.len());
-                    populate(&mut self.bytes.spare_capacity_mut()[..bytes.len()]);
-                }
-                self.bytes.extend_from_slice(bytes);
+        if bytes.len() >= LONG {
+            if let Some(piece) = self.known.iter().position(|known| *known == bytes) {
+                self.left_out.push((self.bytes.len(), piece));
+                return Ok(());
             }
+            // It is the first value, and most likely there has been nothing there.
+            self.bytes.reserve(bytes.len());
+            populate(&mut self.bytes.spare_capacity_mut()[..bytes.len()]);
         }
+        self.bytes.extend_from_slice(bytes);
         Ok(())
     }
 

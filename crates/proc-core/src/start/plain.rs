@@ -24,7 +24,7 @@ macro_rules! numbers {
             }
 
             #[inline]
-    fn take(from: &mut &[u8]) -> Option<Self> {
+            fn take(from: &mut &[u8]) -> Option<Self> {
                 let (bytes, rest) = from.split_first_chunk()?;
                 *from = rest;
                 Some(Self::from_ne_bytes(*bytes))
@@ -156,7 +156,7 @@ macro_rules! plain {
             }
 
             #[inline]
-    fn take(from: &mut &[u8]) -> Option<Self> {
+            fn take(from: &mut &[u8]) -> Option<Self> {
                 Some(Self { $($(#[$attr])* $field: $crate::start::plain::Plain::take(from)?),* })
             }
         }
