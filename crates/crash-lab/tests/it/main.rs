@@ -31,6 +31,13 @@ fn lab(args: &[&str]) -> (Results, bool, String) {
 /// What the lab finds in all mutants; that takes it a while, so it is done once.
 static MUTANTS: LazyLock<(Results, bool, String)> = LazyLock::new(|| lab(&["--mutants"]));
 
+/// At how many points that mode finds what is wrong with a mutant.
+fn found(mutant: &str, mode: &str) -> u64 {
+    let (points, survived) = MUTANTS.0[&(format!("mutant/{mutant}"), mode.to_owned())];
+    println!("{mutant:<16} {mode:<6} {:>6} of {points:>6} points", points - survived);
+    points - survived
+}
+
 #[test]
 fn the_sound_queue_survives_everything() {
     let _dog = watchdog(Duration::from_secs(100));
@@ -60,13 +67,8 @@ const FAULTS: &[(&str, &[&str])] = &[
 #[test]
 fn every_planted_fault_is_found() {
     let _dog = watchdog(Duration::from_secs(300));
-    let (results, success, text) = &*MUTANTS;
+    let (_, success, text) = &*MUTANTS;
     assert!(!success, "{text}");
-    let found = |name: &str, mode: &str| {
-        let (points, survived) = results[&(format!("mutant/{name}"), mode.to_owned())];
-        println!("{name:<16} {mode:<6} {:>6} of {points:>6} points", points - survived);
-        points - survived
-    };
     for mode in ["kill", "call", "wait", "snap", "snap2"] {
         assert_eq!(found("none", mode), 0, "{text}");
     }
@@ -84,13 +86,8 @@ fn every_planted_fault_is_found() {
 fn what_takes_two_late_ones_is_found_by_pairs_alone() {
     let _dog = watchdog(Duration::from_secs(300));
     let (results, _, text) = &*MUTANTS;
-    let found = |name: &str, mode: &str| {
-        let (points, survived) = results[&(name.to_owned(), mode.to_owned())];
-        println!("{name:<16} {mode:<6} {:>6} of {points:>6} points", points - survived);
-        points - survived
-    };
-    for (sound, faulty) in [("mutant/no-jump", "mutant/jump"), ("mutant/counted", "mutant/uncounted")] {
-        assert_eq!(results[&(sound.to_owned(), "pair".to_owned())].0, 320, "{text}");
+    for (sound, faulty) in [("no-jump", "jump"), ("counted", "uncounted")] {
+        assert_eq!(results[&(format!("mutant/{sound}"), "pair".to_owned())].0, 320, "{text}");
         for mode in ["kill", "stop", "snap", "snap2"] {
             assert_eq!([found(sound, mode), found(faulty, mode)], [0, 0], "{text}");
         }
