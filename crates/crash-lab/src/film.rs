@@ -9,7 +9,7 @@ use test_support::{
 
 use crate::{
     cast::{SHORT, lose_patience},
-    experiment::{Experiment, Scene},
+    experiment::{Effort, Experiment, Scene},
     mode::{MAX_DESCRIBED, text},
     operation::Verdict,
     world::{Image, Instance, Mapping},
@@ -19,9 +19,13 @@ use crate::{
 /// whoever sleeps beside it: in a copy of the memory nobody moves on.
 pub(crate) struct Film {
     pub(crate) images: Vec<Rc<Image>>,
-    /// For each number of instructions, its image. None if the window is too long for a quick look.
-    pub(crate) frames: Vec<usize>,
+    /// For each number of instructions, its image. Empty if the window is too long for a quick look, which also leaves out
+    /// most turns of an instruction that is repeated.
+    pub(crate) frames: Vec<Option<usize>>,
 }
+
+/// A quick look at an instruction that copies byte by byte sees its first two turns, and one of so many.
+const TURNS: u64 = 32;
 
 impl Film {
     /// Shoots the scene to its end; nothing, if that is more than `longest` instructions away.
@@ -31,6 +35,9 @@ impl Film {
         let mut live = Image::default();
         let stage = &scene.experiment().stage;
         let mut dying = vec![Dying::new(scene.victim.pid())];
+        let looks_at_all = scene.experiment().effort == Effort::Full;
+        // The instruction of the last frame that was not as the one before, and how often it had been repeated.
+        let (mut last, mut n_turns) = ((0, None), 0);
         loop {
             let mut changed = stage.capture(&mut live).map_err(text)?;
             dying.extend(scene.others.iter().skip(dying.len() - 1).map(|other| Dying::new(other.pid())));
@@ -44,19 +51,29 @@ impl Film {
                 }
                 changed = true;
             }
-            if changed || film.frames.is_empty() {
-                let mut image = live.clone();
-                for dying in &mut dying {
-                    dying.mark(&mut image, stage);
+            match film.frames.last() {
+                Some(&Some(id)) if !changed => film.frames.push(Some(id)),
+                _ => {
+                    let at = film.frames.len();
+                    let before = std::mem::replace(&mut last, (at, scene.victim.instruction()));
+                    n_turns = if last == (before.0 + 1, before.1) { n_turns + 1 } else { 0 };
+                    let leave_out = n_turns > 1 && n_turns % TURNS != 0 && !looks_at_all;
+                    let id = if leave_out {
+                        None
+                    } else {
+                        let mut image = live.clone();
+                        for dying in &mut dying {
+                            dying.mark(&mut image, stage);
+                        }
+                        let image = Rc::new(image);
+                        let id = *known.entry(Rc::clone(&image)).or_insert(film.images.len());
+                        if id == film.images.len() {
+                            film.images.push(image);
+                        }
+                        Some(id)
+                    };
+                    film.frames.push(id);
                 }
-                let image = Rc::new(image);
-                let id = *known.entry(Rc::clone(&image)).or_insert(film.images.len());
-                if id == film.images.len() {
-                    film.images.push(image);
-                }
-                film.frames.push(id);
-            } else {
-                film.frames.push(film.frames[film.frames.len() - 1]);
             }
             if scene.go(Victim::step)? != Stop::Stopped {
                 break;
@@ -68,6 +85,11 @@ impl Film {
         // Dead, and reaped, before anybody judges: who looks for them must not find them.
         scene.victim.kill();
         Ok(film)
+    }
+
+    /// The frames that were looked at: after how many instructions, and which image.
+    pub(crate) fn seen(&self) -> impl Iterator<Item = (usize, usize)> {
+        self.frames.iter().enumerate().filter_map(|(k, id)| Some((k, (*id)?)))
     }
 
     /// Judges each image once.

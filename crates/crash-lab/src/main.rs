@@ -19,6 +19,7 @@ mod stack;
 mod stopwatch;
 mod storm;
 mod table;
+mod walk;
 mod world;
 
 use std::{

@@ -250,13 +250,11 @@ fn snap(experiment: &Experiment) -> Result<Report, String> {
     let film = Film::shoot(experiment.open().map_err(text)?, longest(experiment))?;
     let verdicts = film.judge(experiment)?;
     let n = (film.frames.len() as u64).saturating_sub(1);
-    if film.frames.is_empty() {
-        return Ok(Report::default());
-    }
-    let mut report = Report { instructions: n, points: n + 1, judged: film.images.len() as u64, ..Report::default() };
-    for (k, id) in film.frames.iter().enumerate() {
+    let mut report = Report { instructions: n, judged: film.images.len() as u64, ..Report::default() };
+    for (k, id) in film.seen() {
         let k = k as u64;
-        report.note(verdicts[*id].clone(), || {
+        report.points += 1;
+        report.note(verdicts[id].clone(), || {
             (format!("after {k} of {n} instructions"), line_at(experiment, k, Victim::step))
         });
     }
@@ -271,15 +269,14 @@ fn snap_twice(experiment: &Experiment) -> Result<Report, String> {
     let mut report = Report { instructions: first.frames.len() as u64 - 1, ..Report::default() };
     // Where nothing changed in memory, the recoverer will do the same again: those points come last.
     let frames = &first.frames;
-    let (changes, rest): (Vec<usize>, Vec<usize>) =
-        (0..frames.len()).partition(|k| *k == 0 || frames[*k] != frames[*k - 1]);
+    let (changes, rest): (Vec<_>, Vec<_>) = first.seen().partition(|(k, _)| *k == 0 || frames[*k] != frames[*k - 1]);
     let (enough, rest) = if experiment.effort == Effort::Quick { (3_000, Vec::new()) } else { (30_000, rest) };
     let every = 1 + rest.len() / 200;
-    for k in changes.into_iter().chain(rest.into_iter().step_by(every)) {
+    for (k, id) in changes.into_iter().chain(rest.into_iter().step_by(every)) {
         if report.points > enough || report.bad >= MANY {
             break;
         }
-        let crashed = &first.images[first.frames[k]];
+        let crashed = &first.images[id];
         experiment.load(crashed).map_err(text)?;
         let recoverer = experiment.enter(Victims::Recoverer, None).map_err(text)?;
         let second = match Film::shoot(recoverer, longest(experiment)) {
@@ -293,10 +290,10 @@ fn snap_twice(experiment: &Experiment) -> Result<Report, String> {
             }
         };
         let verdicts = second.judge(experiment)?;
-        report.points += second.frames.len() as u64;
         report.judged += second.images.len() as u64;
-        for (j, id) in second.frames.iter().enumerate() {
-            report.note(verdicts[*id].clone(), || {
+        for (j, id) in second.seen() {
+            report.points += 1;
+            report.note(verdicts[id].clone(), || {
                 let line = recoverer_line(experiment, crashed, j as u64);
                 (format!("after {k} instructions, the recoverer after {j} of {}", second.frames.len() - 1), line)
             });

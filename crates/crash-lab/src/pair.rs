@@ -11,9 +11,10 @@ use crate::{
     cast::{Actor, patience},
     code,
     experiment::{Advance, Effort, Experiment},
-    mode::{Report, sample, text},
+    mode::{Report, text},
     operation::{Role, Verdict, Victims},
     stopwatch::Stopwatch,
+    walk::{Moment, Place, Walk},
     world::Image,
 };
 
@@ -55,7 +56,7 @@ impl Ending {
 /// longer one, the places are before instructions that change the shared memory, and others at equal distances.
 fn most_places(experiment: &Experiment, walk: &Walk) -> usize {
     match experiment.effort {
-        Effort::Quick if experiment.row.is_opaque() || walk.n > LONG => 5,
+        Effort::Quick if experiment.row.is_opaque() || walk.n() > LONG => 5,
         Effort::Quick => 8,
         Effort::Full => 40,
     }
@@ -76,26 +77,35 @@ pub(crate) fn at_pairs(experiment: &Experiment) -> Result<Report, String> {
     let walk = with_stage(experiment, |experiment| Duo::open(experiment)?.survey(Actors::FIRST))?;
     let mut report = Report::default();
     let mut n_pairs = 0;
-    for i in walk.places(most_places(experiment, &walk)) {
+    for first in walk.places(most_places(experiment, &walk)) {
         let beside = with_stage(experiment, |experiment| {
             let mut duo = Duo::open(experiment)?;
-            duo.go_by(Actors::FIRST, i)?;
+            duo.go_to(Actors::FIRST, &first)?;
             duo.call_second()?;
             duo.survey(Actors::SECOND)
         })?;
-        report.instructions = report.instructions.max((walk.n + 1) * (beside.n + 1));
-        for j in beside.places(most_places(experiment, &beside)) {
+        report.instructions = report.instructions.max((walk.n() + 1) * (beside.n() + 1));
+        for second in beside.places(most_places(experiment, &beside)) {
             n_pairs += 1;
             for ending in Ending::choose(experiment, n_pairs) {
-                let verdict = with_stage(experiment, |experiment| point(experiment, i, j, ending));
+                let verdict = with_stage(experiment, |experiment| {
+                    let mut duo = Duo::held(experiment, &first, &second)?;
+                    duo.work().map_err(|why| format!("beside both, held: {why}"))?;
+                    duo.end(ending)?;
+                    let others = std::mem::take(&mut duo.others);
+                    drop(duo);
+                    experiment.judge(others)
+                });
                 report.single(verdict, || {
                     let place = format!(
-                        "the first after {i} of {} instructions, the second after {j} of {}; {}",
-                        walk.n,
-                        beside.n,
+                        "the first after {} of {} instructions, the second after {} of {}; {}",
+                        first.at,
+                        walk.n(),
+                        second.at,
+                        beside.n(),
                         ending.name()
                     );
-                    (place, lines_at(experiment, i, j))
+                    (place, lines_at(experiment, &first, &second))
                 });
             }
         }
@@ -113,24 +123,9 @@ fn with_stage<R>(experiment: &Experiment, act: impl FnOnce(&Experiment) -> Resul
     act(&own)
 }
 
-fn point(experiment: &Experiment, i: u64, j: u64, ending: Ending) -> Verdict {
-    let mut duo = Duo::open(experiment)?;
-    duo.go_by(Actors::FIRST, i)?;
-    duo.call_second()?;
-    duo.go_by(Actors::SECOND, j)?;
-    duo.work().map_err(|why| format!("beside both, held: {why}"))?;
-    duo.end(ending)?;
-    let others = std::mem::take(&mut duo.others);
-    drop(duo);
-    experiment.judge(others)
-}
-
-fn lines_at(experiment: &Experiment, i: u64, j: u64) -> String {
+fn lines_at(experiment: &Experiment, first: &Place, second: &Place) -> String {
     let lines = with_stage(experiment, |experiment| {
-        let mut duo = Duo::open(experiment)?;
-        duo.go_by(Actors::FIRST, i)?;
-        duo.call_second()?;
-        duo.go_by(Actors::SECOND, j)?;
+        let duo = Duo::held(experiment, first, second)?;
         let line = |actor: usize| {
             duo.actors.get(actor).map_or_else(String::new, |victim| code::line(victim.pid(), victim.instruction()))
         };
@@ -145,31 +140,6 @@ struct Actors;
 impl Actors {
     const FIRST: usize = 0;
     const SECOND: usize = 1;
-}
-
-/// The instructions of an actor up to the end of its window, or to where nobody can wake it.
-struct Walk {
-    n: u64,
-    /// After so many instructions, the next one changes the shared memory.
-    changes: Vec<u64>,
-}
-
-impl Walk {
-    /// At most `most` numbers of instructions, in their order.
-    fn places(&self, most: usize) -> Vec<u64> {
-        let mut places: Vec<u64> = if self.n < most as u64 {
-            (0..=self.n).collect()
-        } else {
-            let changes = self.changes.len() as u64;
-            let wanted = changes.min(most as u64 * 3 / 4);
-            let of_changes = sample(changes.saturating_sub(1), wanted).filter_map(|c| self.changes.get(c as usize));
-            let evenly = sample(self.n, most as u64 - wanted);
-            of_changes.copied().chain(evenly).collect()
-        };
-        places.sort_unstable();
-        places.dedup();
-        places
-    }
 }
 
 /// The two actors, and the helpers that have started meanwhile.
@@ -189,6 +159,15 @@ impl<'a> Duo<'a> {
             duo.call(Role::Holder)?;
         }
         duo.start(Victims::First)?;
+        Ok(duo)
+    }
+
+    /// With both actors where they are held.
+    fn held(experiment: &'a Experiment<'a>, first: &Place, second: &Place) -> Result<Self, String> {
+        let mut duo = Self::open(experiment)?;
+        duo.go_to(Actors::FIRST, first)?;
+        duo.call_second()?;
+        duo.go_to(Actors::SECOND, second)?;
         Ok(duo)
     }
 
@@ -222,22 +201,33 @@ impl<'a> Duo<'a> {
         self.experiment.act(Role::Worker).map_err(text)?.verdict(patience())
     }
 
-    /// Moves an actor by one instruction. If it sleeps, a helper does what it waits for.
+    /// Moves an actor by one instruction, or from one system call to the next if it has spun for long.
     fn step(&mut self, actor: usize) -> Result<Stop, String> {
         let advance: Advance = if self.n_alone[actor] < ALONE { Victim::step } else { Victim::next_call };
         self.n_alone[actor] += 1;
+        self.advance(actor, advance)
+    }
+
+    /// Moves an actor. If it sleeps, a helper does what it waits for.
+    fn advance(&mut self, actor: usize, advance: impl Fn(&mut Victim) -> Stop) -> Result<Stop, String> {
         let mut stop = advance(&mut self.actors[actor]);
         if stop == Stop::Blocked && self.experiment.row.has(Role::Helper) {
             self.call(Role::Helper)?;
             self.n_alone[actor] = 0;
-            stop = self.actors[actor].step();
+            stop = advance(&mut self.actors[actor]);
         }
         self.no_bad_end(stop)
     }
 
-    /// Moves an actor by `n` instructions; by fewer if its window ends or no helper can wake it.
-    fn go_by(&mut self, actor: usize, n: u64) -> Result<(), String> {
-        for _ in 0..n {
+    /// Moves an actor to its place; less far if its window ends or no helper can wake it.
+    fn go_to(&mut self, actor: usize, place: &Place) -> Result<(), String> {
+        for address in place.stations() {
+            if self.advance(actor, |victim| victim.run_to(address))? != Stop::Stopped {
+                return Ok(());
+            }
+        }
+        self.n_alone[actor] = place.n_alone;
+        for _ in 0..place.n_steps {
             if self.step(actor)? != Stop::Stopped {
                 break;
             }
@@ -245,19 +235,28 @@ impl<'a> Duo<'a> {
         Ok(())
     }
 
-    /// Moves an actor to its end, and notes the instructions that change the shared memory.
+    /// Moves an actor to its end, and notes its way.
     fn survey(&mut self, actor: usize) -> Result<Walk, String> {
-        let mut walk = Walk { n: 0, changes: Vec::new() };
         let mut live = Image::default();
         let stage = &self.experiment.stage;
         stage.capture(&mut live).map_err(text)?;
-        while self.n_alone[actor] < ALONE + NAPS && self.step(actor)? == Stop::Stopped {
-            if stage.capture(&mut live).map_err(text)? {
-                walk.changes.push(walk.n);
+        let mut walk = Walk { moments: vec![self.moment(actor, false)], changes: Vec::new() };
+        while self.n_alone[actor] < ALONE + NAPS {
+            let by_step = self.n_alone[actor] < ALONE;
+            if self.step(actor)? != Stop::Stopped {
+                break;
             }
-            walk.n += 1;
+            if stage.capture(&mut live).map_err(text)? {
+                walk.changes.push(walk.moments.len() - 1);
+            }
+            walk.moments.push(self.moment(actor, by_step));
         }
         Ok(walk)
+    }
+
+    fn moment(&self, actor: usize, by_step: bool) -> Moment {
+        let address = self.actors[actor].instruction().unwrap_or_default();
+        Moment { address, by_step, n_alone: self.n_alone[actor] }
     }
 
     fn end(&mut self, ending: Ending) -> Verdict {
@@ -325,22 +324,5 @@ impl<'a> Duo<'a> {
             Stop::Panicked => Err(self.experiment.stage.ledger().map_or_else(|e| e.to_string(), |l| l.said())),
             stop => Ok(stop),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn places_are_all_or_the_changes_and_a_sample() {
-        let few = Walk { n: 3, changes: vec![1] };
-        assert_eq!(few.places(8), [0, 1, 2, 3]);
-        let many = Walk { n: 100, changes: vec![7, 60, 93] };
-        assert_eq!(many.places(8), [0, 7, 25, 50, 60, 75, 93, 100]);
-        let changing = Walk { n: 100, changes: (0..100).collect() };
-        assert_eq!(changing.places(8), [0, 19, 39, 59, 79, 99, 100]);
-        let quiet = Walk { n: 100, changes: Vec::new() };
-        assert_eq!(quiet.places(3), [0, 50, 100]);
     }
 }

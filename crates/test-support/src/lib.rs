@@ -4,6 +4,7 @@
 //! Knows none of the crates that it helps to test, so that each of them can use it.
 #![deny(unsafe_code)]
 
+mod breakpoint;
 mod call;
 pub mod constructor;
 pub mod cpu;

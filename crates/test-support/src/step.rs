@@ -31,7 +31,7 @@ use nix::{
 };
 
 pub use crate::call::{CAN_FAIL, Call};
-use crate::{call, cpu, processes, sys};
+use crate::{breakpoint, call, cpu, processes, sys};
 
 /// How often a wait looks up from its system call.
 const TICK: Duration = Duration::from_millis(5);
@@ -65,6 +65,8 @@ pub struct Victim {
     /// It was set going and has not stopped since.
     moving: bool,
     ended: Option<WaitStatus>,
+    /// It stops at an address.
+    has_breakpoint: bool,
     /// The only CPU it may use now, which is its tracer's.
     cpu: Option<usize>,
 }
@@ -90,7 +92,7 @@ impl Victim {
             }
             ForkResult::Parent { child } => child,
         };
-        let mut victim = Self { pid, phase, moving: true, ended: None, cpu: None };
+        let mut victim = Self { pid, phase, moving: true, ended: None, has_breakpoint: false, cpu: None };
         let begun = Instant::now();
         loop {
             match victim.wait(ptrace::cont) {
@@ -115,7 +117,8 @@ impl Victim {
         tick();
         let pid = Pid::from_raw(pid);
         ptrace::seize(pid, OPTIONS)?;
-        let mut victim = Self { pid, phase: Phase::new()?, moving: true, ended: None, cpu: None };
+        let phase = Phase::new()?;
+        let mut victim = Self { pid, phase, moving: true, ended: None, has_breakpoint: false, cpu: None };
         ptrace::interrupt(pid)?;
         match victim.wait(ptrace::cont) {
             Stop::Stopped => Ok(victim),
@@ -137,6 +140,27 @@ impl Victim {
     /// Runs to the next entry or exit of a system call.
     pub fn next_call(&mut self) -> Stop {
         self.advance(ptrace::syscall)
+    }
+
+    /// Executes one instruction or more, until it stands before the one at `address`; less if it blocks or its window ends.
+    pub fn run_to(&mut self, address: u64) -> Stop {
+        // Off the instruction before which it stands; or to its next stop, if it has slept on its way.
+        let mut stop = self.step();
+        let is_there = |victim: &Self| victim.instruction() == Some(address);
+        if stop != Stop::Stopped || is_there(self) {
+            return stop;
+        }
+        if breakpoint::set(self.pid, Some(address)).is_ok() {
+            self.has_breakpoint = true;
+            // If that fails, it was killed meanwhile: the wait tells.
+            let _ = ptrace::cont(self.pid, None);
+            self.moving = true;
+            return self.wait(ptrace::cont);
+        }
+        while stop == Stop::Stopped && !is_there(self) {
+            stop = self.step();
+        }
+        stop
     }
 
     /// Runs on, to the end of the window unless it blocks before.
@@ -190,8 +214,15 @@ impl Victim {
             return;
         }
         let stands = !self.moving || (ptrace::interrupt(self.pid).is_ok() && self.wait(ptrace::cont) == Stop::Stopped);
+        self.leave_breakpoint();
         if stands && ptrace::detach(self.pid, None).is_ok() {
             std::mem::forget(self);
+        }
+    }
+
+    fn leave_breakpoint(&mut self) {
+        if std::mem::take(&mut self.has_breakpoint) {
+            let _ = breakpoint::set(self.pid, None);
         }
     }
 
@@ -203,7 +234,8 @@ impl Victim {
             return end;
         }
         if !self.moving {
-            // If that fails, it was killed meanwhile: the wait tells.
+            // If either fails, it was killed meanwhile: the wait tells.
+            self.leave_breakpoint();
             let _ = go(self.pid, None);
             self.moving = true;
         }
