@@ -35,7 +35,7 @@ pub(crate) fn send_result(socket: &Fd, position: u64, n_before: usize, fds: &[Ow
         return Err(Errno::E2BIG.into());
     }
     let fds: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
-    Ok(seqpacket::send(socket.as_fd(), &[IoSlice::new(&position.to_ne_bytes())], &fds)?)
+    Ok(seqpacket::send_bytes(socket.as_fd(), &position.to_ne_bytes(), &fds)?)
 }
 
 /// What has come through the socket.

@@ -91,7 +91,7 @@ impl Report {
         let sent = if is_long {
             let file = memfd::holding("proc-core-report", &[body])?;
             fds.insert(0, file.as_raw_fd());
-            seqpacket::send(self.as_fd(), &[IoSlice::new(&[kind | IN_FILE])], &fds)
+            seqpacket::send_bytes(self.as_fd(), &[kind | IN_FILE], &fds)
         } else {
             seqpacket::send(self.as_fd(), &[IoSlice::new(&[kind]), IoSlice::new(body)], &fds)
         };
@@ -225,7 +225,7 @@ mod tests {
     fn garbage_is_an_error() {
         for garbage in [&[0xff; 64][..], &[VALUE | IN_FILE], &[7], &[0; 2 * INLINE_BYTES]] {
             let (owners, childs) = Report::pair().unwrap();
-            seqpacket::send(childs.as_fd(), &[IoSlice::new(garbage)], &[]).unwrap();
+            seqpacket::send_bytes(childs.as_fd(), garbage, &[]).unwrap();
             assert!(owners.read(false).found.is_err());
         }
     }

@@ -1,23 +1,21 @@
 //! One look at a program: its processes, their memory files, and which thread waits for which.
 
+mod waits;
+mod workers;
+
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     io,
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use ipc::inspect::Bed;
-use lane::inspect::RunningView;
 use sync::process::inspect::Kind;
 
 use crate::{
     ids::Ids,
-    model::{
-        For, LockRow, OtherRow, PipeRow, ProcessRow, QueueRow, Role, Seen as SeenFor, Snapshot, TaskRow, WaitRow,
-        WorkerRow,
-    },
+    model::{LockRow, OtherRow, PipeRow, ProcessRow, QueueRow, Role, Snapshot},
     pools,
-    process::{self, Mapped, MemoryFile, Open, Place, Seen, printable},
+    process::{self, MemoryFile, Open, Place, Seen, printable},
     segment::{self, Content, Segment},
     symbols::Programs,
 };
@@ -72,6 +70,9 @@ struct Member {
     places: Vec<Place>,
 }
 
+/// What the program's processes share: each memory file by its inode, what is in it, and who has it.
+type Segments = BTreeMap<u64, (MemoryFile, Segment, Vec<u32>)>;
+
 /// Looks at the program once. Durations and rates are 0 or absent: `history` adds them. Without `programs`, functions have
 /// no names, which take a moment to look up.
 ///
@@ -91,7 +92,7 @@ pub(crate) fn scan(root: Root, programs: Option<&mut Programs>) -> Result<Snapsh
     }
     let mut members: Vec<Member> =
         process::tree(&all, root).into_iter().filter_map(|(pid, depth)| Some(member(all.get(&pid)?, depth))).collect();
-    let mut segments: BTreeMap<u64, (MemoryFile, Segment, Vec<u32>)> = BTreeMap::new();
+    let mut segments = Segments::new();
     for member in &members {
         for memory in &member.open.memory {
             if let Some((.., holders)) = segments.get_mut(&memory.inode) {
@@ -103,7 +104,7 @@ pub(crate) fn scan(root: Root, programs: Option<&mut Programs>) -> Result<Snapsh
             }
         }
     }
-    let workers = workers(&members, &segments, programs);
+    let workers = workers::workers(&members, &segments, programs);
     assign_roles(&mut members, &all, &workers.iter().map(|(worker, _)| worker.pid).collect());
     let ids = Ids::of(members.iter().map(|member| &member.row));
     let mut snapshot = Snapshot {
@@ -118,7 +119,7 @@ pub(crate) fn scan(root: Root, programs: Option<&mut Programs>) -> Result<Snapsh
         pipes: Vec::new(),
         locks: Vec::new(),
         others: Vec::new(),
-        waits: waits(&members, &segments, &ids),
+        waits: waits::waits(&members, &segments, &ids),
         findings: Vec::new(),
         notes: notes(&members),
     };
@@ -194,63 +195,6 @@ fn assign_roles(members: &mut [Member], all: &BTreeMap<u32, Seen>, workers: &Has
     }
 }
 
-type Segments = BTreeMap<u64, (MemoryFile, Segment, Vec<u32>)>;
-
-/// The workers of all pools, and the event counters that they have: those of a pool share one with its owner.
-fn workers(
-    members: &[Member],
-    segments: &Segments,
-    mut programs: Option<&mut Programs>,
-) -> Vec<(WorkerRow, (u32, Vec<u64>))> {
-    let mut workers = Vec::new();
-    for (id, (_, segment, holders)) in segments {
-        let Content::Lane(lane) = &segment.content else { continue };
-        // The owner has it, too; and so have children that the owner forked, with all else that it has.
-        let both = members.iter().filter(|it| holders.contains(&it.row.pid) && holders.contains(&it.row.parent));
-        let worker = both.min_by_key(|member| {
-            let n_lanes = member.open.memory.iter().filter(|memory| is_lane(segments, memory)).count();
-            (n_lanes, member.open.memory.len())
-        });
-        let Some(worker) = worker else { continue };
-        let pid = worker.row.pid;
-        let task = lane.running.as_ref().map(|running| {
-            let name = |programs: &mut &mut Programs| task_name(worker, running, programs);
-            let function = programs.as_mut().map(name).unwrap_or_default();
-            TaskRow { number: running.number, function, n_items: running.n_items, seen: SeenFor::default() }
-        });
-        let row = WorkerRow {
-            pid,
-            lane: *id,
-            name: worker.row.name.clone(),
-            is_asleep: lane.is_asleep,
-            n_ready: lane.n_ready,
-            n_over: lane.n_over.wrapping_add(lane.n_done.into()),
-            task,
-        };
-        workers.push((row, (worker.row.parent, worker.open.events.clone())));
-    }
-    workers
-}
-
-/// What a worker's task calls.
-fn task_name(worker: &Member, running: &RunningView, programs: &mut Programs) -> String {
-    let begin = match running.spilled_at {
-        None => Some(running.begin),
-        Some(at) => {
-            let spill = worker.open.memory.iter().find(|memory| memory.name == "lane-spill");
-            spill.and_then(|memory| lane::inspect::spilled(&memory.open().ok()?, at).ok())
-        }
-    };
-    let Some(begin) = begin else { return "(its arguments cannot be read)".into() };
-    let (offset, is_initializer) = pool::inspect::function_of(running.tag, begin);
-    let name = programs.of(worker.row.pid).map(|symbols| symbols.name(offset)).unwrap_or_default();
-    if is_initializer { format!("initializer {name}") } else { name }
-}
-
-fn is_lane(segments: &Segments, memory: &MemoryFile) -> bool {
-    segments.get(&memory.inode).is_some_and(|(_, segment, _)| matches!(segment.content, Content::Lane(_)))
-}
-
 fn notes(members: &[Member]) -> Vec<String> {
     let mut notes = Vec::new();
     let n_hidden = members.iter().filter(|member| member.row.hidden.is_some()).count();
@@ -263,120 +207,6 @@ fn notes(members: &[Member]) -> Vec<String> {
             .push("the kernel does not say where threads sleep (ptrace_scope): who waits is known only in part".into());
     }
     notes
-}
-
-fn waits(members: &[Member], segments: &Segments, ids: &Ids) -> Vec<WaitRow> {
-    let mut waits = Vec::new();
-    for member in members {
-        let is_asleep = member.places.iter().any(|place| matches!(place, Place::Futex(_)));
-        let mapped = if is_asleep { Mapped::of(member.row.pid) } else { Mapped::default() };
-        for (thread, place) in member.row.threads.iter().zip(&member.places) {
-            let row = |r#for, id, offset, what: String, any| WaitRow {
-                pid: member.row.pid,
-                tid: thread.tid,
-                name: ids.name(thread.tid).unwrap_or_default().into(),
-                r#for,
-                id,
-                offset,
-                what,
-                holder: None,
-                any,
-                is_assumed: false,
-                seen: SeenFor::default(),
-            };
-            match place {
-                Place::Futex(address) => {
-                    let Some((id, offset)) = mapped.find(*address) else { continue };
-                    let Some((memory, segment, holders)) = segments.get(&id) else { continue };
-                    let (r#for, what, holder) = meaning(id, offset, memory, segment);
-                    let others = holders.iter().copied().filter(|pid| *pid != member.row.pid).collect();
-                    let mut row = row(r#for, id, offset, what, others);
-                    row.holder = holder.map(|tid| ids.holder(tid, holders));
-                    waits.push(row);
-                }
-                Place::Descriptor | Place::Packet => {
-                    let ends: Vec<u32> = if member.open.watched.is_empty() {
-                        let children = members.iter().filter(|other| other.row.parent == member.row.pid);
-                        children.map(|child| child.row.pid).collect()
-                    } else {
-                        member.open.watched.clone()
-                    };
-                    if let Some((r#for, id, holders)) = pipe_of(member.row.pid, segments, ids) {
-                        let others = holders.iter().copied().filter(|pid| *pid != member.row.pid).collect();
-                        waits.push(row(r#for, id, 0, format!("pipe:{id}"), others));
-                    } else if *place == Place::Descriptor
-                        && thread.tid == member.row.pid
-                        && !ends.is_empty()
-                        && member.row.role != Role::Spare
-                    {
-                        let ends: Vec<u32> = ends.into_iter().filter(|pid| !is_helper(members, *pid)).collect();
-                        if !ends.is_empty() {
-                            waits.push(row(For::End, 0, u64::from(thread.tid), "one of its children".into(), ends));
-                        }
-                    }
-                }
-                Place::Elsewhere | Place::Unknown => {}
-            }
-        }
-    }
-    waits
-}
-
-/// The pipe at which a process sleeps, and what for.
-fn pipe_of<'a>(pid: u32, segments: &'a Segments, ids: &Ids) -> Option<(For, u64, &'a [u32])> {
-    segments.iter().find_map(|(id, (_, segment, holders))| {
-        let Content::Pipe(rings) = &segment.content else { return None };
-        let is_me = |of: Option<u32>| of.and_then(|of| ids.outer(of, holders)) == Some(pid);
-        let r#for = rings.iter().find_map(|ring| match () {
-            () if is_me(ring.sleeping_reader) => Some(For::PipeMessage),
-            () if ring.has_sleeping_writer && is_me(ring.writer) => Some(For::PipeRoom),
-            () => None,
-        })?;
-        Some((r#for, *id, holders.as_slice()))
-    })
-}
-
-fn is_helper(members: &[Member], pid: u32) -> bool {
-    members.iter().any(|member| member.row.pid == pid && matches!(member.row.role, Role::ForkServer | Role::Spare))
-}
-
-/// What it means to sleep at a word of some memory; and the thread that holds it, if it is a lock.
-fn meaning(id: u64, offset: u64, memory: &MemoryFile, segment: &Segment) -> (For, String, Option<u32>) {
-    let holder = || sync::process::inspect::holder_at(&memory.open().ok()?, offset);
-    match &segment.content {
-        Content::Queue(_) => {
-            let r#for = match ipc::inspect::bed_at(offset) {
-                Some(Bed::Items) => For::Message,
-                Some(Bed::Space) => For::Room,
-                Some(Bed::Done) => For::ItemDone,
-                None => For::Word,
-            };
-            (r#for, format!("queue:{id}"), None)
-        }
-        Content::Lane(_) if offset == lane::inspect::ASLEEP_AT => (For::Task, format!("lane:{id}"), None),
-        Content::Lock(kind, _) => {
-            let (r#for, name) = match kind {
-                Kind::Lock => (For::Lock, "lock"),
-                Kind::RLock => (For::Lock, "rlock"),
-                Kind::RwLock => (For::Lock, "rwlock"),
-                Kind::Semaphore => (For::Permit, "semaphore"),
-                Kind::Event => (For::Event, "event"),
-                Kind::Condvar => (For::Notification, "condvar"),
-                Kind::Barrier => (For::Parties, "barrier"),
-            };
-            let holder = if r#for == For::Lock { holder() } else { None };
-            (r#for, format!("{name}:{id}"), holder)
-        }
-        Content::Value(shared) => {
-            let holder = holder();
-            let r#for = if holder.is_some() { For::Lock } else { For::Word };
-            (r#for, format!("{} in {}:{id}", if holder.is_some() { "a lock" } else { "a word" }, shared.label), holder)
-        }
-        _ => {
-            let holder = holder();
-            (if holder.is_some() { For::Lock } else { For::Word }, format!("memory:{id}+{offset}"), holder)
-        }
-    }
 }
 
 fn add_segment(snapshot: &mut Snapshot, id: u64, memory: &MemoryFile, segment: &Segment, holders: &[u32], ids: &Ids) {

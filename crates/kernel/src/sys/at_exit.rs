@@ -35,7 +35,6 @@ pub fn flush_streams() {
 /// Ends this process at once, but for the buffers of C's streams, which are flushed.
 pub fn end_now(code: i32) -> ! {
     flush_streams();
-    // By the kernel's call itself: the C library's function lies on a page that a child needs for nothing else.
     // SAFETY: ends this process.
     unsafe { libc::syscall(libc::SYS_exit_group, code) };
     // SAFETY: as above.

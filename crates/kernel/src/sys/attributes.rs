@@ -53,7 +53,6 @@ pub fn namespace(dir: BorrowedFd<'_>, path: &CStr) -> Option<u64> {
 pub fn set_name(name: &str) {
     let mut bytes = [0_u8; 16];
     bytes.iter_mut().take(15).zip(name.bytes()).for_each(|(to, from)| *to = from);
-    // By the kernel's call itself: the C library's function lies on a page that a child needs for nothing else.
     // SAFETY: a text that ends with a NUL.
     unsafe { libc::syscall(libc::SYS_prctl, libc::PR_SET_NAME, bytes.as_ptr(), 0, 0, 0) };
 }

@@ -50,9 +50,7 @@ impl From<Opener> for OwnedFd {
 /// Arms the signal: as long as `own` is open, this process gets a `SIGKILL` when the pipe has no writer any more.
 #[inline]
 pub fn arm(own: BorrowedFd<'_>) -> nix::Result<()> {
-    // By the kernel's call itself: the C library's function lies on a page that a child needs for nothing else.
-    // SAFETY: takes and changes nothing.
-    arm_for(own, unsafe { libc::syscall(libc::SYS_getpid) } as i32)
+    arm_for(own, super::pid::own())
 }
 
 /// [`arm`], by another process on behalf of the process `pid`, which holds the same opening. If possible, before that one

@@ -1,4 +1,8 @@
 //! One kernel facility a file, with safe signatures on owned and borrowed descriptors.
+//!
+//! What a child does at its start is done by the kernel's calls themselves (`libc::syscall`) where the C library's function
+//! would add nothing: that function lies on a page that a child needs for nothing else, and to touch a page costs more than the
+//! call.
 
 pub mod at_exit;
 pub mod attributes;
@@ -17,6 +21,7 @@ pub mod ofd_lock;
 pub mod oom;
 pub mod open_file;
 pub mod page;
+pub mod pid;
 pub mod pid_namespace;
 pub mod pidfd;
 pub mod proc_fs;

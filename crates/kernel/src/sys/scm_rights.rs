@@ -1,11 +1,12 @@
-//! Descriptors beside the bytes of a packet (`SCM_RIGHTS`), as they are received.
+//! Packets with descriptors beside their bytes (`SCM_RIGHTS`), as they are sent and received.
 //!
 //! # Safety
-//! Descriptors that the kernel installed are taken charge of, each once. Control messages are walked with the C library's
-//! macros over what the kernel wrote.
+//! System calls with buffers that outlive them, whose lengths are said. Descriptors that the kernel installed are taken charge
+//! of, each once. Control messages are written and walked with the C library's macros.
 #![allow(unsafe_code)]
 
 use std::{
+    io::IoSlice,
     mem::MaybeUninit,
     os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
 };
@@ -16,16 +17,91 @@ use nix::errno::Errno;
 pub const MAX_FDS: usize = 253;
 /// Room for [`MAX_FDS`].
 pub const ROOM_FOR_ALL: usize = 1040;
-/// Room for three.
+/// A few descriptors: as many as the standard streams are.
+pub const MAX_FEW: usize = 3;
+/// Room for [`MAX_FEW`].
 pub const ROOM_FOR_FEW: usize = 64;
 
 // SAFETY: computes a length.
 const _: () = assert!(unsafe { libc::CMSG_SPACE((MAX_FDS * size_of::<RawFd>()) as u32) } as usize <= ROOM_FOR_ALL);
 // SAFETY: computes a length.
-const _: () = assert!(unsafe { libc::CMSG_SPACE((3 * size_of::<RawFd>()) as u32) } as usize <= ROOM_FOR_FEW);
+const _: () = assert!(unsafe { libc::CMSG_SPACE((MAX_FEW * size_of::<RawFd>()) as u32) } as usize <= ROOM_FOR_FEW);
 
 #[repr(C, align(8))]
 struct Control<const BYTES: usize>([u8; BYTES]);
+
+/// Sends one packet made of `parts`, with at most [`MAX_FDS`] descriptors, else `EINVAL`. `flags` are those of `sendmsg`, beside
+/// `MSG_NOSIGNAL`. Does not allocate, and may be called in a signal handler.
+#[inline]
+pub fn send(socket: BorrowedFd<'_>, parts: &[IoSlice<'_>], fds: &[RawFd], flags: i32) -> nix::Result<()> {
+    if fds.len() <= MAX_FEW {
+        send_with::<ROOM_FOR_FEW>(socket, parts, fds, flags)
+    } else {
+        send_many(socket, parts, fds, flags)
+    }
+}
+
+/// Its room for descriptors is more than a page of a small stack should be asked for where there are few.
+#[cold]
+#[inline(never)]
+fn send_many(socket: BorrowedFd<'_>, parts: &[IoSlice<'_>], fds: &[RawFd], flags: i32) -> nix::Result<()> {
+    if fds.len() > MAX_FDS {
+        return Err(Errno::EINVAL);
+    }
+    send_with::<ROOM_FOR_ALL>(socket, parts, fds, flags)
+}
+
+#[inline]
+fn send_with<const ROOM: usize>(
+    socket: BorrowedFd<'_>,
+    parts: &[IoSlice<'_>],
+    fds: &[RawFd],
+    flags: i32,
+) -> nix::Result<()> {
+    let mut control = MaybeUninit::<Control<ROOM>>::uninit();
+    // SAFETY: a msghdr is plain data; all zeros is an empty message.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    // A slice for reading has the layout of an iovec, of which the kernel does not change what it points at.
+    message.msg_iov = parts.as_ptr().cast_mut().cast();
+    message.msg_iovlen = parts.len() as _;
+    if !fds.is_empty() {
+        message.msg_control = control.as_mut_ptr().cast();
+        put_fds(&mut message, fds, ROOM);
+    }
+    loop {
+        let flags = flags | libc::MSG_NOSIGNAL;
+        // SAFETY: the message and all it points at outlive the call.
+        let sent = unsafe { libc::syscall(libc::SYS_sendmsg, socket.as_raw_fd(), &raw const message, flags) };
+        match Errno::result(sent) {
+            Err(Errno::EINTR) => {}
+            sent => return sent.map(drop),
+        }
+    }
+}
+
+/// Writes the control message into the message's buffer, which has `room` bytes.
+#[inline]
+fn put_fds(message: &mut libc::msghdr, fds: &[RawFd], room: usize) {
+    let len = size_of_val(fds) as u32;
+    // SAFETY: computes a length.
+    let space = unsafe { libc::CMSG_SPACE(len) };
+    assert!(space as usize <= room, "there is room for as many as are sent");
+    message.msg_controllen = space as _;
+    let header = libc::cmsghdr {
+        // SAFETY: computes a length.
+        cmsg_len: unsafe { libc::CMSG_LEN(len) } as _,
+        cmsg_level: libc::SOL_SOCKET,
+        cmsg_type: libc::SCM_RIGHTS,
+    };
+    // SAFETY: reads two fields of the message, whose buffer has room for a header.
+    let place = unsafe { libc::CMSG_FIRSTHDR(message) };
+    // SAFETY: the buffer is longer than what it is said to hold, and aligned as a header.
+    unsafe { place.write(header) };
+    // SAFETY: the header is inside the buffer.
+    let data = unsafe { libc::CMSG_DATA(place) };
+    // SAFETY: the data follows the header inside the buffer; bytes need not be aligned.
+    unsafe { data.copy_from_nonoverlapping(fds.as_ptr().cast(), len as usize) };
+}
 
 /// Receives one packet into `buffer`, and gives at most `max_fds` descriptors to `take`, in their order: they may be among the
 /// three standard streams. The kernel closes what is more, without ever giving it a number here. Returns the packet's
@@ -54,7 +130,6 @@ pub fn receive<const ROOM: usize>(
     message.msg_controllen = control_len as _;
     let len = loop {
         let flags = flags | libc::MSG_CMSG_CLOEXEC;
-        // By the kernel's call itself: the C library's function lies on a page that a child needs for nothing else.
         // SAFETY: the message and all it points at outlive the call.
         let received = unsafe { libc::syscall(libc::SYS_recvmsg, socket.as_raw_fd(), &raw mut message, flags) };
         match Errno::result(received) {

@@ -13,15 +13,14 @@ use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::socket::{
-        AddressFamily, ControlMessage, MsgFlags, Shutdown, SockFlag, SockType, sendmsg, setsockopt, shutdown,
-        socketpair, sockopt::ReceiveTimeout,
+        AddressFamily, Shutdown, SockFlag, SockType, setsockopt, shutdown, socketpair, sockopt::ReceiveTimeout,
     },
     sys::time::{TimeVal, TimeValLike},
 };
 
 use super::{
     fds::above_standard_streams,
-    scm_rights::{self, ROOM_FOR_ALL, ROOM_FOR_FEW},
+    scm_rights::{self, MAX_FEW, ROOM_FOR_ALL, ROOM_FOR_FEW},
 };
 
 pub use super::scm_rights::MAX_FDS;
@@ -32,88 +31,20 @@ pub fn pair() -> nix::Result<(OwnedFd, OwnedFd)> {
     Ok((above_standard_streams(a)?, above_standard_streams(b)?))
 }
 
-/// Sends one packet made of `parts`, with at most [`MAX_FDS`] descriptors. Waits while the peer's buffer is full.
+/// Sends one packet made of `parts`, with at most [`MAX_FDS`] descriptors. Waits while the peer's buffer is full. Does not
+/// allocate.
 pub fn send(socket: BorrowedFd<'_>, parts: &[IoSlice<'_>], fds: &[RawFd]) -> nix::Result<()> {
-    send_as(socket, parts, fds, MsgFlags::empty())
+    scm_rights::send(socket, parts, fds, 0)
+}
+
+/// [`send`] of a packet that is in one piece.
+pub fn send_bytes(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[RawFd]) -> nix::Result<()> {
+    send(socket, &[IoSlice::new(bytes)], fds)
 }
 
 /// [`send`], and `EAGAIN` while the peer's buffer is full.
 pub fn send_now(socket: BorrowedFd<'_>, parts: &[IoSlice<'_>], fds: &[RawFd]) -> nix::Result<()> {
-    send_as(socket, parts, fds, MsgFlags::MSG_DONTWAIT)
-}
-
-fn send_as(socket: BorrowedFd<'_>, parts: &[IoSlice<'_>], fds: &[RawFd], flags: MsgFlags) -> nix::Result<()> {
-    if fds.is_empty() {
-        return send_parts(socket, parts, flags);
-    }
-    let control = [ControlMessage::ScmRights(fds)];
-    loop {
-        match sendmsg::<()>(socket.as_raw_fd(), parts, &control, flags | MsgFlags::MSG_NOSIGNAL, None) {
-            Ok(_) => return Ok(()),
-            Err(Errno::EINTR) => {}
-            Err(e) => return Err(e),
-        }
-    }
-}
-
-/// A packet without descriptors. By the kernel's call itself: the C library's function lies on a page that a child needs for
-/// nothing else.
-#[inline]
-fn send_parts(socket: BorrowedFd<'_>, parts: &[IoSlice<'_>], flags: MsgFlags) -> nix::Result<()> {
-    // SAFETY: a msghdr is plain data; all zeros is an empty message.
-    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
-    // A slice for reading has the layout of an iovec, of which the kernel does not change what it points at.
-    message.msg_iov = parts.as_ptr().cast_mut().cast();
-    message.msg_iovlen = parts.len() as _;
-    let flags = flags.bits() | libc::MSG_NOSIGNAL;
-    loop {
-        // SAFETY: the message and all it points at outlive the call.
-        let sent = unsafe { libc::syscall(libc::SYS_sendmsg, socket.as_raw_fd(), &raw const message, flags) };
-        match Errno::result(sent) {
-            Err(Errno::EINTR) => {}
-            sent => return sent.map(drop),
-        }
-    }
-}
-
-/// Room for three descriptors beside a packet.
-#[repr(C, align(8))]
-struct SmallControl([u8; 64]);
-
-/// [`send`] for a short packet with at most three descriptors. Does not allocate.
-pub fn send_small(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[RawFd]) -> nix::Result<()> {
-    assert!(fds.len() <= 3, "more have no room");
-    let mut control = SmallControl([0; 64]);
-    let mut iov = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
-    let fds_bytes = size_of_val(fds) as u32;
-    // SAFETY: a msghdr is plain data; all zeros is an empty message.
-    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
-    message.msg_iov = &raw mut iov;
-    message.msg_iovlen = 1;
-    if !fds.is_empty() {
-        message.msg_control = control.0.as_mut_ptr().cast();
-        // SAFETY: computes a length, at most 32 for 12 bytes.
-        message.msg_controllen = unsafe { libc::CMSG_SPACE(fds_bytes) } as _;
-        // SAFETY: reads two fields of the message.
-        let header = unsafe { libc::CMSG_FIRSTHDR(&raw const message) };
-        // SAFETY: the control buffer is longer than what it is said to hold, and aligned as a header.
-        let header = unsafe { &mut *header };
-        header.cmsg_level = libc::SOL_SOCKET;
-        header.cmsg_type = libc::SCM_RIGHTS;
-        // SAFETY: computes a length.
-        header.cmsg_len = unsafe { libc::CMSG_LEN(fds_bytes) } as _;
-        // SAFETY: the data follows the header inside the control buffer.
-        let data = unsafe { libc::CMSG_DATA(header) };
-        // SAFETY: as above; bytes need not be aligned.
-        unsafe { data.copy_from_nonoverlapping(fds.as_ptr().cast(), size_of_val(fds)) };
-    }
-    loop {
-        // SAFETY: the message and all it points at outlive the call.
-        match Errno::result(unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL) }) {
-            Err(Errno::EINTR) => {}
-            sent => return sent.map(drop),
-        }
-    }
+    scm_rights::send(socket, parts, fds, libc::MSG_DONTWAIT)
 }
 
 /// Receives one packet into `buffer` and appends its descriptors to `fds`; its length, 0 if the peer is gone. Waits.
@@ -168,7 +99,7 @@ pub fn receive_few<const N: usize>(
     buffer: &mut [u8],
     wait: bool,
 ) -> nix::Result<(usize, [Option<OwnedFd>; N])> {
-    const { assert!(N <= 3, "more have no room") };
+    const { assert!(N <= MAX_FEW, "more have no room") };
     let mut fds = [const { None }; N];
     let mut places = fds.iter_mut();
     let take = |fd| {

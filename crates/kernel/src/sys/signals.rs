@@ -34,8 +34,7 @@ impl Drop for Blocked {
 /// Those by which the C library cancels threads, and changes the user of all of them: numbers 32 and 33.
 const OF_THE_C_LIBRARY: u64 = 0b11 << 31;
 
-/// Sets the calling thread's mask, and returns the former one. By the kernel's call itself: the C library's functions for
-/// sets of signals lie on pages that a child needs for nothing else.
+/// Sets the calling thread's mask, and returns the former one.
 #[inline]
 fn set_mask(mask: u64) -> u64 {
     let mut former = 0_u64;

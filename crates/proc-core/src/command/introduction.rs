@@ -9,7 +9,7 @@
 
 use std::{
     os::{
-        fd::{AsFd, OwnedFd},
+        fd::{AsFd, AsRawFd, OwnedFd},
         unix::process::CommandExt,
     },
     process::Command,
@@ -27,7 +27,7 @@ impl Introduction {
         let (ours, theirs) = seqpacket::pair()?;
         let introduce = move || {
             if let Ok(myself) = pidfd::open(std::process::id()) {
-                let _ = seqpacket::send_small(theirs.as_fd(), &[0], &[std::os::fd::AsRawFd::as_raw_fd(&myself)]);
+                let _ = seqpacket::send_bytes(theirs.as_fd(), &[0], &[myself.as_raw_fd()]);
             }
             Ok(())
         };

@@ -5,26 +5,25 @@
 //! Each call's arguments outlive it, and it writes to places of its own function only.
 #![allow(unsafe_code)]
 
-use std::{mem::MaybeUninit, os::fd::RawFd, ptr::null_mut};
+use std::{
+    io::IoSlice,
+    mem::MaybeUninit,
+    os::fd::{BorrowedFd, RawFd},
+    ptr::null_mut,
+};
+
+use kernel::sys::scm_rights;
 
 use super::packet::{Happened, NAME_BYTES};
 
-pub(super) fn part(bytes: &[u8]) -> libc::iovec {
-    libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() }
-}
-
 /// Sends one packet, or none if there is no room for it.
-pub(super) fn send(socket: RawFd, parts: &mut [libc::iovec]) {
-    // SAFETY: a msghdr is plain data; all zeros is an empty message.
-    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
-    message.msg_iov = parts.as_mut_ptr();
-    message.msg_iovlen = parts.len() as _;
-    // SAFETY: the message and what it points at outlive the call.
-    unsafe { libc::sendmsg(socket, &raw const message, libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT) };
+pub(super) fn send(socket: RawFd, parts: &[IoSlice<'_>]) {
+    // SAFETY: only a number to the kernel, which knows whether it is open.
+    let socket = unsafe { BorrowedFd::borrow_raw(socket) };
+    let _ = scm_rights::send(socket, parts, &[], libc::MSG_DONTWAIT);
 }
 
-/// `None` if it is no file of that kind. By the kernel's call itself: the C library's function has the empty path on a page that a
-/// child needs for nothing else.
+/// `None` if it is no file of that kind. (The C library's function has the empty path on a page of its own.)
 #[inline]
 pub(super) fn inode(number: RawFd, kind: libc::mode_t) -> Option<u64> {
     let mut stat = MaybeUninit::<libc::stat>::uninit();
@@ -79,13 +78,6 @@ pub(super) fn print_overflow(happened: &Happened) {
     }
     // SAFETY: the text is as long as it is said to be.
     unsafe { libc::write(libc::STDERR_FILENO, text.as_ptr().cast(), len) };
-}
-
-#[inline]
-pub(super) fn process_id() -> i32 {
-    // By the kernel's call itself: the C library's function lies on a page that a child needs for nothing else.
-    // SAFETY: takes and changes nothing.
-    unsafe { libc::syscall(libc::SYS_getpid) as i32 }
 }
 
 pub(super) fn thread_id() -> i32 {

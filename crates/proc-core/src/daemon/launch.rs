@@ -10,7 +10,7 @@
 #![allow(unsafe_code)]
 
 use std::{
-    io::{self, IoSlice, Write},
+    io::{self, Write},
     os::{
         fd::{AsFd, OwnedFd},
         unix::process::ExitStatusExt,
@@ -88,7 +88,7 @@ fn await_ready(channel: OwnedFd, timeout: Option<Duration>) -> Result<u32, Daemo
             Err(e) => break DaemonError::System { operation: "wait for the daemon".into(), source: e.into() },
         }
     };
-    let _ = seqpacket::send(channel.as_fd(), &[IoSlice::new(GIVE_UP)], &[]);
+    let _ = seqpacket::send_bytes(channel.as_fd(), GIVE_UP, &[]);
     Err(error)
 }
 

@@ -2,7 +2,6 @@
 
 use std::{
     fmt::Display,
-    io::IoSlice,
     os::fd::{AsFd, OwnedFd},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Mutex, PoisonError},
@@ -38,7 +37,7 @@ impl Word {
     pub(super) fn say(&self, channel: &OwnedFd) {
         let mut bytes = Vec::new();
         if wire::encode_named(self, &mut bytes).is_ok() {
-            let _ = seqpacket::send(channel.as_fd(), &[IoSlice::new(&bytes)], &[]);
+            let _ = seqpacket::send_bytes(channel.as_fd(), &bytes, &[]);
         }
     }
 }

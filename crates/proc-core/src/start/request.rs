@@ -55,7 +55,7 @@ fn send_frames(socket: BorrowedFd<'_>, body: &[&[u8]], fds: &[RawFd], flags: u32
     let parts: Vec<_> = [&head[..]].iter().chain(body).map(|part| IoSlice::new(part)).collect();
     seqpacket::send(socket, &parts, first)?;
     let head = frame(CONTINUATION);
-    rest.chunks(MAX_FDS).try_for_each(|chunk| seqpacket::send(socket, &[IoSlice::new(&head)], chunk))
+    rest.chunks(MAX_FDS).try_for_each(|chunk| seqpacket::send_bytes(socket, &head, chunk))
 }
 
 /// Receives messages, with buffers that are used again.

@@ -93,7 +93,7 @@ impl Streams {
 fn send_streams(socket: i32) -> io::Result<()> {
     // SAFETY: the socket is open in this copy of the process.
     let socket = unsafe { std::os::fd::BorrowedFd::borrow_raw(socket) };
-    let sent = seqpacket::send_small(socket, &[0], &[0, 1, 2]);
+    let sent = seqpacket::send_bytes(socket, &[0], &[0, 1, 2]);
     // SAFETY: ends this process without running anything of its parent's.
     unsafe { libc::_exit(i32::from(sent.is_err())) }
 }

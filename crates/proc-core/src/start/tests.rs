@@ -71,7 +71,7 @@ fn send_nonsense() {
             // It is gone after the first, and nobody listens to the rest.
             forkserver::with_socket(|socket| {
                 for _ in 0..50 {
-                    let _ = seqpacket::send_small(socket, bytes, &[]);
+                    let _ = seqpacket::send_bytes(socket, bytes, &[]);
                 }
             });
         }

@@ -17,7 +17,7 @@
 
 use std::{
     fs::File,
-    io::{self, IoSlice, IoSliceMut},
+    io::{self, IoSliceMut},
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
 };
 
@@ -80,7 +80,7 @@ fn ask(socket: BorrowedFd<'_>) -> io::Result<UnixCredentials> {
         return Err(io::Error::last_os_error());
     }
     setsockopt(&socket, PassCred, &true)?;
-    seqpacket::send(socket, &[IoSlice::new(&question)], &[])?;
+    seqpacket::send_bytes(socket, &question, &[])?;
     let mut answer = Question::default();
     let mut parts = [IoSliceMut::new(&mut answer)];
     let mut control = cmsg_space!(UnixCredentials);
@@ -118,7 +118,7 @@ pub(crate) fn answer(socket: &OwnedFd, pidfd: &OwnedFd) -> nix::Result<()> {
     }
     let mut question = Question::default();
     match seqpacket::receive_small(socket.as_fd(), &mut question, false) {
-        Ok((len, _)) if len == question.len() => match seqpacket::send_small(socket.as_fd(), &question, &[]) {
+        Ok((len, _)) if len == question.len() => match seqpacket::send_bytes(socket.as_fd(), &question, &[]) {
             Err(Errno::EPIPE | Errno::ECONNRESET) => Ok(()),
             sent => sent,
         },

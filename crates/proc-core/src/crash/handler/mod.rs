@@ -22,6 +22,7 @@
 mod state;
 
 use std::{
+    io::IoSlice,
     mem::MaybeUninit,
     os::fd::{AsRawFd, BorrowedFd, RawFd},
     ptr::null_mut,
@@ -39,7 +40,7 @@ use super::{
     maps::Around,
     packet::{self, Happened, MAX_FRAMES, NAME_BYTES, NO_MEMORY, OVERFLOW, WHERE},
 };
-use kernel::sys::unwind;
+use kernel::sys::{pid, unwind};
 
 /// A walk that takes longer hangs.
 const WALK_SECONDS: u32 = 1;
@@ -68,7 +69,7 @@ pub(crate) fn arm(socket: BorrowedFd<'_>) {
     if let Some(inode) = socket_inode(socket.as_raw_fd()) {
         STATE.socket_inode.store(inode, Relaxed);
         STATE.socket.store(socket.as_raw_fd(), Relaxed);
-        STATE.process.store(calls::process_id(), Release);
+        STATE.process.store(pid::own(), Release);
     }
 }
 
@@ -136,7 +137,7 @@ extern "C" fn on_signal(signal: i32, info: *mut libc::siginfo_t, context: *mut l
     match STATE.reporter.compare_exchange(0, me, Acquire, Acquire) {
         Ok(_) => {
             FIRST_SIGNAL.store(signal, Relaxed);
-            if STATE.process.load(Acquire) == calls::process_id() && socket_is_ours() {
+            if STATE.process.load(Acquire) == pid::own() && socket_is_ours() {
                 report(signal, info, context, me);
             }
             STATE.is_done.store(true, Release);
@@ -175,7 +176,7 @@ fn report(signal: i32, info: &libc::siginfo_t, context: *mut libc::c_void, me: i
         signal,
         code: info.si_code,
         sender: if was_sent { sender } else { 0 },
-        pid: calls::process_id(),
+        pid: pid::own(),
         tid: me,
         call: refused.0,
         architecture: refused.1,
@@ -183,7 +184,7 @@ fn report(signal: i32, info: &libc::siginfo_t, context: *mut libc::c_void, me: i
         name,
     };
     last_panic::with(|text| {
-        calls::send(STATE.socket.load(Relaxed), &mut [calls::part(&happened.to_bytes()), calls::part(text)])
+        calls::send(STATE.socket.load(Relaxed), &[IoSlice::new(&happened.to_bytes()), IoSlice::new(text)])
     });
 
     start_alarm();
@@ -263,7 +264,7 @@ fn send_where() {
     let maps = unsafe { &*MAPS.0.get() };
     calls::send(
         STATE.socket.load(Relaxed),
-        &mut [calls::part(&head), calls::part(&addresses[..8 * n_frames]), calls::part(&maps.code[..maps.len])],
+        &[IoSlice::new(&head), IoSlice::new(&addresses[..8 * n_frames]), IoSlice::new(&maps.code[..maps.len])],
     );
 }
 
@@ -277,7 +278,7 @@ extern "C" fn give_up(_signal: i32, _info: *mut libc::siginfo_t, _context: *mut 
     unsafe { libc::sigaction(signal, &raw const action, null_mut()) };
     calls::change_mask(libc::SIG_UNBLOCK, signal);
     // SAFETY: sends a signal to this thread.
-    unsafe { libc::syscall(libc::SYS_tgkill, calls::process_id(), calls::thread_id(), signal) };
+    unsafe { libc::syscall(libc::SYS_tgkill, pid::own(), calls::thread_id(), signal) };
     // Not reached: the signal's default is the end.
     // SAFETY: ends the process.
     unsafe { libc::_exit(128 + signal) };
@@ -313,10 +314,10 @@ fn is_default(signal: i32) -> bool {
 fn send_again(signal: i32, info: &libc::siginfo_t, me: i32) {
     let info: *const libc::siginfo_t = info;
     // SAFETY: a valid description, of a signal to this thread itself.
-    let sent = unsafe { libc::syscall(libc::SYS_rt_tgsigqueueinfo, calls::process_id(), me, signal, info) };
+    let sent = unsafe { libc::syscall(libc::SYS_rt_tgsigqueueinfo, pid::own(), me, signal, info) };
     if sent != 0 {
         // SAFETY: sends a signal to this thread.
-        unsafe { libc::syscall(libc::SYS_tgkill, calls::process_id(), me, signal) };
+        unsafe { libc::syscall(libc::SYS_tgkill, pid::own(), me, signal) };
     }
 }
 

@@ -164,7 +164,7 @@ impl Helper {
 
     /// Tells it something, and waits until it has done it.
     fn tell(&mut self, what: u8, with: OwnedFd) -> Result<(), Lost> {
-        seqpacket::send_small(self.socket.as_fd(), &[what], &[with.as_raw_fd()]).map_err(|_| Lost)?;
+        seqpacket::send_bytes(self.socket.as_fd(), &[what], &[with.as_raw_fd()]).map_err(|_| Lost)?;
         match self.news()? {
             (0, None) => Ok(()),
             _ => Err(Lost),
@@ -196,7 +196,7 @@ impl Helper {
 
     pub(super) fn ask_for_spares(&mut self) -> nix::Result<()> {
         while self.n_spares < AHEAD {
-            match seqpacket::send_small(self.socket.as_fd(), &[SPARE], &[]) {
+            match seqpacket::send_bytes(self.socket.as_fd(), &[SPARE], &[]) {
                 // A helper that is dead is found out when the spare is needed.
                 Ok(()) | Err(Errno::EPIPE | Errno::ECONNRESET) => self.n_spares += 1,
                 Err(e) => return Err(e),

@@ -116,7 +116,7 @@ fn send(helper: &Helper, plan: &Preload) -> nix::Result<Report> {
         (&loader.args.bytes[..], loader.args.fds().iter().map(AsRawFd::as_raw_fd).collect::<Vec<RawFd>>())
     });
     let fds = [&[theirs.as_fd().as_raw_fd()], &handed_over[..]].concat();
-    let sent = seqpacket::send_small(helper.socket.as_fd(), &[LOAD], &[])
+    let sent = seqpacket::send_bytes(helper.socket.as_fd(), &[LOAD], &[])
         .and_then(|()| request::send(helper.socket.as_fd(), &[&packed, args], &fds));
     match sent {
         // One that is dead already is found out by whoever waits for it.

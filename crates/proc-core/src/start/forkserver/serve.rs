@@ -39,9 +39,9 @@ fn tell(owner: &OwnedFd, errno: i32, spare: Option<Made>) {
     let sent = match spare {
         Some(Made { pid, pidfd, owners_end }) => {
             news[4..].copy_from_slice(&pid.to_ne_bytes());
-            seqpacket::send_small(owner.as_fd(), &news, &[pidfd.as_raw_fd(), owners_end.as_raw_fd()])
+            seqpacket::send_bytes(owner.as_fd(), &news, &[pidfd.as_raw_fd(), owners_end.as_raw_fd()])
         }
-        None => seqpacket::send_small(owner.as_fd(), &news, &[]),
+        None => seqpacket::send_bytes(owner.as_fd(), &news, &[]),
     };
     if sent.is_err() {
         child::end_silently();
