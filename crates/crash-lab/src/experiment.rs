@@ -248,6 +248,14 @@ impl<'a> Scene<'a> {
         verdict
     }
 
+    /// Ends a scene that was only looked at. Those whom a launcher started play on to their end: on the next stage they would
+    /// wait for what has been said on this one.
+    pub(crate) fn leave(self) {
+        if self.is_attached() {
+            let _ = self.kill();
+        }
+    }
+
     /// Whether the victim was there before, and is to have an end of its own.
     pub(crate) fn is_attached(&self) -> bool {
         self.attached.is_some()

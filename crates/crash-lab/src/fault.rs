@@ -80,6 +80,7 @@ fn survey(experiment: &Experiment) -> Result<(Vec<Vec<Errno>>, Option<Belongings
     }
     let after = Belongings::of(scene.victim.pid());
     let most = before.zip(after).filter(|_| !scene.is_attached()).map(|(before, after)| before.most(after));
+    scene.leave();
     Ok((calls, most))
 }
 

@@ -204,7 +204,7 @@ fn at_calls(experiment: &Experiment) -> Result<Report, String> {
     let n_blocked = scene.n_blocked();
     let mut report = Report { instructions: n, ..Report::default() };
     let n_points = if experiment.effort == Effort::Quick { 16 } else { 200 };
-    drop(scene);
+    scene.leave();
     for k in sample(n, n_points).filter(|k| *k > 0) {
         let mut scene = experiment.open().map_err(text)?;
         let verdict = scene.go_by(k, Victim::next_call).and_then(|_| scene.kill());

@@ -58,7 +58,8 @@ fn most_places(experiment: &Experiment, walk: &Walk) -> usize {
     match experiment.effort {
         Effort::Quick if experiment.row.is_opaque() || walk.n() > LONG => 5,
         Effort::Quick => 8,
-        Effort::Full => 40,
+        // A thousand points and more, with the endings, for each of a hundred operations and states.
+        Effort::Full => 16,
     }
 }
 
