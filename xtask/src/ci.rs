@@ -1,12 +1,12 @@
 //! The continuous integration, beside `cargo test`; the same anywhere.
 
 use crate::{
-    Outcome, cargo, circles, cluster, crash, lanes, layers, linear, loom, publish, run as step, test, tidy, ui,
+    Outcome, cargo, circles, cluster, crash, fuzz, lanes, layers, linear, loom, publish, run as step, test, tidy, ui,
 };
 
 /// Checks what `cargo test` does not: format, layers of crates, circles of modules, what the documents name, packages; then, in
 /// two lanes at once, lints, documentation, what is off by default and clusters, and the compiler's words, loom models, the
-/// quick set of crash points and histories of queues. The examples are run by `cargo test`, which checks what they say.
+/// quick set of crash points, histories of queues and the fuzzers' build. The examples are run by `cargo test`, which checks what they say.
 pub(crate) fn run() -> Outcome {
     step("format", &mut cargo(["fmt", "--all", "--check"]))?;
     layers::run()?;
@@ -16,7 +16,7 @@ pub(crate) fn run() -> Outcome {
     // What one lane builds is in no folder that the other waits for.
     lanes::run(&[
         ("debug", &[lints, documentation, test::of_options, cluster::run_if_possible, histories_with_assertions]),
-        ("release", &[ui::run, loom::run, || crash::run(&[]), histories]),
+        ("release", &[ui::run, loom::run, || crash::run(&[]), histories, fuzz::check]),
     ])
 }
 

@@ -20,13 +20,13 @@ pub(crate) fn run(args: &[String]) -> Outcome {
     if by_nextest {
         step("doc tests", &mut cargo(["test", "--workspace", "--doc"]))?;
     }
+    fuzz::check()?;
     of_options()
 }
 
-/// What `cargo test` leaves out: the tests of what it does not build, that the fuzz targets can be built, and each crate with
-/// fewer features than the examples ask for.
+/// What `cargo test` leaves out: the tests of what it does not build, and each crate with fewer features than the examples
+/// ask for.
 pub(crate) fn of_options() -> Outcome {
-    fuzz::check()?;
     step("top, benches", &mut cargo(["test", "-p", "top", "-p", "benches"]))?;
     // Built as `cargo test` builds it, but for this test itself.
     step("types on every path", &mut cargo(["test", "--test", "paths"]))?;
