@@ -5,7 +5,10 @@ use std::{
     sync::atomic::{AtomicBool, Ordering::Relaxed},
 };
 
-use crate::sites::{Site, Sites};
+use crate::{
+    name_hash::NameHash,
+    sites::{Site, Sites},
+};
 
 /// Something that is written by position, and must be read so: the fields of a struct, a variant, its fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,8 +61,8 @@ impl Part {
 
 struct Entry {
     part: Part,
-    /// The fields' names where it is read, if they have any.
-    names: &'static [&'static str],
+    /// The fields' names where it is read; of no names if they have none.
+    names: NameHash,
     /// Whether a value with it came back as it was.
     confirmed: AtomicBool,
 }
@@ -84,7 +87,11 @@ impl Known {
         let is_unequivocal = |(part, names): &(Part, &'static [&'static str])| {
             !parts.iter().any(|other| part.contradicts(&other.0) || (*part == other.0 && *names != other.1))
         };
-        let entry = |&(part, names)| Entry { part, names, confirmed: AtomicBool::new(false) };
+        let entry = |(part, names): &(Part, &'static [&'static str])| Entry {
+            part: *part,
+            names: NameHash::of(names),
+            confirmed: AtomicBool::new(false),
+        };
         let entries: Box<[Entry]> = parts.iter().filter(|part| is_unequivocal(part)).map(entry).collect();
         let sites = Sites::new(entries.len());
         if entries.len() <= FEW {
@@ -121,13 +128,13 @@ impl Known {
     }
 
     /// The names of the fields at this place.
-    pub(crate) fn names(&self, at: usize) -> &'static [&'static str] {
-        self.entries.get(at).map_or(&[], |entry| entry.names)
+    pub(crate) fn names(&self, at: usize) -> NameHash {
+        self.entries.get(at).map_or(NameHash::new(), |entry| entry.names)
     }
 
     /// The names of the fields of `part` where it is read, if a value with it came back as it was.
     #[inline(always)]
-    pub(crate) fn confirmed(&self, part: &Part) -> Option<&'static [&'static str]> {
+    pub(crate) fn confirmed(&self, part: &Part) -> Option<NameHash> {
         // Each value of a struct begins with the first.
         match &*self.entries {
             [first, ..] if first.part.is_identical(part) => first.confirmed(),
@@ -138,12 +145,12 @@ impl Known {
     /// Whether values with each of them that has names came back as they were.
     #[inline]
     pub(crate) fn are_names_confirmed(&self) -> bool {
-        self.entries.iter().all(|entry| entry.names.is_empty() || entry.confirmed().is_some())
+        self.entries.iter().all(|entry| entry.names == NameHash::new() || entry.confirmed().is_some())
     }
 
     /// In registers: where it is not called, no part need be made.
     #[inline(never)]
-    fn find_confirmed(&self, outer: &'static str, name: &'static str, number: u64) -> Option<&'static [&'static str]> {
+    fn find_confirmed(&self, outer: &'static str, name: &'static str, number: u64) -> Option<NameHash> {
         self.entries.get(self.find(&Part { outer, name, number })?)?.confirmed()
     }
 
@@ -180,7 +187,7 @@ const MAX_SITES: usize = 1000;
 
 impl Entry {
     #[inline]
-    fn confirmed(&self) -> Option<&'static [&'static str]> {
+    fn confirmed(&self) -> Option<NameHash> {
         self.confirmed.load(Relaxed).then_some(self.names)
     }
 }

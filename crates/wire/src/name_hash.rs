@@ -18,6 +18,13 @@ impl NameHash {
         Self(SPREAD)
     }
 
+    /// Of these.
+    pub(crate) fn of(names: &[&str]) -> Self {
+        let mut hash = Self::new();
+        names.iter().for_each(|name| hash.push(name));
+        hash
+    }
+
     /// Takes a name.
     #[inline(always)]
     pub(crate) fn push(&mut self, name: &str) {
@@ -54,9 +61,7 @@ mod tests {
     use super::*;
 
     fn hash_of(names: &[String]) -> u64 {
-        let mut hash = NameHash::new();
-        names.iter().for_each(|name| hash.push(name));
-        hash.0
+        NameHash::of(&names.iter().map(String::as_str).collect::<Vec<_>>()).0
     }
 
     /// Texts of up to 19 bytes that differ in one byte, and lists of them that differ in their order or in where a name ends.

@@ -83,20 +83,24 @@ impl Sink for Vec<u8> {
 
 /// Some bytes that are there already, to be written over from the first on.
 pub(crate) struct Place<'a> {
-    bytes: &'a mut [u8],
-    len: usize,
+    rest: &'a mut [u8],
+    /// How long it was at first.
+    room: usize,
 }
 
 impl<'a> Place<'a> {
     pub(crate) fn new(bytes: &'a mut [u8]) -> Self {
-        Self { bytes, len: 0 }
+        Self { room: bytes.len(), rest: bytes }
     }
 
     /// The next `n` bytes.
     #[inline(always)]
-    fn next(&mut self, n: usize) -> Result<&mut [u8], Full> {
-        let next = self.bytes.get_mut(self.len..).and_then(|rest| rest.get_mut(..n)).ok_or(Full)?;
-        self.len += n;
+    fn next(&mut self, n: usize) -> Result<&'a mut [u8], Full> {
+        if n > self.rest.len() {
+            return Err(Full);
+        }
+        let (next, rest) = std::mem::take(&mut self.rest).split_at_mut(n);
+        self.rest = rest;
         Ok(next)
     }
 }
@@ -132,7 +136,7 @@ impl Sink for Place<'_> {
 
     #[inline]
     fn position(&self) -> usize {
-        self.len
+        self.room - self.rest.len()
     }
 }
 

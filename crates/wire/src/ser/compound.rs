@@ -11,6 +11,7 @@ use serde::{
 use super::encoder::{ELEMENT, Encoder, KEY, Style, VALUE};
 use crate::{
     error::Trouble,
+    name_hash::NameHash,
     sink::Sink,
     sites::{Site, is_leaf},
     tag,
@@ -73,19 +74,21 @@ impl<'a, 'b, S: Sink, Y: Style> Compound<'a, 'b, S, Y> {
 pub(crate) struct Fields<'a, 'b, S, Y> {
     fields: Compound<'a, 'b, S, Y>,
     /// Their names where they are read, if these are to be compared.
-    names: Option<&'static [&'static str]>,
+    expected: Option<NameHash>,
+    /// Those so far, if they are to be compared.
+    names: NameHash,
 }
 
 impl<'a, 'b, S: Sink, Y: Style> Fields<'a, 'b, S, Y> {
     #[inline(always)]
-    pub(super) fn new(fields: Compound<'a, 'b, S, Y>, names: Option<&'static [&'static str]>) -> Self {
-        Self { fields, names }
+    pub(super) fn new(fields: Compound<'a, 'b, S, Y>, expected: Option<NameHash>) -> Self {
+        Self { fields, expected, names: NameHash::new() }
     }
 
     #[inline(always)]
     fn field<T: Serialize + ?Sized>(&mut self, key: &'static str, value: &T) -> Result<(), Y::Error> {
-        if self.names.is_some_and(|names| names.get(self.fields.n_written) != Some(&key)) {
-            return Err(Y::Error::needs_names());
+        if self.expected.is_some() {
+            self.names.push(key);
         }
         if self.fields.announced.is_none() {
             self.fields.encoder.bytes(tag::STR, key.as_bytes())?;
@@ -95,6 +98,14 @@ impl<'a, 'b, S: Sink, Y: Style> Fields<'a, 'b, S, Y> {
         }
         self.fields.n_written += 1;
         self.fields.encoder.value(value).map_err(|e| e.in_field(key))
+    }
+
+    #[inline(always)]
+    fn finish(self) -> Result<(), Y::Error> {
+        if self.expected.is_some_and(|expected| expected != self.names) {
+            return Err(Y::Error::needs_names());
+        }
+        self.fields.finish()
     }
 
     /// A field that is left out: with names only its reader can tell.
@@ -182,7 +193,7 @@ macro_rules! fields {
 
                 #[inline(always)]
                 fn end(self) -> Result<(), Y::Error> {
-                    self.fields.finish()
+                    self.finish()
                 }
             }
         )*

@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::{
     error::{Error, Stop, Trouble},
     known::{Known, Met, Part},
+    name_hash::NameHash,
     numbers,
     sink::Sink,
     sites::Site,
@@ -22,7 +23,7 @@ pub(crate) trait Style {
 
     /// Finds out whether the reading side reads the same at this place, as far as it goes by position. The names of the
     /// part's fields, if they are to be compared.
-    fn check(&mut self, part: &Part) -> Result<Option<&'static [&'static str]>, Self::Error>;
+    fn check(&mut self, part: &Part) -> Result<Option<NameHash>, Self::Error>;
 
     /// The same of something that is not there in each value.
     fn see(&mut self, site: Site) -> Result<(), Self::Error>;
@@ -44,7 +45,7 @@ impl Style for Compact<'_> {
     }
 
     #[inline(always)]
-    fn check(&mut self, part: &Part) -> Result<Option<&'static [&'static str]>, Stop> {
+    fn check(&mut self, part: &Part) -> Result<Option<NameHash>, Stop> {
         // A part of that name and length may have been confirmed in another order of its fields.
         self.0.confirmed(part).map(Some).ok_or(Stop::Indirect)
     }
@@ -72,7 +73,7 @@ impl Style for Careful<'_> {
         matches!(self, Self::Named)
     }
 
-    fn check(&mut self, part: &Part) -> Result<Option<&'static [&'static str]>, Error> {
+    fn check(&mut self, part: &Part) -> Result<Option<NameHash>, Error> {
         let Self::Trial(known, met) = self else { return Ok(None) };
         let at = known.find(part).ok_or_else(Error::needs_names)?;
         met.parts.push(at);
