@@ -76,7 +76,7 @@ pub use self::{
     journal::{Journal, is_comparing, with_journal},
     named::{decode, encode_named, take},
     numbers::{extend_plain, is_number, is_plain, plain_bytes, take_plain},
-    row::encode_all,
+    row::{OneByOne, encode_all, take_all},
     sink::{Counter, Full, Sink},
 };
 

@@ -17,7 +17,7 @@ use proc_core::{
     is_to_be_confined,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use wire::{TypeInfo, plain_bytes};
+use wire::{OneByOne, TypeInfo, plain_bytes};
 
 use super::{
     codec::{Form, encode},
@@ -192,6 +192,7 @@ pub(super) fn run_chunk<A, R: Serialize + DeserializeOwned>(items: Items<A>, f: 
     let may_hold_handles = TypeInfo::of::<R>().may_hold_handles();
     let mut packed = Vec::with_capacity(64);
     let mut form = Form::Each;
+    let mut one_by_one = OneByOne::of();
     let last = loop {
         // One guard up to the next item that fails: it costs more than a tiny call.
         let ran = catch_unwind(AssertUnwindSafe(|| {
@@ -207,6 +208,17 @@ pub(super) fn run_chunk<A, R: Serialize + DeserializeOwned>(items: Items<A>, f: 
                     return Ok(false);
                 }
                 let is_first = !is_tagged && stream.n_items() == 0;
+                if let Form::Each = form
+                    && !(is_tagged || is_first || may_hold_handles)
+                {
+                    let value = one_by_one.encode(&result).map_err(|e| CallError::Value(e.to_string()))?;
+                    if stream.publish(value) {
+                        continue;
+                    }
+                    packed.clear();
+                    packed.extend_from_slice(value);
+                    return Ok(false);
+                }
                 if is_first && !may_hold_handles {
                     form = Form::of(&result);
                 }

@@ -21,18 +21,19 @@ pub(super) struct Elements<'a, 'de, E> {
 }
 
 /// Where elements end.
-pub(super) trait End {
+pub(super) trait End: Copy {
     /// Whether there is none after so many.
     fn is_after(&mut self, n_read: usize, decoder: &mut Decoder<'_>) -> bool;
 
     /// How many there are, if that is known.
     fn len(&self) -> Option<usize>;
 
-    /// Notes in which element it happened.
-    fn locate(&self, index: usize, e: Error) -> Error;
+    /// Notes in which element it happened. By value: what is lent to a call cannot be kept in registers.
+    fn locate(self, index: usize, e: Error) -> Error;
 }
 
 /// So many elements, with the names of those that have one.
+#[derive(Clone, Copy)]
 pub(super) struct Counted(pub(super) usize, pub(super) &'static [&'static str]);
 
 impl End for Counted {
@@ -46,7 +47,7 @@ impl End for Counted {
     }
 
     #[cold]
-    fn locate(&self, index: usize, e: Error) -> Error {
+    fn locate(self, index: usize, e: Error) -> Error {
         match self.1.get(index) {
             Some(name) => e.in_field(name),
             None => e.in_element(index),
@@ -55,6 +56,7 @@ impl End for Counted {
 }
 
 /// The mark of the end; true once it has been read.
+#[derive(Clone, Copy)]
 pub(super) struct Marked(pub(super) bool);
 
 impl End for Marked {
@@ -69,7 +71,7 @@ impl End for Marked {
     }
 
     #[cold]
-    fn locate(&self, index: usize, e: Error) -> Error {
+    fn locate(self, index: usize, e: Error) -> Error {
         e.in_element(index)
     }
 }

@@ -1,6 +1,6 @@
 //! Bytes, read from the front: tags, lengths, and the pieces that values are made of.
 
-use serde::de::DeserializeSeed;
+use serde::{Deserialize, de::DeserializeSeed};
 
 use crate::{
     error::{Error, Trouble},
@@ -30,11 +30,26 @@ pub(super) fn unexpected(expected: &str, tag: u8) -> Error {
 impl<'de> Decoder<'de> {
     #[inline]
     pub(crate) fn new(bytes: &'de [u8]) -> Self {
-        let (has_names, bytes) = match bytes {
-            [tag::NAMED, rest @ ..] => (true, rest),
-            _ => (false, bytes),
-        };
-        Self { bytes, has_names, room: Room::here() }
+        let mut decoder = Self { bytes, has_names: false, room: Room::here() };
+        decoder.begin();
+        decoder
+    }
+
+    /// Finds out in which form the next value is.
+    #[inline]
+    fn begin(&mut self) {
+        self.has_names = self.is_next(tag::NAMED);
+    }
+
+    /// Reads the next value of a row; after an error there is none.
+    #[inline(always)]
+    pub(crate) fn next<T: Deserialize<'de>>(&mut self) -> Result<T, Error> {
+        self.begin();
+        let value = T::deserialize(&mut *self);
+        if value.is_err() {
+            self.bytes = &[];
+        }
+        value
     }
 
     #[inline]

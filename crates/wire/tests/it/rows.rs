@@ -1,7 +1,9 @@
 //! Many values, one after another.
 
-use serde::{Deserialize, Serialize, Serializer, de::DeserializeOwned, ser::Error as _};
-use wire::{TypeInfo, encode, encode_all, take};
+use std::cell::RefCell;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned, ser::Error as _};
+use wire::{OneByOne, TypeInfo, encode, encode_all, take_all};
 
 #[derive(Serialize, Deserialize, PartialEq, Debug)]
 struct Item {
@@ -24,9 +26,17 @@ fn survives<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(value
     let mut each = vec![7];
     values.iter().for_each(|value| encode(info, value, &mut each).unwrap());
     assert!(row == each);
-    let mut rest = &row[1..];
-    values.iter().for_each(|value| assert_eq!(take::<T>(&mut rest).unwrap(), *value));
-    assert!(rest.is_empty());
+    let mut one_by_one = OneByOne::of();
+    let mut place = 1;
+    for value in values {
+        let bytes = one_by_one.encode(value).unwrap();
+        assert!(row[place..].starts_with(bytes));
+        place += bytes.len();
+    }
+    assert_eq!(place, row.len());
+    let (mut rest, mut back) = (&row[1..], Vec::<T>::new());
+    take_all(values.len(), &mut rest, &mut back).unwrap();
+    assert!(rest.is_empty() && back == values);
 }
 
 #[test]
@@ -75,7 +85,49 @@ fn an_error_says_which_value_it_was() {
     let (at, why) = encode_all(TypeInfo::of::<(u64, Odd)>(), &values, &mut bytes).unwrap_err();
     assert_eq!(at, 10);
     assert!(why.to_string().contains("not this one"), "{why}");
-    let mut rest = &bytes[..];
-    values[..10].iter().for_each(|value| assert_eq!(take::<(u64, Odd)>(&mut rest).unwrap(), *value));
-    assert!(rest.is_empty());
+    let (mut rest, mut back) = (&bytes[..], Vec::<(u64, Odd)>::new());
+    take_all(10, &mut rest, &mut back).unwrap();
+    assert!(rest.is_empty() && back == values[..10]);
+    let mut one_by_one = OneByOne::of();
+    for value in values {
+        let written = one_by_one.encode(&value);
+        assert_eq!(written.is_err(), value.1.0 == 200);
+    }
+}
+
+/// Notes each value that is read.
+#[derive(Serialize, PartialEq, Debug)]
+struct Noted(u16);
+
+thread_local! {
+    static READ: RefCell<Vec<u16>> = const { RefCell::new(Vec::new()) };
+}
+
+impl<'de> Deserialize<'de> for Noted {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let number = u16::deserialize(deserializer)?;
+        READ.with_borrow_mut(|read| read.push(number));
+        Ok(Self(number))
+    }
+}
+
+#[test]
+fn after_an_error_nothing_more_is_read() {
+    let mut bytes = Vec::new();
+    encode_all(TypeInfo::of::<(Noted, Odd)>(), &(0..8).map(|n| (Noted(n), Odd(7))).collect::<Vec<_>>(), &mut bytes)
+        .unwrap();
+    let value_bytes = bytes.len() / 8;
+    for broken in 0..8 {
+        READ.take();
+        let mut bytes = bytes.clone();
+        // Ends the number of the next value early.
+        bytes[(broken + 1) * value_bytes - 1] = u8::MAX >> 1;
+        let (mut rest, mut values) = (&bytes[..], Vec::<(Noted, Odd)>::new());
+        take_all(8, &mut rest, &mut values).unwrap_err();
+        assert_eq!(READ.take(), (0..=broken as u16).collect::<Vec<_>>());
+        assert_eq!(rest.len(), bytes.len());
+    }
+    let mut values = Vec::<(Noted, Odd)>::new();
+    take_all(9, &mut &bytes[..], &mut values).unwrap_err();
+    take_all(usize::MAX, &mut &bytes[..], &mut Vec::<(Noted, Odd)>::new()).unwrap_err();
 }

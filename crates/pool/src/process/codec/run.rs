@@ -5,9 +5,9 @@ use serde::{
     Serialize,
     de::{DeserializeOwned, Error as _},
 };
-use wire::{Error, Flat, TypeInfo, extend_plain, is_plain, plain_bytes};
+use wire::{Error, Flat, TypeInfo, extend_plain, is_plain, plain_bytes, take_all};
 
-use super::{decode, short};
+use super::short;
 
 /// How the values of a row are packed. It precedes each row, except rows of numbers.
 pub(crate) enum Form<T> {
@@ -77,10 +77,5 @@ pub(crate) fn decode_all<T: Serialize + DeserializeOwned>(
     if let Form::Flat(flat) = Form::take(bytes)? {
         return flat.take(n, bytes, values);
     }
-    // Each takes a byte at least.
-    values.reserve(n.min(bytes.len()));
-    for _ in 0..n {
-        values.push(decode(bytes)?);
-    }
-    Ok(())
+    take_all(n, bytes, values)
 }
