@@ -41,6 +41,10 @@
 //! program has confirmed its result; and this program keeps a ledger of what it waits for, compares it with what the server
 //! has, and gives again what was lost there. A task whose host is lost runs again elsewhere, so that tasks must bear that.
 //!
+//! A worker that dies of its own fault tells so here, too: [`TaskError::WorkerDied`](pool::TaskError::WorkerDied) has its crash
+//! report. Functions, files and lines are looked up in this program, so that for calls of a registered function on agents of
+//! another build crash reports and backtraces have offsets in that build's file instead.
+//!
 //! # Who may do what
 //! A user that may give tasks can call the program's functions, with any arguments, on all hosts with agents. So beyond this
 //! machine TLS is required, unless plain text is allowed by name, and a server should know its users: by tokens, passwords

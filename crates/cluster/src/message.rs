@@ -7,14 +7,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use pool::{TaskError, engine::Terms};
-use proc_core::function::{CallError, Function};
+use proc_core::{
+    CrashReport, Panic,
+    function::{CallError, Function},
+};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use wire::TypeInfo;
 
 use crate::names::QueueName;
 
 /// The first byte of each message. It is another one for each change of a message, since an agent may be another build.
-const VERSION: u8 = 3;
+const VERSION: u8 = 6;
 /// That of a message in the place of which there is a stub.
 const STUB: u8 = 4;
 /// That of several messages in one.
@@ -70,6 +73,8 @@ pub(crate) struct Verdict {
     pub(crate) fingerprint: u64,
     /// How long its calls took.
     pub(crate) busy: Duration,
+    /// Which build of the program ran them, if one has failed: backtraces are places in it.
+    pub(crate) build: Option<String>,
     /// One end of each call; or one for all of them.
     pub(crate) ends: Ends,
 }
@@ -77,7 +82,7 @@ pub(crate) struct Verdict {
 impl Verdict {
     /// Whether no call has failed.
     pub(crate) fn has_values(&self) -> bool {
-        matches!(&self.ends, Ends::Each(ends) if ends.iter().all(|end| matches!(end, End::Value(_))))
+        self.ends.are_values()
     }
 }
 
@@ -85,6 +90,13 @@ impl Verdict {
 pub(crate) enum Ends {
     Each(Vec<End>),
     All(Box<End>),
+}
+
+impl Ends {
+    /// Whether no call has failed.
+    pub(crate) fn are_values(&self) -> bool {
+        matches!(self, Self::Each(ends) if ends.iter().all(|end| matches!(end, End::Value(_))))
+    }
 }
 
 /// How one call ended.
@@ -97,6 +109,8 @@ pub(crate) enum End {
         pid: u32,
         signal: Option<i32>,
         code: Option<i32>,
+        /// The crash report, in a form of its own: one that is spoilt spoils nothing else.
+        crash: Option<Vec<u8>>,
         task: Option<String>,
     },
     TimedOut,
@@ -114,7 +128,10 @@ impl End {
     /// Of a call that came to nothing in a local pool.
     pub(crate) fn of(why: TaskError) -> Self {
         match why {
-            TaskError::WorkerDied { pid, signal, code, task, .. } => Self::WorkerDied { pid, signal, code, task },
+            TaskError::WorkerDied { pid, signal, code, crash, task } => {
+                let crash = crash.and_then(|crash| crash.to_bytes());
+                Self::WorkerDied { pid, signal, code, crash, task }
+            }
             TaskError::TimedOut => Self::TimedOut,
             TaskError::MemoryLimit => Self::MemoryLimit,
             TaskError::Quarantined => Self::Quarantined,
@@ -123,16 +140,21 @@ impl End {
         }
     }
 
-    /// The packed value.
+    /// The packed value. Whether the agent runs the same build says what its backtraces mean here.
     ///
     /// # Errors
     /// What there is instead.
-    pub(crate) fn into_value(self) -> Result<Vec<u8>, TaskError> {
+    pub(crate) fn into_value(self, is_same_build: bool) -> Result<Vec<u8>, TaskError> {
         Err(match self {
             Self::Value(packed) => return Ok(packed),
+            Self::Failed(CallError::Panicked(panic)) => {
+                let backtrace = panic.backtrace.from_another_machine(is_same_build);
+                Panic { backtrace, ..panic }.into()
+            }
             Self::Failed(why) => why.into(),
-            Self::WorkerDied { pid, signal, code, task } => {
-                TaskError::WorkerDied { pid, signal, code, crash: None, task }
+            Self::WorkerDied { pid, signal, code, crash, task } => {
+                let crash = crash.and_then(|bytes| CrashReport::from_bytes(&bytes, is_same_build));
+                TaskError::WorkerDied { pid, signal, code, crash, task }
             }
             Self::TimedOut => TaskError::TimedOut,
             Self::MemoryLimit => TaskError::MemoryLimit,
@@ -242,6 +264,15 @@ mod tests {
         }
         for garbage in [&[][..], &[SEVERAL, 1], &[0; 40], &[&[SEVERAL][..], &[0xff; 40]].concat()] {
             assert!(split(garbage).is_none());
+        }
+    }
+
+    #[test]
+    fn spoilt_crash_report_is_dropped_and_its_task_has_died() {
+        let end = |crash| End::WorkerDied { pid: 7, signal: Some(11), code: None, crash, task: None };
+        for spoilt in [vec![], vec![0xff; 100], vec![7; 1 << 20]] {
+            let died = end(Some(spoilt)).into_value(true);
+            assert!(matches!(died, Err(TaskError::WorkerDied { pid: 7, signal: Some(11), crash: None, .. })));
         }
     }
 

@@ -23,14 +23,15 @@ impl AgentLoop {
         let fingerprint = kept.unwrap_or(0);
         // What is kept goes in one message.
         let longest = if kept.is_some() { self.client.max_payload() } else { large::LONGEST };
-        let message = match message::encode(&Verdict { task: key.1, fingerprint, busy, ends }) {
+        let build = (!ends.are_values()).then(|| self.config.names.build().to_owned());
+        let message = match message::encode(&Verdict { task: key.1, fingerprint, busy, build, ends }) {
             Ok(message) if message.len() <= longest => Ok(message),
             Ok(message) => Err(format!("the result takes {} bytes, and no more than {longest} can go", message.len())),
             Err(e) => Err(e.to_string()),
         };
         let message = message.or_else(|why| {
             let ends = Ends::All(Box::new(End::Refused(why)));
-            message::encode(&Verdict { task: key.1, fingerprint, busy, ends })
+            message::encode(&Verdict { task: key.1, fingerprint, busy, build: None, ends })
         });
         let message = message.expect("a short text can be encoded");
         let Some(number) = self.hand.decide(key, message.clone(), Instant::now()) else { return };

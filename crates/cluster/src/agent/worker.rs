@@ -1,6 +1,6 @@
 //! What a worker of an agent's local pool does.
 
-use pool::engine::Chunk;
+use pool::{TaskError, engine::Chunk};
 use proc_core::{
     Target,
     function::{CallError, ForeignCode, Function},
@@ -46,9 +46,17 @@ where
     })
 }
 
+/// Crash reports in one verdict at most: they take kilobytes, and a job's verdict has to go in one message.
+const MAX_REPORTS: usize = 16;
+
 /// What is told of a chunk of calls.
 pub(super) fn ends(chunk: Chunk<Packed>) -> Ends {
-    let Chunk { values, failures, .. } = chunk;
+    let Chunk { values, mut failures, .. } = chunk;
+    for (_, why) in failures.iter_mut().skip(MAX_REPORTS) {
+        if let TaskError::WorkerDied { crash, .. } = why {
+            *crash = None;
+        }
+    }
     let mut ends: Vec<End> = Vec::with_capacity(values.len() + failures.len());
     let mut values = values.into_iter().map(|value| value.map_or_else(End::Failed, End::Value));
     for (at, why) in failures {

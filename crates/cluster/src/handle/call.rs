@@ -43,27 +43,31 @@ fn undecodable(why: impl fmt::Display) -> TaskError {
     TaskError::Decode(why.to_string())
 }
 
-/// What a verdict says of the one call of a task.
-pub(crate) fn result<R: DeserializeOwned>(verdict: Verdict) -> Result<R, TaskError> {
+/// What a verdict says of the one call of a task. `build` is this program's.
+pub(crate) fn result<R: DeserializeOwned>(verdict: Verdict, build: &str) -> Result<R, TaskError> {
+    let is_same_build = verdict.build.as_deref() == Some(build);
     let end = match verdict.ends {
         Ends::All(end) => *end,
         Ends::Each(mut ends) if ends.len() == 1 => ends.swap_remove(0),
         Ends::Each(_) => return Err(undecodable("more or fewer results than calls")),
     };
-    unpack(&end.into_value()?)
+    unpack(&end.into_value(is_same_build)?)
 }
 
 /// What a verdict says of a task's `n_calls` calls.
-pub(crate) fn chunk<R: DeserializeOwned>(verdict: Verdict, n_calls: usize) -> Result<Chunk<R>, TaskError> {
+pub(crate) fn chunk<R: DeserializeOwned>(verdict: Verdict, n_calls: usize, build: &str) -> Result<Chunk<R>, TaskError> {
+    let is_same_build = verdict.build.as_deref() == Some(build);
     let ends = match verdict.ends {
-        Ends::All(end) => return Err(end.into_value().err().unwrap_or_else(|| undecodable("one result for all"))),
+        Ends::All(end) => {
+            return Err(end.into_value(is_same_build).err().unwrap_or_else(|| undecodable("one result for all")));
+        }
         Ends::Each(ends) if ends.len() == n_calls => ends,
         Ends::Each(_) => return Err(undecodable("more or fewer results than calls")),
     };
     let mut chunk =
         Chunk { values: Vec::with_capacity(n_calls), failures: Vec::new(), busy: verdict.busy, n_rounds: 1 };
     for (at, end) in ends.into_iter().enumerate() {
-        match end.into_value().and_then(|packed| unpack(&packed)) {
+        match end.into_value(is_same_build).and_then(|packed| unpack(&packed)) {
             Ok(value) => chunk.values.push(value),
             Err(why) => chunk.failures.push((at, why)),
         }

@@ -83,8 +83,9 @@ pub(super) fn give_one<R: DeserializeOwned + Send + 'static>(
     call: Result<Call, TaskError>,
     terms: ParcelTerms,
 ) -> Task<R> {
+    let build = shared.names.build();
     give(shared, queue, call, None, false, terms, |verdict| {
-        let result = verdict.and_then(call::result);
+        let result = verdict.and_then(|verdict| call::result(verdict, build));
         let n = if result.is_ok() { (1, 0) } else { (0, 1) };
         (result, n)
     })
@@ -122,6 +123,7 @@ pub(super) fn feed<A: Send + 'static, R: DeserializeOwned + Send + 'static>(
     let (shared, queue) = (shared.clone(), queue.clone());
     let mut open = shared.open_input();
     let mut n_given = 0;
+    let build = shared.names.build();
     Box::new(move |items| {
         let n_calls = items.len();
         if let Some(open) = &mut open {
@@ -136,7 +138,7 @@ pub(super) fn feed<A: Send + 'static, R: DeserializeOwned + Send + 'static>(
         let call = function.clone().and_then(|function| Ok((function, calls?)));
         let kept = call.as_ref().map_or(None, &mut keep);
         give(&shared, &queue, call, kept, open.is_some(), terms.clone(), move |verdict| {
-            let chunk: Result<Chunk<R>, _> = verdict.and_then(|verdict| call::chunk(verdict, n_calls));
+            let chunk: Result<Chunk<R>, _> = verdict.and_then(|verdict| call::chunk(verdict, n_calls, build));
             let n = chunk.as_ref().map_or((0, n_calls), |chunk| (chunk.values.len(), chunk.failures.len()));
             (chunk, n)
         })

@@ -11,6 +11,7 @@ use std::{
 
 use cluster::ClusterPool;
 use pool::{Executor, ProcessPool, TaskError, ThreadPool};
+use proc_core::{CrashCause, CrashReport};
 use serde::{Deserialize, Serialize};
 
 use crate::support::local;
@@ -60,6 +61,48 @@ fn each_failure_is_told_apart_and_costs_one_task() {
     let back = pool.apply(|| proc_core::Fd::from(std::fs::File::open("/dev/null").unwrap()), ());
     assert!(matches!(&back, Err(TaskError::Encode(why)) if why.contains("handle")), "{back:?}");
     assert_eq!(pool.apply(square, (3,)), Ok(9));
+}
+
+fn recurse(n: u64) -> u64 {
+    if n == u64::MAX { 0 } else { black_box(recurse(black_box(n + 1))) + 1 }
+}
+
+fn give_up() {
+    abort()
+}
+
+#[test]
+fn crash_report_of_a_worker_arrives_with_the_names_of_its_functions() {
+    let Some((_dog, pool)) = local(ClusterPool::builder().chunk_size(40), 1) else { return };
+    let is_in = |crash: &CrashReport, function: &str| {
+        crash.frames().iter().any(|frame| frame.function().is_some_and(|name| name.ends_with(function)))
+    };
+    let died = pool.apply(recurse, (0,));
+    let Err(TaskError::WorkerDied { pid, signal: Some(11), crash: Some(crash), .. }) = &died else {
+        panic!("{died:?}")
+    };
+    assert_eq!((crash.cause(), crash.signal()), (CrashCause::StackOverflow, 11));
+    assert!(crash.address().is_some() && is_in(crash, "::recurse"), "{crash}");
+    assert_ne!(*pid, std::process::id());
+    assert!(died.unwrap_err().to_string().contains("stack overflow"));
+    let died = pool.apply(give_up, ());
+    let Err(TaskError::WorkerDied { signal: Some(6), crash: Some(crash), .. }) = &died else { panic!("{died:?}") };
+    assert!(crash.cause() == CrashCause::Abort && is_in(crash, "::give_up"), "{crash}");
+    // Of one task's many calls, the first ones have theirs.
+    let many: Vec<_> = pool
+        .imap(
+            |n: u8| {
+                if n < 20 {
+                    give_up()
+                }
+            },
+            0..40,
+        )
+        .collect();
+    let has_report =
+        |result: &&Result<(), TaskError>| matches!(result, Err(TaskError::WorkerDied { crash: Some(_), .. }));
+    assert_eq!(many.iter().filter(|result| result.is_err()).count(), 20);
+    assert_eq!(many.iter().filter(has_report).count(), 16);
 }
 
 /// A number that most others are no such number.

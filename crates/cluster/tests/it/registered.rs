@@ -14,7 +14,7 @@ use std::{
 
 use cluster::{Agent, ClusterPool};
 use pool::{Error, TaskError};
-use proc_core::{Fd, Stdio, command::Popen, function::build_id};
+use proc_core::{CrashCause, Fd, Frame, Stdio, command::Popen, function::build_id};
 use serde::{Deserialize, Serialize};
 
 use crate::{server::new_directory, support::local};
@@ -165,7 +165,12 @@ fn types_that_do_not_fit_are_errors() {
     let fail = pool.function::<(u8,), Result<(), Error>>("fail").unwrap();
     assert_eq!(fail.apply((0,)), Ok(Err("none".into())));
     assert!(matches!(fail.apply((1,)), Err(TaskError::Panicked { message, .. }) if message == "one"));
-    assert!(matches!(fail.apply((2,)), Err(TaskError::WorkerDied { signal: Some(6), .. })));
+    let died = fail.apply((2,));
+    let Err(TaskError::WorkerDied { signal: Some(6), crash: Some(crash), .. }) = &died else { panic!("{died:?}") };
+    // The addresses are places in the other program, where this one has other functions.
+    let of_program = |frame: &&Frame| frame.module().is_none();
+    assert!(crash.cause() == CrashCause::Abort && crash.frames().iter().any(|frame| of_program(&frame)), "{crash}");
+    assert!(crash.frames().iter().filter(of_program).all(|frame| frame.function().is_none()), "{crash}");
     let handle = pool.function::<(), Fd>("open").unwrap().apply(());
     assert!(matches!(&handle, Err(TaskError::Encode(why)) if why.contains("handle")), "{handle:?}");
     let handle = pool.function::<(Fd,), ()>("add").unwrap().apply((fs::File::open("/dev/null").unwrap().into(),));

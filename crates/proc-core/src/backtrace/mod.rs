@@ -47,8 +47,21 @@ pub struct Backtrace(Option<Arc<Captured>>);
 #[derive(Default)]
 struct Captured {
     places: Places,
+    source: Source,
     frames: OnceLock<Vec<Frame>>,
     text: OnceLock<String>,
+}
+
+/// Where the files lie that the places name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Source {
+    /// On this machine.
+    #[default]
+    Here,
+    /// On another machine, which runs this build of the program.
+    SameBuild,
+    /// On another machine, which runs another program.
+    OtherBuild,
 }
 
 /// What travels.
@@ -131,15 +144,30 @@ impl Backtrace {
     }
 
     pub(crate) fn of_places(places: Places) -> Self {
+        Self::of_places_at(places, Source::Here)
+    }
+
+    fn of_places_at(places: Places, source: Source) -> Self {
         if places.places.is_empty() {
             return Self::default();
         }
-        Self(Some(Arc::new(Captured { places, ..Captured::default() })))
+        Self(Some(Arc::new(Captured { places, source, ..Captured::default() })))
+    }
+
+    /// Marks it as one that came from another machine. Names are then looked up only in this program's own file, if the other
+    /// machine runs the same build, and in libraries that this process has loaded: a path from a network opens no other file.
+    /// The other frames have their offsets.
+    #[doc(hidden)]
+    pub fn from_another_machine(self, is_same_build: bool) -> Self {
+        let source = if is_same_build { Source::SameBuild } else { Source::OtherBuild };
+        self.0.map_or_else(Self::default, |captured| Self::of_places_at(captured.places.clone(), source))
     }
 
     /// The functions, from the innermost outward, without those that deal with panics.
     pub fn frames(&self) -> &[Frame] {
-        self.0.as_ref().map_or(&[], |captured| captured.frames.get_or_init(|| symbols::frames(&captured.places)))
+        self.0
+            .as_ref()
+            .map_or(&[], |captured| captured.frames.get_or_init(|| symbols::frames(&captured.places, captured.source)))
     }
 
     /// As the text that std would print.

@@ -43,6 +43,12 @@ impl Library {
     }
 }
 
+/// The files of this process's shared libraries, by the names that they were loaded by and by their real names.
+pub(super) fn loaded_files() -> Vec<PathBuf> {
+    let names = loaded().into_iter().map(|library| library.path).filter(|path| path.is_absolute());
+    names.flat_map(|path| [std::fs::canonicalize(&path).unwrap_or_default(), path]).collect()
+}
+
 /// The shared libraries of this process.
 fn loaded() -> Vec<Library> {
     let mut libraries = Vec::new();

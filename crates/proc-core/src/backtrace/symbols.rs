@@ -7,7 +7,7 @@ use std::{
 
 use addr2line::Loader;
 
-use super::{Frame, Place, Places};
+use super::{Frame, Place, Places, Source, modules};
 use crate::lock::lock;
 use kernel::fork_local::ForkLocal;
 
@@ -26,7 +26,13 @@ type Files = Vec<(PathBuf, Option<Loader>)>;
 static FILES: ForkLocal<Mutex<Files>> = ForkLocal::new();
 
 /// The functions at `places`, those that only deal with a panic left out.
-pub(super) fn frames(places: &Places) -> Vec<Frame> {
+pub(super) fn frames(places: &Places, source: Source) -> Vec<Frame> {
+    let loaded = if source == Source::Here { Vec::new() } else { modules::loaded_files() };
+    let may_open = |library: Option<&Path>| match (source, library) {
+        (Source::Here, _) | (Source::SameBuild, None) => true,
+        (Source::OtherBuild, None) => false,
+        (_, Some(library)) => loaded.iter().any(|path| path == library),
+    };
     let mut files = lock(FILES.get());
     let mut frames = Vec::new();
     for place in places.places.iter().filter(|place| place.offset < MAX_OFFSET) {
@@ -39,7 +45,8 @@ pub(super) fn frames(places: &Places) -> Vec<Frame> {
             },
         };
         let path = library.unwrap_or(Path::new(OWN_FILE));
-        push_frames(open(&mut files, path), library, *place, &mut frames);
+        let loader = if may_open(library) { open(&mut files, path) } else { None };
+        push_frames(loader, library, *place, &mut frames);
     }
     let begin = frames.iter().rposition(|frame| frame.function().is_some_and(is_of_a_panic));
     frames.drain(..begin.map_or(0, |last| last + 1));

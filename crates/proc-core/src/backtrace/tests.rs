@@ -59,6 +59,33 @@ fn places_that_no_file_has_are_harmless() {
 }
 
 #[test]
+fn backtrace_of_another_machine_opens_no_file_of_this_one_but_its_own() {
+    let library = modules::loaded_files().into_iter().find(|path| path.to_string_lossy().contains("libc.so")).unwrap();
+    let unloaded = std::env::temp_dir().join(format!("proc-core-unloaded-{}", std::process::id()));
+    std::fs::copy(&library, &unloaded).unwrap();
+    let here = of_here();
+    let mut places = here.0.as_ref().unwrap().places.clone();
+    let getpid = modules::locate(&[libc::getpid as *const () as usize]).places[0].offset;
+    places.push(Some(&library), getpid);
+    places.push(Some(&unloaded), getpid);
+    let names = |backtrace: Backtrace| -> Vec<String> {
+        backtrace.frames().iter().filter_map(|frame| frame.function()).map(str::to_owned).collect()
+    };
+    let is_named = |names: &[String], end: &str| names.iter().filter(|name| name.ends_with(end)).count();
+    let local = names(Backtrace::of_places(places.clone()));
+    assert_eq!((is_named(&local, "::of_here"), is_named(&local, "getpid")), (1, 2), "{local:?}");
+    let same = Backtrace::of_places(places.clone()).from_another_machine(true);
+    let same = names(same);
+    assert_eq!((is_named(&same, "::of_here"), is_named(&same, "getpid")), (1, 1), "{same:?}");
+    let other = Backtrace::of_places(places).from_another_machine(false);
+    let text = other.to_string();
+    let other = names(other);
+    assert_eq!((is_named(&other, "::of_here"), is_named(&other, "getpid")), (0, 1), "{other:?}");
+    assert!(text.contains("<program>+0x"), "{text}");
+    std::fs::remove_file(unloaded).unwrap();
+}
+
+#[test]
 fn none_is_the_empty_text() {
     let none = after_the_journey(&Backtrace::default());
     assert!(none.is_empty() && none.frames().is_empty());

@@ -6,6 +6,7 @@ mod context;
 pub(crate) mod handler;
 pub(crate) mod last_panic;
 mod maps;
+mod message;
 mod origin;
 pub(crate) mod out_of_memory;
 pub(crate) mod packet;
@@ -13,6 +14,7 @@ pub(crate) mod packet;
 use std::fmt;
 
 use nix::sys::signal::Signal;
+use serde::{Deserialize, Serialize};
 
 use crate::backtrace::{Backtrace, Frame};
 use kernel::sys::oom;
@@ -43,7 +45,7 @@ use packet::{Happened, NO_MEMORY, OVERFLOW, Where};
 pub struct CrashReport(pub(crate) Box<Told>);
 
 /// On the heap: reports lie in errors, and these in every result. A result is moved often, and is seldom an error.
-#[derive(Clone)]
+#[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Told {
     happened: Happened,
     flags: u8,

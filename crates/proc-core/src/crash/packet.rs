@@ -3,6 +3,8 @@
 //! The first says what happened, the second where. A handler that does not survive the walk over a broken stack has sent
 //! the first one by then.
 
+use serde::{Deserialize, Serialize};
+
 /// The first byte of the first packet.
 pub(crate) const HAPPENED: u8 = 3;
 /// The first byte of the second one.
@@ -28,7 +30,7 @@ pub(super) const OVERFLOW: u8 = 1;
 pub(super) const NO_MEMORY: u8 = 2;
 
 /// What the first packet says.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Happened {
     pub(super) signal: i32,
     pub(super) code: i32,
