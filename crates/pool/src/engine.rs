@@ -87,6 +87,12 @@ pub fn imap_unordered<I: Iterator, R>(input: I, cut: Cut, submit: Submit<I::Item
     ImapUnordered::new(input, cut, submit)
 }
 
+/// Cancels a task of a [`ProcessPool`](crate::ProcessPool), unless a worker has begun with it (false) or it has ended. A task of
+/// many items that a worker has done a part of may count as not begun.
+pub fn recall<R>(task: &Task<R>) -> bool {
+    task.0.recall()
+}
+
 /// As the task's own future, without taking the task: others may look at it meanwhile, and cancel it.
 pub fn poll<R>(task: &Task<R>, context: &mut Context<'_>) -> Poll<Result<R, TaskError>> {
     let core = task.0.core();

@@ -168,6 +168,14 @@ impl<K: Kind> Handle<K::Output> for Job<K> {
         cancelled
     }
 
+    fn recall(&self) -> bool {
+        if self.core.is_done() || !self.pool.is_owner() || !self.pool.take_out(&self.header) {
+            return false;
+        }
+        self.header.release();
+        self.core.complete(Err(TaskError::Cancelled))
+    }
+
     fn is_running(&self) -> bool {
         !self.core.is_done() && self.pool.is_running(&self.header)
     }

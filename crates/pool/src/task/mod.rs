@@ -192,6 +192,11 @@ pub(crate) trait Handle<R>: Send + Sync {
 
     fn cancel(&self) -> bool;
 
+    /// Cancels it, unless it was begun.
+    fn recall(&self) -> bool {
+        false
+    }
+
     fn is_running(&self) -> bool;
 
     /// Blocks until the task has ended (true) or the deadline has passed (false).

@@ -4,7 +4,7 @@ use std::{
     time::Duration,
 };
 
-use pool::{PoolError, ProcessPool, Task, TaskError};
+use pool::{PoolError, ProcessPool, Task, TaskError, engine};
 use proc_core::{CrashCause, Process, shm::Shared};
 use test_support::watchdog;
 
@@ -47,6 +47,43 @@ fn many_tiny_tasks() {
     }
     let stats = pool.stats();
     assert_eq!((stats.done, stats.failed, stats.queued, stats.running), (20_000, 0, 0, 0));
+}
+
+/// Every task either runs, and has its result, or is recalled, and never runs.
+#[test]
+fn recalled_tasks_do_not_run_and_the_others_have_run_once() {
+    let _dog = watchdog(PATIENCE);
+    let pool = ProcessPool::new(2).unwrap();
+    let n_runs = Shared::new(AtomicU64::new(0)).unwrap();
+    let count = |n_runs: Shared<AtomicU64>| {
+        n_runs.fetch_add(1, SeqCst);
+    };
+    let tasks: Vec<Task<()>> = (0..5000).map(|_| pool.apply_async(count, (n_runs.clone(),))).collect();
+    tasks[50].wait();
+    let recalled: Vec<bool> = tasks.iter().rev().map(engine::recall).collect();
+    let n_recalled = recalled.iter().filter(|is_recalled| **is_recalled).count() as u64;
+    for (task, is_recalled) in tasks.iter().rev().zip(recalled) {
+        assert_eq!(task.get(), if is_recalled { Err(TaskError::Cancelled) } else { Ok(()) });
+    }
+    assert_eq!(n_runs.load(SeqCst), 5000 - n_recalled);
+    // No worker was killed for it.
+    assert_eq!((pool.apply(double, (4,)), pool.stats().deaths.len()), (Ok(8), 0));
+}
+
+#[test]
+fn running_task_is_not_recalled() {
+    let _dog = watchdog(PATIENCE);
+    let pool = ProcessPool::new(1).unwrap();
+    let gate = Shared::new(AtomicU64::new(0)).unwrap();
+    let wait = |gate: Shared<AtomicU64>| while gate.load(SeqCst) == 0 {};
+    let tasks: Vec<Task<()>> = (0..3).map(|_| pool.apply_async(wait, (gate.clone(),))).collect();
+    while !tasks[0].running() {
+        std::thread::yield_now();
+    }
+    assert!(!engine::recall(&tasks[0]) && engine::recall(&tasks[1]) && !engine::recall(&tasks[1]));
+    gate.store(1, SeqCst);
+    assert_eq!((tasks[0].get(), tasks[1].get(), tasks[2].get()), (Ok(()), Err(TaskError::Cancelled), Ok(())));
+    assert!(!engine::recall(&tasks[2]));
 }
 
 fn kill_myself(signal: i32) {

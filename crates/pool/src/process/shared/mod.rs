@@ -289,6 +289,21 @@ impl Shared {
         self.pump(true);
     }
 
+    /// Takes a task out of the pool, unless a worker has begun with it.
+    pub(super) fn take_out(&self, header: &Header) -> bool {
+        let mut batch = Batch::default();
+        let is_out = {
+            let mut state = self.state.lock();
+            self.take_inbox(&mut state, &mut batch);
+            let is_out = state.take_out(header);
+            self.note(&mut state, &batch);
+            is_out
+        };
+        self.settle(batch);
+        self.pump(true);
+        is_out
+    }
+
     /// Whether a worker has begun with a task.
     pub(super) fn is_running(&self, header: &Header) -> bool {
         let is_running = self.is_owner() && self.state.lock().is_running(header.place.load(Relaxed));

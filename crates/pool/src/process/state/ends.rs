@@ -16,7 +16,7 @@ use crate::{
         batch::Batch,
         events::event,
         seat::{Life, Place, Seat},
-        work::End,
+        work::{End, Header},
     },
     stats::Death,
 };
@@ -65,6 +65,16 @@ impl State {
         let Some(place) = Place::unpack(packed_place) else { return false };
         let Some(Seat::Taken(worker)) = self.seats.get(place.seat) else { return false };
         worker.lane.slots().any(|(slot, state)| slot == place.slot && state == SlotState::Taken)
+    }
+
+    /// Takes a task out that no worker has begun with; false if one has, or if it is over.
+    pub(in crate::process) fn take_out(&mut self, header: &Header) -> bool {
+        if let Some(place) = Place::unpack(header.place.load(Relaxed)) {
+            let Some(Seat::Taken(worker)) = self.seats.get_mut(place.seat) else { return false };
+            return worker.recall(place.slot).is_some();
+        }
+        let waiting = self.backlog.iter().position(|work| work.header().id == header.id);
+        waiting.is_some_and(|at| self.backlog.remove(at).is_some())
     }
 
     /// Takes a task away from its worker; kills the worker if it is running the task.
