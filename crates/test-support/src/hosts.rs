@@ -80,9 +80,17 @@ pub fn empty_proc() {
 /// # Panics
 /// If that is not allowed.
 pub fn hide_others() {
-    mount_at_proc("proc", "hidepid=2");
+    hide_processes();
     become_nobody();
     assert!(fs::metadata("/proc/1").is_err() && fs::metadata("/proc/self").is_ok());
+}
+
+/// Hides the processes of others in `/proc`, for the calling process and those that it starts. Root still sees them.
+///
+/// # Panics
+/// If that is not allowed.
+pub fn hide_processes() {
+    mount_at_proc("proc", "hidepid=2");
 }
 
 fn mount_at_proc(kind: &str, options: &str) {

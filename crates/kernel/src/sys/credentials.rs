@@ -4,11 +4,7 @@
 //! System calls with integers, and with structures of ours that outlive the call.
 #![allow(unsafe_code)]
 
-use std::{
-    fs::{self, File},
-    io,
-    os::unix::fs::FileExt,
-};
+use std::{fs::File, io, os::unix::fs::FileExt};
 
 use nix::{
     errno::Errno,
@@ -46,14 +42,9 @@ pub struct Capabilities {
 }
 
 impl Credentials {
-    /// Those of another process.
-    pub fn of(pid: u32) -> io::Result<Self> {
-        Self::parse(&fs::read_to_string(format!("/proc/{pid}/status"))?)
-    }
-
     /// Those of the calling process. `status` is its `/proc/self/status`, which can be opened before there is no `/proc` any
     /// more.
-    fn own(status: &File) -> io::Result<Self> {
+    pub fn own(status: &File) -> io::Result<Self> {
         let mut text = Vec::new();
         loop {
             let at = text.len();
@@ -174,10 +165,27 @@ struct Half {
     inheritable: u32,
 }
 
-/// Of the calling thread.
-static OWN: CapHeader = CapHeader { version: 0x2008_0522, pid: 0 };
+impl CapHeader {
+    /// Of a process; 0 is the calling thread.
+    const fn of(pid: i32) -> Self {
+        Self { version: 0x2008_0522, pid }
+    }
+}
 
 impl Capabilities {
+    /// Takes the first three over from another process. That needs no `/proc`, which may hide it.
+    ///
+    /// # Errors
+    /// `ESRCH` if it has ended.
+    pub fn take_over(&mut self, pid: u32) -> nix::Result<()> {
+        let [low, high] = get(pid.cast_signed())?;
+        let joined = |half: fn(&Half) -> u32| u64::from(half(&low)) | u64::from(half(&high)) << 32;
+        self.effective = joined(|half| half.effective);
+        self.permitted = joined(|half| half.permitted);
+        self.inheritable = joined(|half| half.inheritable);
+        Ok(())
+    }
+
     /// Makes the first three those of the calling thread.
     fn set(&self) -> nix::Result<()> {
         let half = |shift: u32| Half {
@@ -190,28 +198,29 @@ impl Capabilities {
 }
 
 fn set(halves: &[Half; 2]) -> nix::Result<()> {
+    let header = CapHeader::of(0);
     // SAFETY: a header and two halves, as this version has them.
-    let set = unsafe { libc::syscall(libc::SYS_capset, &raw const OWN, halves.as_ptr()) };
+    let set = unsafe { libc::syscall(libc::SYS_capset, &raw const header, halves.as_ptr()) };
     Errno::result(set).map(drop)
 }
 
 /// The capabilities of the calling thread, but for the bounding and ambient ones; for comparisons.
 pub fn capabilities() -> Option<[u32; 6]> {
-    let [low, high] = get()?;
+    let [low, high] = get(0).ok()?;
     Some([low.effective, low.permitted, low.inheritable, high.effective, high.permitted, high.inheritable])
 }
 
-fn get() -> Option<[Half; 2]> {
-    let mut halves = [Half::default(); 2];
+fn get(pid: i32) -> nix::Result<[Half; 2]> {
+    let (mut header, mut halves) = (CapHeader::of(pid), [Half::default(); 2]);
     // SAFETY: a header, and room for two halves.
-    let got = unsafe { libc::syscall(libc::SYS_capget, &raw const OWN, halves.as_mut_ptr()) };
-    (got == 0).then_some(halves)
+    let got = unsafe { libc::syscall(libc::SYS_capget, &raw mut header, halves.as_mut_ptr()) };
+    Errno::result(got).map(|_| halves)
 }
 
 /// Keeps the calling thread's capabilities when it executes a program that has none itself, where a user other than root
 /// would lose them. As far as that is allowed. System calls only.
 pub fn keep_over_exec() {
-    let Some(mut halves) = get() else { return };
+    let Ok(mut halves) = get(0) else { return };
     if halves.iter().all(|half| half.permitted == 0) {
         return;
     }
@@ -239,6 +248,8 @@ pub fn is_privileged_start() -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
@@ -247,7 +258,9 @@ mod tests {
         let own = Credentials::own(&status).unwrap();
         assert_eq!(own.uids[1], nix::unistd::geteuid().as_raw());
         assert_eq!(own.gids[0], nix::unistd::getgid().as_raw());
-        assert_eq!(Credentials::of(std::process::id()).unwrap(), own);
+        let mut same = own.clone();
+        same.capabilities.take_over(std::process::id()).unwrap();
+        assert_eq!(same, own);
         own.assume(&status).unwrap();
     }
 

@@ -18,7 +18,7 @@ pub(crate) const NOBODY: u32 = 65534;
 pub(crate) struct Condition {
     pub(crate) name: &'static str,
     pub(crate) needs_root: bool,
-    /// Whether the program is one with a file capability, run by nobody.
+    /// Whether the program is one with a file capability. It is executed after the condition was entered.
     pub(crate) is_installed: bool,
     /// Whether a process is started before.
     pub(crate) starts_before: bool,
@@ -63,7 +63,8 @@ pub(crate) const CONDITIONS: &[Condition] = &[
         starts_before: true,
         ..Condition::new("after seteuid", true, || seteuid(Uid::from_raw(NOBODY)).unwrap())
     },
-    Condition { is_installed: true, ..Condition::new("a file capability", true, || {}) },
+    Condition { is_installed: true, ..Condition::new("a file capability", true, hosts::become_nobody) },
+    Condition { is_installed: true, ..Condition::new("a file capability, hidepid=2", true, hosts::hide_others) },
     Condition::new("descriptors 0, 1, 2 closed", false, || {
         for number in 0..3 {
             close(number).unwrap();

@@ -75,7 +75,8 @@ fn run(condition: &Condition) -> Vec<(String, String)> {
     File::create(&report).unwrap().set_permissions(Permissions::from_mode(0o666)).unwrap();
     // Not in the process under the condition: a process with another thread cannot be forked.
     let _dog = test_support::watchdog(Duration::from_secs(120) + Duration::from_millis(100) * operations::n_kills());
-    let mut command = if condition.is_installed { installed(&dir.0) } else { Command::new("/proc/self/exe") };
+    let mut command =
+        if condition.is_installed { installed(&dir.0, condition.enter) } else { Command::new("/proc/self/exe") };
     command.env(CONDITION, condition.name).env(REPORT, &report).envs([groups::variable()]);
     let status = command.status().unwrap();
     groups::remove();
@@ -86,13 +87,19 @@ fn run(condition: &Condition) -> Vec<(String, String)> {
     rows
 }
 
-/// This program with a file capability, run by nobody.
-fn installed(dir: &Path) -> Command {
+/// This program with a file capability, executed by a process that has entered a condition.
+fn installed(dir: &Path, enter: fn()) -> Command {
     let program = dir.join("program");
     assert!(Command::new("cp").arg(std::env::current_exe().unwrap()).arg(&program).status().unwrap().success());
     conditions::give_capability(&program);
     let mut command = Command::new(program);
-    command.uid(conditions::NOBODY).gid(conditions::NOBODY);
+    let entered = move || {
+        enter();
+        Ok(())
+    };
+    // SAFETY: system calls. What they allocate is not shared with a thread that could have been in the midst of it: the C
+    // library's allocator is ready in a forked child.
+    unsafe { command.pre_exec(entered) };
     command
 }
 
@@ -103,7 +110,9 @@ fn under(condition: &Condition) {
     if condition.starts_before {
         proc_core::Process::spawn(|| (), ()).unwrap().join().unwrap();
     }
-    (condition.enter)();
+    if !condition.is_installed {
+        (condition.enter)();
+    }
     for (name, operation) in OPERATIONS.iter().chain(condition.more) {
         let happened = match operation() {
             Ok(figures) => format!("{WORKS}{figures}"),

@@ -4,9 +4,13 @@
 //! calls privileged (`AT_SECURE`). Anybody can start such a program with a marker and a socket of his own. What a parent has
 //! that an impostor cannot have is the rights themselves. So the copy
 //!
-//! 1. looks which rights its parent has in this moment, and gives up what the parent does not have;
-//! 2. then asks, over the socket, with a number that nobody can know before. The answer must come from the parent: the
-//!    kernel notes who sends. So whoever has the other end now is the parent itself, after it had these rights.
+//! 1. looks which capabilities its parent has in this moment;
+//! 2. then asks, over the socket, with a number that nobody can know before. The parent answers as each of its users and
+//!    groups, the real, the effective and the saved. The kernel notes who sends, and lets nobody send as what he is not. So
+//!    whoever has the other end now is the parent itself, after it had these capabilities;
+//! 3. gives up what the parent does not have. A program's file changes nothing else: the rest is inherited.
+//!
+//! None of it is read from `/proc`, which may hide the parent from the copy (`hidepid`).
 //!
 //! To look at the program that the parent runs would not do: under a debugger or `no_new_privs` it is the same program, but
 //! in other hands, and without the rights.
@@ -17,7 +21,7 @@
 
 use std::{
     fs::File,
-    io::{self, IoSliceMut},
+    io::{self, IoSlice, IoSliceMut},
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
 };
 
@@ -25,8 +29,10 @@ use nix::{
     cmsg_space,
     errno::Errno,
     poll::{PollFd, PollFlags, ppoll},
-    sys::socket::{ControlMessageOwned, MsgFlags, UnixCredentials, recvmsg, setsockopt, sockopt::PassCred},
-    unistd::getppid,
+    sys::socket::{
+        ControlMessage, ControlMessageOwned, MsgFlags, UnixCredentials, recvmsg, sendmsg, setsockopt, sockopt::PassCred,
+    },
+    unistd::{Pid, getpid, getppid, getresgid, getresuid},
 };
 
 use crate::child;
@@ -45,7 +51,7 @@ type Question = [u8; 16];
 
 /// Whether copies that the calling process starts will ask.
 pub(crate) fn is_needed() -> bool {
-    let (uids, gids) = (nix::unistd::getresuid(), nix::unistd::getresgid());
+    let (uids, gids) = (getresuid(), getresgid());
     credentials::is_privileged_start()
         || uids.is_ok_and(|ids| ids.real != ids.effective)
         || gids.is_ok_and(|ids| ids.real != ids.effective)
@@ -56,23 +62,23 @@ pub(crate) fn is_needed() -> bool {
 /// # Errors
 /// Why the parent could not be made sure of.
 pub(crate) fn demand(socket: BorrowedFd<'_>) -> Result<(), String> {
+    let own = File::open("/proc/self/status").and_then(|status| Ok((Credentials::own(&status)?, status)));
+    let (mut rights, status) = own.map_err(|e| format!("more rights, of which it cannot see what they are: {e}"))?;
     let parent = getppid();
-    let rights = Credentials::of(parent.as_raw().cast_unsigned())
-        .map_err(|e| format!("more rights than its parent can be seen to have: {e}"))?;
-    let assumed = File::open("/proc/self/status").and_then(|status| rights.assume(&status));
-    assumed.map_err(|e| format!("rights that are not its parent's, and that it cannot give up: {e}"))?;
-    match ask(socket) {
-        Ok(sender) if sender.pid() == parent.as_raw() && getppid() == parent => Ok(()),
-        Ok(_) => Err("rights that are not for the one who answers".into()),
-        Err(e) => {
-            let why = format!("more rights, by a parent that does not answer: {e}");
-            child::refuse_owner(socket, &why)
-        }
-    }
+    let seen = rights.capabilities.take_over(parent.as_raw().cast_unsigned());
+    seen.map_err(|e| format!("more rights than its parent can be seen to have: {e}"))?;
+    let answers = ask(socket, parent).unwrap_or_else(|e| {
+        let why = format!("more rights, by a parent that does not answer: {e}");
+        child::refuse_owner(socket, &why)
+    });
+    let answers = answers.filter(|_| getppid() == parent).ok_or("rights that are not for the one who answers")?;
+    rights.uids = answers.map(|sender| sender.uid());
+    rights.gids = answers.map(|sender| sender.gid());
+    rights.assume(&status).map_err(|e| format!("rights that are not its parent's, and that it cannot give up: {e}"))
 }
 
-/// Who answers the question.
-fn ask(socket: BorrowedFd<'_>) -> io::Result<UnixCredentials> {
+/// As whom the parent answers: the real user and group, the effective ones, and the saved ones. `None` if another process does.
+fn ask(socket: BorrowedFd<'_>, parent: Pid) -> io::Result<Option<[UnixCredentials; 3]>> {
     let mut question: Question = [0; 16];
     // SAFETY: the kernel writes at most so many bytes.
     let len = unsafe { libc::getrandom(question.as_mut_ptr().cast(), question.len(), 0) };
@@ -81,6 +87,19 @@ fn ask(socket: BorrowedFd<'_>) -> io::Result<UnixCredentials> {
     }
     setsockopt(&socket, PassCred, &true)?;
     seqpacket::send_bytes(socket, &question, &[])?;
+    let mut answers = [UnixCredentials::new(); 3];
+    for answer in &mut answers {
+        *answer = await_answer(socket, question)?;
+        if answer.pid() != parent.as_raw() {
+            return Ok(None);
+        }
+    }
+    setsockopt(&socket, PassCred, &false)?;
+    Ok(Some(answers))
+}
+
+/// Who sends the question back.
+fn await_answer(socket: BorrowedFd<'_>, question: Question) -> io::Result<UnixCredentials> {
     let mut answer = Question::default();
     let mut parts = [IoSliceMut::new(&mut answer)];
     let mut control = cmsg_space!(UnixCredentials);
@@ -96,7 +115,6 @@ fn ask(socket: BorrowedFd<'_>) -> io::Result<UnixCredentials> {
         _ => None,
     });
     let len = message.bytes;
-    setsockopt(&socket, PassCred, &false)?;
     match sender {
         Some(sender) if len == answer.len() && answer == question => Ok(sender),
         _ => Err(io::Error::other("the answer is another one's")),
@@ -118,11 +136,22 @@ pub(crate) fn answer(socket: &OwnedFd, pidfd: &OwnedFd) -> nix::Result<()> {
     }
     let mut question = Question::default();
     match seqpacket::receive_small(socket.as_fd(), &mut question, false) {
-        Ok((len, _)) if len == question.len() => match seqpacket::send_bytes(socket.as_fd(), &question, &[]) {
+        Ok((len, _)) if len == question.len() => match send_as_all(socket.as_fd(), &question) {
             Err(Errno::EPIPE | Errno::ECONNRESET) => Ok(()),
             sent => sent,
         },
         Ok(_) | Err(Errno::EAGAIN | Errno::ECONNRESET) => Ok(()),
         Err(e) => Err(e),
     }
+}
+
+/// Sends a packet as the real user and group, one as the effective ones, and one as the saved ones.
+fn send_as_all(socket: BorrowedFd<'_>, packet: &[u8]) -> nix::Result<()> {
+    let (uids, gids) = (getresuid()?, getresgid()?);
+    for (uid, gid) in [(uids.real, gids.real), (uids.effective, gids.effective), (uids.saved, gids.saved)] {
+        let sender = libc::ucred { pid: getpid().as_raw(), uid: uid.as_raw(), gid: gid.as_raw() }.into();
+        let control = [ControlMessage::ScmCredentials(&sender)];
+        sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(packet)], &control, MsgFlags::MSG_NOSIGNAL, None)?;
+    }
+    Ok(())
 }

@@ -100,6 +100,13 @@ pub(super) fn programs_with_more_rights_than_their_callers() {
     }
     fs::set_permissions(".", Permissions::from_mode(0o777)).unwrap();
     let program = std::env::current_dir().unwrap().join("program");
+    programs_with_rights(&program);
+    // Where they do not see their parents.
+    hosts::hide_processes();
+    programs_with_rights(&program);
+}
+
+fn programs_with_rights(program: &Path) {
     for (what, mode, owner, has_capability, user, give_up) in [
         ("no more rights", 0o755, (0, 0), false, NOBODY, ""),
         ("a file capability", 0o755, (0, 0), true, NOBODY, ""),
@@ -110,12 +117,12 @@ pub(super) fn programs_with_more_rights_than_their_callers() {
         ("root's rights by a bit, given up for a while", 0o4755, (0, 0), false, NOBODY, "for a while"),
         ("root's rights by a bit, given up for good", 0o4755, (0, 0), false, NOBODY, "for good"),
     ] {
-        if !install(&program, mode, owner, has_capability) {
+        if !install(program, mode, owner, has_capability) {
             println!("{what}: skipped, this file system has no capabilities");
             continue;
         }
         let _ = fs::remove_file("mains");
-        let output = Command::new(&program)
+        let output = Command::new(program)
             .env(CASE, "entry::children_have_the_rights_of_their_owner")
             .env(GIVE_UP, give_up)
             .uid(user)
@@ -126,7 +133,7 @@ pub(super) fn programs_with_more_rights_than_their_callers() {
         let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
         println!("{what}: {n_mains} main, {}", output.status);
         assert!(output.status.success() && n_mains == 1, "{what}: {n_mains} mains, {}: {said}", output.status);
-        fs::remove_file(&program).unwrap();
+        fs::remove_file(program).unwrap();
     }
 }
 
