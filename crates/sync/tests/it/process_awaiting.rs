@@ -7,6 +7,7 @@ use std::{
     thread,
 };
 
+use proc_core::{Process, shm::Shared};
 use sync::process::{BoundedSemaphore, Event, Lock, Semaphore};
 use test_support::block_on;
 
@@ -54,28 +55,31 @@ fn a_dropped_future_neither_keeps_the_lock_nor_loses_it() {
     }
 }
 
+const EACH: u64 = 300;
+
+fn enter(n: &mut u64, inside: &AtomicU64) {
+    assert_eq!(inside.fetch_add(1, SeqCst), 0);
+    *n += 1;
+    assert_eq!(inside.fetch_sub(1, SeqCst), 1);
+}
+
+fn enter_often(lock: Lock<u64>, inside: Shared<AtomicU64>) {
+    thread::scope(|scope| {
+        scope.spawn(|| (0..EACH).for_each(|_| enter(&mut lock.lock().unwrap(), &inside)));
+        for _ in 0..2 {
+            scope.spawn(|| (0..EACH).for_each(|_| enter(&mut block_on(lock.lock_async()).unwrap(), &inside)));
+        }
+    });
+}
+
 /// Tasks and threads of three processes, for one lock.
 #[test]
 fn tasks_and_threads_exclude_each_other() {
-    const EACH: u64 = 300;
     let _dog = dog();
     let (lock, inside) = (Lock::new(0u64).unwrap(), counter());
-    let enter = |n: &mut u64, inside: &AtomicU64| {
-        assert_eq!(inside.fetch_add(1, SeqCst), 0);
-        *n += 1;
-        assert_eq!(inside.fetch_sub(1, SeqCst), 1);
-    };
-    let work = || {
-        thread::scope(|scope| {
-            scope.spawn(|| (0..EACH).for_each(|_| enter(&mut lock.lock().unwrap(), &inside)));
-            for _ in 0..2 {
-                scope.spawn(|| (0..EACH).for_each(|_| enter(&mut block_on(lock.lock_async()).unwrap(), &inside)));
-            }
-        });
-    };
-    let children = [0; 2].map(|_| Child::spawn(work));
-    work();
-    children.into_iter().for_each(Child::join);
+    let others = [0; 2].map(|_| Process::spawn(enter_often, (lock.clone(), inside.clone())).unwrap());
+    enter_often(lock.clone(), inside);
+    others.into_iter().for_each(|process| process.join().unwrap());
     assert_eq!(*lock.lock().unwrap(), 9 * EACH);
 }
 
@@ -127,43 +131,47 @@ fn an_event_that_was_set_and_cleared_lets_the_task_go() {
 }
 
 /// Processes whose tasks wait for a lock, and hold it, are killed at any moment: the others go on, and are told.
+fn count(lock: &Lock<[u64; 2]>) {
+    let both = |guard: &mut [u64; 2]| guard.iter_mut().for_each(|n| *n += 1);
+    match block_on(lock.lock_async()) {
+        Ok(mut guard) => both(&mut guard),
+        Err(died) => {
+            let mut guard = died.into_inner();
+            guard[1] = guard[0];
+            guard.mark_consistent();
+            both(&mut guard);
+        }
+    }
+}
+
+fn count_in_tasks(lock: Lock<[u64; 2]>) {
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                loop {
+                    count(&lock);
+                }
+            });
+        }
+    });
+}
+
 #[test]
 fn killed_tasks_hold_up_nobody() {
     let _dog = dog();
     let lock = Lock::new([0u64; 2]).unwrap();
-    let count = || {
-        let both = |guard: &mut [u64; 2]| guard.iter_mut().for_each(|n| *n += 1);
-        match block_on(lock.lock_async()) {
-            Ok(mut guard) => both(&mut guard),
-            Err(died) => {
-                let mut guard = died.into_inner();
-                guard[1] = guard[0];
-                guard.mark_consistent();
-                both(&mut guard);
-            }
-        }
-    };
     let mut dice = Dice::new();
     for _ in 0..40 {
-        let victims = [0; 2].map(|_| {
-            Child::spawn(|| {
-                thread::scope(|scope| {
-                    for _ in 0..2 {
-                        scope.spawn(|| {
-                            loop {
-                                count();
-                            }
-                        });
-                    }
-                });
-            })
-        });
+        let victims = [0; 2].map(|_| Process::spawn(count_in_tasks, (lock.clone(),)).unwrap());
         for _ in 0..20 {
-            count();
+            count(&lock);
         }
         dice.sleep_a_little();
-        victims.into_iter().for_each(Child::kill);
-        count();
+        for victim in victims {
+            victim.kill().unwrap();
+            victim.join().unwrap_err();
+        }
+        count(&lock);
     }
     let guard = lock.lock().unwrap();
     assert!(guard[0] == guard[1] && guard[0] >= 40 * 21, "{:?}", *guard);

@@ -59,7 +59,8 @@ pub(crate) fn counter() -> Shared<AtomicU64> {
 pub(crate) struct Child(Option<Pid>);
 
 impl Child {
-    /// Forks a child that runs `work`, and exits with 0 if that returns.
+    /// Forks a child that runs `work`, and exits with 0 if that returns. It may start no threads: std's lock for that may be
+    /// another thread's of this program, which the child does not have. For those there is `Process`.
     pub(crate) fn spawn(work: impl FnOnce()) -> Self {
         // SAFETY: the children use locks of ours, the allocator and system calls, all of which work after a fork.
         match unsafe { fork() }.unwrap() {
