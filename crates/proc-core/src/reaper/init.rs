@@ -1,12 +1,16 @@
 //! Being process 1.
 //!
 //! # Safety
-//! `waitpid` writes to an integer of ours. (nix's own knows no real-time signals.)
+//! `waitpid` writes to an integer of ours. (nix's own knows no real-time signals.) A forked child makes one system call before
+//! it executes a program.
 #![allow(unsafe_code)]
 
 use std::{
     io,
-    os::{fd::AsFd, unix::process::ExitStatusExt},
+    os::{
+        fd::AsFd,
+        unix::process::{CommandExt, ExitStatusExt},
+    },
     process::{Command, ExitStatus},
 };
 
@@ -48,17 +52,20 @@ pub fn init(command: &mut Command) -> io::Result<ExitStatus> {
     let mut former = SigSet::empty();
     // Also keeps those for process 1 whose default would be to end it, which the kernel drops if they are not blocked.
     pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut former))?;
-    let outcome = run(command);
+    let outcome = run(command, former);
     let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&former), None);
     outcome
 }
 
-fn run(command: &mut Command) -> io::Result<ExitStatus> {
+/// `mask` is the command's.
+fn run(command: &mut Command, mask: SigSet) -> io::Result<ExitStatus> {
     // What is opened here is not to become the command's standard streams.
     let occupied = fds::Occupied::new()?;
     let signals = SignalFd::with_flags(&SigSet::all(), SfdFlags::SFD_CLOEXEC)?;
-    // std gives a child an empty signal mask.
-    let child = command.spawn()?;
+    // A child of std's inherits the mask, and a program that does not look at it would be deaf to what is passed on.
+    let unblock = move || Ok(pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&mask), None)?);
+    // SAFETY: one system call, which may be made in a forked child.
+    let child = unsafe { command.pre_exec(unblock) }.spawn()?;
     let pidfd = pidfd::open(child.id())?;
     drop(occupied);
     let child = Pid::from_raw(child.id().cast_signed());

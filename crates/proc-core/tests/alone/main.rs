@@ -60,7 +60,7 @@ const CASES: &[(&str, fn())] = cases! {
         a_group_of_another_is_not_signalled;
     late: from_a_thread_locals_destructor, from_functions_at_exit, in_a_child;
     reaper: reaps_orphans_and_nobody_elses, knows_an_orphan_by_its_session, knows_an_orphan_by_its_former_parent,
-        leaves_doubtful_ones_alone, is_process_1;
+        leaves_doubtful_ones_alone, is_process_1, signals_reach_a_program_that_does_not_look_at_its_mask;
 };
 
 const CASE: &str = "PROC_CORE_ALONE";

@@ -158,3 +158,20 @@ pub(super) fn is_process_1() {
     kill(init, Signal::SIGTERM).unwrap();
     assert_eq!(waitpid(init, None).unwrap(), WaitStatus::Exited(init, 42));
 }
+
+/// A shell unblocks signals for itself; most programs take the mask as they find it.
+pub(super) fn signals_reach_a_program_that_does_not_look_at_its_mask() {
+    // SAFETY: this program has one thread.
+    let init = match unsafe { fork() }.unwrap() {
+        ForkResult::Child => {
+            let status = reaper::init(Command::new("sleep").arg("1000")).unwrap();
+            std::process::exit(status.signal().unwrap_or(0))
+        }
+        ForkResult::Parent { child } => child,
+    };
+    while children_of(init) != ["sleep"] {
+        thread::yield_now();
+    }
+    kill(init, Signal::SIGTERM).unwrap();
+    assert_eq!(waitpid(init, None).unwrap(), WaitStatus::Exited(init, libc::SIGTERM));
+}
