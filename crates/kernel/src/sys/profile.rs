@@ -53,17 +53,20 @@ fn call(function: Option<Function>) {
     }
 }
 
-/// A function of the program, or a text, that need not exist: its address, by a reference that the linker may leave open.
+/// A function of the program, or a text, that need not exist: its address, by a reference that the linker may leave open. The
+/// reference is weak and not the symbol: an object that is compiled with counters has symbols of these names of its own. Not
+/// inlined, as an object can name a reference but once.
 macro_rules! weak {
     ($function:ident = $symbol:literal) => {
+        #[inline(never)]
         fn $function() -> Option<Function> {
             let address: usize;
             #[cfg(target_arch = "x86_64")]
             // SAFETY: loads an entry of the table of addresses; touches neither stack nor flags.
             unsafe {
                 std::arch::asm!(
-                    concat!(".weak ", $symbol),
-                    concat!("mov {address}, qword ptr [rip + ", $symbol, "@GOTPCREL]"),
+                    concat!(".weakref weak.", $symbol, ", ", $symbol),
+                    concat!("mov {address}, qword ptr [rip + weak.", $symbol, "@GOTPCREL]"),
                     address = out(reg) address,
                     options(pure, readonly, nostack, preserves_flags),
                 );
@@ -72,9 +75,9 @@ macro_rules! weak {
             // SAFETY: loads an entry of the table of addresses; touches neither stack nor flags.
             unsafe {
                 std::arch::asm!(
-                    concat!(".weak ", $symbol),
-                    concat!("adrp {address}, :got:", $symbol),
-                    concat!("ldr {address}, [{address}, :got_lo12:", $symbol, "]"),
+                    concat!(".weakref weak.", $symbol, ", ", $symbol),
+                    concat!("adrp {address}, :got:weak.", $symbol),
+                    concat!("ldr {address}, [{address}, :got_lo12:weak.", $symbol, "]"),
                     address = out(reg) address,
                     options(pure, readonly, nostack, preserves_flags),
                 );

@@ -44,6 +44,24 @@ fn children_write_their_counters() {
     }
 }
 
+/// An object with counters has symbols of the runtime's names itself, where the code that calls the runtime is compiled with
+/// them, too.
+#[test]
+fn code_that_calls_the_runtime_compiles_with_counters() {
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/../kernel/src/sys/profile.rs");
+    let dir = env::temp_dir().join(format!("proc-core-counted-{}", std::process::id()));
+    fs::create_dir(&dir).unwrap();
+    let mut rustc = Command::new("rustc");
+    rustc
+        .args(["--edition", "2024", "--crate-type", "lib", "-C", "instrument-coverage", source, "--out-dir"])
+        .arg(&dir);
+    let output = rustc.output();
+    fs::remove_dir_all(&dir).unwrap();
+    let Ok(output) = output else { return println!("skipped: rustc does not run: {output:?}") };
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() || said.contains("profiler_builtins"), "{said}");
+}
+
 /// This library, as it was built for this test.
 fn library() -> Option<PathBuf> {
     let deps = env::current_exe().ok()?.parent()?.to_owned();
