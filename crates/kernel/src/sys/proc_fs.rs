@@ -33,9 +33,10 @@ impl Threads {
 
 /// The names of the calling process's threads beside the one that calls.
 pub fn other_threads() -> Vec<String> {
-    let own = nix::unistd::gettid().to_string();
-    let threads =
-        fs::read_dir("/proc/self/task").into_iter().flatten().flatten().filter(|thread| *thread.file_name() != *own);
+    // By the number that this `/proc` knows it by, which is another one in a namespace that has none of its own.
+    let own = fs::read_link("/proc/thread-self").unwrap_or_default();
+    let is_other = |thread: &fs::DirEntry| Some(&*thread.file_name()) != own.file_name();
+    let threads = fs::read_dir("/proc/self/task").into_iter().flatten().flatten().filter(is_other);
     // One that has ended meanwhile has none.
     let name = |thread: fs::DirEntry| Some(fs::read_to_string(thread.path().join("comm")).ok()?.trim_end().to_owned());
     threads.filter_map(name).collect()

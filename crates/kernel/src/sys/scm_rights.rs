@@ -95,10 +95,13 @@ fn put_fds(message: &mut libc::msghdr, fds: &[RawFd], room: usize) {
     };
     // SAFETY: reads two fields of the message, whose buffer has room for a header.
     let place = unsafe { libc::CMSG_FIRSTHDR(message) };
-    // SAFETY: the buffer is longer than what it is said to hold, and aligned as a header.
-    unsafe { place.write(header) };
     // SAFETY: the header is inside the buffer.
     let data = unsafe { libc::CMSG_DATA(place) };
+    // What the kernel is given is all written, the padding behind an odd number too.
+    // SAFETY: as long as the message says that the buffer is.
+    unsafe { place.cast::<u8>().write_bytes(0, space as usize) };
+    // SAFETY: the buffer is longer than what it is said to hold, and aligned as a header.
+    unsafe { place.write(header) };
     // SAFETY: the data follows the header inside the buffer; bytes need not be aligned.
     unsafe { data.copy_from_nonoverlapping(fds.as_ptr().cast(), len as usize) };
 }

@@ -166,6 +166,6 @@ unsafe fn split() -> Result<Split, ProcessError> {
         // Not by closing it alone: another child may have a copy.
         let _ = tell.write(&[0]);
     }
-    let pidfd = pidfd.map_err(failed("open a process descriptor"))?;
+    let pidfd = pidfd.map_err(failed("open a process descriptor (pidfd_open)"))?;
     Ok(Split::Parent(Started { pid, pidfd }))
 }
