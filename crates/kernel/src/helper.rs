@@ -2,6 +2,7 @@
 //! threads" when the program asks for a fork.
 
 use std::{
+    cell::Cell,
     io,
     sync::{
         Mutex, PoisonError,
@@ -10,7 +11,10 @@ use std::{
     thread::JoinHandle,
 };
 
-use crate::{fork_local::ForkLocal, sys::signals};
+use crate::{
+    fork_local::ForkLocal,
+    sys::signals::{self, Mask},
+};
 
 #[derive(Default)]
 struct Helpers {
@@ -20,6 +24,11 @@ struct Helpers {
 
 static HELPERS: ForkLocal<Helpers> = ForkLocal::new();
 
+thread_local! {
+    /// In a helper thread: the mask of the program's thread for which it was started, maybe by another helper.
+    static OF_PROGRAM: Cell<Option<Mask>> = const { Cell::new(None) };
+}
+
 /// Starts a helper thread. It gets no signals: those are for threads that the program knows of.
 ///
 /// It must hold no lock for long, and none that a forked child needs, but
@@ -28,13 +37,31 @@ static HELPERS: ForkLocal<Helpers> = ForkLocal::new();
 /// # Errors
 /// As `std::thread::Builder::spawn`.
 pub fn spawn(name: &str, f: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    start(name, |_| f())
+}
+
+/// As [`spawn`], for a thread that calls functions of the program's: it has the signal mask of the program's thread for which it is
+/// started, and so have programs that they execute.
+///
+/// # Errors
+/// As [`spawn`].
+pub fn spawn_for_callbacks(name: &str, f: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    start(name, |of_program| {
+        of_program.set();
+        f();
+    })
+}
+
+fn start(name: &str, f: impl FnOnce(Mask) + Send + 'static) -> io::Result<()> {
     let helpers = HELPERS.get();
     let blocked = signals::block_all();
+    let of_program = OF_PROGRAM.get().unwrap_or(blocked.former());
     // SeqCst, as all of `running`: starts are rare, and `count` compares it with the list of handles.
     helpers.running.fetch_add(1, SeqCst);
     // Not under the lock: where no thread can be had, `f` is dropped here, and may want a helper for that.
     let started = std::thread::Builder::new().name(name.into()).spawn(move || {
-        f();
+        OF_PROGRAM.set(Some(of_program));
+        f(of_program);
         HELPERS.get().running.fetch_sub(1, SeqCst);
     });
     drop(blocked);

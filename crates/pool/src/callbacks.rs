@@ -18,7 +18,7 @@ impl Callbacks {
         if thread.is_none() {
             let (sender, callbacks) = mpsc::channel::<Callback>();
             let run = move || callbacks.into_iter().for_each(|callback| callback());
-            *thread = helper::spawn("pool-callbacks", run).is_ok().then_some(sender);
+            *thread = helper::spawn_for_callbacks("pool-callbacks", run).is_ok().then_some(sender);
         }
         let callback = match &*thread {
             Some(sender) => sender.send(callback).map_err(|e| e.0),

@@ -6,11 +6,29 @@
 
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
+/// Which signals a thread has blocked.
+#[derive(Clone, Copy, Debug)]
+pub struct Mask(u64);
+
+impl Mask {
+    /// Makes it that of the calling thread.
+    pub fn set(self) {
+        set_mask(self.0);
+    }
+}
+
 /// Puts the calling thread's former mask back when dropped.
 #[derive(Debug)]
 #[must_use]
 pub struct Blocked {
     former: u64,
+}
+
+impl Blocked {
+    /// What the calling thread had blocked before.
+    pub fn former(&self) -> Mask {
+        Mask(self.former)
+    }
 }
 
 /// Blocks every signal that can be blocked, for the calling thread.

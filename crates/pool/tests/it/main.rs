@@ -8,6 +8,7 @@ mod closed_streams;
 mod confined;
 mod enemy;
 mod late;
+mod masks;
 mod output;
 mod owner;
 mod preload;

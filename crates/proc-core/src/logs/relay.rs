@@ -62,7 +62,7 @@ impl Conduit {
             None => {
                 let doorbell = Doorbell::new()?;
                 let of_thread = doorbell.clone();
-                helper::spawn("proc-core-logs", move || listen(&of_thread))?;
+                helper::spawn_for_callbacks("proc-core-logs", move || listen(&of_thread))?;
                 place.insert(doorbell).clone()
             }
         };

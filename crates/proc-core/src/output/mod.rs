@@ -78,7 +78,7 @@ impl Capture {
         if wake.is_none() {
             let (woken, waker) = fds::pipe()?;
             fcntl(&waker, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-            helper::spawn("proc-core-output", move || captures.listen(woken))?;
+            helper::spawn_for_callbacks("proc-core-output", move || captures.listen(woken))?;
             *wake = Some(waker);
         }
         Ok((Self { reader, line }, writer.into()))
