@@ -168,6 +168,8 @@ pub enum CallError {
     Value(String),
     /// There is no such function here.
     Foreign(ForeignCode),
+    /// It was not called: the memory that it may take cannot be limited here.
+    Unlimited,
 }
 
 const fn assert_capture_free<F>() {

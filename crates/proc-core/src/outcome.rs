@@ -50,6 +50,7 @@ pub(crate) fn value_of(name: &str, pid: u32, status: ExitStatus, left: Left) -> 
             CallError::Arguments(e) => decode(format!("its arguments do not decode: {e}")),
             CallError::Value(e) => decode(format!("its value cannot be returned: {e}")),
             CallError::Foreign(e) => ProcessError::ForeignCode(e),
+            CallError::Unlimited => decode("its memory cannot be limited".into()),
         }),
     }
 }

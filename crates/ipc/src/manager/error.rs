@@ -90,6 +90,7 @@ impl From<CallError> for ManagerError {
             CallError::Arguments(why) => Self::Refused(format!("the server cannot decode the arguments: {why}")),
             CallError::Value(why) => Self::Refused(format!("the server cannot serialise the result: {why}")),
             CallError::Foreign(e) => Self::Foreign(e),
+            CallError::Unlimited => Self::Refused("the server cannot limit its memory".into()),
         }
     }
 }

@@ -7,6 +7,7 @@ use std::{
 
 use proc_core::{Panic, function::CallError};
 
+use super::memory;
 use crate::TaskError;
 
 /// Decodes with its panic caught: it is the user's code, on a thread that waits for something else.
@@ -33,6 +34,7 @@ impl From<CallError> for TaskError {
             CallError::Panicked(panic) => panic.into(),
             CallError::Value(why) | CallError::Arguments(why) => Self::Encode(why),
             CallError::Foreign(_) => Self::ForeignCode,
+            CallError::Unlimited => Self::Broken(memory::unknown("memory_limit")),
         }
     }
 }

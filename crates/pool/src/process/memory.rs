@@ -9,6 +9,9 @@ use std::{
 
 use kernel::{fds::above_standard_streams, sys::page};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use proc_core::function::CallError;
+
+use crate::PoolError;
 
 /// Fields of `/proc/PID/statm`, in bytes.
 struct Statm([u64; 7]);
@@ -38,6 +41,16 @@ impl Statm {
     fn private_bytes(&self) -> u64 {
         self.0[1].saturating_sub(self.0[2])
     }
+}
+
+/// Whether it can be known here how much memory a process has.
+pub(super) fn is_known() -> bool {
+    std::fs::metadata("/proc/self/statm").is_ok()
+}
+
+/// Why an option cannot be had where it is not known how much memory a process has.
+pub(super) fn unknown(option: &'static str) -> PoolError {
+    PoolError::Worker { option, why: "without a /proc it is not known how much memory it has" }
 }
 
 /// Limits how much a task may add to this process's private writable memory.
@@ -73,23 +86,28 @@ impl Limiter {
     }
 
     /// Sets the limit for a task anew, above what is there now; returns what a [`Watch`] compares with.
-    pub(super) fn begin(&mut self, own: Option<u64>) -> Option<u64> {
+    ///
+    /// # Errors
+    /// If it is not known what is there now.
+    pub(super) fn begin(&mut self, own: Option<u64>) -> Result<Option<u64>, CallError> {
         let Some(limit) = own.or(self.of_pool) else {
             if let Some(kernel) = self.kernel.as_ref().filter(|_| self.is_set) {
                 let _ = setrlimit(Resource::RLIMIT_DATA, kernel.soft, kernel.hard);
                 self.is_set = false;
             }
-            return None;
+            return Ok(None);
         };
         if self.kernel.is_none() {
             self.kernel = Kernel::open();
         }
-        let kernel = self.kernel.as_ref()?;
-        let statm = Statm::read(&kernel.statm)?;
+        let known = self.kernel.as_ref().and_then(|kernel| Some((kernel, Statm::read(&kernel.statm)?)));
+        let Some((kernel, statm)) = known else {
+            return if limit == u64::MAX { Ok(None) } else { Err(CallError::Unlimited) };
+        };
         let soft = statm.data_bytes().saturating_add(limit).min(kernel.hard);
         let _ = setrlimit(Resource::RLIMIT_DATA, soft, kernel.hard);
         self.is_set = true;
-        Some(statm.private_bytes())
+        Ok(Some(statm.private_bytes()))
     }
 }
 

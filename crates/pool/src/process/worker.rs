@@ -75,7 +75,7 @@ pub(super) fn run(
         let called = called.and_then(|fds| {
             let mut task = &task[..];
             let limit = if claim.tag() == LIMITED_TASK { Some(take_limit(&mut task)?) } else { None };
-            if let Some(had) = limiter.begin(limit) {
+            if let Some(had) = limiter.begin(limit)? {
                 claim.note(had);
             }
             call(&claim, task, fds, &mut result)

@@ -41,16 +41,23 @@ impl Condition {
     }
 }
 
+/// Nor a `/proc`.
+const NOTHING_TO_EXECUTE: &[(&str, &str)] = &[
+    ("start by Spawn", "cannot execute this program"),
+    ("memory limit", "a worker cannot be given memory_limit: without a /proc"),
+    ("preload", "cannot execute this program"),
+];
+
 pub(crate) const CONDITIONS: &[Condition] = &[
     Condition::new("none", false, || {}),
     Condition {
         starts_before: true,
-        errors: &[("start by Spawn", "cannot execute this program")],
+        errors: NOTHING_TO_EXECUTE,
         ..Condition::new("an empty root", true, hosts::empty_root)
     },
     Condition {
         starts_before: true,
-        errors: &[("start by Spawn", "cannot execute this program")],
+        errors: NOTHING_TO_EXECUTE,
         ..Condition::new("an empty root, as nobody", true, || {
             hosts::empty_root();
             hosts::become_nobody();
@@ -92,6 +99,7 @@ pub(crate) const CONDITIONS: &[Condition] = &[
             ("queue, kills", "File too large"),
             ("joinable, kills", "File too large"),
             ("pool tasks, kills", "File too large"),
+            ("memory limit", "File too large"),
         ],
         ..Condition::new("files of 8 MiB at most", false, || resources::limit(Resource::RLIMIT_FSIZE, 8 << 20))
     },

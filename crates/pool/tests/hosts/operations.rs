@@ -7,8 +7,8 @@ use std::{
 };
 
 use ipc::{JoinableQueue, Queue};
-use pool::ProcessPool;
-use proc_core::{Process, ProcessHandle, StartMethod, shm::Shared};
+use pool::{ProcessPool, TaskError};
+use proc_core::{ForkServer, Process, ProcessHandle, StartMethod, preloaded, shm::Shared};
 use sync::process::Lock;
 
 type Outcome = Result<(), Box<dyn Error>>;
@@ -26,6 +26,8 @@ pub(crate) const OPERATIONS: &[(&str, Operation)] = &[
     ("queue, kills", queue),
     ("joinable, kills", joinable),
     ("pool tasks, kills", pool_tasks),
+    ("memory limit", memory_limit),
+    ("preload", preload),
 ];
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -235,4 +237,29 @@ fn pool_tasks() -> Figures {
     pool.close();
     pool.join()?;
     Ok(format!(": {n_killed} kills"))
+}
+
+/// A task may take so much, and tries to take four times as much.
+const MAY_TAKE: usize = 16 << 20;
+
+/// The task that takes too much ends so, and no other.
+fn memory_limit() -> Figures {
+    let pool = ProcessPool::builder().workers(1).memory_limit(MAY_TAKE as u64).build()?;
+    let take = |n: usize| std::hint::black_box(vec![1_u8; n]).len();
+    check(pool.apply(take, (MAY_TAKE / 4,))? == MAY_TAKE / 4, "another value")?;
+    let too_much = pool.apply(take, (MAY_TAKE * 4,));
+    check(too_much == Err(TaskError::MemoryLimit), format!("took four times its limit: {too_much:?}"))?;
+    check(pool.apply(take, (MAY_TAKE / 4,))? == MAY_TAKE / 4, "another value after it")?;
+    Ok(String::new())
+}
+
+/// Children find what their fork server has loaded.
+fn preload() -> Figures {
+    let server = ForkServer::builder().preload(|n: u64| (0..n).collect::<Vec<u64>>(), (1000,)).build()?;
+    for n in 0..3 {
+        let at = |n: usize| preloaded::<Vec<u64>>().and_then(|loaded| loaded.get(n).copied());
+        let process = Process::builder().fork_server(&server).spawn(at, (n,))?;
+        check(process.join()? == Some(n as u64), "another value")?;
+    }
+    Ok(String::new())
 }

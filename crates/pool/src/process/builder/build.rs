@@ -9,7 +9,7 @@ use proc_core::{
 };
 
 use super::{
-    super::{ProcessPool, service, shared::Shared},
+    super::{ProcessPool, memory, service, shared::Shared},
     ProcessPoolBuilder,
 };
 use crate::{PoolError, bound::Bound};
@@ -19,7 +19,8 @@ impl ProcessPoolBuilder {
     ///
     /// # Errors
     /// If workers cannot be started, or an initializer failed; [`PoolError::Setting`] if a number is 0 that must not be;
-    /// [`PoolError::Worker`] if [`worker`](Self::worker) was given a setting that workers cannot have.
+    /// [`PoolError::Worker`] if [`worker`](Self::worker) was given a setting that workers cannot have, or if
+    /// [`memory_limit`](Self::memory_limit) or [`recycle_above`](Self::recycle_above) is set where there is no `/proc`.
     pub fn build(mut self) -> Result<ProcessPool, PoolError> {
         self.cut.check(self.settings.n_workers)?;
         PoolError::refuse_zero("max_pending", self.max_pending)?;
@@ -29,6 +30,11 @@ impl ProcessPoolBuilder {
         }
         if self.settings.recycle_above == Some(0) {
             return Err(PoolError::Setting("recycle_above"));
+        }
+        let needs_memory =
+            [("memory_limit", self.settings.terms.memory_limit), ("recycle_above", self.settings.recycle_above)];
+        if let Some((option, _)) = needs_memory.into_iter().find(|(_, bytes)| bytes.is_some() && !memory::is_known()) {
+            return Err(memory::unknown(option));
         }
         if let Some(affinity) = self.affinity {
             self.settings.cpus = affinity.order()?;
