@@ -17,11 +17,14 @@ use wire::TypeInfo;
 use crate::names::QueueName;
 
 /// The first byte of each message. It is another one for each change of a message, since an agent may be another build.
-const VERSION: u8 = 6;
+pub(crate) const VERSION: u8 = 7;
 /// That of a message in the place of which there is a stub.
 const STUB: u8 = 4;
 /// That of several messages in one.
 const SEVERAL: u8 = 5;
+
+/// The header of a task that says how many hosts were lost with it while it was part of a batch.
+pub(crate) const N_LOST: &str = "Hosts-Lost";
 
 /// A task: one or several calls of one function.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -90,6 +93,11 @@ impl Verdict {
 pub(crate) enum Ends {
     Each(Vec<End>),
     All(Box<End>),
+    /// None: the task came with others, and was not begun. It is to be given alone.
+    GivenBack {
+        /// How many hosts were lost with it.
+        n_lost: u64,
+    },
 }
 
 impl Ends {
@@ -191,6 +199,11 @@ pub(crate) enum Control {
     Recall { coordinator: String, task: Option<u64> },
     /// There may be a consumer where there was none.
     Opened,
+}
+
+/// How many bytes one of several messages takes where they are joined.
+pub(crate) fn len_joined(message: &Bytes) -> usize {
+    message.len() + size_of::<u64>()
 }
 
 /// Several messages as one.

@@ -13,8 +13,9 @@ pub(crate) const DEFAULT_POOL: &str = "default";
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) struct QueueName(String);
 
-/// What the queue of a function begins with. That of a build is its id, which has no such letter.
-const FUNCTION: &str = "f-";
+/// What the queue of a function begins with. That of a build is its id, which has no `-`. It has the version of messages, so that
+/// the server keeps tasks from agents that cannot read them.
+const FUNCTION: &str = "f7-";
 
 impl QueueName {
     /// Tasks that name functions by their places in one build of the program.
@@ -193,7 +194,7 @@ fn is_name(name: &str) -> bool {
 /// Whether it can be one word of a subject, and no other subject be meant by it.
 pub(crate) fn is_word(name: &str) -> bool {
     let is_fit = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-    !name.is_empty() && name.len() <= 66 && name.chars().all(is_fit)
+    !name.is_empty() && name.len() <= 64 + FUNCTION.len() && name.chars().all(is_fit)
 }
 
 /// Of a build's id, which is a hash: two builds have the same by no accident. A subject stands in each message and each
@@ -248,8 +249,9 @@ mod tests {
         let names = Names::new("words-2").unwrap();
         assert_eq!(names.stream(), "MP_words-2");
         let queue = QueueName::of_function("count").unwrap();
-        assert_eq!(names.queue_of(&names.tasks_of(&queue, "c")), Some("f-count"));
+        assert_eq!(names.queue_of(&names.tasks_of(&queue, "c")), Some("f7-count"));
         assert_eq!(queue.function(), Some("count"));
-        assert_eq!((names.own_queue().function(), names.queue_of("mp.words.t.f-count.c")), (None, None));
+        assert_eq!(FUNCTION, format!("f{}-", crate::message::VERSION));
+        assert_eq!((names.own_queue().function(), names.queue_of("mp.words.t.f7-count.c")), (None, None));
     }
 }

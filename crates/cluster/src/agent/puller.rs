@@ -27,11 +27,13 @@ pub(super) struct Puller {
     pause: Duration,
     /// When a task came last.
     given: Option<Instant>,
+    /// Tasks in a message of late, in eighths.
+    eighths: usize,
 }
 
 impl Puller {
     pub(super) fn new(now: Instant) -> Self {
-        Self { credit: 0, heard: now, not_before: None, pause: HEARTBEAT, given: None }
+        Self { credit: 0, heard: now, not_before: None, pause: HEARTBEAT, given: None, eighths: 8 }
     }
 
     /// Takes note of what has come; true if it is a task.
@@ -74,6 +76,16 @@ impl Puller {
         self.credit = room;
         let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         Some(json!({ "batch": batch, "expires": nanos(EXPIRES), "idle_heartbeat": nanos(HEARTBEAT) }).to_string())
+    }
+
+    /// A message has come with so many tasks.
+    pub(super) fn learn(&mut self, n_tasks: usize) {
+        self.eighths = self.eighths - self.eighths / 8 + n_tasks;
+    }
+
+    /// How many tasks a message has, by those that have come of late.
+    pub(super) fn n_together(&self) -> usize {
+        (self.eighths / 8).max(1)
     }
 
     /// Whether tasks have come of late.

@@ -9,7 +9,10 @@ use std::{
 use async_nats::{Client, Message, Subject, Subscriber, connection::State as Connection};
 use bytes::Bytes;
 use futures_util::{Future, FutureExt as _, StreamExt as _, stream::FuturesUnordered};
-use pool::{PoolError, ProcessPool, Task, TaskError, engine::Chunk};
+use pool::{
+    PoolError, ProcessPool, TaskError,
+    engine::{self, Chunk},
+};
 use proc_core::function::Function;
 use tokio::{
     sync::mpsc::UnboundedReceiver,
@@ -18,7 +21,7 @@ use tokio::{
 
 use super::{
     ack::Ack,
-    held::{Hand, Held, Key, Packed},
+    held::{Hand, Held, Key, Packed, Work},
     puller::Puller,
 };
 use crate::{
@@ -49,10 +52,11 @@ pub(super) enum Stop {
     Now,
 }
 
+/// Messages that the server may be asked for at a time, on an agent of few slots.
+const MAX_ASKED_FOR: usize = 32;
 /// Between two looks at what is in hand.
 const LOOK: Duration = Duration::from_millis(100);
 
-pub(super) type Work = Arc<Task<Chunk<Packed>>>;
 pub(super) type Running =
     FuturesUnordered<Pin<Box<dyn Future<Output = (Key, Work, Result<Chunk<Packed>, TaskError>)>>>>;
 pub(super) type TaskFetches = FuturesUnordered<Pin<Box<dyn Future<Output = (Key, Result<Bytes, Missing>)>>>>;
@@ -164,9 +168,11 @@ impl AgentLoop {
         for at in 0..self.sources.len() {
             let Source { name, puller } = &mut self.sources[at];
             let share = if is_only || puller.is_busy(now) { n_busy.max(1) } else { room };
-            let Some(request) = puller.request(room.div_ceil(share.max(1)), least.div_ceil(share.max(1)), now) else {
-                continue;
-            };
+            let n_messages = |n_tasks: usize| n_tasks.div_ceil(share.max(1) * puller.n_together());
+            // The next ones may have many tasks each, whatever those before had.
+            let most = MAX_ASKED_FOR.max(2 * self.config.n_slots);
+            let (room, least) = (n_messages(room).min(most), n_messages(least).min(most / 2));
+            let Some(request) = puller.request(room, least, now) else { continue };
             let names = &self.config.names;
             let subject = format!("$JS.API.CONSUMER.MSG.NEXT.{}.{}", names.stream(), names.consumer(name));
             self.publish(subject, Some(format!("{}.t.{at}", self.inbox)), request.into()).await;
@@ -205,11 +211,13 @@ impl AgentLoop {
     }
 
     pub(super) async fn let_go(&mut self, key: &Key, how: Ack) {
-        let Some(held) = self.hand.let_go(key) else { return };
-        if let Some(work) = held.work {
+        let (work, ack) = self.hand.let_go(key);
+        if let Some(work) = work {
             work.cancel();
         }
-        self.tell(held.ack, how).await;
+        if let Some(ack) = ack {
+            self.tell(ack, how).await;
+        }
     }
 
     pub(super) async fn stop(&mut self, stop: Stop) {
@@ -217,12 +225,23 @@ impl AgentLoop {
             return;
         }
         self.stop = Some(stop);
-        let gives_back = |_: &Key, held: &Held| match stop {
-            Stop::Now => true,
-            Stop::Drain => held.work.as_ref().is_some_and(|work| !work.running()),
-        };
-        for key in self.hand.keys(gives_back) {
-            self.let_go(&key, Ack::Again).await;
+        for key in self.hand.keys(|_, _| true) {
+            if stop == Stop::Now {
+                self.let_go(&key, Ack::Again).await;
+                continue;
+            }
+            let work = self.hand.held.get(&key).and_then(|held| held.work.clone());
+            if !work.is_some_and(|work| engine::recall(&work)) {
+                // It runs, or it has run.
+                continue;
+            }
+            // The server has a batch in one message, of which other tasks run.
+            if self.hand.is_of_batch(&key) {
+                // As the server counts what it has to give again.
+                self.give_back(&key, self.hand.n_lost(&key).saturating_add(1)).await;
+            } else {
+                self.let_go(&key, Ack::Again).await;
+            }
         }
     }
 

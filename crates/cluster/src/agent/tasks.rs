@@ -16,8 +16,8 @@ use proc_core::function::Function;
 
 use super::{
     ack::{Ack, n_given},
-    held::{Held, Key, LEASE, Packed},
-    run::{AgentLoop, Stop, Work},
+    held::{Held, Key, LEASE, Packed, Work},
+    run::{AgentLoop, Stop},
     worker,
 };
 use crate::{
@@ -39,49 +39,95 @@ enum Callee {
     Registered(Function),
 }
 
+/// A task as it comes.
+enum Arrival {
+    Whole(Parcel),
+    /// The rest is to be fetched.
+    Stub(Stub),
+}
+
+impl Arrival {
+    /// The tasks of a message; `None` if it is something else.
+    fn all(payload: &[u8]) -> Option<Vec<Self>> {
+        if let Some(joined) = message::split(payload) {
+            return joined.into_iter().map(|parcel| message::decode(parcel).map(Self::Whole)).collect();
+        }
+        let whole = message::decode(payload).map(Self::Whole);
+        Some(vec![whole.or_else(|| message::decode_stub(payload).map(Self::Stub))?])
+    }
+
+    /// Its queue, its coordinator and that one's number of it.
+    fn of(&self) -> (&QueueName, &str, u64) {
+        match self {
+            Self::Whole(parcel) => (&parcel.queue, &parcel.coordinator, parcel.task),
+            Self::Stub(stub) => (&stub.queue, &stub.coordinator, stub.task),
+        }
+    }
+}
+
 impl AgentLoop {
-    /// A task has come.
+    /// A message with tasks has come.
     pub(super) async fn take(&mut self, message: Message) {
         let Some(ack) = message.reply else { return };
-        let parcel = message::decode::<Parcel>(&message.payload);
-        let stub = if parcel.is_none() { message::decode_stub::<Stub>(&message.payload) } else { None };
-        let (queue, key) = match (&parcel, &stub) {
-            (Some(parcel), _) => (&parcel.queue, self.hand.key(&parcel.coordinator, parcel.task)),
-            (None, Some(stub)) => (&stub.queue, self.hand.key(&stub.coordinator, stub.task)),
-            (None, None) => return self.tell(ack, Ack::Never).await,
-        };
+        let before = message.headers.as_ref().and_then(|headers| headers.get(message::N_LOST)?.as_str().parse().ok());
+        // This time is no loss of a host.
+        let n_lost = n_given(&ack).map_or(0, |n| n.saturating_sub(1)).saturating_add(before.unwrap_or(0));
+        let Some(arrivals) = Arrival::all(&message.payload) else { return self.tell(ack, Ack::Never).await };
         // A task for another build, or of a function that is not known, is none of ours, whatever subject it came by.
-        if self.sources.iter().all(|source| source.name != *queue) || !names::is_word(&key.0) {
+        let is_ours = |arrival: &Arrival| {
+            let (queue, coordinator, _) = arrival.of();
+            self.sources.iter().any(|source| source.name == *queue) && names::is_word(coordinator)
+        };
+        if !arrivals.iter().all(is_ours) {
             return self.tell(ack, Ack::Never).await;
         }
-        if self.hand.is_done(&key) {
-            return self.tell(ack, Ack::Done).await;
+        if let Some(source) =
+            arrivals.first().and_then(|first| self.sources.iter_mut().find(|s| s.name == *first.of().0))
+        {
+            source.puller.learn(arrivals.len());
         }
-        if self.hand.is_dead(&key.0) || self.hand.is_recalled(&key) {
-            return self.tell(ack, Ack::Never).await;
+        let is_batch = arrivals.len() > 1;
+        let delivery = self.hand.deliver(ack, n_lost, is_batch, Instant::now());
+        let mut answer = Ack::Never;
+        for arrival in arrivals {
+            let (_, coordinator, task) = arrival.of();
+            let key = self.hand.key(coordinator, task);
+            if !is_batch && let Some(ack) = self.hand.comes_alone(&key) {
+                self.tell(ack, Ack::Done).await;
+            }
+            if self.hand.is_done(&key) {
+                answer = Ack::Done;
+                continue;
+            }
+            if self.hand.is_dead(&key.0) || self.hand.is_recalled(&key) || !self.hand.hold(&key, delivery) {
+                continue;
+            }
+            match arrival {
+                // A host was lost with the batch, by one of its tasks perhaps; and some may have ended there.
+                _ if is_batch && (n_lost > 0 || self.stop.is_some()) => self.give_back(&key, n_lost).await,
+                // At once it might come here again, as long as the last pull lasts, and count as a delivery each time.
+                _ if self.stop.is_some() => self.let_go(&key, Ack::Later).await,
+                Arrival::Whole(parcel) => self.begin(key, parcel).await,
+                Arrival::Stub(stub) => self.fetch(key, stub.len),
+            }
         }
-        if let Some(held) = self.hand.held.get_mut(&key) {
-            // The server took this agent for lost. From now on it waits for the acknowledgement of this delivery.
-            held.ack = ack;
-            held.told = Instant::now();
-            return;
+        if let Some(ack) = self.hand.refuse(delivery) {
+            self.tell(ack, answer).await;
         }
-        if self.stop.is_some() {
-            // At once it might come here again, as long as the last pull lasts, and count as a delivery each time.
-            return self.tell(ack, Ack::Later).await;
-        }
-        self.hand
-            .held
-            .insert(key.clone(), Held { ack, told: Instant::now(), fingerprint: None, work: None, verdict: None });
-        if let Some(parcel) = parcel {
-            return self.begin(key, parcel).await;
-        }
-        let len = stub.map_or(0, |stub| stub.len);
+    }
+
+    fn fetch(&self, key: Key, len: u64) {
         let (client, from) = (self.client.clone(), self.config.names.whole(&key.0, &key.1.to_string()));
         self.fetches.push(Box::pin(async move {
             let whole = large::fetch(&client, &from, len, LEASE).await;
             (key, whole)
         }));
+    }
+
+    /// Has the coordinator give a task of a batch alone. If too many hosts were lost with it, the next agent says so: it may have
+    /// been taken out of the batch before, and run elsewhere.
+    pub(super) async fn give_back(&mut self, key: &Key, n_lost: u64) {
+        self.decide(key, Duration::ZERO, Ends::GivenBack { n_lost }).await;
     }
 
     /// A long task has come, or is wanted no more.
@@ -110,9 +156,7 @@ impl AgentLoop {
                 return self.decide(&key, Duration::ZERO, ends).await;
             }
         };
-        let n_given = self.hand.held.get(&key).and_then(|held| n_given(&held.ack)).unwrap_or(1);
-        // This time is no loss of a host.
-        let n_lost = n_given.saturating_sub(1);
+        let n_lost = self.hand.n_lost(&key);
         if n_lost > u64::from(terms.host_retries) {
             let ends = Ends::All(Box::new(End::HostLost { n_given: n_lost }));
             return self.decide(&key, Duration::ZERO, ends).await;

@@ -23,6 +23,7 @@ impl AgentLoop {
         let fingerprint = kept.unwrap_or(0);
         // What is kept goes in one message.
         let longest = if kept.is_some() { self.client.max_payload() } else { large::LONGEST };
+        let gives_back = matches!(ends, Ends::GivenBack { .. });
         let build = (!ends.are_values()).then(|| self.config.names.build().to_owned());
         let message = match message::encode(&Verdict { task: key.1, fingerprint, busy, build, ends }) {
             Ok(message) if message.len() <= longest => Ok(message),
@@ -34,7 +35,7 @@ impl AgentLoop {
             message::encode(&Verdict { task: key.1, fingerprint, busy, build: None, ends })
         });
         let message = message.expect("a short text can be encoded");
-        let Some(number) = self.hand.decide(key, message.clone(), Instant::now()) else { return };
+        let Some(number) = self.hand.decide(key, message.clone(), gives_back, Instant::now()) else { return };
         if kept.is_some() || message.len() > large::WHOLE {
             self.send(key, number, message).await;
         } else {
@@ -46,11 +47,12 @@ impl AgentLoop {
     pub(super) async fn tell_verdicts(&mut self) {
         let verdicts = std::mem::take(&mut self.verdicts);
         let mut rest = &verdicts[..];
+        let max_bytes = large::WHOLE.min(self.client.max_payload() / 2);
         while let Some((coordinator, first, _)) = rest.first() {
             let (mut next, mut len) = (*first, 0);
             let goes_along = |(other, number, verdict): &&(Arc<str>, u64, Bytes)| {
-                len += verdict.len();
-                let goes = other == coordinator && *number == next && (next == *first || len <= large::WHOLE);
+                len += message::len_joined(verdict);
+                let goes = other == coordinator && *number == next && (next == *first || len <= max_bytes);
                 next += u64::from(goes);
                 goes
             };
@@ -91,11 +93,11 @@ impl AgentLoop {
         }
         for number in (first..=last).take(MAX_TOGETHER) {
             if message.status == Some(StatusCode::NO_RESPONDERS) {
-                if let Some(held) = self.hand.unheard(number, Instant::now()) {
-                    self.tell(held.ack, Ack::Never).await;
+                if let Some(ack) = self.hand.unheard(number, Instant::now()) {
+                    self.tell(ack, Ack::Never).await;
                 }
-            } else if let Some(held) = self.hand.confirmed(number) {
-                self.tell(held.ack, Ack::Done).await;
+            } else if let Some(ack) = self.hand.confirmed(number) {
+                self.tell(ack, Ack::Done).await;
             }
         }
     }

@@ -17,7 +17,7 @@ impl CoordinatorLoop {
     pub(super) async fn audit(&mut self, now: Instant, still: Duration) {
         if let Some(audit) = self.audit.take_if(|audit| audit.is_finished()) {
             let lost = audit.await.unwrap_or_default();
-            self.shared.state.lock().ledger.resubmit(&lost);
+            self.shared.state.lock().ledger.resubmit_attempts(&lost);
             self.audited = now;
         }
         if self.audit.is_some() || now.duration_since(self.audited) < AUDIT {

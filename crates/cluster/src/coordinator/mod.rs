@@ -11,6 +11,7 @@ mod publish;
 mod queue;
 mod run;
 mod shared;
+mod span;
 mod start;
 mod verdicts;
 mod watch;

@@ -30,18 +30,29 @@ impl CoordinatorLoop {
         if !self.shared.state.lock().ledger.has_room() {
             return;
         }
+        // Headers are a part of a message.
+        let max_bytes = self.client.max_payload() / 2;
         // What the client cannot send it keeps, and it takes no more than fits: it is not asked while it cannot send.
         while self.client.connection_state() == Connection::Connected {
-            let next = self.shared.state.lock().ledger.next(Instant::now());
-            let Some(Publication { queue, task, attempt, parcel }) = next else { return };
+            let next = self.shared.state.lock().ledger.next(max_bytes, Instant::now());
+            let Some(Publication { queue, span, attempt, n_lost, mut parcels }) = next else { return };
             let mut headers = HeaderMap::new();
-            headers.insert("Nats-Msg-Id", format!("{}/{task}/{attempt}", self.shared.coordinator));
-            let reply = format!("{}.{task}", self.inbox);
-            let short = self.short(&queue, task, parcel);
-            let subject = queue.subject_of(task);
-            let sent = self.client.publish_with_reply_and_headers(subject, reply, headers, short).await;
+            headers.insert("Nats-Msg-Id", format!("{}/{span}/{attempt}", self.shared.coordinator));
+            if n_lost > 0 {
+                headers.insert(message::N_LOST, n_lost.to_string());
+            }
+            let reply = format!("{}.{span}", self.inbox);
+            let subject = queue.subject_of(span.last());
+            let payload = match parcels.len() {
+                1 => {
+                    let (task, parcel) = parcels.remove(0);
+                    self.short(&queue, task, parcel)
+                }
+                _ => message::join(parcels.iter().map(|(_, parcel)| parcel)),
+            };
+            let sent = self.client.publish_with_reply_and_headers(subject, reply, headers, payload).await;
             if sent.is_err() {
-                self.shared.state.lock().ledger.refused(task, Instant::now());
+                self.shared.state.lock().ledger.refused(span, Instant::now());
             }
         }
     }
@@ -57,19 +68,19 @@ impl CoordinatorLoop {
         message::encode_stub(&stub).unwrap_or(parcel)
     }
 
-    /// The server has stored a task, or refuses to.
+    /// The server has stored a message, or refuses to.
     pub(super) fn acknowledged(&mut self, ack: &Message) {
-        let Some(task) = ack.subject.rsplit('.').next().and_then(|task| task.parse().ok()) else { return };
+        let Some(span) = ack.subject.rsplit('.').next().and_then(|span| span.parse().ok()) else { return };
         let refusal = match (ack.status, serde_json::from_slice::<Answer>(&ack.payload)) {
             (None, Ok(answer)) => answer.error.map(|error| error.description),
             _ => Some("it has no stream for them".to_owned()),
         };
         let ledger = &mut self.shared.state.lock().ledger;
         if refusal.is_none() {
-            ledger.stored(task);
+            ledger.stored(span);
             self.gets_on = true;
         } else {
-            ledger.refused(task, Instant::now());
+            ledger.refused(span, Instant::now());
         }
         self.refusal = refusal;
     }

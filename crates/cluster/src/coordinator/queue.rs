@@ -1,9 +1,12 @@
 //! Where a coordinator's tasks of one kind go: those of this build, those of one function that is known by its name, or those
 //! of a job.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering::Relaxed},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
 };
 
 use async_nats::Subject;
@@ -18,7 +21,12 @@ pub(crate) struct Queue {
     pub(crate) job: Option<OfJob>,
     /// How many tasks can run at a time, all agents together; at least 1.
     pub(crate) n_workers: Arc<AtomicUsize>,
+    /// Nanoseconds that its tasks have taken of late; 0 if that is not known.
+    pace: AtomicU64,
 }
+
+/// Tasks that go together take no longer than this, if they take as long as those before them. An agent takes more ahead.
+const SHORT: Duration = Duration::from_millis(5);
 
 #[derive(Debug)]
 pub(crate) struct OfJob {
@@ -40,7 +48,7 @@ impl OfJob {
 impl Queue {
     pub(crate) fn new(name: QueueName, names: &Names, coordinator: &str) -> Self {
         let subject = names.tasks_of(&name, coordinator).into();
-        Self { name, subject, job: None, n_workers: Arc::new(AtomicUsize::new(1)) }
+        Self { name, subject, job: None, n_workers: Arc::new(AtomicUsize::new(1)), pace: AtomicU64::new(0) }
     }
 
     /// That of a job, whose functions are those of the build that `own` is of.
@@ -68,6 +76,29 @@ impl Queue {
     /// All its tasks.
     pub(crate) fn subjects(&self) -> String {
         if self.job.is_some() { format!("{}.*", self.subject) } else { self.subject.to_string() }
+    }
+
+    pub(super) fn n_workers(&self) -> usize {
+        self.n_workers.load(Relaxed)
+    }
+
+    /// Takes note of how long a task's calls have taken. A long one counts twice as much as a short one.
+    pub(super) fn learn(&self, busy: Duration) {
+        let busy = u64::try_from(busy.as_nanos()).unwrap_or(u64::MAX).max(1);
+        let pace = match self.pace.load(Relaxed) {
+            0 => busy,
+            pace if busy > pace => pace + (busy - pace).div_ceil(4),
+            pace => pace - (pace - busy) / 8,
+        };
+        self.pace.store(pace, Relaxed);
+    }
+
+    /// How many of its tasks are done in a short time.
+    pub(super) fn n_short(&self) -> usize {
+        match u128::from(self.pace.load(Relaxed)) {
+            0 => 1,
+            pace => usize::try_from(SHORT.as_nanos() / pace).unwrap_or(usize::MAX).max(1),
+        }
     }
 
     pub(crate) fn show(&self, n_slots: usize) {

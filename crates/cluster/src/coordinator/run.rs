@@ -75,7 +75,7 @@ pub(super) struct CoordinatorLoop {
     pub(super) audited: Instant,
     /// When stream and consumer were seen to be there last.
     pub(super) set_up: Instant,
-    pub(super) audit: Option<JoinHandle<Vec<u64>>>,
+    pub(super) audit: Option<JoinHandle<Vec<(u64, u32)>>>,
     pub(super) jobs_audited: Instant,
     pub(super) job_audits: Vec<JoinHandle<()>>,
     /// Where comparisons tell which verdicts there are.

@@ -23,7 +23,10 @@ use super::{
     members::Host,
     queue::{MAX_TASKS_OF_JOB, Queue},
 };
-use crate::names::{JobName, Names, QueueName};
+use crate::{
+    message::{Ends, Verdict},
+    names::{JobName, Names, QueueName},
+};
 
 pub(crate) struct Shared {
     pub(crate) names: Names,
@@ -189,7 +192,7 @@ impl Shared {
     }
 
     /// Takes a task out of the ledger, if it is there, and ends it.
-    pub(crate) fn end(&self, task: u64, how: impl FnOnce() -> Result<crate::message::Verdict, TaskError>) -> bool {
+    pub(crate) fn end(&self, task: u64, how: impl FnOnce() -> Result<Verdict, TaskError>) -> bool {
         let finish = self.state.lock().ledger.leave(task);
         let was_there = finish.is_some();
         if let Some(finish) = finish {
@@ -197,6 +200,30 @@ impl Shared {
             self.changed.notify_all();
         }
         was_there
+    }
+
+    /// Records verdicts: of each task the first. One that an agent has given back is given again.
+    pub(crate) fn judge(&self, verdicts: Vec<Verdict>) {
+        let mut state = self.state.lock();
+        let ledger = &mut state.ledger;
+        let mut ended = Vec::with_capacity(verdicts.len());
+        for verdict in verdicts {
+            if let Ends::GivenBack { n_lost } = verdict.ends {
+                ledger.give_alone(verdict.task, n_lost);
+                continue;
+            }
+            if verdict.has_values() {
+                ledger.learn(verdict.task, verdict.busy);
+            }
+            if let Some(finish) = ledger.leave(verdict.task) {
+                ended.push((finish, verdict));
+            }
+        }
+        drop(state);
+        if !ended.is_empty() {
+            ended.into_iter().for_each(|(finish, verdict)| finish(Ok(verdict)));
+            self.changed.notify_all();
+        }
     }
 
     /// Ends all tasks, or all of one queue.

@@ -22,9 +22,7 @@ impl CoordinatorLoop {
             let verdicts: Option<Vec<Verdict>> = joined.into_iter().map(message::decode).collect();
             let Some(verdicts) = verdicts else { return };
             self.gets_on = true;
-            for verdict in verdicts {
-                self.shared.end(verdict.task, || Ok(verdict));
-            }
+            self.shared.judge(verdicts);
             return self.confirm(reply).await;
         }
         if let Some(verdict) = message::decode::<Verdict>(&message.payload) {
@@ -57,7 +55,7 @@ impl CoordinatorLoop {
     /// Records a verdict, if it is the first, and confirms it in any case: only then its message leaves the server.
     pub(super) async fn judge(&mut self, verdict: Verdict, reply: Subject) {
         self.gets_on = true;
-        self.shared.end(verdict.task, || Ok(verdict));
+        self.shared.judge(vec![verdict]);
         self.confirm(reply).await;
     }
 

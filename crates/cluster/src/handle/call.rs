@@ -49,7 +49,7 @@ pub(crate) fn result<R: DeserializeOwned>(verdict: Verdict, build: &str) -> Resu
     let end = match verdict.ends {
         Ends::All(end) => *end,
         Ends::Each(mut ends) if ends.len() == 1 => ends.swap_remove(0),
-        Ends::Each(_) => return Err(undecodable("more or fewer results than calls")),
+        Ends::Each(_) | Ends::GivenBack { .. } => return Err(undecodable("more or fewer results than calls")),
     };
     unpack(&end.into_value(is_same_build)?)
 }
@@ -62,7 +62,7 @@ pub(crate) fn chunk<R: DeserializeOwned>(verdict: Verdict, n_calls: usize, build
             return Err(end.into_value(is_same_build).err().unwrap_or_else(|| undecodable("one result for all")));
         }
         Ends::Each(ends) if ends.len() == n_calls => ends,
-        Ends::Each(_) => return Err(undecodable("more or fewer results than calls")),
+        Ends::Each(_) | Ends::GivenBack { .. } => return Err(undecodable("more or fewer results than calls")),
     };
     let mut chunk =
         Chunk { values: Vec::with_capacity(n_calls), failures: Vec::new(), busy: verdict.busy, n_rounds: 1 };

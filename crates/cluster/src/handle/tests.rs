@@ -51,6 +51,7 @@ fn forged_places_and_arguments_are_refused() {
         match told.recv().unwrap().unwrap().ends {
             Ends::All(end) => *end,
             Ends::Each(mut ends) => ends.remove(0),
+            Ends::GivenBack { .. } => panic!("an agent gives back"),
         }
     };
     let (mut number, args) = (1 << 40, super::call::pack((3_u64,)).unwrap());

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::exit, reason = "tests, and workers that end in every way")]
 
 mod agents;
+mod batches;
 mod faults;
 mod jobs;
 mod local;

@@ -38,8 +38,12 @@ impl Place {
 
     /// An agent of one slot.
     pub(crate) fn agent(&self, urls: &str) -> Popen {
+        self.agent_of_slots(urls, 1)
+    }
+
+    pub(crate) fn agent_of_slots(&self, urls: &str, n_slots: usize) -> Popen {
         let agent = self.command(&[&env::current_exe().unwrap()]).env("CLUSTER_AGENT", urls);
-        agent.env("CLUSTER_PLAIN", "1").env("CLUSTER_SLOTS", "1").spawn().unwrap()
+        agent.env("CLUSTER_PLAIN", "1").env("CLUSTER_SLOTS", n_slots.to_string()).spawn().unwrap()
     }
 }
 
