@@ -83,7 +83,12 @@ impl<'de> Decoder<'de> {
                 let numbers = self.numbers()?;
                 match numbers::vector::<V>(&numbers) {
                     Some(vector) => Ok(vector),
-                    None => visitor.visit_seq(NumberAccess::new(numbers)),
+                    None => {
+                        let mut numbers = NumberAccess::new(numbers);
+                        let value = visitor.visit_seq(&mut numbers)?;
+                        numbers.finish()?;
+                        Ok(value)
+                    }
                 }
             }
             tag::SEQ => {
@@ -232,8 +237,10 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
         }
         // As in JSON, where bytes are a sequence of numbers.
         if self.is_next(tag::BYTES) {
-            let bytes = self.slice()?.iter().copied();
-            return visitor.visit_seq(de::value::SeqDeserializer::<_, Error>::new(bytes));
+            let mut bytes = de::value::SeqDeserializer::<_, Error>::new(self.slice()?.iter().copied());
+            let value = visitor.visit_seq(&mut bytes)?;
+            bytes.end()?;
+            return Ok(value);
         }
         self.value(visitor)
     }

@@ -43,6 +43,8 @@ pub enum ErrorKind {
 pub(crate) trait Trouble: serde::ser::Error + From<Full> {
     /// The compact form cannot carry this value.
     fn needs_names() -> Self;
+    /// A part could not be written, and the `Serialize` of the whole went on as if it had been.
+    fn ignored() -> Self;
     fn too_deep() -> Self;
     /// Notes that it happened in a field.
     #[must_use]
@@ -127,6 +129,12 @@ impl Trouble for Error {
     }
 
     #[cold]
+    fn ignored() -> Self {
+        let why = "a part of it could not be written, and its `Serialize` has not passed the error on";
+        Self::new(ErrorKind::Custom, why)
+    }
+
+    #[cold]
     fn too_deep() -> Self {
         Self::new(ErrorKind::TooDeep, Exhausted.to_string())
     }
@@ -156,6 +164,11 @@ pub enum Stop {
 impl Trouble for Stop {
     #[inline]
     fn needs_names() -> Self {
+        Self::Indirect
+    }
+
+    #[inline]
+    fn ignored() -> Self {
         Self::Indirect
     }
 

@@ -58,7 +58,7 @@ pub fn encode_all<T: Serialize>(info: &TypeInfo, values: &[T], bytes: &mut Vec<u
 pub fn take_all<T: DeserializeOwned>(n: usize, bytes: &mut &[u8], values: &mut Vec<T>) -> Result<(), Error> {
     // Each takes a byte at least.
     values.reserve(n.min(bytes.len()));
-    let mut decoder = Decoder::new(bytes);
+    let mut decoder = Decoder::of_row(bytes);
     // Moved some values later: one that was just written in small pieces, and is read in large ones, must reach the cache in
     // between. One of up to three words is moved in small pieces, too.
     let n_by_four = if size_of::<T>() > 3 * size_of::<usize>() { n / 4 } else { 0 };

@@ -99,8 +99,13 @@ impl<'a, 'de, E: End> Elements<'a, 'de, E> {
     /// Sees to it that there is no more.
     #[inline]
     pub(super) fn finish(mut self) -> Result<(), Error> {
-        if self.advance() { Err(Error::malformed("more elements came than the type takes")) } else { Ok(()) }
+        if self.advance() { Err(too_many()) } else { Ok(()) }
     }
+}
+
+#[cold]
+fn too_many() -> Error {
+    Error::malformed("more elements came than the type takes")
 }
 
 impl<'de, E: End> SeqAccess<'de> for &mut Elements<'_, 'de, E> {
@@ -193,6 +198,11 @@ pub(super) struct NumberAccess<'de> {
 impl<'de> NumberAccess<'de> {
     pub(super) fn new(numbers: Numbers<'de>) -> Self {
         Self { numbers }
+    }
+
+    /// Sees to it that there is no more.
+    pub(super) fn finish(&self) -> Result<(), Error> {
+        if self.numbers.len > 0 { Err(too_many()) } else { Ok(()) }
     }
 }
 

@@ -30,9 +30,15 @@ pub(super) fn unexpected(expected: &str, tag: u8) -> Error {
 impl<'de> Decoder<'de> {
     #[inline]
     pub(crate) fn new(bytes: &'de [u8]) -> Self {
-        let mut decoder = Self { bytes, has_names: false, room: Room::here() };
+        let mut decoder = Self::of_row(bytes);
         decoder.begin();
         decoder
+    }
+
+    /// Of values that are read by [`next`](Self::next).
+    #[inline]
+    pub(crate) fn of_row(bytes: &'de [u8]) -> Self {
+        Self { bytes, has_names: false, room: Room::here() }
     }
 
     /// Finds out in which form the next value is.

@@ -17,6 +17,9 @@ use crate::{
     tag,
 };
 
+/// More parts than there can be. So many count as written once one could not be: its error may be ignored.
+const LOST: usize = 1 << (usize::BITS - 1);
+
 /// Elements to come, or keys and values.
 pub(crate) struct Compound<'a, 'b, S, Y> {
     encoder: &'a mut Encoder<'b, S, Y>,
@@ -38,7 +41,7 @@ impl<'a, 'b, S: Sink, Y: Style> Compound<'a, 'b, S, Y> {
     fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Y::Error> {
         let site = self.site.inside(ELEMENT);
         if self.n_written == 0 {
-            self.encoder.style.see(site.of::<T>())?;
+            self.see::<T>(site)?;
         }
         self.at(site, value)
     }
@@ -56,14 +59,33 @@ impl<'a, 'b, S: Sink, Y: Style> Compound<'a, 'b, S, Y> {
         if !is_leaf::<T>() {
             self.encoder.site = site;
         }
-        self.encoder.value(value).map_err(|e| e.in_element(index))
+        match self.encoder.value(value) {
+            Ok(()) => Ok(()),
+            Err(e) => {
+                self.n_written = LOST;
+                Err(e.in_element(index))
+            }
+        }
+    }
+
+    /// Finds out about something that not all have.
+    #[inline(always)]
+    fn see<T: Serialize + ?Sized>(&mut self, site: Site) -> Result<(), Y::Error> {
+        match self.encoder.style.see(site.of::<T>()) {
+            Ok(()) => Ok(()),
+            Err(e) => {
+                self.n_written = LOST;
+                Err(e)
+            }
+        }
     }
 
     #[inline(always)]
     fn finish(self) -> Result<(), Y::Error> {
         match self.announced {
-            None => self.encoder.byte(tag::END),
             Some(announced) if announced == self.n_written => Ok(()),
+            _ if self.n_written >= LOST => Err(Y::Error::ignored()),
+            None => self.encoder.byte(tag::END),
             // With names nobody relies on what was announced.
             Some(_) => Err(Y::Error::needs_names()),
         }
@@ -90,14 +112,21 @@ impl<'a, 'b, S: Sink, Y: Style> Fields<'a, 'b, S, Y> {
         if self.expected.is_some() {
             self.names.push(key);
         }
-        if self.fields.announced.is_none() {
-            self.fields.encoder.bytes(tag::STR, key.as_bytes())?;
-        }
         if !is_leaf::<T>() {
             self.fields.encoder.site = self.fields.site.part(self.fields.n_written);
         }
         self.fields.n_written += 1;
-        self.fields.encoder.value(value).map_err(|e| e.in_field(key))
+        let named = match self.fields.announced {
+            None => self.fields.encoder.bytes(tag::STR, key.as_bytes()),
+            Some(_) => Ok(()),
+        };
+        match named.and_then(|()| self.fields.encoder.value(value)) {
+            Ok(()) => Ok(()),
+            Err(e) => {
+                self.fields.n_written = LOST;
+                Err(e.in_field(key))
+            }
+        }
     }
 
     #[inline(always)]
@@ -150,11 +179,17 @@ impl<S: Sink, Y: Style> SerializeMap for Compound<'_, '_, S, Y> {
     fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), Y::Error> {
         let site = self.site.inside(KEY);
         if self.n_written == 0 {
-            self.encoder.style.see(site.of::<T>())?;
+            self.see::<T>(site)?;
         }
         self.n_written += 1;
         self.encoder.site = site;
-        self.encoder.value(key).map_err(|e| e.in_field("key"))
+        match self.encoder.value(key) {
+            Ok(()) => Ok(()),
+            Err(e) => {
+                self.n_written = LOST;
+                Err(e.in_field("key"))
+            }
+        }
     }
 
     #[inline(always)]
@@ -162,10 +197,16 @@ impl<S: Sink, Y: Style> SerializeMap for Compound<'_, '_, S, Y> {
         let index = self.n_written.saturating_sub(1);
         let site = self.site.inside(VALUE);
         if index == 0 {
-            self.encoder.style.see(site.of::<T>())?;
+            self.see::<T>(site)?;
         }
         self.encoder.site = site;
-        self.encoder.value(value).map_err(|e| e.in_element(index))
+        match self.encoder.value(value) {
+            Ok(()) => Ok(()),
+            Err(e) => {
+                self.n_written = LOST;
+                Err(e.in_element(index))
+            }
+        }
     }
 
     #[inline(always)]

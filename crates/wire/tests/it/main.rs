@@ -1,6 +1,7 @@
 //! Values of many types there and back.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+mod careless;
 mod errors;
 mod flat;
 mod hostile;

@@ -1,6 +1,6 @@
 //! Many values, one after another.
 
-use std::cell::RefCell;
+use std::{cell::RefCell, net::IpAddr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned, ser::Error as _};
 use wire::{OneByOne, TypeInfo, encode, encode_all, take_all};
@@ -51,6 +51,22 @@ fn a_row_is_its_values() {
     }
     survives(&(0..50).map(|n| (n, vec![String::from("x"); 200 * n])).collect::<Vec<_>>());
     survives(&(0..50).map(|n| serde_json::json!({ "n": n })).collect::<Vec<_>>());
+}
+
+/// Addresses are text where names go along, and numbers where not: each value of a row is read as it was written.
+#[test]
+fn values_of_either_form_are_read_in_theirs() {
+    #[derive(Serialize, Deserialize, PartialEq, Debug)]
+    struct Host {
+        ip: IpAddr,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
+    }
+    for every in 1..4 {
+        let name = |n: u8| (n % every == 0).then(|| format!("host {n}"));
+        survives(&(0..200).map(|n| Host { ip: [10, 0, 0, n].into(), name: name(n) }).collect::<Vec<_>>());
+    }
+    survives(&(0..200).map(|n| Host { ip: [10, 0, 0, n].into(), name: None }).collect::<Vec<_>>());
 }
 
 /// They are read back one by one, and go in the form that carries them.
