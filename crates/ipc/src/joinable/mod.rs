@@ -20,7 +20,7 @@ pub use self::{
 };
 use crate::{
     GetError, GetTimeoutError, PutError, PutTimeoutError, TryGetError, TryPutError,
-    queue::{Builder, GetStop, Patience, Raw, put_all},
+    queue::{Builder, GetStop, Patience, Raw, caught, put_all},
 };
 
 /// A bounded first-in first-out queue between processes that lends its items out and knows which are done.
@@ -304,18 +304,19 @@ impl<T: DeserializeOwned> JoinableQueue<T> {
     /// # Errors
     /// [`GetError::Damaged`] if another process has overwritten the queue's memory.
     pub fn dead_letters(&self) -> Result<Vec<T>, GetError> {
-        let letters = self.raw.take_dead_letters(|letter| letter.decode::<T>().ok());
+        let letters = self.raw.take_dead_letters(|letter| caught(|| letter.decode::<T>()).ok());
         letters.map_err(|stop| GetStop::from(stop).into_get_error())
     }
 
-    /// Takes the items that were given up on because they are no `T`: their bytes, and why they are none.
+    /// Takes the items that were given up on because they are no `T`: their bytes, and why they are none. So are those whose
+    /// `Deserialize` panics.
     ///
     /// # Errors
     /// As [`dead_letters`](Self::dead_letters).
     pub fn undecodable_letters(&self) -> Result<Vec<(Vec<u8>, handover::Error)>, GetError> {
         let letters = self.raw.take_dead_letters(|letter| {
             let bytes = letter.bytes().to_vec();
-            letter.decode::<T>().err().map(|why| (bytes, why))
+            caught(|| letter.decode::<T>()).err().map(|why| (bytes, why))
         });
         letters.map_err(|stop| GetStop::from(stop).into_get_error())
     }

@@ -5,6 +5,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     Queue,
+    codec::caught,
     message::decode_number,
     patience::Patience,
     ring::Dequeue,
@@ -45,7 +46,7 @@ impl<T: DeserializeOwned> Queue<T> {
     ///
     /// # Errors
     /// As [`get`](Self::get), of the first message. A later one that is no `T` is left out; the next `get_many` of this process
-    /// returns its error.
+    /// returns its error. So is one whose `Deserialize` panics: those before it have been taken already.
     pub fn get_many(&self, max: usize) -> Result<Vec<T>, GetError> {
         self.get_many_from(max, || self.get())
     }
@@ -78,7 +79,7 @@ impl<T: DeserializeOwned> Queue<T> {
                     continue;
                 }
             }
-            match self.get_message(Patience::Now) {
+            match caught(|| self.get_message(Patience::Now)) {
                 Ok(message) => messages.push(message),
                 Err(GetStop::Decode(e)) => self.tell_later(e),
                 Err(_) => break,

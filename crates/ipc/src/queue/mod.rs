@@ -50,7 +50,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de, de::Deserializ
 
 use crate::barrier;
 
-pub(crate) use self::{batch::put_all, leases::Lease, patience::Patience, raw::Raw, stop::GetStop};
+pub(crate) use self::{batch::put_all, codec::caught, leases::Lease, patience::Patience, raw::Raw, stop::GetStop};
 pub use self::{
     builder::Builder,
     halves::{Consumer, ConsumerIter, Producer},

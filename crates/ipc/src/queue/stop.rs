@@ -76,6 +76,12 @@ impl From<Stop> for GetStop {
     }
 }
 
+impl From<handover::Error> for GetStop {
+    fn from(e: handover::Error) -> Self {
+        Self::Decode(e)
+    }
+}
+
 impl GetStop {
     #[cold]
     #[inline(never)]

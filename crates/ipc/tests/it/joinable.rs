@@ -127,6 +127,44 @@ fn what_does_not_decode_is_a_dead_letter() {
     assert!(pairs.undecodable_letters().unwrap().is_empty() && numbers.dead_letters().unwrap().is_empty());
 }
 
+/// A number that panics when it is read, if it is odd.
+#[derive(serde::Serialize, Debug, PartialEq)]
+struct Even(u64);
+
+impl<'de> serde::Deserialize<'de> for Even {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let number = u64::deserialize(deserializer)?;
+        assert!(number % 2 == 0, "{number} is odd");
+        Ok(Self(number))
+    }
+}
+
+#[test]
+fn letters_that_panic_when_they_are_read_keep_none_of_the_others() {
+    let _dog = watchdog(LIMIT);
+    let queue = JoinableQueue::<Even>::builder().max_deliveries(1).build_joinable().unwrap();
+    for n in [4, 5, 6] {
+        queue.put(Even(n)).unwrap();
+        drop(std::panic::catch_unwind(|| drop(queue.get())));
+    }
+    queue.join().unwrap();
+    assert_eq!(queue.dead_letters().unwrap(), [Even(4), Even(6)]);
+    let letters = queue.undecodable_letters().unwrap();
+    assert!(letters.len() == 1 && letters[0].1.to_string().contains("5 is odd"), "{letters:?}");
+}
+
+#[test]
+fn message_that_panics_when_it_is_read_loses_none_of_the_others() {
+    let _dog = watchdog(LIMIT);
+    let queue = ipc::Queue::<(Even, String)>::new(0).unwrap();
+    for n in [4, 6, 7, 8] {
+        queue.put((Even(n), n.to_string())).unwrap();
+    }
+    let numbers: Vec<u64> = queue.get_many(10).unwrap().into_iter().map(|(even, _)| even.0).collect();
+    assert_eq!(numbers, [4, 6, 8]);
+    assert!(matches!(queue.get_many(1), Err(GetError::Decode(why)) if why.to_string().contains("7 is odd")));
+}
+
 /// Kills a consumer that holds an item, while another waits; prints how long `join` took then. (How long it may take is
 /// said of a machine that has nothing else to do, which no test can rely on.)
 fn join_after_deaths(kills: u64) {
