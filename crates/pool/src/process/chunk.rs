@@ -6,9 +6,10 @@ use kernel::handover;
 use parking_lot::Mutex;
 use proc_core::function::{CallError, Function};
 use serde::{Serialize, de::DeserializeOwned};
+use wire::TypeInfo;
 
 use super::{
-    codec::{decode, decode_all},
+    codec::{self, decode_all, decode_each, decode_or_skip},
     errors::{caught, failure, undecodable},
     items::Items,
     job::{Job, Kind, Next},
@@ -148,9 +149,18 @@ impl<R: Serialize + DeserializeOwned + 'static> SoFar<R> {
         if n_items == 0 {
             return Ok(());
         }
-        decode_all(n_items as usize, bytes, &mut self.chunk.values).map_err(undecodable)?;
-        self.next += n_items;
-        Ok(())
+        let (row, n_values) = (*bytes, self.chunk.values.len());
+        let Err(why) = codec::caught(|| decode_all(n_items as usize, bytes, &mut self.chunk.values)) else {
+            self.next += n_items;
+            return Ok(());
+        };
+        if TypeInfo::of::<R>().may_hold_handles() {
+            // They cannot be taken twice.
+            return Err(undecodable(why));
+        }
+        self.chunk.values.truncate(n_values);
+        *bytes = row;
+        decode_each(n_items as usize, bytes, |value| self.push_decoded(value)).map_err(|_| undecodable(why))
     }
 
     /// Takes in the next item's result from the front of `bytes`.
@@ -158,8 +168,7 @@ impl<R: Serialize + DeserializeOwned + 'static> SoFar<R> {
         if self.is_tagged && self.push_failure(bytes)? {
             return Ok(());
         }
-        self.chunk.values.push(decode(bytes).map_err(undecodable)?);
-        self.next += 1;
+        self.push_decoded(decode_or_skip(bytes).map_err(undecodable)?);
         Ok(())
     }
 
@@ -185,9 +194,23 @@ impl<R> SoFar<R> {
                 "the result for item {} of the input: {why}",
                 self.n_before + self.next as usize
             )),
+            CallError::Arguments(why) => {
+                CallError::Arguments(format!("item {} of the input: {why}", self.n_before + self.next as usize))
+            }
             why => why,
         };
         self.fail(why.into());
+    }
+
+    /// The next item's result, or why it is none.
+    fn push_decoded(&mut self, value: Result<R, String>) {
+        match value {
+            Ok(value) => {
+                self.chunk.values.push(value);
+                self.next += 1;
+            }
+            Err(why) => self.fail(undecodable(why)),
+        }
     }
 
     fn fail(&mut self, why: TaskError) {

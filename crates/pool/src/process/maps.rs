@@ -147,7 +147,7 @@ impl ProcessPool {
         let mut with_place = move |items: Vec<A>| {
             let n_before = n_given;
             n_given += items.len();
-            Items { items, n_before }
+            Items { items, unread: Vec::new(), n_before }
         };
         Box::new(move |items| match chunk::job(&shared, f, with_place(items), terms.clone()) {
             Ok(job) => {

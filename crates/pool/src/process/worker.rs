@@ -188,7 +188,10 @@ pub(super) fn run_chunk<A, R: Serialize + DeserializeOwned>(items: Items<A>, f: 
     let begun = Instant::now();
     let mut stream = STREAM.take().expect("the call of a chunk comes with a stream");
     let is_tagged = stream.first() & TAGGED != 0;
-    let mut items = items.items.into_iter().skip((stream.first() & !TAGGED) as usize);
+    let mut at = (stream.first() & !TAGGED) as usize;
+    let n_unread = items.unread.iter().filter(|(place, _)| *place < at).count();
+    let mut unread = items.unread.into_iter().skip(n_unread).peekable();
+    let mut items = items.items.into_iter().skip(at - n_unread);
     let may_hold_handles = TypeInfo::of::<R>().may_hold_handles();
     let mut packed = Vec::with_capacity(64);
     let mut form = Form::Each;
@@ -196,7 +199,13 @@ pub(super) fn run_chunk<A, R: Serialize + DeserializeOwned>(items: Items<A>, f: 
     let last = loop {
         // One guard up to the next item that fails: it costs more than a tiny call.
         let ran = catch_unwind(AssertUnwindSafe(|| {
-            for item in items.by_ref() {
+            loop {
+                if let Some((_, why)) = unread.next_if(|(place, _)| *place == at) {
+                    at += 1;
+                    return Err(CallError::Arguments(why));
+                }
+                let Some(item) = items.next() else { return Ok(true) };
+                at += 1;
                 let result = f(item);
                 // A number lies in memory as it goes.
                 if !is_tagged && let Some(number) = plain_bytes(std::slice::from_ref(&result)) {
@@ -254,7 +263,6 @@ pub(super) fn run_chunk<A, R: Serialize + DeserializeOwned>(items: Items<A>, f: 
                     return Ok(true);
                 }
             }
-            Ok(true)
         }));
         match ran.unwrap_or_else(|payload| Err(CallError::Panicked(Panic::of(payload)))) {
             Ok(true) => break None,

@@ -19,4 +19,5 @@ mod storm;
 mod system_calls;
 mod terms;
 mod thread;
+mod unread;
 mod worker;

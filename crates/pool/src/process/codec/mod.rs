@@ -11,7 +11,7 @@ use serde::{
 };
 use wire::{Error, TypeInfo, is_plain, plain_bytes, take_plain};
 
-pub(super) use self::run::{Form, decode_all, encode_all};
+pub(super) use self::run::{Form, caught, decode_all, decode_each, decode_or_skip, encode_all};
 
 /// Appends `value` to `bytes`.
 #[inline]

@@ -1,13 +1,16 @@
 //! Many values in a row. Numbers, and structs and tuples of numbers, which are most of what is mapped over, all have the same
 //! packed length: numbers go as they lie in memory, so that they are copied all at once.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use proc_core::Panic;
 use serde::{
     Serialize,
-    de::{DeserializeOwned, Error as _},
+    de::{DeserializeOwned, Error as _, IgnoredAny},
 };
 use wire::{Error, Flat, TypeInfo, extend_plain, is_plain, plain_bytes, take_all};
 
-use super::short;
+use super::{decode, short};
 
 /// How the values of a row are packed. It precedes each row, except rows of numbers.
 pub(crate) enum Form<T> {
@@ -78,4 +81,54 @@ pub(crate) fn decode_all<T: Serialize + DeserializeOwned>(
         return flat.take(n, bytes, values);
     }
     take_all(n, bytes, values)
+}
+
+/// As [`decode_all`], one by one: `each` is given every value, or why its type does not read it.
+///
+/// # Errors
+/// If it is not known where the next one begins.
+#[cold]
+pub(crate) fn decode_each<T: Serialize + DeserializeOwned>(
+    n: usize,
+    bytes: &mut &[u8],
+    mut each: impl FnMut(Result<T, String>),
+) -> Result<(), Error> {
+    if is_plain::<T>() {
+        return Err(short());
+    }
+    let form = Form::<T>::take(bytes)?;
+    let mut value = Vec::with_capacity(1);
+    for _ in 0..n {
+        each(match &form {
+            Form::Each => decode_or_skip(bytes)?,
+            Form::Flat(flat) => caught(|| {
+                value.clear();
+                flat.take(1, bytes, &mut value)?;
+                value.pop().ok_or_else(short)
+            }),
+        });
+    }
+    Ok(())
+}
+
+/// Takes a value from the front of `bytes`, or passes it, and says why its type does not read it.
+///
+/// # Errors
+/// If it is not known where it ends.
+pub(crate) fn decode_or_skip<T: DeserializeOwned>(bytes: &mut &[u8]) -> Result<Result<T, String>, Error> {
+    let front = *bytes;
+    let value = caught(|| decode(bytes));
+    if value.is_err() {
+        *bytes = front;
+        wire::take::<IgnoredAny>(bytes)?;
+    }
+    Ok(value)
+}
+
+/// With a panic of the type's own code as an error.
+pub(crate) fn caught<T>(decode: impl FnOnce() -> Result<T, Error>) -> Result<T, String> {
+    match catch_unwind(AssertUnwindSafe(decode)) {
+        Ok(decoded) => decoded.map_err(|e| e.to_string()),
+        Err(payload) => Err(format!("its `Deserialize` panicked: {}", Panic::of(payload).message)),
+    }
 }
