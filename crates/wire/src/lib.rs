@@ -37,7 +37,9 @@
 //! * what JSON does not tell apart: a tuple and a sequence of the same elements, or two structs of the same fields, as variants
 //!   of an `untagged` enum.
 //!
-//! What is read back is a value of the type, made and dropped where it is written.
+//! What is read back is a value of the type, made and dropped where it is written: a `Drop` that removes a file removes it.
+//! `Serialize` and `Deserialize` may be called more than once for one value, and must have no effects: what one takes out of a
+//! cell is not there the next time. They are called by whoever writes, and must wait for no lock that the caller holds.
 //!
 //! # What this is not
 //! A format for files, or for other machines: numbers have this machine's byte order, and both sides are one build.
