@@ -134,7 +134,7 @@ struct Even(u64);
 impl<'de> serde::Deserialize<'de> for Even {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let number = u64::deserialize(deserializer)?;
-        assert!(number % 2 == 0, "{number} is odd");
+        assert!(number.is_multiple_of(2), "{number} is odd");
         Ok(Self(number))
     }
 }

@@ -188,10 +188,13 @@ pub(super) fn run_chunk<A, R: Serialize + DeserializeOwned>(items: Items<A>, f: 
     let begun = Instant::now();
     let mut stream = STREAM.take().expect("the call of a chunk comes with a stream");
     let is_tagged = stream.first() & TAGGED != 0;
-    let mut at = (stream.first() & !TAGGED) as usize;
-    let n_unread = items.unread.iter().filter(|(place, _)| *place < at).count();
-    let mut unread = items.unread.into_iter().skip(n_unread).peekable();
-    let mut items = items.items.into_iter().skip(at - n_unread);
+    let first = (stream.first() & !TAGGED) as usize;
+    let n_all = items.items.len() + items.unread.len();
+    let n_unread = items.unread.iter().filter(|(place, _)| *place < first).count();
+    let mut unread = items.unread.into_iter();
+    unread.by_ref().take(n_unread).for_each(drop);
+    let mut items = items.items.into_iter();
+    items.by_ref().take(first - n_unread).for_each(drop);
     let may_hold_handles = TypeInfo::of::<R>().may_hold_handles();
     let mut packed = Vec::with_capacity(64);
     let mut form = Form::Each;
@@ -199,13 +202,9 @@ pub(super) fn run_chunk<A, R: Serialize + DeserializeOwned>(items: Items<A>, f: 
     let last = loop {
         // One guard up to the next item that fails: it costs more than a tiny call.
         let ran = catch_unwind(AssertUnwindSafe(|| {
-            loop {
-                if let Some((_, why)) = unread.next_if(|(place, _)| *place == at) {
-                    at += 1;
-                    return Err(CallError::Arguments(why));
-                }
-                let Some(item) = items.next() else { return Ok(true) };
-                at += 1;
+            let place = n_all - items.len() - unread.len();
+            let n_up_to_unread = unread.as_slice().first().map_or(usize::MAX, |(unread, _)| unread - place);
+            for item in items.by_ref().take(n_up_to_unread) {
                 let result = f(item);
                 // A number lies in memory as it goes.
                 if !is_tagged && let Some(number) = plain_bytes(std::slice::from_ref(&result)) {
@@ -263,6 +262,7 @@ pub(super) fn run_chunk<A, R: Serialize + DeserializeOwned>(items: Items<A>, f: 
                     return Ok(true);
                 }
             }
+            unread.next().map_or(Ok(true), |(_, why)| Err(CallError::Arguments(why)))
         }));
         match ran.unwrap_or_else(|payload| Err(CallError::Panicked(Panic::of(payload)))) {
             Ok(true) => break None,

@@ -52,7 +52,7 @@ fn fixed(n: u64) -> Fixed {
 }
 
 fn named(n: u64) -> Named {
-    Named { picky: Picky(n), name: format!("number {n}"), more: (n % 3 == 0).then_some(1) }
+    Named { picky: Picky(n), name: format!("number {n}"), more: n.is_multiple_of(3).then_some(1) }
 }
 
 /// Exactly those fail that are not read, each with its own reason.

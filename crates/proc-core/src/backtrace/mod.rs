@@ -47,14 +47,14 @@ pub struct Backtrace(Option<Arc<Captured>>);
 #[derive(Default)]
 struct Captured {
     places: Places,
-    source: Source,
+    source: Provenance,
     frames: OnceLock<Vec<Frame>>,
     text: OnceLock<String>,
 }
 
 /// Where the files lie that the places name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Source {
+enum Provenance {
     /// On this machine.
     #[default]
     Here,
@@ -144,10 +144,10 @@ impl Backtrace {
     }
 
     pub(crate) fn of_places(places: Places) -> Self {
-        Self::of_places_at(places, Source::Here)
+        Self::of_places_at(places, Provenance::Here)
     }
 
-    fn of_places_at(places: Places, source: Source) -> Self {
+    fn of_places_at(places: Places, source: Provenance) -> Self {
         if places.places.is_empty() {
             return Self::default();
         }
@@ -159,7 +159,7 @@ impl Backtrace {
     /// The other frames have their offsets.
     #[doc(hidden)]
     pub fn from_another_machine(self, is_same_build: bool) -> Self {
-        let source = if is_same_build { Source::SameBuild } else { Source::OtherBuild };
+        let source = if is_same_build { Provenance::SameBuild } else { Provenance::OtherBuild };
         self.0.map_or_else(Self::default, |captured| Self::of_places_at(captured.places.clone(), source))
     }
 

@@ -7,7 +7,7 @@ use std::{
 
 use addr2line::Loader;
 
-use super::{Frame, Place, Places, Source, modules};
+use super::{Frame, Place, Places, Provenance, modules};
 use crate::lock::lock;
 use kernel::fork_local::ForkLocal;
 
@@ -26,11 +26,11 @@ type Files = Vec<(PathBuf, Option<Loader>)>;
 static FILES: ForkLocal<Mutex<Files>> = ForkLocal::new();
 
 /// The functions at `places`, those that only deal with a panic left out.
-pub(super) fn frames(places: &Places, source: Source) -> Vec<Frame> {
-    let loaded = if source == Source::Here { Vec::new() } else { modules::loaded_files() };
+pub(super) fn frames(places: &Places, source: Provenance) -> Vec<Frame> {
+    let loaded = if source == Provenance::Here { Vec::new() } else { modules::loaded_files() };
     let may_open = |library: Option<&Path>| match (source, library) {
-        (Source::Here, _) | (Source::SameBuild, None) => true,
-        (Source::OtherBuild, None) => false,
+        (Provenance::Here, _) | (Provenance::SameBuild, None) => true,
+        (Provenance::OtherBuild, None) => false,
         (_, Some(library)) => loaded.iter().any(|path| path == library),
     };
     let mut files = lock(FILES.get());

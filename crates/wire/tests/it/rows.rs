@@ -63,7 +63,7 @@ fn values_of_either_form_are_read_in_theirs() {
         name: Option<String>,
     }
     for every in 1..4 {
-        let name = |n: u8| (n % every == 0).then(|| format!("host {n}"));
+        let name = |n: u8| n.is_multiple_of(every).then(|| format!("host {n}"));
         survives(&(0..200).map(|n| Host { ip: [10, 0, 0, n].into(), name: name(n) }).collect::<Vec<_>>());
     }
     survives(&(0..200).map(|n| Host { ip: [10, 0, 0, n].into(), name: None }).collect::<Vec<_>>());
