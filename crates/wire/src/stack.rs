@@ -4,7 +4,10 @@
 //! Asks the C library for the bounds of the calling thread's stack, and reads the stack pointer.
 #![allow(unsafe_code)]
 
-use std::arch::asm;
+use std::{
+    arch::asm,
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+};
 
 /// So much is used without asking for the stack's bounds, which takes a while on the main thread.
 const UNASKED_BYTES: usize = 32 * 1024;
@@ -85,9 +88,23 @@ fn position() -> usize {
     position
 }
 
+/// The bounds of the main thread's stack, once they have been asked for: its lowest address, and the address behind it. Relaxed:
+/// whoever sees one and not the other asks once more, and finds the same.
+static MAIN: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
+
+/// Finds out, and remembers, what the bounds of the calling thread's stack are. The C library reads `/proc` for those of the
+/// main thread, which may be out of reach later.
+pub fn learn_stack() {
+    let _ = lowest();
+}
+
 /// The lowest address of the calling thread's stack; `None` if it cannot be found out (the main thread's, without
 /// `/proc`), or if this is another stack than the thread's own (a signal's, a coroutine's).
 fn lowest() -> Option<usize> {
+    let [main, end] = [0, 1].map(|at: usize| MAIN[at].load(Relaxed));
+    if main != 0 && (main..end).contains(&position()) {
+        return Some(main);
+    }
     let mut attributes = std::mem::MaybeUninit::<libc::pthread_attr_t>::uninit();
     // SAFETY: names the calling thread.
     let this = unsafe { libc::pthread_self() };
@@ -101,7 +118,14 @@ fn lowest() -> Option<usize> {
     // SAFETY: initialised above, and not used again.
     unsafe { libc::pthread_attr_destroy(attributes.as_mut_ptr()) };
     let lowest = lowest as usize;
-    (known && (lowest..lowest.saturating_add(len)).contains(&position())).then_some(lowest)
+    let end = lowest.saturating_add(len);
+    let is_own = known && (lowest..end).contains(&position());
+    // SAFETY: both take and change nothing.
+    if is_own && unsafe { libc::gettid() == libc::getpid() } {
+        MAIN[0].store(lowest, Relaxed);
+        MAIN[1].store(end, Relaxed);
+    }
+    is_own.then_some(lowest)
 }
 
 #[cfg(test)]
@@ -113,6 +137,13 @@ mod tests {
         let reached = if room.check().is_ok() { descend(room, depth + 1) } else { depth };
         std::hint::black_box(frame);
         reached
+    }
+
+    #[test]
+    fn bounds_of_this_thread_are_its_own() {
+        let inside = || lowest().unwrap() < position();
+        assert!(inside() && inside());
+        std::thread::spawn(move || assert!(inside())).join().unwrap();
     }
 
     #[test]

@@ -32,6 +32,7 @@ pub(crate) fn prepare(asked: &Asked, is_reported: bool) {
     ProcessId::current();
     cpus::are_several();
     cpus::available();
+    wire::stack::learn_stack();
     if is_reported {
         crash::handler::confine(asked.confinement.ends && asked.held.holds(Fence::Calls));
     }

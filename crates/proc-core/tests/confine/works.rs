@@ -172,3 +172,19 @@ fn it_dies_with_its_owner() {
     // The child had the last copy.
     assert_eq!(reader.read(&mut [0]).unwrap(), 0);
 }
+
+/// A list in a list in a list.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Nested(Vec<Nested>);
+
+/// To read them is a question of the stack that is left, the bounds of which a process has to look up.
+#[test]
+fn deeply_nested_values_are_read_and_written() {
+    let _dog = watchdog();
+    fn depth(value: &Nested) -> usize {
+        1 + value.0.first().map_or(0, depth)
+    }
+    let value = (0..300).fold(Nested(Vec::new()), |value, _| Nested(vec![value]));
+    let back = confined().spawn(|value: Nested| Nested(vec![value]), (value,)).unwrap().join().unwrap();
+    assert_eq!(depth(&back), 302);
+}
