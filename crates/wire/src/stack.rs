@@ -120,8 +120,9 @@ fn lowest() -> Option<usize> {
     let lowest = lowest as usize;
     let end = lowest.saturating_add(len);
     let is_own = known && (lowest..end).contains(&position());
-    // SAFETY: both take and change nothing.
-    if is_own && unsafe { libc::gettid() == libc::getpid() } {
+    // SAFETY: takes and changes nothing.
+    let (thread, process) = (unsafe { libc::gettid() }, std::process::id());
+    if is_own && thread.cast_unsigned() == process {
         MAIN[0].store(lowest, Relaxed);
         MAIN[1].store(end, Relaxed);
     }
