@@ -43,6 +43,7 @@ use std::{
 };
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use nix::{errno::Errno, sys::signal::kill, unistd::Pid};
 
 use self::{
     app::App,
@@ -170,11 +171,20 @@ fn stream(looks: &mut dyn Looks) -> Outcome {
     Ok(())
 }
 
+/// Whether there is such a process, though `/proc` does not show it.
+fn is_hidden(pid: &str) -> bool {
+    // Nothing is sent: whether it may be signalled is said, and whether it is there.
+    pid.parse().is_ok_and(|pid: i32| pid > 0 && kill(Pid::from_raw(pid), None) == Err(Errno::EPERM))
+}
+
 /// The one process that is meant.
 fn find(target: &str) -> Result<Root, String> {
     let all = process::all().map_err(|e| format!("cannot read /proc: {e}"))?;
     match process::named(&all, target)[..] {
         [pid] => Ok(Root { pid, start: all[&pid].start }),
+        [] if is_hidden(target) => Err(format!(
+            "process {target} is another user's, and this host's /proc hides those (hidepid): run top as its user, or as root"
+        )),
         [] => Err(format!("there is no process {target:?}")),
         ref several => {
             let pids: Vec<String> = several.iter().map(u32::to_string).collect();
