@@ -59,25 +59,16 @@ impl<'a, 'b, S: Sink, Y: Style> Compound<'a, 'b, S, Y> {
         if !is_leaf::<T>() {
             self.encoder.site = site;
         }
-        match self.encoder.value(value) {
-            Ok(()) => Ok(()),
-            Err(e) => {
-                self.n_written = LOST;
-                Err(e.in_element(index))
-            }
-        }
+        self.encoder.value(value).map_err(|e| {
+            self.n_written = LOST;
+            e.in_element(index)
+        })
     }
 
     /// Finds out about something that not all have.
     #[inline(always)]
     fn see<T: Serialize + ?Sized>(&mut self, site: Site) -> Result<(), Y::Error> {
-        match self.encoder.style.see(site.of::<T>()) {
-            Ok(()) => Ok(()),
-            Err(e) => {
-                self.n_written = LOST;
-                Err(e)
-            }
-        }
+        self.encoder.style.see(site.of::<T>()).inspect_err(|_| self.n_written = LOST)
     }
 
     #[inline(always)]
@@ -120,13 +111,10 @@ impl<'a, 'b, S: Sink, Y: Style> Fields<'a, 'b, S, Y> {
             None => self.fields.encoder.bytes(tag::STR, key.as_bytes()),
             Some(_) => Ok(()),
         };
-        match named.and_then(|()| self.fields.encoder.value(value)) {
-            Ok(()) => Ok(()),
-            Err(e) => {
-                self.fields.n_written = LOST;
-                Err(e.in_field(key))
-            }
-        }
+        named.and_then(|()| self.fields.encoder.value(value)).map_err(|e| {
+            self.fields.n_written = LOST;
+            e.in_field(key)
+        })
     }
 
     #[inline(always)]
@@ -183,13 +171,10 @@ impl<S: Sink, Y: Style> SerializeMap for Compound<'_, '_, S, Y> {
         }
         self.n_written += 1;
         self.encoder.site = site;
-        match self.encoder.value(key) {
-            Ok(()) => Ok(()),
-            Err(e) => {
-                self.n_written = LOST;
-                Err(e.in_field("key"))
-            }
-        }
+        self.encoder.value(key).map_err(|e| {
+            self.n_written = LOST;
+            e.in_field("key")
+        })
     }
 
     #[inline(always)]
@@ -200,13 +185,10 @@ impl<S: Sink, Y: Style> SerializeMap for Compound<'_, '_, S, Y> {
             self.see::<T>(site)?;
         }
         self.encoder.site = site;
-        match self.encoder.value(value) {
-            Ok(()) => Ok(()),
-            Err(e) => {
-                self.n_written = LOST;
-                Err(e.in_element(index))
-            }
-        }
+        self.encoder.value(value).map_err(|e| {
+            self.n_written = LOST;
+            e.in_element(index)
+        })
     }
 
     #[inline(always)]
