@@ -7,12 +7,7 @@
 //! [`Function::of`] named there.
 #![allow(unsafe_code)]
 
-use std::{
-    fmt,
-    os::fd::OwnedFd,
-    panic::{AssertUnwindSafe, catch_unwind},
-    ptr::NonNull,
-};
+use std::{fmt, os::fd::OwnedFd, ptr::NonNull};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -220,8 +215,7 @@ pub(crate) fn run<R: Serialize + DeserializeOwned>(
         let result = f()?;
         handover::pack_owned_behind(buffer, &result).map_err(|e| CallError::Value(e.to_string()))
     };
-    *value =
-        catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|payload| Err(CallError::Panicked(Panic::of(payload))))?;
+    *value = Panic::catch(run).unwrap_or_else(|panic| Err(CallError::Panicked(panic)))?;
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use std::{
     any::Any,
     cell::RefCell,
     fmt,
-    panic::PanicHookInfo,
+    panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind},
     sync::{
         Once, OnceLock,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -51,6 +51,16 @@ impl Panic {
                 let _ = LAST.try_with(|last| last.replace(Some(note(info))));
             }));
         });
+    }
+
+    /// What `f` returns, or its panic. `f` may leave behind what it was about to change: what it has a hold on is its own, or not
+    /// looked at again.
+    ///
+    /// # Errors
+    /// The panic.
+    #[inline]
+    pub fn catch<R>(f: impl FnOnce() -> R) -> Result<R, Self> {
+        catch_unwind(AssertUnwindSafe(f)).map_err(Self::of)
     }
 
     /// The panic whose payload was just caught on this thread.

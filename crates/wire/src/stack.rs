@@ -101,7 +101,7 @@ pub fn learn_stack() {
 /// The lowest address of the calling thread's stack; `None` if it cannot be found out (the main thread's, without
 /// `/proc`), or if this is another stack than the thread's own (a signal's, a coroutine's).
 fn lowest() -> Option<usize> {
-    let [main, end] = [0, 1].map(|at: usize| MAIN[at].load(Relaxed));
+    let [main, end] = MAIN.each_ref().map(|bound| bound.load(Relaxed));
     if main != 0 && (main..end).contains(&position()) {
         return Some(main);
     }

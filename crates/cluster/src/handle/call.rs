@@ -1,10 +1,6 @@
 //! Functions, arguments and results, to bytes and back.
 
-use std::{
-    any::type_name,
-    fmt,
-    panic::{AssertUnwindSafe, catch_unwind},
-};
+use std::{any::type_name, fmt};
 
 use pool::{TaskError, engine::Chunk};
 use proc_core::{Panic, handover};
@@ -24,7 +20,7 @@ pub(crate) fn pack_named<A: Serialize>(args: A) -> Result<Vec<u8>, TaskError> {
 
 fn pack_by<A>(args: A, pack: impl Fn(&A) -> Result<handover::Packed, handover::Error>) -> Result<Vec<u8>, TaskError> {
     let packed = pack(&args);
-    let _ = catch_unwind(AssertUnwindSafe(|| drop(args))).map_err(Panic::of);
+    let _ = Panic::catch(|| drop(args));
     let packed = packed.map_err(|e| TaskError::Encode(e.to_string()))?;
     if !packed.fds.is_empty() {
         let why = format!("a handle in {} means nothing on another machine", type_name::<A>());
@@ -35,8 +31,8 @@ fn pack_by<A>(args: A, pack: impl Fn(&A) -> Result<handover::Packed, handover::E
 
 fn unpack<R: DeserializeOwned>(packed: &[u8]) -> Result<R, TaskError> {
     // The user's code, on a thread that has other tasks to care for.
-    catch_unwind(AssertUnwindSafe(|| handover::unpack(packed, Vec::new()).map_err(undecodable)))
-        .unwrap_or_else(|payload| Err(undecodable(format_args!("panicked: {}", Panic::of(payload).message))))
+    Panic::catch(|| handover::unpack(packed, Vec::new()).map_err(undecodable))
+        .unwrap_or_else(|panic| Err(undecodable(format_args!("panicked: {}", panic.message))))
 }
 
 fn undecodable(why: impl fmt::Display) -> TaskError {

@@ -4,7 +4,6 @@ use std::{
     any::Any,
     collections::HashMap,
     os::fd::OwnedFd,
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, OnceLock,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -70,7 +69,7 @@ impl Server {
             // By hand: a copy of the descriptor, in a process that was forked meanwhile, would keep it in.
             let _ = self.events.delete(&object.watched);
             // The object's own `Drop` may panic; that is between the two of them.
-            let _ = catch_unwind(AssertUnwindSafe(|| drop(object))).map_err(Panic::of);
+            let _ = Panic::catch(|| drop(object));
         }
     }
 }

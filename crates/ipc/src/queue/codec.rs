@@ -4,11 +4,7 @@
 //! A `Buffer` counts how many of its bytes have been written, and shows no others.
 #![allow(unsafe_code)]
 
-use std::{
-    mem::MaybeUninit,
-    panic::{AssertUnwindSafe, catch_unwind},
-    ptr::NonNull,
-};
+use std::{mem::MaybeUninit, ptr::NonNull};
 
 use kernel::handover;
 use proc_core::Panic;
@@ -175,8 +171,8 @@ pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, handover::E
 
 /// Decodes something beside which there are others that must not be lost: a panic of the type's own code is an error.
 pub(crate) fn caught<T, E: From<handover::Error>>(decode: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
-    catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|payload| {
-        let why = format!("its `Deserialize` panicked: {}", Panic::of(payload).message);
+    Panic::catch(decode).unwrap_or_else(|panic| {
+        let why = format!("its `Deserialize` panicked: {}", panic.message);
         Err(handover::Error::new(why).into())
     })
 }

@@ -12,6 +12,7 @@ pub struct Mask(u64);
 
 impl Mask {
     /// Makes it that of the calling thread.
+    #[inline]
     pub fn set(self) {
         set_mask(self.0);
     }
@@ -21,20 +22,20 @@ impl Mask {
 #[derive(Debug)]
 #[must_use]
 pub struct Blocked {
-    former: u64,
+    former: Mask,
 }
 
 impl Blocked {
     /// What the calling thread had blocked before.
     pub fn former(&self) -> Mask {
-        Mask(self.former)
+        self.former
     }
 }
 
 /// Blocks every signal that can be blocked, for the calling thread.
 #[inline]
 pub fn block_all() -> Blocked {
-    Blocked { former: set_mask(!OF_THE_C_LIBRARY) }
+    Blocked { former: Mask(set_mask(!OF_THE_C_LIBRARY)) }
 }
 
 /// Unblocks every signal, for the calling thread.
@@ -45,7 +46,7 @@ pub fn unblock_all() {
 
 impl Drop for Blocked {
     fn drop(&mut self) {
-        set_mask(self.former);
+        self.former.set();
     }
 }
 

@@ -189,14 +189,10 @@ impl<R: Serialize + DeserializeOwned + 'static> SoFar<R> {
 impl<R> SoFar<R> {
     /// The next item's call ended so.
     fn fail_with(&mut self, why: CallError) {
+        let item = self.n_before + self.next as usize;
         let why = match why {
-            CallError::Value(why) => CallError::Value(format!(
-                "the result for item {} of the input: {why}",
-                self.n_before + self.next as usize
-            )),
-            CallError::Arguments(why) => {
-                CallError::Arguments(format!("item {} of the input: {why}", self.n_before + self.next as usize))
-            }
+            CallError::Value(why) => CallError::Value(format!("the result for item {item} of the input: {why}")),
+            CallError::Arguments(why) => CallError::Arguments(format!("item {item} of the input: {why}")),
             why => why,
         };
         self.fail(why.into());

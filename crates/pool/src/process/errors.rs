@@ -1,9 +1,6 @@
 //! What went wrong in a worker or on the way from it, as the error of a task.
 
-use std::{
-    fmt,
-    panic::{AssertUnwindSafe, catch_unwind},
-};
+use std::fmt;
 
 use proc_core::{Panic, function::CallError};
 
@@ -12,8 +9,7 @@ use crate::TaskError;
 
 /// Decodes with its panic caught: it is the user's code, on a thread that waits for something else.
 pub(super) fn caught<T>(decode: impl FnOnce() -> Result<T, TaskError>) -> Result<T, TaskError> {
-    catch_unwind(AssertUnwindSafe(decode))
-        .unwrap_or_else(|payload| Err(undecodable(format!("panicked: {}", Panic::of(payload).message))))
+    Panic::catch(decode).unwrap_or_else(|panic| Err(undecodable(format!("panicked: {}", panic.message))))
 }
 
 pub(super) fn undecodable(why: impl fmt::Display) -> TaskError {

@@ -1,9 +1,6 @@
 //! A task, from both sides: the pool's, which runs it, and the waiter's, which wants its result.
 
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use kernel::{futex::Deadline, handover};
 use proc_core::{Panic, function::Function};
@@ -76,7 +73,7 @@ impl<K: Kind> Job<K> {
         }
         bytes.extend_from_slice(&function.to_bytes());
         let packed = handover::pack_owned_behind(bytes, &args);
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(args))).map_err(Panic::of);
+        let _ = Panic::catch(|| drop(args));
         let packed = packed.map_err(|e| TaskError::Encode(e.to_string()))?;
         let id = next_id();
         let header = Header::new(id, label, packed, permit, terms);

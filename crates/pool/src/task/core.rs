@@ -1,7 +1,6 @@
 //! Where a task's result is put, and how its end is waited for.
 
 use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::atomic::{
         AtomicU32,
         Ordering::{Acquire, Relaxed, Release},
@@ -97,7 +96,7 @@ impl<R> Core<R> {
             }
             let callbacks = std::mem::take(&mut self.slot.lock().listeners().callbacks);
             for callback in callbacks {
-                let _ = catch_unwind(AssertUnwindSafe(|| callback(&result))).map_err(Panic::of);
+                let _ = Panic::catch(|| callback(&result));
             }
         }
     }
@@ -145,7 +144,7 @@ impl<R> Core<R> {
         if !self.is_done() {
             slot.listeners().callbacks.push(callback);
         } else if let Some(result) = &slot.result {
-            let _ = catch_unwind(AssertUnwindSafe(|| callback(result))).map_err(Panic::of);
+            let _ = Panic::catch(|| callback(result));
         }
     }
 

@@ -1,8 +1,6 @@
 //! Many values in a row. Numbers, and structs and tuples of numbers, which are most of what is mapped over, all have the same
 //! packed length: numbers go as they lie in memory, so that they are copied all at once.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use proc_core::Panic;
 use serde::{
     Serialize,
@@ -116,10 +114,9 @@ pub(crate) fn decode_each<T: Serialize + DeserializeOwned>(
 /// # Errors
 /// If it is not known where it ends.
 pub(crate) fn decode_or_skip<T: DeserializeOwned>(bytes: &mut &[u8]) -> Result<Result<T, String>, Error> {
-    let front = *bytes;
     let value = caught(|| decode(bytes));
     if value.is_err() {
-        *bytes = front;
+        // Nothing of it was taken.
         wire::take::<IgnoredAny>(bytes)?;
     }
     Ok(value)
@@ -127,8 +124,8 @@ pub(crate) fn decode_or_skip<T: DeserializeOwned>(bytes: &mut &[u8]) -> Result<R
 
 /// With a panic of the type's own code as an error.
 pub(crate) fn caught<T>(decode: impl FnOnce() -> Result<T, Error>) -> Result<T, String> {
-    match catch_unwind(AssertUnwindSafe(decode)) {
+    match Panic::catch(decode) {
         Ok(decoded) => decoded.map_err(|e| e.to_string()),
-        Err(payload) => Err(format!("its `Deserialize` panicked: {}", Panic::of(payload).message)),
+        Err(panic) => Err(format!("its `Deserialize` panicked: {}", panic.message)),
     }
 }
