@@ -1,10 +1,13 @@
-//! libFuzzer over every decoder and header: `fuzz/`, built with coverage and the address sanitizer.
+//! Fuzzers over every decoder and header: `fuzz/`, built with coverage and the address sanitizer for libFuzzer, and plain for
+//! `blind`, which changes what libFuzzer has kept.
 
 use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Command, Output, Stdio},
+    thread,
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use crate::{Outcome, cargo, run as step};
@@ -37,27 +40,34 @@ pub(crate) fn check() -> Outcome {
     step("fuzzers: check", &mut check)
 }
 
-/// Runs one target or all of them, each for so many seconds: `[TARGET] [--seconds N] [--keep]`. What they find, and all that
-/// they have learned, stays in `target/fuzz`. They begin with `fuzz/corpus`, which `--keep` makes anew: of what they know, the
-/// short inputs that reach everything. It adds the executions to those of all runs before, `fuzz/executions.tsv`, too.
+/// Runs one target or all of them, each for so many seconds: `[TARGET] [--seconds N] [--keep] [--blind]`. What they find, and
+/// all that they have learned, stays in `target/fuzz`. They begin with `fuzz/corpus`, which `--keep` makes anew: of what they
+/// know, the short inputs that reach everything. It adds the executions to those of all runs before, `fuzz/executions.tsv`, too.
 pub(crate) fn run(args: &[String]) -> Outcome {
-    let (mut seconds, mut only, mut keeps) = ("60", None, false);
+    let (mut seconds, mut only, mut keeps, mut is_blind) = ("60", None, false, false);
     let mut args = args.iter().map(String::as_str);
     while let Some(arg) = args.next() {
         match arg {
             "--seconds" => seconds = args.next().ok_or("--seconds N")?,
             "--keep" => keeps = true,
+            "--blind" => is_blind = true,
             name if TARGETS.contains(&name) => only = Some(name),
             other => return Err(format!("{other:?} is none of: {}", TARGETS.join(" "))),
         }
     }
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
     let root = root.canonicalize().map_err(|e| format!("{}: {e}", root.display()))?;
+    let targets: Vec<&str> = TARGETS.iter().copied().filter(|name| only.is_none_or(|only| only == *name)).collect();
+    if is_blind { run_blind(&root, &targets, seconds, keeps) } else { run_libfuzzer(&root, &targets, seconds, keeps) }
+}
+
+fn run_libfuzzer(root: &Path, targets: &[&str], seconds: &str, keeps: bool) -> Outcome {
     let target = root.join("target/fuzz");
     let mut build = cargo(["build", "--quiet", "--release", "--target", TRIPLE, "--manifest-path", "fuzz/Cargo.toml"]);
+    build.args(["--bin", "fuzz"]);
     step("build", build.env("RUSTFLAGS", FLAGS).env("RUSTC_BOOTSTRAP", "1").env("CARGO_TARGET_DIR", &target))?;
     let (mut failed, mut n_executions, mut n_run) = (Vec::new(), 0, 0);
-    for name in TARGETS.iter().filter(|name| only.is_none_or(|only| only == **name)) {
+    for name in targets {
         let (corpus, kept) = (target.join("corpus").join(name), root.join("fuzz/corpus").join(name));
         for folder in [&corpus, &kept] {
             fs::create_dir_all(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
@@ -97,6 +107,46 @@ pub(crate) fn run(args: &[String]) -> Outcome {
         }
     }
     println!("{n_executions} executions of {n_run} targets, {} failed", failed.len());
+    if failed.is_empty() { Ok(()) } else { Err(failed.join("; ")) }
+}
+
+/// Each target in as many processes as there are processors, with other changes in each.
+fn run_blind(root: &Path, targets: &[&str], seconds: &str, keeps: bool) -> Outcome {
+    let folder = root.join("target/fuzzing");
+    let mut build = cargo(["build", "--quiet", "--release", "--manifest-path", "fuzz/Cargo.toml", "--bin", "blind"]);
+    step("build", build.env("RUSTFLAGS", "--cfg fuzzing").env("CARGO_TARGET_DIR", &folder))?;
+    let n_processes = thread::available_parallelism().map_or(1, usize::from);
+    let seed = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos() as u64);
+    let (mut failed, mut n_executions) = (Vec::new(), 0);
+    for name in targets {
+        let one = |i: usize| {
+            let kept = folder.join(format!("blind-{name}-{i}"));
+            let mut blind = Command::new(folder.join("release/blind"));
+            blind.args([name, seconds, &seed.wrapping_add(i as u64).to_string()]).arg(&kept);
+            blind.args([root.join("fuzz/corpus").join(name), root.join("target/fuzz/corpus").join(name)]);
+            (kept, blind.stdin(Stdio::null()).stderr(Stdio::piped()).output())
+        };
+        let ends: Vec<(PathBuf, std::io::Result<Output>)> = thread::scope(|scope| {
+            let running: Vec<_> = (0..n_processes).map(|i| scope.spawn(move || one(i))).collect();
+            running.into_iter().map(|one| one.join().expect("it only waits")).collect()
+        });
+        let mut n = 0;
+        for (kept, end) in ends {
+            let output = end.map_err(|e| format!("blind: {e}"))?;
+            let said = String::from_utf8_lossy(&output.stdout).into_owned();
+            n += said.split_once(" executions").and_then(|(n, _)| n.trim().parse::<u64>().ok()).unwrap_or(0);
+            if !output.status.success() {
+                let last = String::from_utf8_lossy(&output.stderr).into_owned();
+                failed.push(format!("{name}: {}: its length and the input: {}\n{last}", output.status, kept.display()));
+            }
+        }
+        eprintln!("{name}: {n} executions");
+        n_executions += n;
+        if keeps {
+            add(&root.join("fuzz/executions.tsv"), name, n).map_err(|e| format!("the count cannot be kept: {e}"))?;
+        }
+    }
+    println!("{n_executions} executions of {} targets, {} failed", targets.len(), failed.len());
     if failed.is_empty() { Ok(()) } else { Err(failed.join("; ")) }
 }
 

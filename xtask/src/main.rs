@@ -40,8 +40,9 @@ usage: cargo xtask COMMAND
   test [ARGS]        all tests of the workspace, doc tests included
   crash [ARGS]       kills processes at every instruction of every operation; `crash --help` says more
   faults [ARGS]      has each system call of every operation fail in turn: `crash --mode fault --full`
-  fuzz [TARGET] [--seconds N] [--keep]
-                     libFuzzer over what other processes may have written; with --keep, fuzz/corpus is made anew
+  fuzz [TARGET] [--seconds N] [--keep] [--blind]
+                     libFuzzer over what other processes may have written; with --keep, fuzz/corpus is made anew; with --blind,
+                     that corpus with changes at random, without coverage, hundreds of times as often
   linear [ARGS]      what threads and processes do with a queue is linearizable; `linear --help` says more
   hosts [--full]     what works in chroots, namespaces and sandboxes, as other users, after closed streams; needs root for most;
                      with storms of 30 kills, or of 3,000
