@@ -1,4 +1,4 @@
-//! Steps side by side, so that neither processor waits while a step does.
+//! Steps side by side, so that no processor waits while a step does.
 //!
 //! What a step prints is kept in a file until it has ended: no two are mixed.
 
