@@ -7,8 +7,6 @@ use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
-use serde::{Serialize, de::DeserializeOwned};
-
 #[cfg(feature = "confine")]
 use crate::{confine, lock::lock};
 use crate::{
@@ -65,15 +63,15 @@ fn take_request(from: &mut &[u8]) -> Option<(Option<Inherited>, Request)> {
 }
 
 /// Runs `target` as a child that was forked from the owner itself.
-pub(crate) fn run_closure<R: Serialize + DeserializeOwned>(
+pub(crate) fn run_closure(
     report: Box<Report>,
     identity: ProcessIdentity,
     options: Options,
     fds: Vec<OwnedFd>,
-    target: impl FnOnce() -> R,
+    target: &mut dyn FnMut(&mut Packed) -> Result<(), CallError>,
 ) -> ! {
     profile::begin();
-    run(report, identity, options, fds, |value| function::run(value, || Ok(target())))
+    run(report, identity, options, fds, target)
 }
 
 fn run(

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use kernel::handover;
+use kernel::handover::{self, Packed};
 use serde::{Serialize, de::DeserializeOwned};
 
 #[cfg(feature = "confine")]
@@ -16,7 +16,7 @@ use crate::{
     crash::out_of_memory,
     current::ProcessIdentity,
     error::ProcessError,
-    function::{Function, Target},
+    function::{self, Function, Target},
     image::Image,
     lock::lock,
     logs::Conduit,
@@ -33,6 +33,14 @@ use crate::{
         stdio::{Stream, Streams},
     },
 };
+
+/// Starts a process, once, with these descriptors of its options.
+type Start<'a, 'r> = dyn FnMut(
+        &ProcessIdentity,
+        &Options,
+        &[BorrowedFd<'_>],
+    ) -> Result<(Started, Report, Option<Registering<'r>>), ProcessError>
+    + 'a;
 
 impl Builder {
     /// Starts it: [`Process::spawn`].
@@ -51,17 +59,26 @@ impl Builder {
             return self.fork(move || target.call(args));
         }
         let parcel = handover::pack(&args).map_err(ProcessError::Arguments)?;
+        self.spawn_packed(method, function, parcel.bytes(), &parcel.fds()).map(Process::new)
+    }
+
+    /// What is the same whatever the function is, and whatever its arguments are: compiled once.
+    fn spawn_packed(
+        self,
+        method: StartMethod,
+        function: Function,
+        args: &[u8],
+        handed_over: &[BorrowedFd<'_>],
+    ) -> Result<ProcessHandle, ProcessError> {
         let own = self.fork_server.as_ref().map(ForkServer::slot);
         let slot = own.as_deref().unwrap_or_else(|| forkserver::default_slot());
-        self.launch(method, |identity, options, of_options| {
+        self.launch(method, &mut |identity, options, of_options| {
             let fingerprint = Image::get().fingerprint;
             let request = Request { fingerprint, function, identity: identity.clone(), options: options.clone() };
             let mut packed = Vec::new();
             request.put(&mut packed);
-            let of_options = of_options.iter().map(AsRawFd::as_raw_fd);
-            let handed_over = parcel.fds();
-            let fds: Vec<RawFd> = of_options.chain(handed_over.iter().map(AsRawFd::as_raw_fd)).collect();
-            let body = [&packed[..], parcel.bytes()];
+            let fds: Vec<RawFd> = of_options.iter().chain(handed_over).map(AsRawFd::as_raw_fd).collect();
+            let body = [&packed[..], args];
             if method != StartMethod::Spawn
                 && let Some((started, report, registering)) = forkserver::start(slot, &body, &fds)?
             {
@@ -95,10 +112,17 @@ impl Builder {
         F: FnOnce() -> R,
         R: Serialize + DeserializeOwned,
     {
-        self.launch(StartMethod::Fork, |identity, options, of_options| {
-            let (started, report) = start::fork::start(identity, options, of_options, target)?;
+        let mut target = Some(target);
+        let mut run = |value: &mut Packed| {
+            let target = target.take().expect("there is one child, which runs it once");
+            function::run(value, || Ok(target()))
+        };
+        let starting = &mut |identity: &ProcessIdentity, options: &Options, of_options: &[BorrowedFd<'_>]| {
+            handover::get_ready::<R>();
+            let (started, report) = start::fork::start(identity, options, of_options, &mut run)?;
             Ok((started, report, None))
-        })
+        };
+        self.launch(StartMethod::Fork, starting).map(Process::new)
     }
 
     /// Checks that this process may start another; returns what of the confinement will hold for that.
@@ -112,15 +136,7 @@ impl Builder {
     }
 
     /// Makes what every process has, starts it by `start`, and takes note of it.
-    fn launch<'a, R>(
-        mut self,
-        method: StartMethod,
-        start: impl FnOnce(
-            &ProcessIdentity,
-            &Options,
-            &[BorrowedFd<'_>],
-        ) -> Result<(Started, Report, Option<Registering<'a>>), ProcessError>,
-    ) -> Result<Process<R>, ProcessError> {
+    fn launch(mut self, method: StartMethod, start: &mut Start<'_, '_>) -> Result<ProcessHandle, ProcessError> {
         #[cfg(feature = "confine")]
         let confined = self.check_confinement()?;
         if let Some(key) = self.options.impossible_variable() {
@@ -158,6 +174,6 @@ impl Builder {
         if let Some(confined) = confined {
             let _ = child.confined.set(confined);
         }
-        Ok(Process::new(ProcessHandle(child)))
+        Ok(ProcessHandle(child))
     }
 }

@@ -16,7 +16,8 @@ use crate::{
     info::TypeInfo,
     journal::{Mark, comparing},
     known::Met,
-    named, numbers,
+    named::{self, Write},
+    numbers,
     ser::{Careful, Compact, Encoder},
     sink::Sink,
     sparse::Sparse,
@@ -56,13 +57,18 @@ pub fn encode<T: Serialize + ?Sized>(info: &TypeInfo, value: &T, bytes: &mut Vec
     }
     bytes.truncate(begin);
     mark.rewind();
-    encode_with_care(info, value, bytes, &mark).inspect_err(|_| bytes.truncate(begin))
+    let is_copied = numbers::of(value).is_some();
+    encode_with_care(info, &|encoder| encoder.value(value), is_copied, bytes, &mark)
+        .inspect_err(|_| bytes.truncate(begin))
 }
 
+/// Writes a value of any type: this is compiled once for all. Numbers that are `is_copied` as they lie in memory come back so:
+/// there is nothing of a user's between.
 #[cold]
-fn encode_with_care<T: Serialize + ?Sized>(
+fn encode_with_care(
     info: &TypeInfo,
-    value: &T,
+    value: &Write<'_>,
+    is_copied: bool,
     bytes: &mut Vec<u8>,
     mark: &Mark,
 ) -> Result<(), Error> {
@@ -71,7 +77,7 @@ fn encode_with_care<T: Serialize + ?Sized>(
     if info.form() == Form::Compact {
         let mut sink = Sparse::all(bytes);
         let mut encoder = Encoder::new(&mut sink, Careful::Trial(&reading.known, Met::default()));
-        match encoder.value(value) {
+        match value(&mut encoder) {
             Ok(()) => {
                 let has_handles = encoder.has_handles();
                 let is_compared = encoder.is_compared();
@@ -81,8 +87,6 @@ fn encode_with_care<T: Serialize + ?Sized>(
                 if is_compared || is_large || has_handles {
                     return Ok(());
                 }
-                // Numbers that were copied as they lie in memory come back so: there is nothing of a user's between.
-                let is_copied = numbers::of(value).is_some();
                 if is_copied || compare(info, value, &bytes[begin..], &vectors(&met, bytes)).is_ok() {
                     reading.known.confirm(&met);
                     info.set_tried();
@@ -105,7 +109,7 @@ fn encode_with_care<T: Serialize + ?Sized>(
     // Names that the two sides do not share (`rename(serialize = …)`) are none the less in the same place.
     bytes.truncate(begin);
     mark.rewind();
-    let by_position = Encoder::new(&mut Sparse::all(bytes), Careful::Positional).value(value);
+    let by_position = value(&mut Encoder::new(&mut Sparse::all(bytes), Careful::Positional));
     if by_position.and_then(|()| compare(info, value, &bytes[begin..], &[])).is_ok() {
         return Ok(());
     }
@@ -140,7 +144,7 @@ impl Sketch {
 }
 
 /// Reads `bytes`, in which there are these long vectors, and compares what they are with `value`, as far as serde tells.
-fn compare<T: Serialize + ?Sized>(info: &TypeInfo, value: &T, bytes: &[u8], vectors: &[&[u8]]) -> Result<(), Error> {
+fn compare(info: &TypeInfo, value: &Write<'_>, bytes: &[u8], vectors: &[&[u8]]) -> Result<(), Error> {
     comparing(|| {
         let write = || Sketch::of(|sink| named::write(value, sink).map(drop), vectors);
         let Some(first) = read_back(info, bytes, vectors)? else { return Ok(()) };

@@ -18,30 +18,40 @@ use crate::{
 };
 
 impl<'de> Decoder<'de> {
-    /// Reads elements, and sees to it that none is left.
+    /// Begins elements: `finish` is to be called after them.
     #[inline]
-    fn elements<T, E: End>(
-        &mut self,
-        end: E,
-        visit: impl FnOnce(&mut Elements<'_, 'de, E>) -> Result<T, Error>,
-    ) -> Result<T, Error> {
-        self.nested(|decoder| {
-            let mut elements = Elements::new(decoder, end);
-            let value = visit(&mut elements)?;
-            elements.finish()?;
-            Ok(value)
-        })
+    fn elements<E: End>(&mut self, end: E) -> Result<Elements<'_, 'de, E>, Error> {
+        self.enter()?;
+        Ok(Elements::new(self, end))
+    }
+
+    /// Reads elements of a sequence, and sees to it that none is left.
+    #[inline]
+    fn visit_seq<V: Visitor<'de>, E: End>(&mut self, end: E, visitor: V) -> Result<V::Value, Error> {
+        let mut elements = self.elements(end)?;
+        let value = visitor.visit_seq(&mut elements)?;
+        elements.finish()?;
+        Ok(value)
+    }
+
+    /// The same of a map's entries.
+    #[inline]
+    fn visit_map<V: Visitor<'de>, E: End>(&mut self, end: E, visitor: V) -> Result<V::Value, Error> {
+        let mut entries = self.elements(end)?;
+        let value = visitor.visit_map(&mut entries)?;
+        entries.finish()?;
+        Ok(value)
     }
 
     #[inline]
     fn sequence<V: Visitor<'de>>(&mut self, len: usize, visitor: V) -> Result<V::Value, Error> {
-        self.elements(Counted(len, &[]), |elements| visitor.visit_seq(elements))
+        self.visit_seq(Counted(len, &[]), visitor)
     }
 
     /// The fields of a struct, which go by position.
     #[inline]
     fn fields<V: Visitor<'de>>(&mut self, names: &'static [&'static str], visitor: V) -> Result<V::Value, Error> {
-        self.elements(Counted(names.len(), names), |fields| visitor.visit_seq(fields))
+        self.visit_seq(Counted(names.len(), names), visitor)
     }
 
     /// A tuple that is not just so many elements.
@@ -72,7 +82,10 @@ impl<'de> Decoder<'de> {
         match tag {
             SMALL.. => visitor.visit_u8(tag - SMALL),
             tag::NONE => visitor.visit_none(),
-            tag::SOME => self.nested(|decoder| visitor.visit_some(decoder)),
+            tag::SOME => {
+                self.enter()?;
+                visitor.visit_some(self)
+            }
             tag::UNIT => visitor.visit_unit(),
             tag::FALSE => visitor.visit_bool(false),
             tag::TRUE => visitor.visit_bool(true),
@@ -95,53 +108,30 @@ impl<'de> Decoder<'de> {
                 let len = self.len(1)?;
                 self.sequence(len, visitor)
             }
-            tag::SEQ_OPEN => self.elements(Marked(false), |elements| visitor.visit_seq(elements)),
+            tag::SEQ_OPEN => self.visit_seq(Marked(false), visitor),
             tag::MAP => {
                 let len = self.len(2)?;
-                self.elements(Counted(len, &[]), |entries| visitor.visit_map(entries))
+                self.visit_map(Counted(len, &[]), visitor)
             }
-            tag::MAP_OPEN => self.elements(Marked(false), |entries| visitor.visit_map(entries)),
+            tag::MAP_OPEN => self.visit_map(Marked(false), visitor),
             tag::STRUCT => {
                 let len = self.len(1)?;
                 self.sequence(len, visitor)
             }
             tag::RECORD => {
                 self.slice()?;
-                self.elements(Marked(false), |fields| visitor.visit_map(Record::new(fields)))
+                let mut fields = self.elements(Marked(false))?;
+                let value = visitor.visit_map(Record::new(&mut fields))?;
+                fields.finish()?;
+                Ok(value)
             }
             // As in JSON: a map with one entry.
             tag::NAMED_VARIANT => {
                 let name = self.str()?;
-                self.nested(|decoder| visitor.visit_map(Variant::new(decoder, name)))
+                self.enter()?;
+                visitor.visit_map(Variant::new(self, name))
             }
-            tag => self.number(tag, visitor),
-        }
-    }
-
-    #[inline]
-    fn number<V: Visitor<'de>>(&mut self, tag: u8, visitor: V) -> Result<V::Value, Error> {
-        match tag {
-            SMALL.. => visitor.visit_u8(tag - SMALL),
-            tag::U8 => visitor.visit_u8(u8::from_ne_bytes(self.array()?)),
-            tag::U16 => visitor.visit_u16(u16::from_ne_bytes(self.array()?)),
-            tag::U32 => visitor.visit_u32(u32::from_ne_bytes(self.array()?)),
-            tag::U64 => visitor.visit_u64(u64::from_ne_bytes(self.array()?)),
-            // Serde's buffer has none so large.
-            tag::U128 => match u128::from_ne_bytes(self.array()?) {
-                v if u64::try_from(v).is_ok() => visitor.visit_u64(v as u64),
-                v => visitor.visit_u128(v),
-            },
-            tag::I8 => visitor.visit_i8(i8::from_ne_bytes(self.array()?)),
-            tag::I16 => visitor.visit_i16(i16::from_ne_bytes(self.array()?)),
-            tag::I32 => visitor.visit_i32(i32::from_ne_bytes(self.array()?)),
-            tag::I64 => visitor.visit_i64(i64::from_ne_bytes(self.array()?)),
-            tag::I128 => match i128::from_ne_bytes(self.array()?) {
-                v if i64::try_from(v).is_ok() => visitor.visit_i64(v as i64),
-                v => visitor.visit_i128(v),
-            },
-            tag::F32 => visitor.visit_f32(f32::from_ne_bytes(self.array()?)),
-            tag::F64 => visitor.visit_f64(f64::from_ne_bytes(self.array()?)),
-            tag => Err(unexpected("a value", tag)),
+            tag => self.number(tag)?.visit(visitor),
         }
     }
 
@@ -263,9 +253,13 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
             }
             tag::SOME => {
                 self.byte()?;
-                self.nested(|decoder| visitor.visit_some(decoder))
+                self.enter()?;
+                visitor.visit_some(self)
             }
-            _ => self.nested(|decoder| visitor.visit_some(decoder)),
+            _ => {
+                self.enter()?;
+                visitor.visit_some(self)
+            }
         }
     }
 
@@ -287,7 +281,8 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
         if is_private(name) {
             return self.deserialize_any(visitor);
         }
-        self.nested(|decoder| visitor.visit_newtype_struct(decoder))
+        self.enter()?;
+        visitor.visit_newtype_struct(self)
     }
 
     #[inline]
@@ -341,21 +336,25 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
             tag::UNIT_VARIANT => visitor.visit_enum(self.long_len()?.min(u32::MAX.into()).variant_index()),
             tag::VARIANT => {
                 let index = self.long_len()?.min(u32::MAX.into()) as u32;
-                self.nested(|decoder| visitor.visit_enum(Variant::new(decoder, Index(index, variants))))
+                self.enter()?;
+                visitor.visit_enum(Variant::new(self, Index(index, variants)))
             }
             tag::STR => visitor.visit_enum(self.str()?.into_deserializer()),
             tag::NAMED_VARIANT => {
                 let name = self.str()?;
-                self.nested(|decoder| visitor.visit_enum(Variant::new(decoder, name)))
+                self.enter()?;
+                visitor.visit_enum(Variant::new(self, name))
             }
             // What was written by hand: a map with one entry, as JSON has it.
             tag::MAP if self.len(2)? == 1 => {
                 let name = self.name()?;
-                self.nested(|decoder| visitor.visit_enum(Variant::new(decoder, name)))
+                self.enter()?;
+                visitor.visit_enum(Variant::new(self, name))
             }
             tag::MAP_OPEN => {
                 let name = self.name()?;
-                let value = self.nested(|decoder| visitor.visit_enum(Variant::new(decoder, name)))?;
+                self.enter()?;
+                let value = visitor.visit_enum(Variant::new(self, name))?;
                 if self.is_next(tag::END) { Ok(value) } else { Err(Error::malformed("more than one variant came")) }
             }
             tag => Err(unexpected("an enum's variant", tag)),

@@ -16,8 +16,11 @@ use crate::{
 /// # Errors
 /// If it does not serialise.
 pub fn encode_named<T: Serialize + ?Sized>(value: &T, bytes: &mut Vec<u8>) -> Result<(), Error> {
-    write(value, &mut Sparse::all(bytes)).map(drop)
+    write(&|encoder| encoder.value(value), &mut Sparse::all(bytes)).map(drop)
 }
+
+/// Writes a value, of whichever type.
+pub(crate) type Write<'a> = dyn Fn(&mut Encoder<'_, Sparse<'_>, Careful<'_>>) -> Result<(), Error> + 'a;
 
 /// What is in a value that was written.
 pub(crate) struct Written {
@@ -29,10 +32,10 @@ pub(crate) struct Written {
 }
 
 /// Appends the named form.
-pub(crate) fn write<T: Serialize + ?Sized>(value: &T, sink: &mut Sparse<'_>) -> Result<Written, Error> {
+pub(crate) fn write(value: &Write<'_>, sink: &mut Sparse<'_>) -> Result<Written, Error> {
     sink.push(tag::NAMED)?;
     let mut encoder = Encoder::new(sink, Careful::Named);
-    encoder.value(value)?;
+    value(&mut encoder)?;
     Ok(Written { has_handles: encoder.has_handles(), has_gaps: encoder.has_gaps(), is_compared: encoder.is_compared() })
 }
 
@@ -72,5 +75,6 @@ pub fn take<T: DeserializeOwned>(bytes: &mut &[u8]) -> Result<T, Error> {
 
 /// Reads `bytes` as a `T` and appends that in the named form.
 pub(crate) fn back<T: Serialize + DeserializeOwned>(bytes: &[u8], to: &mut Sparse<'_>) -> Result<(), Error> {
-    write(&decode::<T>(bytes)?, to).map(drop)
+    let value = decode::<T>(bytes)?;
+    write(&|encoder| encoder.value(&value), to).map(drop)
 }

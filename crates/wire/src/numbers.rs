@@ -8,7 +8,7 @@
 //! reference the lifetime is not known, and the slice that is read through it is not kept.
 #![allow(unsafe_code)]
 
-use std::{any::TypeId, mem::ManuallyDrop};
+use std::{any::TypeId, mem::MaybeUninit};
 
 use serde::{
     Deserialize, Deserializer,
@@ -161,6 +161,22 @@ fn vec_visitor<T: for<'de> Deserialize<'de>>() -> TypeId {
     id.unwrap_or(TypeId::of::<()>())
 }
 
+/// The vector of these numbers, if `V` makes a `Vec` of such numbers as serde does.
+#[inline]
+pub(crate) fn vector<'de, V: Visitor<'de>>(numbers: &Numbers<'_>) -> Option<V::Value> {
+    if size_of::<V>() != 0 || size_of::<V::Value>() != size_of::<Vec<u8>>() {
+        return None;
+    }
+    let mut place = MaybeUninit::<V::Value>::uninit();
+    let ids = (typeid::of::<V>(), typeid::of::<V::Value>());
+    // SAFETY: it is a place for a value of this type.
+    if !unsafe { put_vector(numbers, ids.0, ids.1, place.as_mut_ptr().cast()) } {
+        return None;
+    }
+    // SAFETY: a value of this type has been put there.
+    Some(unsafe { place.assume_init() })
+}
+
 macro_rules! numbers {
     ($n:literal: $($type:ty: $tag:expr;)*) => {
         /// # Safety
@@ -191,20 +207,16 @@ macro_rules! numbers {
             None
         }
 
-        /// Whether `visitor` makes a `Vec` of numbers, as serde does: then the vector of these numbers.
-        pub(crate) fn vector<'de, V: Visitor<'de>>(numbers: &Numbers<'_>) -> Option<V::Value> {
+        /// Whether a visitor makes a `Vec` of numbers, as serde does: then the vector of these numbers is put into `place`.
+        ///
+        /// # Safety
+        /// There is room at `place` for a value of the type with the id `value`.
+        unsafe fn put_vector(numbers: &Numbers<'_>, visitor: TypeId, value: TypeId, place: *mut ()) -> bool {
             static VISITORS: Once<[TypeId; $n]> = Once::new();
-            if size_of::<V>() != 0 || size_of::<V::Value>() != size_of::<Vec<u8>>() {
-                return None;
-            }
-            let ids = VISITORS.get(|| [$(vec_visitor::<$type>()),*]);
-            let id = typeid::of::<V>();
-            let mut ids = ids.iter();
+            let mut ids = VISITORS.get(|| [$(vec_visitor::<$type>()),*]).iter();
             $(
-                if ids.next() == Some(&id) && numbers.tag == $tag
-                    && typeid::of::<V::Value>() == TypeId::of::<Vec<$type>>()
-                {
-                    let mut vector = ManuallyDrop::new(Vec::<$type>::with_capacity(numbers.len));
+                if ids.next() == Some(&visitor) && numbers.tag == $tag && value == TypeId::of::<Vec<$type>>() {
+                    let mut vector = Vec::<$type>::with_capacity(numbers.len);
                     let n_bytes = numbers.bytes.len().min(numbers.len * size_of::<$type>());
                     if n_bytes >= sparse::LONG && is_comparing() {
                         populate(vector.spare_capacity_mut());
@@ -217,11 +229,12 @@ macro_rules! numbers {
                     }
                     // SAFETY: so many have been written, and all bytes make numbers.
                     unsafe { vector.set_len(n_bytes / size_of::<$type>()) };
-                    // SAFETY: `V::Value` is this type by its id; the vector is not used any more here.
-                    return Some(unsafe { (&raw const vector).cast::<V::Value>().read() });
+                    // SAFETY: there is room for one, as the caller has found by the id.
+                    unsafe { place.cast::<Vec<$type>>().write(vector) };
+                    return true;
                 }
             )*
-            None
+            false
         }
     };
 }

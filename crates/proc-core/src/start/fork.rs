@@ -11,13 +11,13 @@ use std::{
 };
 
 use nix::errno::Errno;
-use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     child, children,
     current::ProcessIdentity,
     death_link,
     error::ProcessError,
+    function::CallError,
     options::Options,
     process::ProcessHandle,
     report::Report,
@@ -25,7 +25,8 @@ use crate::{
     turn::{self, Turn, Waited},
 };
 use kernel::{
-    handover, helper,
+    handover::Packed,
+    helper,
     sys::{fds, pidfd, reap, signals},
 };
 
@@ -78,12 +79,12 @@ pub unsafe fn fork() -> Result<Fork, ProcessError> {
     }
 }
 
-/// Forks and runs `target` in the child.
-pub(crate) fn start<R: Serialize + DeserializeOwned>(
+/// Forks and runs `target` in the child, which makes the value that is reported.
+pub(crate) fn start(
     identity: &ProcessIdentity,
     options: &Options,
     of_options: &[BorrowedFd<'_>],
-    target: impl FnOnce() -> R,
+    target: &mut dyn FnMut(&mut Packed) -> Result<(), CallError>,
 ) -> Result<(Started, Report), ProcessError> {
     let n_threads = conditions::n_threads()
         .ok_or(Errno::ENOENT)
@@ -98,7 +99,6 @@ pub(crate) fn start<R: Serialize + DeserializeOwned>(
     // Made here, where it takes no page faults: each page that the child is the first to touch costs it one.
     let (identity, options) = (identity.clone(), options.clone());
     let (place, childs_report) = (ProcessIdentity::place_for_child(), Box::new(childs_report));
-    handover::get_ready::<R>();
     child::stock_small_blocks();
     // It is flushed at the child's end.
     let _ = std::io::stdout();

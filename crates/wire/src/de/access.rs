@@ -235,7 +235,7 @@ impl<'de> Deserializer<'de> for &mut Number<'de> {
     type Error = Error;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        self.decoder.number(self.tag, visitor)
+        self.decoder.number(self.tag)?.visit(visitor)
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {

@@ -1,12 +1,15 @@
 //! Bytes, read from the front: tags, lengths, and the pieces that values are made of.
 
-use serde::{Deserialize, de::DeserializeSeed};
+use serde::{
+    Deserialize,
+    de::{DeserializeSeed, Visitor},
+};
 
 use crate::{
     error::{Error, Trouble},
     numbers::{self, Numbers},
     stack::Room,
-    tag::{self, LONG},
+    tag::{self, LONG, SMALL},
     text::from_utf8,
 };
 
@@ -15,6 +18,43 @@ pub(crate) struct Decoder<'de> {
     pub(crate) bytes: &'de [u8],
     pub(super) has_names: bool,
     pub(super) room: Room,
+}
+
+/// A number of any kind. One of 128 bits is there only if fewer do not hold it: serde's buffer has none so large.
+#[derive(Clone, Copy)]
+pub(super) enum Number {
+    U8(u8),
+    U16(u16),
+    U32(u32),
+    U64(u64),
+    U128(u128),
+    I8(i8),
+    I16(i16),
+    I32(i32),
+    I64(i64),
+    I128(i128),
+    F32(f32),
+    F64(f64),
+}
+
+impl Number {
+    #[inline]
+    pub(super) fn visit<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        match self {
+            Self::U8(v) => visitor.visit_u8(v),
+            Self::U16(v) => visitor.visit_u16(v),
+            Self::U32(v) => visitor.visit_u32(v),
+            Self::U64(v) => visitor.visit_u64(v),
+            Self::U128(v) => visitor.visit_u128(v),
+            Self::I8(v) => visitor.visit_i8(v),
+            Self::I16(v) => visitor.visit_i16(v),
+            Self::I32(v) => visitor.visit_i32(v),
+            Self::I64(v) => visitor.visit_i64(v),
+            Self::I128(v) => visitor.visit_i128(v),
+            Self::F32(v) => visitor.visit_f32(v),
+            Self::F64(v) => visitor.visit_f64(v),
+        }
+    }
 }
 
 #[cold]
@@ -118,6 +158,32 @@ impl<'de> Decoder<'de> {
         from_utf8(self.slice()?).map_err(|e| Error::malformed(e.to_string()))
     }
 
+    /// The number after its tag.
+    pub(super) fn number(&mut self, tag: u8) -> Result<Number, Error> {
+        Ok(match tag {
+            SMALL.. => Number::U8(tag - SMALL),
+            tag::U8 => Number::U8(u8::from_ne_bytes(self.array()?)),
+            tag::U16 => Number::U16(u16::from_ne_bytes(self.array()?)),
+            tag::U32 => Number::U32(u32::from_ne_bytes(self.array()?)),
+            tag::U64 => Number::U64(u64::from_ne_bytes(self.array()?)),
+            tag::U128 => match u128::from_ne_bytes(self.array()?) {
+                v if u64::try_from(v).is_ok() => Number::U64(v as u64),
+                v => Number::U128(v),
+            },
+            tag::I8 => Number::I8(i8::from_ne_bytes(self.array()?)),
+            tag::I16 => Number::I16(i16::from_ne_bytes(self.array()?)),
+            tag::I32 => Number::I32(i32::from_ne_bytes(self.array()?)),
+            tag::I64 => Number::I64(i64::from_ne_bytes(self.array()?)),
+            tag::I128 => match i128::from_ne_bytes(self.array()?) {
+                v if i64::try_from(v).is_ok() => Number::I64(v as i64),
+                v => Number::I128(v),
+            },
+            tag::F32 => Number::F32(f32::from_ne_bytes(self.array()?)),
+            tag::F64 => Number::F64(f64::from_ne_bytes(self.array()?)),
+            tag => return Err(unexpected("a value", tag)),
+        })
+    }
+
     pub(super) fn numbers(&mut self) -> Result<Numbers<'de>, Error> {
         let tag = self.byte()?;
         let width = numbers::width(tag).ok_or_else(|| unexpected("the tag of a number", tag))?;
@@ -133,11 +199,10 @@ impl<'de> Decoder<'de> {
         while self.is_next(tag::SOME) {}
     }
 
-    /// Reads what is inside another value.
+    /// To be called before what is inside another value is read.
     #[inline]
-    pub(super) fn nested<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, Error>) -> Result<T, Error> {
-        self.room.check().map_err(|_| Error::too_deep())?;
-        read(self)
+    pub(super) fn enter(&mut self) -> Result<(), Error> {
+        self.room.check().map_err(|_| Error::too_deep())
     }
 
     #[inline]
