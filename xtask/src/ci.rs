@@ -19,7 +19,7 @@ pub(crate) fn run() -> Outcome {
     lanes::run(&[
         ("debug", &[lints, documentation, test::of_options, cluster::run_if_possible, histories_with_assertions]),
         ("release", &[|| crash::run(&[]), histories, scoreboard]),
-        ("own", &[loom::run, ui::run, fuzz::check]),
+        ("own", &[loom::run_quickly, ui::run, fuzz::check]),
     ])
 }
 

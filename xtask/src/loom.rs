@@ -2,12 +2,22 @@
 
 use crate::{Outcome, cargo, run as step};
 
-/// Runs the models. They have a target folder of their own, as a flag that changes everything else would otherwise
-/// have all of it built again.
+/// Runs the models with all the switches between threads that each names.
 pub(crate) fn run() -> Outcome {
+    run_with(&[])
+}
+
+/// Runs them with at most two switches that nothing forces.
+pub(crate) fn run_quickly() -> Outcome {
+    run_with(&[("LOOM_QUICK", "1")])
+}
+
+/// They have a target folder of their own, as a flag that changes everything else would otherwise have all of it built again.
+fn run_with(environment: &[(&str, &str)]) -> Outcome {
     for package in ["sync", "models"] {
         let mut models = cargo(["test", "--quiet", "--release", "--package", package, "--lib"]);
         let models = models.env("RUSTFLAGS", "--cfg loom").env("CARGO_TARGET_DIR", "target/loom");
+        models.envs(environment.iter().copied());
         step(&format!("loom: {package}"), models)?;
     }
     Ok(())
