@@ -36,7 +36,7 @@ impl AgentLoop {
         });
         let message = message.expect("a short text can be encoded");
         let Some(number) = self.hand.decide(key, message.clone(), gives_back, Instant::now()) else { return };
-        if kept.is_some() || message.len() > large::WHOLE {
+        if kept.is_some() || message.len() > large::whole(self.client.max_payload()) {
             self.send(key, number, message).await;
         } else {
             self.verdicts.push((key.0.clone(), number, message));
@@ -47,7 +47,7 @@ impl AgentLoop {
     pub(super) async fn tell_verdicts(&mut self) {
         let verdicts = std::mem::take(&mut self.verdicts);
         let mut rest = &verdicts[..];
-        let max_bytes = large::WHOLE.min(self.client.max_payload() / 2);
+        let max_bytes = large::whole(self.client.max_payload());
         while let Some((coordinator, first, _)) = rest.first() {
             let (mut next, mut len) = (*first, 0);
             let goes_along = |(other, number, verdict): &&(Arc<str>, u64, Bytes)| {
@@ -74,7 +74,7 @@ impl AgentLoop {
             return self.publish(self.config.names.kept(coordinator, *task), Some(reply), verdict).await;
         }
         let mut short = verdict;
-        if short.len() > large::WHOLE {
+        if short.len() > large::whole(self.client.max_payload()) {
             let (queue, len) = (self.config.names.own_queue(), short.len() as u64);
             let stub = Stub { queue, coordinator: coordinator.to_string(), task: *task, len };
             short = message::encode_stub(&stub).unwrap_or(short);
