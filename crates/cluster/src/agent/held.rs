@@ -11,6 +11,8 @@ use bytes::Bytes;
 use pool::{Task, engine::Chunk};
 use proc_core::function::CallError;
 
+use super::recalled::Recalled;
+
 /// Which task: its coordinator, and that one's number of it.
 pub(super) type Key = (Arc<str>, u64);
 
@@ -96,8 +98,7 @@ pub(super) struct Hand {
     numbers: HashMap<u64, Key>,
     next_number: u64,
     done: Latest,
-    /// Taken back before they came.
-    recalled: Latest,
+    recalled: Recalled,
     /// Coordinators that were not there for a whole lease.
     dead: HashSet<Arc<str>>,
     /// Names of coordinators, each once.
@@ -128,15 +129,15 @@ impl Hand {
 
     /// Whether a task was taken back before it came.
     pub(super) fn is_recalled(&self, key: &Key) -> bool {
-        self.recalled.contains(key)
+        self.recalled.contains(&key.0, key.1)
     }
 
     /// A coordinator takes back one task, or all: whatever of them is still to come is wanted no more.
     pub(super) fn recall(&mut self, coordinator: &str, task: Option<u64>) {
         match task {
             Some(task) => {
-                let key = self.key(coordinator, task);
-                self.recalled.insert(key);
+                let (name, task) = self.key(coordinator, task);
+                self.recalled.insert(&name, task);
             }
             None => {
                 if self.dead.len() >= N_COORDINATORS {

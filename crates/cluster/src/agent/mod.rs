@@ -5,6 +5,7 @@ mod builder;
 mod held;
 mod puller;
 mod run;
+mod recalled;
 mod serve;
 mod signs;
 mod start;
