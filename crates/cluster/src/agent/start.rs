@@ -3,6 +3,7 @@
 use std::{sync::mpsc::Sender, time::Instant};
 
 use pool::PoolError;
+use proc_core::function::Function;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::{
@@ -15,6 +16,8 @@ use crate::link;
 /// Runs until it is stopped. `begun` is told when it can take tasks.
 pub(super) fn run(config: AgentConfig, stops: UnboundedReceiver<Stop>, begun: &Sender<()>) -> Result<(), PoolError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    // Not while tasks wait for it, whose server would take this host for lost.
+    Function::read_list();
     runtime.block_on(async {
         let client = link::connect(&config.address, "agent", config.patience).await?;
         let inbox = client.new_inbox();
