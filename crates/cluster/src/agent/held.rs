@@ -61,7 +61,7 @@ pub(super) struct UnconfirmedVerdict {
 pub(super) const LEASE: Duration = Duration::from_secs(30);
 /// After how long a verdict without an answer is sent again.
 const RESENT_AFTER: Duration = Duration::from_secs(1);
-/// Tasks that are remembered as done, since the server may not have heard of that; and as taken back.
+/// Tasks that are remembered as done, since the server may not have heard of that.
 const N_REMEMBERED: usize = 4096;
 
 /// The latest of some tasks.
@@ -140,14 +140,24 @@ impl Hand {
                 self.recalled.insert(&name, task);
             }
             None => {
-                if self.dead.len() >= N_COORDINATORS {
-                    // Each is found out anew.
-                    self.dead.clear();
-                }
                 let (name, _) = self.key(coordinator, 0);
-                self.dead.insert(name);
+                self.presume_dead(&name);
             }
         }
+    }
+
+    /// A coordinator does not answer.
+    pub(super) fn presume_dead(&mut self, coordinator: &Arc<str>) {
+        if self.dead.len() >= N_COORDINATORS {
+            // Each is found out anew.
+            self.dead.clear();
+        }
+        self.dead.insert(coordinator.clone());
+    }
+
+    /// A coordinator that seemed dead is there.
+    pub(super) fn revive(&mut self, coordinator: &str) {
+        self.dead.remove(coordinator);
     }
 
     pub(super) fn is_dead(&self, coordinator: &str) -> bool {
@@ -251,7 +261,7 @@ impl Hand {
         let held = self.held.remove(&key)?;
         // A job has no coordinator that could be dead.
         if held.fingerprint.is_none() {
-            self.dead.insert(key.0);
+            self.presume_dead(&key.0);
         }
         self.release(held.delivery)
     }

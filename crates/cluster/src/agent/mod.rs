@@ -2,10 +2,11 @@
 
 mod ack;
 mod builder;
+mod doubts;
 mod held;
 mod puller;
-mod run;
 mod recalled;
+mod run;
 mod serve;
 mod signs;
 mod start;

@@ -39,9 +39,10 @@ impl AgentLoop {
         if self.told.is_none_or(|told| now.duration_since(told) >= BEAT) {
             self.told = Some(now);
             self.beat(false).await;
-            for ack in self.hand.untold(BEAT / 2, now) {
+            for ack in self.hand.untold(BEAT / 2, now).into_iter().chain(self.doubts.acks()) {
                 self.tell(ack, Ack::Working).await;
             }
+            self.ask_again().await;
         }
     }
 

@@ -7,6 +7,7 @@ use proc_core::function::Function;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::{
+    doubts::Doubts,
     held::Hand,
     puller::Puller,
     run::{AgentConfig, AgentInputs, AgentLoop, Running, Source, Stop, TaskFetches},
@@ -15,9 +16,9 @@ use crate::link;
 
 /// Runs until it is stopped. `begun` is told when it can take tasks.
 pub(super) fn run(config: AgentConfig, stops: UnboundedReceiver<Stop>, begun: &Sender<()>) -> Result<(), PoolError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     // Not while tasks wait for it, whose server would take this host for lost.
     Function::read_list();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let client = link::connect(&config.address, "agent", config.patience).await?;
         let inbox = client.new_inbox();
@@ -41,6 +42,7 @@ pub(super) fn run(config: AgentConfig, stops: UnboundedReceiver<Stop>, begun: &S
             client,
             inbox,
             hand: Hand::default(),
+            doubts: Doubts::default(),
             verdicts: Vec::new(),
             running: Running::new(),
             fetches: TaskFetches::new(),

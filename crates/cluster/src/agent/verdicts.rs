@@ -8,7 +8,7 @@ use std::{
 use async_nats::{Message, StatusCode};
 use bytes::Bytes;
 
-use super::{ack::Ack, held::Key, run::AgentLoop};
+use super::{ack::Ack, doubts::ALIVE, held::Key, run::AgentLoop};
 use crate::{
     large::{self, Stub},
     message::{self, End, Ends, Verdict},
@@ -85,6 +85,9 @@ impl AgentLoop {
     /// The coordinator has confirmed a verdict, or there is none; or the server has stored a job's.
     pub(super) async fn answered(&mut self, message: &Message) {
         let Some(word) = message.subject.rsplit('.').next() else { return };
+        if let Some(coordinator) = word.strip_prefix(ALIVE) {
+            return self.is_alive(coordinator, message).await;
+        }
         let (first, last) = word.split_once('-').unwrap_or((word, word));
         let (Ok(first), Ok(last)) = (first.parse::<u64>(), last.parse::<u64>()) else { return };
         if message.status != Some(StatusCode::NO_RESPONDERS) && is_refused(&message.payload) {
