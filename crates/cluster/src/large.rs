@@ -13,12 +13,17 @@ use tokio::time::{Instant, sleep};
 
 use crate::{message, names::QueueName};
 
-/// The longest message that is sent whole.
-pub(crate) const WHOLE: usize = 128 << 10;
+/// The longest message that is sent whole, if the server carries that.
+const WHOLE: usize = 128 << 10;
 /// The longest at all.
 pub(crate) const LONGEST: usize = 1 << 30;
 /// Of it goes at a time, if the server carries that.
 const PIECE: usize = 512 << 10;
+
+/// The longest message that is sent whole to a server that takes so many bytes in one. Headers are a part of it.
+pub(crate) fn whole(max_payload: usize) -> usize {
+    WHOLE.min(max_payload / 2)
+}
 
 /// What stands for a long message.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -11,7 +11,7 @@ use std::{
 use crate::{
     Task, TaskError,
     stream::{Chunk, Cut, Submit},
-    task::{Core, Handle, next_id},
+    task::{Core, Handle, discard, next_id},
 };
 
 /// Gives all of `input` to a pool; the task ends with all results in order, or with the first failure.
@@ -54,11 +54,19 @@ impl<R> Gather<R> {
     fn merge(&self) -> Result<Vec<R>, TaskError> {
         let mut all = Vec::new();
         for task in &self.tasks {
-            let mut chunk = task.get()?;
-            if !chunk.failures.is_empty() {
-                return Err(chunk.failures.swap_remove(0).1);
-            }
-            all.append(&mut chunk.values);
+            let failure = match task.get() {
+                Ok(mut chunk) if chunk.failures.is_empty() => {
+                    all.append(&mut chunk.values);
+                    continue;
+                }
+                Ok(mut chunk) => {
+                    discard(chunk.values);
+                    chunk.failures.swap_remove(0).1
+                }
+                Err(why) => why,
+            };
+            discard(all);
+            return Err(failure);
         }
         Ok(all)
     }

@@ -118,6 +118,12 @@ impl Function {
         listed().map(|listed| listed.contains(&self.offset))
     }
 
+    /// Reads that list now, for the first call of [`is_listed`](Self::is_listed) not to wait for it: of a large program, it takes
+    /// a second.
+    pub fn read_list() {
+        listed();
+    }
+
     /// Takes a function from the front of `bytes`; `None` if they are too few.
     pub fn take(bytes: &mut &[u8]) -> Option<Self> {
         let (offset, rest) = bytes.split_first_chunk()?;

@@ -11,6 +11,8 @@ use bytes::Bytes;
 use pool::{Task, engine::Chunk};
 use proc_core::function::CallError;
 
+use super::recalled::Recalled;
+
 /// Which task: its coordinator, and that one's number of it.
 pub(super) type Key = (Arc<str>, u64);
 
@@ -59,7 +61,7 @@ pub(super) struct UnconfirmedVerdict {
 pub(super) const LEASE: Duration = Duration::from_secs(30);
 /// After how long a verdict without an answer is sent again.
 const RESENT_AFTER: Duration = Duration::from_secs(1);
-/// Tasks that are remembered as done, since the server may not have heard of that; and as taken back.
+/// Tasks that are remembered as done, since the server may not have heard of that.
 const N_REMEMBERED: usize = 4096;
 
 /// The latest of some tasks.
@@ -96,8 +98,7 @@ pub(super) struct Hand {
     numbers: HashMap<u64, Key>,
     next_number: u64,
     done: Latest,
-    /// Taken back before they came.
-    recalled: Latest,
+    recalled: Recalled,
     /// Coordinators that were not there for a whole lease.
     dead: HashSet<Arc<str>>,
     /// Names of coordinators, each once.
@@ -128,25 +129,35 @@ impl Hand {
 
     /// Whether a task was taken back before it came.
     pub(super) fn is_recalled(&self, key: &Key) -> bool {
-        self.recalled.contains(key)
+        self.recalled.contains(&key.0, key.1)
     }
 
     /// A coordinator takes back one task, or all: whatever of them is still to come is wanted no more.
     pub(super) fn recall(&mut self, coordinator: &str, task: Option<u64>) {
         match task {
             Some(task) => {
-                let key = self.key(coordinator, task);
-                self.recalled.insert(key);
+                let (name, task) = self.key(coordinator, task);
+                self.recalled.insert(&name, task);
             }
             None => {
-                if self.dead.len() >= N_COORDINATORS {
-                    // Each is found out anew.
-                    self.dead.clear();
-                }
                 let (name, _) = self.key(coordinator, 0);
-                self.dead.insert(name);
+                self.presume_dead(&name);
             }
         }
+    }
+
+    /// A coordinator does not answer.
+    pub(super) fn presume_dead(&mut self, coordinator: &Arc<str>) {
+        if self.dead.len() >= N_COORDINATORS {
+            // Each is found out anew.
+            self.dead.clear();
+        }
+        self.dead.insert(coordinator.clone());
+    }
+
+    /// A coordinator that seemed dead is there.
+    pub(super) fn revive(&mut self, coordinator: &str) {
+        self.dead.remove(coordinator);
     }
 
     pub(super) fn is_dead(&self, coordinator: &str) -> bool {
@@ -250,7 +261,7 @@ impl Hand {
         let held = self.held.remove(&key)?;
         // A job has no coordinator that could be dead.
         if held.fingerprint.is_none() {
-            self.dead.insert(key.0);
+            self.presume_dead(&key.0);
         }
         self.release(held.delivery)
     }

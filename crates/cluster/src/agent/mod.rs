@@ -2,8 +2,10 @@
 
 mod ack;
 mod builder;
+mod doubts;
 mod held;
 mod puller;
+mod recalled;
 mod run;
 mod serve;
 mod signs;

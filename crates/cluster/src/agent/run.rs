@@ -21,6 +21,7 @@ use tokio::{
 
 use super::{
     ack::Ack,
+    doubts::Doubts,
     held::{Hand, Held, Key, Packed, Work},
     puller::Puller,
 };
@@ -81,6 +82,7 @@ pub(super) struct AgentLoop {
     pub(super) client: Client,
     pub(super) inbox: String,
     pub(super) hand: Hand,
+    pub(super) doubts: Doubts,
     /// Those that are not sent yet: for whom, and their numbers.
     pub(super) verdicts: Vec<(Arc<str>, u64, Bytes)>,
     pub(super) running: Running,
@@ -158,7 +160,7 @@ impl AgentLoop {
         if self.stop.is_some() || self.client.connection_state() != Connection::Connected {
             return;
         }
-        let room = self.n_ahead.saturating_sub(self.hand.held.len());
+        let room = self.n_ahead.saturating_sub(self.hand.held.len() + self.doubts.len());
         // When half of them have gone, or a worker is about to have none.
         let least = self.n_ahead - (self.n_ahead / 2).max(self.config.n_slots).min(self.n_ahead);
         let now = Instant::now();
@@ -225,6 +227,7 @@ impl AgentLoop {
             return;
         }
         self.stop = Some(stop);
+        self.give_doubts_back().await;
         for key in self.hand.keys(|_, _| true) {
             if stop == Stop::Now {
                 self.let_go(&key, Ack::Again).await;

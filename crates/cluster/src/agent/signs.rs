@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use async_nats::connection::State as Connection;
+use bytes::Bytes;
 use tokio::time::timeout;
 
 use super::{
@@ -15,6 +16,8 @@ use crate::message::{self, Beat};
 const BEAT: Duration = Duration::from_secs(1);
 /// How long an agent that is to end waits for a server to come back.
 const ALONE: Duration = Duration::from_secs(5);
+/// No coordinator has this name.
+const NOBODY: &str = "nobody";
 /// For the last words.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -36,9 +39,10 @@ impl AgentLoop {
         if self.told.is_none_or(|told| now.duration_since(told) >= BEAT) {
             self.told = Some(now);
             self.beat(false).await;
-            for ack in self.hand.untold(BEAT / 2, now) {
+            for ack in self.hand.untold(BEAT / 2, now).into_iter().chain(self.doubts.acks()) {
                 self.tell(ack, Ack::Working).await;
             }
+            self.ask_again().await;
         }
     }
 
@@ -61,7 +65,9 @@ impl AgentLoop {
     pub(super) async fn take_leave(&self) {
         let last_words = async {
             self.beat(true).await;
-            let _ = self.client.flush().await;
+            // A connection that has ended has the server drop what it has not read: acknowledgements, whose tasks would run again.
+            // So it is waited for until it says that nobody is there, who is asked last.
+            let _ = self.client.request(self.config.names.results(NOBODY), Bytes::new()).await;
         };
         if self.client.connection_state() == Connection::Connected {
             let _ = timeout(FAREWELL, last_words).await;

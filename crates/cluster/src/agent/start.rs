@@ -3,9 +3,11 @@
 use std::{sync::mpsc::Sender, time::Instant};
 
 use pool::PoolError;
+use proc_core::function::Function;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::{
+    doubts::Doubts,
     held::Hand,
     puller::Puller,
     run::{AgentConfig, AgentInputs, AgentLoop, Running, Source, Stop, TaskFetches},
@@ -14,6 +16,8 @@ use crate::link;
 
 /// Runs until it is stopped. `begun` is told when it can take tasks.
 pub(super) fn run(config: AgentConfig, stops: UnboundedReceiver<Stop>, begun: &Sender<()>) -> Result<(), PoolError> {
+    // Not while tasks wait for it, whose server would take this host for lost.
+    Function::read_list();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let client = link::connect(&config.address, "agent", config.patience).await?;
@@ -38,6 +42,7 @@ pub(super) fn run(config: AgentConfig, stops: UnboundedReceiver<Stop>, begun: &S
             client,
             inbox,
             hand: Hand::default(),
+            doubts: Doubts::default(),
             verdicts: Vec::new(),
             running: Running::new(),
             fetches: TaskFetches::new(),

@@ -68,7 +68,7 @@ impl Arrival {
 impl AgentLoop {
     /// A message with tasks has come.
     pub(super) async fn take(&mut self, message: Message) {
-        let Some(ack) = message.reply else { return };
+        let Some(ack) = message.reply.clone() else { return };
         let before = message.headers.as_ref().and_then(|headers| headers.get(message::N_LOST)?.as_str().parse().ok());
         // This time is no loss of a host.
         let n_lost = n_given(&ack).map_or(0, |n| n.saturating_sub(1)).saturating_add(before.unwrap_or(0));
@@ -86,6 +86,15 @@ impl AgentLoop {
         {
             source.puller.learn(arrivals.len());
         }
+        // A message has tasks of one coordinator.
+        if let Some(first) = arrivals.first() {
+            let (coordinator, _) = self.hand.key(first.of().1, 0);
+            match self.hand.is_dead(&coordinator) {
+                true if self.stop.is_some() => return self.tell(ack, Ack::Later).await,
+                true => return self.doubt(coordinator, message).await,
+                false => {}
+            }
+        }
         let is_batch = arrivals.len() > 1;
         let delivery = self.hand.deliver(ack, n_lost, is_batch, Instant::now());
         let mut answer = Ack::Never;
@@ -99,7 +108,7 @@ impl AgentLoop {
                 answer = Ack::Done;
                 continue;
             }
-            if self.hand.is_dead(&key.0) || self.hand.is_recalled(&key) || !self.hand.hold(&key, delivery) {
+            if self.hand.is_recalled(&key) || !self.hand.hold(&key, delivery) {
                 continue;
             }
             match arrival {
@@ -135,6 +144,11 @@ impl AgentLoop {
         let is_awaited = |held: &Held| held.work.is_none() && held.verdict.is_none();
         if !self.hand.held.get(key).is_some_and(is_awaited) {
             return;
+        }
+        if whole.as_ref().is_err_and(|why| *why == Missing::Unreachable) && !names::is_job(&key.0) {
+            // It is asked whether it is there when the task comes again.
+            self.hand.presume_dead(&key.0);
+            return self.let_go(key, Ack::Later).await;
         }
         let parcel = whole.ok().and_then(|whole| message::decode::<Parcel>(&whole));
         match parcel.filter(|parcel| parcel.task == key.1) {

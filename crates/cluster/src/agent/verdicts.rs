@@ -8,7 +8,7 @@ use std::{
 use async_nats::{Message, StatusCode};
 use bytes::Bytes;
 
-use super::{ack::Ack, held::Key, run::AgentLoop};
+use super::{ack::Ack, doubts::ALIVE, held::Key, run::AgentLoop};
 use crate::{
     large::{self, Stub},
     message::{self, End, Ends, Verdict},
@@ -36,7 +36,7 @@ impl AgentLoop {
         });
         let message = message.expect("a short text can be encoded");
         let Some(number) = self.hand.decide(key, message.clone(), gives_back, Instant::now()) else { return };
-        if kept.is_some() || message.len() > large::WHOLE {
+        if kept.is_some() || message.len() > large::whole(self.client.max_payload()) {
             self.send(key, number, message).await;
         } else {
             self.verdicts.push((key.0.clone(), number, message));
@@ -47,7 +47,7 @@ impl AgentLoop {
     pub(super) async fn tell_verdicts(&mut self) {
         let verdicts = std::mem::take(&mut self.verdicts);
         let mut rest = &verdicts[..];
-        let max_bytes = large::WHOLE.min(self.client.max_payload() / 2);
+        let max_bytes = large::whole(self.client.max_payload());
         while let Some((coordinator, first, _)) = rest.first() {
             let (mut next, mut len) = (*first, 0);
             let goes_along = |(other, number, verdict): &&(Arc<str>, u64, Bytes)| {
@@ -74,7 +74,7 @@ impl AgentLoop {
             return self.publish(self.config.names.kept(coordinator, *task), Some(reply), verdict).await;
         }
         let mut short = verdict;
-        if short.len() > large::WHOLE {
+        if short.len() > large::whole(self.client.max_payload()) {
             let (queue, len) = (self.config.names.own_queue(), short.len() as u64);
             let stub = Stub { queue, coordinator: coordinator.to_string(), task: *task, len };
             short = message::encode_stub(&stub).unwrap_or(short);
@@ -85,6 +85,9 @@ impl AgentLoop {
     /// The coordinator has confirmed a verdict, or there is none; or the server has stored a job's.
     pub(super) async fn answered(&mut self, message: &Message) {
         let Some(word) = message.subject.rsplit('.').next() else { return };
+        if let Some(coordinator) = word.strip_prefix(ALIVE) {
+            return self.is_alive(coordinator, message).await;
+        }
         let (first, last) = word.split_once('-').unwrap_or((word, word));
         let (Ok(first), Ok(last)) = (first.parse::<u64>(), last.parse::<u64>()) else { return };
         if message.status != Some(StatusCode::NO_RESPONDERS) && is_refused(&message.payload) {

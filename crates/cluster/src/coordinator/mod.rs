@@ -9,6 +9,7 @@ mod look;
 mod members;
 mod publish;
 mod queue;
+mod recalls;
 mod run;
 mod shared;
 mod span;

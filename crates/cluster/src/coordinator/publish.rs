@@ -30,8 +30,7 @@ impl CoordinatorLoop {
         if !self.shared.state.lock().ledger.has_room() {
             return;
         }
-        // Headers are a part of a message.
-        let max_bytes = self.client.max_payload() / 2;
+        let max_bytes = large::whole(self.client.max_payload());
         // What the client cannot send it keeps, and it takes no more than fits: it is not asked while it cannot send.
         while self.client.connection_state() == Connection::Connected {
             let next = self.shared.state.lock().ledger.next(max_bytes, Instant::now());
@@ -59,7 +58,7 @@ impl CoordinatorLoop {
 
     /// What is sent of a task: itself, or its stub.
     pub(super) fn short(&self, queue: &Queue, task: u64, parcel: Bytes) -> Bytes {
-        if parcel.len() <= large::WHOLE {
+        if parcel.len() <= large::whole(self.client.max_payload()) {
             return parcel;
         }
         let (coordinator, task) = queue.key(&self.shared.coordinator, task);

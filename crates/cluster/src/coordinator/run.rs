@@ -20,6 +20,7 @@ use super::{
     jobs::{Heard, Jobs},
     members::Members,
     queue::Queue,
+    recalls,
     shared::{Shared, Wake},
     watch::Watch,
 };
@@ -27,7 +28,7 @@ use crate::{
     address::Address,
     large::Missing,
     link::{self, Storage},
-    message::{self, Control, Verdict},
+    message::{self, Verdict},
     names::Names,
 };
 
@@ -80,6 +81,8 @@ pub(super) struct CoordinatorLoop {
     pub(super) job_audits: Vec<JoinHandle<()>>,
     /// Where comparisons tell which verdicts there are.
     pub(super) found: UnboundedSender<(Arc<Queue>, Verdict)>,
+    /// Tasks that agents are to be told to let go of.
+    pub(super) recalls: UnboundedSender<u64>,
     /// Long verdicts, on their way.
     pub(super) fetches: VerdictFetches,
     /// Whose they are.
@@ -127,7 +130,8 @@ impl CoordinatorLoop {
                     Some(Wake::Begun(queue, tell)) => self.begin(&mut inputs.jobs, queue, tell).await,
                     Some(Wake::Forgotten(job, tell)) => self.forget(job, tell).await,
                     Some(Wake::Stale(queue, task)) => self.replace(&queue, task),
-                    Some(Wake::Cancelled(task)) => self.recall(Some(task)).await,
+                    // Fails at the program's end alone.
+                    Some(Wake::Cancelled(task)) => drop(self.recalls.send(task)),
                     Some(Wake::Terminated) => return self.take_leave(true).await,
                     Some(Wake::Stop) | None => return self.take_leave(false).await,
                 },
@@ -140,20 +144,12 @@ impl CoordinatorLoop {
         }
     }
 
-    /// Tells the agents to let go of a task, or all.
-    pub(super) async fn recall(&self, task: Option<u64>) {
-        let recall = Control::Recall { coordinator: self.shared.coordinator.clone(), task };
-        if let Ok(recall) = message::encode(&recall) {
-            let _ = self.client.publish(self.shared.names.control(), recall).await;
-        }
-    }
-
     pub(super) async fn take_leave(&self, has_tasks: bool) {
         let names = &self.config.names;
         let last_words = async {
             if has_tasks {
                 let _ = link::purge(&self.client, &names.stream(), &names.all_tasks_of(&self.shared.coordinator)).await;
-                self.recall(None).await;
+                recalls::recall(&self.client, &self.shared, None).await;
             }
             let _ = self.client.flush().await;
         };

@@ -16,6 +16,7 @@ use tokio::sync::mpsc::unbounded_channel;
 use super::{
     jobs::Jobs,
     members::Members,
+    recalls,
     run::{CoordinatorConfig, CoordinatorInputs, CoordinatorLoop, VerdictFetches},
     shared::Shared,
 };
@@ -65,7 +66,7 @@ async fn begin_and_run(
     };
     let (wake, wakes) = unbounded_channel();
     let shared = Shared::new(config.names.clone(), coordinator, wake);
-    let now = Instant::now();
+    let (now, recalls) = (Instant::now(), recalls::start(client.clone(), shared.clone()));
     let run = CoordinatorLoop {
         config,
         client,
@@ -81,6 +82,7 @@ async fn begin_and_run(
         jobs_audited: now,
         job_audits: Vec::new(),
         found,
+        recalls,
         fetches: VerdictFetches::new(),
         fetched_now: HashSet::new(),
     };

@@ -1,18 +1,28 @@
 //! Agents that are this program, started with a server's name in its environment.
 
 use std::{
+    collections::VecDeque,
     env, fs,
     io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
+    path::PathBuf,
     thread,
     time::Duration,
 };
 
 use cluster::ClusterPool;
 use nix::sys::signal::Signal;
-use pool::TaskError;
+use pool::{Task, TaskError};
 use proc_core::{Process, Stdio, command::Popen, handover::Fd};
 
-use crate::{faults::signal, support::local};
+use test_support::watchdog;
+
+use crate::{
+    batches::leave_a_line,
+    faults::signal,
+    server::{Server, free_ports, new_directory, program},
+    support::local,
+};
 
 /// One for the pool's server, of two slots.
 fn agent_of(pool: &ClusterPool) -> Popen {
@@ -39,6 +49,97 @@ fn own_a_pool_without_end(told: Fd) {
     }
     told.write_all(b"they run").unwrap();
     thread::park();
+}
+
+/// Its agents take it for dead meanwhile.
+#[test]
+fn pool_that_was_away_for_longer_than_a_lease_has_its_results() {
+    let Some(program) = program() else { return };
+    let _dog = watchdog(Duration::from_secs(180));
+    let [port] = free_ports();
+    let mut server = Server::start(&program, new_directory(), port, "");
+    let url = format!("nats://127.0.0.1:{port}");
+    let (tells, told) = std::io::pipe().unwrap();
+    let owner = Process::spawn(give_short_tasks, (url.clone(), Fd(told.into()))).unwrap();
+    let agent = server.place.agent(&url);
+    let mut tells = BufReader::new(tells);
+    tells.read_exact(&mut [0]).unwrap();
+    signal(owner.pid(), Signal::SIGSTOP);
+    // One that goes on would hold the connection for minutes.
+    server.process.kill().unwrap();
+    server.restart(&program);
+    while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        thread::sleep(Duration::from_millis(10));
+    }
+    let n_left = || server.ask("$JS.API.STREAM.INFO.MP_default")["state"]["messages"].as_u64();
+    while n_left() != Some(0) {
+        thread::sleep(Duration::from_millis(100));
+    }
+    signal(owner.pid(), Signal::SIGCONT);
+    let mut end = String::new();
+    tells.read_to_string(&mut end).unwrap();
+    assert_eq!(end, "all");
+    owner.wait().unwrap();
+    agent.kill().unwrap();
+    agent.wait().unwrap();
+}
+
+fn give_short_tasks(url: String, told: Fd) {
+    let pool = ClusterPool::builder().host_timeout(Duration::from_secs(2)).connect(url).unwrap();
+    let mut told = fs::File::from(told.0);
+    let nap = |n: u64| {
+        thread::sleep(Duration::from_millis(2));
+        n
+    };
+    let tasks: Vec<_> = (0..1000).map(|n| pool.apply_async(nap, (n,))).collect();
+    tasks[100].wait();
+    told.write_all(b".").unwrap();
+    assert!((0..).zip(tasks).all(|(n, task)| task.get() == Ok(n)));
+    told.write_all(b"all").unwrap();
+}
+
+/// No host is lost, so that nothing runs twice.
+#[test]
+fn agents_that_come_and_go_run_each_task_once() {
+    const N_TASKS: u64 = 1500;
+    let Some(program) = program() else { return };
+    let _dog = watchdog(Duration::from_secs(180));
+    let [port] = free_ports();
+    let server = Server::start(&program, new_directory(), port, "");
+    let url = format!("nats://127.0.0.1:{port}");
+    let pool = ClusterPool::builder().host_retries(1000).host_timeout(Duration::from_secs(5)).connect(&url).unwrap();
+    let mut agents: VecDeque<_> = (0..2).map(|_| server.place.agent_of_slots(&url, 2)).collect();
+    assert!(pool.wait_for_hosts(2, Duration::from_secs(60)));
+    let file = server.directory.join("lines");
+    fs::write(&file, "").unwrap();
+    let nap = |file: PathBuf, n: u64| {
+        leave_a_line(file, n);
+        // Tasks of so long go alone, and some end at the very end of an agent.
+        thread::sleep(Duration::from_millis(3 + n % 7));
+    };
+    let tasks: Vec<_> = (0..N_TASKS).map(|n| pool.apply_async(nap, (file.clone(), n))).collect();
+    let mut n_ended = 0;
+    while !tasks.iter().all(Task::ready) {
+        if tasks.iter().filter(|task| task.ready()).count() < 40 * n_ended {
+            thread::sleep(Duration::from_millis(1));
+            continue;
+        }
+        let agent = agents.pop_front().unwrap();
+        agents.push_back(server.place.agent_of_slots(&url, 2));
+        agent.terminate().unwrap();
+        assert!(agent.wait().unwrap().success());
+        n_ended += 1;
+    }
+    assert!(tasks.iter().all(|task| task.get() == Ok(())));
+    let text = fs::read_to_string(&file).unwrap();
+    let mut lines: Vec<u64> = text.lines().map(|line| line.parse().unwrap()).collect();
+    lines.sort_unstable();
+    let twice: Vec<u64> = lines.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
+    assert_eq!((twice, lines.len() as u64), (vec![], N_TASKS), "{n_ended} agents have ended");
+    for agent in agents {
+        agent.kill().unwrap();
+        agent.wait().unwrap();
+    }
 }
 
 /// What it has can be told to nobody any more, and comes again once there is a server.

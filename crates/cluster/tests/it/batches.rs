@@ -154,7 +154,7 @@ fn slow_task_of_a_batch_holds_up_no_other() {
 }
 
 /// Leaves a line that says that it has run.
-fn leave_a_line(file: PathBuf, n: u64) {
+pub(crate) fn leave_a_line(file: PathBuf, n: u64) {
     let mut file = OpenOptions::new().append(true).open(file).unwrap();
     file.write_all(format!("{n}\n").as_bytes()).unwrap();
 }

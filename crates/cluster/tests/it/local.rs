@@ -145,6 +145,29 @@ fn values_that_cannot_be_read_are_told_apart() {
     assert_eq!(task.get(), Err(TaskError::Taken));
 }
 
+/// Panics where it is dropped in the process that wanted it.
+#[derive(Serialize, Deserialize)]
+struct Unwanted {
+    home: u32,
+}
+
+impl Drop for Unwanted {
+    fn drop(&mut self) {
+        assert!(self.home != std::process::id() || thread::panicking(), "dropped at home");
+    }
+}
+
+#[test]
+fn result_that_nobody_takes_may_panic_in_its_drop() {
+    let Some((_dog, pool)) = local(ClusterPool::builder(), 2) else { return };
+    let home = std::process::id();
+    (0..100).for_each(|_| drop(pool.apply_async(|home| Unwanted { home }, (home,))));
+    drop(pool.map_async(|home| Unwanted { home }, vec![home; 100]));
+    assert_eq!(pool.apply_async(square, (7,)).get_timeout(Duration::from_secs(60)), Ok(49));
+    pool.close();
+    pool.join().unwrap();
+}
+
 #[test]
 fn one_item_of_a_map_fails_alone() {
     let Some((_dog, pool)) = local(ClusterPool::builder().chunk_size(10), 2) else { return };

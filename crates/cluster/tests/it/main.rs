@@ -11,4 +11,5 @@ mod registered;
 mod server;
 mod servers;
 mod support;
+mod taken_back;
 mod trio;

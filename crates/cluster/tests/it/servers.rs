@@ -138,6 +138,25 @@ fn garbage_costs_nothing() {
     assert_eq!(add.apply((3, 4)), Ok(7));
 }
 
+#[test]
+fn what_is_too_long_for_a_server_goes_in_pieces() {
+    let Some(program) = program() else { return };
+    let _dog = watchdog(Duration::from_secs(120));
+    let [port] = free_ports();
+    let server = Server::start(&program, new_directory(), port, "max_payload: 4096");
+    let url = format!("nats://127.0.0.1:{port}");
+    let pool = ClusterPool::connect(&url).unwrap();
+    let _agent = Agent::builder(&url).slots(2).start().unwrap();
+    for len in (1800..2300).step_by(50).chain((3600..4400).step_by(50)).chain([100_000, 131_000, 132_000]) {
+        assert_eq!(pool.apply_async(|bytes: Vec<u8>| bytes.len(), (vec![7; len],)).get(), Ok(len));
+        let task = pool.apply_async(|len: usize| vec![7_u8; len], (len,));
+        assert_eq!(task.get_timeout(Duration::from_secs(30)), Ok(vec![7; len]));
+    }
+    while server.ask("$JS.API.STREAM.INFO.MP_default")["state"]["messages"] != 0 {
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
 /// Tasks that it has no room for are given again when it has.
 #[test]
 fn full_server_takes_its_time_and_loses_nothing() {

@@ -17,7 +17,7 @@ use super::{
     work::End,
     worker::{self, FAILURE, ITEM_FAILURE, ITEM_VALUE, Returned, TAGGED, VALUE},
 };
-use crate::{TaskError, label::Label, stream::Chunk, terms::Terms};
+use crate::{TaskError, label::Label, stream::Chunk, task::discard, terms::Terms};
 
 /// Calls that each return an `R`.
 pub(super) struct Many<R> {
@@ -98,6 +98,13 @@ where
             Ok(chunk) => (chunk.values.len(), chunk.failures.len()),
             Err(_) => (0, self.n_items as usize),
         }
+    }
+}
+
+impl<R> Drop for SoFar<R> {
+    /// What has come of a task that was cancelled.
+    fn drop(&mut self) {
+        discard(self.take_chunk());
     }
 }
 

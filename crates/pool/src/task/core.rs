@@ -105,6 +105,8 @@ impl<R> Core<R> {
     pub(crate) fn complete_unless_awaited(&self, result: Result<R, TaskError>) -> Result<Stored, Result<R, TaskError>> {
         let mut slot = self.slot.lock();
         if self.is_done() {
+            drop(slot);
+            discard(result);
             return Ok(Stored::No);
         }
         if slot.listeners.as_ref().is_some_and(|listeners| !listeners.callbacks.is_empty()) {
@@ -206,6 +208,19 @@ impl<R> Core<R> {
                     }
                 }
             }
+        }
+    }
+}
+
+/// Ends a value that nobody takes. What panics in its drop does so on a thread that has other tasks to care for.
+pub(crate) fn discard<T>(value: T) {
+    let _ = Panic::catch(|| drop(value));
+}
+
+impl<R> Drop for Core<R> {
+    fn drop(&mut self) {
+        if let Some(result) = self.slot.get_mut().result.take() {
+            discard(result);
         }
     }
 }

@@ -17,7 +17,7 @@ use std::{
 
 use kernel::futex::Deadline;
 
-pub(crate) use self::core::{Core, Stored, passed};
+pub(crate) use self::core::{Core, Stored, discard, passed};
 use self::core::{DONE, SUCCEEDED};
 use crate::TaskError;
 

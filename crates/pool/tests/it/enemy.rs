@@ -249,6 +249,46 @@ fn values_that_panic_in_the_owner_cost_only_their_task() {
     pool.join().unwrap();
 }
 
+/// Panics where it is dropped in the process that wanted it.
+#[derive(Serialize, Deserialize)]
+struct Unwanted {
+    home: u32,
+}
+
+impl Drop for Unwanted {
+    fn drop(&mut self) {
+        assert!(self.home != std::process::id() || std::thread::panicking(), "dropped at home");
+    }
+}
+
+fn unwanted(home: u32) -> Unwanted {
+    Unwanted { home }
+}
+
+fn unwanted_but_for_one((home, n): (u32, u64)) -> Unwanted {
+    assert_ne!(n, 5, "that one");
+    Unwanted { home }
+}
+
+/// It is dropped by the pool, which has other tasks to care for.
+#[test]
+fn result_that_nobody_takes_may_panic_in_its_drop() {
+    let _dog = watchdog(PATIENCE);
+    let pool = ProcessPool::new(2).unwrap();
+    let home = std::process::id();
+    (0..100).for_each(|_| drop(pool.apply_async(unwanted, (home,))));
+    let cancelled: Vec<_> = (0..100).map(|_| pool.apply_async(unwanted, (home,))).collect();
+    cancelled.iter().for_each(|task| _ = task.cancel());
+    drop(pool.map_async(unwanted, vec![home; 100]));
+    drop(pool.imap_unordered(unwanted, vec![home; 100]));
+    // What other items gave is dropped with the first failure.
+    let failed = pool.map_async(unwanted_but_for_one, (0..100).map(move |n| (home, n)));
+    assert!(matches!(failed.get(), Err(TaskError::Panicked { .. })));
+    assert_eq!(pool.map(double, 0..3), Ok(vec![0, 2, 4]));
+    pool.close();
+    pool.join().unwrap();
+}
+
 /// A value that its worker's stack carries, and that of the thread which waits for it does not.
 #[test]
 fn a_result_nested_too_deeply_for_its_owner_is_an_error() {
