@@ -1,17 +1,21 @@
 //! The tests on aarch64, under qemu: a cross build, a Debian kernel, and no file system but what is in memory.
 //!
+//! What they came to is kept in `crates/score/aarch64.tsv` and printed by `cargo xtask score`.
+//!
 //! With pages of 4 KiB and of 16 KiB, for each the kernel that Debian builds so. The emulation is 10 to 60 times slower
 //! than this machine, so storms are cut and watchdogs wait longer. It keeps the memory order of the machine that it runs on:
 //! what a weaker one may do is for loom and the tables beside the protocols.
 
+mod results;
+
 use std::{
     fs,
-    io::Write as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
 use crate::{Outcome, cargo, run as step};
+use results::Stamp;
 
 const TARGET: &str = "aarch64-unknown-linux-gnu";
 
@@ -29,22 +33,33 @@ const PACKAGES: [&str; 3] = ["busybox-static:arm64", "libc6:arm64", "libgcc-s1:a
 
 const TESTED: [&str; 9] = ["kernel", "wire", "tls", "sync", "lane", "proc-core", "ipc", "pool", "examples"];
 
+/// Test programs beside those of the units; a package that has none of a name is passed over.
+const PROGRAMS: [&str; 9] = ["it", "alone", "confine", "entry", "fork", "handles", "logs", "contract", "gallery"];
+
+/// Whose tests are of programs, and ask for every feature of the other crates.
+const EXAMPLES: &str = "examples";
+
 /// Parts of names of tests that are left out, and why.
-const SKIPPED: [(&str, &str); 5] = [
+const SKIPPED: [(&str, &str); 7] = [
     ("storm", "thousands of kills, each under emulation"),
-    ("stress", "as above"),
-    ("random_kills", "as above"),
+    ("stress", "thousands of kills, each under emulation"),
+    ("random_kills", "thousands of kills, each under emulation"),
+    ("ten_thousand_cycles", "as many starts, each under emulation"),
     ("claims::", "they read the sources, which are not there"),
-    ("whatever_makes_a_descriptor", "as above"),
+    ("whatever_makes_a_descriptor", "they read the sources, which are not there"),
+    ("functions_of_a_library_of_c", "it compiles that library, and no compiler is there"),
 ];
 
-/// How long one test program may take, in seconds.
-const LIMIT: u32 = 900;
+/// Programs with a `main` of their own, which knows no options.
+const WITHOUT_HARNESS: [&str; 2] = ["proc-core-alone", "tls-fork"];
 
-/// Builds, boots and reports. `--pages 4` or `--pages 16` boots one kernel only, `--package NAME` takes the tests of one crate
-/// only; other arguments choose tests by name.
+/// How long one test program may take, in seconds.
+const LIMIT: u32 = 2400;
+
+/// Builds, boots and reports. `--pages 4` or `--pages 16` boots one kernel only, `--package NAME` takes the tests of this crate
+/// only, and may be given again; other arguments choose tests by name.
 pub(crate) fn run(args: &[String]) -> Outcome {
-    let (mut pages, mut packages, mut filters) = (vec!["4", "16"], TESTED.to_vec(), Vec::new());
+    let (mut pages, mut packages, mut filters) = (vec!["4", "16"], Vec::new(), Vec::new());
     let mut args = args.iter();
     while let Some(arg) = args.next() {
         match arg.as_str() {
@@ -52,56 +67,117 @@ pub(crate) fn run(args: &[String]) -> Outcome {
                 Some(size @ ("4" | "16")) => pages = vec![size],
                 other => return Err(format!("pages of {other:?} KiB: there are kernels with 4 and with 16")),
             },
-            "--package" => packages = vec![args.next().ok_or("which package?")?],
+            "--package" => packages.push(args.next().ok_or("which package?")?.as_str()),
             name => filters.push(name),
         }
+    }
+    if packages.is_empty() {
+        packages = TESTED.to_vec();
     }
     let home = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/aarch64");
     fs::create_dir_all(&home).map_err(|e| format!("{}: {e}", home.display()))?;
     let home = home.canonicalize().map_err(|e| e.to_string())?;
+    // What is built now, whatever is committed while it runs.
+    let stamp = Stamp::now()?;
     let programs = build(&home, &packages)?;
     let root = unpack(&home)?;
     let image = pack(&home, &root, &programs, &filters)?;
-    let mut failed = Vec::new();
+    let (tests, mut failed) = (tests(&programs), Vec::new());
     for size in pages {
-        failed.extend(boot(&home, size, &image, &programs)?);
+        let said = boot(&home, size, &image, tests.len())?;
+        let runs = results::read(&said, size, &tests, &stamp);
+        for run in &runs {
+            eprintln!("    {:18} {}", run.program, run.outcome);
+        }
+        for line in said.lines().filter(|line| line.ends_with("... FAILED")) {
+            eprintln!("    {line}");
+        }
+        failed.extend(runs.iter().filter(|run| !run.is_success()).map(|run| format!("{} ({size} KiB)", run.program)));
+        // Some tests of a program are not what the program comes to.
+        if filters.is_empty() {
+            results::keep(&runs).map_err(|e| format!("the results cannot be kept: {e}"))?;
+        }
     }
     if failed.is_empty() { Ok(()) } else { Err(format!("failed: {}", failed.join(", "))) }
 }
 
-/// The test programs, each with a name of its own.
-fn build(home: &Path, packages: &[&str]) -> Result<Vec<(String, PathBuf)>, String> {
+/// The programs, in the order of the packages; each test with a name of its own.
+fn build(home: &Path, packages: &[&str]) -> Result<Vec<Program>, String> {
     let rustc = std::env::var("AARCH64_RUSTC").unwrap_or_else(|_| RUSTC.into());
     let missing = |what: &str| format!("{what}: not found. On Debian:\n{INSTALL}");
     for tool in [&rustc, "aarch64-linux-gnu-gcc", "qemu-system-aarch64", "cpio"] {
         quietly(Command::new(tool).arg("--version")).map_err(|_| missing(tool))?;
     }
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let mut programs = Vec::new();
-    for package in packages {
-        let targets: &[&str] = match *package {
-            "examples" => &["--test", "contract"],
-            _ if root.join(format!("crates/{package}/tests/it")).exists() => &["--lib", "--test", "it"],
-            _ => &["--lib"],
-        };
-        let mut build = cargo(["test", "--no-run", "--target", TARGET, "--package", package]);
-        build.args(targets).env("RUSTC", &rustc).env("CARGO_TARGET_DIR", home);
-        build.env("CARGO_PROFILE_DEV_DEBUG", "line-tables-only");
-        build.env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", "aarch64-linux-gnu-gcc");
-        step(&format!("aarch64: build {package}"), &mut build)?;
-        // Now that all is built, cargo only says where.
-        let told = build.stderr(Stdio::piped()).output().map_err(|e| e.to_string())?;
-        for line in String::from_utf8_lossy(&told.stderr).lines() {
-            let Some((what, path)) =
-                line.trim_start().strip_prefix("Executable ").and_then(|line| line.split_once(" ("))
-            else {
-                continue;
-            };
-            let kind = if what.starts_with("unittests") { "lib" } else { "it" };
-            programs.push((format!("{package}-{kind}"), root.join(path.trim_end_matches(')'))));
+    // With these two, whichever are asked for, all have the same features, and nothing is built twice.
+    let always = ["kernel", EXAMPLES];
+    let packages_of = |mut command: Command| {
+        for package in packages.iter().filter(|package| !always.contains(package)).chain(&always) {
+            command.args(["--package", package]);
         }
+        command.args(["--target", TARGET]).env("RUSTC", &rustc).env("CARGO_TARGET_DIR", home);
+        command.env("CARGO_PROFILE_DEV_DEBUG", "line-tables-only");
+        command.env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", "aarch64-linux-gnu-gcc");
+        command
+    };
+    let mut tests = packages_of(cargo(["test", "--no-run", "--lib"]));
+    for program in PROGRAMS.iter().filter(|program| packages.iter().any(|package| has(&root, package, program))) {
+        tests.args(["--test", program]);
     }
-    if programs.is_empty() { Err("no test programs were built".into()) } else { Ok(programs) }
+    let mut builds = vec![("aarch64: build tests", tests)];
+    if packages.contains(&EXAMPLES) {
+        builds.push(("aarch64: build examples", packages_of(cargo(["build", "--examples"]))));
+    }
+    let mut programs = Vec::new();
+    for (what, mut build) in builds {
+        step(what, &mut build)?;
+        // Now that all is built, cargo only says where.
+        let told =
+            build.args(["--message-format", "json"]).stderr(Stdio::null()).output().map_err(|e| e.to_string())?;
+        programs.extend(String::from_utf8_lossy(&told.stdout).lines().filter_map(program));
+    }
+    let package_idx = |program: &Program| packages.iter().position(|package| program.package == *package);
+    programs.retain(|program| package_idx(program).is_some());
+    programs.sort_by_key(|program| (package_idx(program), program.name.clone()));
+    if programs.iter().any(|program| program.is_test) {
+        Ok(programs)
+    } else {
+        Err("no test programs were built".into())
+    }
+}
+
+fn has(root: &Path, package: &str, program: &str) -> bool {
+    let home = if package == EXAMPLES { root.join(package) } else { root.join("crates").join(package) };
+    let source = home.join("tests").join(program);
+    source.is_dir() || source.with_extension("rs").is_file()
+}
+
+/// What was built.
+struct Program {
+    package: String,
+    /// Of a test, with the package's before it.
+    name: String,
+    is_test: bool,
+    path: PathBuf,
+}
+
+/// The program that a line of cargo's JSON is about.
+fn program(line: &str) -> Option<Program> {
+    let after = |text: &str, mark: &str| Some(text.split_once(mark)?.1.to_owned());
+    let word = |text: String| text.split('"').next().map(str::to_owned);
+    let path = word(after(line, r#""executable":""#)?)?.into();
+    let manifest = PathBuf::from(word(after(line, r#""manifest_path":""#)?)?);
+    let package = manifest.parent()?.file_name()?.to_str()?.to_owned();
+    let target = after(line, r#""target":"#)?;
+    let kind = word(after(&target, r#""kind":[""#)?)?;
+    let name = word(after(&target, r#""name":""#)?)?;
+    let (name, is_test) = match kind.as_str() {
+        "test" => (format!("{package}-{name}"), true),
+        "lib" => (format!("{package}-lib"), true),
+        "example" => (name, false),
+        _ => return None,
+    };
+    Some(Program { package, name, is_test, path })
 }
 
 /// Fetches and unpacks what the guest consists of; what is there already stays.
@@ -132,21 +208,25 @@ fn kernel(home: &Path, pages: &str) -> PathBuf {
 }
 
 /// The guest's files in one archive.
-fn pack(home: &Path, root: &Path, programs: &[(String, PathBuf)], filters: &[&str]) -> Result<PathBuf, String> {
-    let tests = root.join("tests");
-    let _ = fs::remove_dir_all(&tests);
-    for folder in ["tests", "proc", "sys", "dev", "tmp", "etc"] {
+fn pack(home: &Path, root: &Path, programs: &[Program], filters: &[&str]) -> Result<PathBuf, String> {
+    for folder in ["tests", EXAMPLES] {
+        let _ = fs::remove_dir_all(root.join(folder));
+    }
+    for folder in ["tests", EXAMPLES, "proc", "sys", "dev", "tmp", "etc"] {
         fs::create_dir_all(root.join(folder)).map_err(|e| e.to_string())?;
     }
-    for (name, path) in programs {
-        fs::copy(path, tests.join(name)).map_err(|e| format!("{}: {e}", path.display()))?;
+    for Program { name, is_test, path, .. } in programs {
+        // The gallery's tests look for the examples beside their own folder.
+        let folder = root.join(if *is_test { "tests" } else { EXAMPLES });
+        fs::copy(path, folder.join(name)).map_err(|e| format!("{}: {e}", path.display()))?;
     }
     // Files that tests take for there.
-    for (name, text) in [("hostname", "guest\n"), ("passwd", "root:x:0:0::/tmp:/bin/sh\n")] {
+    let users = "root:x:0:0::/tmp:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n";
+    for (name, text) in [("hostname", "guest\n"), ("passwd", users), ("group", "root:x:0:\nnogroup:x:65534:\n")] {
         fs::write(root.join("etc").join(name), text).map_err(|e| e.to_string())?;
     }
     let init = root.join("init");
-    fs::write(&init, first_process(programs, filters)).map_err(|e| e.to_string())?;
+    fs::write(&init, first_process(&tests(programs), filters)).map_err(|e| e.to_string())?;
     quietly(Command::new("chmod").arg("755").arg(&init))?;
     let image = home.join("image.gz");
     let mut archive = Command::new("sh");
@@ -155,8 +235,12 @@ fn pack(home: &Path, root: &Path, programs: &[(String, PathBuf)], filters: &[&st
     Ok(image)
 }
 
+fn tests(programs: &[Program]) -> Vec<&str> {
+    programs.iter().filter(|program| program.is_test).map(|program| program.name.as_str()).collect()
+}
+
 /// The script that runs as the guest's first process.
-fn first_process(programs: &[(String, PathBuf)], filters: &[&str]) -> String {
+fn first_process(tests: &[&str], filters: &[&str]) -> String {
     let skips: String = SKIPPED.iter().map(|(name, _)| format!(" --skip {name}")).collect();
     let filters = filters.join(" ");
     let mut script = String::from(
@@ -164,48 +248,32 @@ fn first_process(programs: &[(String, PathBuf)], filters: &[&str]) -> String {
          /bin/busybox mkdir -p /bin /dev/shm; /bin/busybox --install -s /bin; export PATH=/bin\n\
          mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev\n\
          mkdir -p /dev/shm; mount -t tmpfs shm /dev/shm; mount -t tmpfs tmp /tmp; ip link set lo up 2>/dev/null\n\
-         export WATCHDOG_TIMES=40 SYNC_KILLS=5 IPC_KILLS=5 TICKET_RUNS=2 HOSTS_KILLS=2 TMPDIR=/tmp HOME=/tmp\n\
+         export WATCHDOG_TIMES=40 SYNC_KILLS=5 IPC_KILLS=5 LOG_KILLS=5 TICKET_RUNS=2 HOSTS_KILLS=2 TMPDIR=/tmp HOME=/tmp\n\
          ulimit -n 20000; cd /tests\n",
     );
-    for (name, _) in programs {
-        script +=
-            &format!("timeout -s KILL {LIMIT} ./{name} --test-threads 2{skips} {filters}; echo \"==> {name}: $?\"\n");
+    for name in tests {
+        let options =
+            if WITHOUT_HARNESS.contains(name) { filters.clone() } else { format!("--test-threads 2{skips} {filters}") };
+        script += &format!("timeout -s KILL {LIMIT} ./{name} {options}; echo \"==> {name}: $?\"\n");
     }
     script + "poweroff -f\n"
 }
 
-/// Runs all in the guest, and returns what failed.
-fn boot(home: &Path, pages: &str, image: &Path, programs: &[(String, PathBuf)]) -> Result<Vec<String>, String> {
+/// Runs all in the guest, and returns what it said.
+fn boot(home: &Path, pages: &str, image: &Path, n_tests: usize) -> Result<String, String> {
+    let log = home.join(format!("log-{pages}k"));
     let mut guest = Command::new("timeout");
     // Whatever hangs in there is ended from outside, too.
-    let limit = LIMIT * programs.len() as u32 + 120;
+    let limit = LIMIT * n_tests as u32 + 120;
     guest.arg(limit.to_string()).arg("qemu-system-aarch64");
     guest.args("-M virt -cpu cortex-a76 -smp 2 -m 3G -nic none -nographic -no-reboot".split(' '));
     guest.arg("-kernel").arg(kernel(home, pages)).arg("-initrd").arg(image);
     guest.args(["-append", "console=ttyAMA0 panic=-1 quiet"]).stdin(Stdio::null());
-    eprintln!("==> aarch64: pages of {pages} KiB");
-    let output = guest.output().map_err(|e| format!("qemu: {e}"))?;
-    let log = home.join(format!("log-{pages}k"));
-    fs::File::create(&log).and_then(|mut file| file.write_all(&output.stdout)).map_err(|e| e.to_string())?;
-    let said = String::from_utf8_lossy(&output.stdout).replace('\r', "");
-    let mut failed = Vec::new();
-    for (name, _) in programs {
-        let mark = format!("==> {name}: ");
-        let (before, status) = match said.split_once(&mark) {
-            Some((before, after)) => (before, after.lines().next().unwrap_or_default()),
-            None => ("", "did not come to its end"),
-        };
-        let counts = before.lines().rev().find(|line| line.starts_with("test result")).unwrap_or_default();
-        eprintln!("    {name:18} status {status:4} {counts}");
-        if status != "0" {
-            failed.push(format!("{name} ({pages} KiB)"));
-        }
-    }
-    for line in said.lines().filter(|line| line.ends_with("... FAILED")) {
-        eprintln!("    {line}");
-    }
-    eprintln!("    what it said: {}", log.display());
-    Ok(failed)
+    guest.stdout(fs::File::create(&log).map_err(|e| format!("{}: {e}", log.display()))?);
+    eprintln!("==> aarch64: pages of {pages} KiB; what is said there: {}", log.display());
+    guest.status().map_err(|e| format!("qemu: {e}"))?;
+    let said = fs::read(&log).map_err(|e| format!("{}: {e}", log.display()))?;
+    Ok(String::from_utf8_lossy(&said).replace('\r', ""))
 }
 
 fn quietly(command: &mut Command) -> Outcome {

@@ -49,7 +49,7 @@ usage: cargo xtask COMMAND
   layers             which crates are built into which, against the table of what may be
   circles [CRATE]    modules of a crate that need each other in a circle, and private types of one name; either is a failure
   ui                 what the compiler says to misuse, against the texts that are kept
-  aarch64 [--pages 4|16] [--package NAME] [TEST]...
+  aarch64 [--pages 4|16] [--package NAME]... [TEST]...
                      the tests on an emulated aarch64, with pages of 4 and of 16 KiB
   cluster [--faults [RUNS] [--release] | --peers]
                      tests of pools over several machines, on a server of NATS: what NATS_SERVER_BIN names, what is on the

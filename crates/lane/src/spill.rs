@@ -11,7 +11,10 @@ use nix::{
     },
 };
 
-use kernel::sys::memfd::{self, Reserve, may_reach};
+use kernel::sys::{
+    memfd::{self, Reserve, may_reach},
+    page,
+};
 
 use crate::layout::{N_BUFFERS, N_SLOTS};
 
@@ -114,7 +117,9 @@ pub(super) fn release(fd: &OwnedFd, place: Place, len: u64) {
     let keep = if matches!(place, Place::Chunk(_)) { KEEP_CHUNK_BYTES } else { KEEP_BYTES };
     if len > keep {
         let punch = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+        // Whole pages: of one that a hole begins in, the kernel keeps the memory.
+        let pages = len.min(MAX_BYTES).next_multiple_of(page::size() as u64);
         // What is not given back now is written over by the next payload, or freed with the lane.
-        let _ = fallocate(fd, punch, place.offset(), len.min(MAX_BYTES) as i64);
+        let _ = fallocate(fd, punch, place.offset(), pages as i64);
     }
 }

@@ -163,7 +163,8 @@ fn stream_buffers_run_out_and_come_back() {
 #[test]
 fn chunks_leave_their_memory_to_the_next_while_others_follow() {
     let (mut owner, mut worker, _bell) = lane();
-    let chunk = vec![7; 200 << 10];
+    // No whole number of pages, however long these are.
+    let chunk = vec![7; (200 << 10) + 1];
     let push = |owner: &mut OwnerLane| owner.push(0, Some(0), &chunk).unwrap().unwrap();
     push(&mut owner);
     for _ in 0..4 {

@@ -9,6 +9,7 @@ mod call;
 pub mod constructor;
 pub mod cpu;
 pub mod entry;
+mod exclusive;
 mod future;
 pub mod hosts;
 pub mod processes;

@@ -31,7 +31,7 @@ use nix::{
 };
 
 pub use crate::call::{CAN_FAIL, Call};
-use crate::{breakpoint, call, cpu, processes, sys};
+use crate::{breakpoint, call, cpu, exclusive, processes, sys};
 
 /// How often a wait looks up from its system call.
 const TICK: Duration = Duration::from_millis(5);
@@ -131,10 +131,12 @@ impl Victim {
         self.pid.as_raw()
     }
 
-    /// Executes one instruction. A system call is one instruction.
+    /// Executes one instruction. A system call is one instruction, and so is what a processor can only do in several
+    /// that no stop comes between.
     pub fn step(&mut self) -> Stop {
         cpu::bind(self.pid, &mut self.cpu);
-        self.advance(ptrace::step)
+        let pair = if self.moving { None } else { exclusive::end_of_pair(self.pid) };
+        pair.and_then(|end| self.go_to(end)).unwrap_or_else(|| self.advance(ptrace::step))
     }
 
     /// Runs to the next entry or exit of a system call.
@@ -150,12 +152,8 @@ impl Victim {
         if stop != Stop::Stopped || is_there(self) {
             return stop;
         }
-        if breakpoint::set(self.pid, Some(address)).is_ok() {
-            self.has_breakpoint = true;
-            // If that fails, it was killed meanwhile: the wait tells.
-            let _ = ptrace::cont(self.pid, None);
-            self.moving = true;
-            return self.wait(ptrace::cont);
+        if let Some(stop) = self.go_to(address) {
+            return stop;
         }
         while stop == Stop::Stopped && !is_there(self) {
             stop = self.step();
@@ -218,6 +216,16 @@ impl Victim {
         if stands && ptrace::detach(self.pid, None).is_ok() {
             std::mem::forget(self);
         }
+    }
+
+    /// Lets it run until it stands before the instruction at `address`; `None` if this machine has no breakpoints.
+    fn go_to(&mut self, address: u64) -> Option<Stop> {
+        breakpoint::set(self.pid, Some(address)).ok()?;
+        self.has_breakpoint = true;
+        // If that fails, it was killed meanwhile: the wait tells.
+        let _ = ptrace::cont(self.pid, None);
+        self.moving = true;
+        Some(self.wait(ptrace::cont))
     }
 
     fn leave_breakpoint(&mut self) {

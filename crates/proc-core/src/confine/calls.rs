@@ -1,7 +1,7 @@
 //! Which system calls a confinement lets through, by number alone. What depends on arguments is in [`rules`](super::rules).
 //!
 //! A call that has another number on another architecture, or none, is named where it exists: `old` are those that
-//! x86-64 has and newer architectures do without.
+//! x86-64 has and aarch64 does without.
 
 /// Numbers, of the calls for all architectures and of those for x86-64 alone.
 macro_rules! calls {
@@ -47,8 +47,8 @@ calls! {
 calls! {
     /// As [`FILES`], where there are paths to be written.
     WRITING =
-    SYS_flock SYS_linkat SYS_mkdirat SYS_renameat2 SYS_symlinkat SYS_truncate SYS_umask SYS_unlinkat;
-    old SYS_creat SYS_link SYS_mkdir SYS_rename SYS_renameat SYS_rmdir SYS_symlink SYS_unlink
+    SYS_flock SYS_linkat SYS_mkdirat SYS_renameat SYS_renameat2 SYS_symlinkat SYS_truncate SYS_umask SYS_unlinkat;
+    old SYS_creat SYS_link SYS_mkdir SYS_rename SYS_rmdir SYS_symlink SYS_unlink
 }
 
 calls! {

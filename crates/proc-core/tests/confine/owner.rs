@@ -36,7 +36,9 @@ pub(crate) fn compare_with_the_owner(place: &Place, _: &Given) -> io::Result<()>
 
 pub(crate) fn advise_on_memory_of_the_owner(place: &Place, _: &Given) -> io::Result<()> {
     let owner = call!(libc::SYS_pidfd_open, place.owner, 0)?;
-    let page = libc::iovec { iov_base: (place.word & !4095) as *mut _, iov_len: 4096 };
+    // SAFETY: asks for a number.
+    let page_bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as usize;
+    let page = libc::iovec { iov_base: (place.word & !(page_bytes - 1)) as *mut _, iov_len: page_bytes };
     call!(libc::SYS_process_madvise, owner, &raw const page, 1, libc::MADV_COLD, 0).map(drop)
 }
 
