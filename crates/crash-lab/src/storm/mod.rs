@@ -3,10 +3,10 @@
 //!
 //! Each round has a world of its own. Actors put, get, lock, wait, own pools, managers and supervisors, listen, connect,
 //! daemonize; they, and whoever descends from them, are killed and replaced, or stopped and go on, or killed as they are
-//! stopped. At the end of a round the rest comes to an end by itself, nobody is left, and the books must balance: an
-//! acknowledged message came once, or is still there, or was in the hands of a process that was killed in the middle of a
-//! `get`; an item of the joinable queue is never lost; what was sent with a task, a child or a client's message happened once
-//! if it was acknowledged, and at most once if not.
+//! stopped, up to three at once. At the end of a round the rest comes to an end by itself, nobody is left, and the books must
+//! balance: an acknowledged message came once, or is still there, or was in the hands of a process that was killed in the middle
+//! of a `get`; an item of the joinable queue is never lost; what was sent with a task, a child or a client's message happened
+//! once if it was acknowledged, and at most once if not.
 
 mod books;
 mod random;
@@ -47,6 +47,9 @@ is wedged, lost, done twice or left behind.
 
 /// The most blows in a round.
 const N_BLOWS: u64 = 400;
+
+/// The most processes that one blow hits.
+const MOST_AT_ONCE: u64 = 3;
 
 #[derive(Clone, Copy, Debug)]
 struct Plan {
@@ -167,23 +170,28 @@ fn round(plan: Plan, sum: &mut Sum, random: &mut Random, begun: Instant, others:
             break;
         }
         std::thread::sleep(Duration::from_micros(random.below(20_000)));
-        let Some(victim) = Victim::choose(&actors, others, random) else { continue };
+        // Some at once: who is to settle what one has left dies, too.
+        let n = 1 + random.below(MOST_AT_ONCE);
+        let victims = Victim::choose(n, &actors, others, random);
+        let n = victims.len() as u64;
         let (stops, kills) = match random.below(3) {
             0 => (false, true),
             1 => (true, false),
             _ => (true, true),
         };
         if stops {
-            victim.stop();
+            victims.iter().for_each(Victim::stop);
             std::thread::sleep(Duration::from_micros(random.below(5000)));
-            sum.n_stops += 1;
+            sum.n_stops += n;
         }
         if kills {
-            victim.kill();
-            sum.n_kills += 1;
-            *sum.by_role.entry(victim.role.clone()).or_default() += 1;
+            victims.iter().for_each(Victim::kill);
+            sum.n_kills += n;
+            for victim in &victims {
+                *sum.by_role.entry(victim.role.clone()).or_default() += 1;
+            }
         } else {
-            victim.go_on();
+            victims.iter().for_each(Victim::go_on);
         }
         for (role, one) in &mut actors {
             match one.poll() {

@@ -24,8 +24,8 @@ pub(super) struct Victim {
 }
 
 impl Victim {
-    /// One of all at random; None if that one has just ended.
-    pub(super) fn choose(actors: &[(Role, Actor)], others: &[i32], random: &mut Random) -> Option<Self> {
+    /// `n` of all at random, without those that have just ended.
+    pub(super) fn choose(n: u64, actors: &[(Role, Actor)], others: &[i32], random: &mut Random) -> Vec<Self> {
         let me = std::process::id().cast_signed();
         let role_of = |pid| actors.iter().find(|(_, actor)| actor.pid() == pid).map(|(role, _)| role.name());
         // Who was adopted is a daemon, or has lost its parent and is about to end.
@@ -38,7 +38,16 @@ impl Victim {
             all.extend(children(parent, others).map(|pid| (parent, pid, kind.clone())));
             next += 1;
         }
-        let (parent, pid, role) = all.swap_remove(random.below(all.len() as u64) as usize);
+        let mut chosen = Vec::new();
+        for _ in 0..n.min(all.len() as u64) {
+            let (parent, pid, role) = all.swap_remove(random.below(all.len() as u64) as usize);
+            chosen.extend(Self::new(parent, pid, role));
+        }
+        chosen
+    }
+
+    /// None if it has just ended.
+    fn new(parent: i32, pid: i32, role: String) -> Option<Self> {
         let handle = pidfd::open(pid.cast_unsigned()).ok()?;
         let is_ours = processes::all_children(parent).contains(&pid);
         let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
