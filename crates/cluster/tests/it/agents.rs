@@ -125,6 +125,10 @@ fn agents_that_come_and_go_run_each_task_once() {
             continue;
         }
         let agent = agents.pop_front().unwrap();
+        // Before it is an agent, the signal does what it does to any program.
+        while !pool.hosts().iter().any(|host| host.pid == agent.pid()) {
+            thread::sleep(Duration::from_millis(1));
+        }
         agents.push_back(server.place.agent_of_slots(&url, 2));
         agent.terminate().unwrap();
         assert!(agent.wait().unwrap().success());
