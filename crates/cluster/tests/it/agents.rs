@@ -55,7 +55,7 @@ fn own_a_pool_without_end(told: Fd) {
 #[test]
 fn pool_that_was_away_for_longer_than_a_lease_has_its_results() {
     let Some(program) = program() else { return };
-    let _dog = watchdog(Duration::from_secs(180));
+    let _dog = watchdog(Duration::from_secs(300));
     let [port] = free_ports();
     let mut server = Server::start(&program, new_directory(), port, "");
     let url = format!("nats://127.0.0.1:{port}");
@@ -103,7 +103,7 @@ fn give_short_tasks(url: String, told: Fd) {
 fn agents_that_come_and_go_run_each_task_once() {
     const N_TASKS: u64 = 1500;
     let Some(program) = program() else { return };
-    let _dog = watchdog(Duration::from_secs(180));
+    let _dog = watchdog(Duration::from_secs(300));
     let [port] = free_ports();
     let server = Server::start(&program, new_directory(), port, "");
     let url = format!("nats://127.0.0.1:{port}");
@@ -125,6 +125,10 @@ fn agents_that_come_and_go_run_each_task_once() {
             continue;
         }
         let agent = agents.pop_front().unwrap();
+        // Before it is an agent, the signal does what it does to any program.
+        while !pool.hosts().iter().any(|host| host.pid == agent.pid()) {
+            thread::sleep(Duration::from_millis(1));
+        }
         agents.push_back(server.place.agent_of_slots(&url, 2));
         agent.terminate().unwrap();
         assert!(agent.wait().unwrap().success());
