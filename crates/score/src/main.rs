@@ -2,6 +2,7 @@
 #![deny(unsafe_code)]
 
 mod clock;
+mod emulated;
 mod hostile;
 mod leaks;
 mod ours;
@@ -30,6 +31,8 @@ Measures each promise, and prints a table: figure, ours, target, peer. It fails 
   --row N  only this row; again for more
   --peers  the same driver against Python's multiprocessing, ProcessPoolExecutor, loky and pebble
   --json   one object a row
+
+Below the table are the last runs of `cargo xtask aarch64`.
 ";
 
 fn main() -> ExitCode {
@@ -66,10 +69,12 @@ fn main() -> ExitCode {
         eprintln!("the results cannot be kept: {e}");
     }
     let last = record::last();
+    // No row is about them.
+    let emulated = if only.is_empty() { emulated::last() } else { Vec::new() };
     if as_json {
-        print!("{}", table::json(&lines, &last));
+        print!("{}{}", table::json(&lines, &last), emulated::json(&emulated));
     } else {
-        print!("{}", table::text(&lines, &last));
+        print!("{}{}", table::text(&lines, &last), emulated::text(&emulated));
     }
     let missed = lines.iter().filter(|line| line.found.verdict == Verdict::Missed).count();
     if missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
