@@ -1,6 +1,7 @@
 //! The side that runs tasks: one agent a host owns the connection, and feeds a local pool of processes.
 
 mod ack;
+mod alive;
 mod builder;
 mod doubts;
 mod held;

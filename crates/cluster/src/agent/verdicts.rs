@@ -8,7 +8,7 @@ use std::{
 use async_nats::{Message, StatusCode};
 use bytes::Bytes;
 
-use super::{ack::Ack, doubts::ALIVE, held::Key, run::AgentLoop};
+use super::{ack::Ack, alive::ALIVE, held::Key, run::AgentLoop};
 use crate::{
     large::{self, Stub},
     message::{self, End, Ends, Verdict},

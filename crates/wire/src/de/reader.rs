@@ -22,7 +22,7 @@ pub(crate) struct Decoder<'de> {
 
 /// A number of any kind. One of 128 bits is there only if fewer do not hold it: serde's buffer has none so large.
 #[derive(Clone, Copy)]
-pub(super) enum Number {
+pub(super) enum AnyNumber {
     U8(u8),
     U16(u16),
     U32(u32),
@@ -37,7 +37,7 @@ pub(super) enum Number {
     F64(f64),
 }
 
-impl Number {
+impl AnyNumber {
     #[inline]
     pub(super) fn visit<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         match self {
@@ -159,27 +159,27 @@ impl<'de> Decoder<'de> {
     }
 
     /// The number after its tag.
-    pub(super) fn number(&mut self, tag: u8) -> Result<Number, Error> {
+    pub(super) fn number(&mut self, tag: u8) -> Result<AnyNumber, Error> {
         Ok(match tag {
-            SMALL.. => Number::U8(tag - SMALL),
-            tag::U8 => Number::U8(u8::from_ne_bytes(self.array()?)),
-            tag::U16 => Number::U16(u16::from_ne_bytes(self.array()?)),
-            tag::U32 => Number::U32(u32::from_ne_bytes(self.array()?)),
-            tag::U64 => Number::U64(u64::from_ne_bytes(self.array()?)),
+            SMALL.. => AnyNumber::U8(tag - SMALL),
+            tag::U8 => AnyNumber::U8(u8::from_ne_bytes(self.array()?)),
+            tag::U16 => AnyNumber::U16(u16::from_ne_bytes(self.array()?)),
+            tag::U32 => AnyNumber::U32(u32::from_ne_bytes(self.array()?)),
+            tag::U64 => AnyNumber::U64(u64::from_ne_bytes(self.array()?)),
             tag::U128 => match u128::from_ne_bytes(self.array()?) {
-                v if u64::try_from(v).is_ok() => Number::U64(v as u64),
-                v => Number::U128(v),
+                v if u64::try_from(v).is_ok() => AnyNumber::U64(v as u64),
+                v => AnyNumber::U128(v),
             },
-            tag::I8 => Number::I8(i8::from_ne_bytes(self.array()?)),
-            tag::I16 => Number::I16(i16::from_ne_bytes(self.array()?)),
-            tag::I32 => Number::I32(i32::from_ne_bytes(self.array()?)),
-            tag::I64 => Number::I64(i64::from_ne_bytes(self.array()?)),
+            tag::I8 => AnyNumber::I8(i8::from_ne_bytes(self.array()?)),
+            tag::I16 => AnyNumber::I16(i16::from_ne_bytes(self.array()?)),
+            tag::I32 => AnyNumber::I32(i32::from_ne_bytes(self.array()?)),
+            tag::I64 => AnyNumber::I64(i64::from_ne_bytes(self.array()?)),
             tag::I128 => match i128::from_ne_bytes(self.array()?) {
-                v if i64::try_from(v).is_ok() => Number::I64(v as i64),
-                v => Number::I128(v),
+                v if i64::try_from(v).is_ok() => AnyNumber::I64(v as i64),
+                v => AnyNumber::I128(v),
             },
-            tag::F32 => Number::F32(f32::from_ne_bytes(self.array()?)),
-            tag::F64 => Number::F64(f64::from_ne_bytes(self.array()?)),
+            tag::F32 => AnyNumber::F32(f32::from_ne_bytes(self.array()?)),
+            tag::F64 => AnyNumber::F64(f64::from_ne_bytes(self.array()?)),
             tag => return Err(unexpected("a value", tag)),
         })
     }
