@@ -31,9 +31,10 @@ fn documentation() -> Outcome {
     step("documentation", cargo(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))
 }
 
-/// The rows that nothing else here measures. Those that hold a time against a limit (6, 8, 10) are for a quiet machine.
+/// The rows that nothing else here measures. Those that hold a time against a limit (6, 8, 10) are for a quiet machine; that of leaks
+/// (15) needs more cycles than there is time for, to tell them from what an allocator keeps.
 fn scoreboard() -> Outcome {
-    let rows = ["3", "4", "5", "7", "9", "11", "14", "15", "16"];
+    let rows = ["3", "4", "5", "7", "9", "11", "14", "16"];
     score::run(&rows.into_iter().flat_map(|row| ["--row".to_owned(), row.to_owned()]).collect::<Vec<_>>())
 }
 
