@@ -121,8 +121,8 @@ struct ReaperState {
     missed: AtomicUsize,
 }
 
-/// Exits that were not received are kept up to this number.
-const LONGEST_BACKLOG: usize = 1 << 16;
+/// Exits that were not received are kept up to this number. The channel has room for all from the first on, and touches it.
+const LONGEST_BACKLOG: usize = 1 << 12;
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
@@ -163,7 +163,7 @@ impl Reaper {
     }
 
     /// How the orphans that have been reaped ended, in the order in which they were found. Those that are not received
-    /// are kept, up to 65,536.
+    /// are kept, up to 4,096.
     pub fn exits(&self) -> &Receiver<OrphanExit> {
         &self.exits
     }

@@ -19,8 +19,9 @@ use super::{
 };
 use crate::lock::lock;
 
-/// Events that are not received are kept up to this number; later ones are dropped.
-const LONGEST_BACKLOG: usize = 1 << 16;
+/// Events that are not received are kept up to this number; later ones are dropped. The channel has room for all from the first on,
+/// and touches it: some 60 KB each supervisor.
+const LONGEST_BACKLOG: usize = 1 << 10;
 
 impl Supervisor {
     /// A supervisor that is told what to do before it starts.

@@ -98,7 +98,7 @@ impl Supervisor {
         self.shared.ask(|reply| Command::Replace(spec, reply))?
     }
 
-    /// What has happened to the children, in order, from their first start on. Up to 65,536 events are kept.
+    /// What has happened to the children, in order, from their first start on. Up to 1,024 events are kept.
     pub fn events(&self) -> &Receiver<Event> {
         &self.events
     }
