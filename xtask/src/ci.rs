@@ -7,8 +7,9 @@ use crate::{
 
 /// Checks what `cargo test` does not: format, layers of crates, circles of modules, what the documents name, packages; then, in
 /// three lanes at once, lints, documentation, what is off by default and clusters; the quick set of crash points, histories of
-/// queues and the scoreboard; and what has target folders of its own: the compiler's words, loom models and the fuzzers' build. Each waits for others
-/// at times, so that three of them keep two processors busy. The examples are run by `cargo test`, which checks what they say.
+/// queues and the scoreboard; and what has target folders of its own: the compiler's words, loom models and the fuzzers' build.
+/// Each waits for others at times, so that three of them keep two processors busy. The examples are run by `cargo test`, which
+/// checks what they say.
 pub(crate) fn run() -> Outcome {
     step("format", &mut cargo(["fmt", "--all", "--check"]))?;
     layers::run()?;
@@ -31,8 +32,8 @@ fn documentation() -> Outcome {
     step("documentation", cargo(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))
 }
 
-/// The rows that nothing else here measures. Those that hold a time against a limit (6, 8, 10) are for a quiet machine; that of leaks
-/// (15) needs more cycles than there is time for, to tell them from what an allocator keeps.
+/// The rows that nothing else here measures. Those that hold a time against a limit (6, 8, 10) are for a quiet machine; that of
+/// leaks (15) needs more cycles than there is time for, to tell them from what an allocator keeps.
 fn scoreboard() -> Outcome {
     let rows = ["3", "4", "5", "7", "9", "11", "14", "16"];
     score::run(&rows.into_iter().flat_map(|row| ["--row".to_owned(), row.to_owned()]).collect::<Vec<_>>())

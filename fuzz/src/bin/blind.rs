@@ -20,7 +20,7 @@ const LONGEST: usize = 4096;
 /// How long one input may take.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// Numbers at which code turns: ends of ranges, signs, sizes of pages.
+/// Numbers at which code turns: ends of ranges, and signs.
 const EDGES: [u64; 12] =
     [0, 1, 2, 0x7f, 0x80, 0xff, 0x7fff, 0xffff, 0x7fff_ffff, 0xffff_ffff, i64::MAX as u64, u64::MAX];
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use kernel::{futex::Deadline, handover};
-use proc_core::{Panic, function::Function};
+use proc_core::function::Function;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
@@ -14,7 +14,7 @@ use crate::{
     TaskError,
     bound::Permit,
     label::Label,
-    task::{Core, Handle, Stored, next_id, passed},
+    task::{Core, Handle, Stored, discard, next_id, passed},
     terms::Terms,
 };
 
@@ -73,7 +73,7 @@ impl<K: Kind> Job<K> {
         }
         bytes.extend_from_slice(&function.to_bytes());
         let packed = handover::pack_owned_behind(bytes, &args);
-        let _ = Panic::catch(|| drop(args));
+        discard(args);
         let packed = packed.map_err(|e| TaskError::Encode(e.to_string()))?;
         let id = next_id();
         let header = Header::new(id, label, packed, permit, terms);

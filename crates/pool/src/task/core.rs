@@ -212,7 +212,7 @@ impl<R> Core<R> {
     }
 }
 
-/// Ends a value that nobody takes. What panics in its drop does so on a thread that has other tasks to care for.
+/// Ends a value that nobody takes, or wants any more. What panics in its drop does so on a thread that has other tasks to care for.
 pub(crate) fn discard<T>(value: T) {
     let _ = Panic::catch(|| drop(value));
 }
