@@ -92,8 +92,17 @@ impl RawLock {
         if deadline.is_none() && self.is_held_by(list) {
             deadlock();
         }
+        self.wait_for_namesake(list, deadline);
         // SAFETY: as in `try_acquire`.
         unsafe { list.acquire(&self.node, || self.node.lock.acquire(list.tid(), &Kernel, deadline)) }
+    }
+
+    /// Waits while the word names the calling thread, as it does while a thread with its id in another pid namespace holds
+    /// the lock. Were the lock announced meanwhile, the kernel would take it from that thread if this one is killed.
+    fn wait_for_namesake(&self, list: ThreadList, deadline: Option<Deadline>) {
+        if self.node.lock.owner() == list.tid() {
+            self.node.lock.wait_while_held(&Kernel, deadline);
+        }
     }
 
     /// Gives up the lock; does nothing if the calling thread does not hold it.
@@ -136,7 +145,9 @@ impl RawLock {
 
     /// Sleeps until the lock has no holder, without acquiring it; false once the deadline has passed.
     pub(crate) fn wait_while_held(&self, deadline: Option<Deadline>) -> bool {
-        let _announced = self.list().announce(&self.node);
+        let list = self.list();
+        self.wait_for_namesake(list, deadline);
+        let _announced = list.announce(&self.node);
         self.node.lock.wait_while_held(&Kernel, deadline)
     }
 
@@ -227,6 +238,15 @@ fn deadlock() -> ! {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use std::time::Duration;
+
+    use kernel::shm::Shared;
+    use nix::{
+        sys::wait::{WaitStatus, waitpid},
+        unistd::{ForkResult, fork},
+    };
+    use test_support::step::{Stop, Victim};
+
     use super::*;
 
     /// Garbage where a hostile process may write it: in the links and the word of the owner.
@@ -234,6 +254,46 @@ mod tests {
         // SAFETY: aligned and inside the lock.
         let words = unsafe { &*std::ptr::from_ref(lock).cast::<[std::sync::atomic::AtomicU64; 8]>() };
         words.iter().for_each(|word| word.store(0x7777_7777_7777_7770, std::sync::atomic::Ordering::SeqCst));
+    }
+
+    /// Killed on its way to sleep, wherever it stands, while the word has its id for that of a thread in another pid namespace.
+    #[test]
+    fn a_killed_waiter_takes_nothing_from_its_namesake() {
+        let _dog = test_support::watchdog(Duration::from_secs(300));
+        // A victim is watched from a process with one thread.
+        // SAFETY: the other threads of this process hold nothing that the child uses but the heap, which the C library cares for.
+        match unsafe { fork() }.unwrap() {
+            ForkResult::Child => {
+                let all_held = std::panic::catch_unwind(kill_on_the_way_to_sleep).is_ok();
+                // SAFETY: ends the process, and nothing of the parent's is run on the way out.
+                unsafe { libc::_exit(i32::from(!all_held)) }
+            }
+            ForkResult::Parent { child } => {
+                assert_eq!(waitpid(child, None), Ok(WaitStatus::Exited(child, 0)), "what it says is above");
+            }
+        }
+    }
+
+    fn kill_on_the_way_to_sleep() {
+        for n_steps in (0..).scan(0, |steps, _| Some(std::mem::replace(steps, *steps + 1 + *steps / 10))) {
+            let lock = Shared::new(RawLock::new()).unwrap();
+            let mut waiter = Victim::start(|mark| {
+                lock.lock().note_other_namespaces();
+                lock.lock().try_acquire(ThreadList::get().unwrap().tid()).unwrap();
+                // SAFETY: it stays mapped.
+                mark.window(|| unsafe { lock.acquire(None) });
+            })
+            .unwrap();
+            let namesake = waiter.pid() as u32;
+            let sleeps = (0..n_steps).any(|_| waiter.step() == Stop::Blocked);
+            waiter.kill();
+            assert_eq!(lock.lock().owner(), namesake, "killed after {n_steps} steps");
+            assert!(!lock.lock().is_inconsistent());
+            if sleeps {
+                assert!(n_steps > 100, "{n_steps}");
+                return;
+            }
+        }
     }
 
     /// The holder wrote to where the links said, and died.

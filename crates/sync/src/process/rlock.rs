@@ -28,13 +28,18 @@ use super::{
 };
 use crate::{NotHolder, OwnerDied, Plain, machine::Acquired, sys::robust::ThreadList, time::remaining};
 
+/// A count that is not counted on: the lock then stays with its holder for as long as that lives, since nothing says
+/// which of its guards is the last.
+const FULL: u32 = u32::MAX;
+
 /// A lock that the thread which holds it can lock again; others wait until it was released as often.
 ///
 /// Clones and handed-over copies are the same lock. It takes one descriptor and one page. As several guards of one
 /// thread can exist, they give shared access: put the data in a [`Cell`](std::cell::Cell).
 ///
 /// # Crash safety
-/// As [`Lock`](super::Lock), at whatever depth.
+/// As [`Lock`](super::Lock), at whatever depth. At a depth of 2<sup>32</sup>, which garbage in the memory can pretend, it
+/// stays locked until its holder ends.
 ///
 /// # Examples
 /// ```
@@ -59,7 +64,8 @@ kernel::serialize_as_inner!(RLock<T> where T: [Plain]);
 #[repr(C)]
 pub(super) struct SharedRLock<T> {
     pub(super) raw: RawLock,
-    /// How often the holder has locked it beside the first time; only the holder changes it, and leaves 0.
+    /// How often the holder has locked it beside the first time; only the holder changes it, and leaves 0. It stays at
+    /// [`FULL`], to which only another program's garbage brings it in practice.
     pub(super) again: AtomicU32,
     /// How many of these have no guard.
     forgotten: AtomicU32,
@@ -97,7 +103,7 @@ impl<T: Plain> RLock<T> {
     /// [`OwnerDied`], which holds the guard, if the data may be half changed.
     ///
     /// # Panics
-    /// If the calling thread holds 2000 other locks, or has locked this one 2³² times.
+    /// If the calling thread holds 2000 other locks.
     #[doc(alias = "acquire")]
     #[inline]
     pub fn lock(&self) -> Locked<'_, T> {
@@ -197,8 +203,7 @@ impl<T: Plain> SharedRLock<T> {
 
     fn lock_again(&self) -> Option<Locked<'_, T>> {
         let list = self.raw.list_of_mine()?;
-        let again = self.again.load(Relaxed).checked_add(1).expect("an RLock was locked 2^32 times");
-        self.again.store(again, Relaxed);
+        self.again.store(self.again.load(Relaxed).saturating_add(1), Relaxed);
         Some(self.report(list, self.raw.lock().is_inconsistent()))
     }
 
@@ -296,6 +301,7 @@ impl<T: Plain> Drop for RLockGuard<'_, T> {
             self.tenure.report_panic(&self.lock.raw);
             match self.lock.again.load(Relaxed) {
                 0 => self.lock.raw.release_by(list),
+                FULL => {}
                 again => self.lock.again.store(again - 1, Relaxed),
             }
         }
@@ -385,5 +391,34 @@ impl<'a, T: Plain> WaitGuard for RLockGuard<'a, T> {
             unlocked.lock.set_counts(counts);
         }
         guard
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn a_full_count_keeps_the_lock_with_its_holder() {
+        let _dog = test_support::watchdog(Duration::from_secs(60));
+        let lock = RLock::new(7).unwrap();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let first = lock.lock().unwrap();
+                lock.0.again.store(FULL - 1, Relaxed);
+                let guards = [lock.lock().unwrap(), lock.lock().unwrap()];
+                assert_eq!(first.recursion_count(), FULL);
+                drop((guards, first));
+                assert_eq!(lock.0.again.load(Relaxed), FULL);
+                assert!(lock.is_locked());
+            });
+        });
+        // The holder is gone, and so is the count.
+        let guard = lock.lock().unwrap_err().into_inner();
+        assert_eq!((*guard, guard.recursion_count()), (7, 1));
     }
 }

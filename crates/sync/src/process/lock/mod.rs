@@ -51,7 +51,7 @@ pub use self::{
 /// used in several namespaces: no thread takes itself for the holder because of its id, and holders that are out of sight
 /// are waited for. But each operation is slower in a process that was forked into another namespace than its parent's;
 /// overwritten memory is not detected; [`holder`](Self::holder) is unknown; and one case is left. If a waiter is
-/// killed while a thread with its own id holds the lock, which it acquired after the waiter fell asleep and less than a
+/// killed while a thread with its own id holds the lock, which it acquired after the waiter began to wait and less than a
 /// second ago, then the kernel takes the waiter for the holder, and the next one to lock is let in and told `OwnerDied`.
 ///
 /// # Forks
