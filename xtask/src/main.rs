@@ -56,7 +56,7 @@ usage: cargo xtask COMMAND
                      PATH, or what `nats` installs; with --faults, every kind of death, eight times or RUNS; with --peers,
                      the bench beside Dask, Celery and Ray, which pip installs
   nats               installs that server below target/, by pip and its hash, and says where
-  loom               every interleaving in the state machines of the locks
+  loom               every interleaving in the state machines
   examples [NAME]    runs every example (or one) and expects success
   demo               the flagship: counts words with a pool of processes
   bench [ARGS]       ours beside everyone's, in one run, with a report; `bench --help` says more

@@ -3,7 +3,7 @@
 //!
 //! The state machines are the crates' own source, compiled once more here (`#[path]`). They take atomics, fences, futexes
 //! and locks from `crate::platform`, which is loom's here. So loom runs the code that ships, and none of the crates has
-//! to be built in loom's world. (The machines of `sync` are generic over how they wait, and have their models there.)
+//! to be built in loom's world. (The machines of `sync` are generic over how they wait, and have their models beside them.)
 #![cfg(all(test, loom))]
 
 mod barrier;
@@ -13,6 +13,7 @@ mod pipe;
 mod platform;
 mod pool;
 mod queue;
+mod sync;
 
 /// Explores what `body` can do, with at most so many switches that nothing forces.
 fn explore(preemptions: usize, body: impl Fn() + Sync + Send + 'static) {

@@ -27,31 +27,18 @@
 //! kernel passes on the wake-up of a killed waiter.
 #![deny(unsafe_code)]
 
-#[cfg_attr(all(test, loom), allow(dead_code, unused_imports, reason = "the rest is not compiled with loom"))]
 mod machine;
 
-#[cfg(not(all(test, loom)))]
 mod element;
-#[cfg(not(all(test, loom)))]
 mod error;
-#[cfg(not(all(test, loom)))]
 mod plain;
-#[cfg(not(all(test, loom)))]
 pub mod process;
-#[cfg(not(all(test, loom)))]
 mod sys;
-#[cfg(not(all(test, loom)))]
 pub mod thread;
-#[cfg(not(all(test, loom)))]
 mod time;
 
-#[cfg(not(all(test, loom)))]
 pub use element::{Element, InvalidElement};
-#[cfg(not(all(test, loom)))]
 pub use error::{BrokenBarrier, NotHolder, OwnerDied, TooManyReleases, WaitTimeoutResult};
-#[cfg(not(all(test, loom)))]
 pub use kernel::shm::ShmSafe;
-#[cfg(not(all(test, loom)))]
 pub use plain::Plain;
-#[cfg(not(all(test, loom)))]
 pub use shm_derive::{Element, Plain, ShmSafe};

@@ -2,7 +2,7 @@
 //!
 //! Each machine is one or two 64-bit words. Its low half is the futex word that the kernel compares before it puts
 //! a thread to sleep; the high half is ours alone. How to sleep and wake is a parameter ([`Futex`]), so that loom runs
-//! the very code that ships.
+//! the very code that ships: `crates/models` compiles this module once more, with the models beside it.
 
 mod barrier;
 mod condvar;

@@ -14,16 +14,7 @@ use super::{
     CondvarState, EventState, Futex, LockState, SemaphoreState,
     model::{Doomed, Model},
 };
-
-/// Explores what `body` can do, with at most `preemptions` switches that nothing forces.
-fn explore(preemptions: usize, body: impl Fn() + Sync + Send + 'static) {
-    let mut builder = loom::model::Builder::new();
-    // For `cargo xtask ci`, two where three are named, which takes a fifth of the time.
-    let most = if std::env::var_os("LOOM_QUICK").is_some() { 2 } else { usize::MAX };
-    builder.preemption_bound = Some(preemptions.min(most));
-    builder.max_branches = 10_000;
-    builder.check(body);
-}
+use crate::explore;
 
 fn release(lock: &LockState, me: u32, futex: &impl Futex) {
     if !lock.release_idle(me) {

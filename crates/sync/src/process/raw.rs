@@ -234,7 +234,7 @@ fn deadlock() -> ! {
     panic!("this thread holds the lock already and would wait for itself")
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
 

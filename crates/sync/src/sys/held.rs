@@ -138,7 +138,7 @@ pub(super) fn behind(link: usize) -> Neighbour {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
 mod tests {
     use super::*;
 
