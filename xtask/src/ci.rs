@@ -6,8 +6,8 @@ use crate::{
 };
 
 /// Checks what `cargo test` does not: format, layers of crates, circles of modules, what the documents name, packages; then, in
-/// three lanes at once, lints, documentation, what is off by default and clusters; the quick set of crash points, histories of
-/// queues and the scoreboard; and what has target folders of its own: the compiler's words, loom models and the fuzzers' build.
+/// three lanes at once, lints, documentation and the tests of what is off by default; the quick set of crash points, histories
+/// of queues and the scoreboard; and what has target folders of its own: the compiler's words, loom models and the fuzzers' build.
 /// Each waits for others at times, so that three of them keep two processors busy. The examples are run by `cargo test`, which
 /// checks what they say.
 pub(crate) fn run() -> Outcome {
@@ -18,14 +18,14 @@ pub(crate) fn run() -> Outcome {
     publish::run()?;
     // What one lane builds is in no folder that another waits for.
     lanes::run(&[
-        ("debug", &[lints, documentation, test::of_options, cluster::run_if_possible, histories_with_assertions]),
+        ("debug", &[lints, documentation, test::beside, cluster::verify_deployment, histories_with_assertions]),
         ("release", &[|| crash::run(&[]), histories, scoreboard]),
         ("own", &[loom::run_quickly, ui::run, fuzz::check]),
     ])
 }
 
 fn lints() -> Outcome {
-    step("lints", &mut cargo(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+    step("lints", &mut cargo(["clippy", "--workspace", "--all-targets", "--features", "examples/cluster", "--", "-D", "warnings"]))
 }
 
 fn documentation() -> Outcome {

@@ -12,17 +12,9 @@ const PEERS: [&str; 4] = ["distributed==2026.8.0", "celery==5.7.0", "redis==8.1.
 pub(crate) fn run(args: &[String]) -> Outcome {
     let server = nats::found()?;
     let mut tests = cargo(["test", "--package", "cluster"]);
-    // With it, a test without a server fails.
-    tests.env("NATS_SERVER_BIN", &server).env("CLUSTER_TESTS", "1");
+    promise(&mut tests, &server);
     match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [] => {
-            let mut example = cargo(["run", "--quiet", "--package", "cluster", "--example", "agent"]);
-            step("example agent", example.env("NATS_SERVER_BIN", &server))?;
-            verify_unit()?;
-            verify_manifest()?;
-            let wordcount = ["--package", "examples", "--example", "wordcount", "--features", "cluster"];
-            step("wordcount of a cluster", cargo(["check", "--quiet"]).args(wordcount))?;
-        }
+        [] => verify_deployment()?,
         ["--faults", ref options @ ..] => {
             let n_runs = options.iter().find(|option| option.parse::<u32>().is_ok()).unwrap_or(&"8");
             if let Some(unknown) = options.iter().find(|option| *option != n_runs && **option != "--release") {
@@ -45,6 +37,25 @@ pub(crate) fn run(args: &[String]) -> Outcome {
         _ => return Err("the arguments are --faults [RUNS] [--release], or --peers".into()),
     }
     step("cluster", &mut tests)
+}
+
+/// With it, a test without a server fails.
+fn promise(tests: &mut Command, server: &Path) {
+    tests.env("NATS_SERVER_BIN", server).env("CLUSTER_TESTS", "1");
+}
+
+/// Has tests use a server; without one, and without a way to get one, that is said.
+pub(crate) fn promise_if_possible(tests: &mut Command) {
+    match nats::found() {
+        Ok(server) => promise(tests, &server),
+        Err(why) => eprintln!("SKIPPED: the cluster's tests on a server: {why}"),
+    }
+}
+
+/// What those who deploy agents copy.
+pub(crate) fn verify_deployment() -> Outcome {
+    verify_unit()?;
+    verify_manifest()
 }
 
 /// What systemd says to the unit of an agent, with a program that every host has in the place of the agent's.
@@ -85,15 +96,4 @@ fn verify_manifest() -> Outcome {
     }
     eprintln!("SKIPPED: the schema of the agent's deployment (`pip install kubernetes-validate`, or kubeconform)");
     Ok(())
-}
-
-/// All tests, one fault of each kind; without a server, and without a way to get one, that is said.
-pub(crate) fn run_if_possible() -> Outcome {
-    match nats::found() {
-        Ok(_) => run(&[]),
-        Err(why) => {
-            eprintln!("SKIPPED: the cluster's tests on a server: {why}");
-            step("cluster", &mut cargo(["test", "--package", "cluster"]))
-        }
-    }
 }

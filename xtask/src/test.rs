@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use crate::{Outcome, cargo, fuzz, run as step};
+use crate::{Outcome, cargo, cluster, fuzz, run as step};
 
 /// Runs unit and integration tests, with nextest (a process each) where that is installed, then the doc tests, which
 /// only `cargo test` knows, and the tests of what is off by default. `args` go to the first of them.
@@ -21,17 +21,26 @@ pub(crate) fn run(args: &[String]) -> Outcome {
         step("doc tests", &mut cargo(["test", "--workspace", "--doc"]))?;
     }
     fuzz::check()?;
-    of_options()
+    of_fewer_options()
 }
 
-/// What `cargo test` leaves out: the tests of what it does not build, and each crate with fewer features than the examples
-/// ask for.
-pub(crate) fn of_options() -> Outcome {
-    step("top, benches", &mut cargo(["test", "-p", "top", "-p", "benches"]))?;
-    // Built as `cargo test` builds it, but for this test itself.
-    step("types on every path", &mut cargo(["test", "--test", "paths"]))?;
+/// What `cargo test` leaves out: the packages that it does not build, on a server where there is one, and each crate with fewer
+/// features than the examples ask for.
+pub(crate) fn beside() -> Outcome {
+    // All at once, so that what they share is built once for them.
+    let mut tests = cargo(["test"]);
+    tests.args(BESIDE.iter().flat_map(|package| ["-p", package]));
+    cluster::promise_if_possible(&mut tests);
+    step("tests beside those of `cargo test`", &mut tests)?;
+    of_fewer_options()
+}
+
+fn of_fewer_options() -> Outcome {
     FEWER.iter().try_for_each(|options| step(&options.join(" "), cargo(["check", "--quiet", "-p"]).args(*options)))
 }
+
+/// The members of the workspace that are not its default ones, but for `models`, which has no tests but in loom's world.
+const BESIDE: [&str; 7] = ["benches", "cluster", "crash-lab", "linear", "score", "test-types", "top"];
 
 /// Crates, with fewer features than their tests have.
 const FEWER: [&[&str]; 9] = [

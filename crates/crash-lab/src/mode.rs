@@ -270,7 +270,7 @@ fn snap_twice(experiment: &Experiment) -> Result<Report, String> {
     // Where nothing changed in memory, the recoverer will do the same again: those points come last.
     let frames = &first.frames;
     let (changes, rest): (Vec<_>, Vec<_>) = first.seen().partition(|(k, _)| *k == 0 || frames[*k] != frames[*k - 1]);
-    let (enough, rest) = if experiment.effort == Effort::Quick { (3_000, Vec::new()) } else { (30_000, rest) };
+    let (enough, rest) = if experiment.effort == Effort::Quick { (1_500, Vec::new()) } else { (30_000, rest) };
     let every = 1 + rest.len() / 200;
     for (k, id) in changes.into_iter().chain(rest.into_iter().step_by(every)) {
         if report.points > enough || report.bad >= MANY {

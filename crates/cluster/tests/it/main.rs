@@ -3,6 +3,7 @@
 
 mod agents;
 mod batches;
+mod example;
 mod faults;
 mod jobs;
 mod local;

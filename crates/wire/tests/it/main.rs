@@ -4,9 +4,7 @@
 mod careless;
 mod errors;
 mod flat;
-mod hostile;
 mod later;
 mod numbers;
 mod probing;
 mod rows;
-mod types;
