@@ -56,8 +56,8 @@ impl Ending {
 /// longer one, the places are before instructions that change the shared memory, and others at equal distances.
 fn most_places(experiment: &Experiment, walk: &Walk) -> usize {
     match experiment.effort {
-        Effort::Quick if experiment.row.is_opaque() || walk.n() > LONG => 4,
-        Effort::Quick => 6,
+        Effort::Quick if experiment.row.is_opaque() || walk.n() > LONG => 5,
+        Effort::Quick => 8,
         // A thousand points and more, with the endings, for each of a hundred operations and states.
         Effort::Full => 16,
     }

@@ -40,6 +40,10 @@ const KINDS: &[Kind] = &[
     Kind { name: "pools", cost: 50, cycle: pools },
 ];
 
+/// The C library gives back the stack of each thread that has ended, and makes no heap for each that allocates. Else there are
+/// as many of them in the end as threads have ever run at once, and that is a matter of chance.
+const KEEP_NOTHING: &str = "glibc.pthread.stack_cache_size=0:glibc.malloc.arena_max=1";
+
 /// What a process has that can leak.
 #[derive(Debug, Default, Clone, Copy, Serialize, Deserialize)]
 struct Belongings {
@@ -82,7 +86,8 @@ pub(crate) fn measure(plan: Plan) -> Result<Found, String> {
     for (number, kind) in KINDS.iter().enumerate() {
         let n = (cycles / kind.cost).max(10);
         // A process of its own, so that what one kind keeps for good is no other's.
-        let more = Process::spawn(grown, (number, n)).and_then(Process::join);
+        let alone = Process::builder().start_method(StartMethod::Spawn).env("GLIBC_TUNABLES", KEEP_NOTHING);
+        let more = alone.spawn(grown, (number, n)).and_then(Process::join);
         let more = more.map_err(|e| format!("{}: {e}", kind.name))?.map_err(|e| format!("{}: {e}", kind.name))?;
         eprintln!("    {n} {}: {more:?}", kind.name);
         n_cycles += n;
