@@ -13,7 +13,8 @@
 //! The kernel knows holders by their thread ids. Those of a process that was forked into another pid namespace may be
 //! those of other holders, and even of the guards that it has inherited. It is *abroad*: it takes the slow path each time,
 //! which notes that the lock is used in several namespaces; a check whether a thread holds it then looks into that
-//! thread's list.
+//! thread's list. While a word has the id of a thread that does not hold it, that thread waits for it unannounced: if it were
+//! killed, the kernel would take it for the holder.
 //!
 //! | word | meaning | who writes it |
 //! |---|---|---|
