@@ -25,7 +25,19 @@ pub(crate) fn run() -> Outcome {
 }
 
 fn lints() -> Outcome {
-    step("lints", &mut cargo(["clippy", "--workspace", "--all-targets", "--features", "examples/cluster", "--", "-D", "warnings"]))
+    step(
+        "lints",
+        &mut cargo([
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--features",
+            "examples/cluster",
+            "--",
+            "-D",
+            "warnings",
+        ]),
+    )
 }
 
 fn documentation() -> Outcome {
