@@ -53,8 +53,8 @@ const SUPPRESSIONS: [(&str, &str); 1] = [(
     "a helper that has ended is joined when the next one starts; the last ones, by the end of the process",
 )];
 
-/// Functions of ThreadSanitizer that `fences.rs` stands before.
-const FENCED: [&str; 2] = ["__tsan_atomic64_fetch_sub", "__tsan_atomic_thread_fence"];
+/// Functions that `unseen.rs` stands before.
+const WRAPPED: [&str; 3] = ["__tsan_atomic64_fetch_sub", "__tsan_atomic_thread_fence", "syscall"];
 
 struct Tool {
     name: &'static str,
@@ -135,11 +135,14 @@ fn flags(tool: &Tool, root: &Path) -> Result<Vec<String>, String> {
         let home = target(tool, root);
         fs::create_dir_all(&home).map_err(|e| format!("{}: {e}", home.display()))?;
         flags.push(format!("--sysroot={}", sysroot::build(&home)?.display()));
-        let fences = home.join("fences.o");
-        let mut compile = compile(root, "fences", &fences);
-        step("thread: fences", compile.args(["--crate-type=lib", "--emit=obj", "-Cpanic=abort", "-Copt-level=2"]))?;
-        flags.push(format!("-Clink-arg={}", fences.display()));
-        flags.extend(FENCED.map(|function| format!("-Clink-arg=-Wl,--wrap={function}")));
+        let unseen = home.join("unseen.o");
+        let mut compile = compile(root, "unseen", &unseen);
+        step(
+            "thread: what it does not see",
+            compile.args(["--crate-type=lib", "--emit=obj", "-Cpanic=abort", "-Copt-level=2"]),
+        )?;
+        flags.push(format!("-Clink-arg={}", unseen.display()));
+        flags.extend(WRAPPED.map(|function| format!("-Clink-arg=-Wl,--wrap={function}")));
     }
     Ok(flags)
 }
