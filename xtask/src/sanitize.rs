@@ -67,7 +67,7 @@ struct Tool {
 const TOOLS: [Tool; 3] = [
     Tool {
         name: "thread",
-        flags: &["-Zsanitizer=thread", "-Cunsafe-allow-abi-mismatch=sanitizer"],
+        flags: &["-Zsanitizer=thread", "-Cunsafe-allow-abi-mismatch=sanitizer", "--cfg=tsan"],
         mark: "WARNING: ThreadSanitizer",
     },
     Tool { name: "address", flags: &["-Zsanitizer=address"], mark: "ERROR: AddressSanitizer" },
