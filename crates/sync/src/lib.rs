@@ -31,6 +31,8 @@ mod machine;
 
 mod element;
 mod error;
+#[cfg(all(test, not(loom)))]
+mod ordering;
 mod plain;
 pub mod process;
 mod sys;

@@ -2,7 +2,8 @@
 //!
 //! # Safety
 //! One instruction (x86-64) or one load-exclusive/store-exclusive pair (aarch64) on memory that is borrowed as two
-//! atomic words; each half is an atomic word of its own for code that looks at it alone.
+//! atomic words; each half is an atomic word of its own for code that looks at it alone. Under ThreadSanitizer, which sees no
+//! instruction that is written here, it is told of their ordering.
 #![allow(unsafe_code)]
 
 use std::sync::atomic::AtomicU64;
@@ -29,6 +30,8 @@ impl DoubleWord {
     #[inline(always)]
     pub(crate) fn swap(&self, from: (u64, u64), to: (u64, u64)) -> bool {
         let swapped: u8;
+        #[cfg(tsan)]
+        let _told = tsan::Swap::of(&self.first);
         // SAFETY: 16 bytes, aligned to 16, that are borrowed, and that all code changes atomically. `rbx` is the
         // compiler's own, so it is put back; `rdi` and `r8` are named so that no operand can be `rbx`.
         unsafe {
@@ -83,6 +86,36 @@ impl DoubleWord {
         }
         let _ = failed;
         differs == 0
+    }
+}
+
+/// What ThreadSanitizer is told, in the builds of `cargo xtask sanitize`.
+#[cfg(tsan)]
+mod tsan {
+    use std::sync::atomic::AtomicU64;
+
+    unsafe extern "C" {
+        fn __tsan_acquire(address: *const AtomicU64);
+        fn __tsan_release(address: *const AtomicU64);
+    }
+
+    /// A swap that begins, and ends when this is dropped. The release comes before it, or those who see the swap could be
+    /// earlier; so one that fails seems to release, too.
+    pub(super) struct Swap<'a>(&'a AtomicU64);
+
+    impl<'a> Swap<'a> {
+        pub(super) fn of(word: &'a AtomicU64) -> Self {
+            // SAFETY: the tool takes any address, and reads nothing there.
+            unsafe { __tsan_release(word) };
+            Self(word)
+        }
+    }
+
+    impl Drop for Swap<'_> {
+        fn drop(&mut self) {
+            // SAFETY: as above.
+            unsafe { __tsan_acquire(self.0) };
+        }
     }
 }
 
