@@ -56,7 +56,10 @@ impl Shared {
     /// Stops its children when the process exits.
     pub(super) fn stop_at_exit(self: &Arc<Self>) {
         exit::register(Stage::Supervisors, stop_all);
-        lock(ALL.get()).push(Arc::downgrade(self));
+        let mut all = lock(ALL.get());
+        // Those of supervisors that are gone would keep their memory.
+        all.retain(|shared| shared.strong_count() > 0);
+        all.push(Arc::downgrade(self));
     }
 
     pub(super) fn stop(&self) {
@@ -93,5 +96,26 @@ fn stop_all() {
     all.iter().for_each(|shared| shared.stop());
     for shared in all {
         let _ = shared.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn what_is_gone_is_not_kept_for_the_end_of_the_process() {
+        let registered = || {
+            let shared = Shared::new(std::io::pipe().unwrap().1, channel().0);
+            shared.stop_at_exit();
+            shared
+        };
+        let gone = Arc::downgrade(&registered());
+        let there = registered();
+        let keeps = |one: &Weak<Shared>| lock(ALL.get()).iter().any(|shared| shared.ptr_eq(one));
+        assert!(!keeps(&gone));
+        assert!(keeps(&Arc::downgrade(&there)));
     }
 }
