@@ -31,7 +31,7 @@ mod machine;
 
 mod element;
 mod error;
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
 mod ordering;
 mod plain;
 pub mod process;

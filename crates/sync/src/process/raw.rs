@@ -275,7 +275,7 @@ mod tests {
     }
 
     fn kill_on_the_way_to_sleep() {
-        for n_steps in (0..).scan(0, |steps, _| Some(std::mem::replace(steps, *steps + 1 + *steps / 10))) {
+        for n_steps in std::iter::successors(Some(0), |n| Some(n + 1 + n / 10)) {
             let lock = Shared::new(RawLock::new()).unwrap();
             let mut waiter = Victim::start(|mark| {
                 lock.lock().note_other_namespaces();
