@@ -47,8 +47,11 @@ pub fn derive_plain(input: TokenStream) -> TokenStream {
             {
                 ::core::result::Result::Ok(stored)
             }";
-        let element =
-            Code::new().text(&format!("impl __shm::Element for {} {{ type Stored = Self; {methods} }}", item.name));
+        let element = Code::new().text(&format!(
+            "#[automatically_derived]
+            impl __shm::Element for {} {{ type Stored = Self; {methods} }}",
+            item.name
+        ));
         Ok(item.inside(without_drop(item) + &marker(item, "Plain", fields, "") + &element))
     })
 }
@@ -87,7 +90,8 @@ fn without_drop(item: &Item) -> Code {
 fn marker(item: &Item, of: &str, fields: &[Field], methods: &str) -> Code {
     let name = &item.name;
     let code = Code::new().text(&format!(
-        "#[allow(unsafe_code)]
+        "#[automatically_derived]
+        #[allow(unsafe_code)]
         // SAFETY: every field is, and the assertion excludes a `Drop` of its own.
         unsafe impl __shm::{of} for {name} where"
     ));
@@ -118,7 +122,11 @@ fn struct_element(item: &Item, fields: &[Field]) -> Code {
     let all = |make: &dyn Fn(usize, &str) -> String| {
         fields.iter().enumerate().map(|(i, field)| make(i, &field.name)).collect::<String>()
     };
-    let code = Code::new().text(&format!("impl __shm::Element for {} where", item.name));
+    let code = Code::new().text(&format!(
+        "#[automatically_derived]
+        impl __shm::Element for {} where",
+        item.name
+    ));
     bounds(code, "Element", fields).braces(stored.text(&format!(
         "fn store(self) -> Self::Stored {{
             let Self {{ {} }} = self;
@@ -129,7 +137,8 @@ fn struct_element(item: &Item, fields: &[Field]) -> Code {
             ::core::result::Result::Ok(Self {{ {} }})
         }}",
         all(&|i, name| format!("{name}: field_{i},")),
-        nested(&|i| format!("__shm::Element::store(field_{i})")),
+        // What a body is without one: a unit in words would be a lint's.
+        if fields.is_empty() { String::new() } else { nested(&|i| format!("__shm::Element::store(field_{i})")) },
         nested(&|i| format!("field_{i}")),
         all(&|i, name| format!("{name}: __shm::Element::load(field_{i})?,")),
     )))
@@ -146,7 +155,8 @@ fn enum_element(item: &Item, variants: &[String]) -> Result<Code, Error> {
         variants.iter().enumerate().map(|(i, name)| make(i, name)).collect::<String>()
     };
     Ok(Code::new().text(&format!(
-        "impl __shm::Element for {} {{
+        "#[automatically_derived]
+        impl __shm::Element for {} {{
             type Stored = {stored};
             fn store(self) -> {stored} {{
                 match self {{ {} }}
