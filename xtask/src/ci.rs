@@ -2,27 +2,31 @@
 
 use crate::{
     Outcome, cargo, circles, cluster, crash, fuzz, lanes, layers, linear, loom, publish, run as step, score, test,
-    tidy, ui,
+    tidy, unified,
 };
 
 /// Checks what `cargo test` does not: format, layers of crates, circles of modules, what the documents name, packages; then, in
-/// three lanes at once, lints, documentation and the tests of what is off by default; the quick set of crash points, histories
-/// of queues and the scoreboard; and what has target folders of its own: the compiler's words, loom models and the fuzzers' build.
-/// Each waits for others at times, so that three of them keep two processors busy. The examples are run by `cargo test`, which
-/// checks what they say.
+/// three lanes at once, lints and the tests of what is off by default; the quick set of crash points, histories of queues and
+/// the scoreboard; and loom models and the fuzzers' build, which have target folders of their own, documentation and crates with
+/// few features. Each waits for others at times, so that three of them keep two processors busy. The examples are run by `cargo
+/// test`, which checks what they say.
 pub(crate) fn run() -> Outcome {
     step("format", &mut cargo(["fmt", "--all", "--check"]))?;
     layers::run()?;
+    unified::run()?;
     circles::run(&[])?;
     tidy::run()?;
     publish::run()?;
-    // What one lane builds is in no folder that another waits for.
+    // The third one builds where the first does only when that one is at its tests, or nearly so.
     lanes::run(&[
-        ("debug", &[lints, documentation, test::beside, cluster::verify_deployment, histories_with_assertions]),
-        ("release", &[|| crash::run(&[]), histories, scoreboard]),
-        ("own", &[loom::run_quickly, ui::run, fuzz::check]),
+        ("debug", &[lints, test::beside, cluster::verify_deployment, histories_with_assertions]),
+        ("quick", &[|| crash::run_built(QUICK, &[]), histories, scoreboard]),
+        ("own", &[loom::run_quickly, fuzz::check, documentation, test::of_fewer_options]),
     ])
 }
+
+/// How the tools that judge are built here.
+const QUICK: &str = "quick";
 
 fn lints() -> Outcome {
     step(
@@ -48,11 +52,11 @@ fn documentation() -> Outcome {
 /// leaks (15) needs more cycles than there is time for, to tell them from what an allocator keeps.
 fn scoreboard() -> Outcome {
     let rows = ["3", "4", "5", "7", "9", "11", "14", "16"];
-    score::run(&rows.into_iter().flat_map(|row| ["--row".to_owned(), row.to_owned()]).collect::<Vec<_>>())
+    score::run_built(QUICK, &rows.into_iter().flat_map(|row| ["--row".to_owned(), row.to_owned()]).collect::<Vec<_>>())
 }
 
 fn histories() -> Outcome {
-    linear::run(&["--ops", "2000000"].map(String::from))
+    linear::run_built(QUICK, &["--ops", "2000000"].map(String::from))
 }
 
 fn histories_with_assertions() -> Outcome {

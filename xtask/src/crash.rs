@@ -4,7 +4,12 @@ use crate::{Outcome, cargo, run as step};
 
 /// Runs the lab; without arguments, its quick set.
 pub(crate) fn run(args: &[String]) -> Outcome {
-    step("crash points", cargo(["run", "--quiet", "--release", "-p", "crash-lab", "--"]).args(args))
+    run_built("release", args)
+}
+
+/// Runs it as a profile of the workspace builds it.
+pub(crate) fn run_built(profile: &str, args: &[String]) -> Outcome {
+    step("crash points", cargo(["run", "--quiet", "--profile", profile, "-p", "crash-lab", "--"]).args(args))
 }
 
 /// Runs the lab without deaths: each system call fails in turn.

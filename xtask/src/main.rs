@@ -22,7 +22,7 @@ mod sanitize;
 mod score;
 mod test;
 mod tidy;
-mod ui;
+mod unified;
 
 use std::{
     ffi::OsStr,
@@ -47,8 +47,8 @@ usage: cargo xtask COMMAND
   hosts [--full]     what works in chroots, namespaces and sandboxes, as other users, after closed streams; needs root for most;
                      with storms of 30 kills, or of 3,000
   layers             which crates are built into which, against the table of what may be
+  unified            whether what packages share is built once for all of them: with the same features
   circles [CRATE]    modules of a crate that need each other in a circle, and private types of one name; either is a failure
-  ui                 what the compiler says to misuse, against the texts that are kept
   aarch64 [--pages 4|16] [--package NAME]... [TEST]...
                      the tests on an emulated aarch64, with pages of 4 and of 16 KiB
   cluster [--faults [RUNS] [--release] | --peers]
@@ -77,12 +77,12 @@ fn main() -> ExitCode {
         "test" => test::run(&rest),
         "aarch64" => aarch64::run(&rest),
         "layers" => layers::run(),
+        "unified" => unified::run(),
         "circles" => circles::run(&rest),
         "crash" => crash::run(&rest),
         "faults" => crash::run_faults(&rest),
         "fuzz" => fuzz::run(&rest),
         "linear" => linear::run(&rest),
-        "ui" => ui::run(),
         "hosts" => hosts::run(&rest),
         "loom" => loom::run(),
         "cluster" => cluster::run(&rest),

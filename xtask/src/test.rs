@@ -24,23 +24,28 @@ pub(crate) fn run(args: &[String]) -> Outcome {
     of_fewer_options()
 }
 
-/// What `cargo test` leaves out: the packages that it does not build, on a server where there is one, and each crate with fewer
-/// features than the examples ask for.
+/// What `cargo test` leaves out: the packages that it does not build, on a server where there is one.
 pub(crate) fn beside() -> Outcome {
     // All at once, so that what they share is built once for them.
     let mut tests = cargo(["test"]);
-    tests.args(BESIDE.iter().flat_map(|package| ["-p", package]));
+    tests.args(packages_beside());
     cluster::promise_if_possible(&mut tests);
-    step("tests beside those of `cargo test`", &mut tests)?;
-    of_fewer_options()
+    step("tests beside those of `cargo test`", &mut tests)
 }
 
-fn of_fewer_options() -> Outcome {
+/// The arguments that name what `beside` tests, and `unified`, with which it is built as `cargo test` builds.
+pub(crate) fn packages_beside() -> Vec<String> {
+    BESIDE.iter().chain(&["unified"]).flat_map(|package| ["--package", package].map(String::from)).collect()
+}
+
+/// Whether each crate can be built with fewer features than tests have.
+pub(crate) fn of_fewer_options() -> Outcome {
     FEWER.iter().try_for_each(|options| step(&options.join(" "), cargo(["check", "--quiet", "-p"]).args(*options)))
 }
 
 /// The members of the workspace that are not its default ones, but for `models`, which has no tests but in loom's world.
-const BESIDE: [&str; 7] = ["benches", "cluster", "crash-lab", "linear", "score", "test-types", "top"];
+const BESIDE: [&str; 10] =
+    ["benches", "cluster", "crash-lab", "linear", "renamed", "score", "service", "test-types", "top", "ui"];
 
 /// Crates, with fewer features than their tests have.
 const FEWER: [&[&str]; 9] = [

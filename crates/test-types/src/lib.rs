@@ -41,6 +41,11 @@ pub fn telling(visit: &mut impl Visit) {
     crates::telling(visit);
 }
 
+/// Shows some types of serde's data model to `visit`.
+pub fn model(visit: &mut impl Visit) {
+    model::telling(visit);
+}
+
 /// Shows all types to `visit`.
 pub fn all(visit: &mut impl Visit) {
     model::all(visit);

@@ -33,7 +33,8 @@ struct Nothing;
 
 #[test]
 fn derives_work_by_another_name() {
-    let bank = proc_core::shm::Shared::new(Bank { accounts: [7, 8].map(|balance| InlineLock::new(Account { balance })) });
+    let bank =
+        proc_core::shm::Shared::new(Bank { accounts: [7, 8].map(|balance| InlineLock::new(Account { balance })) });
     assert_eq!(bank.unwrap().accounts[1].with(|account| account.balance), 8);
     let crossing = ipc::Value::new(Crossing(Light::Red, Some('x'), [true, false])).unwrap();
     let Crossing(light, name, flags) = crossing.get();

@@ -1,0 +1,3 @@
+//! Nothing: without it, the dependencies of a build would not be built.
+
+fn main() {}

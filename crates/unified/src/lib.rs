@@ -1,0 +1,1 @@
+//! Nothing but the features in its manifest, which any other package of the same build has then.
