@@ -26,9 +26,15 @@ pub(crate) fn cargo(args: &[&str]) -> Result<Said, String> {
     Ok(Said { text, has_passed: output.status.success() })
 }
 
-/// The crash lab, built as what ships is built.
+/// The crash lab, built as this program is.
 pub(crate) fn crash_lab(args: &[&str]) -> Result<Said, String> {
-    cargo(&[&["run", "--quiet", "--release", "--package", "crash-lab", "--"], args].concat())
+    let own = std::env::current_exe().map_err(|e| format!("where is this program: {e}"))?;
+    let folder = own.parent().and_then(Path::file_name).and_then(|name| name.to_str());
+    let profile = match folder {
+        None | Some("debug") => "dev",
+        Some(name) => name,
+    };
+    cargo(&[&["run", "--quiet", "--profile", profile, "--package", "crash-lab", "--"], args].concat())
 }
 
 /// What the lab's table says of one mode at its end: points, and how many were not survived.

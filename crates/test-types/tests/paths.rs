@@ -2,7 +2,7 @@
 //! values down alike, one takes all types, and the other one those of serde's model.
 #![allow(missing_docs, clippy::unwrap_used)]
 
-use std::{cell::RefCell, collections::BTreeMap, fmt::Display, time::Duration};
+use std::{cell::RefCell, collections::BTreeMap, fmt::Display, thread, time::Duration};
 
 use ipc::Manager;
 use pool::ProcessPool;
@@ -106,19 +106,18 @@ impl Send for ByProcess {
     fn send<T: Traveller>(&self, value: &T) -> Vec<(&'static str, Arrived<T>)> {
         let argument = Process::spawn(same::<T>, (value.clone(),)).and_then(Process::join);
         let (here, there) = ipc::pipe::<T>().unwrap();
-        let echo = |there: ipc::Connection<T>| {
+        let echo = move || {
             let value = there.recv().map_err(text)?;
             there.send(&value).map_err(text)
         };
-        // The child reads while this process writes, and the other way round: a pipe is shorter than some values.
-        let child = Process::spawn(echo, (there,)).map_err(text);
-        let piped = child.and_then(|child| {
+        // A thread reads while this one writes, and the other way round: a pipe is shorter than some values.
+        let piped = thread::scope(|scope| {
+            let echo = scope.spawn(echo);
             let sent = here.send(value).map_err(text);
             let back = sent.clone().and_then(|()| here.recv().map_err(text));
             drop(here);
-            // The child has no more than a closed pipe to tell where the value was refused here.
-            let echoed = child.join().map_err(text)?;
-            sent.and(echoed).and(back)
+            // The thread has no more than a closed pipe to tell where the value was refused here.
+            sent.and(echo.join().unwrap()).and(back)
         });
         vec![("process", argument.map_err(text)), ("pipe", piped)]
     }

@@ -174,7 +174,7 @@ fn a_smaller_pool_keeps_the_workers_that_it_has() {
     assert_eq!(pool.map(|n: u64| n, 0..9).unwrap().len(), 9);
 }
 
-const N: usize = 20_000;
+const N: usize = 8_000;
 type Marks = Shared<[AtomicU8; N]>;
 static MARKS: std::sync::OnceLock<Marks> = std::sync::OnceLock::new();
 
@@ -471,8 +471,8 @@ fn everything_that_replaces_workers_at_once() {
                     // One that kills its worker each time is not tried for ever.
                     if n % 50 == 26 { task.retries(0) } else { task }.submit()
                 };
-                let tasks: Vec<_> = (0..1000).map(submit).collect();
-                let cancelled: Vec<_> = (0..1000).step_by(7).filter(|n| tasks[*n].cancel()).collect();
+                let tasks: Vec<_> = (0..500).map(submit).collect();
+                let cancelled: Vec<_> = (0..500).step_by(7).filter(|n| tasks[*n].cancel()).collect();
                 let half: Vec<_> =
                     pool.tasks(|n: u64| n, 0..).chunk_size(3).imap().take(300).map(Result::unwrap).collect();
                 assert!(half.into_iter().eq(0..300));

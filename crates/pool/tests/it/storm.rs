@@ -38,7 +38,7 @@ pub(super) fn under_fire<R>(pool: &ProcessPool, pause: Duration, work: impl FnOn
     (result, kills)
 }
 
-const N: usize = 50_000;
+const N: usize = 20_000;
 type Marks = Shared<[AtomicU8; N]>;
 
 #[test]
@@ -88,7 +88,7 @@ fn with_retries_nothing_is_lost() {
     let pool = ProcessPool::builder().workers(3).retries(1000).retry_delay(Duration::from_micros(100)).build().unwrap();
     let square = |n: u64| (0..500).fold(n, |x, _| std::hint::black_box(x)) * n;
     let ((), kills) = under_fire(&pool, Duration::from_millis(3), |_| {
-        let mut seen: Vec<_> = pool.imap_unordered(square, 0..200_000).map(|r| r.unwrap()).collect();
+        let mut seen: Vec<_> = pool.imap_unordered(square, 0..100_000).map(|r| r.unwrap()).collect();
         seen.sort();
         assert!(seen.iter().enumerate().all(|(n, square)| *square == (n * n) as u64));
     });

@@ -21,6 +21,8 @@ use std::{
     os::fd::AsRawFd,
     path::PathBuf,
     process::{Command, ExitCode},
+    sync::Mutex,
+    thread,
     time::Duration,
 };
 
@@ -77,21 +79,29 @@ fn main() -> ExitCode {
     let inherited = File::open("/dev/null").unwrap();
     fcntl(&inherited, FcntlArg::F_SETFD(FdFlag::empty())).unwrap();
     let number = inherited.as_raw_fd().to_string();
-    let mut failed = 0;
-    for (name, _) in CASES.iter().filter(|(name, _)| name.contains(&filter)) {
-        // Each has time of its own: all of them take a while on a busy machine.
-        let _dog = test_support::watchdog(Duration::from_secs(120));
-        let dir = Dir::new(name);
-        let status = Command::new("/proc/self/exe")
-            .env(CASE, name)
-            .env(INHERITED, &number)
-            .current_dir(&dir.0)
-            .status()
-            .unwrap();
-        println!("test {name} ... {}", if status.success() { "ok" } else { "FAILED" });
-        failed += u32::from(!status.success());
-    }
-    ExitCode::from(u8::from(failed > 0))
+    let cases = Mutex::new(CASES.iter().filter(|(name, _)| name.contains(&filter)));
+    // Most of them wait most of the time.
+    let at_once = std::env::var("RUST_TEST_THREADS").ok().and_then(|n| n.parse().ok()).unwrap_or(4);
+    let run_some = || {
+        let next = || cases.lock().unwrap().next();
+        std::iter::from_fn(next).filter(|(name, _)| !has_passed(name, &number)).count()
+    };
+    let n_failed: usize = thread::scope(|scope| {
+        let running: Vec<_> = (0..at_once).map(|_| scope.spawn(run_some)).collect();
+        running.into_iter().map(|thread| thread.join().unwrap()).sum()
+    });
+    ExitCode::from(u8::from(n_failed > 0))
+}
+
+/// Runs a case in a process of its own.
+fn has_passed(name: &str, inherited: &str) -> bool {
+    // Each has time of its own: all of them take a while on a busy machine.
+    let _dog = test_support::watchdog(Duration::from_secs(120));
+    let dir = Dir::new(name);
+    let mut case = Command::new("/proc/self/exe");
+    let status = case.env(CASE, name).env(INHERITED, inherited).current_dir(&dir.0).status().unwrap();
+    println!("test {name} ... {}", if status.success() { "ok" } else { "FAILED" });
+    status.success()
 }
 
 /// An empty directory, removed in the end.
