@@ -20,7 +20,7 @@ pub(crate) fn run() -> Outcome {
     // The third one builds where the first does only when that one is at its tests, or nearly so.
     lanes::run(&[
         ("debug", &[lints, test::beside, cluster::verify_deployment, histories_with_assertions]),
-        ("quick", &[|| crash::run_built(QUICK, &[]), histories, scoreboard]),
+        ("quick", &[|| crash::run_built(QUICK, &[]), || crash::test_built(QUICK), histories, scoreboard]),
         ("own", &[loom::run_quickly, fuzz::check, documentation, test::of_fewer_options]),
     ])
 }
