@@ -50,7 +50,8 @@ usage: cargo xtask COMMAND
   unified            whether what packages share is built once for all of them: with the same features
   circles [CRATE]    modules of a crate that need each other in a circle, and private types of one name; either is a failure
   aarch64 [--pages 4|16] [--package NAME]... [TEST]...
-                     the tests on an emulated aarch64, with pages of 4 and of 16 KiB
+                     the tests on an emulated aarch64, with pages of 4 and of 16 KiB; `--package crash-lab OPERATION` is the
+                     crash lab there
   cluster [--faults [RUNS] [--release] | --peers]
                      tests of pools over several machines, on a server of NATS: what NATS_SERVER_BIN names, what is on the
                      PATH, or what `nats` installs; with --faults, every kind of death, eight times or RUNS; with --peers,

@@ -3,7 +3,7 @@
 use std::io;
 
 use serde::{Deserialize, Serialize};
-use test_support::step::{CAN_FAIL, Stop, Victim};
+use test_support::step::{Stop, Victim};
 
 use crate::{
     cast::{SHORT, lose_patience, patience},
@@ -96,8 +96,7 @@ impl Mode {
         match self {
             Self::Pair => row.has_second(),
             _ if row.is_only_pair() => false,
-            Self::Kill | Self::Call => true,
-            Self::Fault => CAN_FAIL,
+            Self::Kill | Self::Call | Self::Fault => true,
             Self::Wake => row.has(Role::Helper),
             Self::Wait => row.has(Role::Arrival) && !experiment.has_waiter(),
             Self::Stop => row.has(Role::Bystander),

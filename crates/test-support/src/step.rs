@@ -30,7 +30,7 @@ use nix::{
     unistd::{ForkResult, Pid, fork},
 };
 
-pub use crate::call::{CAN_FAIL, Call};
+pub use crate::call::Call;
 use crate::{breakpoint, call, cpu, exclusive, processes, sys};
 
 /// How often a wait looks up from its system call.
@@ -195,9 +195,6 @@ impl Victim {
     }
 
     /// Has the system call at whose entry it stands end with an error, unmade. It stands at the call's exit then.
-    ///
-    /// # Panics
-    /// If calls cannot be made to fail on this machine: see [`CAN_FAIL`].
     pub fn fail_call(&mut self, error: Errno) -> Stop {
         call::skip(self.pid);
         let stop = self.next_call();
