@@ -15,6 +15,7 @@ use std::{
     path::Path,
     process::{Command, Stdio},
     sync::atomic::{AtomicI32, Ordering::Relaxed},
+    time::Duration,
 };
 
 use nix::{
@@ -193,6 +194,27 @@ pub(super) fn impostors_are_not_served() {
     let output = output.unwrap();
     assert_eq!(output.status.code(), Some(126));
     assert!(output.stdout.is_empty(), "main was reached");
+}
+
+/// In its environment, copies take more seconds than a fork server is waited for at first.
+const SLOW: &str = "PROC_CORE_ALONE_SLOW";
+
+#[used]
+#[unsafe(link_section = ".init_array")]
+static IS_SLOW: extern "C" fn() = {
+    extern "C" fn sleep() {
+        if std::env::var_os(SLOW).is_some() {
+            std::thread::sleep(Duration::from_secs(7));
+        }
+    }
+    sleep
+};
+
+/// Each copy would be given up and replaced by another one, which is as slow.
+pub(super) fn a_program_that_begins_slowly_is_waited_for() {
+    // SAFETY: this process has one thread.
+    unsafe { std::env::set_var(SLOW, "") };
+    assert_eq!(Process::spawn(|| 7, ()).unwrap().join().unwrap(), 7);
 }
 
 /// What the constructor below has found: 0 if it has not run, 1 if it has started a process, 2 if it could not.

@@ -49,7 +49,7 @@ const CASES: &[(&str, fn())] = cases! {
         children_with_more_rights_than_their_owner;
     entry: children_have_the_rights_of_their_owner, programs_with_more_rights_than_their_callers,
         impostors_are_not_served, becomes_the_program, stays_until_its_children_have_ended,
-        constructors_that_start_processes;
+        constructors_that_start_processes, a_program_that_begins_slowly_is_waited_for;
     liveness: blind_is_not_dead, a_forked_child_is_another_participant, forks_keep_nobody_alive,
         stress_kills_while_entering, entering_keeps_no_descriptor, out_of_sight_is_not_dead,
         denied_calls_are_not_dead;

@@ -38,8 +38,11 @@ use kernel::{
 const AHEAD: usize = 2;
 /// Without an answer for so many milliseconds, the owner looks whether its helper is stopped.
 const PATIENCE: u16 = 1_000;
-/// After so many times it is given up: a frozen one cannot be told from one that is slow.
+/// After so many times it is given up: a frozen one cannot be told from one that is slow. Its successor is waited for twice as long:
+/// where everything is slow, it would get no further.
 const PATIENCES: u32 = 5;
+/// How often that is doubled at most.
+const MAX_DOUBLINGS: u32 = 4;
 /// Long between two steps of a process's end.
 pub(super) const MOMENT: Duration = Duration::from_secs(1);
 
@@ -52,6 +55,8 @@ pub(super) struct Helper {
     pub(super) name: String,
     /// How many spares have been asked for, and not taken.
     n_spares: usize,
+    /// After how many looks without an answer it is given up.
+    n_patiences: u32,
     /// What its children have.
     pub(super) conditions: Conditions,
     /// Its mount namespace.
@@ -109,8 +114,15 @@ impl Helper {
         static LAUNCHED: AtomicU32 = AtomicU32::new(0);
         let name = format!("forkserver-{}", LAUNCHED.fetch_add(1, Relaxed) % 10_000);
         let (socket, process) = spawn::execute("server")?;
-        let helper =
-            Self { socket, process, name, n_spares: 0, conditions: now.clone(), mounts: conditions::mount_namespace() };
+        let helper = Self {
+            socket,
+            process,
+            name,
+            n_spares: 0,
+            n_patiences: PATIENCES,
+            conditions: now.clone(),
+            mounts: conditions::mount_namespace(),
+        };
         match spawn::greet(&helper.socket, &helper.name) {
             // One that is dead already is found out when it is needed.
             Ok(()) | Err(Errno::EPIPE | Errno::ECONNRESET) => Ok(helper),
@@ -119,6 +131,11 @@ impl Helper {
                 Err(failed("greet the fork server")(e))
             }
         }
+    }
+
+    /// Has its owner wait for it as long as is right after so many others that were lost.
+    pub(super) fn be_waited_for(&mut self, n_lost: u32) {
+        self.n_patiences = PATIENCES << n_lost.min(MAX_DOUBLINGS);
     }
 
     /// Sees to it that its children will have what this process has now, but for what comes with their requests.
@@ -234,7 +251,7 @@ impl Helper {
     }
 
     fn await_news(&self) -> Result<(), Lost> {
-        for _ in 0..PATIENCES {
+        for _ in 0..self.n_patiences {
             let mut fds = [&self.socket, &self.process.pidfd].map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN));
             match poll(&mut fds, PATIENCE) {
                 Ok(0) if proc_fs::is_stopped(self.process.pid) => return Err(Lost),

@@ -19,7 +19,7 @@
 //! idle (its socket is closed: the next one is taken); a spare with its request (found out at its join, like the death
 //! of any child). A request is sent to one process only, which is known beforehand, so nothing ever runs twice, or
 //! without a handle. Nobody waits for anybody who may be stopped for good: a helper that is stopped, or says nothing for
-//! 5 seconds (frozen), is replaced. A helper or
+//! 5 seconds (frozen), is replaced, and its successor waited for twice as long, since it may only be slow. A helper or
 //! spare that waits for too long closes its socket for receiving, does what has come until then, and ends.
 //!
 //! Beside the helper that the process has by default there is one in each [`Slot`] of a [`ForkServer`](server::ForkServer).
@@ -94,7 +94,7 @@ pub(crate) fn start<'a>(
     if now.fixed.sandbox.has_other_pids() {
         return Ok(None);
     }
-    for _ in 0..ATTEMPTS {
+    for n_lost in 0..ATTEMPTS {
         let mut helper = match place.take() {
             Some(mut helper) => match helper.keep_up(&mut now) {
                 Ok(()) => helper,
@@ -105,6 +105,7 @@ pub(crate) fn start<'a>(
             },
             None => launch(&now, plan)?,
         };
+        helper.be_waited_for(n_lost);
         match helper.take_spare() {
             Ok(Taken::Spare(spare)) => {
                 // The helper before the spare: so it gets the idle CPU, and the spare the one that we are about to leave
