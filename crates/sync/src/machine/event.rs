@@ -59,8 +59,8 @@ impl EventState {
     pub(crate) fn clear(&self) {
         let mut old = self.0.load(Ordering::Relaxed);
         while is_set(old) {
-            // No thread sleeps while it is set, so WAITERS can go.
-            let new = (old + 1) & COUNT;
+            // No thread sleeps while it is set, so WAITERS can go. A hostile process may have set all the bits that are always 0.
+            let new = old.wrapping_add(1) & COUNT;
             match self.0.compare_exchange_weak(old, new, Ordering::SeqCst, Ordering::Relaxed) {
                 Ok(_) => return,
                 Err(now) => old = now,
@@ -111,4 +111,19 @@ fn has_been_set(state: u64, count: u64) -> bool {
 
 fn is_set(state: u64) -> bool {
     state & 1 != 0
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_a_hostile_process_wrote_is_cleared() {
+        for bits in [u64::MAX, u64::MAX ^ WAITERS, COUNT, 1 << 63 | 1] {
+            let event = EventState(AtomicU64::new(bits));
+            assert!(event.is_set());
+            event.clear();
+            assert_eq!((event.is_set(), event.count()), (false, bits.wrapping_add(1) & COUNT));
+        }
+    }
 }
