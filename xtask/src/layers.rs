@@ -46,12 +46,17 @@ pub(crate) fn run() -> Outcome {
 
 /// The crates that a crate is built with, as far as their line is `wanted`.
 fn inside(name: &str, features: &[&str], wanted: impl Fn(&str) -> bool) -> Result<BTreeSet<String>, String> {
-    let mut tree = cargo(["tree", "--package", name, "--edges", "normal", "--prefix", "none"]);
-    let tree = tree.args(features).output().map_err(|e| format!("cannot run cargo tree: {e}"))?;
+    let text = tree(&[&["--package", name, "--edges", "normal"], features].concat())?;
+    let found = text.lines().filter(|line| wanted(line)).filter_map(|line| line.split(' ').next());
+    Ok(found.filter(|found| *found != name).map(str::to_owned).collect())
+}
+
+/// The tree of dependencies as cargo says it, a package a line.
+pub(crate) fn tree(args: &[&str]) -> Result<String, String> {
+    let mut tree = cargo(["tree", "--prefix", "none"]);
+    let tree = tree.args(args).output().map_err(|e| format!("cannot run cargo tree: {e}"))?;
     if !tree.status.success() {
         return Err(String::from_utf8_lossy(&tree.stderr).into_owned());
     }
-    let text = String::from_utf8_lossy(&tree.stdout);
-    let found = text.lines().filter(|line| wanted(line)).filter_map(|line| line.split(' ').next());
-    Ok(found.filter(|found| *found != name).map(str::to_owned).collect())
+    Ok(String::from_utf8_lossy(&tree.stdout).into_owned())
 }

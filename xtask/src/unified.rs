@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{Outcome, cargo, test};
+use crate::{Outcome, layers, test};
 
 /// Each package with the sets of features that it is built with: one, or two where the compiler's own derives use it as well.
 type Features = BTreeMap<String, BTreeSet<String>>;
@@ -23,14 +23,11 @@ pub(crate) fn run() -> Outcome {
 }
 
 fn features(packages: &[String]) -> Result<Features, String> {
-    let mut tree = cargo(["tree", "--edges", "normal,build,dev", "--prefix", "none", "--format", "{p}|{f}"]);
-    let tree = tree.args(packages).output().map_err(|e| format!("cannot run cargo tree: {e}"))?;
-    if !tree.status.success() {
-        return Err(String::from_utf8_lossy(&tree.stderr).into_owned());
-    }
+    let packages = packages.iter().map(String::as_str);
+    let args: Vec<&str> = ["--edges", "normal,build,dev", "--format", "{p}|{f}"].into_iter().chain(packages).collect();
     let mut found = Features::new();
     // "nix v0.31.3|event,fs", "kernel v0.1.0 (/…/crates/kernel)|serde", each time that it is met but the first with " (*)".
-    for line in String::from_utf8_lossy(&tree.stdout).lines() {
+    for line in layers::tree(&args)?.lines() {
         let Some((package, features)) = line.split_once('|') else { continue };
         let package = package.split(' ').take(2).collect::<Vec<_>>().join(" ");
         found.entry(package).or_default().insert(features.trim_end_matches(" (*)").to_owned());
